@@ -1,0 +1,112 @@
+"""Phase scrambling: the source's amplitude spectrum with random phases."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stimgen.controls.registration import register_control
+from stimgen.images.pixels import Image
+
+
+@register_control("phase_scrambled")
+def phase_scrambled(
+    source: Image,
+    rng: np.random.Generator,
+    *,
+    periodic_component: Annotated[
+        bool,
+        Field(
+            description="Scramble the periodic component of the source (Moisan 2011), so that the jump "
+            "between opposite borders leaves no horizontal and vertical streaks in the image."
+        ),
+    ] = False,
+) -> Image:
+    """Return the source with its Fourier amplitudes and random phases.
+
+    With A(u) the 2-D discrete Fourier transform of a channel and φ(u) the phase of the transform of white
+    Gaussian noise of the same size, the result is the inverse transform of A(u) · exp(i φ(u)). One field φ
+    is added to R, G and B, which keeps the phase differences between channels and so the colour
+    correlations at every frequency. Noise being real, φ(−u) = −φ(u), and the result is real; φ is set to 0
+    at frequency zero, which keeps the mean, and is 0 or π at the other frequencies that are their own
+    conjugates.
+
+    Parameters
+    ----------
+    source
+        (H, W) or (H, W, 3) float32, values 0..1; any sides, odd or even.
+    rng
+        Draws the noise: H × W normal deviates.
+    periodic_component
+        Scramble `periodic(source)` in place of the source.
+
+    Returns
+    -------
+    ndarray of float32, the shape of `source`
+        Values may leave 0..1: the amplitudes can't be kept within limits. `clip_to_display` of
+        `stimgen.matching.range` brings the image into range and says how many pixels that changed.
+
+    References
+    ----------
+    Oppenheim, A. V. & Lim, J. S. (1981). The importance of phase in signals. Proc. IEEE 69, 529–541.
+
+    Galerne, B., Gousseau, Y. & Morel, J.-M. (2011). Random phase textures: theory and synthesis. IEEE
+    Trans. Image Processing 20, 257–267, for one phase field in all colour channels.
+    """
+    pixels = source.astype(np.float64)
+    if periodic_component:
+        pixels = periodic(pixels)
+    height, width = pixels.shape[:2]
+    noise = np.fft.rfft2(rng.standard_normal((height, width)))
+    rotation = np.exp(1j * np.angle(noise))
+    rotation[0, 0] = 1.0
+    if pixels.ndim == 3:
+        rotation = rotation[:, :, np.newaxis]
+    spectrum = np.fft.rfft2(pixels, axes=(0, 1)) * rotation
+    scrambled = np.fft.irfft2(spectrum, s=(height, width), axes=(0, 1))
+    return scrambled.astype(np.float32)
+
+
+def periodic(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the periodic component p of an image u = p + s, without the jump between opposite borders.
+
+    The smooth component s solves Δs = v with the periodic discrete Laplacian Δ (four neighbours), where v
+    holds the jumps, v = v_rows + v_columns: v_rows is u(H−1, x) − u(0, x) in row 0, its negative in row
+    H−1, and 0 elsewhere; v_columns likewise. In the Fourier domain, with q, r the row and column frequency,
+
+        ŝ(q, r) = v̂(q, r) / (2 cos(2πq/H) + 2 cos(2πr/W) − 4),   ŝ(0, 0) = 0.
+
+    Parameters
+    ----------
+    pixels
+        (H, W) or (H, W, C) float64.
+
+    Returns
+    -------
+    ndarray of float64, the shape of `pixels`
+        The same mean as `pixels`; values may leave the range of `pixels`.
+
+    References
+    ----------
+    Moisan, L. (2011). Periodic plus smooth image decomposition. J. Math. Imaging and Vision 39, 161–179.
+    """
+    height, width = pixels.shape[:2]
+    jumps = np.zeros_like(pixels)
+    between_rows = pixels[-1] - pixels[0]
+    jumps[0] += between_rows
+    jumps[-1] -= between_rows
+    between_columns = pixels[:, -1] - pixels[:, 0]
+    jumps[:, 0] += between_columns
+    jumps[:, -1] -= between_columns
+    rows = 2 * np.cos(2 * np.pi * np.arange(height) / height)
+    columns = 2 * np.cos(2 * np.pi * np.arange(width // 2 + 1) / width)
+    laplacian = rows[:, np.newaxis] + columns - 4
+    # Frequency zero of the jumps is 0, so any divisor leaves the mean of the smooth component at 0.
+    laplacian[0, 0] = 1.0
+    if pixels.ndim == 3:
+        laplacian = laplacian[:, :, np.newaxis]
+    smooth = np.fft.irfft2(np.fft.rfft2(jumps, axes=(0, 1)) / laplacian, s=(height, width), axes=(0, 1))
+    return pixels - smooth

@@ -1,0 +1,105 @@
+"""The registry of controls, and how a control's keyword-only arguments become its manifest options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from stimgen.images.pixels import Image
+from stimgen.registry import Registry
+
+ControlFunction = Callable[..., Image]
+Function = TypeVar("Function", bound=ControlFunction)
+
+
+def register_control(name: str, *, seeded: bool = True) -> Callable[[Function], Function]:
+    """Return a decorator that makes a function the control `name`.
+
+    The function takes the source image (values 0..1, not to be written to) and a random generator, both
+    positional, and its options as keyword-only arguments with type hints and defaults. It returns a
+    float32 image of the same shape. The option names, types, defaults and, with
+    ``Annotated[float, Field(ge=0, description="...")]``, limits and descriptions are what the manifest
+    accepts, so their types must be importable at run time.
+
+    Parameters
+    ----------
+    name
+        What the manifest calls the control.
+    seeded
+        Whether the image depends on the generator. Without it there is one exemplar per source.
+
+    Raises
+    ------
+    TypeError
+        If the function's signature is not of this form.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def upside_down(source: Image, rng: np.random.Generator, *, mirror: bool = False) -> Image:
+    ...     turned = source[::-1]
+    ...     return turned[:, ::-1] if mirror else turned
+    >>> options_model("upside_down", upside_down)(mirror=True)
+    upside_down_options(mirror=True)
+    """
+
+    def decorate(function: Function) -> Function:
+        CONTROLS.add(name, Control(name, function, seeded, options_model(name, function)))
+        return function
+
+    return decorate
+
+
+def options_model(name: str, function: ControlFunction) -> type[BaseModel]:
+    """Return a frozen pydantic model of the keyword-only arguments of `function`; other keys are errors.
+
+    Raises
+    ------
+    TypeError
+        If `function` is not ``(source, rng, *, option: type = default, ...)``.
+    """
+    form = f"control {name!r} must have the signature (source, rng, *, option: type = default, ...)"
+    parameters = inspect.signature(function).parameters.values()
+    positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    options = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    if positional != ["source", "rng"] or len(parameters) != len(positional) + len(options):
+        raise TypeError(f"{form}; it has {inspect.signature(function)}")
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for option in options:
+        if option.default is inspect.Parameter.empty or option.name not in hints:
+            raise TypeError(f"{form}; {option.name!r} lacks its type or its default")
+        fields[option.name] = (hints[option.name], option.default)
+    config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    summary = (inspect.getdoc(function) or "").partition("\n\n")[0]
+    return create_model(f"{name}_options", __config__=config, __doc__=summary, **fields)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control as the manifest and the runner see it.
+
+    Attributes
+    ----------
+    name
+        Name in the manifest.
+    function
+        ``function(source, rng, **options)`` makes the image. Values may leave 0..1 where the control's
+        docstring says so; `stimgen.matching.range` deals with that.
+    seeded
+        Whether the image depends on the generator.
+    options
+        Model of the options, for validation; ``options().model_dump()`` are the defaults.
+    """
+
+    name: str
+    function: ControlFunction
+    seeded: bool
+    options: type[BaseModel]
+
+
+CONTROLS: Registry[Control] = Registry("control", "stimgen.controls")

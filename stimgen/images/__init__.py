@@ -1,0 +1,1 @@
+"""Pixels in and out: source images, crop, colour, resize, PNG files."""
