@@ -1,0 +1,1 @@
+"""Matching of histograms and ranges, of one image or a set."""
