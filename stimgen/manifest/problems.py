@@ -1,0 +1,69 @@
+"""Problems of a manifest: all of a file's at once, each with its place in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stimgen.errors import InputError
+
+DataPath = tuple[str | int, ...]
+
+
+def dotted(path: DataPath) -> str:
+    """Return a path in the manifest as people write it.
+
+    Examples
+    --------
+    >>> dotted(("sources", 0, "crop"))
+    'sources[0].crop'
+    """
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a manifest.
+
+    Parameters
+    ----------
+    path
+        The manifest, as the user named it; or the command-line option concerned.
+    line, column
+        Place in the file, both counted from 1; None for what has no place (a missing file).
+    location
+        Place in the manifest's structure, like ``layer_sets.pool4[2]``; empty for the whole file.
+    message
+        What was expected and what was found.
+    """
+
+    path: str
+    line: int | None
+    column: int | None
+    location: str
+    message: str
+
+    def __str__(self) -> str:
+        place = self.path if self.line is None else f"{self.path}:{self.line}:{self.column}"
+        return f"{place}: {self.location}: {self.message}" if self.location else f"{place}: {self.message}"
+
+
+class ManifestError(InputError):
+    """A manifest that can't be used, with every problem found in it.
+
+    Parameters
+    ----------
+    errors
+        The problems, in any order; `errors` holds them sorted by their place in the file.
+    """
+
+    def __init__(self, errors: Iterable[Problem]) -> None:
+        unique = dict.fromkeys(errors)
+        self.errors = sorted(unique, key=lambda problem: (problem.line or 0, problem.column or 0))
+        super().__init__("\n".join(map(str, self.errors)))

@@ -1,0 +1,80 @@
+"""Synthesis presets: what a manifest's `synthesis` may say, and the schedule that follows from it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Iterations = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Multiscale(BaseModel):
+    """Coarse-to-fine synthesis: each scale starts from the upsampled result of the one below it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: ClassVar[int] = 1
+
+    preset: Literal["multiscale"] = Field("multiscale", description="Name of the preset.")
+    smallest_px: int = Field(
+        64, ge=16, le=4096, description="Synthesis starts at the smallest halving of the image with this side, px."
+    )
+    iterations: tuple[Iterations, ...] = Field(
+        (150, 100, 50),
+        min_length=1,
+        description="L-BFGS iterations per scale from the coarsest; the last is repeated for further scales.",
+    )
+    history: int = Field(20, ge=1, le=200, description="Pairs of steps and gradients that L-BFGS remembers.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Precision of the convolutions; statistics are always float32."
+    )
+
+    def scales(self, size_px: int) -> tuple[int, ...]:
+        """Return the image sides of the schedule, px, from the coarsest to `size_px`.
+
+        The halvings (rounded down) of `size_px` that are not smaller than `smallest_px`; `size_px` alone
+        if it is smaller itself.
+
+        Examples
+        --------
+        >>> Multiscale().scales(256)
+        (64, 128, 256)
+        >>> Multiscale(smallest_px=100).scales(90)
+        (90,)
+        """
+        sides = [size_px]
+        while sides[-1] // 2 >= self.smallest_px:
+            sides.append(sides[-1] // 2)
+        return tuple(reversed(sides))
+
+    def schedule(self, size_px: int) -> tuple[tuple[int, int], ...]:
+        """Return (side in px, iterations) of each scale, from the coarsest to `size_px`.
+
+        Examples
+        --------
+        >>> Multiscale(iterations=(150, 100)).schedule(256)
+        ((64, 150), (128, 100), (256, 100))
+        """
+        last = len(self.iterations) - 1
+        return tuple((side, self.iterations[min(i, last)]) for i, side in enumerate(self.scales(size_px)))
+
+
+class Gatys2015(BaseModel):
+    """The published procedure: scipy's L-BFGS-B at full size, from noise (Gatys, Ecker & Bethge 2015)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: ClassVar[int] = 1
+
+    preset: Literal["gatys2015"] = Field("gatys2015", description="Name of the preset.")
+    iterations: Iterations = Field(2000, description="Most L-BFGS-B iterations (scipy's maxiter).")
+    history: int = Field(20, ge=1, le=200, description="Corrections that L-BFGS-B remembers (scipy's maxcor).")
+
+    def schedule(self, size_px: int) -> tuple[tuple[int, int], ...]:
+        """Return (side in px, iterations) of the only scale.
+
+        Examples
+        --------
+        >>> Gatys2015().schedule(256)
+        ((256, 2000),)
+        """
+        return ((size_px, self.iterations),)
