@@ -1,0 +1,114 @@
+"""Stimuli as 8-bit PNG files: what is shown, exactly."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stimgen.errors import StimgenError
+from stimgen.images.errors import ImageError
+from stimgen.images.pixels import Image
+from stimgen.images.read import decode, read_bytes
+from stimgen.images.samples import to_unit_range
+
+RANGE_TOLERANCE = 1e-6
+"""How far a value may leave 0..1 by rounding in float32; a grey level is 4e-3."""
+
+
+def quantise(image: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return the image in 8 bits: 255 · value, rounded to the nearest integer, halves to the even one.
+
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, 3), values 0..1.
+
+    Returns
+    -------
+    ndarray of uint8, the shape of `image`
+
+    Raises
+    ------
+    StimgenError
+        If a value is not finite, or outside 0..1 by more than `RANGE_TOLERANCE`: nothing is clipped here.
+
+    Examples
+    --------
+    >>> quantise(np.array([[0.0, 0.5, 1.0]])).tolist()
+    [[0, 128, 255]]
+    """
+    values = image.astype(np.float64)
+    if not np.isfinite(values).all():
+        count = int(np.count_nonzero(~np.isfinite(values)))
+        raise StimgenError(
+            f"An image with {count} values that are not finite cannot be written.",
+            "Look for the step that made them; with a synthesis, try another seed or float32 precision.",
+        )
+    low, high = float(values.min()), float(values.max())
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        raise StimgenError(
+            f"An image with values from {low:.6g} to {high:.6g} cannot be written: 0 is black, 1 is white.",
+            "Clip it with clip_to_display first, which says how many pixels that changes.",
+        )
+    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def encode_png(pixels: NDArray[np.uint8], *, text: dict[str, str] | None = None) -> bytes:
+    """Return a PNG file of 8-bit grey or RGB pixels, the same bytes for the same arguments.
+
+    The file holds no time, colour profile or gamma. (Another version of Pillow or zlib may compress
+    differently; the pixels are the same.)
+
+    Parameters
+    ----------
+    pixels
+        (H, W) or (H, W, 3) uint8.
+    text
+        Keywords (1 to 79 Latin-1 characters) and texts to embed, written in alphabetical order.
+
+    Raises
+    ------
+    ValueError
+        If `pixels` is not such an array, or a keyword is not allowed in a PNG file.
+    """
+    from PIL import Image as Pillow
+    from PIL.PngImagePlugin import PngInfo
+
+    grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    if pixels.dtype != np.uint8 or not grey_or_rgb or not pixels.size:
+        raise ValueError(f"pixels must be uint8 (H, W) or (H, W, 3), not {pixels.dtype} {pixels.shape}")
+    chunks = PngInfo()
+    for keyword in sorted(text or {}):
+        if not 1 <= len(keyword.encode("latin-1", errors="replace")) <= 79 or not keyword.isprintable():
+            raise ValueError(f"a PNG keyword has 1 to 79 printable characters; {keyword!r} does not")
+        chunks.add_text(keyword, (text or {})[keyword])
+    file = io.BytesIO()
+    Pillow.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", compress_level=6, pnginfo=chunks)
+    return file.getvalue()
+
+
+def decode_png(file: bytes | Path) -> Image:
+    """Return the pixels of an 8-bit PNG file, value / 255.
+
+    Parameters
+    ----------
+    file
+        The file's bytes, or its path.
+
+    Returns
+    -------
+    ndarray of float32, (H, W) or (H, W, 3), values 0..1
+
+    Raises
+    ------
+    ImageError
+        If it is not an intact PNG file of 8 bits, without transparency.
+    """
+    origin = "The PNG data" if isinstance(file, bytes) else str(file)
+    samples, file_format = decode(file if isinstance(file, bytes) else read_bytes(file, origin), origin)
+    if file_format != "PNG" or samples.bits != 8:
+        raise ImageError(f"{origin} is not an 8-bit PNG file.", "Delete it and run stimgen again.")
+    return to_unit_range(samples, origin)

@@ -1,0 +1,118 @@
+"""PNG and JPEG files, decoded by Pillow."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL.ImageFile import ImageFile
+
+from stimgen.images.errors import ImageError
+from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_many_pixels, turn_upright
+
+ORIENTATION_TAG = 274
+# Pillow cuts 16-bit colour to 8 bits, but its decoder lets the caller say which byte of each sample to
+# take: PNG samples are big-endian, so "16B" gives the high bytes and "16L" the low bytes. Grey with alpha
+# has 4 bytes a pixel, which come out whole as four 8-bit channels.
+TWO_BYTE_LAYOUTS = {
+    "RGB;16B": ("RGB;16B", "RGB;16L"),
+    "RGBA;16B": ("RGBA;16B", "RGBA;16L"),
+    "LA;16B": ("RGBA",),
+}
+
+
+def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
+    """Return the samples of a PNG or JPEG file (or of a TIFF file that Pillow can read), bit by bit exact.
+
+    Palettes become RGB; the orientation tag is applied; colour profiles and gamma tags are not.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    file_format
+        "PNG", "JPEG" or "TIFF".
+    origin
+        Name of the file in messages.
+
+    Raises
+    ------
+    ImageError
+        If the file is damaged, too large, animated or of a colour model that is neither grey nor RGB.
+    """
+    if file_format == "PNG":
+        # Loading stops at the last row: only this reads the checksums.
+        _open(data, file_format, origin).verify()
+    picture = _open(data, file_format, origin)
+    refuse_several_pages(getattr(picture, "n_frames", 1), origin)
+    refuse_too_many_pixels(*picture.size, origin)
+    if picture.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B", "I"}:
+        raise ImageError(
+            f"{origin} has the colour model {picture.mode}; stimgen reads grey and RGB images.",
+            "Convert it to RGB in an image editor, where the colour profile to use can be chosen.",
+        )
+    # Pillow turns TIFF files by itself when it loads them.
+    orientation = 1 if file_format == "TIFF" else picture.getexif().get(ORIENTATION_TAG, 1)
+    layout = picture.tile[0][3] if picture.tile else None
+    if file_format == "PNG" and layout in TWO_BYTE_LAYOUTS:
+        samples, bits = _two_byte_samples(data, str(layout), origin), 16
+    else:
+        samples, bits = _samples(picture)
+    transparent = _transparent(samples, bits, layout, picture.info.get("transparency"))
+    if samples.ndim == 3 and samples.shape[2] in (2, 4):
+        samples = samples[:, :, :-1]
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[:, :, 0]
+    return Samples(turn_upright(samples, orientation), bits, transparent)
+
+
+def _open(data: bytes, file_format: str, origin: str) -> ImageFile:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
+        try:
+            return Pillow.open(io.BytesIO(data), formats=[file_format])
+        except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
+            raise ImageError(
+                f"{origin} claims more pixels than stimgen reads. {error}",
+                "Crop or shrink the image in an image editor.",
+            ) from error
+
+
+def _samples(picture: ImageFile) -> tuple[NDArray[Any], int]:
+    if picture.mode == "1":
+        return np.asarray(picture).astype(np.uint8), 1
+    if picture.mode in {"P", "PA"}:
+        opaque = picture.mode == "P" and "transparency" not in picture.info
+        return np.asarray(picture.convert("RGB" if opaque else "RGBA")), 8
+    if picture.mode.startswith("I"):
+        return np.asarray(picture).astype(np.uint16), 16
+    return np.asarray(picture), 8
+
+
+def _two_byte_samples(data: bytes, layout: str, origin: str) -> NDArray[Any]:
+    parts = []
+    for raw_mode in TWO_BYTE_LAYOUTS[layout]:
+        picture = _open(data, "PNG", origin)
+        tiles = [(*tile[:3], raw_mode) for tile in picture.tile]
+        picture.tile = cast("Any", tiles)
+        parts.append(np.asarray(picture).astype(np.uint16))
+    if len(parts) == 1:
+        return parts[0][:, :, 0::2] << 8 | parts[0][:, :, 1::2]
+    high, low = parts
+    return high << 8 | low
+
+
+def _transparent(samples: NDArray[Any], bits: int, layout: Any, key: Any) -> int:
+    if samples.ndim == 3 and samples.shape[2] in (2, 4):
+        return int(np.count_nonzero(samples[:, :, -1] != 2**bits - 1))
+    if key is None:
+        return 0
+    # A grey or RGB image may name one colour as transparent (PNG chunk tRNS). Pillow widens grey samples
+    # of 2 and 4 bits to 8 bits, but not that colour, and gives it as 0 or 255 for 1 bit.
+    scale = {"L;2": 85, "L;4": 17}.get(layout, 1)
+    same = samples == np.asarray(key) * scale // (255 if bits == 1 else 1)
+    return int(np.count_nonzero(same if same.ndim == 2 else same.all(axis=2)))

@@ -1,0 +1,191 @@
+"""Read an image file: its pixels as values 0..1 and the identity of its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from stimgen.errors import InputError, nearest
+from stimgen.images.errors import ImageError
+from stimgen.images.pixels import Image
+from stimgen.images.samples import Samples, to_unit_range
+
+SKIMAGE_PREFIX = "skimage:"
+# What a message offers; the diagrams, texts and test patterns beside them can be read too.
+PHOTOGRAPHS = (
+    "astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel",
+    "hubble_deep_field", "ihc", "moon", "motorcycle_left", "motorcycle_right", "retina", "rocket",
+)  # fmt: skip
+SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+FOREIGN_SIGNATURES = {
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"RIFF": "WebP or other RIFF",
+    b"%PDF": "PDF",
+    b"8BPS": "Photoshop",
+    b"<svg": "SVG",
+    b"\x89HDF": "HDF5",
+    b"\x93NUMPY": "NumPy",
+    b"MATLAB": "MATLAB",
+}
+
+
+def read_image(image: str | Path) -> RawImage:
+    """Read a PNG, TIFF or JPEG file, or a photograph that comes with scikit-image.
+
+    The content decides about the format, not the file name. Integers of b bits become v / (2^b − 1),
+    floats must lie in 0..1. The orientation tag of cameras is applied. Colour profiles and gamma tags are
+    not: a pixel value is taken as it is, as the experiment's display will take it.
+
+    Parameters
+    ----------
+    image
+        A path, or "skimage:NAME" such as "skimage:brick" for a file in scikit-image's package (nothing is
+        downloaded).
+
+    Returns
+    -------
+    RawImage
+        Pixels, and the SHA-256 of the very bytes that they were decoded from.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, if it cannot be read, is empty, damaged, not one picture, larger than
+        `stimgen.images.samples.MAX_PIXELS`, transparent, neither grey nor RGB, or has samples that are
+        not finite or outside 0..1.
+    """
+    if isinstance(image, str) and image.startswith(SKIMAGE_PREFIX):
+        path = skimage_path(image.removeprefix(SKIMAGE_PREFIX))
+        origin = f"{image} (scikit-image {importlib.metadata.version('scikit-image')})"
+    else:
+        path, origin = Path(image), str(image)
+    data = read_bytes(path, origin)
+    samples, file_format = decode(data, origin)
+    return RawImage(
+        pixels=to_unit_range(samples, origin),
+        sha256=hashlib.sha256(data).hexdigest(),
+        origin=origin,
+        file_format=file_format,
+        bits=samples.bits,
+    )
+
+
+def skimage_path(name: str) -> Path:
+    """Return the path of a still image in scikit-image's package, without importing the package.
+
+    Raises
+    ------
+    ImageError
+        If scikit-image ships no image of that name; the message lists the photographs.
+
+    Examples
+    --------
+    >>> skimage_path("brick").name
+    'brick.png'
+    """
+    package = importlib.util.find_spec("skimage")
+    if package is None or not package.submodule_search_locations:
+        raise ImageError(f"skimage:{name} needs scikit-image.", "Install it: pip install scikit-image.")
+    folder = Path(package.submodule_search_locations[0]) / "data"
+    known = {path.stem: path for path in folder.iterdir() if path.suffix in {".png", ".jpg"}}
+    if name not in known:
+        offered = [photograph for photograph in PHOTOGRAPHS if photograph in known]
+        raise ImageError(f'scikit-image ships no image "{name}".', nearest(name, offered))
+    return known[name]
+
+
+def read_bytes(path: Path, origin: str) -> bytes:
+    """Return a file's bytes, or say why there are none.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, if it is a folder or empty, or cannot be read.
+    """
+    try:
+        if not path.exists():
+            raise ImageError(f"There is no file {origin}.", "Correct the path, or put the file there.")
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "not a regular file"
+            raise ImageError(f"{origin} is {kind}.", "Name an image file (PNG, TIFF or JPEG).")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            f"{origin} cannot be read: {error.strerror or error}.", "Make the file readable for your account."
+        ) from error
+    if not data:
+        raise ImageError(f"{origin} is empty (0 bytes).", "Copy the file again.")
+    return data
+
+
+def decode(data: bytes, origin: str) -> tuple[Samples, str]:
+    """Return the samples of a PNG, TIFF or JPEG file, and which of them it is.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    origin
+        Name of the file in messages.
+
+    Raises
+    ------
+    ImageError
+        See `read_image`.
+    """
+    from stimgen.images.raster import decode_raster
+    from stimgen.images.tiff import decode_tiff
+
+    file_format = _format(data, origin)
+    try:
+        if file_format == "TIFF":
+            return decode_tiff(data, origin), file_format
+        return decode_raster(data, file_format, origin), file_format
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise errors of almost any class on damaged files
+        raise ImageError(
+            f"{origin} is a damaged or cut-off {file_format} file: {error}.",
+            "Copy the file again, or open it in an image editor and save it as PNG.",
+        ) from error
+
+
+def _format(data: bytes, origin: str) -> str:
+    for signature, file_format in SIGNATURES.items():
+        if data.startswith(signature):
+            return file_format
+    if data.startswith(TIFF_SIGNATURES):
+        return "TIFF"
+    kinds = [kind for signature, kind in FOREIGN_SIGNATURES.items() if data.startswith(signature)]
+    what = f"a {kinds[0]} file" if kinds else "not an image file"
+    raise ImageError(f"{origin} is {what}; stimgen reads PNG, TIFF and JPEG.", "Save the image as PNG.")
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """An image file as it is: not cropped, not resized, in its own colours.
+
+    Attributes
+    ----------
+    pixels
+        (H, W) grey or (H, W, 3) RGB float32, values 0..1.
+    sha256
+        SHA-256 of the file's bytes, hexadecimal.
+    origin
+        Where it comes from: the path as given, or "skimage:NAME (scikit-image VERSION)".
+    file_format
+        "PNG", "TIFF" or "JPEG".
+    bits
+        Bits per integer sample; None for float samples.
+    """
+
+    pixels: Image
+    sha256: str
+    origin: str
+    file_format: str
+    bits: int | None

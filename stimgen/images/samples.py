@@ -1,0 +1,138 @@
+"""Decoded samples of an image file, whatever the format, and their way to values 0..1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stimgen.images.errors import ImageError
+from stimgen.images.pixels import Image
+
+MAX_PIXELS = 2**26
+"""Largest width × height that is read, 8192 × 8192: a small file can claim to be a huge image."""
+
+
+def refuse_too_many_pixels(width: int, height: int, origin: str) -> None:
+    """Raise before memory is taken for an image of more than `MAX_PIXELS` pixels.
+
+    Raises
+    ------
+    ImageError
+        If width × height exceeds `MAX_PIXELS`.
+    """
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{origin} is {width} × {height} pixels; stimgen reads at most {MAX_PIXELS} pixels "
+            f"({int(MAX_PIXELS**0.5)} × {int(MAX_PIXELS**0.5)}).",
+            "Crop or shrink the image in an image editor.",
+        )
+
+
+def refuse_several_pages(count: int, origin: str) -> None:
+    """Raise if a file holds more than one picture, because which one is meant is not known.
+
+    Raises
+    ------
+    ImageError
+        If `count` is not 1.
+    """
+    if count != 1:
+        raise ImageError(
+            f"{origin} holds {count} pictures (pages, frames of an animation, or previews).",
+            "Save the one that you mean as a PNG file.",
+        )
+
+
+def turn_upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return the samples as the EXIF/TIFF orientation tag says they are to be seen.
+
+    Parameters
+    ----------
+    samples
+        (H, W) or (H, W, C).
+    orientation
+        Value of tag 274, 1 (upright) to 8; any other value counts as 1.
+
+    References
+    ----------
+    TIFF Revision 6.0 (Adobe 1992), section 8, "Orientation".
+    """
+    transposed = samples.swapaxes(0, 1)
+    turned = {
+        2: samples[:, ::-1],
+        3: samples[::-1, ::-1],
+        4: samples[::-1],
+        5: transposed,
+        6: transposed[:, ::-1],
+        7: transposed[::-1, ::-1],
+        8: transposed[::-1],
+    }
+    return turned.get(orientation, samples)
+
+
+def to_unit_range(decoded: Samples, origin: str) -> Image:
+    """Return the colour samples as float32 values 0..1.
+
+    An integer v of b bits becomes v / (2^b − 1): black is 0, white is 1. Floats are kept as they are.
+    Alpha is dropped where every pixel is opaque.
+
+    Parameters
+    ----------
+    decoded
+        What the file holds.
+    origin
+        Name of the file in messages.
+
+    Returns
+    -------
+    ndarray of float32, (H, W) or (H, W, 3), values 0..1
+
+    Raises
+    ------
+    ImageError
+        If a pixel is transparent, or a float sample is not finite or outside 0..1.
+    """
+    values = decoded.values
+    if decoded.transparent:
+        share = f"{decoded.transparent} of {values.shape[0] * values.shape[1]}"
+        raise ImageError(
+            f"{origin} has transparent pixels ({share}); what lies behind them is not known.",
+            "Flatten the image onto a background in an image editor, or remove its alpha channel.",
+        )
+    if decoded.bits is not None:
+        return np.asarray(values / np.float64(2**decoded.bits - 1), dtype=np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise ImageError(
+            f"{origin} has {bad} samples that are not finite (NaN or infinity).",
+            "Replace them, or save the image with integer samples.",
+        )
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        raise ImageError(
+            f"{origin} has float samples from {low:g} to {high:g}, where 0 is black and 1 is white.",
+            "Divide by the value of white before you save it, or save it with 8- or 16-bit integers.",
+        )
+    return np.asarray(values, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of one picture, upright, without their alpha channel.
+
+    Attributes
+    ----------
+    values
+        (H, W) grey or (H, W, 3) RGB: unsigned integers of `bits` bits, or floats.
+    bits
+        Bits per integer sample; None for floats.
+    transparent
+        Number of pixels that are not fully opaque.
+    """
+
+    values: NDArray[Any]
+    bits: int | None
+    transparent: int = 0

@@ -1,0 +1,246 @@
+"""From an image file to a source: crop, colour, resize."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from stimgen.images.errors import ImageError
+from stimgen.images.pixels import Image, luminance
+from stimgen.images.read import RawImage, read_image
+
+
+def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
+    """Load a source image and make it what the manifest asks for: crop, then colour, then size.
+
+    Colour images become grey by their luminance (`luminance`, Rec. 709 weights on the pixel values as they
+    are); grey images become RGB by three equal channels. An image is only ever made smaller.
+
+    Parameters
+    ----------
+    source
+        The manifest's entry. Its crop is "centre" (the largest central square), "random" (a square of
+        `size_px` at the file's own resolution, at a place that depends on `name` and the source's id and
+        on nothing else), or a square box in pixels of the file.
+    image
+        Side of the stimuli in pixels, and "grey" or "rgb".
+    name
+        The manifest's name.
+
+    Returns
+    -------
+    Source
+        With pixels (size_px, size_px) or (size_px, size_px, 3).
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be used (see `read_image`), if the box is not square or leaves the image, or if
+        the crop is smaller than `size_px`.
+    """
+    raw = read_image(source.image if source.path is None else source.path)
+    height, width = raw.pixels.shape[:2]
+    box = _box(source, image.size_px, (height, width), name, raw)
+    cropped = raw.pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+    if image.color == "grey":
+        cropped = luminance(cropped).astype(np.float32)
+    pixels, clipped_share = shrink(cropped, image.size_px)
+    if image.color == "rgb" and pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, np.newaxis], 3, axis=2)
+    return Source(
+        id=source.id,
+        pixels=pixels,
+        sha256=raw.sha256,
+        origin=raw.origin,
+        crop_box=box,
+        original_size=(height, width),
+        clipped_share=clipped_share,
+    )
+
+
+def shrink(image: Image, size_px: int) -> tuple[Image, float]:
+    """Return a square image of `size_px`, without aliasing.
+
+    Each channel is convolved with the Lanczos window of three lobes, widened by the scale factor, in
+    floating point (Pillow). Among the usual filters it keeps most of the contrast just below the new
+    Nyquist frequency and lets least through above it, and it needs no 8-bit intermediate. Its side lobes
+    overshoot at sharp edges; what leaves 0..1 is clipped.
+
+    Parameters
+    ----------
+    image
+        (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1. With N equal to `size_px`, a copy is
+        returned.
+    size_px
+        The new side.
+
+    Returns
+    -------
+    image : ndarray of float32, (size_px, size_px) or (size_px, size_px, 3), values 0..1
+    clipped_share : float
+        Share of the samples that overshot by more than half a grey level of 8 bits.
+
+    References
+    ----------
+    Turkowski, K. (1990). Filters for common resampling tasks. In Graphics Gems (pp. 147–165). Academic Press.
+    """
+    from PIL import Image as Pillow
+
+    if image.shape[0] == size_px:
+        return image.copy(), 0.0
+    planes = [image] if image.ndim == 2 else [image[:, :, channel] for channel in range(image.shape[2])]
+    resized = [
+        np.asarray(
+            Pillow.fromarray(np.ascontiguousarray(plane)).resize(
+                (size_px, size_px), Pillow.Resampling.LANCZOS
+            )
+        )
+        for plane in planes
+    ]
+    pixels = resized[0] if image.ndim == 2 else np.stack(resized, axis=2)
+    clipped = np.clip(pixels, 0, 1)
+    return clipped, float(np.mean(np.abs(pixels - clipped) > 0.5 / 255))
+
+
+def crop_generator(name: str, source_id: str) -> np.random.Generator:
+    """Return the generator of a random crop: SHA-256 of the manifest's name and the source's id seeds it."""
+    digest = hashlib.sha256(f"crop\0{name}\0{source_id}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def _box(source: SourceSpec, size_px: int, size: tuple[int, int], name: str, raw: RawImage) -> Box:
+    height, width = size
+    if source.crop == "centre":
+        side = min(height, width)
+        box = Box((width - side) // 2, (height - side) // 2, side, side)
+    elif source.crop == "random":
+        # An image that is too small fails below; the limits keep the draw valid until then.
+        rng = crop_generator(name, source.id)
+        top = int(rng.integers(max(height - size_px, 0) + 1))
+        left = int(rng.integers(max(width - size_px, 0) + 1))
+        box = Box(left, top, min(size_px, width, height), min(size_px, width, height))
+    elif isinstance(source.crop, str):
+        raise ValueError(f'crop is "centre", "random" or a box, not {source.crop!r}')
+    else:
+        box = Box(source.crop.left, source.crop.top, source.crop.width, source.crop.height)
+    _refuse_bad_box(box, source.id, size, raw.origin)
+    if box.width < size_px:
+        raise ImageError(
+            f'Source "{source.id}": the crop of {raw.origin} is {box.width} × {box.height} pixels, smaller '
+            f"than the stimuli ({size_px} × {size_px}); the file is {width} × {height}.",
+            f"Use a larger image or crop, or set size_px to {box.width} or less. "
+            "Sources are never enlarged, because that would remove their high frequencies.",
+        )
+    return box
+
+
+def _refuse_bad_box(box: Box, source_id: str, size: tuple[int, int], origin: str) -> None:
+    height, width = size
+    what = (
+        f'Source "{source_id}": the crop box (left {box.left}, top {box.top}, width {box.width}, '
+        f"height {box.height})"
+    )
+    if box.width != box.height or box.width < 1:
+        raise ImageError(f"{what} is not a square.", "Give it the same width and height, 1 or more.")
+    if min(box.left, box.top) < 0 or box.left + box.width > width or box.top + box.height > height:
+        raise ImageError(
+            f"{what} leaves the image {origin}, which is {width} × {height} pixels.",
+            f"Keep left + width within {width} and top + height within {height}, left and top 0 or more.",
+        )
+
+
+class BoxSpec(Protocol):
+    """A crop box as the manifest holds it, in pixels of the file."""
+
+    @property
+    def left(self) -> int:
+        """First column."""
+
+    @property
+    def top(self) -> int:
+        """First row."""
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+
+
+class SourceSpec(Protocol):
+    """A source as the manifest holds it."""
+
+    @property
+    def id(self) -> str:
+        """Name of the source."""
+
+    @property
+    def image(self) -> str:
+        """The image as given: a path, or "skimage:NAME"."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file, or None for an image of scikit-image."""
+
+    @property
+    def crop(self) -> str | BoxSpec:
+        """The crop: "centre", "random" or a box."""
+
+
+class ImageSpec(Protocol):
+    """Size and colour of the stimuli as the manifest holds them."""
+
+    @property
+    def size_px(self) -> int:
+        """Side of the stimuli, in pixels."""
+
+    @property
+    def color(self) -> str:
+        """Either "grey" or "rgb"."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels in an image file; row and column 0 are at the top left."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source after crop, colour conversion and resize.
+
+    Attributes
+    ----------
+    id
+        Name in the manifest.
+    pixels
+        (size_px, size_px) or (size_px, size_px, 3) float32, values 0..1.
+    sha256
+        SHA-256 of the image file's bytes.
+    origin
+        The path, or "skimage:NAME (scikit-image VERSION)".
+    crop_box
+        What was cut from the file, in its pixels.
+    original_size
+        (height, width) of the file, upright.
+    clipped_share
+        Share of the samples that overshot 0..1 in the resize by more than half a grey level of 8 bits.
+    """
+
+    id: str
+    pixels: Image
+    sha256: str
+    origin: str
+    crop_box: Box
+    original_size: tuple[int, int]
+    clipped_share: float

@@ -1,0 +1,114 @@
+"""TIFF files, decoded by tifffile, which keeps 16-bit colour and floats."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stimgen.images.errors import ImageError
+from stimgen.images.raster import ORIENTATION_TAG, decode_raster
+from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_many_pixels, turn_upright
+
+# The others need the imagecodecs package; Pillow's libtiff reads them up to 8 bits of colour or 16 of grey.
+OWN_COMPRESSIONS = {"NONE", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE"}
+GREY_OR_RGB = {"MINISBLACK", "MINISWHITE", "RGB", "PALETTE"}
+
+
+def decode_tiff(data: bytes, origin: str) -> Samples:
+    """Return the samples of a TIFF file, bit by bit exact.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    origin
+        Name of the file in messages.
+
+    Returns
+    -------
+    Samples
+        Of 1, 8 or 16 bits, or floats. White-is-zero images are inverted, palettes become RGB, the
+        orientation tag is applied; colour profiles are not.
+
+    Raises
+    ------
+    ImageError
+        If the file is damaged, too large, has several pages or other samples.
+    """
+    import tifffile
+
+    with _faults(origin), tifffile.TiffFile(io.BytesIO(data)) as file:
+        pages = max(len(file.pages), sum(len(series) for series in file.series))
+        refuse_several_pages(pages, origin)
+        page: Any = file.pages.first
+        refuse_too_many_pixels(page.imagewidth, page.imagelength, origin)
+        refuse_several_pages(page.imagedepth, origin)
+        if any(o + n > len(data) for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)):
+            raise ImageError(f"{origin} is cut off: pixels are missing at its end.", "Copy the file again.")
+        compression, photometric = _name(page.compression), _name(page.photometric)
+        if compression not in OWN_COMPRESSIONS:
+            if page.bitspersample > 8 and (page.samplesperpixel > 1 or photometric != "MINISBLACK"):
+                raise _unreadable(page, origin)
+            return decode_raster(data, "TIFF", origin)
+        floats = page.dtype is not None and page.dtype.kind == "f"
+        integers = page.sampleformat == 1 and page.bitspersample in (1, 8, 16)
+        if photometric not in GREY_OR_RGB or not (floats or integers):
+            raise _unreadable(page, origin)
+        samples = page.asarray()
+        if page.axes.startswith("S"):
+            samples = np.moveaxis(samples, 0, -1)
+        tag = page.tags.get(ORIENTATION_TAG)
+        return _in_colour(samples, page, photometric, floats, 1 if tag is None else int(tag.value))
+
+
+def _in_colour(samples: NDArray[Any], page: Any, photometric: str, floats: bool, orientation: int) -> Samples:
+    bits = None if floats else int(page.bitspersample)
+    white = 1 if bits is None else 2**bits - 1
+    transparent = 0
+    if page.extrasamples:
+        colours = page.samplesperpixel - len(page.extrasamples)
+        transparent = int(np.count_nonzero((samples[:, :, colours:] != white).any(axis=2)))
+        samples = samples[:, :, 0] if colours == 1 else samples[:, :, :colours]
+    if photometric == "MINISWHITE":
+        samples = ~samples if samples.dtype == bool else white - samples
+    if photometric == "PALETTE":
+        samples, bits = np.moveaxis(page.colormap[:, samples], 0, -1), 16
+    return Samples(turn_upright(samples, orientation), bits, transparent)
+
+
+def _name(tag_value: Any) -> str:
+    return str(getattr(tag_value, "name", tag_value))
+
+
+def _unreadable(page: Any, origin: str) -> ImageError:
+    kind = {1: "integer", 2: "signed", 3: "float", 6: "complex"}.get(page.sampleformat, "unknown")
+    return ImageError(
+        f"{origin} is a TIFF file of a kind that stimgen does not read: {page.samplesperpixel} × "
+        f"{page.bitspersample}-bit {kind} samples, colour model {_name(page.photometric)}, "
+        f"compression {_name(page.compression)}.",
+        "Save it as grey or RGB with 8- or 16-bit integers or floats, without compression, or as PNG.",
+    )
+
+
+@contextmanager
+def _faults(origin: str) -> Iterator[None]:
+    """Turn what tifffile only logs about a damaged file into an error."""
+    seen: list[str] = []
+    logger = logging.getLogger("tifffile")
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    propagated, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagated
+    if seen:
+        raise ImageError(f"{origin} is damaged: {seen[0]}.", "Copy it again, or save it again as PNG.")
