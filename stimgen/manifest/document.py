@@ -22,7 +22,7 @@ MAX_VALUES = 200_000
 _TAG = "tag:yaml.org,2002:"
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
-_TRUE = {"yes", "true", "on"}
+_TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
 def parse(text: str, name: str) -> Document:
@@ -112,10 +112,17 @@ class Document:
         return found
 
     def problem(self, path: DataPath, message: str, *, key: bool = False) -> Problem:
-        """Return a problem at the value (or the key) at `path`, or at what comes nearest to it in the data."""
+        """Return a problem at the value at `path`, or at what comes nearest to it in the data.
+
+        A problem with a `key` stands at the key, in the mapping that has it.
+        """
         found = self.walk(path)
-        mark = self.keys.get(found, self.values[found]) if key else self.values[found]
-        return Problem(self.name, mark.line, mark.column, dotted(found), message)
+        mark = self.keys[found] if key else self.values[found]
+        return Problem(self.name, mark.line, mark.column, dotted(found[:-1] if key else found), message)
+
+    def complain(self, path: DataPath, message: str, *, key: bool = False) -> None:
+        """Add a problem at `path`."""
+        self.problems.append(self.problem(path, message, key=key))
 
     def written(self, path: DataPath) -> str | None:
         """Return how the scalar at `path` was written; None for collections and absent values."""
@@ -156,8 +163,8 @@ class _Builder:
         self._scalars: dict[str, Callable[[str], Any]] = {
             "int": _whole_number,
             "float": _number,
-            "bool": lambda text: text.lower() in _TRUE,
-            "null": lambda text: None,
+            "bool": _truth,
+            "null": _nothing,
             # Dates, "=" and "<<" as values are plain text here, as in YAML 1.2.
             **dict.fromkeys(("str", "timestamp", "value", "merge"), _text),
         }
@@ -185,14 +192,14 @@ class _Builder:
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return {key: self._value(value, (*path, key)) for key, value in self._entries(node, path)}
         tag = node.tag.replace(_TAG, "!!")
-        self._complain(path, f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove the tag.')
+        self._document.complain(path, f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove the tag.')
         return None
 
     def _scalar(self, node: yaml.ScalarNode, kind: str, path: DataPath) -> Any:
         try:
             return self._scalars[kind](node.value)
         except ValueError as error:
-            self._complain(path, str(error))
+            self._document.complain(path, str(error))
             return None
 
     def _entries(self, node: yaml.MappingNode, path: DataPath) -> Iterator[tuple[str, yaml.Node]]:
@@ -211,9 +218,6 @@ class _Builder:
                 continue
             self._document.keys[(*path, key.value)] = mark
             yield key.value, value
-
-    def _complain(self, path: DataPath, message: str) -> None:
-        self._document.problems.append(self._document.problem(path, message))
 
 
 def _key_message(key: yaml.Node) -> str:
@@ -238,6 +242,17 @@ def _text(text: str) -> str:
     if not _encodable(text):
         raise ValueError("the text has half a surrogate pair, which is not a character; remove it.")
     return text
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in _TRUTH:
+        raise ValueError(f'{text[:40]} is marked as a truth value and is none; write true or false.')
+    return _TRUTH[text.lower()]
+
+
+def _nothing(text: str) -> None:
+    if text.lower() not in {"", "~", "null"}:
+        raise ValueError(f"{text[:40]} is marked as nothing (null) and is not empty; remove the tag.")
 
 
 def _whole_number(text: str) -> int:

@@ -1,0 +1,66 @@
+"""The stimuli that a manifest asks for, in a fixed order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
+
+
+def plan(manifest: Manifest) -> list[Stimulus]:
+    """Return every stimulus of a manifest.
+
+    Textures come first, then controls. Within each the order is that of the manifest: by source, then by
+    condition, then by seed, the seed changing fastest. A control that is not seeded gives one stimulus
+    per source.
+    """
+    textures = [
+        Stimulus(f"{source.id}-{name}-s{seed}", source.id, name, "texture", seed, layer_set, None)
+        for source in manifest.sources
+        for name, layer_set in manifest.layer_sets.items()
+        for seed in manifest.seeds
+    ]
+    controls = [
+        Stimulus(_stimulus_id(source.id, control.id, seed), source.id, control.id, "control", seed, None, control)
+        for source in manifest.sources
+        for control in manifest.controls
+        for seed in (manifest.seeds if control.seeded else (None,))
+    ]
+    return textures + controls
+
+
+def _stimulus_id(source: str, condition: str, seed: int | None) -> str:
+    return f"{source}-{condition}" if seed is None else f"{source}-{condition}-s{seed}"
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """One image to be made.
+
+    Attributes
+    ----------
+    stimulus_id
+        ``source-condition-sSEED``, or ``source-condition`` for a control without randomness; the name of
+        its files. No part holds a "-", so different stimuli have different ids.
+    source
+        Id of its source.
+    condition
+        Name of its layer set or control.
+    kind
+        "texture" (synthesised) or "control".
+    seed
+        Tells exemplars apart; None for a control without randomness.
+    layer_set
+        What is matched; None for controls.
+    control
+        Which control, with its options; None for textures.
+    """
+
+    stimulus_id: str
+    source: str
+    condition: str
+    kind: Literal["texture", "control"]
+    seed: int | None
+    layer_set: LayerSet | None
+    control: ControlSpec | None

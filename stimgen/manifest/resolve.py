@@ -1,0 +1,187 @@
+"""What a schema can't know: layers of a network, weights that exist, options of a control, sizes that agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stimgen.controls import CONTROLS
+from stimgen.errors import nearest
+from stimgen.manifest.document import Document
+from stimgen.manifest.expand import find_file
+from stimgen.manifest.problems import DataPath
+from stimgen.manifest.resolved import ControlSpec, ImageSpec, LayerSet
+from stimgen.manifest.schema import (
+    ControlSection,
+    ImageSection,
+    LayerSetSection,
+    NetworkSpec,
+    SeedRange,
+)
+from stimgen.manifest.wording import option_problems, shorten
+from stimgen.networks.architectures import NETWORKS, Architecture
+from stimgen.networks.catalogue import weights_names
+
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5")
+
+
+def is_weights_file(weights: str) -> bool:
+    """Return whether `weights` means a file: it has a path separator or ends like a weights file."""
+    return "/" in weights or "\\" in weights or weights.lower().endswith(WEIGHTS_SUFFIXES)
+
+
+def resolve_image(section: ImageSection, document: Document) -> ImageSpec | None:
+    """Return the size with all three of its numbers where two are known; None, with a problem, if they disagree."""
+    size_px, size_deg, ppd = section.size_px, section.size_deg, section.ppd
+    if size_deg and ppd:
+        exact = size_deg * ppd
+        if size_px is None:
+            if not 15.5 <= exact <= 4096:
+                message = f"size_deg × ppd = {exact:.4g} px; stimuli have from 16 to 4096 px. Change size_deg or ppd."
+                document.complain(("image",), message)
+                return None
+            size_px = round(exact)
+        elif abs(exact - size_px) >= 1:
+            message = (
+                f"size_deg × ppd = {exact:.4g} px, but size_px is {size_px}; "
+                "give two of the three, or make them agree to one pixel."
+            )
+            document.complain(("image",), message)
+            return None
+    elif size_px is None:
+        document.complain(("image",), "expected size_px, or both size_deg and ppd; with one alone the size is unknown.")
+        return None
+    elif size_deg:
+        ppd = size_px / size_deg
+    elif ppd:
+        size_deg = size_px / ppd
+    return ImageSpec(size_px, size_deg, ppd, section.color)
+
+
+def resolve_network(spec: NetworkSpec, place: DataPath, folder: Path, document: Document) -> NetworkSpec | None:
+    """Return the network with a weights file as an absolute path; None, with problems, if it can't be had."""
+    if spec.name not in NETWORKS:
+        document.complain((*place, "name"), f'unknown network "{shorten(spec.name)}". {nearest(spec.name, NETWORKS)}')
+        return None
+    if is_weights_file(spec.weights):
+        path = find_file(spec.weights, folder)
+        if path is None:
+            message = f'there is no weights file "{shorten(spec.weights)}" in {folder}; correct the path.'
+            document.complain((*place, "weights"), message)
+            return None
+        return spec.model_copy(update={"weights": str(path)})
+    known = weights_names(spec.name)
+    if spec.weights not in known:
+        message = (
+            f'unknown weights "{shorten(spec.weights)}" for network {spec.name}. {nearest(spec.weights, known)} '
+            f"Or the path of a file ({', '.join(WEIGHTS_SUFFIXES)})."
+        )
+        document.complain((*place, "weights"), message)
+        return None
+    return spec
+
+
+def resolve_layer_set(
+    name: str, section: LayerSetSection, default: NetworkSpec, folder: Path, document: Document
+) -> LayerSet | None:
+    """Return a layer set with its own network; None, with problems, if a layer or the network is unknown."""
+    place: DataPath = ("layer_sets", name)
+    change = section.network.model_dump(exclude_none=True)
+    network: NetworkSpec | None = default
+    if change:
+        if "weights" not in change and change.get("name", default.name) != default.name:
+            if is_weights_file(default.weights):
+                message = f"the manifest's weights file is for {default.name}; give weights for {change['name']} here."
+                document.complain((*place, "network", "name"), message)
+                return None
+        network = resolve_network(default.model_copy(update=change), (*place, "network"), folder, document)
+    if network is None:
+        return None
+    architecture = NETWORKS[network.name]()
+    before = len(document.problems)
+    _check_layers(section, architecture, place, document)
+    if len(document.problems) > before:
+        return None
+    layers = tuple(layer for layer in architecture.layers if layer in section.layers)
+    weights = {layer: float(section.layer_weights.get(layer, 1.0)) for layer in layers}
+    return LayerSet(name, layers, weights, network)
+
+
+def check_depth(layer_set: LayerSet, smallest_px: int, document: Document) -> None:
+    """Complain about a layer that has no position left in an image of `smallest_px`."""
+    architecture = NETWORKS[layer_set.network.name]()
+    deepest = architecture.deepest(layer_set.layers)
+    stride = architecture.stride(deepest)
+    if stride > smallest_px:
+        message = (
+            f"synthesis starts at {smallest_px} px, but {deepest} needs at least {stride} px; "
+            "use larger stimuli, a larger smallest_px, or shallower layers."
+        )
+        document.complain(("layer_sets", layer_set.name), message)
+
+
+def resolve_control(index: int, section: ControlSection, document: Document) -> ControlSpec | None:
+    """Return a control with all its options; None, with problems, if it or an option is unknown."""
+    place: DataPath = ("controls", index)
+    if section.name not in CONTROLS:
+        message = f'unknown control "{shorten(section.name)}". {nearest(section.name, CONTROLS)}'
+        document.complain((*place, "name"), message)
+        return None
+    control = CONTROLS[section.name]
+    try:
+        # As JSON, because pydantic's strict mode takes a list for a tuple there, but never "3" for 3.
+        options = control.options.model_validate_json(json.dumps(section.model_extra), strict=True)
+    except ValidationError as error:
+        document.problems.extend(option_problems(error, document, place, list(control.options.model_fields)))
+        return None
+    return ControlSpec(section.id or section.name, section.name, control.seeded, options.model_dump())
+
+
+def check_conditions(layer_sets: Iterable[str], controls: Iterable[tuple[int, str]], document: Document) -> None:
+    """Complain about condition names that are taken, ignoring case as file systems do."""
+    places: list[tuple[str, DataPath, str]] = [(name, ("layer_sets", name), "layer set") for name in layer_sets]
+    places += [(name, ("controls", index), "control") for index, name in controls]
+    taken: dict[str, str] = {}
+    for name, place, kind in places:
+        if name.lower() in taken:
+            cure = "give the control another id" if kind == "control" else "rename one of them"
+            other = taken[name.lower()]
+            document.complain(place, f'the condition name "{name}" is taken by {other}; {cure}.')
+        taken.setdefault(name.lower(), f'the {kind} "{name}"')
+
+
+def seeds_of(seeds: SeedRange | tuple[int, ...], document: Document) -> tuple[int, ...]:
+    """Return the seeds one by one; a seed that is listed twice is a problem."""
+    if isinstance(seeds, SeedRange):
+        return tuple(range(seeds.first, seeds.first + seeds.count))
+    seen: set[int] = set()
+    for index, seed in enumerate(seeds):
+        if seed in seen:
+            document.complain(("seeds", index), f"the seed {seed} is given twice; it would make the same image.")
+        seen.add(seed)
+    return seeds
+
+
+def _check_layers(section: LayerSetSection, architecture: Architecture, place: DataPath, document: Document) -> None:
+    seen: set[str] = set()
+    for index, layer in enumerate(section.layers):
+        where = (*place, "layers", index)
+        if layer not in architecture.layers:
+            hint = nearest(layer, architecture.layers)
+            document.complain(where, f'unknown layer "{shorten(layer)}" of {architecture.name}. {hint}')
+        elif layer in seen:
+            document.complain(where, f'the layer "{layer}" is given twice; weight it with layer_weights.')
+        seen.add(layer)
+    _check_weights(section.layer_weights, section.layers, place, document)
+
+
+def _check_weights(
+    weights: Mapping[str, float], layers: tuple[str, ...], place: DataPath, document: Document
+) -> None:
+    for layer in weights:
+        if layer not in layers:
+            message = f'a weight for "{shorten(layer)}", which is not among the layers. {nearest(layer, layers)}'
+            document.complain((*place, "layer_weights", layer), message, key=True)

@@ -1,0 +1,194 @@
+"""A manifest with nothing left open: files found, defaults filled in, every layer set with its own network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from stimgen.manifest.schema import VERSION, MatchingSpec, NetworkSpec
+from stimgen.texture.presets import Gatys2015, Multiscale
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """Size and colour of every stimulus.
+
+    Attributes
+    ----------
+    size_px
+        Side of the square, px.
+    size_deg
+        Side in degrees of visual angle; None where the manifest gives the pixels alone.
+    ppd
+        Pixels per degree; None likewise.
+    color
+        "grey" or "rgb".
+    """
+
+    size_px: int
+    size_deg: float | None
+    ppd: float | None
+    color: Literal["grey", "rgb"]
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One source texture, as asked for.
+
+    Attributes
+    ----------
+    id
+        Name in stimulus ids.
+    image
+        The image as the manifest names it; for a file found by a glob, its path relative to the manifest.
+    path
+        The file, absolute; None for an image of scikit-image ("skimage:NAME").
+    crop
+        "centre", "random", or (left, top, width, height) in source pixels.
+    """
+
+    id: str
+    image: str
+    path: Path | None
+    crop: Literal["centre", "random"] | Box
+
+
+@dataclass(frozen=True)
+class LayerSet:
+    """A condition that is synthesised: layers whose statistics are matched, and their network.
+
+    Attributes
+    ----------
+    name
+        Name of the condition.
+    layers
+        Layer names, in the order of the network's forward pass.
+    layer_weights
+        Weight of every layer's loss.
+    network
+        The network; `weights` is a published name or the absolute path of a file.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    layer_weights: Mapping[str, float] = field(hash=False)
+    network: NetworkSpec
+
+
+@dataclass(frozen=True)
+class ControlSpec:
+    """A condition that is a control.
+
+    Attributes
+    ----------
+    id
+        Name of the condition.
+    name
+        Name of the control in `stimgen.controls.CONTROLS`.
+    seeded
+        Whether exemplars differ; without it there is one per source.
+    options
+        Every option with its value, as the control's function takes them.
+    """
+
+    id: str
+    name: str
+    seeded: bool
+    options: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What to make, with every default filled in and every file found.
+
+    Attributes
+    ----------
+    path
+        The manifest file, as named by the user.
+    folder
+        Its folder, absolute; paths in the file are relative to it.
+    name, description
+        Name of the stimulus set, and free text.
+    image, sources, network, seeds, synthesis, matching
+        As in the file; sources are expanded from globs, seeds from their range.
+    layer_sets
+        Condition name to layer set, in the file's order.
+    controls
+        Controls, in the file's order.
+    """
+
+    path: Path
+    folder: Path
+    name: str
+    description: str
+    image: ImageSpec
+    sources: tuple[SourceSpec, ...]
+    network: NetworkSpec
+    layer_sets: Mapping[str, LayerSet]
+    seeds: tuple[int, ...]
+    synthesis: Multiscale | Gatys2015
+    controls: tuple[ControlSpec, ...]
+    matching: MatchingSpec
+
+    def resolved(self, folder: Path | None = None) -> dict[str, Any]:
+        """Return the manifest with every default spelt out, in plain data that YAML can hold.
+
+        Written to a file in `folder`, it loads again to an equal plan.
+
+        Parameters
+        ----------
+        folder
+            Where the file will be: paths are made relative to it, so that a tree of folders can be moved
+            as a whole. By default the manifest's own folder.
+        """
+        base = (folder or self.folder).resolve()
+        image = {"size_px": self.image.size_px, "size_deg": self.image.size_deg, "ppd": self.image.ppd}
+        return {
+            "stimgen": VERSION,
+            "name": self.name,
+            "description": self.description,
+            "image": {k: v for k, v in image.items() if v is not None} | {"color": self.image.color},
+            "sources": [_source(source, base) for source in self.sources],
+            "network": _network(self.network, base),
+            "layer_sets": {name: self._layer_set(entry, base) for name, entry in self.layer_sets.items()},
+            "seeds": list(self.seeds),
+            "synthesis": self.synthesis.model_dump(mode="json"),
+            "controls": [_control(control) for control in self.controls],
+            "matching": self.matching.model_dump(mode="json"),
+        }
+
+    def _layer_set(self, entry: LayerSet, base: Path) -> dict[str, Any]:
+        spelt = {"layers": list(entry.layers), "layer_weights": dict(entry.layer_weights)}
+        return spelt if entry.network == self.network else {**spelt, "network": _network(entry.network, base)}
+
+
+def _source(source: SourceSpec, base: Path) -> dict[str, Any]:
+    image = source.image if source.path is None else _relative(source.path, base)
+    crop = source.crop if isinstance(source.crop, str) else list(source.crop)
+    return {"id": source.id, "image": image, "crop": crop}
+
+
+def _network(network: NetworkSpec, base: Path) -> dict[str, Any]:
+    spelt = network.model_dump(mode="json")
+    if Path(network.weights).is_absolute():
+        spelt["weights"] = _relative(Path(network.weights), base)
+    return spelt
+
+
+def _control(control: ControlSpec) -> dict[str, Any]:
+    options = {k: list(v) if isinstance(v, tuple) else v for k, v in control.options.items()}
+    return {"name": control.name, "id": control.id, **options}
+
+
+def _relative(path: Path, base: Path) -> str:
+    """Return `path` relative to `base`, always with a separator, so that no file is taken for a name."""
+    try:
+        relative = Path(os.path.relpath(path, base)).as_posix()
+    except ValueError:  # another drive on Windows
+        return path.as_posix()
+    return relative if relative.startswith("../") else f"./{relative}"

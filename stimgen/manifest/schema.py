@@ -1,0 +1,183 @@
+"""What a manifest (version 1) may say: one frozen model per section, every key with its description.
+
+The models take the long forms; `spell_out` turns the short ones (a bare path for a source, a list of layers
+for a layer set, a name for a control or a preset) into these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from stimgen.texture.presets import Gatys2015, Multiscale
+
+VERSION = 1
+ID_PATTERN = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
+LARGEST_SEED = 2**32 - 1
+
+# Words that tables read as a missing value, a truth value or a number, whatever their author meant.
+_RESERVED = {"nan", "inf", "infinity", "na", "null", "none", "true", "false"}
+
+
+def is_reserved(word: str) -> bool:
+    """Return whether pandas or PsychoPy would read `word` in a table as something other than text."""
+    return word.lower() in _RESERVED
+
+
+def _not_reserved(word: str) -> str:
+    if is_reserved(word):
+        message = 'tables read "{word}" as a missing value, truth value or number; choose another id.'
+        raise PydanticCustomError("reserved_id", message, {"word": word})
+    return word
+
+
+def spell_out(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest's data with its short forms written out; what has no known form stays as it is."""
+    spelt = dict(data)
+    for section, key in (("sources", "image"), ("controls", "name")):
+        if isinstance(spelt.get(section), list):
+            spelt[section] = [{key: item} if isinstance(item, str) else item for item in spelt[section]]
+    if isinstance(spelt.get("layer_sets"), dict):
+        entries = spelt["layer_sets"].items()
+        spelt["layer_sets"] = {k: {"layers": v} if isinstance(v, list) else v for k, v in entries}
+    if isinstance(spelt.get("synthesis"), str):
+        spelt["synthesis"] = {"preset": spelt["synthesis"]}
+    if isinstance(spelt.get("synthesis"), dict):
+        spelt["synthesis"] = {"preset": "multiscale"} | spelt["synthesis"]
+    return spelt
+
+
+def _crop_form(value: object) -> str:
+    return "box" if isinstance(value, list | tuple) else "word"
+
+
+def _seeds_form(value: object) -> str:
+    return "list" if isinstance(value, list | tuple) else "range"
+
+
+Id = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Offset = Annotated[int, Field(ge=0)]
+Length = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Box = tuple[Offset, Offset, Length, Length]
+Crop = Annotated[
+    Annotated[Literal["centre", "random"], Tag("word")] | Annotated[Box, Tag("box")],
+    Discriminator(_crop_form),
+]
+
+
+class Section(BaseModel):
+    """A mapping of a manifest: unknown keys are errors, and nothing changes it once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageSection(Section):
+    """Size and colour of every stimulus. Any two of size_px, size_deg and ppd give the third."""
+
+    size_px: int | None = Field(None, ge=16, le=4096, description="Side of the square stimuli, px.")
+    size_deg: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Side of the stimuli, degrees of visual angle."
+    )
+    ppd: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Pixels per degree of visual angle on the display."
+    )
+    color: Literal["grey", "rgb"] = Field("grey", description="Luminance only, or red, green and blue.")
+
+
+class SourceSection(Section):
+    """One source texture, or with a glob several."""
+
+    image: str = Field(
+        min_length=1,
+        description="Path relative to the manifest, a glob such as textures/*.png, or skimage:NAME.",
+    )
+    id: Id | None = Field(
+        None, description="Name in stimulus ids; by default the file's name. With a glob, a prefix."
+    )
+    crop: Crop = Field(
+        "centre",
+        description="Largest central square, a random square, or a box [left, top, width, height] in source px.",
+    )
+
+
+class NetworkSpec(Section):
+    """A feature extractor. In a resolved manifest, `weights` is a name or an absolute path."""
+
+    name: str = Field("vgg19", description="Architecture; vgg19 is the paper's.")
+    weights: str = Field(
+        "imagenet", min_length=1, description="Name of published weights, or a path relative to the manifest."
+    )
+    pooling: Literal["average", "max"] = Field("average", description="Average pooling is the paper's.")
+    normalise: bool = Field(
+        True, description="Rescale each filter to a mean activation of 1 over natural images, as in the paper."
+    )
+
+
+class NetworkOverride(Section):
+    """What a layer set changes in the manifest's network."""
+
+    name: str | None = Field(None, description="Architecture.")
+    weights: str | None = Field(None, min_length=1, description="Name of published weights, or a path.")
+    pooling: Literal["average", "max"] | None = Field(None, description="Kind of pooling.")
+    normalise: bool | None = Field(None, description="Whether filters are rescaled to a mean activation of 1.")
+
+
+class LayerSetSection(Section):
+    """A condition: the layers whose statistics are matched."""
+
+    layers: tuple[str, ...] = Field(min_length=1, description="Layers of the network, such as conv1_1 or pool4.")
+    layer_weights: dict[str, Weight] = Field({}, description="Weight of a layer's loss; 1 for those not named.")
+    network: NetworkOverride = Field(NetworkOverride(), description="Changes to the manifest's network.")
+
+
+class SeedRange(Section):
+    """Consecutive seeds."""
+
+    first: int = Field(1, ge=0, le=2**31, description="The first seed.")
+    count: int = Field(1, ge=1, le=100_000, description="How many exemplars of each source and condition.")
+
+
+class ControlSection(Section):
+    """A matched-statistics control. All keys but name and id are the control's own options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field(description="Name of the control.")
+    id: Id | None = Field(None, description="Name of the condition; by default the control's name.")
+
+
+class MatchingSpec(Section):
+    """What is matched to the source after synthesis."""
+
+    histogram: Literal["none", "source"] = Field(
+        "none", description="Leave pixel histograms as they come, or match them exactly to the source's."
+    )
+
+
+Seeds = Annotated[
+    Annotated[SeedRange, Tag("range")]
+    | Annotated[Annotated[tuple[Seed, ...], Field(min_length=1)], Tag("list")],
+    Discriminator(_seeds_form),
+]
+Synthesis = Annotated[Multiscale | Gatys2015, Field(discriminator="preset")]
+
+
+class ManifestFile(Section):
+    """A manifest of stimgen: which texture stimuli to make, from what, and how."""
+
+    stimgen: Literal[1] = Field(description="Version of the manifest format.")
+    name: Id = Field(description="Name of the stimulus set; its results go to results/NAME.")
+    description: str = Field("", description="What the set is for, in free text.")
+    image: ImageSection = Field(description="Size and colour of every stimulus.")
+    sources: tuple[SourceSection, ...] = Field(min_length=1, description="The source textures.")
+    network: NetworkSpec = Field(NetworkSpec(), description="The feature extractor.")
+    layer_sets: dict[Id, LayerSetSection] = Field({}, description="Conditions by name: layers to match.")
+    seeds: Seeds = Field(SeedRange(), description="Seeds of the exemplars: {first, count} or a list.")
+    synthesis: Synthesis = Field(Multiscale(), description="How images are found: a preset and changes to it.")
+    controls: tuple[ControlSection, ...] = Field((), description="Matched-statistics controls.")
+    matching: MatchingSpec = Field(MatchingSpec(), description="What is matched after synthesis.")

@@ -1,0 +1,115 @@
+"""How fast this machine is: recorded by earlier runs, or for a CPU measured in a moment."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_path
+
+CONVOLUTION_SHARE = 0.85
+"""Part of the speed of a matrix product that synthesis reaches on a CPU (channels-last convolutions)."""
+
+_MATRIX_SIDE = 512
+_MEASURE_S = 0.08
+
+
+def speed_file() -> Path:
+    """Return where speeds are recorded: speed.json in $STIMGEN_CACHE, or in the user's cache folder."""
+    folder = os.environ.get("STIMGEN_CACHE")
+    return (Path(folder) if folder else user_cache_path("stimgen")) / "speed.json"
+
+
+def record_speed(device: str, gflops: float) -> None:
+    """Keep the speed that a run reached, for later estimates.
+
+    Parameters
+    ----------
+    device
+        "cpu" or "cuda:0" and so on.
+    gflops
+        Speed in 1e9 floating-point operations per second, counted as in `estimate.evaluation_flops`.
+
+    Raises
+    ------
+    ValueError
+        If `gflops` is not a positive number.
+    """
+    if not (math.isfinite(gflops) and gflops > 0):
+        raise ValueError(f"a speed is a positive number of GFLOP/s, not {gflops}")
+    path = speed_file()
+    speeds = _recorded() | {device: gflops}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".speed-", suffix=".json")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(speeds, file, indent=2, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).replace(path)
+
+
+def recorded_speed(device: str) -> float | None:
+    """Return the recorded speed of `device`, GFLOP/s; None if no run has recorded one."""
+    return _recorded().get(device)
+
+
+def measured_cpu_speed() -> float:
+    """Return the speed of a float32 matrix product on this CPU, GFLOP/s; takes about 0.1 s."""
+    # Ones are as fast as any numbers and need no generator.
+    matrix = np.ones((_MATRIX_SIDE, _MATRIX_SIDE), dtype=np.float32)
+    product = matrix @ matrix
+    best = math.inf
+    end = time.perf_counter() + _MEASURE_S
+    while True:
+        start = time.perf_counter()
+        np.matmul(matrix, matrix, out=product)
+        now = time.perf_counter()
+        best = min(best, now - start)
+        if now >= end:
+            return float(2 * _MATRIX_SIDE**3 / best / 1e9)
+
+
+def gpu_names() -> list[str]:
+    """Return the names of the NVIDIA GPUs in the order of their numbers; empty without a driver."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+
+
+def cpu_name() -> str:
+    """Return the processor as people know it, with the number of cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    model = "CPU"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    for line in lines:
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return f"{model} ({cores} core{'s' if cores != 1 else ''})"
+
+
+def _recorded() -> dict[str, float]:
+    """Return all recorded speeds. A file that is damaged counts as none: it is a cache, and is measured anew."""
+    try:
+        speeds = json.loads(speed_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(speeds, dict):
+        return {}
+    return {
+        device: float(speed)
+        for device, speed in speeds.items()
+        if isinstance(speed, int | float) and math.isfinite(speed) and speed > 0
+    }
