@@ -1,0 +1,1 @@
+"""Feature extractors: architectures, their weights, and the explicit forward through named layers."""

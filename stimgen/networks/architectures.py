@@ -1,0 +1,214 @@
+"""What a network is made of, in plain numbers: its layers with their channels, strides and costs (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from stimgen.errors import InputError, nearest
+from stimgen.registry import Registry
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A square convolution with zero padding and a bias, followed by a ReLU.
+
+    Attributes
+    ----------
+    name
+        Layer name; as a feature it means the activation after the ReLU.
+    in_channels, out_channels
+        Numbers of feature maps before and after.
+    kernel, stride, padding
+        Side of the kernel, step and zero padding on each edge, in positions.
+    """
+
+    name: str
+    in_channels: int
+    out_channels: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 1
+
+    @property
+    def kernel_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the weights, (output channels, input channels, height, width)."""
+        return (self.out_channels, self.in_channels, self.kernel, self.kernel)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A square pooling window without padding; an incomplete window at the far edge is dropped.
+
+    Attributes
+    ----------
+    name
+        Layer name.
+    kernel, stride
+        Side of the window and step, in positions.
+    """
+
+    name: str
+    kernel: int = 2
+    stride: int = 2
+
+
+Step: TypeAlias = Convolution | Pool
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A chain of named steps from an RGB image to its deepest layer.
+
+    Attributes
+    ----------
+    name
+        Name of the network, as in a manifest.
+    steps
+        Convolutions and pools in the order of the forward pass.
+    reference
+        The publication to cite.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    reference: str
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of all layers, shallowest first."""
+        return tuple(step.name for step in self.steps)
+
+    @property
+    def convolutions(self) -> tuple[Convolution, ...]:
+        """The convolutions, shallowest first."""
+        return tuple(step for step in self.steps if isinstance(step, Convolution))
+
+    def upto(self, layer: str) -> tuple[Step, ...]:
+        """Return the steps from the image to `layer`, inclusive.
+
+        Raises
+        ------
+        InputError
+            If the network has no such layer.
+        """
+        return self.steps[: self._index(layer) + 1]
+
+    def deepest(self, layers: Iterable[str]) -> str:
+        """Return that one of `layers` at which a forward pass for all of them can stop.
+
+        Raises
+        ------
+        InputError
+            If `layers` is empty or names an unknown layer.
+        """
+        indices = [self._index(layer) for layer in layers]
+        if not indices:
+            raise InputError(f"No layer of {self.name} was asked for.", f"Known: {', '.join(self.layers)}.")
+        return self.layers[max(indices)]
+
+    def channels(self, layer: str) -> int:
+        """Return the number N of feature maps of `layer`.
+
+        Raises
+        ------
+        InputError
+            If the network has no such layer.
+        """
+        return next(s.out_channels for s in reversed(self.upto(layer)) if isinstance(s, Convolution))
+
+    def stride(self, layer: str) -> int:
+        """Return how many image pixels lie between neighbouring positions of `layer`, along each axis.
+
+        Raises
+        ------
+        InputError
+            If the network has no such layer.
+        """
+        product = 1
+        for step in self.upto(layer):
+            product *= step.stride
+        return product
+
+    def forward_flops(self, layers: Iterable[str], size_px: int) -> float:
+        """Return the floating-point operations of one forward pass of one square image.
+
+        A multiply-add counts as two operations. Counted are the convolutions up to the deepest layer,
+        2·k²·C_in·C_out·M, and the Gram matrices of `layers`, 2·N²·M, with M the number of positions.
+        Bias, ReLU, pooling and the normalisation of the input are less than 1 % and left out.
+
+        Parameters
+        ----------
+        layers
+            Layers whose Gram matrices are taken.
+        size_px
+            Side of the image in pixels.
+
+        Returns
+        -------
+        float
+            Operations; the backward pass to the image costs about as much again.
+
+        Raises
+        ------
+        InputError
+            If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
+        """
+        wanted = set(layers)
+        flops = 0.0
+        for step, channels, side in self._maps(wanted, size_px):
+            if isinstance(step, Convolution):
+                flops += 2.0 * step.kernel**2 * step.in_channels * step.out_channels * side**2
+            if step.name in wanted:
+                flops += 2.0 * channels**2 * side**2
+        return flops
+
+    def activation_floats(self, layers: Iterable[str], size_px: int) -> int:
+        """Return how many numbers a forward pass of one square image holds for the backward pass.
+
+        These are the normalised image and the output of every step up to the deepest of `layers`; a ReLU
+        works in place, so a convolution holds one map per channel and not two.
+
+        Parameters
+        ----------
+        layers
+            Layers asked for.
+        size_px
+            Side of the image in pixels.
+
+        Raises
+        ------
+        InputError
+            If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
+        """
+        image = self.convolutions[0].in_channels * size_px**2
+        return image + sum(channels * side**2 for _, channels, side in self._maps(set(layers), size_px))
+
+    def _index(self, layer: str) -> int:
+        try:
+            return self.layers.index(layer)
+        except ValueError:
+            raise InputError(f'{self.name} has no layer "{layer}".', nearest(layer, self.layers)) from None
+
+    def _maps(self, layers: set[str], size_px: int) -> Iterator[tuple[Step, int, int]]:
+        """Yield every step up to the deepest of `layers` with its channels and the side of its maps."""
+        channels, side = self.convolutions[0].in_channels, size_px
+        for step in self.upto(self.deepest(layers)):
+            padding = 0
+            if isinstance(step, Convolution):
+                channels, padding = step.out_channels, step.padding
+            side = (side + 2 * padding - step.kernel) // step.stride + 1
+            if side < 1:
+                raise InputError(
+                    f"An image of {size_px} px is too small for layer {step.name} of {self.name}.",
+                    f"Use at least {self.stride(step.name)} px, or shallower layers.",
+                )
+            yield step, channels, side
+
+
+NETWORKS: Registry[Callable[[], Architecture]] = Registry("network", "stimgen.networks.definitions")
+"""Network names and the functions that return their architecture: ``NETWORKS["vgg16"]()``."""
+
+register_network = NETWORKS.register
+"""Decorator that registers a function returning an `Architecture` under a network name."""

@@ -1,0 +1,1 @@
+"""One module per family of networks; each registers its networks by name."""

@@ -1,0 +1,190 @@
+"""The folder in which stimgen keeps weights that were downloaded or imported."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+
+from stimgen.errors import InputError
+from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.weights.formats import match_layers
+from stimgen.networks.weights.layers import FileLayer
+from stimgen.networks.weights.record import Weights, WeightsError, weights_of
+
+FORMAT = "stimgen weights 1"
+_CURE = "Delete the file, then fetch or import the weights again (stimgen weights --help)."
+
+
+@dataclass(frozen=True)
+class CacheHeader:
+    """What a cache file says about its tensors."""
+
+    network: str
+    name: str
+    convention: str
+    origin: str
+    file_sha256: str
+    tensors_sha256: str
+
+
+def weights_folder(cache_dir: Path | None = None) -> Path:
+    """Return the folder of cached weights: ``<cache>/weights``.
+
+    The cache is `cache_dir`, else the environment variable STIMGEN_CACHE, else the user's cache folder.
+    """
+    if cache_dir is None:
+        setting = os.environ.get("STIMGEN_CACHE")
+        cache_dir = Path(setting) if setting else platformdirs.user_cache_path("stimgen")
+    return cache_dir / "weights"
+
+
+def cached_path(network: str, name: str, cache_dir: Path | None = None) -> Path:
+    """Return where weights `name` of `network` are kept, whether or not they are there.
+
+    Raises
+    ------
+    InputError
+        If `name` cannot be a name: a letter, then letters, digits and underscores.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise InputError(
+            f'"{name}" cannot name weights.', "Use a letter, followed by letters, digits and underscores."
+        )
+    return weights_folder(cache_dir) / f"{network}-{name}.safetensors"
+
+
+def cached_paths(cache_dir: Path | None = None) -> tuple[Path, ...]:
+    """Return all files of cached weights, sorted by name."""
+    return tuple(sorted(weights_folder(cache_dir).glob("*.safetensors")))
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Make the cache folder, and turn what goes wrong in writing to it into an error with a cure."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise WeightsError(
+            f"Weights cannot be kept in {folder}: {error.strerror or error}.",
+            "Make room or set the environment variable STIMGEN_CACHE to a folder that can be written.",
+        ) from error
+
+
+def write_cached(weights: Weights, path: Path) -> None:
+    """Write `weights` to the cache file `path`, at once or not at all.
+
+    Raises
+    ------
+    WeightsError
+        If the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    header = CacheHeader(
+        network=weights.network,
+        name=weights.name,
+        convention=weights.convention.name,
+        origin=weights.origin,
+        file_sha256=weights.file_sha256,
+        tensors_sha256=weights.tensors_sha256,
+    )
+    tensors = {}
+    convolutions = NETWORKS[weights.network]().convolutions
+    for convolution, kernel, bias in zip(convolutions, weights.kernels, weights.biases, strict=True):
+        tensors[f"{convolution.name}.weight"] = kernel
+        tensors[f"{convolution.name}.bias"] = bias
+    content = save(tensors, metadata={"format": FORMAT, **asdict(header)})
+    with writing_to(path.parent):
+        _write_atomically(path, content)
+
+
+def read_header(path: Path) -> CacheHeader | None:
+    """Return what a safetensors file says about itself, or None if stimgen did not write it.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged or its header is incomplete.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"The weights file {path} is damaged: {error}.", _CURE) from None
+    if metadata.pop("format", None) != FORMAT:
+        return None
+    try:
+        header = CacheHeader(**metadata)
+    except TypeError:
+        raise WeightsError(f"The header of the weights file {path} is incomplete.", _CURE) from None
+    if header.convention not in CONVENTIONS or header.network not in NETWORKS:
+        raise WeightsError(
+            f"The weights file {path} is for {header.network} with the input convention {header.convention}, "
+            "which this version of stimgen does not know.",
+            _CURE,
+        )
+    return header
+
+
+def read_cached(path: Path) -> Weights:
+    """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, altered, or not one of stimgen's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    header = read_header(path)
+    if header is None:
+        raise WeightsError(f"{path} was not written by stimgen.", _CURE)
+    architecture = NETWORKS[header.network]()
+    layers = []
+    try:
+        with safe_open(path, framework="np") as file:
+            for convolution in architecture.convolutions:
+                name = convolution.name
+                arrays = (file.get_tensor(f"{name}.weight"), file.get_tensor(f"{name}.bias"))
+                layers.append(FileLayer(name, arrays))
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"The weights file {path} is damaged: {error}.", _CURE) from None
+    convolutions = match_layers(layers, architecture, path)
+    if convolutions.sha256 != header.tensors_sha256:
+        raise WeightsError(
+            f"The weights file {path} is altered: its tensors have SHA-256 {convolutions.sha256}, and "
+            f"{header.tensors_sha256} was recorded when it was written.",
+            _CURE,
+        )
+    return weights_of(
+        convolutions,
+        network=header.network,
+        name=header.name,
+        convention=CONVENTIONS[header.convention],
+        origin=f"cache {path}, from {header.origin}",
+        file_sha256=header.file_sha256,
+    )
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
