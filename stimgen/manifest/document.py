@@ -1,7 +1,8 @@
 """YAML text to plain data, with the line and column of every value and key.
 
 Nothing in the text is executed: nodes are composed with PyYAML's safe loader and turned into text, numbers,
-truth values, lists and mappings here. Size, depth and the number of values after expanding aliases are bounded.
+truth values, lists and mappings here. Size, depth and the number of values (after expanding aliases) are
+bounded.
 """
 
 from __future__ import annotations
@@ -44,9 +45,17 @@ def parse(text: str, name: str) -> Document:
     document = Document(name)
     node = _compose(text, name)
     if node is None:
-        raise ManifestError([Problem(name, None, None, "", "the file is empty. It must start with stimgen: 1.")])
+        raise ManifestError(
+            [Problem(name, None, None, "", "the file is empty. It must start with stimgen: 1.")]
+        )
     _Builder(document).build(node)
     return document
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """Return `text` on one line, cut after `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:
@@ -62,9 +71,11 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         return node
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark or loader.get_mark()
-        raise ManifestError([Problem(name, mark.line + 1, mark.column + 1, "", _yaml_message(error))]) from None
+        raise ManifestError(
+            [Problem(name, mark.line + 1, mark.column + 1, "", _yaml_message(error))]
+        ) from None
     except (ValueError, OverflowError):
-        # PyYAML lets numbers beyond Unicode ("\Uffffffff") or beyond int's digits (%YAML 1.999…) escape as these.
+        # PyYAML lets numbers beyond Unicode ("\Uffffffff") or int's digits (%YAML 1.999…) escape as these.
         mark = loader.get_mark()
         message = "not valid YAML: an escape or a version number is out of range."
         raise ManifestError([Problem(name, mark.line + 1, mark.column + 1, "", message)]) from None
@@ -81,7 +92,9 @@ def _yaml_message(error: yaml.MarkedYAMLError) -> str:
     if "expected a single document" in (error.context or ""):
         return 'a manifest is one document; remove what follows the "---".'
     context = f" {error.context}" if error.context and error.context != problem else ""
-    return f"not valid YAML: {problem}{context}. Check the indentation, colons, quotes and brackets around here."
+    return (
+        f"not valid YAML: {problem}{context}. Check the indentation, colons, quotes and brackets around here."
+    )
 
 
 @dataclass(frozen=True)
@@ -104,7 +117,7 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def walk(self, path: DataPath) -> DataPath:
-        """Return the part of `path` that the data has; steps that it lacks (of a spelt-out form) are skipped."""
+        """Return the part of `path` that the data has; steps of a spelt-out form that it lacks are skipped."""
         found: DataPath = ()
         for step in path:
             if (*found, step) in self.values:
@@ -145,7 +158,7 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         if self._depth > MAX_DEPTH:
             message = f"nested deeper than {MAX_DEPTH} levels; a manifest needs fewer than ten."
-            raise _TooDeepError(problem=message, problem_mark=self.peek_event().start_mark)
+            raise _TooDeepError(problem=message, problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -177,7 +190,9 @@ class _Builder:
         mark = node.start_mark
         place = mark.line + 1, mark.column + 1
         if self._count > MAX_VALUES:
-            message = f"more than {MAX_VALUES} values after expanding aliases (a YAML bomb?); write it shorter."
+            message = (
+                f"more than {MAX_VALUES} values after expanding aliases (a YAML bomb?); write it shorter."
+            )
             raise ManifestError([*self._document.problems, Problem(self._document.name, *place, "", message)])
         if len(path) > MAX_DEPTH:
             message = f"nested deeper than {MAX_DEPTH} levels; does an alias contain itself?"
@@ -192,7 +207,9 @@ class _Builder:
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return {key: self._value(value, (*path, key)) for key, value in self._entries(node, path)}
         tag = node.tag.replace(_TAG, "!!")
-        self._document.complain(path, f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove the tag.')
+        self._document.complain(
+            path, f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove the tag.'
+        )
         return None
 
     def _scalar(self, node: yaml.ScalarNode, kind: str, path: DataPath) -> Any:
@@ -212,7 +229,8 @@ class _Builder:
                 continue
             first = self._document.keys.get((*path, key.value))
             if first:
-                message = f'the key "{key.value}" is given twice, first in line {first.line}, column {first.column}.'
+                place = f"line {first.line}, column {first.column}"
+                message = f'the key "{shorten(key.value)}" is given twice, first in {place}.'
                 problem = Problem(self._document.name, mark.line, mark.column, dotted(path), message)
                 self._document.problems.append(problem)
                 continue
@@ -228,10 +246,14 @@ def _key_message(key: yaml.Node) -> str:
         return 'merge keys ("<<") are not part of this format; write the keys out.'
     if kind in {"bool", "int", "float", "null"}:
         meaning = {"bool": "as true or false", "null": "as nothing"}.get(kind, "as a number")
-        return f'the key {key.value or "(empty)"} is read {meaning}; for text, put it in quotes: "{key.value}".'
+        return f'the key {shorten(key.value) or "(empty)"} is read {meaning}; for text, put it in quotes: "{shorten(key.value)}".'
     if kind not in {"str", "timestamp", "value"}:
         return f'the tag "{key.tag.replace(_TAG, "!!")}" is not allowed; a manifest has plain keys only.'
-    return "" if _encodable(key.value) else "a key has half a surrogate pair, which is not a character; remove it."
+    return (
+        ""
+        if _encodable(key.value)
+        else "a key has half a surrogate pair, which is not a character; remove it."
+    )
 
 
 def _encodable(text: str) -> bool:
@@ -246,7 +268,7 @@ def _text(text: str) -> str:
 
 def _truth(text: str) -> bool:
     if text.lower() not in _TRUTH:
-        raise ValueError(f'{text[:40]} is marked as a truth value and is none; write true or false.')
+        raise ValueError(f"{text[:40]} is marked as a truth value and is none; write true or false.")
     return _TRUTH[text.lower()]
 
 
@@ -272,5 +294,5 @@ def _number(text: str) -> float:
         return float({".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}.get(plain, plain))
     except ValueError:
         raise ValueError(
-            f"{text[:40]} is no plain number (base 60 in YAML); write decimal digits, or quotes if it is text."
+            f"{text[:40]} is a number in base 60 to YAML; write decimal digits, or quotes if it is text."
         ) from None

@@ -18,7 +18,9 @@ from stimgen.manifest.schema import ID_PATTERN, SourceSection, is_reserved
 MAX_FILES = 10_000
 
 
-def expand_sources(sections: Iterable[tuple[int, SourceSection]], folder: Path, document: Document) -> tuple[SourceSpec, ...]:
+def expand_sources(
+    sections: Iterable[tuple[int, SourceSection]], folder: Path, document: Document
+) -> tuple[SourceSpec, ...]:
     """Return one source per image, in the manifest's order; files of one glob are sorted by path.
 
     Missing files, globs that match nothing and ids that are given twice go to `document.problems`.
@@ -40,9 +42,8 @@ def expand_sources(sections: Iterable[tuple[int, SourceSection]], folder: Path, 
             # Case is ignored because file systems of Windows and macOS ignore it in stimulus file names.
             if source.id.lower() in taken:
                 where = (*place, "id") if section.id else place
-                other = taken[source.id.lower()]
-                message = f'the id "{source.id}" of "{source.image}" is taken by "{other}"; give one of them another id.'
-                document.complain(where, message)
+                clash = f'the id "{source.id}" of "{source.image}" is taken by "{taken[source.id.lower()]}"'
+                document.complain(where, f"{clash}; give one of them another id.")
             taken.setdefault(source.id.lower(), source.image)
             expanded.append(source)
     return tuple(expanded)
@@ -90,7 +91,9 @@ def _expand(section: SourceSection, place: DataPath, folder: Path, document: Doc
         return []
     matches = _matches(image, folder)
     if not matches:
-        document.complain(where, f'no file matches "{image}" in {folder}; correct the pattern, or put files there.')
+        document.complain(
+            where, f'no file matches "{image}" in {folder}; correct the pattern, or put files there.'
+        )
     if len(matches) > MAX_FILES:
         document.complain(where, f'"{image}" matches more than {MAX_FILES} files; narrow the pattern.')
         return []

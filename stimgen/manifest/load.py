@@ -24,11 +24,18 @@ MAX_STIMULI = 1_000_000
 
 _COLLECTIONS = {"sources", "layer_sets", "controls"}
 # Stands in for a section that has problems of its own, so that the others can be looked at.
-_STAND_INS = {"stimgen": VERSION, "name": "unnamed", "image": {"size_px": 256}, "sources": [{"image": "skimage:brick"}]}
+_STAND_INS = {
+    "stimgen": VERSION,
+    "name": "unnamed",
+    "image": {"size_px": 256},
+    "sources": [{"image": "skimage:brick"}],
+}
 Entry = TypeVar("Entry")
 
 
-def load_manifest(path: str | Path, *, network: str | None = None, seeds: Sequence[int] | None = None) -> Manifest:
+def load_manifest(
+    path: str | Path, *, network: str | None = None, seeds: Sequence[int] | None = None
+) -> Manifest:
     """Read, check and resolve a manifest.
 
     Parameters
@@ -85,7 +92,9 @@ def _read_text(path: Path) -> str:
     name = str(path)
     try:
         if not path.exists():
-            raise ManifestError([Problem(name, None, None, "", f"there is no such file. {_neighbour(path)}".strip())])
+            raise ManifestError(
+                [Problem(name, None, None, "", f"there is no such file. {_neighbour(path)}".strip())]
+            )
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise ManifestError([Problem(name, None, None, "", f"is {kind}; name a manifest file (.yaml).")])
@@ -95,7 +104,9 @@ def _read_text(path: Path) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise ManifestError([Problem(name, None, None, "", f"can't be read: {reason}.")]) from None
     if len(content) > MAX_BYTES:
-        message = f"is larger than {MAX_BYTES // 1_000_000} MB, which no manifest needs; use globs and seed ranges."
+        message = (
+            f"is larger than {MAX_BYTES // 1_000_000} MB, which no manifest needs; use globs and seed ranges."
+        )
         raise ManifestError([Problem(name, None, None, "", message)])
     try:
         return content.decode("utf-8-sig")
@@ -124,7 +135,9 @@ def _check_version(document: Document) -> None:
         raise ManifestError(document.problems)
 
 
-def _override(data: dict[str, Any], document: Document, network: str | None, seeds: Sequence[int] | None) -> None:
+def _override(
+    data: dict[str, Any], document: Document, network: str | None, seeds: Sequence[int] | None
+) -> None:
     """Put what the command line says into the data."""
     if network is not None and network not in NETWORKS:
         message = f'unknown network "{network}". {nearest(network, NETWORKS)}'
@@ -133,7 +146,9 @@ def _override(data: dict[str, Any], document: Document, network: str | None, see
         section = data.get("network", {})
         weights, before = section.get("weights"), section.get("name", NetworkSpec().name)
         if isinstance(weights, str) and resolve.is_weights_file(weights) and before != network:
-            message = f"--network {network} can't use this weights file of {before}; change the manifest instead."
+            message = (
+                f"--network {network} can't use this weights file of {before}; change the manifest instead."
+            )
             document.complain(("network", "weights"), message)
         data["network"] = section | {"name": network}
     if seeds is not None:
@@ -181,7 +196,9 @@ def _validate(data: dict[str, Any], document: Document) -> _Valid:
 def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
     file, folder = valid.file, path.parent.resolve()
     image = resolve.resolve_image(file.image, document) if "image" not in valid.bad else None
-    sources = expand_sources(valid.listed("sources", file.sources), folder, document)
+    listed = valid.listed("sources", file.sources)
+    sources = expand_sources(listed, folder, document)
+    resolve.check_boxes(listed, image, document)
     controls = valid.listed("controls", file.controls)
     found = [resolve.resolve_control(index, control, document) for index, control in controls]
     names = [(index, control.id or control.name) for index, control in controls]
@@ -224,5 +241,7 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
 def _check_count(count: int, document: Document) -> None:
     if count > MAX_STIMULI:
         place: DataPath = ("seeds",)
-        message = f"sources × conditions × seeds make {count} stimuli, more than {MAX_STIMULI}; split the manifest."
+        message = (
+            f"sources × conditions × seeds make {count} stimuli, more than {MAX_STIMULI}; split the manifest."
+        )
         document.complain(place, message)

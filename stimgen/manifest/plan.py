@@ -22,7 +22,9 @@ def plan(manifest: Manifest) -> list[Stimulus]:
         for seed in manifest.seeds
     ]
     controls = [
-        Stimulus(_stimulus_id(source.id, control.id, seed), source.id, control.id, "control", seed, None, control)
+        Stimulus(
+            _stimulus_id(source.id, control.id, seed), source.id, control.id, "control", seed, None, control
+        )
         for source in manifest.sources
         for control in manifest.controls
         for seed in (manifest.seeds if control.seeded else (None,))

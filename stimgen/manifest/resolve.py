@@ -1,4 +1,4 @@
-"""What a schema can't know: layers of a network, weights that exist, options of a control, sizes that agree."""
+"""What a schema can't know: a network's layers, weights that exist, a control's options, sizes that agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from stimgen.controls import CONTROLS
 from stimgen.errors import nearest
-from stimgen.manifest.document import Document
+from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.expand import find_file
 from stimgen.manifest.problems import DataPath
 from stimgen.manifest.resolved import ControlSpec, ImageSpec, LayerSet
@@ -20,12 +20,35 @@ from stimgen.manifest.schema import (
     LayerSetSection,
     NetworkSpec,
     SeedRange,
+    SourceSection,
 )
-from stimgen.manifest.wording import option_problems, shorten
+from stimgen.manifest.wording import option_problems
 from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.catalogue import weights_names
 
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5")
+
+
+def check_boxes(
+    sections: Iterable[tuple[int, SourceSection]], image: ImageSpec | None, document: Document
+) -> None:
+    """Complain about crop boxes that are not square, or smaller than the stimuli."""
+    for index, section in sections:
+        if isinstance(section.crop, str):
+            continue
+        _, _, width, height = section.crop
+        place: DataPath = ("sources", index, "crop")
+        if width != height:
+            message = (
+                f"a crop is a square, but this box is {width} × {height} px; give it one width and height."
+            )
+            document.complain(place, message)
+        elif image is not None and width < image.size_px:
+            message = (
+                f"the box has {width} px, less than the stimuli's {image.size_px} px; "
+                "enlarge it or reduce size_px, because sources are never enlarged."
+            )
+            document.complain(place, message)
 
 
 def is_weights_file(weights: str) -> bool:
@@ -34,14 +57,14 @@ def is_weights_file(weights: str) -> bool:
 
 
 def resolve_image(section: ImageSection, document: Document) -> ImageSpec | None:
-    """Return the size with all three of its numbers where two are known; None, with a problem, if they disagree."""
+    """Return the size, with all three numbers where two are known; None, with a problem, if they disagree."""
     size_px, size_deg, ppd = section.size_px, section.size_deg, section.ppd
     if size_deg and ppd:
         exact = size_deg * ppd
         if size_px is None:
             if not 15.5 <= exact <= 4096:
-                message = f"size_deg × ppd = {exact:.4g} px; stimuli have from 16 to 4096 px. Change size_deg or ppd."
-                document.complain(("image",), message)
+                message = f"size_deg × ppd = {exact:.4g} px; stimuli have from 16 to 4096 px."
+                document.complain(("image",), f"{message} Change size_deg or ppd.")
                 return None
             size_px = round(exact)
         elif abs(exact - size_px) >= 1:
@@ -52,7 +75,9 @@ def resolve_image(section: ImageSection, document: Document) -> ImageSpec | None
             document.complain(("image",), message)
             return None
     elif size_px is None:
-        document.complain(("image",), "expected size_px, or both size_deg and ppd; with one alone the size is unknown.")
+        document.complain(
+            ("image",), "expected size_px, or both size_deg and ppd; with one alone the size is unknown."
+        )
         return None
     elif size_deg:
         ppd = size_px / size_deg
@@ -61,10 +86,14 @@ def resolve_image(section: ImageSection, document: Document) -> ImageSpec | None
     return ImageSpec(size_px, size_deg, ppd, section.color)
 
 
-def resolve_network(spec: NetworkSpec, place: DataPath, folder: Path, document: Document) -> NetworkSpec | None:
+def resolve_network(
+    spec: NetworkSpec, place: DataPath, folder: Path, document: Document
+) -> NetworkSpec | None:
     """Return the network with a weights file as an absolute path; None, with problems, if it can't be had."""
     if spec.name not in NETWORKS:
-        document.complain((*place, "name"), f'unknown network "{shorten(spec.name)}". {nearest(spec.name, NETWORKS)}')
+        document.complain(
+            (*place, "name"), f'unknown network "{shorten(spec.name)}". {nearest(spec.name, NETWORKS)}'
+        )
         return None
     if is_weights_file(spec.weights):
         path = find_file(spec.weights, folder)
@@ -75,9 +104,11 @@ def resolve_network(spec: NetworkSpec, place: DataPath, folder: Path, document: 
         return spec.model_copy(update={"weights": str(path)})
     known = weights_names(spec.name)
     if spec.weights not in known:
+        known += _imported_names(spec.name)
+    if spec.weights not in known:
         message = (
-            f'unknown weights "{shorten(spec.weights)}" for network {spec.name}. {nearest(spec.weights, known)} '
-            f"Or the path of a file ({', '.join(WEIGHTS_SUFFIXES)})."
+            f'unknown weights "{shorten(spec.weights)}" for network {spec.name}. '
+            f"{nearest(spec.weights, known)} Or the path of a file ({', '.join(WEIGHTS_SUFFIXES)})."
         )
         document.complain((*place, "weights"), message)
         return None
@@ -92,11 +123,11 @@ def resolve_layer_set(
     change = section.network.model_dump(exclude_none=True)
     network: NetworkSpec | None = default
     if change:
-        if "weights" not in change and change.get("name", default.name) != default.name:
-            if is_weights_file(default.weights):
-                message = f"the manifest's weights file is for {default.name}; give weights for {change['name']} here."
-                document.complain((*place, "network", "name"), message)
-                return None
+        other = change.get("name", default.name)
+        if other != default.name and "weights" not in change and is_weights_file(default.weights):
+            message = f"the manifest's weights file is for {default.name}; give weights for {other} here."
+            document.complain((*place, "network", "name"), message)
+            return None
         network = resolve_network(default.model_copy(update=change), (*place, "network"), folder, document)
     if network is None:
         return None
@@ -140,9 +171,13 @@ def resolve_control(index: int, section: ControlSection, document: Document) -> 
     return ControlSpec(section.id or section.name, section.name, control.seeded, options.model_dump())
 
 
-def check_conditions(layer_sets: Iterable[str], controls: Iterable[tuple[int, str]], document: Document) -> None:
+def check_conditions(
+    layer_sets: Iterable[str], controls: Iterable[tuple[int, str]], document: Document
+) -> None:
     """Complain about condition names that are taken, ignoring case as file systems do."""
-    places: list[tuple[str, DataPath, str]] = [(name, ("layer_sets", name), "layer set") for name in layer_sets]
+    places: list[tuple[str, DataPath, str]] = [
+        (name, ("layer_sets", name), "layer set") for name in layer_sets
+    ]
     places += [(name, ("controls", index), "control") for index, name in controls]
     taken: dict[str, str] = {}
     for name, place, kind in places:
@@ -160,12 +195,24 @@ def seeds_of(seeds: SeedRange | tuple[int, ...], document: Document) -> tuple[in
     seen: set[int] = set()
     for index, seed in enumerate(seeds):
         if seed in seen:
-            document.complain(("seeds", index), f"the seed {seed} is given twice; it would make the same image.")
+            document.complain(
+                ("seeds", index), f"the seed {seed} is given twice; it would make the same image."
+            )
         seen.add(seed)
     return seeds
 
 
-def _check_layers(section: LayerSetSection, architecture: Architecture, place: DataPath, document: Document) -> None:
+def _imported_names(network: str) -> tuple[str, ...]:
+    """Return the names of the weights in the cache, where `stimgen weights import` puts them."""
+    from stimgen.networks.weights.cache import cached_paths
+
+    stems = (path.stem.split("-", 1) for path in cached_paths())
+    return tuple(parts[1] for parts in stems if len(parts) == 2 and parts[0] == network)
+
+
+def _check_layers(
+    section: LayerSetSection, architecture: Architecture, place: DataPath, document: Document
+) -> None:
     seen: set[str] = set()
     for index, layer in enumerate(section.layers):
         where = (*place, "layers", index)
@@ -183,5 +230,7 @@ def _check_weights(
 ) -> None:
     for layer in weights:
         if layer not in layers:
-            message = f'a weight for "{shorten(layer)}", which is not among the layers. {nearest(layer, layers)}'
+            message = (
+                f'a weight for "{shorten(layer)}", which is not among the layers. {nearest(layer, layers)}'
+            )
             document.complain((*place, "layer_weights", layer), message, key=True)

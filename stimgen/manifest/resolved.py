@@ -1,4 +1,4 @@
-"""A manifest with nothing left open: files found, defaults filled in, every layer set with its own network."""
+"""A manifest with nothing left open: files found, defaults filled in, a network for every layer set."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class SourceSection(Section):
     )
     crop: Crop = Field(
         "centre",
-        description="Largest central square, a random square, or a box [left, top, width, height] in source px.",
+        description="Largest central square, random square, or box [left, top, width, height] in source px.",
     )
 
 
@@ -114,7 +114,8 @@ class NetworkSpec(Section):
     )
     pooling: Literal["average", "max"] = Field("average", description="Average pooling is the paper's.")
     normalise: bool = Field(
-        True, description="Rescale each filter to a mean activation of 1 over natural images, as in the paper."
+        True,
+        description="Rescale each filter to a mean activation of 1 over natural images, as in the paper.",
     )
 
 
@@ -124,14 +125,20 @@ class NetworkOverride(Section):
     name: str | None = Field(None, description="Architecture.")
     weights: str | None = Field(None, min_length=1, description="Name of published weights, or a path.")
     pooling: Literal["average", "max"] | None = Field(None, description="Kind of pooling.")
-    normalise: bool | None = Field(None, description="Whether filters are rescaled to a mean activation of 1.")
+    normalise: bool | None = Field(
+        None, description="Whether filters are rescaled to a mean activation of 1."
+    )
 
 
 class LayerSetSection(Section):
     """A condition: the layers whose statistics are matched."""
 
-    layers: tuple[str, ...] = Field(min_length=1, description="Layers of the network, such as conv1_1 or pool4.")
-    layer_weights: dict[str, Weight] = Field({}, description="Weight of a layer's loss; 1 for those not named.")
+    layers: tuple[str, ...] = Field(
+        min_length=1, description="Layers of the network, such as conv1_1 or pool4."
+    )
+    layer_weights: dict[str, Weight] = Field(
+        {}, description="Weight of a layer's loss; 1 for those not named."
+    )
     network: NetworkOverride = Field(NetworkOverride(), description="Changes to the manifest's network.")
 
 
@@ -178,6 +185,8 @@ class ManifestFile(Section):
     network: NetworkSpec = Field(NetworkSpec(), description="The feature extractor.")
     layer_sets: dict[Id, LayerSetSection] = Field({}, description="Conditions by name: layers to match.")
     seeds: Seeds = Field(SeedRange(), description="Seeds of the exemplars: {first, count} or a list.")
-    synthesis: Synthesis = Field(Multiscale(), description="How images are found: a preset and changes to it.")
+    synthesis: Synthesis = Field(
+        Multiscale(), description="How images are found: a preset and changes to it."
+    )
     controls: tuple[ControlSection, ...] = Field((), description="Matched-statistics controls.")
     matching: MatchingSpec = Field(MatchingSpec(), description="What is matched after synthesis.")

@@ -101,7 +101,7 @@ def cpu_name() -> str:
 
 
 def _recorded() -> dict[str, float]:
-    """Return all recorded speeds. A file that is damaged counts as none: it is a cache, and is measured anew."""
+    """Return all recorded speeds; none from a damaged file, which the next run writes anew."""
     try:
         speeds = json.loads(speed_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from stimgen.errors import nearest
 from stimgen.manifest import schema
-from stimgen.manifest.document import Document
+from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.problems import DataPath, Problem
 from stimgen.texture.presets import Gatys2015, Multiscale
 
@@ -78,7 +78,9 @@ def steps_in(detail: Mapping[str, Any], data: Any) -> DataPath:
     return path or (str(detail["loc"][-1]),)
 
 
-def option_problems(error: ValidationError, document: Document, path: DataPath, known: list[str]) -> Iterator[Problem]:
+def option_problems(
+    error: ValidationError, document: Document, path: DataPath, known: list[str]
+) -> Iterator[Problem]:
     """Yield the problems of the options of the control at `path`, which knows the options `known`."""
     for detail in error.errors(include_url=False):
         place = (*path, *(step for step in detail["loc"]))
@@ -90,17 +92,15 @@ def option_problems(error: ValidationError, document: Document, path: DataPath, 
             yield document.problem(place, message_of(detail, place, document))
 
 
-def shorten(text: str, most: int = 60) -> str:
-    """Return `text` on one line, cut after `most` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
 def message_of(detail: Mapping[str, Any], path: DataPath, document: Document, *, key: bool = False) -> str:
     """Return what was expected at `path` and what was found there."""
     kind, limits, value = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == "missing":
-        return f'the key "{detail["loc"][-1]}" is missing.' if isinstance(value, dict) else _expected(path, value, "")
+        return (
+            f'the key "{detail["loc"][-1]}" is missing.'
+            if isinstance(value, dict)
+            else _expected(path, value, "")
+        )
     if kind == "reserved_id":
         return str(detail["msg"])
     if kind in {"union_tag_invalid", "literal_error", "enum"}:
@@ -113,7 +113,8 @@ def message_of(detail: Mapping[str, Any], path: DataPath, document: Document, *,
     if kind == "string_type" and isinstance(value, bool | int | float):
         meaning = "true or false" if isinstance(value, bool) else "a number"
         as_written = shorten(written or str(value))
-        return f'expected text, got {as_written}, which YAML reads as {meaning}; put it in quotes: "{as_written}".'
+        cure = f'put it in quotes: "{as_written}".'
+        return f"expected text, got {as_written}, which YAML reads as {meaning}; {cure}"
     if kind in _COLLECTIONS and _form(path):
         return _expected(path, value, written)
     return f"expected {_scalar(kind, limits, str(detail['msg']))}, got {describe(value, written)}."
@@ -185,7 +186,7 @@ def _known_keys(path: DataPath, data: Any) -> list[str]:
 
 def _is_echo(detail: Mapping[str, Any]) -> bool:
     """Whether a list is "too short" only because of its bad items, which have errors of their own."""
-    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
+    return bool(detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"])
 
 
 def _path(loc: tuple[str | int, ...], data: Any) -> tuple[DataPath, bool]:

@@ -17,7 +17,10 @@ class Multiscale(BaseModel):
 
     preset: Literal["multiscale"] = Field("multiscale", description="Name of the preset.")
     smallest_px: int = Field(
-        64, ge=16, le=4096, description="Synthesis starts at the smallest halving of the image with this side, px."
+        64,
+        ge=16,
+        le=4096,
+        description="Synthesis starts at the smallest halving of the image with this side, px.",
     )
     iterations: tuple[Iterations, ...] = Field(
         (150, 100, 50),
@@ -67,7 +70,9 @@ class Gatys2015(BaseModel):
 
     preset: Literal["gatys2015"] = Field("gatys2015", description="Name of the preset.")
     iterations: Iterations = Field(2000, description="Most L-BFGS-B iterations (scipy's maxiter).")
-    history: int = Field(20, ge=1, le=200, description="Corrections that L-BFGS-B remembers (scipy's maxcor).")
+    history: int = Field(
+        20, ge=1, le=200, description="Corrections that L-BFGS-B remembers (scipy's maxcor)."
+    )
 
     def schedule(self, size_px: int) -> tuple[tuple[int, int], ...]:
         """Return (side in px, iterations) of the only scale.

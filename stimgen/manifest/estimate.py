@@ -1,0 +1,151 @@
+"""What a plan will cost: operations from the networks' layers, divided by the speed of this machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stimgen.errors import InputError
+from stimgen.manifest import speed
+from stimgen.manifest.plan import Stimulus
+from stimgen.manifest.resolved import LayerSet, Manifest
+from stimgen.networks.architectures import NETWORKS, Convolution
+
+BYTES_PER_FLOAT = 4
+PROCESS_BYTES = 600_000_000
+"""Memory of the interpreter with PyTorch before any image, rounded up."""
+
+
+def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "auto") -> Estimate:
+    """Return how long the textures of a plan take to synthesise, and how much memory that needs.
+
+    The time is the number of operations (`stimulus_flops`) divided by a speed: that of earlier runs on the
+    device if one was recorded, else for a CPU that of a matrix product measured now, times
+    `speed.CONVOLUTION_SHARE`. Controls take seconds and are not counted.
+
+    Parameters
+    ----------
+    manifest
+        The manifest.
+    stimuli
+        Its plan, or a part of it that remains to be made.
+    device
+        "auto" (the first GPU if there is one), "cpu", "cuda" or "cuda:N".
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+    """
+    stimuli = list(stimuli)
+    device, device_name = find_device(device)
+    costs: dict[LayerSet, float] = {}
+    flops = 0.0
+    for stimulus in stimuli:
+        if stimulus.layer_set is not None:
+            if stimulus.layer_set not in costs:
+                costs[stimulus.layer_set] = stimulus_flops(manifest, stimulus.layer_set)
+            flops += costs[stimulus.layer_set]
+    memory = PROCESS_BYTES + max((memory_bytes(manifest, entry) for entry in costs), default=0)
+    if not costs:
+        return Estimate(0.0, memory, device_name, "no synthesis: controls take seconds")
+    gflops = speed.recorded_speed(device)
+    basis = "from the speed of earlier runs on this device"
+    if gflops is None and device != "cpu":
+        return Estimate(
+            None, memory, device_name, "unknown until the first run on this device has measured it"
+        )
+    if gflops is None:
+        gflops = speed.measured_cpu_speed() * speed.CONVOLUTION_SHARE
+        basis = "from a matrix product timed just now"
+    return Estimate(flops / (gflops * 1e9), memory, device_name, basis)
+
+
+def evaluation_flops(layer_set: LayerSet, size_px: int) -> float:
+    """Return the operations of one evaluation of loss and gradient for one image of side `size_px`.
+
+    Forward and backward pass. Backward, only the gradient of the image is needed and none of the weights,
+    so it costs as much as forward.
+    """
+    return 2.0 * NETWORKS[layer_set.network.name]().forward_flops(layer_set.layers, size_px)
+
+
+def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
+    """Return the operations that synthesising one stimulus takes, one evaluation per iteration.
+
+    A second evaluation in the line search is rare after the first iterations and left out.
+    """
+    schedule = manifest.synthesis.schedule(manifest.image.size_px)
+    return sum(iterations * evaluation_flops(layer_set, side) for side, iterations in schedule)
+
+
+def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:
+    """Return the memory that synthesising one stimulus at a time takes, beyond the process itself.
+
+    Activations and, at most, as much again for their gradients; kernels and biases; the pairs of steps and
+    gradients that L-BFGS remembers.
+    """
+    size_px, architecture = manifest.image.size_px, NETWORKS[layer_set.network.name]()
+    activations = 2 * architecture.activation_floats(layer_set.layers, size_px)
+    steps = architecture.upto(architecture.deepest(layer_set.layers))
+    kernels = sum(
+        (step.kernel**2 * step.in_channels + 1) * step.out_channels
+        for step in steps
+        if isinstance(step, Convolution)
+    )
+    channels = 1 if manifest.image.color == "grey" else 3
+    history = 2 * manifest.synthesis.history * channels * size_px**2
+    return BYTES_PER_FLOAT * (activations + kernels + history)
+
+
+def find_device(device: str) -> tuple[str, str]:
+    """Return a device's short name ("cpu", "cuda:0") and what it is.
+
+    Raises
+    ------
+    InputError
+        If `device` is not of a known form, or if there is no such GPU.
+    """
+    kind, _, number = device.partition(":")
+    if device not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdecimal()):
+        raise InputError(f'Unknown device "{device}".', "Known: auto, cpu, cuda, cuda:0, cuda:1, ….")
+    names = [] if device == "cpu" or (device == "auto" and _torch_without_gpu()) else speed.gpu_names()
+    if device == "cpu" or (device == "auto" and not names):
+        return "cpu", speed.cpu_name()
+    index = int(number or 0)
+    if index >= len(names):
+        found = ", ".join(f"cuda:{i} {name}" for i, name in enumerate(names)) or "none"
+        raise InputError(
+            f"There is no GPU {device}; nvidia-smi lists: {found}.", "Choose another device, or cpu."
+        )
+    return f"cuda:{index}", names[index]
+
+
+def _torch_without_gpu() -> bool:
+    try:
+        return importlib.metadata.version("torch").endswith("+cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan will cost.
+
+    Attributes
+    ----------
+    seconds
+        Time to synthesise; None if the speed of the device is not known.
+    memory_bytes
+        Memory for one stimulus at a time.
+    device_name
+        The device, as people know it.
+    basis
+        Where the time comes from.
+    """
+
+    seconds: float | None
+    memory_bytes: int
+    device_name: str
+    basis: str
