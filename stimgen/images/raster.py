@@ -55,9 +55,10 @@ def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
             f"{origin} has the colour model {picture.mode}; stimgen reads grey and RGB images.",
             "Convert it to RGB in an image editor, where the colour profile to use can be chosen.",
         )
+    # Taken before getexif(), which loads a PNG file and so empties the list.
+    layout = picture.tile[0][3] if picture.tile else None
     # Pillow turns TIFF files by itself when it loads them.
     orientation = 1 if file_format == "TIFF" else picture.getexif().get(ORIENTATION_TAG, 1)
-    layout = picture.tile[0][3] if picture.tile else None
     if file_format == "PNG" and layout in TWO_BYTE_LAYOUTS:
         samples, bits = _two_byte_samples(data, str(layout), origin), 16
     else:
@@ -112,7 +113,7 @@ def _transparent(samples: NDArray[Any], bits: int, layout: Any, key: Any) -> int
     if key is None:
         return 0
     # A grey or RGB image may name one colour as transparent (PNG chunk tRNS). Pillow widens grey samples
-    # of 2 and 4 bits to 8 bits, but not that colour, and gives it as 0 or 255 for 1 bit.
+    # of 2 and 4 bits to 8 bits, but not that colour; white of 1 bit is 1 or 255, by its version.
     scale = {"L;2": 85, "L;4": 17}.get(layout, 1)
-    same = samples == np.asarray(key) * scale // (255 if bits == 1 else 1)
+    same = samples == (int(key > 0) if bits == 1 else np.asarray(key) * scale)
     return int(np.count_nonzero(same if same.ndim == 2 else same.all(axis=2)))

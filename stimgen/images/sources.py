@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
     source
         The manifest's entry. Its crop is "centre" (the largest central square), "random" (a square of
         `size_px` at the file's own resolution, at a place that depends on `name` and the source's id and
-        on nothing else), or a square box in pixels of the file.
+        on nothing else), or a square box (left, top, width, height) in pixels of the file.
     image
         Side of the stimuli in pixels, and "grey" or "rgb".
     name
@@ -55,7 +55,7 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
         id=source.id,
         pixels=pixels,
         sha256=raw.sha256,
-        origin=raw.origin,
+        origin=raw.origin if source.path is None else source.image,
         crop_box=box,
         original_size=(height, width),
         clipped_share=clipped_share,
@@ -126,7 +126,7 @@ def _box(source: SourceSpec, size_px: int, size: tuple[int, int], name: str, raw
     elif isinstance(source.crop, str):
         raise ValueError(f'crop is "centre", "random" or a box, not {source.crop!r}')
     else:
-        box = Box(source.crop.left, source.crop.top, source.crop.width, source.crop.height)
+        box = Box(*source.crop)
     _refuse_bad_box(box, source.id, size, raw.origin)
     if box.width < size_px:
         raise ImageError(
@@ -153,26 +153,6 @@ def _refuse_bad_box(box: Box, source_id: str, size: tuple[int, int], origin: str
         )
 
 
-class BoxSpec(Protocol):
-    """A crop box as the manifest holds it, in pixels of the file."""
-
-    @property
-    def left(self) -> int:
-        """First column."""
-
-    @property
-    def top(self) -> int:
-        """First row."""
-
-    @property
-    def width(self) -> int:
-        """Number of columns."""
-
-    @property
-    def height(self) -> int:
-        """Number of rows."""
-
-
 class SourceSpec(Protocol):
     """A source as the manifest holds it."""
 
@@ -189,8 +169,8 @@ class SourceSpec(Protocol):
         """The file, or None for an image of scikit-image."""
 
     @property
-    def crop(self) -> str | BoxSpec:
-        """The crop: "centre", "random" or a box."""
+    def crop(self) -> str | tuple[int, int, int, int]:
+        """The crop: "centre", "random" or (left, top, width, height)."""
 
 
 class ImageSpec(Protocol):
@@ -205,8 +185,7 @@ class ImageSpec(Protocol):
         """Either "grey" or "rgb"."""
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(NamedTuple):
     """A rectangle of pixels in an image file; row and column 0 are at the top left."""
 
     left: int
@@ -228,7 +207,7 @@ class Source:
     sha256
         SHA-256 of the image file's bytes.
     origin
-        The path, or "skimage:NAME (scikit-image VERSION)".
+        The image as the manifest names it; for one of scikit-image with the version of the package.
     crop_box
         What was cut from the file, in its pixels.
     original_size

@@ -17,7 +17,7 @@ from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_man
 
 # The others need the imagecodecs package; Pillow's libtiff reads them up to 8 bits of colour or 16 of grey.
 OWN_COMPRESSIONS = {"NONE", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE"}
-GREY_OR_RGB = {"MINISBLACK", "MINISWHITE", "RGB", "PALETTE"}
+COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3}
 
 
 def decode_tiff(data: bytes, origin: str) -> Samples:
@@ -58,7 +58,8 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
             return decode_raster(data, "TIFF", origin)
         floats = page.dtype is not None and page.dtype.kind == "f"
         integers = page.sampleformat == 1 and page.bitspersample in (1, 8, 16)
-        if photometric not in GREY_OR_RGB or not (floats or integers):
+        colours = page.samplesperpixel - len(page.extrasamples)
+        if COLOURS.get(photometric) != colours or not (floats or integers):
             raise _unreadable(page, origin)
         samples = page.asarray()
         if page.axes.startswith("S"):

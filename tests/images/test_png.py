@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image as Pillow
+from png_bytes import GREY, RGB, png_bytes
+
+from stimgen.errors import StimgenError
+from stimgen.images.errors import ImageError
+from stimgen.images.png import decode_png, encode_png, quantise
+
+SHAPES = st.one_of(
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3)),
+)
+BYTES = SHAPES.flatmap(lambda shape: hnp.arrays(np.uint8, shape))
+
+
+@given(BYTES)
+def test_round_trip_is_exact(pixels):
+    back = decode_png(encode_png(pixels))
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back, (pixels / 255).astype(np.float32))
+    np.testing.assert_array_equal(quantise(back), pixels)
+
+
+@given(SHAPES.flatmap(lambda shape: hnp.arrays(np.float32, shape, elements=st.floats(0, 1, width=32))))
+def test_quantising_moves_no_value_by_more_than_half_a_level(image):
+    quantised = quantise(image)
+    assert quantised.dtype == np.uint8
+    assert np.abs(quantised / 255 - image.astype(np.float64)).max() <= 0.5 / 255 + 1e-12
+
+
+def test_halves_go_to_the_even_level():
+    halves = (np.arange(255) + 0.5) / 255
+    exact = halves[halves * 255 == np.arange(255) + 0.5]
+    assert len(exact) > 100
+    levels = quantise(exact[np.newaxis])[0]
+    assert (levels % 2 == 0).all()
+
+
+def test_rounding_of_float32_is_allowed():
+    image = np.array([[-1e-7, 1 + 1e-7, 0.2]])
+    np.testing.assert_array_equal(quantise(image), [[0, 255, 51]])
+
+
+@pytest.mark.parametrize("value", [-1e-5, 1.00001, 2.0, -3.0])
+def test_out_of_range_is_an_error(value):
+    image = np.full((4, 4), 0.5)
+    image[1, 2] = value
+    with pytest.raises(StimgenError, match="cannot be written") as caught:
+        quantise(image)
+    assert "clip_to_display" in caught.value.cure
+    assert f"{value:.6g}" in caught.value.problem
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_not_finite_is_an_error(value):
+    image = np.full((4, 4), 0.5)
+    image[1, 2] = value
+    with pytest.raises(StimgenError, match="1 values that are not finite"):
+        quantise(image)
+
+
+@pytest.mark.parametrize(("shape", "mode"), [((5, 7), "L"), ((5, 7, 3), "RGB")])
+def test_file_is_8_bit_and_plain(shape, mode):
+    file = encode_png(np.zeros(shape, np.uint8))
+    with Pillow.open(io.BytesIO(file)) as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", mode, (7, 5))
+        assert picture.info == {}
+
+
+def test_bytes_depend_on_pixels_and_text_alone():
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    text = {"stimulus_id": "brick-pool4-s1", "stimgen": "0.1"}
+    backwards = dict(reversed(text.items()))
+    strided = np.ascontiguousarray(pixels.transpose(1, 0, 2)).transpose(1, 0, 2)
+    assert encode_png(pixels, text=text) == encode_png(strided, text=backwards)
+    assert encode_png(pixels, text=text) != encode_png(pixels)
+
+
+def test_text_comes_back():
+    text = {"stimulus_id": "brick-pool4-s1", "note": "Ä → ü"}
+    with Pillow.open(io.BytesIO(encode_png(np.zeros((2, 2), np.uint8), text=text))) as picture:
+        picture.load()
+        assert {key: str(value) for key, value in picture.text.items()} == text
+
+
+@pytest.mark.parametrize("keyword", ["", "k" * 80, "a\nb"])
+def test_bad_keyword(keyword):
+    with pytest.raises(ValueError, match="keyword"):
+        encode_png(np.zeros((2, 2), np.uint8), text={keyword: "x"})
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 4), np.uint8)],
+)
+def test_pixels_of_another_kind(pixels):
+    with pytest.raises(ValueError, match="pixels must be uint8"):
+        encode_png(pixels)
+
+
+def test_decoding_a_path(tmp_path):
+    path = tmp_path / "stimulus.png"
+    path.write_bytes(encode_png(np.full((3, 3), 51, np.uint8)))
+    np.testing.assert_array_equal(decode_png(path), np.float32(0.2))
+    with pytest.raises(ImageError, match="There is no file"):
+        decode_png(tmp_path / "missing.png")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        png_bytes(np.zeros((3, 3), np.uint16), GREY, 16),
+        png_bytes(np.zeros((3, 3, 3), np.uint16), RGB, 16),
+        png_bytes(np.zeros((3, 3), np.uint8), GREY, 1),
+    ],
+)
+def test_stimuli_have_8_bits(file):
+    with pytest.raises(ImageError, match="not an 8-bit PNG"):
+        decode_png(file)
+
+
+def test_damaged_stimulus():
+    file = encode_png(np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8))
+    with pytest.raises(ImageError, match="damaged"):
+        decode_png(file[:-200])

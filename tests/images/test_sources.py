@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from stimgen.images.errors import ImageError
+from stimgen.images.pixels import luminance
+from stimgen.images.read import read_image
+from stimgen.images.sources import Box, load_source, shrink
+
+
+@dataclass(frozen=True)
+class Asked:
+    id: str = "brick"
+    image: str = "skimage:brick"
+    path: Path | None = None
+    crop: str | tuple[int, int, int, int] = "centre"
+
+
+@dataclass(frozen=True)
+class Size:
+    size_px: int = 256
+    color: str = "grey"
+
+
+def png(tmp_path, values, name="image.png"):
+    file = io.BytesIO()
+    Pillow.fromarray(values).save(file, "PNG")
+    path = tmp_path / name
+    path.write_bytes(file.getvalue())
+    return Asked(id="own", image=f"textures/{name}", path=path)
+
+
+def colour_noise(height, width):
+    return np.random.default_rng(5).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def grating(cycles, size=512):
+    x = np.arange(size) / size
+    return np.tile(0.5 + 0.5 * np.sin(2 * np.pi * cycles * x), (size, 1)).astype(np.float32)
+
+
+# --- crop ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [((40, 60), Box(10, 0, 40, 40)), ((61, 40), Box(0, 10, 40, 40)), ((40, 40), Box(0, 0, 40, 40))],
+)
+def test_centre_is_the_largest_central_square(tmp_path, size, box):
+    values = colour_noise(*size)
+    source = load_source(png(tmp_path, values), Size(40, "rgb"), name="exp1")
+    assert source.crop_box == box
+    assert source.original_size == size
+    cut = values[box.top : box.top + 40, box.left : box.left + 40]
+    np.testing.assert_array_equal(source.pixels, (cut / 255).astype(np.float32))
+    assert source.clipped_share == 0
+
+
+def test_box_is_cut_as_given(tmp_path):
+    values = colour_noise(40, 60)
+    asked = png(tmp_path, values)
+    source = load_source(Asked("own", asked.image, asked.path, (7, 3, 32, 32)), Size(32, "rgb"), name="exp1")
+    np.testing.assert_array_equal(source.pixels, (values[3:35, 7:39] / 255).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((0, 0, 300, 256), "is not a square"),
+        ((0, 0, 0, 0), "is not a square"),
+        ((300, 0, 256, 256), "which is 512 × 512 pixels"),
+        ((0, 257, 256, 256), "leaves the image"),
+        ((-1, 0, 256, 256), "leaves the image"),
+        ((0, 0, 128, 128), "128 × 128 pixels, smaller than the stimuli"),
+    ],
+)
+def test_bad_box(box, words):
+    with pytest.raises(ImageError, match=words) as caught:
+        load_source(Asked(crop=box), Size(), name="exp1")
+    assert 'Source "brick"' in caught.value.problem
+    assert caught.value.cure
+
+
+def test_random_crop_is_at_the_resolution_of_the_file_and_inside():
+    pixels = read_image("skimage:brick").pixels
+    boxes = set()
+    for number in range(40):
+        source = load_source(Asked(id=f"brick{number}", crop="random"), Size(500), name="exp1")
+        left, top, width, height = source.crop_box
+        assert (width, height) == (500, 500)
+        np.testing.assert_array_equal(source.pixels, pixels[top : top + 500, left : left + 500])
+        boxes.add((left, top))
+    lefts, tops = {left for left, _ in boxes}, {top for _, top in boxes}
+    assert min(lefts) <= 1
+    assert max(lefts) >= 11
+    assert min(tops) <= 1
+    assert max(tops) >= 11
+
+
+def test_random_crop_depends_on_manifest_name_and_source_id_only():
+    def box(source_id, name):
+        return load_source(Asked(id=source_id, crop="random"), Size(), name=name).crop_box
+
+    digest = hashlib.sha256(b"crop\0exp1\0brick").digest()
+    rng = np.random.default_rng(int.from_bytes(digest, "big"))
+    top, left = int(rng.integers(257)), int(rng.integers(257))
+    assert box("brick", "exp1") == box("brick", "exp1") == Box(left, top, 256, 256)
+    assert box("brick2", "exp1") != box("brick", "exp1") != box("brick", "exp2")
+
+
+def test_random_crop_of_an_image_of_just_that_size(tmp_path):
+    asked = png(tmp_path, colour_noise(40, 40))
+    source = load_source(Asked("own", asked.image, asked.path, "random"), Size(40), name="exp1")
+    assert source.crop_box == (0, 0, 40, 40)
+
+
+@pytest.mark.parametrize("crop", ["centre", "random"])
+def test_nothing_is_enlarged(tmp_path, crop):
+    asked = png(tmp_path, colour_noise(100, 300))
+    with pytest.raises(ImageError) as caught:
+        load_source(Asked("own", asked.image, asked.path, crop), Size(128), name="exp1")
+    message = str(caught.value)
+    assert "100 × 100 pixels" in message
+    assert "128 × 128" in message
+    assert "set size_px to 100 or less" in message
+
+
+def test_unknown_crop_word():
+    with pytest.raises(ValueError, match="'middle'"):
+        load_source(Asked(crop="middle"), Size(), name="exp1")
+
+
+# --- colour --------------------------------------------------------------------------------------------
+
+
+def test_grey_is_rec_709_luminance(tmp_path):
+    values = colour_noise(32, 32)
+    source = load_source(png(tmp_path, values), Size(32, "grey"), name="exp1")
+    expected = values.astype(np.float64) / 255 @ [0.2126, 0.7152, 0.0722]
+    np.testing.assert_allclose(source.pixels, expected, atol=1e-6)
+    assert source.pixels.dtype == np.float32
+
+
+def test_grey_source_in_colour_has_three_equal_channels():
+    source = load_source(Asked(), Size(128, "rgb"), name="exp1")
+    assert source.pixels.shape == (128, 128, 3)
+    grey = load_source(Asked(), Size(128, "grey"), name="exp1")
+    for channel in range(3):
+        np.testing.assert_array_equal(source.pixels[:, :, channel], grey.pixels)
+
+
+def test_white_stays_white(tmp_path):
+    source = load_source(png(tmp_path, np.full((64, 64, 3), 255, np.uint8)), Size(30), name="exp1")
+    np.testing.assert_allclose(source.pixels, 1, atol=1e-6)
+    assert source.pixels.max() <= 1
+    assert source.clipped_share == 0
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (4, 4, 4), (1, 4, 4, 3)])
+def test_luminance_of_another_shape(shape):
+    with pytest.raises(ValueError, match="shape"):
+        luminance(np.zeros(shape))
+
+
+# --- resize --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cycles", [96, 128, 200, 250])
+def test_grating_above_the_new_nyquist_frequency_averages_out(cycles):
+    small, clipped_share = shrink(grating(cycles), 128)
+    inner = small[:, 8:-8]
+    assert inner.std() < 0.01
+    np.testing.assert_allclose(inner.mean(), 0.5, atol=1e-3)
+    assert clipped_share == 0
+    assert grating(cycles)[:, ::4].std() > 0.3 or cycles == 128
+
+
+@pytest.mark.parametrize("cycles", [4, 16, 40])
+def test_grating_below_the_new_nyquist_frequency_keeps_its_contrast(cycles):
+    small, _ = shrink(grating(cycles), 128)
+    centres = (np.arange(128) * 4 + 1.5) / 512
+    expected = 0.5 + 0.5 * np.sin(2 * np.pi * cycles * centres)
+    np.testing.assert_allclose(small[64, 8:-8], expected[8:-8], atol=0.06)
+
+
+@pytest.mark.parametrize("name", ["brick", "gravel", "grass", "chelsea"])
+@pytest.mark.parametrize("size_px", [64, 100, 255, 256])
+def test_mean_is_kept(name, size_px):
+    crop = (0, 0, 300, 300)
+    source = load_source(Asked(image=f"skimage:{name}", crop=crop), Size(size_px, "grey"), name="exp1")
+    cut = luminance(read_image(f"skimage:{name}").pixels)[:300, :300]
+    np.testing.assert_allclose(source.pixels.mean(), cut.mean(), atol=1e-3)
+    assert source.pixels.shape == (size_px, size_px)
+
+
+def test_overshoot_is_clipped_and_counted():
+    edge = np.zeros((128, 128), np.float32)
+    edge[:, 64:] = 1
+    small, clipped_share = shrink(edge, 32)
+    assert small.min() == 0
+    assert small.max() == 1
+    assert 0 < clipped_share < 0.3
+    _, none_clipped = shrink(edge * 0.5 + 0.25, 32)
+    assert none_clipped == 0
+
+
+def test_channels_are_resized_alike():
+    pixels = read_image("skimage:chelsea").pixels[:300, :300]
+    small, _ = shrink(pixels, 90)
+    for channel in range(3):
+        np.testing.assert_array_equal(small[..., channel], shrink(pixels[..., channel], 90)[0])
+
+
+def test_same_size_is_a_copy():
+    pixels = grating(3, 32)
+    same, _ = shrink(pixels, 32)
+    np.testing.assert_array_equal(same, pixels)
+    assert not np.shares_memory(same, pixels)
+
+
+# --- what a record needs -------------------------------------------------------------------------------
+
+
+def test_origin_is_the_manifests_name_for_a_file(tmp_path):
+    asked = png(tmp_path, colour_noise(32, 32))
+    source = load_source(asked, Size(32), name="exp1")
+    assert source.origin == "textures/image.png"
+    assert source.sha256 == hashlib.sha256(asked.path.read_bytes()).hexdigest()
+    assert source.id == "own"
+
+
+def test_origin_of_a_photograph_holds_the_version():
+    assert load_source(Asked(), Size(), name="exp1").origin.startswith("skimage:brick (scikit-image ")
