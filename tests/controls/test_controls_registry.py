@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import numpy as np
+import pytest
+from pydantic import Field, ValidationError
+
+from stimgen.controls import CONTROLS, Control, register_control
+from stimgen.controls.registration import options_model
+from stimgen.errors import InputError
+from stimgen.images.pixels import Image
+from stimgen.images.read import read_image
+from stimgen.registry import Registry
+
+
+@pytest.fixture(params=["grey", "rgb"])
+def source(request):
+    name = {"grey": "skimage:brick", "rgb": "skimage:coffee"}[request.param]
+    return np.ascontiguousarray(read_image(name).pixels[:96, :96])
+
+
+def scaled(
+    source: Image,
+    rng: np.random.Generator,
+    *,
+    gain: Annotated[float, Field(gt=0, description="Factor.")] = 1.0,
+    sides: tuple[int, int] | None = None,
+) -> Image:
+    """Return the source, scaled.
+
+    More words.
+    """
+    return source * np.float32(gain)
+
+
+@pytest.mark.parametrize("name", list(CONTROLS))
+def test_every_control_keeps_its_word(name, source):
+    control = CONTROLS[name]
+    assert control.name == name
+    assert control.function.__doc__
+    options = control.options().model_dump()
+    before = source.copy()
+    image = control.function(source, np.random.default_rng(1), **options)
+    np.testing.assert_array_equal(source, before)
+    assert not np.shares_memory(image, source)
+    assert image.dtype == np.float32
+    assert image.shape == source.shape
+    assert np.isfinite(image).all()
+    again = control.function(source, np.random.default_rng(1), **options)
+    other = control.function(source, np.random.default_rng(2), **options)
+    np.testing.assert_array_equal(image, again)
+    assert (not np.array_equal(image, other)) == control.seeded
+
+
+def test_original_is_the_source(source):
+    original = CONTROLS["original"]
+    assert not original.seeded
+    np.testing.assert_array_equal(original.function(source, np.random.default_rng(0)), source)
+
+
+def test_unknown_control_lists_the_known():
+    with pytest.raises(InputError, match='Did you mean "phase_scrambled"'):
+        CONTROLS["phase_scramble"]
+
+
+def test_keyword_only_arguments_become_options():
+    options = options_model("scaled", scaled)
+    assert options().model_dump() == {"gain": 1.0, "sides": None}
+    assert options(gain=2, sides=[3, 4]).model_dump() == {"gain": 2.0, "sides": (3, 4)}
+    schema = options.model_json_schema()
+    assert schema["properties"]["gain"]["description"] == "Factor."
+    assert schema["description"] == "Return the source, scaled."
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("options", "place"), [({"gian": 2}, "gian"), ({"gain": "much"}, "gain"), ({"gain": 0}, "gain")]
+)
+def test_bad_options_name_the_place(options, place):
+    with pytest.raises(ValidationError) as caught:
+        options_model("scaled", scaled)(**options)
+    assert [error["loc"] for error in caught.value.errors()] == [(place,)]
+
+
+def test_options_do_not_change():
+    options = options_model("scaled", scaled)()
+    with pytest.raises(ValidationError, match="frozen"):
+        options.gain = 2.0
+
+
+def test_the_decorator_registers_and_returns_the_function(monkeypatch):
+    controls = Registry("control", "stimgen.controls")
+    monkeypatch.setattr("stimgen.controls.registration.CONTROLS", controls)
+    assert register_control("scaled", seeded=False)(scaled) is scaled
+    entry = controls["scaled"]
+    assert isinstance(entry, Control)
+    assert (entry.name, entry.function, entry.seeded) == ("scaled", scaled, False)
+    with pytest.raises(ValueError, match="registered twice"):
+        register_control("scaled")(scaled)
+
+
+def no_generator(source: Image) -> Image:
+    return source
+
+
+def positional_option(source: Image, rng: np.random.Generator, gain: float = 1) -> Image:
+    return source
+
+
+def no_default(source: Image, rng: np.random.Generator, *, gain: float) -> Image:
+    return source
+
+
+def no_type(source: Image, rng: np.random.Generator, *, gain=1.0) -> Image:
+    return source
+
+
+def open_ended(source: Image, rng: np.random.Generator, **options: float) -> Image:
+    return source
+
+
+@pytest.mark.parametrize("function", [no_generator, positional_option, no_default, no_type, open_ended])
+def test_other_signatures_are_refused(function):
+    with pytest.raises(TypeError, match="must have the signature"):
+        register_control("wrong")(function)
+    assert "wrong" not in CONTROLS
+
+
+def test_listing_controls_imports_nothing_slow():
+    code = (
+        "import sys; from stimgen.controls import CONTROLS; assert len(CONTROLS) >= 2;"
+        "print({'torch', 'scipy', 'skimage', 'pandas', 'PIL'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import fft as scipy_fft
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+
+from stimgen.controls.phase_scrambled import periodic, phase_scrambled
+from stimgen.images.read import read_image
+
+SIDES = st.integers(1, 24)
+
+
+def random_image(height, width, seed, channels=None):
+    shape = (height, width) if channels is None else (height, width, channels)
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def spectrum(image):
+    return scipy_fft.fft2(image.astype(np.float64), axes=(0, 1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(SIDES, SIDES, st.sampled_from([None, 3]), st.integers(0, 2**32 - 1))
+def test_amplitudes_are_kept_at_any_size(height, width, channels, seed):
+    source = random_image(height, width, seed, channels)
+    scrambled = phase_scrambled(source, np.random.default_rng(seed))
+    assert scrambled.shape == source.shape
+    assert scrambled.dtype == np.float32
+    # Rounding to float32 adds noise of this size to every frequency, however small its amplitude.
+    rounding = 1e-7 * np.sqrt(source.size) * max(1.0, float(np.abs(scrambled).max()))
+    np.testing.assert_allclose(
+        np.abs(spectrum(scrambled)), np.abs(spectrum(source)), rtol=1e-6, atol=rounding
+    )
+    np.testing.assert_allclose(scrambled.mean(axis=(0, 1)), source.mean(axis=(0, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (63, 64), (64, 63), (63, 61), (40, 96)])
+@pytest.mark.parametrize("name", ["brick", "coffee"])
+def test_amplitudes_of_a_photograph(name, size):
+    source = read_image(f"skimage:{name}").pixels[: size[0], : size[1]]
+    scrambled = phase_scrambled(source, np.random.default_rng(3))
+    before, after = np.abs(spectrum(source)), np.abs(spectrum(scrambled))
+    assert np.linalg.norm(after - before) / np.linalg.norm(before) < 1e-6
+    assert np.corrcoef(scrambled.ravel(), source.ravel())[0, 1] < 0.5 or source.ndim == 3
+
+
+def test_phases_are_uniform_and_differ_between_seeds():
+    source = read_image("skimage:brick").pixels[:128, :128]
+    turned = []
+    for seed in (1, 2):
+        scrambled = phase_scrambled(source, np.random.default_rng(seed))
+        turn = np.angle(spectrum(scrambled) / spectrum(source))[1:64, 1:64]
+        turned.append(turn)
+        counts, _ = np.histogram(turn, bins=8, range=(-np.pi, np.pi))
+        expected = turn.size / 8
+        assert (
+            np.sum((counts - expected) ** 2 / expected) < 24.3
+        )  # chi-square, 7 degrees of freedom, p = .001
+    assert abs(np.mean(np.exp(1j * (turned[0] - turned[1])))) < 0.06
+
+
+def test_one_phase_field_turns_all_channels():
+    source = read_image("skimage:coffee").pixels[:65, :64]
+    scrambled = phase_scrambled(source, np.random.default_rng(4))
+    before, after = spectrum(source), spectrum(scrambled)
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        cross_before = before[..., first] * np.conj(before[..., second])
+        cross_after = after[..., first] * np.conj(after[..., second])
+        assert np.linalg.norm(cross_after - cross_before) / np.linalg.norm(cross_before) < 1e-6
+    np.testing.assert_allclose(np.cov(scrambled.reshape(-1, 3).T), np.cov(source.reshape(-1, 3).T), rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("option", [False, True])
+def test_constant_image_stays_constant(value, option):
+    source = np.full((15, 16, 3), value, np.float32)
+    scrambled = phase_scrambled(source, np.random.default_rng(0), periodic_component=option)
+    np.testing.assert_allclose(scrambled, value, atol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 20), st.integers(2, 20), st.integers(0, 1000))
+def test_two_valued_image_keeps_mean_and_variance(height, width, seed):
+    source = (random_image(height, width, seed) < 0.4).astype(np.float32)
+    scrambled = phase_scrambled(source, np.random.default_rng(seed))
+    np.testing.assert_allclose(scrambled.mean(), source.mean(), atol=1e-6)
+    np.testing.assert_allclose(scrambled.std(), source.std(), atol=1e-5)
+
+
+def test_range_is_left_alone():
+    source = read_image("skimage:page").pixels[:128, :128]
+    scrambled = phase_scrambled(source, np.random.default_rng(0))
+    assert scrambled.max() > 1
+
+
+# --- periodic component --------------------------------------------------------------------------------
+
+
+def smooth_by_solving(image):
+    """Moisan's minimum: the smooth part takes all jumps of the border and varies least inside."""
+    height, width = image.shape
+    index = np.arange(height * width).reshape(height, width)
+    rows, right = [], []
+
+    def equation(a, b, value):
+        rows.append((a, b))
+        right.append(value)
+
+    for axis in (0, 1):
+        size = image.shape[axis]
+        for place in range(size):
+            here, following = index.take(place, axis).ravel(), index.take((place + 1) % size, axis).ravel()
+            jumps = (
+                image.ravel()[following] - image.ravel()[here] if place == size - 1 else np.zeros(len(here))
+            )
+            for a, b, value in zip(here, following, jumps, strict=True):
+                equation(b, a, value)
+    count = len(rows)
+    matrix = sparse.csr_array(
+        (np.tile([1.0, -1.0], count), (np.repeat(np.arange(count), 2), np.ravel(rows))),
+        shape=(count, image.size),
+    )
+    # The minimum is defined up to a constant, which the mean 0 fixes: append it as one more equation.
+    matrix = sparse.vstack([matrix, sparse.csr_array(np.ones((1, image.size)))]).tocsc()
+    right_side = np.append(right, 0.0)
+    return spsolve((matrix.T @ matrix).tocsc(), matrix.T @ right_side).reshape(image.shape)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (15, 16), (16, 15), (13, 11), (3, 20), (2, 5)])
+def test_periodic_component_minimises_moisans_energy(size):
+    image = random_image(*size, seed=7).astype(np.float64)
+    np.testing.assert_allclose(image - periodic(image), smooth_by_solving(image), atol=1e-10)
+
+
+def test_periodic_component_of_colour_is_that_of_each_channel():
+    image = random_image(17, 12, 3, channels=3).astype(np.float64)
+    for channel in range(3):
+        np.testing.assert_allclose(periodic(image)[..., channel], periodic(image[..., channel]), atol=1e-12)
+
+
+def test_periodic_image_is_its_own_periodic_component_away_from_steep_borders():
+    y, x = np.mgrid[:64, :64] / 64
+    image = 0.5 + 0.3 * np.cos(2 * np.pi * x) * np.cos(2 * np.pi * y)
+    np.testing.assert_allclose(periodic(image), image, atol=0.01)
+
+
+def test_periodic_component_removes_the_border_cross():
+    ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
+    rng = np.random.default_rng(0)
+    source = (0.8 * ramp + 0.2 * rng.random((64, 64))).astype(np.float32)
+
+    def cross(image):
+        power = np.abs(spectrum(image)) ** 2
+        return power[0, 4:32].mean() / power[4:32, 4:32].mean()
+
+    with_cross = phase_scrambled(source, np.random.default_rng(1))
+    without = phase_scrambled(source, np.random.default_rng(1), periodic_component=True)
+    assert cross(with_cross) > 20
+    assert cross(without) < 3
+    expected = np.abs(spectrum(periodic(source.astype(np.float64))))
+    np.testing.assert_allclose(np.abs(spectrum(without)), expected, atol=1e-4)
+    np.testing.assert_allclose(without.mean(), source.mean(), atol=1e-6)
