@@ -108,16 +108,21 @@ class Mark:
 
 @dataclass
 class Document:
-    """Data of a manifest, and where each piece of it stands."""
+    """Data of a manifest, and where each piece of it stands.
+
+    Values that could not be read, and mappings that lost an entry, are `spoilt`: they have a problem already,
+    and what follows from it is not worth a second one.
+    """
 
     name: str
     data: Any = None
     values: dict[DataPath, Mark] = field(default_factory=dict)
     keys: dict[DataPath, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    spoilt: set[DataPath] = field(default_factory=set)
 
     def walk(self, path: DataPath) -> DataPath:
-        """Return the part of `path` that the data has; steps of a spelt-out form that it lacks are skipped."""
+        """Return the part of `path` that the data has; the steps that it lacks are skipped."""
         found: DataPath = ()
         for step in path:
             if (*found, step) in self.values:
@@ -207,6 +212,7 @@ class _Builder:
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return {key: self._value(value, (*path, key)) for key, value in self._entries(node, path)}
         tag = node.tag.replace(_TAG, "!!")
+        self._document.spoilt.add(path)
         self._document.complain(
             path, f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove the tag.'
         )
@@ -216,6 +222,7 @@ class _Builder:
         try:
             return self._scalars[kind](node.value)
         except ValueError as error:
+            self._document.spoilt.add(path)
             self._document.complain(path, str(error))
             return None
 
@@ -226,6 +233,7 @@ class _Builder:
             if message:
                 problem = Problem(self._document.name, mark.line, mark.column, dotted(path), message)
                 self._document.problems.append(problem)
+                self._document.spoilt.add(path)
                 continue
             first = self._document.keys.get((*path, key.value))
             if first:
@@ -246,7 +254,8 @@ def _key_message(key: yaml.Node) -> str:
         return 'merge keys ("<<") are not part of this format; write the keys out.'
     if kind in {"bool", "int", "float", "null"}:
         meaning = {"bool": "as true or false", "null": "as nothing"}.get(kind, "as a number")
-        return f'the key {shorten(key.value) or "(empty)"} is read {meaning}; for text, put it in quotes: "{shorten(key.value)}".'
+        word = shorten(key.value)
+        return f'the key {word or "(empty)"} is read {meaning}; for text, put it in quotes: "{word}".'
     if kind not in {"str", "timestamp", "value"}:
         return f'the tag "{key.tag.replace(_TAG, "!!")}" is not allowed; a manifest has plain keys only.'
     return (
@@ -280,8 +289,8 @@ def _nothing(text: str) -> None:
 def _whole_number(text: str) -> int:
     if not _DECIMAL.fullmatch(text):
         raise ValueError(
-            f"{text[:40]} is a number in base 2, 8, 16 or 60 to YAML; "
-            "write it in plain decimal digits, or in quotes if it is text."
+            f"{text[:40]} is no plain decimal number (YAML reads it in another base); "
+            "write decimal digits, or put it in quotes if it is text."
         )
     if len(text) > 25:
         raise ValueError(f"the number {text[:12]}… has too many digits.")
@@ -294,5 +303,6 @@ def _number(text: str) -> float:
         return float({".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}.get(plain, plain))
     except ValueError:
         raise ValueError(
-            f"{text[:40]} is a number in base 60 to YAML; write decimal digits, or quotes if it is text."
+            f"{text[:40]} is no plain decimal number (YAML reads it in another base); "
+            "write decimal digits, or put it in quotes if it is text."
         ) from None

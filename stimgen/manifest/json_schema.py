@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from stimgen.controls import CONTROLS
-from stimgen.manifest.schema import ManifestFile
+from stimgen.manifest.schema import ID_PATTERN, ManifestFile
 from stimgen.networks.architectures import NETWORKS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a manifest: short forms, networks, layers and controls included.
+    """Return the JSON Schema (draft 2020-12) of a manifest, with short forms, networks, layers and controls.
 
     It can't know what depends on other parts of a file or on the disk: which layers a layer set's network
     has, whether sizes agree, whether files exist. `load_manifest` checks these.
@@ -35,9 +35,8 @@ def json_schema() -> dict[str, Any]:
     properties = schema["properties"]
     properties["sources"]["items"] = {"anyOf": [short_source, {"$ref": "#/$defs/SourceSection"}]}
     properties["controls"]["items"] = {"anyOf": [short_controls, *full_controls]}
-    properties["layer_sets"]["additionalProperties"] = {
-        "anyOf": [layer_set["layers"], {"$ref": "#/$defs/LayerSetSection"}]
-    }
+    either = {"anyOf": [layer_set["layers"], {"$ref": "#/$defs/LayerSetSection"}]}
+    properties["layer_sets"] |= {"patternProperties": {ID_PATTERN: either}, "additionalProperties": False}
     presets = properties["synthesis"].pop("oneOf")
     names = list(properties["synthesis"].pop("discriminator")["mapping"])
     properties["synthesis"]["anyOf"] = [{"type": "string", "enum": names}, *presets]

@@ -126,7 +126,7 @@ def _neighbour(path: Path) -> str:
 
 def _check_version(document: Document) -> None:
     version = document.data.get("stimgen", VERSION)
-    if version == VERSION and not isinstance(version, bool | float):
+    if ("stimgen",) in document.spoilt or (version == VERSION and not isinstance(version, bool | float)):
         return
     message = f"expected {VERSION}, the manifest version that this stimgen reads, got {describe(version)}."
     document.complain(("stimgen",), message)
@@ -167,13 +167,16 @@ def _validate(data: dict[str, Any], document: Document) -> _Valid:
     Text is passed as JSON, because pydantic's strict mode accepts a list for a tuple there and still
     refuses "3" for 3 and yes for 1.
     """
-    if document.data.get("stimgen", VERSION) != VERSION or isinstance(data.get("stimgen"), bool):
+    if "stimgen" in data:  # `_check_version` has looked at it
         data = data | {"stimgen": VERSION}
+    places = [path for path in document.spoilt if len(path) > 1 or (path and path[0] not in _COLLECTIONS)]
     try:
-        return _Valid(ManifestFile.model_validate_json(json.dumps(data), strict=True))
+        file = ManifestFile.model_validate_json(json.dumps(data), strict=True)
+        if not places:
+            return _Valid(file)
     except ValidationError as error:
         document.problems.extend(problems_of(error, document, data))
-        places = [steps_in(detail, data) for detail in error.errors(include_url=False)]
+        places += [steps_in(detail, data) for detail in error.errors(include_url=False)]
     bad: set[str] = set()
     kept: dict[str, list[int]] = {}
     pruned = dict(data)
@@ -208,9 +211,13 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
     layer_sets: dict[str, LayerSet] = {}
     if "network" not in valid.bad:
         network = resolve.resolve_network(file.network, ("network",), folder, document)
-    if network is not None:
+    checkable = network
+    if network is None and "network" not in valid.bad and file.network.name in NETWORKS:
+        # Layer sets can be looked at although the manifest's weights are wrong.
+        checkable = file.network.model_copy(update={"weights": NetworkSpec().weights})
+    if checkable is not None:
         for name, section in file.layer_sets.items():
-            layer_set = resolve.resolve_layer_set(name, section, network, folder, document)
+            layer_set = resolve.resolve_layer_set(name, section, checkable, folder, document)
             if layer_set is not None:
                 layer_sets[name] = layer_set
     if image is not None and "synthesis" not in valid.bad:

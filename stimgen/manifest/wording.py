@@ -64,6 +64,8 @@ def problems_of(error: ValidationError, document: Document, data: Any) -> Iterat
     """
     for detail in error.errors(include_url=False):
         path, key = _path(detail["loc"], data)
+        if document.walk(path) in document.spoilt and detail["type"] != "extra_forbidden":
+            continue
         if detail["type"] == "extra_forbidden":
             word = str(path[-1])
             message = f'unknown key "{shorten(word)}". {nearest(word, _known_keys(path[:-1], data))}'
