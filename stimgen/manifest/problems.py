@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from stimgen.errors import InputError
 
+SHOWN = 100
+"""How many problems a message lists."""
+
 DataPath = tuple[str | int, ...]
 
 
@@ -66,4 +69,7 @@ class ManifestError(InputError):
     def __init__(self, errors: Iterable[Problem]) -> None:
         unique = dict.fromkeys(errors)
         self.errors = sorted(unique, key=lambda problem: (problem.line or 0, problem.column or 0))
-        super().__init__("\n".join(map(str, self.errors)))
+        lines = [str(problem) for problem in self.errors[:SHOWN]]
+        if len(self.errors) > SHOWN:
+            lines.append(f"… and {len(self.errors) - SHOWN} more problems.")
+        super().__init__("\n".join(lines))

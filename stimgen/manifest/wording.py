@@ -194,10 +194,18 @@ def _is_echo(detail: Mapping[str, Any]) -> bool:
 def _path(loc: tuple[str | int, ...], data: Any) -> tuple[DataPath, bool]:
     """Return the path in the data that an error's `loc` means, and whether it is about the key there.
 
-    The loc also holds the tags of unions and "[key]", which the data lacks.
+    The loc also holds the forms of `seeds`, `synthesis` and `crop` that were tried, which the data lacks (but
+    which may be the name of a key there), and "[key]".
     """
+    form = (
+        1
+        if loc[:1] in {("seeds",), ("synthesis",)}
+        else 3
+        if loc[0] == "sources" and "crop" in loc[2:3]
+        else 0
+    )
     path: DataPath = ()
-    for step in loc:
+    for step in loc[:form] + loc[form + 1 :] if form else loc:
         inside = isinstance(data, dict) and step in data
         if inside or (isinstance(data, list) and isinstance(step, int) and step < len(data)):
             data = data[step]

@@ -46,7 +46,15 @@ def test_message_is_in_the_readers_words(name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(FOLDER)
     with pytest.raises(ManifestError) as caught:
         load_manifest(name)
-    for jargon in ("Input should", "input", "Field required", "validation", "Tuple", "dictionary", "pydantic"):
+    for jargon in (
+        "Input should",
+        "input",
+        "Field required",
+        "validation",
+        "Tuple",
+        "dictionary",
+        "pydantic",
+    ):
         assert jargon not in str(caught.value)
 
 

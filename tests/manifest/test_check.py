@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from manifest_texts import MINIMAL, load
+
+from stimgen.manifest import speed
+from stimgen.manifest.check import check_report, duration, summary
+from stimgen.manifest.estimate import Estimate
+from stimgen.manifest.plan import plan
+from stimgen.manifest.problems import ManifestError
+
+COST = Estimate(125.0, 1_200_000_000, "Some CPU (4 cores)", "from a matrix product timed just now")
+
+
+def report(folder: Path, cost: Estimate = COST, *, list_all: bool = False, **changes: Any) -> str:
+    manifest = load(folder, **changes)
+    return summary(manifest, plan(manifest), cost, list_all=list_all)
+
+
+def test_the_report_as_a_whole(tmp_path: Path) -> None:
+    text = report(
+        tmp_path,
+        description="A ladder of layers",
+        image={"size_px": 256, "ppd": 32},
+        sources=["skimage:brick", "skimage:grass"],
+        layer_sets={
+            "pool4": ["conv1_1", "pool4"],
+            "other": {"layers": ["pool1"], "network": {"name": "vgg16"}},
+        },
+        seeds={"count": 2},
+        controls=["original", {"name": "phase_scrambled", "id": "noise"}],
+    )
+    assert (
+        text.replace(str(tmp_path), "FOLDER")
+        == """FOLDER/manifest.yaml: 14 stimuli
+A ladder of layers
+
+  pool4          4  texture, vgg19: conv1_1, pool4
+  other          4  texture, vgg16: pool1
+  original       2  control
+  noise          4  control, phase_scrambled
+
+Sources:   2 sources, 7 stimuli of each: brick, grass
+Size:      256 × 256 px, grey; 8° at 32 px/°
+Ids:       brick-pool4-s1, brick-pool4-s2, brick-other-s1, brick-other-s2, grass-pool4-s1, \
+grass-pool4-s2 and 8 more (--all lists them)
+Time:      about 2.1 min on Some CPU (4 cores), from a matrix product timed just now
+Memory:    about 1.2 GB for one stimulus at a time
+Output:    results/exp1"""
+    )
+
+
+def test_one_stimulus_is_singular(tmp_path: Path) -> None:
+    text = report(tmp_path)
+    assert "manifest.yaml: 1 stimulus\n" in text
+    assert "1 source, 1 stimulus of each: brick" in text
+    assert "degrees of visual angle unknown" in text
+    assert "Warning" not in text
+
+
+def test_all_ids_on_request(tmp_path: Path) -> None:
+    assert len(re.findall(r"brick-pool4-s\d+", report(tmp_path, seeds={"count": 20}))) == 6
+    assert len(re.findall(r"brick-pool4-s\d+", report(tmp_path, list_all=True, seeds={"count": 20}))) == 20
+
+
+def test_odd_sizes_are_warned_about(tmp_path: Path) -> None:
+    assert "Warning:   size_px is odd (255). PsychoPy resamples" in report(tmp_path, image={"size_px": 255})
+
+
+def test_unknown_and_no_time_say_why(tmp_path: Path) -> None:
+    unknown = Estimate(None, 10**9, "Card A", "unknown until the first run")
+    assert "Time:      unknown until the first run (Card A)" in report(tmp_path, unknown)
+    none = Estimate(0.0, 10**9, "Some CPU", "no synthesis: controls take seconds")
+    assert "Time:      no synthesis: controls take seconds (Some CPU)" in report(tmp_path, none)
+
+
+def test_many_layers_are_abbreviated(tmp_path: Path) -> None:
+    layers = ["conv1_1", "conv1_2", "pool1", "conv2_1", "conv2_2", "pool2", "conv3_1"]
+    assert "7 layers, conv1_1 to conv3_1" in report(tmp_path, layer_sets={"a": layers})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (89, "89 s"), (90, "1.5 min"), (5399, "90.0 min"), (5400, "1.5 h"), (172_800, "2.0 days")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_check_report_takes_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
+    speed.record_speed("cpu", 100)
+    path = tmp_path / "m.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL))
+    text = check_report(path, network="vgg16", seeds=[8, 9], device="cpu")
+    assert "vgg16: conv1_1, pool4" in text
+    assert "Ids:       brick-pool4-s8, brick-pool4-s9" in text
+    path.write_text("stimgen: 1")
+    with pytest.raises(ManifestError):
+        check_report(path)
+
+
+def test_checking_is_quick_and_imports_nothing_slow(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        yaml.safe_dump(MINIMAL | {"controls": ["original", "phase_scrambled"], "seeds": {"count": 1000}})
+    )
+    program = f"""
+import sys
+from stimgen.manifest.check import check_report
+print(check_report({str(path)!r}, device="cpu"))
+slow = {{"torch", "torchvision", "pandas", "skimage", "scipy"}} & set(sys.modules)
+sys.exit(f"imported {{slow}}" if slow else 0)
+"""
+    seconds = []
+    # The fastest of three, because other work on the machine is not what is tested.
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+        seconds.append(time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+        assert "2001 stimuli" in done.stdout
+    assert min(seconds) < 1

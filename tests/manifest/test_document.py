@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stimgen.manifest import document
+from stimgen.manifest.document import parse
+from stimgen.manifest.problems import DataPath, ManifestError
+
+
+def only_message(text: str) -> str:
+    with pytest.raises(ManifestError) as caught:
+        parse(text, "m.yaml")
+    assert len(caught.value.errors) == 1
+    return str(caught.value)
+
+
+def problems(text: str) -> list[str]:
+    return [str(problem) for problem in parse(text, "m.yaml").problems]
+
+
+def test_values_and_keys_have_line_and_column_from_one() -> None:
+    parsed = parse("a: 1\nb:\n  - x\n  - {c: yes}\n", "m.yaml")
+    assert parsed.data == {"a": 1, "b": ["x", {"c": True}]}
+    places = {path: (mark.line, mark.column) for path, mark in parsed.values.items()}
+    assert places[("a",)] == (1, 4)
+    assert places[("b", 0)] == (3, 5)
+    assert places[("b", 1, "c")] == (4, 9)
+    key = parsed.keys[("b", 1, "c")]
+    assert (key.line, key.column) == (4, 6)
+
+
+def test_column_counts_characters_and_not_bytes() -> None:
+    mark = parse("größe: {ä: 1}\n", "m.yaml").values[("größe", "ä")]
+    assert (mark.line, mark.column) == (1, 12)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("256", 256), ("-3", -3), ("+4", 4), ("1_000", 1000), ("0.5", 0.5), ("1e9", 1e9), ("1.5e3", 1500.0),
+        ("1E-3", 0.001), (".5e1", 5.0), ("1.", 1.0), ("yes", True), ("Off", False), ("~", None), ("", None),
+        ("'no'", "no"), ('"1e9"', "1e9"), ("!!str 12", "12"), ("2015-01-01", "2015-01-01"), ("=", "="),
+        ("skimage:brick", "skimage:brick"), ("1e", "1e"), ("a<<", "a<<"), ("e5", "e5"),
+    ],
+)  # fmt: skip
+def test_scalars(text: str, value: object) -> None:
+    parsed = parse(f"key: {text}\n", "m.yaml")
+    assert parsed.problems == []
+    assert parsed.data == {"key": value}
+    assert type(parsed.data["key"]) is type(value)
+
+
+def test_infinity_is_read_and_left_to_the_schema() -> None:
+    assert parse("a: [.inf, -.inf]", "m.yaml").data == {"a": [float("inf"), float("-inf")]}
+
+
+@pytest.mark.parametrize("text", ["010", "0o17", "0x1F", "0b11", "1:30", "1:30.5", "-012"])
+def test_numbers_in_other_bases_are_refused_or_text(text: str) -> None:
+    parsed = parse(f"key: {text}\n", "m.yaml")
+    assert bool(parsed.problems) != isinstance(parsed.data["key"], str)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["!!bool maybe", "!!null x", "!!int x", "!!float x", "9" * 5000, '"\\ud800"', "!foo {a: 1}", "!!set {a}"],
+)
+def test_what_cannot_be_read_is_a_problem_at_its_place(text: str) -> None:
+    parsed = parse(f"stimgen: 1\nkey: {text}\n", "m.yaml")
+    assert [(problem.line, problem.column) for problem in parsed.problems] == [(2, 6)]
+    assert parsed.data["key"] is None
+    assert ("key",) in parsed.spoilt
+
+
+@pytest.mark.parametrize(
+    "key", ["no", "3", "1.5", "~", '"\\udfff"', "[a, b]", "{a: 1}", "!!python/name:os x", "<<"]
+)
+def test_keys_are_plain_text(key: str) -> None:
+    assert len(problems(f"a: 1\n? {key}\n: 2\n")) == 1
+
+
+def test_tags_execute_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    parse('a: !!python/object/apply:os.system ["echo executed"]', "m.yaml")
+    assert capfd.readouterr().out == ""
+
+
+def test_aliases_are_expanded() -> None:
+    parsed = parse("a: &x [1, 2]\nb: *x\n", "m.yaml")
+    assert parsed.data == {"a": [1, 2], "b": [1, 2]}
+    assert ("b", 1) in parsed.values
+
+
+def test_the_number_of_values_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "MAX_VALUES", 10)
+    assert parse("[1, 2, 3, 4, 5, 6, 7, 8, 9]", "m.yaml").data == list(range(1, 10))
+    assert "more than 10 values" in only_message("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]")
+
+
+def test_depth_is_bounded_before_the_stack_is() -> None:
+    assert parse("[" * 30 + "]" * 30, "m.yaml").problems == []
+    assert "deeper than 30" in only_message("[" * 31 + "]" * 31)
+    assert "deeper than 30" in only_message("[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "text", ["%YAML 1." + "9" * 5000 + "\n---\na: 1", '"\\UFFFFFFFF"', "a: *nowhere", "a: [", "\0"]
+)
+def test_text_that_is_not_yaml_has_a_place(text: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        parse(text, "m.yaml")
+    assert caught.value.errors[0].line is not None
+
+
+def paths(data: Any, path: DataPath = ()) -> list[DataPath]:
+    children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [path, *(found for step, child in children for found in paths(child, (*path, step)))]
+
+
+words = st.from_regex(r"[a-z]{1,6}", fullmatch=True).filter(
+    lambda word: word not in {"no", "on", "yes", "off", "y", "n", "true", "false", "null"}
+)
+trees = st.recursive(
+    st.one_of(words, st.integers(-(10**6), 10**6), st.booleans()),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(words, children, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(data=trees, flow=st.booleans(), indent=st.integers(2, 6))
+@settings(deadline=None, max_examples=60)
+def test_every_value_stands_where_its_position_says(data: object, flow: bool, indent: int) -> None:
+    text = yaml.safe_dump(data, default_flow_style=flow, indent=indent, sort_keys=False)
+    parsed = parse(text, "m.yaml")
+    assert parsed.data == data
+    assert sorted(map(str, parsed.values)) == sorted(map(str, paths(data)))
+    lines = text.split("\n")
+    for mark in parsed.values.values():
+        if mark.written is not None:
+            assert lines[mark.line - 1][mark.column - 1 :].startswith(mark.written)
+    for path, mark in parsed.keys.items():
+        assert lines[mark.line - 1][mark.column - 1 :].startswith(f"{path[-1]}:")

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from manifest_texts import load
+
+from stimgen.errors import InputError
+from stimgen.manifest import estimate as costs
+from stimgen.manifest import speed
+from stimgen.manifest.estimate import estimate, evaluation_flops, find_device, memory_bytes, stimulus_flops
+from stimgen.manifest.plan import plan
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(speed, "gpu_names", list)
+
+
+def test_an_evaluation_of_vgg16_to_pool4_is_73_gflop(tmp_path: Path) -> None:
+    manifest = load(tmp_path, network={"name": "vgg16"}, layer_sets={"pool4": ["conv1_1", "pool4"]})
+    flops = evaluation_flops(manifest.layer_sets["pool4"], 256)
+    assert flops == pytest.approx(73e9, rel=0.03)
+
+
+def test_the_cost_follows_the_schedule(tmp_path: Path) -> None:
+    layer_sets = {"pool1": ["pool1"]}
+    published = load(tmp_path, layer_sets=layer_sets, synthesis={"preset": "gatys2015", "iterations": 10})
+    layer_set = published.layer_sets["pool1"]
+    assert stimulus_flops(published, layer_set) == 10 * evaluation_flops(layer_set, 256)
+    scales = load(tmp_path, layer_sets=layer_sets, synthesis={"iterations": [3, 2]})
+    expected = 3 * evaluation_flops(layer_set, 64) + 2 * evaluation_flops(layer_set, 128)
+    assert stimulus_flops(scales, layer_set) == expected + 2 * evaluation_flops(layer_set, 256)
+
+
+def test_a_recorded_speed_gives_the_time(tmp_path: Path) -> None:
+    manifest = load(tmp_path, seeds=[1, 2, 3], controls=["phase_scrambled"])
+    speed.record_speed("cpu", 200.0)
+    cost = estimate(manifest, plan(manifest), device="cpu")
+    expected = 3 * stimulus_flops(manifest, manifest.layer_sets["pool4"]) / 200e9
+    assert cost.seconds == pytest.approx(expected)
+    assert "earlier runs" in cost.basis
+
+
+def test_a_cpu_is_measured_when_nothing_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load(tmp_path)
+    monkeypatch.setattr(speed, "measured_cpu_speed", lambda: 100.0)
+    cost = estimate(manifest, plan(manifest))
+    expected = stimulus_flops(manifest, manifest.layer_sets["pool4"]) / (100e9 * speed.CONVOLUTION_SHARE)
+    assert cost.seconds == pytest.approx(expected)
+    assert "core" in cost.device_name
+
+
+def test_the_measurement_is_short_and_plausible() -> None:
+    start = time.perf_counter()
+    gflops = speed.measured_cpu_speed()
+    assert time.perf_counter() - start < 1
+    assert 0.5 < gflops < 100_000
+
+
+def test_controls_alone_take_no_synthesis(tmp_path: Path) -> None:
+    manifest = load(tmp_path, layer_sets=None, controls=["original"])
+    cost = estimate(manifest, plan(manifest))
+    assert (cost.seconds, cost.memory_bytes) == (0.0, costs.PROCESS_BYTES)
+
+
+def test_memory_counts_activations_kernels_and_history(tmp_path: Path) -> None:
+    manifest = load(tmp_path, image={"size_px": 64}, layer_sets={"conv1_1": ["conv1_1"]})
+    pixels = 64 * 64
+    activations = 2 * (3 + 64) * pixels
+    assert memory_bytes(manifest, manifest.layer_sets["conv1_1"]) == 4 * (
+        activations + (27 + 1) * 64 + 2 * 20 * pixels
+    )
+    colour = load(tmp_path, image={"size_px": 64, "color": "rgb"}, layer_sets={"conv1_1": ["conv1_1"]})
+    more = memory_bytes(colour, colour.layer_sets["conv1_1"]) - memory_bytes(
+        manifest, manifest.layer_sets["conv1_1"]
+    )
+    assert more == 4 * 2 * 20 * 2 * pixels
+
+
+def test_a_gpu_has_no_time_before_its_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "gpu_names", lambda: ["Card A", "Card B"])
+    manifest = load(tmp_path)
+    stimuli = plan(manifest)
+    cost = estimate(manifest, stimuli, device="cuda:1")
+    assert (cost.seconds, cost.device_name) == (None, "Card B")
+    assert "until the first run" in cost.basis
+    speed.record_speed("cuda:1", 50_000)
+    assert estimate(manifest, stimuli, device="cuda:1").seconds is not None
+    assert estimate(manifest, stimuli, device="cuda").seconds is None
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_device("auto")[0] == "cpu"
+    with pytest.raises(InputError, match="no GPU cuda; nvidia-smi lists: none"):
+        find_device("cuda")
+    for unknown in ("gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", ""):
+        with pytest.raises(InputError, match="Unknown device"):
+            find_device(unknown)
+    monkeypatch.setattr(speed, "gpu_names", lambda: ["Card A"])
+    monkeypatch.setattr(costs.importlib.metadata, "version", lambda name: "2.15.0")
+    assert find_device("auto") == ("cuda:0", "Card A")
+    monkeypatch.setattr(costs.importlib.metadata, "version", lambda name: "2.15.0+cpu")
+    assert find_device("auto")[0] == "cpu"
+    with pytest.raises(InputError, match="cuda:0 Card A"):
+        find_device("cuda:1")
+
+
+def test_gpu_names_come_from_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.undo()
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'Card A'\necho 'Card B'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert speed.gpu_names() == ["Card A", "Card B"]
+    tool.write_text("#!/bin/sh\necho 'no driver' >&2\nexit 9\n")
+    assert speed.gpu_names() == []
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert speed.gpu_names() == []
+
+
+def test_a_hanging_nvidia_smi_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+
+    def hang(command: list[str], *, timeout: float, **_: object) -> None:
+        assert timeout <= 2
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert speed.gpu_names() == []
+
+
+def test_speeds_are_kept_beside_each_other_in_one_file() -> None:
+    speed.record_speed("cpu", 120.5)
+    speed.record_speed("cuda:0", 40_000)
+    speed.record_speed("cpu", 130)
+    folder = speed.speed_file().parent
+    assert json.loads(speed.speed_file().read_text()) == {"cpu": 130, "cuda:0": 40_000}
+    assert [path.name for path in folder.iterdir()] == ["speed.json"]
+    assert speed.recorded_speed("cpu") == 130
+    assert speed.recorded_speed("cuda:7") is None
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"cpu": "fast"}', '{"cpu": -3}', '{"cpu": NaN}', "\0"])
+def test_a_damaged_speed_file_counts_as_none(content: str) -> None:
+    speed.speed_file().parent.mkdir(parents=True)
+    speed.speed_file().write_text(content)
+    assert speed.recorded_speed("cpu") is None
+    speed.record_speed("cpu", 3.0)
+    assert speed.recorded_speed("cpu") == 3.0
+
+
+@pytest.mark.parametrize("gflops", [0.0, -1.0, math.inf, math.nan])
+def test_only_positive_speeds_are_recorded(gflops: float) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        speed.record_speed("cpu", gflops)

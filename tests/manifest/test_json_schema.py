@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stimgen.controls import CONTROLS
+from stimgen.manifest.json_schema import json_schema
+from stimgen.manifest.schema import ManifestFile
+from stimgen.networks.architectures import NETWORKS
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return json_schema()
+
+
+def mappings(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for child in node.values():
+            yield from mappings(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from mappings(child)
+
+
+def test_it_is_json_with_dialect_and_title(schema: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(schema)) == schema
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"] == "stimgen manifest, version 1"
+    assert set(schema["properties"]) == set(ManifestFile.model_fields)
+    assert schema["required"] == ["stimgen", "name", "image", "sources"]
+
+
+def test_every_reference_resolves(schema: dict[str, Any]) -> None:
+    used = {
+        node["$ref"].removeprefix("#/$defs/")
+        for node in mappings(schema)
+        if isinstance(node.get("$ref"), str)
+    }
+    assert used == set(schema["$defs"])
+
+
+def test_every_mapping_refuses_unknown_keys_and_describes_the_known(schema: dict[str, Any]) -> None:
+    for node in [schema, *schema["$defs"].values()]:
+        assert node["additionalProperties"] is False
+        for name, entry in node["properties"].items():
+            assert entry.get("description"), f"{node['title']}.{name} has no description"
+
+
+def test_names_are_those_of_the_registries(schema: dict[str, Any]) -> None:
+    definitions = schema["$defs"]
+    assert definitions["NetworkSpec"]["properties"]["name"]["enum"] == list(NETWORKS)
+    layers = definitions["LayerSetSection"]["properties"]["layers"]["items"]["enum"]
+    assert set(layers) == {layer for name in NETWORKS for layer in NETWORKS[name]().layers}
+    short, *full = schema["properties"]["controls"]["items"]["anyOf"]
+    assert short["enum"] == list(CONTROLS)
+    assert [entry["$ref"] for entry in full] == [f"#/$defs/control_{name}" for name in CONTROLS]
+    for name in CONTROLS:
+        control = definitions[f"control_{name}"]
+        assert set(control["properties"]) == {"name", "id", *CONTROLS[name].options.model_fields}
+        assert control["properties"]["name"]["const"] == name
+        assert control["required"] == ["name"]
+
+
+def test_short_forms_are_offered(schema: dict[str, Any]) -> None:
+    properties = schema["properties"]
+    assert properties["sources"]["items"]["anyOf"][0]["type"] == "string"
+    assert [
+        form.get("type") for form in properties["layer_sets"]["patternProperties"].popitem()[1]["anyOf"]
+    ] == [
+        "array",
+        None,
+    ]
+    assert sorted(properties["synthesis"]["anyOf"][0]["enum"]) == ["gatys2015", "multiscale"]

@@ -1,0 +1,434 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from manifest_texts import MINIMAL, load
+
+from stimgen.manifest import load as loading
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.plan import plan
+from stimgen.manifest.problems import ManifestError, Problem, dotted
+from stimgen.texture.presets import Gatys2015, Multiscale
+
+DATA = Path(__file__).parent / "data"
+
+
+def refusal(folder: Path, **changes: Any) -> str:
+    with pytest.raises(ManifestError) as caught:
+        load(folder, **changes)
+    return str(caught.value)
+
+
+def test_defaults_are_the_papers(tmp_path: Path) -> None:
+    manifest = load(tmp_path)
+    assert manifest.network.model_dump() == {
+        "name": "vgg19", "weights": "imagenet", "pooling": "average", "normalise": True,
+    }  # fmt: skip
+    assert manifest.seeds == (1,)
+    assert manifest.synthesis == Multiscale()
+    assert manifest.matching.histogram == "none"
+    assert manifest.controls == ()
+    assert manifest.image.color == "grey"
+    assert (manifest.image.size_deg, manifest.image.ppd) == (None, None)
+    assert manifest.folder == tmp_path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ({"size_px": 256, "ppd": 32}, (256, 8.0, 32.0)),
+        ({"size_px": 256, "size_deg": 8}, (256, 8.0, 32.0)),
+        ({"size_deg": 3.1, "ppd": 41}, (127, 3.1, 41.0)),
+        ({"size_px": 128, "size_deg": 3.1, "ppd": 41}, (128, 3.1, 41.0)),
+        ({"size_px": 128}, (128, None, None)),
+    ],
+)
+def test_any_two_sizes_give_the_third(
+    tmp_path: Path, image: dict[str, float], expected: tuple[int, float | None, float | None]
+) -> None:
+    spec = load(tmp_path, image=image).image
+    assert (spec.size_px, spec.size_deg, spec.ppd) == expected
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        {"size_px": 129, "size_deg": 3.1, "ppd": 41},
+        {"size_deg": 3.1},
+        {"ppd": 41},
+        {},
+        {"size_deg": 0.1, "ppd": 41},
+        {"size_deg": 1e300, "ppd": 1e300},
+        {"size_px": 15},
+        {"size_px": 4097},
+        {"size_px": 256.0},
+        {"size_px": True},
+    ],
+)
+def test_sizes_that_disagree_or_are_unknown_are_refused(tmp_path: Path, image: dict[str, float]) -> None:
+    assert ": image" in refusal(tmp_path, image=image)
+
+
+def test_sources_are_expanded_with_ids_and_paths(tmp_path: Path) -> None:
+    (tmp_path / "textures").mkdir()
+    for name in ("oak bark.png", "007.png", "nan.png", "b.jpg"):
+        (tmp_path / "textures" / name).write_bytes(b"x")
+    manifest = load(
+        tmp_path,
+        sources=[
+            "skimage:grass",
+            "textures/*.png",
+            {"image": "textures/*.png", "id": "again", "crop": "random"},
+            {"image": "textures/*.jpg", "id": "single"},
+            {"image": str(DATA / "bark.png"), "crop": [1, 2, 300, 300]},
+        ],
+    )
+    found = [(source.id, source.image, source.crop) for source in manifest.sources]
+    assert found == [
+        ("grass", "skimage:grass", "centre"),
+        ("source_007", "textures/007.png", "centre"),
+        ("source_nan", "textures/nan.png", "centre"),
+        ("oak_bark", "textures/oak bark.png", "centre"),
+        ("again_007", "textures/007.png", "random"),
+        ("again_nan", "textures/nan.png", "random"),
+        ("again_oak_bark", "textures/oak bark.png", "random"),
+        ("single", "textures/b.jpg", "centre"),
+        ("bark", str(DATA / "bark.png"), (1, 2, 300, 300)),
+    ]
+    assert manifest.sources[0].path is None
+    assert manifest.sources[3].path == tmp_path.resolve() / "textures" / "oak bark.png"
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_found(tmp_path: Path) -> None:
+    (tmp_path / "bark[1].png").write_bytes(b"x")
+    assert [source.id for source in load(tmp_path, sources=["bark[1].png"]).sources] == ["bark_1"]
+
+
+def test_a_folder_whose_name_looks_like_a_glob_is_searched(tmp_path: Path) -> None:
+    folder = tmp_path / "run[1]"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"x")
+    assert [source.id for source in load(folder, sources=["*.png"]).sources] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "image", ["a\0.png", "*\0/*.png", "x" * 5000, "~nobody_of_this_name/a.png", "skimage:", "**"]
+)
+def test_paths_that_cannot_be_are_refused(tmp_path: Path, image: str) -> None:
+    (tmp_path / "manifest.yaml").mkdir()
+    nested = tmp_path / "nested"
+    nested.mkdir()
+    path = nested / "m.yaml"
+    path.write_text(
+        yaml.safe_dump(MINIMAL | {"sources": [{"image": image, "id": "a"}], "image": {"size_px": 300}})
+    )
+    if image == "**":
+        assert [source.image for source in load_manifest(path).sources] == ["m.yaml"]
+    else:
+        with pytest.raises(ManifestError, match="sources"):
+            load_manifest(path)
+
+
+def test_a_long_glob_prefix_is_refused(tmp_path: Path) -> None:
+    for name in ("aa.png", "bb.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert "more than 64 characters" in refusal(tmp_path, sources=[{"image": "*.png", "id": "p" * 62}])
+
+
+def test_a_glob_that_matches_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stimgen.manifest import expand
+
+    monkeypatch.setattr(expand, "MAX_FILES", 2)
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(b"x")
+    assert "more than 2 files" in refusal(tmp_path, sources=["*.png"])
+
+
+def test_layer_sets_have_layers_in_network_order_with_weights(tmp_path: Path) -> None:
+    manifest = load(
+        tmp_path,
+        layer_sets={
+            "short": ["pool2", "conv1_1"],
+            "long": {
+                "layers": ["pool1"],
+                "layer_weights": {"pool1": 2},
+                "network": {"name": "vgg16", "pooling": "max"},
+            },
+        },
+    )
+    short, long = manifest.layer_sets["short"], manifest.layer_sets["long"]
+    assert short.layers == ("conv1_1", "pool2")
+    assert short.layer_weights == {"conv1_1": 1.0, "pool2": 1.0}
+    assert short.network == manifest.network
+    assert long.layer_weights == {"pool1": 2.0}
+    assert (long.network.name, long.network.pooling, long.network.weights) == ("vgg16", "max", "imagenet")
+    assert hash(short) != hash(long)
+
+
+def test_weights_may_be_a_file_beside_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "mine.PTH").write_bytes(b"x")
+    manifest = load(tmp_path, network={"weights": "mine.PTH"}, layer_sets={"a": ["pool1"]})
+    assert manifest.network.weights == str(tmp_path.resolve() / "mine.PTH")
+    assert manifest.layer_sets["a"].network == manifest.network
+
+
+def test_imported_weights_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stimgen.networks.weights.cache import cached_path
+
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
+    assert 'unknown weights "mine"' in refusal(tmp_path, network={"weights": "mine"})
+    cached_path("vgg19", "mine").parent.mkdir(parents=True)
+    cached_path("vgg19", "mine").write_bytes(b"x")
+    assert load(tmp_path, network={"weights": "mine"}).network.weights == "mine"
+    assert 'unknown weights "mine"' in refusal(tmp_path, network={"name": "vgg16", "weights": "mine"})
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [
+        ({"first": 3, "count": 2}, (3, 4)),
+        ({"count": 2}, (1, 2)),
+        ([9, 0, 4], (9, 0, 4)),
+        ({"first": 0}, (0,)),
+    ],
+)
+def test_seeds(tmp_path: Path, seeds: object, expected: tuple[int, ...]) -> None:
+    assert load(tmp_path, seeds=seeds).seeds == expected
+
+
+@pytest.mark.parametrize(
+    ("synthesis", "expected"),
+    [
+        ("gatys2015", Gatys2015()),
+        ("multiscale", Multiscale()),
+        ({"smallest_px": 32}, Multiscale(smallest_px=32)),
+        ({"preset": "gatys2015", "iterations": 5}, Gatys2015(iterations=5)),
+        ({"iterations": [5], "precision": "bfloat16"}, Multiscale(iterations=(5,), precision="bfloat16")),
+    ],
+)
+def test_synthesis_forms(tmp_path: Path, synthesis: object, expected: object) -> None:
+    assert load(tmp_path, synthesis=synthesis).synthesis == expected
+
+
+def test_controls_have_all_their_options(tmp_path: Path) -> None:
+    controls = ["original", {"name": "phase_scrambled", "id": "noise", "periodic_component": True}]
+    original, scrambled = load(tmp_path, controls=controls).controls
+    assert (original.id, original.seeded, original.options) == ("original", False, {})
+    assert (scrambled.id, scrambled.name, scrambled.seeded) == ("noise", "phase_scrambled", True)
+    assert scrambled.options["periodic_component"] is True
+
+
+def test_controls_alone_are_enough(tmp_path: Path) -> None:
+    assert load(tmp_path, layer_sets=None, controls=["original"]).layer_sets == {}
+
+
+def test_the_number_of_stimuli_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "MAX_STIMULI", 3)
+    assert "make 4 stimuli, more than 3" in refusal(tmp_path, seeds={"count": 4})
+
+
+def test_network_override_keeps_weights_and_layer_sets_own_network(tmp_path: Path) -> None:
+    sets = {"a": ["pool1"], "b": {"layers": ["pool1"], "network": {"name": "vgg19"}}}
+    manifest = load(tmp_path, override_network="vgg16", layer_sets=sets)
+    assert (manifest.network.name, manifest.network.weights) == ("vgg16", "imagenet")
+    assert [entry.network.name for entry in manifest.layer_sets.values()] == ["vgg16", "vgg19"]
+
+
+def with_network(folder: Path, section: dict[str, Any], network: str) -> str:
+    path = folder / "m.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL | {"network": section}, sort_keys=False))
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path, network=network)
+    return str(caught.value)
+
+
+def test_network_override_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path))
+    (tmp_path / "w.pth").write_bytes(b"x")
+    assert with_network(tmp_path, {}, "vgg17").startswith('--network: unknown network "vgg17". Did you mean')
+    message = with_network(tmp_path, {"name": "vgg16", "weights": "torchvision"}, "vgg19")
+    assert 'm.yaml:13:12: network.weights: unknown weights "torchvision" for network vgg19' in message
+    assert "can't use this weights file of vgg16" in with_network(
+        tmp_path, {"name": "vgg16", "weights": "w.pth"}, "vgg19"
+    )
+    assert 'unknown layer "conv3_4" of vgg16' in refusal(
+        tmp_path, override_network="vgg16", layer_sets={"a": ["conv3_4"]}
+    )
+
+
+def test_seeds_override(tmp_path: Path) -> None:
+    assert load(tmp_path, override_seeds=[7, 3]).seeds == (7, 3)
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1], [-1], [2**32]])
+def test_seeds_override_is_checked(tmp_path: Path, seeds: list[int]) -> None:
+    assert refusal(tmp_path, override_seeds=seeds).startswith("--seeds: expected different whole numbers")
+
+
+@pytest.mark.parametrize("version", [True, "1", 1.0, None, 0, 2])
+def test_only_version_1_is_read(tmp_path: Path, version: object) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL | {"stimgen": version}, sort_keys=False))
+    with pytest.raises(ManifestError, match="stimgen: expected 1"):
+        load_manifest(path)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "exp1.yaml").write_text("stimgen: 1")
+    with pytest.raises(ManifestError, match=r'no such file. Did you mean "exp1.yaml"'):
+        load_manifest(tmp_path / "exp2.yaml")
+    with pytest.raises(ManifestError, match=r"folder .*nowhere doesn't exist"):
+        load_manifest(tmp_path / "nowhere" / "exp.yaml")
+    with pytest.raises(ManifestError, match="is a folder"):
+        load_manifest(tmp_path)
+    with pytest.raises(ManifestError, match="can't be read"):
+        load_manifest(tmp_path / ("x" * 300))
+    large = tmp_path / "large.yaml"
+    large.write_bytes(b"#" * 1_000_001)
+    with pytest.raises(ManifestError, match="larger than 1 MB"):
+        load_manifest(large)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ManifestError, match="not a regular file"):
+        load_manifest(pipe)
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + yaml.safe_dump(MINIMAL).encode())
+    assert load_manifest(path).name == "exp1"
+
+
+def test_a_flood_of_problems_is_cut_in_the_message(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load(tmp_path, seeds=[-1] * 150)
+    assert len(caught.value.errors) == 150
+    assert str(caught.value).count("\n") == 100
+    assert str(caught.value).endswith("… and 50 more problems.")
+
+
+def test_problems_print_like_a_compilers() -> None:
+    assert str(Problem("a.yaml", 3, 5, "seeds[0]", "wrong.")) == "a.yaml:3:5: seeds[0]: wrong."
+    assert str(Problem("a.yaml", None, None, "", "empty.")) == "a.yaml: empty."
+    assert dotted(("sources", 2, "crop", 0)) == "sources[2].crop[0]"
+
+
+manifests = st.fixed_dictionaries(
+    {
+        "image": st.sampled_from(
+            [{"size_px": 257}, {"size_deg": 3.1, "ppd": 41}, {"size_px": 256, "ppd": 41.3}]
+        ),
+        "color": st.sampled_from(["grey", "rgb"]),
+        "sources": st.lists(
+            st.sampled_from(
+                [
+                    "skimage:brick",
+                    {"image": "skimage:moon", "crop": [0, 0, 300, 300]},
+                    {"image": "*.png", "id": "set", "crop": "random"},
+                    "[x].png",
+                ]
+            ),
+            min_size=1,
+            unique_by=str,
+        ),
+        "network": st.sampled_from([{}, {"name": "vgg16", "normalise": False}, {"weights": "w.pth"}]),
+        "layer_sets": st.dictionaries(
+            st.sampled_from(["a", "b", "c"]),
+            st.sampled_from(
+                [["pool1"], ["pool2", "conv1_1"], {"layers": ["pool1"], "layer_weights": {"pool1": 0.1}}]
+            )
+            | st.just({"layers": ["pool3"], "network": {"weights": "other/w", "pooling": "max"}}),
+        ),
+        "seeds": st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4, unique=True)
+        | st.fixed_dictionaries({"first": st.integers(0, 2**31), "count": st.integers(1, 4)}),
+        "synthesis": st.sampled_from(
+            ["gatys2015", {"iterations": [3, 2]}, {"preset": "gatys2015", "history": 3}]
+        ),
+        "controls": st.just(["original", {"name": "phase_scrambled", "id": "ps"}]),
+        "matching": st.sampled_from([{}, {"histogram": "source"}]),
+        "description": st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"])),
+    }
+)
+
+
+@given(sections=manifests, elsewhere=st.booleans())
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_resolved_loads_again_to_an_equal_plan(
+    tmp_path: Path, sections: dict[str, Any], elsewhere: bool
+) -> None:
+    for name in ("[x].png", "oak bark.png", "w.pth", "other/w"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    color = sections.pop("color")
+    data = {"stimgen": 1, "name": "exp1"} | sections | {"image": sections["image"] | {"color": color}}
+    path = tmp_path / "m.yaml"
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    first = load_manifest(path)
+    target = tmp_path / "results" / "exp1" if elsewhere else tmp_path
+    target.mkdir(parents=True, exist_ok=True)
+    resolved = first.resolved(target)
+    again = target / "manifest.resolved.yaml"
+    again.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    second = load_manifest(again)
+    assert plan(second) == plan(first)
+    assert [source.path for source in second.sources] == [source.path for source in first.sources]
+    assert (second.image, second.synthesis, second.matching) == (first.image, first.synthesis, first.matching)
+    assert second.description == first.description
+    assert second.resolved(target) == resolved
+
+
+@given(
+    content=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))
+)
+@example(content=b"stimgen: 1\nstimgen: 1\n")
+@example(content=b"{}")
+@example(content=b"&a [*a]")
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_arbitrary_bytes_raise_nothing_but_manifest_errors(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ManifestError):
+        load_manifest(path)
+
+
+# Names that mean something to the schema, where they don't belong.
+SPECIAL = """
+    multiscale gatys2015 preset range list word box [key] name id layers network image vgg16 pool1 skimage:brick
+    original phase_scrambled first count * a/b << iterations weights layer_weights crop centre no 1e5 nan size_px
+    stimgen \x85
+""".split()  # noqa: SIM905
+words = st.sampled_from(["", *SPECIAL])
+junk = st.recursive(
+    st.one_of(words, st.integers(-3, 300), st.integers(), st.floats(), st.booleans(), st.none()),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(words, children, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(
+    sections=st.dictionaries(
+        st.sampled_from([*loading.ManifestFile.model_fields, "nonsense"]), junk, min_size=1, max_size=5
+    )
+)
+@example(sections={"synthesis": {"multiscale": {"multiscale": None}}, "seeds": {"range": {"first": -1}}})
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_structure_loads_or_raises_manifest_errors_at_places(
+    tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    path = tmp_path / "m.yaml"
+    text = yaml.safe_dump(MINIMAL | sections)
+    path.write_text(text, encoding="utf-8")
+    last = len(text.splitlines())
+    try:
+        load_manifest(path)
+        problems = []
+    except ManifestError as error:
+        problems = error.errors
+    assert all(problem.line and 1 <= problem.line <= last for problem in problems)
+    assert not any("Input should" in problem.message for problem in problems)

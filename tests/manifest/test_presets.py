@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from stimgen.texture.presets import Gatys2015, Multiscale
+
+
+@pytest.mark.parametrize(
+    ("size_px", "smallest_px", "scales"),
+    [
+        (256, 64, (64, 128, 256)),
+        (255, 64, (127, 255)),
+        (64, 64, (64,)),
+        (63, 64, (63,)),
+        (128, 64, (64, 128)),
+        (127, 64, (127,)),
+        (512, 16, (16, 32, 64, 128, 256, 512)),
+    ],
+)
+def test_scales_are_halvings(size_px: int, smallest_px: int, scales: tuple[int, ...]) -> None:
+    assert Multiscale(smallest_px=smallest_px).scales(size_px) == scales
+
+
+@given(size_px=st.integers(16, 4096), smallest_px=st.integers(16, 4096))
+def test_scales_end_at_the_image_and_start_as_low_as_allowed(size_px: int, smallest_px: int) -> None:
+    scales = Multiscale(smallest_px=smallest_px).scales(size_px)
+    assert scales[-1] == size_px
+    assert scales[0] // 2 < smallest_px
+    assert all(upper // 2 == lower >= smallest_px for lower, upper in pairwise(scales))
+
+
+def test_iterations_go_from_the_coarsest_and_the_last_repeats() -> None:
+    preset = Multiscale(smallest_px=32, iterations=(9, 5))
+    assert preset.schedule(256) == ((32, 9), (64, 5), (128, 5), (256, 5))
+    assert preset.schedule(32) == ((32, 9),)
+    assert Gatys2015().schedule(256) == ((256, 2000),)
+
+
+def test_presets_are_frozen_versioned_and_closed() -> None:
+    assert (Multiscale.version, Gatys2015.version) == (1, 1)
+    with pytest.raises(ValidationError):
+        Multiscale.model_validate({"smallest": 3})
+    with pytest.raises(ValidationError):
+        Gatys2015().history = 3  # type: ignore[misc]
+
+
+def test_presets_import_no_torch() -> None:
+    program = "import sys, stimgen.texture.presets; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
