@@ -1,4 +1,4 @@
-"""What a network is made of, in plain numbers: its layers with their channels, strides and costs (no torch)."""
+"""What a network is made of, in plain numbers: layers with their channels, strides and costs (no torch)."""
 
 from __future__ import annotations
 

@@ -182,4 +182,9 @@ def packaged_weights(network: str, name: str) -> PackagedWeights | None:
 
 def weights_names(network: str) -> tuple[str, ...]:
     """Return the names of the weights published for `network`, the default one first."""
-    return tuple(entry.name for entry in PUBLISHED if entry.network == network)
+    return tuple(entry.name for entry in published_for(network))
+
+
+def published_for(network: str) -> tuple[PublishedWeights, ...]:
+    """Return the catalogue's entries for `network`, the default one first."""
+    return tuple(entry for entry in PUBLISHED if entry.network == network)

@@ -20,6 +20,7 @@ from stimgen.networks.weights.layers import FileLayer
 from stimgen.networks.weights.record import Weights, WeightsError, weights_of
 
 FORMAT = "stimgen weights 1"
+_NAME = "[A-Za-z][A-Za-z0-9_]*"
 _CURE = "Delete the file, then fetch or import the weights again (stimgen weights --help)."
 
 
@@ -54,7 +55,7 @@ def cached_path(network: str, name: str, cache_dir: Path | None = None) -> Path:
     InputError
         If `name` cannot be a name: a letter, then letters, digits and underscores.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+    if not re.fullmatch(_NAME, name):
         raise InputError(
             f'"{name}" cannot name weights.', "Use a letter, followed by letters, digits and underscores."
         )
@@ -63,7 +64,8 @@ def cached_path(network: str, name: str, cache_dir: Path | None = None) -> Path:
 
 def cached_paths(cache_dir: Path | None = None) -> tuple[Path, ...]:
     """Return all files of cached weights, sorted by name."""
-    return tuple(sorted(weights_folder(cache_dir).glob("*.safetensors")))
+    files = weights_folder(cache_dir).glob("*.safetensors")
+    return tuple(sorted(file for file in files if re.fullmatch(rf"{_NAME}-{_NAME}", file.stem)))
 
 
 @contextmanager

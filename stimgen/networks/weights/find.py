@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import HTTPError
 
 from filelock import FileLock
 
@@ -234,6 +235,8 @@ def _download(published: PublishedWeights, path: Path) -> Weights:
             torch.hub.download_url_to_file(published.url, os.fspath(file), published.sha256_prefix)
         # RuntimeError: wrong SHA-256; OSError: no connection, no such address, an error of the server.
         except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, HTTPError):
+                error.close()  # It is the server's answer, with its connection.
             raise _unavailable(published, path, error) from error
         weights = weights_of(
             read_convolutions(file, NETWORKS[published.network]()),
@@ -246,8 +249,8 @@ def _download(published: PublishedWeights, path: Path) -> Weights:
     if published.tensors_sha256 not in (None, weights.tensors_sha256):
         warnings.warn(
             f'The file downloaded for "{published.name}" of {published.network} is the published one, but '
-            f"its tensors have SHA-256 {weights.tensors_sha256}, and {published.tensors_sha256} is on record: "
-            "do not mix stimuli made with the two.",
+            f"its tensors have SHA-256 {weights.tensors_sha256}, and {published.tensors_sha256} is on "
+            "record: do not mix stimuli made with the two.",
             stacklevel=2,
         )
     return weights

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from stimgen.networks.catalogue import PACKAGED, PUBLISHED, packaged_weights, published_weights
+from stimgen.networks import catalogue
+from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.catalogue import packaged_weights, published_weights, weights_names
 from stimgen.networks.weights.cache import cached_path, cached_paths, read_cached, read_header
 from stimgen.networks.weights.package import check_packaged_file, installed_file, read_packaged
 from stimgen.networks.weights.record import WeightsError
@@ -83,9 +85,9 @@ def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
     cache_dir
         Cache folder in place of STIMGEN_CACHE and the user's.
     """
-    keys = [(entry.network, entry.name) for entry in PUBLISHED]
+    published = [(network, name) for network in NETWORKS for name in weights_names(network)]
     imported = [_key_of(path) for path in cached_paths(cache_dir)]
-    return tuple(_listed(*key, cache_dir) for key in dict.fromkeys([*keys, *imported]))
+    return tuple(_listed(*key, cache_dir) for key in dict.fromkeys([*published, *imported]))
 
 
 def verify_weights(*, cache_dir: Path | None = None) -> tuple[VerifiedWeights, ...]:
@@ -117,7 +119,7 @@ def verify_weights(*, cache_dir: Path | None = None) -> tuple[VerifiedWeights, .
 
 def _verified_packages() -> list[VerifiedWeights]:
     results = []
-    for entry in PACKAGED:
+    for entry in catalogue.PACKAGED:
         path = installed_file(entry)
         if path is None:
             continue

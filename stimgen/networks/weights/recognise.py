@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from stimgen.errors import InputError, nearest
-from stimgen.networks.catalogue import CONVENTIONS, PUBLISHED, InputConvention, PublishedWeights
+from stimgen.networks.catalogue import CONVENTIONS, InputConvention, PublishedWeights, published_for
 from stimgen.networks.weights.record import Convolutions, WeightsError
 
 
@@ -25,7 +25,7 @@ def recognise(convolutions: Convolutions, sha256: str, network: str) -> Recognis
     They are recognised by their tensors, in either order of the input channels, and, where those of the
     published weights are not on record, by the published digits of the file's SHA-256.
     """
-    entries = [entry for entry in PUBLISHED if entry.network == network]
+    entries = published_for(network)
     for entry in entries:
         if entry.tensors_sha256 is not None:
             if convolutions.sha256 == entry.tensors_sha256:

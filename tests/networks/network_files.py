@@ -1,0 +1,119 @@
+"""The same convolutions written in every format that can be imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from safetensors.torch import save_file
+
+from stimgen.networks.weights.record import Convolutions
+
+
+def _named(convolutions: Convolutions) -> dict[str, torch.Tensor]:
+    # As in torchvision: numbers with gaps, and more than ten so that text order is not numeric order.
+    numbers = range(0, 7 * len(convolutions.kernels), 7)
+    tensors = {}
+    for number, kernel, bias in zip(numbers, convolutions.kernels, convolutions.biases, strict=True):
+        tensors[f"features.{number}.weight"] = torch.from_numpy(kernel.copy())
+        tensors[f"features.{number}.bias"] = torch.from_numpy(bias.copy())
+    return tensors | {
+        "classifier.0.weight": torch.ones(2, 6),
+        "classifier.0.bias": torch.full((2,), torch.nan),
+    }
+
+
+def write_pth(path: Path, convolutions: Convolutions) -> None:
+    torch.save(_named(convolutions), path)
+
+
+def write_legacy_pth(path: Path, convolutions: Convolutions) -> None:
+    torch.save(_named(convolutions), path, _use_new_zipfile_serialization=False)
+
+
+def write_checkpoint(path: Path, convolutions: Convolutions) -> None:
+    torch.save({"epoch": 3, "state_dict": _named(convolutions)}, path)
+
+
+def write_safetensors(path: Path, convolutions: Convolutions) -> None:
+    save_file(_named(convolutions), path)
+
+
+def write_onnx(path: Path, convolutions: Convolutions) -> None:
+    nodes, stored, previous = [], [], "input"
+    for index, (kernel, bias) in enumerate(zip(convolutions.kernels, convolutions.biases, strict=True)):
+        names = [f"kernel{index}", f"bias{index}"]
+        # Initialisers in reverse: only the graph says which convolution comes first.
+        stored[:0] = [numpy_helper.from_array(kernel, names[0]), numpy_helper.from_array(bias, names[1])]
+        nodes.append(helper.make_node("Conv", [previous, *names], [f"map{index}"], name=f"conv{index}"))
+        nodes.append(helper.make_node("Relu", [f"map{index}"], [f"relu{index}"]))
+        previous = f"relu{index}"
+    float32 = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("input", float32, None)],
+        [helper.make_tensor_value_info(previous, float32, None)],
+        stored,
+    )
+    onnx.save(helper.make_model(graph), path)
+
+
+def _write_keras2(top: h5py.Group, convolutions: Convolutions, layer: str, kernel: str, bias: str) -> None:
+    names = [layer.format(index) for index in range(len(convolutions.kernels))]
+    top.attrs["layer_names"] = [b"input_1", *(name.encode() for name in names), b"fc"]
+    top.create_group("input_1").attrs["weight_names"] = np.array([], dtype="S1")
+    # Layers are created in reverse: only the attributes say which comes first.
+    for name, k, b in reversed(list(zip(names, convolutions.kernels, convolutions.biases, strict=True))):
+        group = top.create_group(name)
+        texts = [kernel.format(name), bias.format(name)]
+        group.attrs["weight_names"] = [text.encode() for text in texts]
+        group[texts[0]] = k.transpose(2, 3, 1, 0)
+        group[texts[1]] = b
+    dense = top.create_group("fc")
+    dense.attrs["weight_names"] = [b"fc/kernel:0"]
+    dense["fc/kernel:0"] = np.ones((6, 2), np.float32)
+
+
+def write_keras2_weights(path: Path, convolutions: Convolutions) -> None:
+    with h5py.File(path, "w") as file:
+        _write_keras2(file, convolutions, "z{}_conv", "{}/kernel:0", "{}/bias:0")
+
+
+def write_keras1_names(path: Path, convolutions: Convolutions) -> None:
+    with h5py.File(path, "w") as file:
+        _write_keras2(file, convolutions, "block{}_conv", "{}_W_1:0", "{}_b_1:0")
+
+
+def write_keras2_model(path: Path, convolutions: Convolutions) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_group("optimizer_weights")["Adam/m:0"] = np.ones((3, 3, 3, 4), np.float32)
+        _write_keras2(file.create_group("model_weights"), convolutions, "conv{}", "{}/kernel:0", "{}/bias:0")
+
+
+def write_keras3(path: Path, convolutions: Convolutions) -> None:
+    with h5py.File(path, "w") as file:
+        for index, (kernel, bias) in enumerate(zip(convolutions.kernels, convolutions.biases, strict=True)):
+            name = f"conv2d_{index}" if index else "conv2d"
+            file[f"layers/{name}/vars/0"] = kernel.transpose(2, 3, 1, 0)
+            file[f"layers/{name}/vars/1"] = bias
+        file["layers/dense/vars/0"] = np.ones((6, 2), np.float32)
+        file["optimizer/vars/0"] = np.ones((3, 3, 3, 4), np.float32)
+
+
+WRITERS: dict[str, tuple[str, Callable[[Path, Convolutions], None]]] = {
+    "pth": ("net.pth", write_pth),
+    "legacy pth": ("net.pt", write_legacy_pth),
+    "checkpoint": ("net.pth", write_checkpoint),
+    "safetensors": ("net.safetensors", write_safetensors),
+    "onnx": ("net.onnx", write_onnx),
+    "keras 2 weights": ("net.h5", write_keras2_weights),
+    "keras 1 names": ("net.h5", write_keras1_names),
+    "keras 2 model": ("net.hdf5", write_keras2_model),
+    "keras 3": ("net.weights.h5", write_keras3),
+}

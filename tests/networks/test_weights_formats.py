@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import network_files
+import numpy as np
+import onnx
+import pytest
+import torch
+from network_files import WRITERS
+
+from stimgen.networks.architectures import NETWORKS, Architecture
+from stimgen.networks.weights import WeightsError, import_weights
+from stimgen.networks.weights.formats import read_convolutions
+from stimgen.networks.weights.record import Convolutions
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_format_gives_the_same_weights(
+    kind: str, tmp_path: Path, tiny: Architecture, convolutions: Convolutions
+) -> None:
+    name, write = WRITERS[kind]
+    write(tmp_path / name, convolutions)
+    weights = import_weights(tmp_path / name, "tiny", convention="torchvision")
+    assert weights.tensors_sha256 == convolutions.sha256
+    for found, expected in zip(weights.kernels, convolutions.kernels, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for found, expected in zip(weights.biases, convolutions.biases, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_more_than_ten_layers_keep_their_order_in_formats_that_sort_by_text(tmp_path: Path) -> None:
+    vgg16 = NETWORKS["vgg16"]()
+    rng = np.random.default_rng(1)
+    deep = Architecture(
+        "deep", tuple(replace(vgg16.convolutions[1], name=f"c{i}") for i in range(12)), "none"
+    )
+    kernels = tuple(rng.standard_normal(c.kernel_shape).astype(np.float32) for c in deep.convolutions)
+    expected = Convolutions(kernels, tuple(kernel[:, 0, 0, 0].copy() for kernel in kernels))
+    for kind in ("safetensors", "keras 3"):
+        name, write = WRITERS[kind]
+        write(tmp_path / name, expected)
+        assert read_convolutions(tmp_path / name, deep).sha256 == expected.sha256
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_truncated_file_is_an_error_with_cause_and_cure(
+    kind: str, tmp_path: Path, tiny: Architecture, convolutions: Convolutions
+) -> None:
+    name, write = WRITERS[kind]
+    path = tmp_path / name
+    write(path, convolutions)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(WeightsError) as caught:
+        read_convolutions(path, tiny)
+    assert str(path) in caught.value.problem
+    assert caught.value.cure
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.onnx", "a.h5"])
+@pytest.mark.parametrize("content", [b"", b"not weights at all", bytes(range(256)) * 40])
+def test_a_file_of_something_else_is_an_error(
+    name: str, content: bytes, tmp_path: Path, tiny: Architecture
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=name):
+        read_convolutions(tmp_path / name, tiny)
+
+
+class _Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return (Path.touch, (self.target,))
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch", "torch legacy"])
+def test_code_in_a_pickle_is_refused_and_not_run(how: str, tmp_path: Path, tiny: Architecture) -> None:
+    target, path = tmp_path / "was_here", tmp_path / "evil.pth"
+    content = {"features.0.weight": _Malicious(target)}
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=how == "torch")
+    with pytest.raises(
+        WeightsError, match=r"evil\.pth is not a readable .* code in the file, it was not run"
+    ):
+        import_weights(path, "tiny", convention="torchvision")
+    assert not target.exists()
+    # The same bytes do run where nobody looks: the test would notice.
+    torch.load(path, weights_only=False) if how != "pickle" else pickle.loads(path.read_bytes())
+    assert target.exists()
+
+
+def test_a_pickled_model_or_tensor_is_not_a_state_dict(tmp_path: Path, tiny: Architecture) -> None:
+    torch.save(torch.nn.Conv2d(3, 4, 3), tmp_path / "model.pth")
+    with pytest.raises(WeightsError, match=r"model\.pth(.|\n)*torch.save\(model.state_dict\(\), FILE\)"):
+        read_convolutions(tmp_path / "model.pth", tiny)
+    torch.save(torch.ones(3), tmp_path / "tensor.pth")
+    with pytest.raises(WeightsError, match=r"tensor\.pth holds a Tensor, not a state dict"):
+        read_convolutions(tmp_path / "tensor.pth", tiny)
+
+
+def test_a_shape_that_does_not_fit_names_layer_expected_and_found(
+    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
+) -> None:
+    first, second, third = convolutions.kernels
+    wrong = replace(convolutions, kernels=(first, second[:, :3], third))
+    for kind, layer in [("pth", "features.7"), ("onnx", "conv1"), ("keras 3", "layers/conv2d_1")]:
+        name, write = WRITERS[kind]
+        write(tmp_path / name, wrong)
+        with pytest.raises(WeightsError) as caught:
+            read_convolutions(tmp_path / name, tiny)
+        assert (
+            f"conv1_2 needs a kernel of shape (4, 4, 3, 3), and {layer} in the file has (4, 3, 3, 3)"
+            in str(caught.value)
+        )
+
+
+def test_too_few_and_too_many_convolutions_are_refused(
+    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
+) -> None:
+    kernels, biases = convolutions.kernels, convolutions.biases
+    path = tmp_path / "net.pth"
+    network_files.write_pth(path, Convolutions(kernels[:2], biases[:2]))
+    with pytest.raises(WeightsError, match="expected 3 convolutions, found 2"):
+        read_convolutions(path, tiny)
+    network_files.write_pth(path, Convolutions((*kernels, kernels[2]), (*biases, biases[2])))
+    with pytest.raises(WeightsError, match="expected 3 convolutions, found 4"):
+        read_convolutions(path, tiny)
+
+
+def test_missing_bias_batch_normalisation_integers_and_nan_are_refused(
+    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
+) -> None:
+    path = tmp_path / "net.pth"
+    network_files.write_pth(path, convolutions)
+    good = torch.load(path, weights_only=True)
+
+    def refused(tensors: dict[str, torch.Tensor], message: str) -> None:
+        torch.save(tensors, path)
+        with pytest.raises(WeightsError, match=message):
+            read_convolutions(path, tiny)
+
+    bias = "features.7.bias"
+    refused({k: v for k, v in good.items() if k != bias}, r"conv1_2 needs a bias .*features\.7 .* has none")
+    refused(good | {bias: torch.ones(5)}, r"conv1_2 needs a bias of shape \(4,\), .* has \(5,\)")
+    refused(good | {bias: good[bias] * torch.nan}, "features.7 holds numbers that are not finite")
+    refused({k: v.int() for k, v in good.items()}, "expected 3 convolutions, found 0")
+    items = list(good.items())
+    norm = [(f"bn.{n}", torch.ones(4)) for n in ("weight", "bias", "running_mean", "running_var")]
+    refused(dict([*items[:2], *norm, *items[2:]]), "a normalisation layer, bn, between its convolutions")
+    torch.save(dict([*items, *norm]), path)
+    assert read_convolutions(path, tiny).sha256 == convolutions.sha256
+
+
+def test_half_precision_becomes_float32(
+    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
+) -> None:
+    path = tmp_path / "net.pth"
+    network_files.write_pth(path, convolutions)
+    rounded = {k: v.bfloat16() for k, v in torch.load(path, weights_only=True).items()}
+    torch.save(rounded, path)
+    found = read_convolutions(path, tiny)
+    np.testing.assert_array_equal(found.kernels[0], rounded["features.0.weight"].float())
+    assert found.kernels[0].dtype == np.float32
+
+
+def test_files_that_point_to_other_files_are_refused(
+    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
+) -> None:
+    network_files.write_onnx(tmp_path / "net.onnx", convolutions)
+    onnx.save(
+        onnx.load(tmp_path / "net.onnx"),
+        tmp_path / "outside.onnx",
+        save_as_external_data=True,
+        location="outside.bin",
+        size_threshold=0,
+    )
+    with pytest.raises(WeightsError, match="in another file, which is not opened"):
+        read_convolutions(tmp_path / "outside.onnx", tiny)
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(4 * 3 * 3 * 3 * 4))
+    with h5py.File(tmp_path / "outside.h5", "w") as file:
+        file.create_dataset(
+            "layers/conv2d/vars/0", (3, 3, 3, 4), "f4", external=[(str(secret), 0, h5py.h5f.UNLIMITED)]
+        )
+    with pytest.raises(WeightsError, match="in another file, which is not opened"):
+        read_convolutions(tmp_path / "outside.h5", tiny)
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["layers/conv2d/vars/0"] = h5py.ExternalLink("outside.h5", "layers/conv2d/vars/0")
+    with pytest.raises(WeightsError, match="neither the attribute layer_names"):
+        read_convolutions(tmp_path / "link.h5", tiny)
+
+
+@pytest.mark.parametrize(("kind", "module"), [("onnx", "onnx"), ("keras 3", "h5py")])
+def test_a_missing_reader_names_the_command_that_installs_it(
+    kind: str,
+    module: str,
+    tmp_path: Path,
+    tiny: Architecture,
+    convolutions: Convolutions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, write = WRITERS[kind]
+    write(tmp_path / name, convolutions)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(WeightsError, match=rf"{module} that reads it(.|\n)*pip install 'stimgen\[formats\]'"):
+        read_convolutions(tmp_path / name, tiny)
+
+
+def test_an_unknown_ending_lists_the_known_ones(tmp_path: Path, tiny: Architecture) -> None:
+    (tmp_path / "net.caffemodel").touch()
+    with pytest.raises(WeightsError, match=r"ending that no weights format has\.\nKnown endings: \.pth"):
+        read_convolutions(tmp_path / "net.caffemodel", tiny)
+    with pytest.raises(WeightsError, match=r"no weights file .*none\.pth"):
+        read_convolutions(tmp_path / "none.pth", tiny)
