@@ -72,9 +72,11 @@ def evaluation_flops(layer_set: LayerSet, size_px: int) -> float:
 
 
 def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
-    """Return the operations that synthesising one stimulus takes, one evaluation per iteration.
+    """Return the operations that synthesising one stimulus takes, one evaluation per iteration of the schedule.
 
-    A second evaluation in the line search is rare after the first iterations and left out.
+    What a preset counts as an iteration is an evaluation, or nearly so: a second evaluation in the line search
+    of the published procedure is rare after the first iterations. Convolutions in bfloat16, where a processor
+    has them, are faster than this.
     """
     schedule = manifest.synthesis.schedule(manifest.image.size_px)
     return sum(iterations * evaluation_flops(layer_set, side) for side, iterations in schedule)
