@@ -72,11 +72,11 @@ def evaluation_flops(layer_set: LayerSet, size_px: int) -> float:
 
 
 def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
-    """Return the operations that synthesising one stimulus takes, one evaluation per iteration of the schedule.
+    """Return the operations that synthesising one stimulus takes.
 
-    What a preset counts as an iteration is an evaluation, or nearly so: a second evaluation in the line search
-    of the published procedure is rare after the first iterations. Convolutions in bfloat16, where a processor
-    has them, are faster than this.
+    What a preset counts as an iteration is one evaluation, or nearly so: a second one in the line search of
+    the published procedure is rare after the first iterations. Convolutions in bfloat16, where a processor
+    has them, are faster than the estimate.
     """
     schedule = manifest.synthesis.schedule(manifest.image.size_px)
     return sum(iterations * evaluation_flops(layer_set, side) for side, iterations in schedule)
