@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import network_files
 import numpy as np
 import pytest
+from pytest_httpserver import HTTPServer
 
 from stimgen.networks import catalogue
 from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
-from stimgen.networks.weights import Weights, find_weights
+from stimgen.networks.catalogue import PublishedWeights
+from stimgen.networks.weights import Weights, find_weights, package
 from stimgen.networks.weights.record import Convolutions, weights_of
 
 TINY = Architecture(
@@ -68,3 +72,34 @@ def tiny_weights(tiny: Architecture, convolutions: Convolutions) -> Callable[[st
 def oxford(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """The Oxford VGG-16 weights, from the package that carries them."""
     return find_weights("vgg16", "imagenet", cache_dir=tmp_path_factory.mktemp("no_cache"))
+
+
+@pytest.fixture
+def publish(
+    tiny: Architecture,
+    convolutions: Convolutions,
+    tmp_path: Path,
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., PublishedWeights]:
+    """Return a function that publishes the weights of "tiny" on a local server."""
+
+    def make(*, tensors_sha256: str | None = None, sha256_prefix: str | None = None) -> PublishedWeights:
+        network_files.write_pth(tmp_path / "published.pth", convolutions)
+        content = (tmp_path / "published.pth").read_bytes()
+        httpserver.expect_request("/published.pth").respond_with_data(content)
+        prefix = hashlib.sha256(content).hexdigest()[:8]
+        url = httpserver.url_for("/published.pth")
+        entry = PublishedWeights(
+            "imagenet", "tiny", url, sha256_prefix or prefix, "caffe-rgb", tensors_sha256, "CC BY", "Someone"
+        )
+        monkeypatch.setattr(catalogue, "PUBLISHED", (entry,))
+        return entry
+
+    return make
+
+
+@pytest.fixture
+def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package with the Oxford weights is not installed."""
+    monkeypatch.setattr(package, "find_spec", lambda name: None)
