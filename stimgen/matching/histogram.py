@@ -39,7 +39,7 @@ def match_histogram_exact(image: Image, reference: Image, rng: np.random.Generat
     References
     ----------
     Coltuc, D., Bolon, P. & Chassery, J.-M. (2006). Exact histogram specification. IEEE Trans. Image
-    Processing 15, 1143–1152. The order here uses the first two of its nested neighbourhoods' means.
+    Processing 15, 1143–1152. Of its nested neighbourhoods, the order here uses the pixel itself and 3 × 3.
     """
     if image.ndim != reference.ndim or image.shape[2:] != reference.shape[2:]:
         raise ValueError(f"images of {image.shape} and {reference.shape} have not the same channels")

@@ -16,7 +16,7 @@ def luminance_statistics(image: NDArray[np.floating]) -> LuminanceStatistics:
     With x the luminance (`luminance`; the pixel value itself in grey images), n pixels, and central
     moments m_k = Σ (x − mean)^k / n:
 
-    - sd = √m₂. Peli (1990, equation 4) calls this the rms contrast of normalised luminance.
+    - sd = √m₂. Peli (1990) calls this the rms contrast of normalised luminance.
     - rms_contrast = sd / mean, which does not change when all luminances are scaled (Moulden et al. 1990).
     - skewness = m₃ / m₂^(3/2).
     - kurtosis = m₄ / m₂², Pearson's: 3 for a normal distribution, not 0.

@@ -10,7 +10,7 @@ import numpy as np
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 
 
-def png_bytes(samples, colour_type, bits, *, extra=b"", interlaced=False, paeth=False):
+def png_bytes(samples, colour_type, bits, *, extra=b"", interlaced=False, paeth=False, level=6):
     """A PNG file of (H, W) or (H, W, C) unsigned samples; bits 1, 2, 4 only for one channel."""
     height, width = samples.shape[:2]
     passes = [samples]
@@ -31,7 +31,7 @@ def png_bytes(samples, colour_type, bits, *, extra=b"", interlaced=False, paeth=
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
         + extra
-        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IDAT", zlib.compress(rows, level))
         + chunk(b"IEND", b"")
     )
 

@@ -389,8 +389,9 @@ def test_cut_off_tiff(refused, compression, kept):
     refused(data[: kept if kept > 1 else int(kept * len(data))])
 
 
-def test_flipped_bit_in_png(refused):
-    data = bytearray(png_bytes(noise(8, 3, (64, 64)), RGB, 8))
+@pytest.mark.parametrize("level", [0, 6])
+def test_flipped_bit_in_png(refused, level):
+    data = bytearray(png_bytes(noise(8, 3, (64, 64)), RGB, 8, level=level))
     data[len(data) // 2] ^= 4
     refused(bytes(data), "damaged or cut-off PNG")
 

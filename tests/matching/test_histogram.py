@@ -55,7 +55,7 @@ def test_photograph_to_photograph():
     image, reference = (read_image(f"skimage:{name}").pixels for name in ("brick", "gravel"))
     matched = match_histogram_exact(image, reference, generator())
     np.testing.assert_array_equal(np.sort(matched, axis=None), np.sort(reference, axis=None))
-    assert stats.spearmanr(matched.ravel(), image.ravel()).statistic > 0.999
+    assert stats.spearmanr(matched.ravel(), image.ravel()).statistic > 0.99
 
 
 def test_an_image_matched_to_itself_is_itself():
