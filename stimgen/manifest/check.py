@@ -71,7 +71,7 @@ def summary(
         f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
         f"Time:      {_time(cost)}",
         f"Memory:    about {cost.memory_bytes / 1e9:.1f} GB for one stimulus at a time",
-        f"Output:    results/{manifest.name}",
+        f"Output:    {manifest.output}",
     ]
     if manifest.image.size_px % 2:
         lines.append(

@@ -135,6 +135,11 @@ class Manifest:
     controls: tuple[ControlSpec, ...]
     matching: MatchingSpec
 
+    @property
+    def output(self) -> Path:
+        """Where the run goes unless told otherwise: results/NAME beside the manifest's folder."""
+        return self.folder.parent / "results" / self.name
+
     def resolved(self, folder: Path | None = None) -> dict[str, Any]:
         """Return the manifest with every default spelt out, in plain data that YAML can hold.
 

@@ -1,0 +1,1 @@
+"""Texture models: Gram statistics, the objective, and the procedures that minimise it."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Iterations = Annotated[int, Field(ge=1, le=100_000)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class Multiscale(BaseModel):
@@ -22,14 +22,23 @@ class Multiscale(BaseModel):
         le=4096,
         description="Synthesis starts at the smallest halving of the image with this side, px.",
     )
-    iterations: tuple[Iterations, ...] = Field(
-        (150, 100, 50),
+    evaluations: tuple[Count, ...] = Field(
+        (200, 120, 100),
         min_length=1,
-        description="L-BFGS iterations per scale from the coarsest; the last is repeated for further scales.",
+        description="Evaluations of loss and gradient at each scale, coarsest first; the last number is "
+        "repeated for further scales.",
     )
     history: int = Field(20, ge=1, le=200, description="Pairs of steps and gradients that L-BFGS remembers.")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Precision of the convolutions; statistics are always float32."
+        "float32",
+        description="Precision of the convolutions while the image is optimised. Targets, Gram matrices, "
+        "losses and all measurements are float32.",
+    )
+    boost: float = Field(
+        0.5,
+        ge=0,
+        le=2,
+        description="Exponent by which L-BFGS prefers high spatial frequencies at its start; 0 for none.",
     )
 
     def scales(self, size_px: int) -> tuple[int, ...]:
@@ -51,15 +60,15 @@ class Multiscale(BaseModel):
         return tuple(reversed(sides))
 
     def schedule(self, size_px: int) -> tuple[tuple[int, int], ...]:
-        """Return (side in px, iterations) of each scale, from the coarsest to `size_px`.
+        """Return (side in px, evaluations) of each scale, from the coarsest to `size_px`.
 
         Examples
         --------
-        >>> Multiscale(iterations=(150, 100)).schedule(256)
+        >>> Multiscale(evaluations=(150, 100)).schedule(256)
         ((64, 150), (128, 100), (256, 100))
         """
-        last = len(self.iterations) - 1
-        return tuple((side, self.iterations[min(i, last)]) for i, side in enumerate(self.scales(size_px)))
+        last = len(self.evaluations) - 1
+        return tuple((side, self.evaluations[min(i, last)]) for i, side in enumerate(self.scales(size_px)))
 
 
 class Gatys2015(BaseModel):
@@ -69,7 +78,7 @@ class Gatys2015(BaseModel):
     version: ClassVar[int] = 1
 
     preset: Literal["gatys2015"] = Field("gatys2015", description="Name of the preset.")
-    iterations: Iterations = Field(2000, description="Most L-BFGS-B iterations (scipy's maxiter).")
+    iterations: Count = Field(2000, description="Most L-BFGS-B iterations (scipy's maxiter).")
     history: int = Field(
         20, ge=1, le=200, description="Corrections that L-BFGS-B remembers (scipy's maxcor)."
     )

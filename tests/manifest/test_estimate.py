@@ -33,7 +33,7 @@ def test_the_cost_follows_the_schedule(tmp_path: Path) -> None:
     published = load(tmp_path, layer_sets=layer_sets, synthesis={"preset": "gatys2015", "iterations": 10})
     layer_set = published.layer_sets["pool1"]
     assert stimulus_flops(published, layer_set) == 10 * evaluation_flops(layer_set, 256)
-    scales = load(tmp_path, layer_sets=layer_sets, synthesis={"iterations": [3, 2]})
+    scales = load(tmp_path, layer_sets=layer_sets, synthesis={"evaluations": [3, 2]})
     expected = 3 * evaluation_flops(layer_set, 64) + 2 * evaluation_flops(layer_set, 128)
     assert stimulus_flops(scales, layer_set) == expected + 2 * evaluation_flops(layer_set, 256)
 

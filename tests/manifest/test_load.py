@@ -209,7 +209,7 @@ def test_seeds(tmp_path: Path, seeds: object, expected: tuple[int, ...]) -> None
         ("multiscale", Multiscale()),
         ({"smallest_px": 32}, Multiscale(smallest_px=32)),
         ({"preset": "gatys2015", "iterations": 5}, Gatys2015(iterations=5)),
-        ({"iterations": [5], "precision": "bfloat16"}, Multiscale(iterations=(5,), precision="bfloat16")),
+        ({"evaluations": [5], "precision": "bfloat16"}, Multiscale(evaluations=(5,), precision="bfloat16")),
     ],
 )
 def test_synthesis_forms(tmp_path: Path, synthesis: object, expected: object) -> None:
@@ -348,7 +348,7 @@ manifests = st.fixed_dictionaries(
         "seeds": st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4, unique=True)
         | st.fixed_dictionaries({"first": st.integers(0, 2**31), "count": st.integers(1, 4)}),
         "synthesis": st.sampled_from(
-            ["gatys2015", {"iterations": [3, 2]}, {"preset": "gatys2015", "history": 3}]
+            ["gatys2015", {"evaluations": [3, 2]}, {"preset": "gatys2015", "history": 3}]
         ),
         "controls": st.just(["original", {"name": "phase_scrambled", "id": "ps"}]),
         "matching": st.sampled_from([{}, {"histogram": "source"}]),

@@ -36,8 +36,8 @@ def test_scales_end_at_the_image_and_start_as_low_as_allowed(size_px: int, small
     assert all(upper // 2 == lower >= smallest_px for lower, upper in pairwise(scales))
 
 
-def test_iterations_go_from_the_coarsest_and_the_last_repeats() -> None:
-    preset = Multiscale(smallest_px=32, iterations=(9, 5))
+def test_evaluations_go_from_the_coarsest_and_the_last_repeats() -> None:
+    preset = Multiscale(smallest_px=32, evaluations=(9, 5))
     assert preset.schedule(256) == ((32, 9), (64, 5), (128, 5), (256, 5))
     assert preset.schedule(32) == ((32, 9),)
     assert Gatys2015().schedule(256) == ((256, 2000),)

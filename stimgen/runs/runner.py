@@ -1,0 +1,305 @@
+"""Run a manifest: make what is not done, keep what is, write the tables."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from stimgen.errors import InputError, StimgenError
+from stimgen.images.sources import Source, load_source
+from stimgen.manifest.estimate import memory_bytes
+from stimgen.manifest.plan import Stimulus, plan
+from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.schema import NetworkSpec
+from stimgen.manifest.speed import record_speed
+from stimgen.runs.batches import Batch, measured_layers, plan_batches
+from stimgen.runs.environment import device_name, versions
+from stimgen.runs.make import Rendered, finish, render
+from stimgen.runs.networks import Networks
+from stimgen.runs.progress import Progress
+from stimgen.runs.recipe import recipe, recipe_sha256
+from stimgen.runs.record import ImageRecord, MadeRecord, Record, SourceRecord
+from stimgen.runs.store import RunFolder, sha256, write_atomically
+from stimgen.runs.tables import Failure, write_tables
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did.
+
+    Attributes
+    ----------
+    folder
+        The run folder.
+    made, kept
+        Numbers of stimuli made now, and found done.
+    failures
+        What could not be made.
+    strangers
+        Ids of stimuli in the folder that the manifest does not ask for (any more).
+    """
+
+    folder: Path
+    made: int
+    kept: int
+    failures: tuple[Failure, ...]
+    strangers: tuple[str, ...]
+
+
+def run(
+    manifest: Manifest,
+    *,
+    out: Path | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Make all stimuli of a manifest that are not done yet.
+
+    Parameters
+    ----------
+    manifest
+        A loaded manifest.
+    out
+        Run folder; by default ``results/<name>`` beside the manifest's folder.
+    device
+        "auto" (the first GPU if there is one), "cpu", or "cuda:N".
+    batch_size
+        Most textures synthesised at once; by default 1 on a CPU, and what fits on a GPU.
+    progress
+        Display; none by default.
+
+    Raises
+    ------
+    StimgenError
+        If the run could not start: unreadable sources, missing weights, no such device, a folder that
+        cannot be written or is in use. A single stimulus that fails does not raise.
+    """
+    progress = progress or Progress(quiet=True)
+    where = find_device(device)
+    folder = RunFolder((out or manifest.output).absolute())
+    sources = load_sources(manifest)
+    stimuli = plan(manifest)
+    networks = Networks(manifest, str(where))
+    hashes = {s.stimulus_id: _recipe_hash(manifest, s, sources, networks) for s in stimuli}
+    batches = plan_batches(manifest, stimuli, batch_size or default_batch_size(manifest, where))
+    job = _Job(manifest, sources, networks, hashes, folder, progress)
+    folder.prepare()
+    with folder.locked():
+        started = datetime.now(UTC)
+        records = {
+            s.stimulus_id: record
+            for s in stimuli
+            if (record := folder.finished(s.stimulus_id, hashes[s.stimulus_id]))
+        }
+        kept = len(records)
+        failures: list[Failure] = []
+        remaining = [b for b in batches if any(s.stimulus_id not in records for s in b.stimuli)]
+        if remaining:
+            _write_manifests(folder, manifest)
+            with progress.run(manifest, remaining):
+                for batch in remaining:
+                    with progress.batch(manifest, batch):
+                        failures += job.make(batch, records)
+            _record_speed(where, progress)
+        ordered = [records[s.stimulus_id] for s in stimuli if s.stimulus_id in records]
+        write_tables(folder, ordered, failures)
+        strangers = _strangers(folder, stimuli)
+        if remaining:
+            used = dict.fromkeys(batch.network for batch in batches)
+            summary = {
+                "name": manifest.name,
+                "stimuli": len(stimuli),
+                "made": len(records) - kept,
+                "kept": kept,
+                "failed": len(failures),
+                "started": started.isoformat(timespec="seconds"),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "device": device_name(where),
+                "batch_size": max((len(b.stimuli) for b in batches), default=0),
+                "networks": [networks.record(n).model_dump() for n in used],
+                "versions": versions(),
+            }
+            write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
+    return RunResult(folder.path, len(records) - kept, kept, tuple(failures), strangers)
+
+
+def find_device(device: str) -> torch.device:
+    """Return the device that `device` means.
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+    """
+    if device == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise InputError(f'Unknown device "{device}".', "Known: auto, cpu, cuda:0, cuda:1, ….")
+    if found.type == "cpu":
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    index = found.index or 0
+    if index >= count:
+        raise InputError(
+            f"There is no device {device}: PyTorch sees {count} CUDA devices.",
+            "Use --device cpu, or install a PyTorch that fits the GPU's driver.",
+        )
+    return torch.device("cuda", index)
+
+
+def load_sources(manifest: Manifest) -> dict[str, Source]:
+    """Load all sources by id.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong with any of them.
+    """
+    sources: dict[str, Source] = {}
+    errors: list[str] = []
+    for source in manifest.sources:
+        try:
+            sources[source.id] = load_source(source, manifest.image, name=manifest.name)
+        except InputError as error:
+            errors.append(str(error))
+    if errors:
+        raise InputError("\n".join(errors))
+    return sources
+
+
+def default_batch_size(manifest: Manifest, device: torch.device) -> int:
+    """Return 1 for a CPU, where batches gain nothing; on a GPU what fits in 60 % of its memory, at most 32.
+
+    The card's whole memory counts and not what happens to be free, so that the same command on the same
+    machine divides a manifest in the same way.
+    """
+    if device.type == "cpu" or not manifest.layer_sets:
+        return 1
+    per_stimulus = max(memory_bytes(manifest, entry) for entry in manifest.layer_sets.values())
+    total = torch.cuda.get_device_properties(device).total_memory
+    return max(1, min(32, int(0.6 * total / per_stimulus)))
+
+
+def _recipe_hash(
+    manifest: Manifest, stimulus: Stimulus, sources: dict[str, Source], networks: Networks
+) -> str:
+    network = stimulus.layer_set.network if stimulus.layer_set else manifest.network
+    weights = networks.weights(network)
+    measured = measured_layers(manifest, network)
+    return recipe_sha256(recipe(manifest, stimulus, sources[stimulus.source], weights, measured))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What making a batch needs."""
+
+    manifest: Manifest
+    sources: dict[str, Source]
+    networks: Networks
+    hashes: dict[str, str]
+    folder: RunFolder
+    progress: Progress
+
+    def make(self, batch: Batch, done: dict[str, Record]) -> list[Failure]:
+        """Make the stimuli of a batch that are not in `done`, add their records to it, return failures.
+
+        Those that are done are computed along, so that the others come out the same, and kept as they are.
+        """
+        started = time.monotonic()
+        wanted = [s for s in batch.stimuli if s.stimulus_id not in done]
+        try:
+            extractor = self.networks.extractor(batch.network)
+            rendered = render(self.manifest, batch.stimuli, self.sources, extractor, self.progress.evaluation)
+        except Exception as error:
+            return [self._failed(stimulus, error) for stimulus in wanted]
+        seconds = (time.monotonic() - started) / len(batch.stimuli)
+        failures = []
+        for stimulus, image in zip(batch.stimuli, rendered, strict=True):
+            if stimulus in wanted:
+                try:
+                    done[stimulus.stimulus_id] = self._keep(stimulus, batch.network, image, seconds)
+                except Exception as error:
+                    failures.append(self._failed(stimulus, error))
+        return failures
+
+    def _keep(self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float) -> Record:
+        """Write the PNG, then the record that says it is done."""
+        source = self.sources[stimulus.source]
+        extractor, targets = self.networks.extractor(network), self.networks.targets(network, source)
+        finished = finish(self.manifest, stimulus, source, rendered.image, extractor, targets)
+        record = Record(
+            stimulus_id=stimulus.stimulus_id,
+            filename=f"stimuli/{stimulus.stimulus_id}.png",
+            png_sha256=sha256(finished.png),
+            recipe_sha256=self.hashes[stimulus.stimulus_id],
+            condition=stimulus.condition,
+            kind=stimulus.kind,
+            seed=stimulus.seed,
+            source=SourceRecord.model_validate(source, from_attributes=True),
+            image=ImageRecord.model_validate(self.manifest.image, from_attributes=True),
+            network=self.networks.record(network),
+            synthesis=rendered.synthesis,
+            control=rendered.control,
+            histogram=self.manifest.matching.histogram,
+            clipped_share=finished.clipped_share,
+            luminance=finished.luminance,
+            slope=finished.slope,
+            distances=finished.distances,
+            made=MadeRecord(
+                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                seconds=round(seconds, 3),
+                device=device_name(extractor.device),
+                versions=versions(),
+            ),
+        )
+        write_atomically(self.folder.png(stimulus.stimulus_id), finished.png)
+        write_atomically(self.folder.record(stimulus.stimulus_id), record.model_dump_json(indent=1) + "\n")
+        self.progress.stimulus(record)
+        return record
+
+    def _failed(self, stimulus: Stimulus, error: Exception) -> Failure:
+        failure = _failure(stimulus, error)
+        self.progress.failure(failure)
+        return failure
+
+
+def _failure(stimulus: Stimulus, error: Exception) -> Failure:
+    if isinstance(error, StimgenError):
+        return Failure(stimulus.stimulus_id, error.problem, error.cure)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return Failure(
+        stimulus.stimulus_id,
+        f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})",
+        "This is unexpected: please report it with the manifest.",
+    )
+
+
+def _write_manifests(folder: RunFolder, manifest: Manifest) -> None:
+    write_atomically(folder.path / "manifest.yaml", manifest.path.read_bytes())
+    resolved: dict[str, Any] = manifest.resolved(folder.path)
+    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+    write_atomically(folder.path / "manifest.resolved.yaml", text)
+
+
+def _record_speed(device: torch.device, progress: Progress) -> None:
+    if progress.seconds > 0 and progress.flops > 0:
+        record_speed(str(device), progress.flops / progress.seconds / 1e9)
+
+
+def _strangers(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[str, ...]:
+    asked = {s.stimulus_id for s in stimuli}
+    return tuple(sorted(path.stem for path in folder.stimuli.glob("*.png") if path.stem not in asked))

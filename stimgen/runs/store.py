@@ -1,0 +1,168 @@
+"""A run folder: where things are, written so that a reader never sees half a file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from stimgen.errors import InputError, StimgenError
+from stimgen.runs.record import Record
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    """
+
+    path: Path
+
+    @property
+    def stimuli(self) -> Path:
+        """Folder of the PNG files."""
+        return self.path / "stimuli"
+
+    @property
+    def records(self) -> Path:
+        """Folder of the records."""
+        return self.path / "records"
+
+    def png(self, stimulus_id: str) -> Path:
+        """Return the file that is shown."""
+        return self.stimuli / f"{stimulus_id}.png"
+
+    def record(self, stimulus_id: str) -> Path:
+        """Return the file of the record."""
+        return self.records / f"{stimulus_id}.json"
+
+    def prepare(self) -> None:
+        """Make the folders.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else than a run.
+        StimgenError
+            If it cannot be made.
+        """
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.records.is_dir():
+            raise InputError(
+                f"{self.path} is not empty and holds no stimgen run.",
+                "Choose an empty or new folder with --out.",
+            )
+        try:
+            self.stimuli.mkdir(parents=True, exist_ok=True)
+            self.records.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StimgenError(
+                f"The run folder {self.path} cannot be made: {error.strerror}.",
+                "Choose a folder that you may write to with --out.",
+            ) from error
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder while this one works.
+
+        Raises
+        ------
+        StimgenError
+            If another run is at work there.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StimgenError(
+                f"Another stimgen run is at work in {self.path}.",
+                "Wait until it has finished, or choose another folder with --out.",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def read_record(self, stimulus_id: str) -> Record | None:
+        """Return the record of a stimulus, or None if there is none that can be read.
+
+        A record that is damaged or of another format counts as none: its stimulus is made again.
+        """
+        try:
+            return Record.model_validate_json(self.record(stimulus_id).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
+        """Return the record of a stimulus that is done, else None.
+
+        Done is a stimulus whose record has the recipe's hash and whose PNG has the recorded hash.
+        """
+        record = self.read_record(stimulus_id)
+        if record is None or record.stimulus_id != stimulus_id or record.recipe_sha256 != recipe_sha256:
+            return None
+        try:
+            content = self.png(stimulus_id).read_bytes()
+        except FileNotFoundError:
+            return None
+        return record if sha256(content) == record.png_sha256 else None
+
+
+def sha256(content: bytes) -> str:
+    """Return the hexadecimal SHA-256 of `content`."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file so that it is there whole or not at all, also after a power failure.
+
+    Raises
+    ------
+    StimgenError
+        If the file cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o666 & ~_umask())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StimgenError(
+            f"{path} cannot be written: {error.strerror}.",
+            "Free the disk or mend the folder, then run again.",
+        ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there, and renames are journalled
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

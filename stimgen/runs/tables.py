@@ -1,0 +1,153 @@
+"""Tables from records: CSV files that pandas and PsychoPy read, each with its data dictionary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from stimgen.runs.columns import TABLES, data_dictionary
+from stimgen.runs.record import Record
+from stimgen.runs.store import RunFolder, write_atomically
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A stimulus that could not be made.
+
+    Attributes
+    ----------
+    stimulus_id
+        Which one.
+    error, cure
+        Why, and what to do.
+    """
+
+    stimulus_id: str
+    error: str
+    cure: str
+
+
+def write_tables(folder: RunFolder, records: Sequence[Record], failures: Sequence[Failure]) -> None:
+    """Write all tables of a run and their data dictionaries.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    records
+        Stimuli that are done, in the order of the plan.
+    failures
+        Stimuli that could not be made.
+    """
+    tables = {
+        "stimuli": (stimulus_row(record) for record in records),
+        "gram_distances": (row for record in records for row in distance_rows(record)),
+        "traces": (row for record in records for row in trace_rows(record)),
+        "failures": (vars(failure) for failure in failures),
+    }
+    for name, rows in tables.items():
+        _write(folder, name, rows)
+
+
+def stimulus_row(record: Record) -> Row:
+    """Return the row of stimuli.csv, measured on the file."""
+    synthesis = record.synthesis
+    row: Row = {
+        "stimulus_id": record.stimulus_id,
+        "filename": record.filename,
+        "source": record.source.id,
+        "condition": record.condition,
+        "kind": record.kind,
+        "seed": record.seed,
+        **record.image.model_dump(),
+        "network": record.network.name,
+        "weights": record.network.weights,
+        "weights_sha256": f"sha256:{record.network.tensors_sha256}",
+        "pooling": record.network.pooling,
+        "normalised": record.network.normalise,
+        "layers": " ".join(synthesis.layer_weights) if synthesis else None,
+        "preset": f"{synthesis.preset} v{synthesis.version}" if synthesis else None,
+        "loss": synthesis.loss if synthesis else None,
+        "iterations": synthesis.iterations if synthesis else None,
+        "evaluations": synthesis.evaluations if synthesis else None,
+        "stop_reason": synthesis.stop_reason if synthesis else None,
+        "clipped_share": record.clipped_share,
+        "luminance_mean": record.luminance.mean,
+        "luminance_sd": record.luminance.sd,
+        "rms_contrast": record.luminance.rms_contrast,
+        "luminance_skewness": record.luminance.skewness,
+        "luminance_kurtosis": record.luminance.kurtosis,
+        "luminance_min": record.luminance.minimum,
+        "luminance_max": record.luminance.maximum,
+        "spectral_slope": record.slope.alpha,
+        "spectral_slope_r2": record.slope.r_squared,
+        "spectral_slope_low_cpi": record.slope.low_cpi,
+        "spectral_slope_high_cpi": record.slope.high_cpi,
+    }
+    on_file = [distance for distance in record.distances if distance.stage == "file"]
+    row |= {f"gram_loss_{distance.layer}": distance.gram_loss for distance in on_file}
+    row |= {f"gram_relative_{distance.layer}": distance.gram_relative for distance in on_file}
+    return row | {
+        "source_sha256": f"sha256:{record.source.sha256}",
+        "png_sha256": f"sha256:{record.png_sha256}",
+    }
+
+
+def distance_rows(record: Record) -> list[Row]:
+    """Return the rows of gram_distances.csv."""
+    return [{"stimulus_id": record.stimulus_id, **distance.model_dump()} for distance in record.distances]
+
+
+def trace_rows(record: Record) -> list[Row]:
+    """Return the rows of traces.csv: one per iteration."""
+    rows = []
+    for scale in record.synthesis.traces if record.synthesis else ():
+        iteration = 0
+        for evaluation, (loss, accepted) in enumerate(
+            zip(scale.losses, scale.accepted, strict=True), start=1
+        ):
+            if accepted:
+                iteration += 1
+                rows.append(
+                    {
+                        "stimulus_id": record.stimulus_id,
+                        "scale_px": scale.size_px,
+                        "iteration": iteration,
+                        "evaluations": evaluation,
+                        "loss": loss,
+                    }
+                )
+    return rows
+
+
+def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:
+    headers = [column.name for column in TABLES[name] if "{layer}" not in column.name]
+    table = pd.DataFrame(list(rows))
+    table = pd.DataFrame(columns=headers) if table.empty else table[_ordered(name, list(table.columns))]
+    # Whole numbers with gaps stay whole numbers.
+    for column in ("seed", "iterations", "evaluations"):
+        if column in table:
+            table[column] = table[column].astype("Int64")
+    write_atomically(folder.path / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    dictionary = data_dictionary(name, list(table.columns))
+    write_atomically(
+        folder.path / f"{name}.json", json.dumps(dictionary, indent=2, ensure_ascii=False) + "\n"
+    )
+
+
+def _ordered(name: str, headers: list[str]) -> list[str]:
+    """Return headers in the order of the columns' descriptions; layers in the order of their appearance.
+
+    Stimuli of different networks have different layers, so that the first row does not have all columns.
+    """
+    ordered: list[str] = []
+    for column in TABLES[name]:
+        prefix, layered, _ = column.name.partition("{layer}")
+        ordered += [h for h in headers if (h.startswith(prefix) if layered else h == column.name)]
+    return ordered

@@ -1,0 +1,79 @@
+"""Gram statistics of feature maps and the two distances between them.
+
+The two definitions used everywhere in stimgen:
+
+* Gram loss, ``E = 1 / (4 N^2) * sum_ij (G_ij - T_ij)^2``, the summand of the objective
+  (Gatys, Ecker & Bethge 2015, eq. 3; their ``1 / (4 N^2 M^2)`` with Grams not divided by M).
+* Relative Gram distance, ``||G - T||_F / ||T||_F``, which can be compared over layers and sources.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Return the mean products of all pairs of channels, ``G = F F^T / M``.
+
+    Gatys, Ecker & Bethge (2015), eq. 1, divided by the number of positions M so that images of
+    different sizes can be compared.
+
+    Parameters
+    ----------
+    features
+        Feature maps, shape (batch, channel, height, width), any floating dtype.
+
+    Returns
+    -------
+    Tensor
+        Shape (batch, channel, channel), symmetric. Float32, or float64 for float64 features:
+        sums over positions are never accumulated in a lower precision.
+
+    Examples
+    --------
+    >>> gram_matrix(torch.tensor([[[[1.0, 3.0]], [[2.0, 0.0]]]]))
+    tensor([[[5., 1.],
+             [1., 2.]]])
+    """
+    batch, channels, height, width = features.shape
+    precision = torch.promote_types(features.dtype, torch.float32)
+    # Positions before channels is how channels_last maps lie in memory: this reshape then copies nothing.
+    flat = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels).to(precision)
+    return flat.transpose(1, 2) @ flat / (height * width)
+
+
+def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
+    """Return ``E = 1 / (4 N^2) * sum_ij (G_ij - T_ij)^2`` for each item of the batch.
+
+    Gatys, Ecker & Bethge (2015), eq. 3.
+
+    Parameters
+    ----------
+    gram, target
+        Gram matrices, shape (batch, channel, channel).
+
+    Returns
+    -------
+    Tensor
+        Shape (batch,).
+    """
+    channels = gram.shape[-1]
+    return (gram - target).square().sum(dim=(1, 2)) / (4 * channels**2)
+
+
+def relative_gram_distance(gram: Tensor, target: Tensor) -> Tensor:
+    """Return ``||G - T||_F / ||T||_F`` for each item of the batch.
+
+    Parameters
+    ----------
+    gram, target
+        Gram matrices, shape (batch, channel, channel).
+
+    Returns
+    -------
+    Tensor
+        Shape (batch,); 0 for equal statistics, about 1 for unrelated ones, without upper bound.
+    """
+    distance: Tensor = torch.linalg.matrix_norm(gram - target) / torch.linalg.matrix_norm(target)
+    return distance

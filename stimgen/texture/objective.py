@@ -1,0 +1,84 @@
+"""The function that synthesis minimises: for each problem of a batch its own sum of Gram losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.texture.gram import gram_loss, gram_matrix
+from stimgen.texture.tensors import to_rgb
+
+
+class Objective(Protocol):
+    """Losses and gradients of a batch of independent problems."""
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses, shape (batch,), and their gradients, shape of `images`."""
+        ...
+
+
+@torch.no_grad()
+def analyse(extractor: FeatureExtractor, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Return the Gram matrices of `images` on each of `layers`.
+
+    Parameters
+    ----------
+    extractor
+        The network.
+    images
+        Shape (batch, 1 or 3, height, width), values 0..1.
+    layers
+        Layer names.
+
+    Returns
+    -------
+    dict
+        Layer name to Gram matrices, shape (batch, channel, channel).
+    """
+    features = extractor.features(to_rgb(images), layers)
+    return {layer: gram_matrix(features[layer]) for layer in layers}
+
+
+@dataclass(frozen=True)
+class GramObjective:
+    """``L_b(x) = sum_l w_bl E_l(x_b)`` for every problem b of a batch (Gatys et al. 2015, eq. 4).
+
+    Attributes
+    ----------
+    extractor
+        The network; its convolutions may be bfloat16, the Grams and losses are float32.
+    targets
+        Layer name to the Gram matrices to be reached, shape (batch, channel, channel).
+    weights
+        Layer name to the weights of the layer in each problem, shape (batch,); 0 leaves it out.
+    """
+
+    extractor: FeatureExtractor
+    targets: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor]
+
+    def layer_losses(self, images: Tensor) -> dict[str, Tensor]:
+        """Return each layer's unweighted Gram loss, shape (batch,)."""
+        features = self.extractor.features(to_rgb(images), list(self.targets))
+        return {
+            layer: gram_loss(gram_matrix(features[layer]), target) for layer, target in self.targets.items()
+        }
+
+    def loss(self, images: Tensor) -> Tensor:
+        """Return the weighted sum over layers, shape (batch,)."""
+        losses = self.layer_losses(images)
+        return torch.stack([self.weights[layer] * loss for layer, loss in losses.items()]).sum(dim=0)
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses, shape (batch,), and their gradients, shape of `images`."""
+        images = images.detach().requires_grad_()
+        with torch.enable_grad():
+            losses = self.loss(images)
+            # Problems share no pixels, so the gradient of the sum holds each problem's own.
+            (gradient,) = torch.autograd.grad(losses.sum(), images)
+        return losses.detach(), gradient
