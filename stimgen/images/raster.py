@@ -45,7 +45,7 @@ def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
         If the file is damaged, too large, animated or of a colour model that is neither grey nor RGB.
     """
     if file_format == "PNG":
-        # Loading stops at the last row: only this reads the checksums.
+        # Loading stops at the last row, and so does not see that the end of the file is missing.
         _open(data, file_format, origin).verify()
     picture = _open(data, file_format, origin)
     refuse_several_pages(getattr(picture, "n_frames", 1), origin)

@@ -368,10 +368,10 @@ def test_other_content(refused, data, words):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("kept", [10, 30, 60, 0.5, 0.9])
+@pytest.mark.parametrize("kept", [10, 30, 60, 0.5, 0.9, -10, -20])
 def test_cut_off_png(refused, bits, kept):
     data = png_bytes(noise(bits, 3, (64, 64)), RGB, bits)
-    refused(data[: kept if kept > 1 else int(kept * len(data))], "damaged or cut-off PNG")
+    refused(data[: int(kept * len(data)) if 0 < kept < 1 else kept], "damaged or cut-off PNG")
 
 
 @pytest.mark.parametrize("kept", [4, 30, 0.5, 0.9])
