@@ -11,6 +11,7 @@ from stimgen.manifest import speed
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.architectures import NETWORKS, Convolution
+from stimgen.texture.scales import layers_at
 
 BYTES_PER_FLOAT = 4
 PROCESS_BYTES = 600_000_000
@@ -62,24 +63,21 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     return Estimate(flops / (gflops * 1e9), memory, device_name, basis)
 
 
-def evaluation_flops(layer_set: LayerSet, size_px: int) -> float:
-    """Return the operations of one evaluation of loss and gradient for one image of side `size_px`.
-
-    Forward and backward pass. Backward, only the gradient of the image is needed and none of the weights,
-    so it costs as much as forward.
-    """
-    return 2.0 * NETWORKS[layer_set.network.name]().forward_flops(layer_set.layers, size_px)
-
-
 def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
     """Return the operations that synthesising one stimulus takes.
 
-    What a preset counts as an iteration is one evaluation, or nearly so: a second one in the line search of
-    the published procedure is rare after the first iterations. Convolutions in bfloat16, where a processor
-    has them, are faster than the estimate.
+    At each scale of the schedule, one forward and one backward pass per evaluation. Backward, only the
+    gradient of the image is needed and none of the weights, so it costs as much as forward. What the
+    published procedure counts as an iteration is nearly always one evaluation. Convolutions in bfloat16,
+    where a processor has them, are faster than the estimate.
     """
-    schedule = manifest.synthesis.schedule(manifest.image.size_px)
-    return sum(iterations * evaluation_flops(layer_set, side) for side, iterations in schedule)
+    architecture, full_px = NETWORKS[layer_set.network.name](), manifest.image.size_px
+    total = 0.0
+    for size_px, evaluations in manifest.synthesis.schedule(full_px):
+        layers = layers_at(architecture, layer_set.layers, size_px, full_px)
+        if layers:
+            total += evaluations * 2 * architecture.forward_flops(layers, size_px)
+    return total
 
 
 def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:

@@ -220,10 +220,9 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
             layer_set = resolve.resolve_layer_set(name, section, checkable, folder, document)
             if layer_set is not None:
                 layer_sets[name] = layer_set
-    if image is not None and "synthesis" not in valid.bad:
-        smallest = file.synthesis.schedule(image.size_px)[0][0]
+    if image is not None:
         for layer_set in layer_sets.values():
-            resolve.check_depth(layer_set, smallest, document)
+            resolve.check_depth(layer_set, image.size_px, document)
     if not file.layer_sets and not file.controls and not {"layer_sets", "controls"} & valid.bad:
         document.complain((), "there is nothing to make; give layer_sets, controls, or both.")
     _check_count(len(sources) * (len(file.layer_sets) + len(controls)) * len(seeds), document)

@@ -141,15 +141,15 @@ def resolve_layer_set(
     return LayerSet(name, layers, weights, network)
 
 
-def check_depth(layer_set: LayerSet, smallest_px: int, document: Document) -> None:
-    """Complain about a layer that has no position left in an image of `smallest_px`."""
+def check_depth(layer_set: LayerSet, size_px: int, document: Document) -> None:
+    """Complain about a layer that has no position left in an image of `size_px`."""
     architecture = NETWORKS[layer_set.network.name]()
     deepest = architecture.deepest(layer_set.layers)
     stride = architecture.stride(deepest)
-    if stride > smallest_px:
+    if stride > size_px:
         message = (
-            f"synthesis starts at {smallest_px} px, but {deepest} needs at least {stride} px; "
-            "use larger stimuli, a larger smallest_px, or shallower layers."
+            f"stimuli of {size_px} px are too small for {deepest}, which needs at least {stride} px; "
+            "use larger stimuli or shallower layers."
         )
         document.complain(("layer_sets", layer_set.name), message)
 

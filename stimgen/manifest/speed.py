@@ -34,7 +34,7 @@ def record_speed(device: str, gflops: float) -> None:
     device
         "cpu" or "cuda:0" and so on.
     gflops
-        Speed in 1e9 floating-point operations per second, counted as in `estimate.evaluation_flops`.
+        Speed in 1e9 floating-point operations per second, counted as in `estimate.stimulus_flops`.
 
     Raises
     ------

@@ -131,6 +131,20 @@ class Architecture:
             product *= step.stride
         return product
 
+    def receptive_field(self, layer: str) -> int:
+        """Return the side of the square of image pixels that one position of `layer` sees.
+
+        Raises
+        ------
+        InputError
+            If the network has no such layer.
+        """
+        field, stride = 1, 1
+        for step in self.upto(layer):
+            field += (step.kernel - 1) * stride
+            stride *= step.stride
+        return field
+
     def forward_flops(self, layers: Iterable[str], size_px: int) -> float:
         """Return the floating-point operations of one forward pass of one square image.
 

@@ -15,6 +15,7 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.runs.batches import Batch
 from stimgen.runs.record import Record
 from stimgen.runs.tables import Failure
+from stimgen.texture.scales import layers_at
 
 
 class Progress:
@@ -72,7 +73,7 @@ class Progress:
         first, *others = (stimulus.stimulus_id for stimulus in batch.stimuli)
         more = f" and {len(others)} more" if others else ""
         self._bars.update(self._task, description=f"{self._finished + 1}/{self._stimuli}  {first}{more}")
-        self._per_evaluation = {size: evaluation_flops(batch, size) for size, _ in schedule(manifest)}
+        self._per_evaluation = evaluation_flops(manifest, batch)
         started, end = time.perf_counter(), self._shown + batch_flops(manifest, batch)
         yield
         if batch.stimuli[0].layer_set is not None:
@@ -107,20 +108,27 @@ class Progress:
         )
 
 
-def schedule(manifest: Manifest) -> tuple[tuple[int, int], ...]:
-    """Return (side in px, evaluations) of each scale of the manifest's synthesis."""
-    return manifest.synthesis.schedule(manifest.image.size_px)
+def evaluation_flops(manifest: Manifest, batch: Batch) -> dict[int, float]:
+    """Return, by scale, the operations of one evaluation of one problem of a batch.
 
-
-def evaluation_flops(batch: Batch, size_px: int) -> float:
-    """Return the operations of loss and gradient of one problem of a batch: all layers of the batch."""
-    layers = {
-        layer for stimulus in batch.stimuli if stimulus.layer_set for layer in stimulus.layer_set.layers
-    }
-    # Backward costs as much as forward: only the image's gradient is needed.
-    return 2 * NETWORKS[batch.network.name]().forward_flops(layers, size_px) if layers else 0.0
+    A batch computes all layers that any of its problems has at that scale.
+    """
+    architecture, full_px = NETWORKS[batch.network.name](), manifest.image.size_px
+    flops = {}
+    for size_px, _ in manifest.synthesis.schedule(full_px):
+        layers = {
+            layer
+            for stimulus in batch.stimuli
+            if stimulus.layer_set
+            for layer in layers_at(architecture, stimulus.layer_set.layers, size_px, full_px)
+        }
+        # Backward costs as much as forward: only the image's gradient is needed.
+        flops[size_px] = 2 * architecture.forward_flops(layers, size_px) if layers else 0.0
+    return flops
 
 
 def batch_flops(manifest: Manifest, batch: Batch) -> float:
     """Return the operations that a batch takes if it uses its whole budget."""
-    return len(batch.stimuli) * sum(n * evaluation_flops(batch, size) for size, n in schedule(manifest))
+    flops = evaluation_flops(manifest, batch)
+    schedule = manifest.synthesis.schedule(manifest.image.size_px)
+    return len(batch.stimuli) * sum(evaluations * flops[size_px] for size_px, evaluations in schedule)

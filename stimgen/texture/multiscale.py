@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from stimgen.texture.lbfgs import Minimum, Precondition, minimise
 from stimgen.texture.objective import GramObjective, analyse
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.problem import EvaluationHook, Problem, ScaleTrace, Synthesis
+from stimgen.texture.scales import layers_at
 from stimgen.texture.tensors import to_batch, to_images
 
 
@@ -25,10 +27,11 @@ def synthesise_multiscale(
 ) -> list[Synthesis]:
     """Synthesise textures coarse to fine, all problems of the batch at once.
 
-    At every scale the source is averaged down to the scale's size and analysed there; the image starts
-    from the bicubically enlarged result of the scale below, the first one from Gaussian noise with the
-    mean and standard deviation of the source. Pixels stay between the smallest and the largest value of
-    the source at full size. The problems share forward and backward passes and nothing else.
+    At every scale the source is averaged down to the scale's size and analysed there, on the layers that
+    `layers_at` gives. A problem starts at its first scale that has any, from Gaussian noise around the
+    source's mean; at each further scale it starts from its bicubically enlarged result. Pixels stay between
+    the smallest and the largest value of the source at full size. The problems share forward and backward
+    passes and nothing else.
 
     Parameters
     ----------
@@ -48,33 +51,40 @@ def synthesise_multiscale(
         In the order of `problems`.
     """
     sources = to_batch([problem.source for problem in problems], extractor.device)
+    full_px = sources.shape[-1]
     lower, upper = sources.flatten(1).amin(dim=1), sources.flatten(1).amax(dim=1)
     descent = extractor.to(dtype=getattr(torch, preset.precision))
-    weights = _weights(problems, extractor)
-    images: Tensor | None = None
-    minima: list[tuple[int, Minimum]] = []
-    for size_px, evaluations in preset.schedule(sources.shape[-1]):
-        shrunk = F.interpolate(sources, size=(size_px, size_px), mode="area")
-        start = _noise(problems, shrunk) if images is None else _enlarge(images, size_px)
+    images: dict[int, Tensor] = {}
+    traces: dict[int, list[ScaleTrace]] = {b: [] for b in range(len(problems))}
+    for size_px, evaluations in preset.schedule(full_px):
+        weights = [_weights_at(problem, extractor, size_px, full_px) for problem in problems]
+        active = [b for b, used in enumerate(weights) if used]
+        if not active:
+            continue
+        shrunk = F.interpolate(sources[active], size=(size_px, size_px), mode="area")
+        starts = [
+            _enlarge(images[b], size_px) if b in images else _noise(problems[b], source, preset.noise_sd)
+            for b, source in zip(active, torch.split(shrunk, 1), strict=True)
+        ]
+        layer_weights = _stack([weights[b] for b in active], extractor)
         minimum = minimise(
-            GramObjective(descent, analyse(extractor, shrunk, list(weights)), weights),
-            start,
-            lower=lower,
-            upper=upper,
+            GramObjective(descent, analyse(extractor, shrunk, list(layer_weights)), layer_weights),
+            torch.cat(starts),
+            lower=lower[active],
+            upper=upper[active],
             evaluations=evaluations,
             history=preset.history,
             precondition=boost_high_frequencies(size_px, preset.boost, sources.device),
-            after_evaluation=lambda size_px=size_px: after_evaluation(size_px, len(problems)),  # type: ignore[misc]
+            after_evaluation=partial(after_evaluation, size_px, len(active)),
         )
-        images = minimum.images
-        minima.append((size_px, minimum))
-    assert images is not None
-    finished = to_images(images)
+        for i, b in enumerate(active):
+            images[b] = minimum.images[i : i + 1]
+            traces[b].append(_trace(size_px, minimum, i))
     return [
         Synthesis(
-            image=finished[b],
-            loss=float(minima[-1][1].losses[b]),
-            traces=tuple(_trace(size_px, minimum, b) for size_px, minimum in minima),
+            image=to_images(images[b])[0],
+            loss=float(traces[b][-1].losses[-1]),
+            traces=tuple(traces[b]),
             stop_reason="evaluations",
         )
         for b in range(len(problems))
@@ -100,24 +110,26 @@ def boost_high_frequencies(size_px: int, exponent: float, device: torch.device |
     return apply
 
 
-def _weights(problems: Sequence[Problem], extractor: FeatureExtractor) -> dict[str, Tensor]:
-    """Return each layer of the batch with its weight in each problem, shallowest layer first."""
-    used = {layer for problem in problems for layer in problem.layer_weights}
+def _weights_at(
+    problem: Problem, extractor: FeatureExtractor, size_px: int, full_px: int
+) -> dict[str, float]:
+    layers = layers_at(extractor.architecture, problem.layer_weights, size_px, full_px)
+    return {layer: problem.layer_weights[layer] for layer in layers}
+
+
+def _stack(weights: Sequence[dict[str, float]], extractor: FeatureExtractor) -> dict[str, Tensor]:
+    """Return each layer of the batch, shallowest first, with its weight in each problem."""
     return {
-        layer: torch.tensor(
-            [problem.layer_weights.get(layer, 0.0) for problem in problems], device=extractor.device
-        )
+        layer: torch.tensor([used.get(layer, 0.0) for used in weights], device=extractor.device)
         for layer in extractor.architecture.layers
-        if layer in used
+        if any(layer in used for used in weights)
     }
 
 
-def _noise(problems: Sequence[Problem], sources: Tensor) -> Tensor:
+def _noise(problem: Problem, source: Tensor, sd: float) -> Tensor:
     # Drawn on the host, so that every device starts from the same image.
-    drawn = np.stack([p.noise.standard_normal(tuple(sources.shape[1:]), np.float32) for p in problems])
-    noise = torch.from_numpy(drawn).to(sources.device)
-    mean = sources.mean(dim=(2, 3), keepdim=True)
-    return mean + sources.std(dim=(2, 3), keepdim=True) * noise
+    drawn = problem.noise.standard_normal(tuple(source.shape), np.float32)
+    return source.mean(dim=(2, 3), keepdim=True) + sd * torch.from_numpy(drawn).to(source.device)
 
 
 def _enlarge(images: Tensor, size_px: int) -> Tensor:

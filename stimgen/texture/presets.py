@@ -29,6 +29,12 @@ class Multiscale(BaseModel):
         "repeated for further scales.",
     )
     history: int = Field(20, ge=1, le=200, description="Pairs of steps and gradients that L-BFGS remembers.")
+    noise_sd: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Standard deviation of the start noise around the source's mean; black is 0, white is 1.",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="Precision of the convolutions while the image is optimised. Targets, Gram matrices, "

@@ -12,8 +12,9 @@ from manifest_texts import load
 from stimgen.errors import InputError
 from stimgen.manifest import estimate as costs
 from stimgen.manifest import speed
-from stimgen.manifest.estimate import estimate, evaluation_flops, find_device, memory_bytes, stimulus_flops
+from stimgen.manifest.estimate import estimate, find_device, memory_bytes, stimulus_flops
 from stimgen.manifest.plan import plan
+from stimgen.networks.architectures import NETWORKS
 
 
 @pytest.fixture(autouse=True)
@@ -23,19 +24,23 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_evaluation_of_vgg16_to_pool4_is_73_gflop(tmp_path: Path) -> None:
-    manifest = load(tmp_path, network={"name": "vgg16"}, layer_sets={"pool4": ["conv1_1", "pool4"]})
-    flops = evaluation_flops(manifest.layer_sets["pool4"], 256)
+    synthesis = {"preset": "gatys2015", "iterations": 1}
+    layer_sets = {"pool4": ["conv1_1", "pool4"]}
+    manifest = load(tmp_path, network={"name": "vgg16"}, layer_sets=layer_sets, synthesis=synthesis)
+    flops = stimulus_flops(manifest, manifest.layer_sets["pool4"])
     assert flops == pytest.approx(73e9, rel=0.03)
 
 
 def test_the_cost_follows_the_schedule(tmp_path: Path) -> None:
-    layer_sets = {"pool1": ["pool1"]}
+    vgg19 = NETWORKS["vgg19"]()
+    layer_sets = {"pool2": ["conv1_1", "pool1", "pool2"]}
     published = load(tmp_path, layer_sets=layer_sets, synthesis={"preset": "gatys2015", "iterations": 10})
-    layer_set = published.layer_sets["pool1"]
-    assert stimulus_flops(published, layer_set) == 10 * evaluation_flops(layer_set, 256)
+    at_full_size = 2 * vgg19.forward_flops(["conv1_1", "pool1", "pool2"], 256)
+    assert stimulus_flops(published, published.layer_sets["pool2"]) == 10 * at_full_size
     scales = load(tmp_path, layer_sets=layer_sets, synthesis={"evaluations": [3, 2]})
-    expected = 3 * evaluation_flops(layer_set, 64) + 2 * evaluation_flops(layer_set, 128)
-    assert stimulus_flops(scales, layer_set) == expected + 2 * evaluation_flops(layer_set, 256)
+    expected = 3 * 2 * vgg19.forward_flops(["conv1_1"], 64)
+    expected += 2 * 2 * vgg19.forward_flops(["conv1_1", "pool1"], 128) + 2 * at_full_size
+    assert stimulus_flops(scales, scales.layer_sets["pool2"]) == expected
 
 
 def test_a_recorded_speed_gives_the_time(tmp_path: Path) -> None:
