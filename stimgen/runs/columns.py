@@ -171,14 +171,14 @@ TABLES = {
 
 
 def data_dictionary(table: str, headers: list[str]) -> dict[str, dict[str, str]]:
-    """Return the BIDS-style description of a table's columns, in their order.
+    """Return the BIDS-style description of a table's columns, in the order in which they are listed here.
 
     Parameters
     ----------
     table
         Name of the table.
     headers
-        Its columns as they are; those with a layer in their name are described for that layer.
+        Its columns; those with a layer in their name are described for that layer, in their order.
 
     Raises
     ------
@@ -186,24 +186,20 @@ def data_dictionary(table: str, headers: list[str]) -> dict[str, dict[str, str]]
         If a column is not described here.
     """
     described = {}
-    for header in headers:
-        column, layer = _find(table, header)
-        entry = {
-            "LongName": column.long_name.format(layer=layer),
-            "Description": column.description,
-        }
-        if column.unit:
-            entry["Units"] = column.unit
-        if column.origin:
-            entry["Source"] = column.origin
-        described[header] = entry
+    for column in TABLES[table]:
+        pattern = re.compile(re.escape(column.name).replace(re.escape("{layer}"), r"(?P<layer>\w+)"))
+        for header in headers:
+            if found := pattern.fullmatch(header):
+                described[header] = _entry(column, found.groupdict().get("layer", ""))
+    if unknown := set(headers) - set(described):
+        raise KeyError(f"the table {table} has no columns {', '.join(sorted(unknown))}")
     return described
 
 
-def _find(table: str, header: str) -> tuple[Column, str]:
-    for column in TABLES[table]:
-        pattern = re.escape(column.name).replace(re.escape("{layer}"), r"(?P<layer>\w+)")
-        match = re.fullmatch(pattern, header)
-        if match:
-            return column, match.groupdict().get("layer", "")
-    raise KeyError(f"the table {table} has no column {header}")
+def _entry(column: Column, layer: str) -> dict[str, str]:
+    entry = {"LongName": column.long_name.format(layer=layer), "Description": column.description}
+    if column.unit:
+        entry["Units"] = column.unit
+    if column.origin:
+        entry["Source"] = column.origin
+    return entry

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor
 
 from stimgen.images.sources import Source
@@ -68,10 +70,11 @@ class Networks:
         weights = self.weights(network)
         return NetworkRecord(
             name=network.name,
-            weights=weights.name,
+            weights=Path(network.weights).name,
             weights_origin=weights.origin,
             file_sha256=weights.file_sha256,
             tensors_sha256=weights.tensors_sha256,
+            input=weights.convention.name,
             pooling=network.pooling,
             normalise=network.normalise,
         )

@@ -40,7 +40,7 @@ class Progress:
     """
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = console or Console(stderr=True, quiet=quiet)
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -60,9 +60,9 @@ class Progress:
         self.seconds = 0.0
 
     @contextlib.contextmanager
-    def run(self, manifest: Manifest, batches: Sequence[Batch]) -> Iterator[None]:
-        """Show the bar while `batches` are made."""
-        self._stimuli = sum(len(batch.stimuli) for batch in batches)
+    def run(self, manifest: Manifest, batches: Sequence[Batch], stimuli: int) -> Iterator[None]:
+        """Show the bar while `batches` are made, of which `stimuli` are not done yet."""
+        self._stimuli = stimuli
         self._bars.update(self._task, total=sum(batch_flops(manifest, batch) for batch in batches))
         with self._bars:
             yield
@@ -90,21 +90,20 @@ class Progress:
 
     def stimulus(self, record: Record) -> None:
         """Say that a stimulus is done, and how near it came to its source."""
-        self._finished += 1
         matched = [d.gram_relative for d in record.distances if d.stage == "file" and d.constrained]
         distance = f"relative Gram distance up to {max(matched):.3f}, " if matched else ""
-        self._console.print(
-            f"{self._finished:>{len(str(self._stimuli))}}/{self._stimuli}  {record.stimulus_id}  "
-            f"{distance}{record.made.seconds:.1f} s"
-        )
+        self._line(f"{record.stimulus_id}  {distance}{record.made.seconds:.1f} s")
 
     def failure(self, failure: Failure) -> None:
         """Say that a stimulus could not be made."""
+        self._line(f"{failure.stimulus_id}  FAILED: {failure.error}", "red")
+
+    def _line(self, text: str, style: str | None = None) -> None:
         self._finished += 1
+        place = f"{self._finished:>{len(str(self._stimuli))}}/{self._stimuli}"
+        # As it is: an error's brackets are no markup, and a log file has no edge to wrap at.
         self._console.print(
-            f"{self._finished:>{len(str(self._stimuli))}}/{self._stimuli}  {failure.stimulus_id}  "
-            f"FAILED: {failure.error}",
-            style="red",
+            f"{place}  {text}", style=style, markup=False, emoji=False, highlight=False, soft_wrap=True
         )
 
 

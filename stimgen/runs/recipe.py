@@ -48,6 +48,7 @@ def recipe(
         "network": {
             "name": network.name,
             "tensors_sha256": weights.tensors_sha256,
+            "input": weights.convention.name,
             "pooling": network.pooling,
             "normalise": network.normalise,
         },

@@ -32,13 +32,17 @@ class ImageRecord(_Part):
 
 
 class NetworkRecord(_Part):
-    """The network that the stimulus was made with, or for a control measured with."""
+    """The network that the stimulus was made with, or for a control measured with.
+
+    `input` names what its weights expect (`stimgen.networks.catalogue.InputConvention`).
+    """
 
     name: str
     weights: str
     weights_origin: str
     file_sha256: str
     tensors_sha256: str
+    input: str
     pooling: str
     normalise: bool
 

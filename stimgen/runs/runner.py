@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import traceback
@@ -28,8 +29,11 @@ from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import ImageRecord, MadeRecord, Record, SourceRecord
-from stimgen.runs.store import RunFolder, sha256, write_atomically
+from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
+
+SPEED_NEEDS_S = 10.0
+"""Shortest synthesis, in seconds, that says how fast a device is."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,9 @@ def run(
         kept = len(records)
         failures: list[Failure] = []
         remaining = [b for b in batches if any(s.stimulus_id not in records for s in b.stimuli)]
+        _write_manifests(folder, manifest)
         if remaining:
-            _write_manifests(folder, manifest)
-            with progress.run(manifest, remaining):
+            with progress.run(manifest, remaining, len(stimuli) - kept):
                 for batch in remaining:
                     with progress.batch(manifest, batch):
                         failures += job.make(batch, records)
@@ -218,11 +222,16 @@ class _Job:
         """Make the stimuli of a batch that are not in `done`, add their records to it, return failures.
 
         Those that are done are computed along, so that the others come out the same, and kept as they are.
+
+        Raises
+        ------
+        StoreError
+            If the folder cannot be written.
         """
-        started = time.monotonic()
         wanted = [s for s in batch.stimuli if s.stimulus_id not in done]
         try:
             extractor = self.networks.extractor(batch.network)
+            started = time.monotonic()
             rendered = render(self.manifest, batch.stimuli, self.sources, extractor, self.progress.evaluation)
         except Exception as error:
             return [self._failed(stimulus, error) for stimulus in wanted]
@@ -232,6 +241,8 @@ class _Job:
             if stimulus in wanted:
                 try:
                     done[stimulus.stimulus_id] = self._keep(stimulus, batch.network, image, seconds)
+                except StoreError:
+                    raise
                 except Exception as error:
                     failures.append(self._failed(stimulus, error))
         return failures
@@ -296,7 +307,11 @@ def _write_manifests(folder: RunFolder, manifest: Manifest) -> None:
 
 
 def _record_speed(device: torch.device, progress: Progress) -> None:
-    if progress.seconds > 0 and progress.flops > 0:
+    """Keep the speed for later estimates, if the run was long enough for its start not to count."""
+    if progress.seconds < SPEED_NEEDS_S:
+        return
+    # Estimates can do without it, and a home folder may be read-only.
+    with contextlib.suppress(OSError):
         record_speed(str(device), progress.flops / progress.seconds / 1e9)
 
 

@@ -16,6 +16,13 @@ from pydantic import ValidationError
 from stimgen.errors import InputError, StimgenError
 from stimgen.runs.record import Record
 
+TEMPORARY = ".tmp-"
+"""How the names of files begin that are being written."""
+
+
+class StoreError(StimgenError):
+    """The run folder cannot be written: the run ends, because no other stimulus could be kept either."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -54,7 +61,7 @@ class RunFolder:
         ------
         InputError
             If the folder holds something else than a run.
-        StimgenError
+        StoreError
             If it cannot be made.
         """
         if self.path.is_dir() and any(self.path.iterdir()) and not self.records.is_dir():
@@ -66,7 +73,7 @@ class RunFolder:
             self.stimuli.mkdir(parents=True, exist_ok=True)
             self.records.mkdir(exist_ok=True)
         except OSError as error:
-            raise StimgenError(
+            raise StoreError(
                 f"The run folder {self.path} cannot be made: {error.strerror}.",
                 "Choose a folder that you may write to with --out.",
             ) from error
@@ -75,10 +82,14 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep other runs out of the folder while this one works.
 
+        What a killed run was writing is removed: while the lock is held, nobody else writes.
+
         Raises
         ------
         StimgenError
             If another run is at work there.
+        StoreError
+            If the folder cannot be written.
         """
         lock = FileLock(self.path / ".lock")
         try:
@@ -88,7 +99,15 @@ class RunFolder:
                 f"Another stimgen run is at work in {self.path}.",
                 "Wait until it has finished, or choose another folder with --out.",
             ) from None
+        except OSError as error:
+            raise StoreError(
+                f"The run folder {self.path} cannot be locked: {error.strerror}.",
+                "Choose a folder that you may write to with --out.",
+            ) from error
         try:
+            for folder in (self.path, self.stimuli, self.records):
+                for leftover in folder.glob(f"{TEMPORARY}*"):
+                    leftover.unlink()
             yield
         finally:
             lock.release()
@@ -128,12 +147,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
     Raises
     ------
-    StimgenError
+    StoreError
         If the file cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -146,7 +165,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise StimgenError(
+        raise StoreError(
             f"{path} cannot be written: {error.strerror}.",
             "Free the disk or mend the folder, then run again.",
         ) from error

@@ -128,26 +128,22 @@ def trace_rows(record: Record) -> list[Row]:
 
 def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:
     headers = [column.name for column in TABLES[name] if "{layer}" not in column.name]
-    table = pd.DataFrame(list(rows))
-    table = pd.DataFrame(columns=headers) if table.empty else table[_ordered(name, list(table.columns))]
+    table = pd.DataFrame([_plain(row) for row in rows])
+    dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
+    table = table.reindex(columns=list(dictionary))
     # Whole numbers with gaps stay whole numbers.
     for column in ("seed", "iterations", "evaluations"):
         if column in table:
             table[column] = table[column].astype("Int64")
     write_atomically(folder.path / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    dictionary = data_dictionary(name, list(table.columns))
     write_atomically(
         folder.path / f"{name}.json", json.dumps(dictionary, indent=2, ensure_ascii=False) + "\n"
     )
 
 
-def _ordered(name: str, headers: list[str]) -> list[str]:
-    """Return headers in the order of the columns' descriptions; layers in the order of their appearance.
-
-    Stimuli of different networks have different layers, so that the first row does not have all columns.
-    """
-    ordered: list[str] = []
-    for column in TABLES[name]:
-        prefix, layered, _ = column.name.partition("{layer}")
-        ordered += [h for h in headers if (h.startswith(prefix) if layered else h == column.name)]
-    return ordered
+def _plain(row: Row) -> Row:
+    """Return a row whose texts stay in their cells: PsychoPy reads a comma as the start of a list."""
+    return {
+        header: " ".join(value.replace(",", ";").split()) if isinstance(value, str) else value
+        for header, value in row.items()
+    }
