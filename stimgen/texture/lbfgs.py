@@ -24,8 +24,11 @@ Precondition = Callable[[Tensor], Tensor]
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return each problem's inner product, shape (batch,)."""
-    return (a * b).flatten(1).sum(dim=1)
+    """Return each problem's inner product, shape (batch,).
+
+    Summed in float64, so that it does not depend on the order in which a device adds the pixels.
+    """
+    return (a.flatten(1).double() * b.flatten(1).double()).sum(dim=1).to(a.dtype)
 
 
 def per_problem(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
-from stimgen.texture.objective import GramObjective, analyse
+from stimgen.texture.objective import GramObjective, analyse, together
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.problem import EvaluationHook, Problem, ScaleTrace, Synthesis
 from stimgen.texture.scales import layers_at
@@ -25,13 +25,15 @@ def synthesise_multiscale(
     preset: Multiscale,
     after_evaluation: EvaluationHook = lambda size_px, problems: None,
 ) -> list[Synthesis]:
-    """Synthesise textures coarse to fine, all problems of the batch at once.
+    """Synthesise textures coarse to fine, on a GPU all problems of the batch at once.
 
     At every scale the source is averaged down to the scale's size and analysed there, on the layers that
     `layers_at` gives. A problem starts at its first scale that has any, from Gaussian noise around the
     source's mean; at each further scale it starts from its bicubically enlarged result. Pixels stay between
-    the smallest and the largest value of the source at full size. The problems share forward and backward
-    passes and nothing else.
+    the smallest and the largest value of the source at full size.
+
+    On a CPU, where shared passes gain nothing, the problems are solved one after the other, so that a
+    texture is the same to the last bit whatever it shares a batch with.
 
     Parameters
     ----------
@@ -39,7 +41,7 @@ def synthesise_multiscale(
         Sources of one size and colour; layers and seeds may differ.
     extractor
         The network in float32; `preset.precision` says what the convolutions of the descent use. Targets
-        are always float32.
+        are always float32. With an extractor in float64, everything is float64.
     preset
         Schedule and optimiser settings.
     after_evaluation
@@ -50,25 +52,50 @@ def synthesise_multiscale(
     list of Synthesis
         In the order of `problems`.
     """
-    sources = to_batch([problem.source for problem in problems], extractor.device)
+    alone = extractor.device.type == "cpu"
+    batches = [[problem] for problem in problems] if alone else [list(problems)]
+    return [
+        synthesis
+        for batch in batches
+        for synthesis in synthesise_together(batch, extractor, preset, after_evaluation)
+    ]
+
+
+def synthesise_together(
+    problems: Sequence[Problem],
+    extractor: FeatureExtractor,
+    preset: Multiscale,
+    after_evaluation: EvaluationHook = lambda size_px, problems: None,
+) -> list[Synthesis]:
+    """Synthesise textures as `synthesise_multiscale` does, in shared forward and backward passes."""
+    sources = to_batch([p.source for p in problems], extractor.device, extractor.gain.dtype)
     full_px = sources.shape[-1]
     lower, upper = sources.flatten(1).amin(dim=1), sources.flatten(1).amax(dim=1)
-    descent = extractor.to(dtype=getattr(torch, preset.precision))
+    descent = extractor.to(dtype=torch.bfloat16) if preset.precision == "bfloat16" else extractor
     images: dict[int, Tensor] = {}
     traces: dict[int, list[ScaleTrace]] = {b: [] for b in range(len(problems))}
     for size_px, evaluations in preset.schedule(full_px):
-        weights = [_weights_at(problem, extractor, size_px, full_px) for problem in problems]
-        active = [b for b, used in enumerate(weights) if used]
+        layers = [layers_at(extractor.architecture, p.layer_weights, size_px, full_px) for p in problems]
+        active = [b for b, used in enumerate(layers) if used]
         if not active:
             continue
-        shrunk = F.interpolate(sources[active], size=(size_px, size_px), mode="area")
-        starts = [
-            _enlarge(images[b], size_px) if b in images else _noise(problems[b], source, preset.noise_sd)
-            for b, source in zip(active, torch.split(shrunk, 1), strict=True)
+        shrunk = F.interpolate(sources, size=(size_px, size_px), mode="area")
+        objectives = [
+            GramObjective(
+                descent,
+                analyse(extractor, shrunk[b : b + 1], layers[b]),
+                {name: sources.new_tensor([problems[b].layer_weights[name]]) for name in layers[b]},
+            )
+            for b in active
         ]
-        layer_weights = _stack([weights[b] for b in active], extractor)
+        starts = [
+            _enlarge(images[b], size_px)
+            if b in images
+            else _noise(problems[b], shrunk[b : b + 1], preset.noise_sd)
+            for b in active
+        ]
         minimum = minimise(
-            GramObjective(descent, analyse(extractor, shrunk, list(layer_weights)), layer_weights),
+            together(objectives),
             torch.cat(starts),
             lower=lower[active],
             upper=upper[active],
@@ -110,26 +137,10 @@ def boost_high_frequencies(size_px: int, exponent: float, device: torch.device |
     return apply
 
 
-def _weights_at(
-    problem: Problem, extractor: FeatureExtractor, size_px: int, full_px: int
-) -> dict[str, float]:
-    layers = layers_at(extractor.architecture, problem.layer_weights, size_px, full_px)
-    return {layer: problem.layer_weights[layer] for layer in layers}
-
-
-def _stack(weights: Sequence[dict[str, float]], extractor: FeatureExtractor) -> dict[str, Tensor]:
-    """Return each layer of the batch, shallowest first, with its weight in each problem."""
-    return {
-        layer: torch.tensor([used.get(layer, 0.0) for used in weights], device=extractor.device)
-        for layer in extractor.architecture.layers
-        if any(layer in used for used in weights)
-    }
-
-
 def _noise(problem: Problem, source: Tensor, sd: float) -> Tensor:
     # Drawn on the host, so that every device starts from the same image.
     drawn = problem.noise.standard_normal(tuple(source.shape), np.float32)
-    return source.mean(dim=(2, 3), keepdim=True) + sd * torch.from_numpy(drawn).to(source.device)
+    return source.mean(dim=(2, 3), keepdim=True) + sd * torch.from_numpy(drawn).to(source)
 
 
 def _enlarge(images: Tensor, size_px: int) -> Tensor:

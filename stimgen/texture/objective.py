@@ -82,3 +82,20 @@ class GramObjective:
             # Problems share no pixels, so the gradient of the sum holds each problem's own.
             (gradient,) = torch.autograd.grad(losses.sum(), images)
         return losses.detach(), gradient
+
+
+def together(objectives: Sequence[GramObjective]) -> GramObjective:
+    """Return one objective for several problems with one network, which shares its passes among them.
+
+    A layer that a problem does not have gets the weight 0 there.
+    """
+    extractor = objectives[0].extractor
+    targets, weights = {}, {}
+    for layer in extractor.architecture.layers:
+        having = [objective for objective in objectives if layer in objective.targets]
+        if having:
+            absent = torch.zeros_like(having[0].targets[layer])
+            targets[layer] = torch.cat([objective.targets.get(layer, absent) for objective in objectives])
+            zero = torch.zeros_like(having[0].weights[layer])
+            weights[layer] = torch.cat([objective.weights.get(layer, zero) for objective in objectives])
+    return GramObjective(extractor, targets, weights)

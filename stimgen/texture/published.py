@@ -62,18 +62,18 @@ def _synthesise(
 ) -> Synthesis:
     from scipy.optimize import minimize
 
-    source = to_batch([problem.source], extractor.device)
+    source = to_batch([problem.source], extractor.device, extractor.gain.dtype)
     offset = _offset(source)
     objective = GramObjective(
         extractor,
         analyse(extractor, source, list(problem.layer_weights)),
-        {name: torch.tensor([w], device=source.device) for name, w in problem.layer_weights.items()},
+        {name: source.new_tensor([w]) for name, w in problem.layer_weights.items()},
     )
     losses: list[float] = []
     iterations: list[int] = []
 
     def evaluate(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        network_space = torch.from_numpy(point.astype(np.float32)).to(source.device).view(source.shape)
+        network_space = torch.from_numpy(point).to(source).view(source.shape)
         loss, gradient = objective((network_space + offset) / 255)
         losses.append(float(loss))
         after_evaluation(source.shape[-1], 1)
@@ -109,7 +109,7 @@ def _synthesise(
 
 
 def _offset(source: Tensor) -> Tensor:
-    mean = torch.tensor(MEAN_RGB, device=source.device)
+    mean = source.new_tensor(MEAN_RGB)
     return (mean.mean() if source.shape[1] == 1 else mean).view(1, -1, 1, 1)
 
 

@@ -11,11 +11,13 @@ from torch import Tensor
 from stimgen.images.pixels import Image
 
 
-def to_batch(images: Sequence[Image], device: torch.device | str) -> Tensor:
-    """Stack images (H, W) or (H, W, 3) of one shape to a float32 batch (batch, 1 or 3, H, W)."""
+def to_batch(
+    images: Sequence[Image], device: torch.device | str, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Stack images (H, W) or (H, W, 3) of one shape to a batch (batch, 1 or 3, H, W)."""
     stack = np.stack(images).astype(np.float32)
     stack = stack[:, np.newaxis] if stack.ndim == 3 else np.moveaxis(stack, 3, 1)
-    return torch.from_numpy(np.ascontiguousarray(stack)).to(device)
+    return torch.from_numpy(np.ascontiguousarray(stack)).to(device, dtype)
 
 
 def to_images(batch: Tensor) -> list[Image]:

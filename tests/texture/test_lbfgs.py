@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from stimgen.texture.lbfgs import History, minimise
+
+
+class Quadratics:
+    """f_b(x) = 1/2 (x - c_b)^T A_b (x - c_b), a different one for every problem of the batch."""
+
+    def __init__(self, batch: int, size: int, condition: float = 100.0) -> None:
+        rng = np.random.default_rng(7)
+        self.matrices, self.centres = [], torch.from_numpy(rng.standard_normal((batch, size)))
+        for _ in range(batch):
+            basis, _ = np.linalg.qr(rng.standard_normal((size, size)))
+            self.matrices.append(
+                torch.from_numpy(basis @ np.diag(np.geomspace(1, condition, size)) @ basis.T)
+            )
+        self.problems = list(range(batch))
+
+    def only(self, *problems: int) -> Quadratics:
+        chosen = object.__new__(Quadratics)
+        chosen.matrices, chosen.centres, chosen.problems = self.matrices, self.centres, list(problems)
+        return chosen
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        offsets = images.flatten(1) - self.centres[self.problems]
+        gradients = torch.stack(
+            [self.matrices[b] @ offset for b, offset in zip(self.problems, offsets, strict=True)]
+        )
+        return 0.5 * (offsets * gradients).sum(dim=1), gradients.view(images.shape)
+
+
+def bounds(batch: int, low: float, high: float) -> dict[str, Tensor]:
+    return {
+        "lower": torch.full((batch,), low, dtype=torch.float64),
+        "upper": torch.full((batch,), high, dtype=torch.float64),
+    }
+
+
+def start(batch: int) -> Tensor:
+    return torch.zeros((batch, 1, 4, 5), dtype=torch.float64)
+
+
+def test_it_finds_the_minimum_of_each_problem() -> None:
+    quadratics = Quadratics(4, 20)
+    minimum = minimise(quadratics, start(4), **bounds(4, -9, 9), evaluations=150, history=10)
+    torch.testing.assert_close(minimum.images.flatten(1), quadratics.centres, atol=1e-5, rtol=0)
+    assert minimum.losses.max() < 1e-10
+
+
+def test_bounds_give_the_solution_of_scipy() -> None:
+    quadratics = Quadratics(3, 20)
+    minimum = minimise(quadratics, start(3), **bounds(3, -0.3, 0.4), evaluations=400, history=10)
+    for b in range(3):
+        alone = quadratics.only(b)
+
+        def objective(point: np.ndarray, alone: Quadratics = alone) -> tuple[float, np.ndarray]:
+            loss, gradient = alone(torch.from_numpy(point).view(1, 1, 4, 5))
+            return float(loss), gradient.numpy().ravel()
+
+        expected = minimize(
+            objective, np.zeros(20), jac=True, method="L-BFGS-B", bounds=[(-0.3, 0.4)] * 20, tol=1e-14
+        )
+        assert minimum.losses[b].item() == pytest.approx(expected.fun, rel=1e-6)
+        np.testing.assert_allclose(minimum.images[b].numpy().ravel(), expected.x, atol=1e-4)
+        assert minimum.images.min() >= -0.3
+        assert minimum.images.max() <= 0.4
+
+
+def test_problems_do_not_feel_each_other() -> None:
+    quadratics = Quadratics(4, 20)
+    together = minimise(quadratics, start(4), **bounds(4, -0.5, 9), evaluations=40, history=5)
+    for b in range(4):
+        alone = minimise(quadratics.only(b), start(1), **bounds(1, -0.5, 9), evaluations=40, history=5)
+        torch.testing.assert_close(together.trace[:, b], alone.trace[:, 0], rtol=1e-9, atol=1e-12)
+        assert torch.equal(together.accepted[:, b], alone.accepted[:, 0])
+
+
+def test_the_loss_never_rises_and_the_last_point_is_the_best() -> None:
+    def rosenbrock(images: Tensor) -> tuple[Tensor, Tensor]:
+        images = images.detach().requires_grad_()
+        with torch.enable_grad():
+            x = images.flatten(1)
+            loss = (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(dim=1)
+            (gradient,) = torch.autograd.grad(loss.sum(), images)
+        return loss.detach(), gradient
+
+    first = torch.linspace(-1.2, 1, 20, dtype=torch.float64).view(1, 1, 4, 5)
+    minimum = minimise(rosenbrock, first, **bounds(1, -5, 5), evaluations=600, history=10)
+    assert (minimum.trace[1:] <= minimum.trace[:-1]).all()
+    assert not minimum.accepted.all()  # the line search had work to do
+    assert minimum.losses.item() < 1e-8
+    assert torch.equal(minimum.losses, rosenbrock(minimum.images)[0])
+
+
+def test_a_region_without_a_value_is_left_by_shorter_steps() -> None:
+    """-log x is not a number below zero, where the first step from x = 4 with minimum 1 leads."""
+
+    def barrier(images: Tensor) -> tuple[Tensor, Tensor]:
+        return (images - images.log() - 1).flatten(1).sum(dim=1), 1 - 1 / images
+
+    first = torch.tensor([4.0, 0.02], dtype=torch.float64).view(2, 1, 1, 1)
+    minimum = minimise(barrier, first, **bounds(2, -50, 50), evaluations=80, history=5)
+    torch.testing.assert_close(
+        minimum.images.flatten(), torch.ones(2, dtype=torch.float64), atol=1e-5, rtol=0
+    )
+
+
+def test_the_recursion_is_the_bfgs_formula() -> None:
+    """Nocedal & Wright (2006), equation 6.17, on dense matrices, after the ring has wrapped."""
+    rng = np.random.default_rng(3)
+    size, slots = 6, 3
+    history = History.empty(slots, torch.zeros((2, 1, 2, 3), dtype=torch.float64))
+    matrix = np.diag(np.arange(1.0, size + 1))
+    pairs: list[list[tuple[np.ndarray, np.ndarray]]] = [[], []]
+    for turn in range(5):
+        steps = rng.standard_normal((2, size))
+        changes = steps @ matrix
+        accepted = torch.tensor([True, turn != 2])  # the second problem refuses one step
+        for b in range(2):
+            if accepted[b]:
+                pairs[b].append((steps[b], changes[b]))
+        history.update(
+            accepted,
+            torch.from_numpy(steps).view(2, 1, 2, 3),
+            torch.from_numpy(changes).view(2, 1, 2, 3),
+            lambda vector: vector,
+        )
+    gradient = rng.standard_normal((2, size))
+    product = history.inverse_hessian(torch.from_numpy(gradient).view(2, 1, 2, 3), lambda vector: vector)
+    for b in range(2):
+        last_step, last_change = pairs[b][-1]
+        inverse = np.eye(size) * (last_step @ last_change) / (last_change @ last_change)
+        for step, change in pairs[b][-slots:]:
+            rho = 1 / (step @ change)
+            left = np.eye(size) - rho * np.outer(step, change)
+            inverse = left @ inverse @ left.T + rho * np.outer(step, step)
+        np.testing.assert_allclose(product[b].numpy().ravel(), inverse @ gradient[b], rtol=1e-10)
+
+
+def test_a_pair_with_negative_curvature_is_not_stored() -> None:
+    history = History.empty(2, torch.zeros((1, 1, 1, 2), dtype=torch.float64))
+    step = torch.ones((1, 1, 1, 2), dtype=torch.float64)
+    history.update(torch.tensor([True]), step, -step, lambda vector: vector)
+    assert not history.known().any()
+
+
+def test_a_preconditioner_that_is_the_inverse_hessian_solves_at_once() -> None:
+    scales = torch.tensor([1.0, 10.0, 100.0, 1000.0], dtype=torch.float64).view(1, 1, 1, 4)
+
+    def objective(images: Tensor) -> tuple[Tensor, Tensor]:
+        return 0.5 * (scales * images**2).flatten(1).sum(dim=1), scales * images
+
+    first = torch.ones((1, 1, 1, 4), dtype=torch.float64)
+    plain = minimise(objective, first, **bounds(1, -9, 9), evaluations=6, history=3)
+    helped = minimise(
+        objective, first, **bounds(1, -9, 9), evaluations=6, history=3, precondition=lambda v: v / scales
+    )
+    assert helped.losses.item() < 1e-12
+    assert plain.losses.item() > 1e-3

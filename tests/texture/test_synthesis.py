@@ -1,0 +1,281 @@
+"""Objective and presets against straightforward implementations, with the real VGG-16 weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.optimize import minimize
+from torch import Tensor
+
+from stimgen.images.read import read_image
+from stimgen.images.sources import shrink
+from stimgen.networks.extractor import FeatureExtractor, build_extractor
+from stimgen.networks.normalise import photographs, rescale_channels
+from stimgen.networks.weights import find_weights
+from stimgen.texture.multiscale import synthesise_together
+from stimgen.texture.objective import GramObjective, analyse, together
+from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.problem import Problem
+from stimgen.texture.synthesis import synthesise
+from stimgen.texture.tensors import to_batch
+
+LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+CHAIN = """conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3
+    conv4_1 conv4_2 conv4_3 pool4"""
+MEAN = (123.68, 116.779, 103.939)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> FeatureExtractor:
+    return build_extractor(find_weights("vgg16", "imagenet"), deepest="pool4")
+
+
+def texture(name: str, size_px: int, color: bool = False) -> np.ndarray:
+    pixels = read_image(f"skimage:{name}").pixels
+    side = min(pixels.shape[:2])
+    return shrink(pixels[:side, :side] if color or pixels.ndim == 2 else pixels[:side, :side, 0], size_px)[0]
+
+
+def problem(name: str, layers: Sequence[str], seed: int, size_px: int = 64) -> Problem:
+    weights = dict.fromkeys(layers, 1.0)
+    return Problem(texture(name, size_px), weights, np.random.default_rng(seed))
+
+
+class Plain:
+    """The texture model of the paper as a few lines in one precision, written from the formulas alone."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        weights = find_weights("vgg16", "imagenet")
+        self.kernels = [kernel.to(dtype) for kernel in weights.kernels[:10]]
+        self.biases = [bias.to(dtype) for bias in weights.biases[:10]]
+        # Rounded as the network keeps it.
+        self.mean = torch.tensor(MEAN, dtype=torch.float32).to(dtype).view(1, 3, 1, 1)
+        with torch.no_grad():
+            images = [torch.from_numpy(p).permute(2, 0, 1)[None].float() for p in photographs()]
+            means = [self.activations(image, weights.kernels, weights.biases) for image in images]
+        self.scales = [torch.stack(depth).mean(dim=0).to(dtype) for depth in zip(*means, strict=True)]
+
+    @staticmethod
+    def activations(image: Tensor, kernels: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
+        """Return each filter's mean activation for one photograph, by convolution (in float32, for time)."""
+        maps, means = 255 * image - torch.tensor(MEAN).view(1, 3, 1, 1), []
+        for layer in CHAIN.split():
+            if layer.startswith("pool"):
+                maps = F.avg_pool2d(maps, 2)
+            else:
+                maps = torch.relu(F.conv2d(maps, kernels[len(means)], biases[len(means)], padding=1))
+                means.append(maps.mean(dim=(0, 2, 3)))
+        return means
+
+    def chain(self, maps: Tensor) -> dict[str, Tensor]:
+        """Return all maps of the original network."""
+        found, depth = {}, 0
+        for layer in CHAIN.split():
+            if layer.startswith("pool"):
+                maps = F.avg_pool2d(maps, 2)
+            else:
+                maps = torch.relu(F.conv2d(maps, self.kernels[depth], self.biases[depth], padding=1))
+                depth += 1
+            found[layer] = maps
+        return found
+
+    def grams(self, maps: Tensor) -> dict[str, Tensor]:
+        """Return the Gram matrices of the normalised network for an input in its space."""
+        found, grams = self.chain(maps), {}
+        owner = dict(zip(LAYERS, (0, 1, 3, 6, 9), strict=True))
+        for layer in LAYERS:
+            flat = (found[layer] / self.scales[owner[layer]].view(1, -1, 1, 1)).flatten(2)[0]
+            grams[layer] = torch.einsum("im,jm->ij", flat, flat) / flat.shape[1]
+        return grams
+
+    def loss(self, maps: Tensor, source: dict[str, Tensor]) -> Tensor:
+        """Return sum_l 1/(4 N^2) sum_ij (G - T)^2."""
+        grams = self.grams(maps)
+        return sum(
+            ((grams[layer] - source[layer]) ** 2).sum() / (4 * grams[layer].shape[0] ** 2) for layer in LAYERS
+        )
+
+
+@pytest.fixture(scope="module")
+def plain64() -> Plain:
+    return Plain(torch.float64)
+
+
+@pytest.fixture(scope="module")
+def exact(plain64: Plain) -> FeatureExtractor:
+    """The extractor in float64, with filters scaled as in the plain implementation to the last digit."""
+    raw = build_extractor(find_weights("vgg16", "imagenet"), deepest="pool4", normalise=False)
+    return rescale_channels(raw.to(dtype=torch.float64), plain64.scales)
+
+
+@pytest.mark.parametrize("name", ["brick", "coffee"])
+def test_loss_and_gradient_are_those_of_a_plain_float64_implementation(
+    name: str, extractor: FeatureExtractor, exact: FeatureExtractor, plain64: Plain
+) -> None:
+    """At the published start: standard normal noise around the ImageNet mean."""
+    color = name == "coffee"
+    batch = to_batch([texture(name, 64, color)], "cpu")
+    noise = np.random.default_rng(1).standard_normal(batch.shape)
+    start = torch.from_numpy(noise + np.reshape(MEAN if color else np.mean(MEAN), (1, -1, 1, 1))) / 255
+    image = start.float().double().requires_grad_()
+    targets = plain64.grams(255 * batch.double().expand(1, 3, 64, 64) - plain64.mean)
+    expected = plain64.loss(255 * image.expand(1, 3, 64, 64) - plain64.mean, targets)
+    (expected_gradient,) = torch.autograd.grad(expected, image)
+    # Rounding can turn a ReLU on or off, which the gradient feels more than the loss.
+    for network, in_loss, in_gradient in ((exact, 1e-9, 1e-8), (extractor, 1e-5, 1e-3)):
+        precision = network.dtype
+        ones = {layer: torch.ones(1, dtype=precision) for layer in LAYERS}
+        objective = GramObjective(network, analyse(network, batch.to(precision), LAYERS), ones)
+        loss, gradient = objective(image.detach().to(precision))
+        assert loss.item() == pytest.approx(expected.item(), rel=in_loss)
+        error = torch.linalg.norm(gradient - expected_gradient) / torch.linalg.norm(expected_gradient)
+        assert error < in_gradient
+
+
+def test_the_published_procedure_ends_where_a_plain_one_does(exact: FeatureExtractor, plain64: Plain) -> None:
+    """50 iterations of L-BFGS-B on the plain implementation, grey and from the same noise."""
+    source = texture("gravel", 48)
+    ours = Problem(source, dict.fromkeys(LAYERS, 1.0), np.random.default_rng(3))
+    (result,) = synthesise([ours], exact, Gatys2015(iterations=50))
+
+    pixels = source.astype(np.float64) * 255
+    targets = plain64.grams(torch.from_numpy(pixels).expand(1, 3, 48, 48) - plain64.mean)
+    offset = np.mean(MEAN)
+
+    def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
+        plane = torch.from_numpy(point).view(1, 1, 48, 48).requires_grad_()
+        loss = 1e9 * plain64.loss(plane.expand(1, 3, 48, 48) + offset - plain64.mean, targets)
+        (gradient,) = torch.autograd.grad(loss, plane)
+        return loss.item(), gradient.numpy().ravel()
+
+    noise = np.random.default_rng(3).standard_normal(source.size)
+    expected = minimize(
+        objective,
+        noise,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(pixels.min() - offset, pixels.max() - offset)] * noise.size,
+        options={"maxcor": 20, "maxiter": 50, "ftol": 0, "gtol": 0},
+    )
+    assert result.iterations == expected.nit == 50
+    assert result.evaluations == expected.nfev
+    assert result.loss == pytest.approx(expected.fun / 1e9, rel=0.02)
+    assert result.stop_reason == "iterations"
+
+
+def test_published_bounds_are_those_of_the_source_in_network_space(extractor: FeatureExtractor) -> None:
+    source = texture("coffee", 32, color=True)
+    weights = {"conv1_1": 1.0}
+    (result,) = synthesise(
+        [Problem(source, weights, np.random.default_rng(0))], extractor, Gatys2015(iterations=20)
+    )
+    space = source.astype(np.float64) * 255 - MEAN
+    reached = result.image.astype(np.float64) * 255 - MEAN
+    assert reached.min() >= space.min() - 1e-3
+    assert reached.max() <= space.max() + 1e-3
+    assert reached.max() > 0.9 * space.max()
+
+
+MIXED: tuple[Callable[[], Problem], ...] = (
+    lambda: problem("brick", LAYERS, 1),
+    lambda: problem("gravel", LAYERS[:3], 2),
+    lambda: problem("grass", LAYERS[:1], 1),
+    lambda: problem("gravel", LAYERS, 3),
+)
+
+
+def test_a_mixed_batch_gives_each_problem_what_it_reaches_alone(extractor: FeatureExtractor) -> None:
+    """In float64; in float32, a few dozen evaluations let the rounding of another order of sums grow to percents."""
+    preset = Multiscale(smallest_px=32, evaluations=(20, 20))
+    exact = extractor.to(dtype=torch.float64)
+    shared = synthesise_together([make() for make in MIXED], exact, preset)
+    for make, ours in zip(MIXED, shared, strict=True):
+        (alone,) = synthesise_together([make()], exact, preset)
+        assert ours.loss == pytest.approx(alone.loss, rel=1e-3)
+        assert [trace.size_px for trace in ours.traces] == [trace.size_px for trace in alone.traces]
+
+
+def test_on_a_cpu_a_texture_is_the_same_in_any_batch(extractor: FeatureExtractor) -> None:
+    preset = Multiscale(smallest_px=32, evaluations=(15, 15))
+    shared = synthesise([make() for make in MIXED], extractor, preset)
+    for make, ours in zip(MIXED, shared, strict=True):
+        (alone,) = synthesise([make()], extractor, preset)
+        assert np.array_equal(ours.image, alone.image)
+        assert ours.loss == alone.loss
+
+
+def test_shared_passes_give_each_problem_its_loss_and_gradient(extractor: FeatureExtractor) -> None:
+    objectives = []
+    for make in MIXED:
+        ours = make()
+        targets = analyse(extractor, to_batch([ours.source], "cpu"), list(ours.layer_weights))
+        weights = {layer: torch.tensor([0.5 + i]) for i, layer in enumerate(targets)}
+        objectives.append(GramObjective(extractor, targets, weights))
+    points = torch.rand((4, 1, 64, 64), generator=torch.Generator().manual_seed(0))
+    alone = [objective(point) for objective, point in zip(objectives, points.split(1), strict=True)]
+    expected_losses, expected_gradients = (torch.cat(parts) for parts in zip(*alone, strict=True))
+    losses, gradients = together(objectives)(points)
+    torch.testing.assert_close(losses, expected_losses, rtol=1e-5, atol=0)
+    for gradient, expected in zip(gradients, expected_gradients, strict=True):
+        assert torch.linalg.norm(gradient - expected) < 1e-4 * torch.linalg.norm(expected)
+
+
+def test_synthesis_brings_the_loss_down_and_keeps_the_bounds(extractor: FeatureExtractor) -> None:
+    preset = Multiscale(smallest_px=32, evaluations=(60, 60))
+    ours = problem("brick", LAYERS, 1)
+    (result,) = synthesise([ours], extractor, preset)
+    ones = {layer: torch.ones(1) for layer in LAYERS}
+    objective = GramObjective(extractor, analyse(extractor, to_batch([ours.source], "cpu"), LAYERS), ones)
+    assert objective.loss(to_batch([result.image], "cpu")).item() == pytest.approx(result.loss, rel=1e-4)
+    noise = np.random.default_rng(0).normal(0.4, 0.05, (64, 64)).astype(np.float32)
+    assert result.loss < objective.loss(to_batch([noise], "cpu")).item() / 300
+    assert result.image.min() >= ours.source.min()
+    assert result.image.max() <= ours.source.max()
+    assert result.evaluations == 120
+    assert result.stop_reason == "evaluations"
+
+
+def test_the_same_generator_gives_the_same_texture(extractor: FeatureExtractor) -> None:
+    preset = Multiscale(smallest_px=32, evaluations=(5, 5))
+    first, again, other = (
+        synthesise([problem("brick", LAYERS[:2], seed)], extractor, preset)[0].image for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert np.abs(first - other).mean() > 0.01
+
+
+def test_colour_is_synthesised_in_colour(extractor: FeatureExtractor) -> None:
+    source = texture("coffee", 64, color=True)
+    preset = Multiscale(smallest_px=32, evaluations=(60, 60))
+    ours = Problem(source, dict.fromkeys(LAYERS[:3], 1.0), np.random.default_rng(0))
+    (result,) = synthesise([ours], extractor, preset)
+    assert result.image.shape == (64, 64, 3)
+    wanted, reached = (image.mean(axis=(0, 1)) for image in (source, result.image))
+    np.testing.assert_allclose(reached, wanted, atol=0.05)
+    assert wanted[0] - wanted[2] > 0.1  # a brown picture
+
+
+def test_bfloat16_convolutions_come_near_float32(extractor: FeatureExtractor) -> None:
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        preset = Multiscale(smallest_px=32, evaluations=(20, 20), precision=precision)
+        (result,) = synthesise([problem("gravel", LAYERS, 1)], extractor, preset)
+        ones = {layer: torch.ones(1) for layer in LAYERS}
+        targets = analyse(extractor, to_batch([texture("gravel", 64)], "cpu"), LAYERS)
+        losses.append(GramObjective(extractor, targets, ones).loss(to_batch([result.image], "cpu")).item())
+    assert losses[1] == pytest.approx(losses[0], rel=0.5)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_losses_of_the_cpu(extractor: FeatureExtractor) -> None:
+    preset = Multiscale(smallest_px=32, evaluations=(30, 30))
+    on_gpu = extractor.to("cuda")
+    for make in MIXED:
+        (cpu,) = synthesise([make()], extractor, preset)
+        (gpu,) = synthesise([make()], on_gpu, preset)
+        np.testing.assert_allclose(gpu.traces[0].losses[:5], cpu.traces[0].losses[:5], rtol=1e-3)
+        assert gpu.loss == pytest.approx(cpu.loss, rel=0.05)
