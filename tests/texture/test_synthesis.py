@@ -189,7 +189,7 @@ MIXED: tuple[Callable[[], Problem], ...] = (
 
 
 def test_a_mixed_batch_gives_each_problem_what_it_reaches_alone(extractor: FeatureExtractor) -> None:
-    """In float64; in float32, a few dozen evaluations let the rounding of another order of sums grow to percents."""
+    """In float64; in float32, rounding in another order of sums grows to percents within 40 evaluations."""
     preset = Multiscale(smallest_px=32, evaluations=(20, 20))
     exact = extractor.to(dtype=torch.float64)
     shared = synthesise_together([make() for make in MIXED], exact, preset)
