@@ -1,0 +1,295 @@
+"""Rewrite the generated parts of the documentation: tables that the code knows better than any author.
+
+A generated part lies between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``.
+
+    python docs/generate.py
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stimgen.controls import CONTROLS
+from stimgen.manifest.json_schema import json_schema
+from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.catalogue import CONVENTIONS, PACKAGED, PUBLISHED
+from stimgen.networks.normalise import PHOTOGRAPHS
+from stimgen.runs.columns import TABLES
+from stimgen.texture.presets import Multiscale
+from stimgen.texture.scales import layers_at
+
+DOCS = Path(__file__).parent
+PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)
+PUBLISHED_LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+SIZE_PX = 256
+
+Schema = Mapping[str, Any]
+
+
+def main() -> None:
+    """Rewrite every page that is out of date."""
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        fresh = regenerate(text)
+        if fresh != text:
+            page.write_text(fresh, encoding="utf-8")
+
+
+def regenerate(text: str) -> str:
+    """Return a page with its generated parts made anew.
+
+    Raises
+    ------
+    KeyError
+        If a part has a name that nothing is generated for.
+    """
+    return PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n\n{part[3]}", text)
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [list(header), *(list(row) for row in rows)]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    cells.insert(1, ["---"] * len(cells[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def section(name: str | None) -> Callable[[], str]:
+    """Return a function that makes the table of one section's keys; None is the top level."""
+
+    def keys() -> str:
+        schema = json_schema()
+        return keys_of(schema if name is None else schema["$defs"][name], schema["$defs"])
+
+    return keys
+
+
+def keys_of(schema: Schema, definitions: Mapping[str, Schema]) -> str:
+    """Return the table of the keys of an object in a JSON Schema."""
+    required = schema.get("required", [])
+    rows = [
+        (
+            f"`{key}`",
+            accepted(entry, definitions),
+            "required" if key in required else default_of(entry),
+            entry.get("description", ""),
+        )
+        for key, entry in schema["properties"].items()
+    ]
+    return table(("key", "value", "default", "meaning"), rows)
+
+
+def default_of(entry: Schema) -> str:
+    """Return a key's default in YAML's words."""
+    value = entry.get("default")
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value in ({}, [], ""):
+        return "empty"
+    if isinstance(value, dict):
+        return "its defaults"
+    if isinstance(value, list):
+        return f"`[{', '.join(map(str, value))}]`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def accepted(entry: Schema, definitions: Mapping[str, Schema]) -> str:
+    """Return in words what values a JSON Schema accepts."""
+    if "$ref" in entry:
+        name = entry["$ref"].rpartition("/")[2]
+        return KINDS[name] if name in KINDS else accepted(definitions[name], definitions)
+    for key in ("anyOf", "oneOf"):
+        if key in entry:
+            forms = [accepted(form, definitions) for form in entry[key] if form.get("type") != "null"]
+            return ", or ".join(dict.fromkeys(forms))
+    if "const" in entry:
+        return f"`{entry['const']}`"
+    if "enum" in entry:
+        if len(entry["enum"]) > 10:
+            return "layer"
+        return ", ".join(f"`{word}`" for word in entry["enum"])
+    kind = entry.get("type")
+    if kind in ("integer", "number"):
+        return {"integer": "whole number", "number": "number"}[kind] + limits(entry)
+    if kind == "array":
+        if "prefixItems" in entry:
+            return f"list of {len(entry['prefixItems'])} whole numbers"
+        unique = "different " if entry.get("uniqueItems") else ""
+        return f"list: {unique}{accepted(entry['items'], definitions)}"
+    if kind == "object":
+        return mapping(entry, definitions)
+    return {"string": "id" if "pattern" in entry else "text", "boolean": "true or false"}[str(kind)]
+
+
+def mapping(entry: Schema, definitions: Mapping[str, Schema]) -> str:
+    """Return in words what an object with free keys accepts."""
+    free = entry.get("patternProperties") or entry.get("additionalProperties")
+    if not isinstance(free, Mapping):
+        return "mapping"
+    value = next(iter(free.values())) if "patternProperties" in entry else free
+    keys = "layer" if "propertyNames" in entry else "id"
+    return f"mapping of {keys} to {accepted(value, definitions)}"
+
+
+def limits(entry: Schema) -> str:
+    """Return the limits of a number in words."""
+    high = f"{entry['maximum']:.10g}" if "maximum" in entry else ""
+    if "exclusiveMinimum" in entry:
+        return f" above {entry['exclusiveMinimum']:g}" + (f", at most {high}" if high else "")
+    return f" from {entry['minimum']:g}" + (f" to {high}" if high else "") if "minimum" in entry else ""
+
+
+def controls() -> str:
+    """Return for each control its summary and its options."""
+    schema = json_schema()
+    parts = []
+    for name, control in CONTROLS.items():
+        own = schema["$defs"][f"control_{name}"]
+        options = {k: v for k, v in own["properties"].items() if k not in ("name", "id")}
+        summary = own["description"].removeprefix("Return ").strip()
+        parts.append(f"### `{name}`\n\n{summary[0].upper()}{summary[1:]}")
+        parts.append("One per seed." if control.seeded else "One per source: it needs no randomness.")
+        if options:
+            parts.append(keys_of({"properties": options}, schema["$defs"]))
+        else:
+            parts.append("No options.")
+    return "\n\n".join(parts)
+
+
+def columns(name: str) -> Callable[[], str]:
+    """Return a function that makes the list of a table's columns."""
+
+    def rows() -> str:
+        return table(
+            ("column", "unit", "meaning", "definition"),
+            ((f"`{c.name}`", c.unit, c.description, c.origin) for c in TABLES[name]),
+        )
+
+    return rows
+
+
+def photographs() -> str:
+    """Return the photographs that filters are normalised on."""
+    return table(
+        ("file in scikit-image", "SHA-256"),
+        ((f"`{name}`", f"`{sha256}`") for name, sha256 in PHOTOGRAPHS.items()),
+    )
+
+
+def scales() -> str:
+    """Return which layers of the published layer sets take part at which scale, for both networks."""
+    preset = Multiscale()
+    header = (
+        "layer set, up to",
+        "network",
+        "receptive field",
+        *(f"{px} px" for px in preset.scales(SIZE_PX)),
+    )
+    rows = []
+    for network in NETWORKS:
+        architecture = NETWORKS[network]()
+        for count, deepest in enumerate(PUBLISHED_LAYERS, start=1):
+            used = [
+                layers_at(architecture, PUBLISHED_LAYERS[:count], px, SIZE_PX)
+                for px in preset.scales(SIZE_PX)
+            ]
+            rows.append(
+                (
+                    f"`{deepest}`",
+                    network,
+                    f"{architecture.receptive_field(deepest)} px",
+                    *(" ".join(f"`{layer}`" for layer in layers) or "not synthesised" for layers in used),
+                )
+            )
+    return table(header, rows)
+
+
+def conventions() -> str:
+    """Return the input conventions."""
+    return table(
+        ("name", "channels", "range", "mean", "standard deviation"),
+        (
+            (
+                f"`{c.name}`",
+                c.channels.upper(),
+                f"0..{c.scale:g}",
+                ", ".join(map(str, c.mean)),
+                ", ".join(f"{s:g}" for s in c.std),
+            )
+            for c in CONVENTIONS.values()
+        ),
+    )
+
+
+def weights() -> str:
+    """Return the published weights."""
+    packages = {(p.network, p.name): f"`{p.distribution}`" for p in PACKAGED}
+    return table(
+        ("network", "name", "file", "file's SHA-256 starts with", "input", "in the package", "licence"),
+        (
+            (
+                entry.network,
+                f"`{entry.name}`",
+                f"[{entry.url.rpartition('/')[2]}]({entry.url})",
+                f"`{entry.sha256_prefix}`",
+                f"`{entry.convention}`",
+                packages.get((entry.network, entry.name), "none"),
+                entry.licence,
+            )
+            for entry in PUBLISHED
+        ),
+    )
+
+
+def hashes() -> str:
+    """Return the recorded identities of weights, and the packaged files."""
+    rows = [
+        (f"tensors of `{e.name}`, {e.network}", f"`{e.tensors_sha256}`")
+        for e in PUBLISHED
+        if e.tensors_sha256
+    ]
+    rows += [(f"`{p.file}` in `{p.distribution}`", f"`{p.file_sha256}`") for p in PACKAGED]
+    return table(("what", "SHA-256"), rows)
+
+
+# Sections of the manifest that have a table of their own, in the words of the table that points to them.
+KINDS = {
+    "ImageSection": "mapping, see [image](#image)",
+    "SourceSection": "mapping, see [sources](#sources)",
+    "NetworkSpec": "mapping, see [network](#network)",
+    "NetworkOverride": "mapping with keys of [network](#network)",
+    "LayerSetSection": "mapping, see [layer_sets](#layer_sets)",
+    "SeedRange": "mapping, see [seeds](#seeds)",
+    "Multiscale": "mapping, see [multiscale](#multiscale)",
+    "Gatys2015": "mapping, see [gatys2015](#gatys2015)",
+    "MatchingSpec": "mapping, see [matching](#matching)",
+    **{f"control_{name}": "mapping, see [controls](#controls)" for name in CONTROLS},
+}
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "manifest": section(None),
+    "image": section("ImageSection"),
+    "sources": section("SourceSection"),
+    "network": section("NetworkSpec"),
+    "layer sets": section("LayerSetSection"),
+    "seeds": section("SeedRange"),
+    "multiscale": section("Multiscale"),
+    "gatys2015": section("Gatys2015"),
+    "matching": section("MatchingSpec"),
+    "controls": controls,
+    **{f"columns of {name}": columns(name) for name in TABLES},
+    "photographs": photographs,
+    "scales": scales,
+    "conventions": conventions,
+    "weights": weights,
+    "hashes": hashes,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The documentation's pages, taken apart: fenced blocks with the comments that say how to test them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+_COMMENT = re.compile(r"<!-- (.+?) -->")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; `marks` are the comments right before it, such as {"file": "manifests/mine.yaml"}."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    marks: dict[str, str] = field(hash=False)
+
+    @property
+    def place(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(page: Path) -> list[Block]:
+    found = []
+    marks: dict[str, str] = {}
+    for token in MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8")):
+        if token.type == "html_block":
+            for comment in _COMMENT.findall(token.content):
+                key, _, value = comment.partition(": ")
+                marks[key] = value
+        elif token.type == "fence":
+            assert token.map is not None
+            name = page.relative_to(ROOT).as_posix()
+            found.append(Block(name, token.map[0] + 2, token.info, token.content, marks))
+            marks = {}
+        else:
+            marks = {}
+    return found
+
+
+def links(page: Path) -> list[str]:
+    """Return the targets of all links and images of a page."""
+    found = []
+    for token in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
+        for child in token.children or ():
+            target = child.attrGet({"link_open": "href", "image": "src"}.get(child.type, ""))
+            if target is not None:
+                found.append(str(target))
+    return found
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    tokens = MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8"))
+    headings = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "heading_open"]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
