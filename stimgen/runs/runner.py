@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 import traceback
 from collections.abc import Sequence
@@ -147,16 +148,14 @@ def find_device(device: str) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        found = None
-    if found is None or found.type not in ("cpu", "cuda"):
-        raise InputError(f'Unknown device "{device}".', "Known: auto, cpu, cuda:0, cuda:1, ….")
-    if found.type == "cpu":
+    if device == "cpu":
         return torch.device("cpu")
+    # Not by torch.device, which takes cuda:256 for cuda:0.
+    form = re.fullmatch(r"cuda(?::([0-9]{1,9}))?", device)
+    if form is None:
+        raise InputError(f'Unknown device "{device}".', "Known: auto, cpu, cuda, cuda:0, cuda:1, ….")
     count = torch.cuda.device_count()
-    index = found.index or 0
+    index = int(form[1] or 0)
     if index >= count:
         raise InputError(
             f"There is no device {device}: PyTorch sees {count} CUDA devices.",

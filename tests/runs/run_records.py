@@ -1,0 +1,130 @@
+"""Records of any content, for the tests of this folder."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from stimgen.manifest.schema import is_reserved
+from stimgen.runs.record import (
+    ControlRecord,
+    DistanceRecord,
+    ImageRecord,
+    LuminanceRecord,
+    MadeRecord,
+    NetworkRecord,
+    Record,
+    ScaleRecord,
+    SlopeRecord,
+    SourceRecord,
+    SynthesisRecord,
+)
+
+LAYERS = ("conv1_1", "pool1", "pool4", "conv5_4")
+SHA256 = st.text("0123456789abcdef", min_size=64, max_size=64)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+IDS = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,20}", fullmatch=True).filter(lambda word: not is_reserved(word))
+FILES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size=20).map(lambda s: f"{s}.pth")
+
+
+@st.composite
+def scales(draw):
+    losses = draw(st.lists(NUMBERS, max_size=6))
+    accepted = draw(st.lists(st.booleans(), min_size=len(losses), max_size=len(losses)))
+    return ScaleRecord(size_px=draw(st.integers(16, 4096)), losses=losses, accepted=accepted)
+
+
+def syntheses(layers):
+    return st.builds(
+        SynthesisRecord,
+        preset=st.sampled_from(["multiscale", "gatys2015"]),
+        version=st.integers(1, 9),
+        settings=st.just({}),
+        layer_weights=st.just(dict.fromkeys(layers, 1.0)),
+        loss=NUMBERS,
+        iterations=st.integers(0, 10**6),
+        evaluations=st.integers(0, 10**6),
+        stop_reason=st.sampled_from(["evaluations", "iterations", "abnormal: ", "stop, total no. of f"]),
+        traces=st.lists(scales(), max_size=3).map(tuple),
+    )
+
+
+@st.composite
+def records(draw):
+    """Draw a record: a texture, or a control with or without randomness, measured on some layers."""
+    source, condition = draw(IDS), draw(IDS)
+    texture = draw(st.booleans())
+    seed = draw(st.integers(0, 2**32 - 1)) if texture else draw(st.none() | st.integers(0, 2**32 - 1))
+    stimulus_id = f"{source}-{condition}" if seed is None else f"{source}-{condition}-s{seed}"
+    measured = draw(st.lists(st.sampled_from(LAYERS), min_size=1, unique=True))
+    degrees = draw(st.none() | st.floats(0.1, 90))
+    share = st.floats(0, 1)
+    return Record(
+        stimulus_id=stimulus_id,
+        filename=f"stimuli/{stimulus_id}.png",
+        png_sha256=draw(SHA256),
+        recipe_sha256=draw(SHA256),
+        condition=condition,
+        kind="texture" if texture else "control",
+        seed=seed,
+        source=SourceRecord(
+            id=source,
+            origin=draw(st.text(max_size=10)),
+            sha256=draw(SHA256),
+            crop_box=(0, 0, 64, 64),
+            original_size=(64, 64),
+            clipped_share=draw(share),
+        ),
+        image=ImageRecord(
+            size_px=draw(st.integers(16, 4096)),
+            size_deg=degrees,
+            ppd=degrees,
+            color=draw(st.sampled_from(["grey", "rgb"])),
+        ),
+        network=NetworkRecord(
+            name=draw(st.sampled_from(["vgg16", "vgg19"])),
+            weights=draw(IDS | FILES),
+            weights_origin="a file",
+            file_sha256=draw(SHA256),
+            tensors_sha256=draw(SHA256),
+            input="caffe-rgb",
+            pooling="average",
+            normalise=draw(st.booleans()),
+        ),
+        synthesis=draw(syntheses(measured)) if texture else None,
+        control=None if texture else ControlRecord(name=condition, options={"periodic_component": True}),
+        histogram=draw(st.sampled_from(["none", "source"])),
+        clipped_share=draw(share),
+        luminance=draw(
+            st.builds(
+                LuminanceRecord,
+                mean=share,
+                sd=share,
+                rms_contrast=st.none() | NUMBERS,
+                skewness=st.none() | NUMBERS,
+                kurtosis=st.none() | NUMBERS,
+                minimum=share,
+                maximum=share,
+            )
+        ),
+        slope=draw(
+            st.builds(
+                SlopeRecord,
+                alpha=st.none() | NUMBERS,
+                r_squared=st.none() | share,
+                low_cpi=NUMBERS,
+                high_cpi=NUMBERS,
+            )
+        ),
+        distances=tuple(
+            DistanceRecord(
+                stage=stage,
+                layer=layer,
+                constrained=texture,
+                gram_loss=draw(NUMBERS),
+                gram_relative=draw(NUMBERS),
+            )
+            for stage in ("optimised", "matched", "file")
+            for layer in measured
+        ),
+        made=MadeRecord(finished="2026-01-01T00:00:00+00:00", seconds=1.0, device="cpu", versions={}),
+    )

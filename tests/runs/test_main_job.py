@@ -1,0 +1,76 @@
+"""The whole job with the real weights: what a user gets, measured on the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.plan import plan
+from stimgen.runs.runner import run
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+LAYERS = ["conv1_1", "pool1", "pool2", "pool3", "pool4"]
+LARGEST = {"conv1_1": 0.02, "pool1": 0.03, "pool2": 0.06, "pool3": 0.12, "pool4": 0.16}
+"""Relative Gram distance of the file that the default preset stays below, for a brick wall at 256 px."""
+
+FIVE_LAYERS = {
+    "stimgen": 1,
+    "name": "five_layers",
+    "image": {"size_px": 256, "color": "grey"},
+    "sources": ["skimage:brick"],
+    "network": {"name": "vgg16"},
+    "layer_sets": {"pool4": LAYERS},
+    "controls": ["phase_scrambled"],
+}
+
+
+def load(folder, **changes):
+    path = folder / "manifests" / "manifest.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(FIVE_LAYERS | changes), encoding="utf-8")
+    return load_manifest(path)
+
+
+def stimuli(folder):
+    return pd.read_csv(folder / "stimuli.csv").set_index("stimulus_id")
+
+
+@pytest.mark.slow
+def test_the_default_preset_matches_five_layers_and_a_phase_scramble_does_not(tmp_path):
+    result = run(load(tmp_path))
+    table = stimuli(result.folder)
+    for layer, largest in LARGEST.items():
+        reached = table.loc["brick-pool4-s1", f"gram_relative_{layer}"]
+        assert reached <= largest
+        assert table.loc["brick-phase_scrambled-s1", f"gram_relative_{layer}"] > 2 * reached
+
+
+@pytest.mark.parametrize(("name", "count"), [("quickstart", 10), ("exp1", 39)])
+def test_the_manifests_that_come_along_load_and_plan(name, count):
+    stimuli = plan(load_manifest(MANIFESTS / f"{name}.yaml"))
+    assert len({stimulus.stimulus_id for stimulus in stimuli}) == len(stimuli) == count
+
+
+@pytest.mark.slow
+def test_quickstart_runs_to_the_end(tmp_path):
+    result = run(load_manifest(MANIFESTS / "quickstart.yaml"), out=tmp_path / "quickstart")
+    assert (result.made, result.failures) == (10, ())
+    table = stimuli(result.folder)
+    assert (table.loc["brick-pool4-s1", [f"gram_relative_{layer}" for layer in LAYERS]] < 0.3).all()
+    assert len(list((result.folder / "stimuli").glob("*.png"))) == len(table) == 10
+
+
+@pytest.mark.slow
+def test_the_same_manifest_gives_the_same_bytes(tmp_path):
+    budget = {"preset": "multiscale", "evaluations": [40, 20]}
+    contents = []
+    for name in ("first", "second"):
+        folder = run(load(tmp_path / name, image={"size_px": 128}, synthesis=budget)).folder
+        files = [*folder.glob("stimuli/*.png"), *folder.glob("*.csv")]
+        contents.append({file.name: file.read_bytes() for file in files})
+    assert len(contents[0]) == 2 + 4
+    assert contents[0] == contents[1]

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from run_manifests import tiny
+
+from stimgen.images.sources import load_source
+from stimgen.manifest.plan import plan
+from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.weights import Weights
+from stimgen.runs.recipe import generator, recipe, recipe_sha256
+
+WEIGHTS = Weights("vgg16", "imagenet", (), (), CONVENTIONS["caffe-rgb"], "a file", "f" * 64, "a" * 64)
+PCA = {"layers": ["conv1_1", "pool1"], "layer_weights": {"pool1": 2.0}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a recipe is made of: the first stimulus of `changes`, with things replaced after loading."""
+
+    changes: dict
+    condition: str = "pool1"
+    seed: int | None = 1
+    weights: Weights = WEIGHTS
+    source: dict | None = None
+    measured: tuple[str, ...] = ("conv1_1", "pool1")
+
+    def sha256(self, folder):
+        manifest = tiny(folder, **self.changes)
+        (stimulus,) = (
+            s
+            for s in plan(manifest)
+            if (s.source, s.condition, s.seed) == ("brick", self.condition, self.seed)
+        )
+        source = load_source(manifest.sources[0], manifest.image, name=manifest.name)
+        source = replace(source, **(self.source or {}))
+        return recipe_sha256(recipe(manifest, stimulus, source, self.weights, self.measured))
+
+
+TEXTURE = Case({})
+SCRAMBLED = Case({}, condition="phase_scrambled")
+
+
+@pytest.mark.parametrize(
+    ("case", "before"),
+    [
+        (replace(TEXTURE, seed=2), TEXTURE),
+        (replace(TEXTURE, condition="conv1_1"), TEXTURE),
+        (Case({"image": {"size_px": 30, "ppd": 41}}), TEXTURE),
+        (Case({"image": {"size_px": 32, "ppd": 40}}), TEXTURE),
+        (Case({"image": {"size_px": 32}}), TEXTURE),
+        (Case({"image": {"size_px": 32, "ppd": 41, "color": "rgb"}}), TEXTURE),
+        (Case({"sources": [{"id": "brick", "image": "skimage:gravel"}]}), TEXTURE),
+        (Case({"sources": [{"id": "brick", "image": "skimage:brick", "crop": [0, 0, 99, 99]}]}), TEXTURE),
+        (Case({"network": {"name": "vgg19", "normalise": False}}), TEXTURE),
+        (Case({"network": {"name": "vgg16", "normalise": True}}), TEXTURE),
+        (Case({"network": {"name": "vgg16", "normalise": False, "pooling": "max"}}), TEXTURE),
+        (Case({"layer_sets": {"pool1": ["pool1"]}}), TEXTURE),
+        (Case({"layer_sets": {"pool1": PCA}}), TEXTURE),
+        (Case({"synthesis": {"preset": "multiscale", "smallest_px": 16, "evaluations": [5, 6]}}), TEXTURE),
+        (Case({"synthesis": {"preset": "multiscale", "smallest_px": 32, "evaluations": [5, 5]}}), TEXTURE),
+        (Case({"synthesis": {"preset": "gatys2015", "iterations": 5}}), TEXTURE),
+        (Case({"matching": {"histogram": "source"}}), TEXTURE),
+        (replace(TEXTURE, weights=replace(WEIGHTS, tensors_sha256="b" * 64)), TEXTURE),
+        (replace(TEXTURE, weights=replace(WEIGHTS, convention=CONVENTIONS["torchvision"])), TEXTURE),
+        (replace(TEXTURE, measured=("conv1_1",)), TEXTURE),
+        (replace(SCRAMBLED, seed=2), SCRAMBLED),
+        (replace(SCRAMBLED, condition="original", seed=None), SCRAMBLED),
+        (
+            replace(
+                SCRAMBLED, changes={"controls": [{"name": "phase_scrambled", "periodic_component": True}]}
+            ),
+            SCRAMBLED,
+        ),
+        (replace(SCRAMBLED, source={"sha256": "c" * 64}), SCRAMBLED),
+    ],
+)
+def test_each_ingredient_changes_the_hash(case, before, tmp_path):
+    assert case.sha256(tmp_path) != before.sha256(tmp_path)
+
+
+def test_a_new_version_of_a_preset_changes_the_hash(tmp_path, monkeypatch):
+    before = TEXTURE.sha256(tmp_path)
+    monkeypatch.setattr("stimgen.texture.presets.Multiscale.version", 99)
+    assert TEXTURE.sha256(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case({"name": "other", "description": "Another text"}),
+        Case({"sources": [{"id": "brick", "image": "skimage:brick"}, "skimage:gravel"]}),
+        Case({"seeds": [3, 1]}),
+        Case({"controls": None}),
+        Case({"layer_sets": {"pool1": {"layers": ["pool1", "conv1_1"], "layer_weights": {"pool1": 1}}}}),
+        Case({"synthesis": {"evaluations": [5, 5], "smallest_px": 16}}),
+        Case({}, weights=replace(WEIGHTS, name="copy", origin="elsewhere", file_sha256="0" * 64)),
+    ],
+)
+def test_what_changes_no_pixel_changes_no_hash(case, tmp_path):
+    assert case.sha256(tmp_path) == TEXTURE.sha256(tmp_path)
+
+
+def test_a_control_does_not_depend_on_the_synthesis(tmp_path):
+    changed = replace(SCRAMBLED, changes={"synthesis": {"preset": "gatys2015"}})
+    assert changed.sha256(tmp_path) == SCRAMBLED.sha256(tmp_path)
+
+
+def numbers(stimulus, purpose="make"):
+    return generator(stimulus, purpose).integers(2**32, size=4).tolist()
+
+
+def test_stimuli_and_purposes_have_generators_of_their_own(tmp_path):
+    stimuli = plan(tiny(tmp_path, sources=["skimage:brick", "skimage:gravel"]))
+    drawn = [numbers(stimulus, purpose) for stimulus in stimuli for purpose in ("make", "match")]
+    assert len({tuple(draw) for draw in drawn}) == len(drawn)
+
+
+def test_a_generator_depends_on_source_condition_and_seed_alone(tmp_path):
+    alone = {s.stimulus_id: numbers(s) for s in plan(tiny(tmp_path))}
+    changes = {
+        "name": "other",
+        "sources": ["skimage:gravel", "skimage:brick"],
+        "seeds": [7, 2, 1],
+        "layer_sets": {"pool2": ["pool2"], "pool1": ["pool1"], "conv1_1": ["conv1_1"]},
+        "synthesis": {"preset": "gatys2015"},
+    }
+    among_others = {s.stimulus_id: numbers(s) for s in plan(tiny(tmp_path, **changes))}
+    assert alone == {stimulus_id: among_others[stimulus_id] for stimulus_id in alone}
+
+
+def test_noise_stays_what_it_is_from_version_to_version(tmp_path):
+    # If this must change, recipe.VERSION must too: the same recipe then means other pixels.
+    assert numbers(plan(tiny(tmp_path))[0]) == [3943684773, 1106320566, 3589514215, 3656638114]
