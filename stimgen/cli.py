@@ -218,9 +218,8 @@ def weights_list() -> None:
         if entry.problem:
             where = f"{where}: {entry.problem}"
         table.add_row(entry.network, entry.name, where, (entry.tensors_sha256 or "")[:12], entry.licence)
-    console = Console()
-    # In a file or a pipe there is no edge to wrap or cut at.
-    console.print(table, width=None if console.is_terminal else console.measure(table).maximum)
+    # In a file or a pipe there is no edge to wrap at.
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 @weights_app.command("fetch")

