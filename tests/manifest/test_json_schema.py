@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from stimgen.controls import CONTROLS
 from stimgen.manifest.json_schema import json_schema
@@ -70,9 +73,36 @@ def test_short_forms_are_offered(schema: dict[str, Any]) -> None:
     properties = schema["properties"]
     assert properties["sources"]["items"]["anyOf"][0]["type"] == "string"
     assert [
-        form.get("type") for form in properties["layer_sets"]["patternProperties"].popitem()[1]["anyOf"]
+        form.get("type")
+        for forms in properties["layer_sets"]["patternProperties"].values()
+        for form in forms["anyOf"]
     ] == [
         "array",
         None,
     ]
     assert sorted(properties["synthesis"]["anyOf"][0]["enum"]) == ["gatys2015", "multiscale"]
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "manifests").glob("*.yaml")))
+def test_the_manifests_of_the_repository_are_valid(path: Path, schema: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stimgen": 2},
+        {"colour": "grey"},
+        {"seeds": {"first": -1}},
+        {"network": {"name": "vgg11"}},
+        {"layer_sets": {"deep": ["conv9_9"]}},
+        {"controls": [{"name": "phase_scrambled", "strength": 3}]},
+        {"synthesis": {"preset": "multiscale", "iterations": 5}},
+    ],
+)
+def test_a_mistake_is_found_by_an_editor(change: dict[str, Any], schema: dict[str, Any]) -> None:
+    manifest = {"stimgen": 1, "name": "x", "image": {"size_px": 64}, "sources": ["skimage:brick"]}
+    jsonschema.validate(manifest, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(manifest | change, schema)

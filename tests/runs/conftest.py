@@ -24,11 +24,12 @@ def cache(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Images of 32 px are done before several threads have met."""
+@pytest.fixture(autouse=True)
+def one_thread(request):
+    """Images of 32 px are done before several threads have met; slow tests use them all."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if not request.node.get_closest_marker("slow"):
+        torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
