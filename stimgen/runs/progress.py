@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -55,38 +56,49 @@ class Progress:
         self._task = self._bars.add_task("starting", total=None)
         self._stimuli = self._finished = 0
         self._shown = 0.0  # operations that the bar shows
-        self._per_evaluation: dict[int, float] = {}
+        self._costs: dict[Batch, float] = {}
+        self._network = ""
         self.flops = 0.0
         self.seconds = 0.0
 
     @contextlib.contextmanager
-    def run(self, manifest: Manifest, batches: Sequence[Batch], stimuli: int) -> Iterator[None]:
-        """Show the bar while `batches` are made, of which `stimuli` are not done yet."""
+    def run(
+        self, manifest: Manifest, batches: Sequence[Batch], stimuli: int, *, shared: bool
+    ) -> Iterator[None]:
+        """Show the bar while `batches` are made, of which `stimuli` are not done yet.
+
+        `shared` says whether the problems of a batch share their passes, as they do on a GPU.
+        """
         self._stimuli = stimuli
-        self._bars.update(self._task, total=sum(batch_flops(manifest, batch) for batch in batches))
+        self._costs = {batch: batch_flops(manifest, batch, shared=shared) for batch in batches}
+        self._bars.update(self._task, total=sum(self._costs.values()))
         with self._bars:
             yield
 
     @contextlib.contextmanager
-    def batch(self, manifest: Manifest, batch: Batch) -> Iterator[None]:
+    def batch(self, batch: Batch) -> Iterator[None]:
         """Count what is done inside as part of `batch`."""
         first, *others = (stimulus.stimulus_id for stimulus in batch.stimuli)
         more = f" and {len(others)} more" if others else ""
         self._bars.update(self._task, description=f"{self._finished + 1}/{self._stimuli}  {first}{more}")
-        self._per_evaluation = evaluation_flops(manifest, batch)
-        started, end = time.perf_counter(), self._shown + batch_flops(manifest, batch)
+        self._network = batch.network.name
+        started, end = time.perf_counter(), self._shown + self._costs[batch]
         yield
         if batch.stimuli[0].layer_set is not None:
             self.seconds += time.perf_counter() - started
         self._shown = end  # the optimiser may have stopped before its budget
         self._bars.update(self._task, completed=self._shown)
 
-    def evaluation(self, size_px: int, problems: int) -> None:
+    def evaluation(self, size_px: int, layers: tuple[str, ...], problems: int) -> None:
         """Count one evaluation of loss and gradient."""
-        flops = problems * self._per_evaluation[size_px]
+        flops = problems * evaluation_flops(self._network, layers, size_px)
         self.flops += flops
         self._shown += flops
         self._bars.update(self._task, completed=self._shown)
+
+    def note(self, text: str) -> None:
+        """Say something that is no stimulus."""
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def stimulus(self, record: Record) -> None:
         """Say that a stimulus is done, and how near it came to its source."""
@@ -107,27 +119,26 @@ class Progress:
         )
 
 
-def evaluation_flops(manifest: Manifest, batch: Batch) -> dict[int, float]:
-    """Return, by scale, the operations of one evaluation of one problem of a batch.
+@cache
+def evaluation_flops(network: str, layers: tuple[str, ...], size_px: int) -> float:
+    """Return the operations of one evaluation of loss and gradient of one problem.
 
-    A batch computes all layers that any of its problems has at that scale.
+    Backward costs as much as forward: only the image's gradient is needed.
+    """
+    return 2 * NETWORKS[network]().forward_flops(layers, size_px)
+
+
+def batch_flops(manifest: Manifest, batch: Batch, *, shared: bool) -> float:
+    """Return the operations that a batch takes if it uses its whole budget.
+
+    With shared passes, every problem that is active at a scale pays for all layers there.
     """
     architecture, full_px = NETWORKS[batch.network.name](), manifest.image.size_px
-    flops = {}
-    for size_px, _ in manifest.synthesis.schedule(full_px):
-        layers = {
-            layer
-            for stimulus in batch.stimuli
-            if stimulus.layer_set
-            for layer in layers_at(architecture, stimulus.layer_set.layers, size_px, full_px)
-        }
-        # Backward costs as much as forward: only the image's gradient is needed.
-        flops[size_px] = 2 * architecture.forward_flops(layers, size_px) if layers else 0.0
-    return flops
-
-
-def batch_flops(manifest: Manifest, batch: Batch) -> float:
-    """Return the operations that a batch takes if it uses its whole budget."""
-    flops = evaluation_flops(manifest, batch)
-    schedule = manifest.synthesis.schedule(manifest.image.size_px)
-    return len(batch.stimuli) * sum(evaluations * flops[size_px] for size_px, evaluations in schedule)
+    layer_sets = [stimulus.layer_set.layers for stimulus in batch.stimuli if stimulus.layer_set]
+    total = 0.0
+    for size_px, evaluations in manifest.synthesis.schedule(full_px):
+        active = [used for ls in layer_sets if (used := layers_at(architecture, ls, size_px, full_px))]
+        union = tuple(dict.fromkeys(layer for used in active for layer in used))
+        for used in active:
+            total += evaluations * evaluation_flops(batch.network.name, union if shared else used, size_px)
+    return total

@@ -1,4 +1,7 @@
-"""The recipe of a stimulus: everything that its pixels and its record depend on, and nothing else."""
+"""The recipe of a stimulus: everything that its pixels and statistics depend on.
+
+Names and places of files are not part of it: the same bytes under another name make the same stimulus.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ def generator(stimulus: Stimulus, purpose: str) -> np.random.Generator:
     """Return the random generator of a stimulus for one purpose ("make", "match").
 
     It depends on the source's id, the condition's name and the seed alone, so that adding a source or a
-    condition to a manifest changes no other stimulus.
+    condition to a manifest changes the random numbers of no other stimulus.
     """
     key = "\0".join([purpose, stimulus.source, stimulus.condition, str(stimulus.seed)])
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest(), "big"))

@@ -48,7 +48,7 @@ class NetworkRecord(_Part):
 
 
 class ScaleRecord(_Part):
-    """Loss after each evaluation at one scale, and whether the evaluation ended an iteration."""
+    """Lowest loss so far after each evaluation at one scale, and whether it ended an iteration."""
 
     size_px: int
     losses: tuple[float, ...]

@@ -23,6 +23,7 @@ from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed
+from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import Batch, measured_layers, plan_batches
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.make import Rendered, finish, render
@@ -91,6 +92,8 @@ def run(
     """
     progress = progress or Progress(quiet=True)
     where = find_device(device)
+    if where.type == "cuda":
+        compute_exactly()
     folder = RunFolder((out or manifest.output).absolute())
     sources = load_sources(manifest)
     stimuli = plan(manifest)
@@ -111,15 +114,16 @@ def run(
         remaining = [b for b in batches if any(s.stimulus_id not in records for s in b.stimuli)]
         _write_manifests(folder, manifest)
         if remaining:
-            with progress.run(manifest, remaining, len(stimuli) - kept):
+            shared = where.type != "cpu"
+            with progress.run(manifest, remaining, len(stimuli) - kept, shared=shared):
                 for batch in remaining:
-                    with progress.batch(manifest, batch):
+                    with progress.batch(batch):
                         failures += job.make(batch, records)
-            _record_speed(where, progress)
+            _record_speed(manifest, where, progress)
         ordered = [records[s.stimulus_id] for s in stimuli if s.stimulus_id in records]
         write_tables(folder, ordered, failures)
         strangers = _strangers(folder, stimuli)
-        if remaining:
+        if remaining or not (folder.path / "run.json").exists():
             used = dict.fromkeys(batch.network for batch in batches)
             summary = {
                 "name": manifest.name,
@@ -162,6 +166,14 @@ def find_device(device: str) -> torch.device:
             "Use --device cpu, or install a PyTorch that fits the GPU's driver.",
         )
     return torch.device("cuda", index)
+
+
+def compute_exactly() -> None:
+    """Make CUDA keep to float32 (no TF32) and to algorithms whose results repeat."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 
 
 def load_sources(manifest: Manifest) -> dict[str, Source]:
@@ -231,7 +243,7 @@ class _Job:
         try:
             extractor = self.networks.extractor(batch.network)
             started = time.monotonic()
-            rendered = render(self.manifest, batch.stimuli, self.sources, extractor, self.progress.evaluation)
+            rendered = self._render(batch.stimuli, extractor)
         except Exception as error:
             return [self._failed(stimulus, error) for stimulus in wanted]
         seconds = (time.monotonic() - started) / len(batch.stimuli)
@@ -245,6 +257,24 @@ class _Job:
                 except Exception as error:
                     failures.append(self._failed(stimulus, error))
         return failures
+
+    def _render(self, stimuli: tuple[Stimulus, ...], extractor: FeatureExtractor) -> list[Rendered]:
+        """Make float images, in two halves where the device has no memory for all of them at once."""
+        try:
+            return render(self.manifest, stimuli, self.sources, extractor, self.progress.evaluation)
+        except torch.OutOfMemoryError:
+            if len(stimuli) == 1:
+                raise StimgenError(
+                    f"{device_name(extractor.device)} has not enough memory for one stimulus.",
+                    "Free its memory, use smaller stimuli or shallower layers, or another --device.",
+                ) from None
+        half = len(stimuli) // 2
+        self.progress.note(
+            f"Out of memory with {len(stimuli)} stimuli at once; going on with {half}. "
+            f"--batch-size {half} avoids the attempt."
+        )
+        torch.cuda.empty_cache()
+        return self._render(stimuli[:half], extractor) + self._render(stimuli[half:], extractor)
 
     def _keep(self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float) -> Record:
         """Write the PNG, then the record that says it is done."""
@@ -305,9 +335,9 @@ def _write_manifests(folder: RunFolder, manifest: Manifest) -> None:
     write_atomically(folder.path / "manifest.resolved.yaml", text)
 
 
-def _record_speed(device: torch.device, progress: Progress) -> None:
-    """Keep the speed for later estimates, if the run was long enough for its start not to count."""
-    if progress.seconds < SPEED_NEEDS_S:
+def _record_speed(manifest: Manifest, device: torch.device, progress: Progress) -> None:
+    """Keep the speed for later estimates, if it is one of float32 and the run was not too short to tell."""
+    if progress.seconds < SPEED_NEEDS_S or getattr(manifest.synthesis, "precision", "float32") != "float32":
         return
     # Estimates can do without it, and a home folder may be read-only.
     with contextlib.suppress(OSError):

@@ -70,8 +70,9 @@ class RunFolder:
                 "Choose an empty or new folder with --out.",
             )
         try:
-            self.stimuli.mkdir(parents=True, exist_ok=True)
-            self.records.mkdir(exist_ok=True)
+            # The records first: a folder that has them is a run, whatever else is missing.
+            self.records.mkdir(parents=True, exist_ok=True)
+            self.stimuli.mkdir(exist_ok=True)
         except OSError as error:
             raise StoreError(
                 f"The run folder {self.path} cannot be made: {error.strerror}.",

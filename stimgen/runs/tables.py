@@ -105,15 +105,15 @@ def distance_rows(record: Record) -> list[Row]:
 
 
 def trace_rows(record: Record) -> list[Row]:
-    """Return the rows of traces.csv: one per iteration."""
+    """Return the rows of traces.csv: one for the start of each scale, and one per iteration."""
     rows = []
     for scale in record.synthesis.traces if record.synthesis else ():
         iteration = 0
         for evaluation, (loss, accepted) in enumerate(
             zip(scale.losses, scale.accepted, strict=True), start=1
         ):
-            if accepted:
-                iteration += 1
+            iteration += accepted
+            if accepted or evaluation == 1:
                 rows.append(
                     {
                         "stimulus_id": record.stimulus_id,

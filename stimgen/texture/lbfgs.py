@@ -117,7 +117,8 @@ class Minimum:
     trace
         Loss of each problem's current point after each evaluation, shape (evaluation, batch).
     accepted
-        Whether the evaluation was accepted as an iteration, shape (evaluation, batch).
+        Whether the evaluation was accepted as an iteration, shape (evaluation, batch); the first one, of
+        the start, is none.
     """
 
     images: Tensor
@@ -188,14 +189,15 @@ def minimise(
     memory = History.empty(history, point)
     refusals = torch.zeros_like(loss)
     direction, length = descend()
-    trace, accepts = [loss], [torch.ones_like(loss, dtype=torch.bool)]
+    trace, accepts = [loss], [torch.zeros_like(loss, dtype=torch.bool)]
     for _ in range(evaluations - 1):
         trial = project(point + per_problem(length) * direction)
         trial_loss, trial_gradient = objective(trial)
         after_evaluation()
         step = trial - point
         slope = dot(gradient, step)
-        accepted = trial_loss <= loss + SUFFICIENT_DECREASE * slope  # False for NaN
+        # Projection can turn a step uphill; a step that is not downhill is refused, and NaN is.
+        accepted = (trial_loss <= loss + SUFFICIENT_DECREASE * slope) & (slope < 0)
         memory.update(accepted, step, trial_gradient - gradient, precondition)
         # Minimum of the parabola through f(0), f'(0) and f(1) along the step.
         cut = -slope / (2 * (trial_loss - loss - slope))

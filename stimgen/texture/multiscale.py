@@ -14,7 +14,7 @@ from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
 from stimgen.texture.objective import GramObjective, analyse, together
 from stimgen.texture.presets import Multiscale
-from stimgen.texture.problem import EvaluationHook, Problem, ScaleTrace, Synthesis
+from stimgen.texture.problem import EvaluationHook, Problem, ScaleTrace, Synthesis, no_hook
 from stimgen.texture.scales import layers_at
 from stimgen.texture.tensors import to_batch, to_images
 
@@ -23,7 +23,7 @@ def synthesise_multiscale(
     problems: Sequence[Problem],
     extractor: FeatureExtractor,
     preset: Multiscale,
-    after_evaluation: EvaluationHook = lambda size_px, problems: None,
+    after_evaluation: EvaluationHook = no_hook,
 ) -> list[Synthesis]:
     """Synthesise textures coarse to fine, on a GPU all problems of the batch at once.
 
@@ -65,7 +65,7 @@ def synthesise_together(
     problems: Sequence[Problem],
     extractor: FeatureExtractor,
     preset: Multiscale,
-    after_evaluation: EvaluationHook = lambda size_px, problems: None,
+    after_evaluation: EvaluationHook = no_hook,
 ) -> list[Synthesis]:
     """Synthesise textures as `synthesise_multiscale` does, in shared forward and backward passes."""
     sources = to_batch([p.source for p in problems], extractor.device, extractor.gain.dtype)
@@ -94,15 +94,16 @@ def synthesise_together(
             else _noise(problems[b], shrunk[b : b + 1], preset.noise_sd)
             for b in active
         ]
+        objective = together(objectives)
         minimum = minimise(
-            together(objectives),
+            objective,
             torch.cat(starts),
             lower=lower[active],
             upper=upper[active],
             evaluations=evaluations,
             history=preset.history,
             precondition=boost_high_frequencies(size_px, preset.boost, sources.device),
-            after_evaluation=partial(after_evaluation, size_px, len(active)),
+            after_evaluation=partial(after_evaluation, size_px, tuple(objective.targets), len(active)),
         )
         for i, b in enumerate(active):
             images[b] = minimum.images[i : i + 1]

@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from stimgen.images.pixels import Image
 
-EvaluationHook = Callable[[int, int], None]
-"""Called after each evaluation with the image's side in pixels and the number of problems in it."""
+EvaluationHook = Callable[[int, tuple[str, ...], int], None]
+"""Called after each evaluation with the image's side in pixels, the layers, and the number of problems."""
+
+
+def no_hook(size_px: int, layers: tuple[str, ...], problems: int) -> None:
+    """Do nothing after an evaluation."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch import Tensor
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.objective import GramObjective, analyse
 from stimgen.texture.presets import Gatys2015
-from stimgen.texture.problem import EvaluationHook, Problem, ScaleTrace, Synthesis
+from stimgen.texture.problem import EvaluationHook, Problem, ScaleTrace, Synthesis, no_hook
 from stimgen.texture.tensors import to_batch, to_images
 
 MEAN_RGB = (123.68, 116.779, 103.939)
@@ -26,7 +26,7 @@ def synthesise_published(
     problems: Sequence[Problem],
     extractor: FeatureExtractor,
     preset: Gatys2015,
-    after_evaluation: EvaluationHook = lambda size_px, problems: None,
+    after_evaluation: EvaluationHook = no_hook,
 ) -> list[Synthesis]:
     """Synthesise textures by the published procedure, one after the other.
 
@@ -76,7 +76,7 @@ def _synthesise(
         network_space = torch.from_numpy(point).to(source).view(source.shape)
         loss, gradient = objective((network_space + offset) / 255)
         losses.append(float(loss))
-        after_evaluation(source.shape[-1], 1)
+        after_evaluation(source.shape[-1], tuple(problem.layer_weights), 1)
         return LOSS_SCALE * losses[-1], LOSS_SCALE / 255 * gradient.double().cpu().numpy().ravel()
 
     in_network_space = source * 255 - offset

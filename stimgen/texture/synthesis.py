@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.multiscale import synthesise_multiscale
 from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
+from stimgen.texture.problem import EvaluationHook, Problem, Synthesis, no_hook
 from stimgen.texture.published import synthesise_published
 
 
@@ -15,7 +15,7 @@ def synthesise(
     problems: Sequence[Problem],
     extractor: FeatureExtractor,
     preset: Multiscale | Gatys2015,
-    after_evaluation: EvaluationHook = lambda size_px, problems: None,
+    after_evaluation: EvaluationHook = no_hook,
 ) -> list[Synthesis]:
     """Synthesise one texture per problem.
 

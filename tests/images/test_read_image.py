@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -497,3 +498,12 @@ def test_damage_gives_pixels_or_an_image_error(tmp_path_factory, data):
     assert pixels.ndim == 2 or pixels.shape[2] == 3
     assert np.isfinite(pixels).all()
     assert 0 <= pixels.min() <= pixels.max() <= 1
+
+
+def test_samples_of_32_bits_are_refused_in_compressed_tiffs_too(tmp_path: Path) -> None:
+    """Pillow decodes them, and 16 bits would hold only a part of each."""
+    path = tmp_path / "ramp.tif"
+    ramp = (np.arange(4096, dtype=np.int32) * 100).reshape(64, 64)
+    Pillow.fromarray(ramp).save(path, compression="tiff_lzw")
+    with pytest.raises(ImageError):
+        read_image(path)

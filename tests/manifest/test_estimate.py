@@ -123,6 +123,10 @@ def test_gpu_names_come_from_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_pat
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert speed.gpu_names() == ["Card A", "Card B"]
+    for visible, names in (("1", ["Card B"]), ("1,0", ["Card B", "Card A"]), ("", []), ("-1", []), ("7", [])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert speed.gpu_names() == names
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     tool.write_text("#!/bin/sh\necho 'no driver' >&2\nexit 9\n")
     assert speed.gpu_names() == []
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))

@@ -212,7 +212,7 @@ def test_a_missing_reader_names_the_command_that_installs_it(
     name, write = WRITERS[kind]
     write(tmp_path / name, convolutions)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(WeightsError, match=rf"{module} that reads it(.|\n)*pip install 'stimgen\[formats\]'"):
+    with pytest.raises(WeightsError, match=rf"{module} that reads it(.|\n)*pip install {module}"):
         read_convolutions(tmp_path / name, tiny)
 
 

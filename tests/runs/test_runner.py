@@ -23,6 +23,7 @@ from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.runner import default_batch_size, find_device, run
 from stimgen.runs.store import RunFolder, StoreError
+from stimgen.texture.synthesis import synthesise
 
 BLAND = {"layer_sets": {"conv1_1": ["conv1_1"]}, "seeds": [1], "controls": ["original"]}
 """Changes that leave one texture and one control."""
@@ -272,13 +273,50 @@ def test_a_control_that_gives_no_numbers_is_a_failure_with_its_cause(tmp_path, c
     assert "not finite" in failure.error
 
 
+def test_out_of_memory_halves_the_batch_and_gives_the_same_images(finished, tmp_path, monkeypatch, capsys):
+    """The error is raised here as a device would, for more than one problem at once."""
+    sizes = []
+
+    def small_card(problems, *arguments):
+        sizes.append(len(problems))
+        if len(problems) > 1:
+            raise torch.OutOfMemoryError
+        return synthesise(problems, *arguments)
+
+    monkeypatch.setattr("stimgen.runs.make.synthesise", small_card)
+    result = run(tiny(tmp_path), batch_size=4, progress=Progress())
+    assert not result.failures
+    assert sizes == [4, 2, 1, 1, 2, 1, 1]
+    assert "Out of memory with 4 stimuli at once; going on with 2." in capsys.readouterr().err
+    for png in finished.stimuli.iterdir():
+        assert (result.folder / "stimuli" / png.name).read_bytes() == png.read_bytes()
+
+
+def test_out_of_memory_with_one_stimulus_says_what_to_do(tmp_path, monkeypatch):
+    def no_memory(*arguments):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("stimgen.runs.make.synthesise", no_memory)
+    result = run(tiny(tmp_path))
+    assert len(result.failures) == 4
+    assert "has not enough memory for one stimulus" in result.failures[0].error
+    assert "smaller stimuli" in result.failures[0].cure
+
+
+def test_a_run_killed_before_its_summary_writes_it_the_next_time(as_finished, tmp_path):
+    (as_finished.path / "run.json").unlink()
+    assert run(tiny(tmp_path)).made == 0
+    summary = json.loads((as_finished.path / "run.json").read_text())
+    assert (summary["stimuli"], summary["kept"]) == (7, 7)
+
+
 def test_a_batch_that_fails_names_all_that_were_wanted_from_it(as_finished, tmp_path, monkeypatch):
-    def out_of_memory(*arguments):
-        raise RuntimeError("out of memory")
+    def fault(*arguments):
+        raise RuntimeError("a fault")
 
     for stimulus_id in ("brick-pool1-s1", "brick-original"):
         as_finished.png(stimulus_id).unlink()
-    monkeypatch.setattr("stimgen.runs.make.synthesise", out_of_memory)
+    monkeypatch.setattr("stimgen.runs.make.synthesise", fault)
     result = run(tiny(tmp_path), batch_size=4)
     assert [failure.stimulus_id for failure in result.failures] == ["brick-pool1-s1"]
     assert (result.made, result.kept) == (1, 5)

@@ -34,7 +34,7 @@ def read_h5(path: Path) -> list[FileLayer]:
     except ImportError:
         raise WeightsError(
             f"{path} is an HDF5 file, and the package h5py that reads it is not installed.",
-            "Install it: pip install 'stimgen[formats]'",
+            "Install it: pip install h5py",
         ) from None
     try:
         with h5py.File(path, "r") as file:

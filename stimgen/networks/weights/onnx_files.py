@@ -24,7 +24,7 @@ def read_onnx(path: Path) -> list[FileLayer]:
     except ImportError:
         raise WeightsError(
             f"{path} is an ONNX file, and the package onnx that reads it is not installed.",
-            "Install it: pip install 'stimgen[formats]'",
+            "Install it: pip install onnx",
         ) from None
     try:
         graph = onnx.load(path, load_external_data=False).graph

@@ -56,7 +56,7 @@ def input_convention(path: Path, recognised: Recognised | None, named: str | Non
                 f"{path} is not recognised, so it is not known which input its network expects: RGB or BGR, "
                 "which range, which mean.",
                 "Import it with its convention: stimgen weights import FILE --network NETWORK --name NAME "
-                f"--convention C, with C one of {', '.join(CONVENTIONS)}.",
+                f"--input C, with C one of {', '.join(CONVENTIONS)}.",
             )
         return CONVENTIONS[named]
     published = CONVENTIONS[recognised.entry.convention].in_rgb()
@@ -66,6 +66,6 @@ def input_convention(path: Path, recognised: Recognised | None, named: str | Non
         raise WeightsError(
             f'{path} is recognised as "{recognised.entry.name}" of {recognised.entry.network}, whose input '
             f"convention is {convention.name}, not {named}.",
-            "Leave the convention out.",
+            "Leave --input out.",
         )
     return convention
