@@ -9,8 +9,11 @@ The two definitions used everywhere in stimgen:
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -40,7 +43,23 @@ def gram_matrix(features: Tensor) -> Tensor:
     precision = torch.promote_types(features.dtype, torch.float32)
     # Positions before channels is how channels_last maps lie in memory: this reshape then copies nothing.
     flat = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels).to(precision)
-    return flat.transpose(1, 2) @ flat / (height * width)
+    products: Tensor = _Products.apply(flat)
+    return products / (height * width)
+
+
+class _Products(torch.autograd.Function):
+    """A^T A with its gradient A (D + D^T) in one matrix product, where the product rule takes two."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, matrices: Tensor) -> Tensor:
+        ctx.save_for_backward(matrices)
+        return matrices.transpose(1, 2) @ matrices
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (matrices,) = ctx.saved_tensors
+        product: Tensor = matrices @ (gradient + gradient.transpose(1, 2))
+        return product
 
 
 def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
