@@ -94,6 +94,8 @@ def synthesise_together(
             else _noise(problems[b], shrunk[b : b + 1], preset.noise_sd)
             for b in active
         ]
+        # Noise lacks no frequencies; a boost there would only lead to another image than the published start.
+        boosts = sources.new_tensor([preset.boost if b in images else 0.0 for b in active])
         objective = together(objectives)
         minimum = minimise(
             objective,
@@ -102,7 +104,7 @@ def synthesise_together(
             upper=upper[active],
             evaluations=evaluations,
             history=preset.history,
-            precondition=boost_high_frequencies(size_px, preset.boost, sources.device),
+            precondition=boost_high_frequencies(size_px, boosts),
             after_evaluation=partial(after_evaluation, size_px, tuple(objective.targets), len(active)),
         )
         for i, b in enumerate(active):
@@ -119,17 +121,22 @@ def synthesise_together(
     ]
 
 
-def boost_high_frequencies(size_px: int, exponent: float, device: torch.device | str) -> Precondition:
-    """Return the operator that multiplies spatial frequency r (cycles/image) by (1 + 32 r / size)^exponent.
+def boost_high_frequencies(size_px: int, exponents: Tensor) -> Precondition:
+    """Return the operator that multiplies spatial frequency r (cycles/pixel) by (1 + 32 r)^exponent.
 
-    The pixels' Hessian falls with spatial frequency, because pooling averages high frequencies away; an
-    inverse Hessian that starts from a rising gain needs fewer iterations.
+    An enlarged image lacks high frequencies, and the pixels' Hessian falls with frequency, because pooling
+    averages high frequencies away. An inverse Hessian that starts from a rising gain needs fewer iterations.
+
+    Parameters
+    ----------
+    size_px
+        Side of the images.
+    exponents
+        One for each problem, shape (batch,); 0 leaves its vectors as they are.
     """
-    if exponent == 0:
-        return lambda vector: vector
-    rows = torch.fft.fftfreq(size_px, device=device)[:, None]
-    columns = torch.fft.rfftfreq(size_px, device=device)[None, :]
-    gain = (1 + 32 * torch.hypot(rows, columns)) ** exponent
+    rows = torch.fft.fftfreq(size_px, device=exponents.device)[:, None]
+    columns = torch.fft.rfftfreq(size_px, device=exponents.device)[None, :]
+    gain = (1 + 32 * torch.hypot(rows, columns)) ** exponents.view(-1, 1, 1, 1)
 
     def apply(vector: Tensor) -> Tensor:
         filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(vector) * gain, s=vector.shape[-2:])

@@ -23,7 +23,7 @@ class Multiscale(BaseModel):
         description="Synthesis starts at the smallest halving of the image with this side, px.",
     )
     evaluations: tuple[Count, ...] = Field(
-        (200, 120, 100),
+        (150, 100, 120),
         min_length=1,
         description="Evaluations of loss and gradient at each scale, coarsest first; the last number is "
         "repeated for further scales.",
@@ -41,10 +41,11 @@ class Multiscale(BaseModel):
         "losses and all measurements are float32.",
     )
     boost: float = Field(
-        0.5,
+        1.0,
         ge=0,
         le=2,
-        description="Exponent by which L-BFGS prefers high spatial frequencies at its start; 0 for none.",
+        description="Exponent by which L-BFGS prefers high spatial frequencies in images that were enlarged; "
+        "0 for none.",
     )
 
     def scales(self, size_px: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from stimgen.images.sources import shrink
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.normalise import photographs, rescale_channels
 from stimgen.networks.weights import find_weights
+from stimgen.texture.gram import relative_gram_distance
 from stimgen.texture.multiscale import synthesise_together
 from stimgen.texture.objective import GramObjective, analyse, together
 from stimgen.texture.presets import Gatys2015, Multiscale
@@ -239,6 +240,25 @@ def test_synthesis_brings_the_loss_down_and_keeps_the_bounds(extractor: FeatureE
     assert result.stop_reason == "evaluations"
 
 
+@pytest.mark.parametrize("name", ["brick", "gravel"])
+def test_a_shallow_layer_set_stays_as_shallow_as_in_the_published_procedure(
+    name: str, extractor: FeatureExtractor
+) -> None:
+    """Layers that are not matched are no nearer to the source than half of the published distance."""
+    source = texture(name, 128)
+    targets = analyse(extractor, to_batch([source], "cpu"), LAYERS)
+    held_out = []
+    for preset in (Gatys2015(iterations=150), Multiscale()):
+        (result,) = synthesise([problem(name, LAYERS[:1], 1, 128)], extractor, preset)
+        grams = analyse(extractor, to_batch([result.image], "cpu"), LAYERS)
+        distances = {layer: relative_gram_distance(grams[layer], targets[layer]).item() for layer in LAYERS}
+        assert distances["conv1_1"] < 0.02
+        held_out.append(np.array([distances[layer] for layer in LAYERS[2:]]))
+    published, multiscale = held_out
+    assert (multiscale > published / 2).all()
+    assert (multiscale < published * 3).all()
+
+
 def test_the_same_generator_gives_the_same_texture(extractor: FeatureExtractor) -> None:
     preset = Multiscale(smallest_px=32, evaluations=(5, 5))
     first, again, other = (
@@ -259,15 +279,24 @@ def test_colour_is_synthesised_in_colour(extractor: FeatureExtractor) -> None:
     assert wanted[0] - wanted[2] > 0.1  # a brown picture
 
 
-def test_bfloat16_convolutions_come_near_float32(extractor: FeatureExtractor) -> None:
-    losses = []
-    for precision in ("float32", "bfloat16"):
-        preset = Multiscale(smallest_px=32, evaluations=(20, 20), precision=precision)
-        (result,) = synthesise([problem("gravel", LAYERS, 1)], extractor, preset)
-        ones = {layer: torch.ones(1) for layer in LAYERS}
-        targets = analyse(extractor, to_batch([texture("gravel", 64)], "cpu"), LAYERS)
-        losses.append(GramObjective(extractor, targets, ones).loss(to_batch([result.image], "cpu")).item())
-    assert losses[1] == pytest.approx(losses[0], rel=0.5)
+def test_bfloat16_convolutions_point_where_float32_does(extractor: FeatureExtractor) -> None:
+    targets = analyse(extractor, to_batch([texture("gravel", 64)], "cpu"), LAYERS)
+    ones = {layer: torch.ones(1) for layer in LAYERS}
+    point = to_batch([texture("grass", 64)], "cpu")
+    loss, gradient = GramObjective(extractor, targets, ones)(point)
+    rough_loss, rough_gradient = GramObjective(extractor.to(dtype=torch.bfloat16), targets, ones)(point)
+    assert rough_loss.dtype == rough_gradient.dtype == torch.float32
+    assert rough_loss.item() == pytest.approx(loss.item(), rel=0.02)
+    assert torch.cosine_similarity(rough_gradient.flatten(), gradient.flatten(), dim=0) > 0.99
+
+
+def test_a_descent_in_bfloat16_comes_down_in_float32_too(extractor: FeatureExtractor) -> None:
+    preset = Multiscale(smallest_px=32, evaluations=(40, 40), precision="bfloat16")
+    ours = problem("gravel", LAYERS, 1)
+    (result,) = synthesise([ours], extractor, preset)
+    targets = analyse(extractor, to_batch([ours.source], "cpu"), LAYERS)
+    objective = GramObjective(extractor, targets, {layer: torch.ones(1) for layer in LAYERS})
+    assert objective.loss(to_batch([result.image], "cpu")).item() < result.traces[-1].losses[0] / 100
 
 
 @pytest.mark.gpu
