@@ -157,8 +157,8 @@ def run(
         _say(f"{done}. Table: {result.folder / 'stimuli.csv'}")
         if result.strangers:
             _say(
-                f"{len(result.strangers)} PNG files in {result.folder / 'stimuli'} are not in the manifest "
-                f"(any more) and not in the tables: {', '.join(result.strangers[:5])}"
+                f"{len(result.strangers)} PNG files in {result.folder / 'stimuli'} are not what this "
+                f"command asks for, and not in the tables: {', '.join(result.strangers[:5])}"
                 f"{', …' if len(result.strangers) > 5 else ''}"
             )
     if result.failures:

@@ -51,7 +51,7 @@ class RunResult:
     failures
         What could not be made.
     strangers
-        Ids of stimuli in the folder that the manifest does not ask for (any more).
+        Ids of stimuli in the folder that this run does not ask for.
     """
 
     folder: Path
@@ -112,33 +112,43 @@ def run(
         kept = len(records)
         failures: list[Failure] = []
         remaining = [b for b in batches if any(s.stimulus_id not in records for s in b.stimuli)]
+
+        def write_results() -> None:
+            ordered = [records[s.stimulus_id] for s in stimuli if s.stimulus_id in records]
+            write_tables(folder, ordered, failures)
+            if remaining or not (folder.path / "run.json").exists():
+                made = len(records) - kept
+                used = list(dict.fromkeys(batch.network for batch in batches))
+                largest = max(len(batch.stimuli) for batch in batches)
+                summary = _summary(manifest, started, len(stimuli), made, kept, len(failures))
+                summary |= {"device": device_name(where), "batch_size": largest}
+                summary |= {"networks": [networks.record(n).model_dump() for n in used]}
+                content = json.dumps(summary | {"versions": versions()}, indent=2) + "\n"
+                write_atomically(folder.path / "run.json", content)
+
         _write_manifests(folder, manifest)
+        # Before anything is made again, so that no table ever describes an image that is gone.
+        write_results()
         if remaining:
-            shared = where.type != "cpu"
-            with progress.run(manifest, remaining, len(stimuli) - kept, shared=shared):
-                for batch in remaining:
-                    with progress.batch(batch):
-                        failures += job.make(batch, records)
+            replaced = sum(
+                s.stimulus_id not in records and folder.png(s.stimulus_id).exists() for s in stimuli
+            )
+            if replaced:
+                progress.note(
+                    f"{replaced} stimuli there were made with other settings, or altered: they are replaced. "
+                    "(Another --out would keep them.)"
+                )
+            try:
+                with progress.run(manifest, remaining, len(stimuli) - kept, shared=where.type != "cpu"):
+                    for batch in remaining:
+                        with progress.batch(batch):
+                            failures += job.make(batch, records)
+            except KeyboardInterrupt:
+                write_results()
+                raise
             _record_speed(manifest, where, progress)
-        ordered = [records[s.stimulus_id] for s in stimuli if s.stimulus_id in records]
-        write_tables(folder, ordered, failures)
+            write_results()
         strangers = _strangers(folder, stimuli)
-        if remaining or not (folder.path / "run.json").exists():
-            used = dict.fromkeys(batch.network for batch in batches)
-            summary = {
-                "name": manifest.name,
-                "stimuli": len(stimuli),
-                "made": len(records) - kept,
-                "kept": kept,
-                "failed": len(failures),
-                "started": started.isoformat(timespec="seconds"),
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "device": device_name(where),
-                "batch_size": max((len(b.stimuli) for b in batches), default=0),
-                "networks": [networks.record(n).model_dump() for n in used],
-                "versions": versions(),
-            }
-            write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
     return RunResult(folder.path, len(records) - kept, kept, tuple(failures), strangers)
 
 
@@ -326,6 +336,20 @@ def _failure(stimulus: Stimulus, error: Exception) -> Failure:
         f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})",
         "This is unexpected: please report it with the manifest.",
     )
+
+
+def _summary(
+    manifest: Manifest, started: datetime, stimuli: int, made: int, kept: int, failed: int
+) -> dict[str, Any]:
+    return {
+        "name": manifest.name,
+        "stimuli": stimuli,
+        "made": made,
+        "kept": kept,
+        "failed": failed,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _write_manifests(folder: RunFolder, manifest: Manifest) -> None:

@@ -22,7 +22,7 @@ from stimgen.runs import networks, runner
 from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.runner import default_batch_size, find_device, run
-from stimgen.runs.store import RunFolder, StoreError
+from stimgen.runs.store import RunFolder, StoreError, sha256
 from stimgen.texture.synthesis import synthesise
 
 BLAND = {"layer_sets": {"conv1_1": ["conv1_1"]}, "seeds": [1], "controls": ["original"]}
@@ -271,6 +271,29 @@ def test_a_control_that_gives_no_numbers_is_a_failure_with_its_cause(tmp_path, c
     (failure,) = run(tiny(tmp_path, **BLAND | {"controls": ["dark"]})).failures
     assert failure.stimulus_id == "brick-dark"
     assert "not finite" in failure.error
+
+
+def test_after_an_interrupt_the_tables_describe_the_images_that_are_there(
+    as_finished, tmp_path, monkeypatch, capsys
+):
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return synthesise(*arguments)
+
+    monkeypatch.setattr("stimgen.runs.make.synthesise", interrupted)
+    changed = tiny(tmp_path, **{"synthesis": {"smallest_px": 16, "evaluations": [4, 4]}})
+    with pytest.raises(KeyboardInterrupt):
+        run(changed, progress=Progress())
+    assert "4 stimuli there were made with other settings" in capsys.readouterr().err
+    rows = list(csv.DictReader(io.StringIO((as_finished.path / "stimuli.csv").read_text())))
+    assert len(rows) == 5  # three controls that are as before, and two textures made anew
+    for row in rows:
+        content = (as_finished.path / row["filename"]).read_bytes()
+        assert row["png_sha256"] == f"sha256:{sha256(content)}"
 
 
 def test_out_of_memory_halves_the_batch_and_gives_the_same_images(finished, tmp_path, monkeypatch, capsys):
