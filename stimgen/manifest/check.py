@@ -69,6 +69,7 @@ def summary(
         "",
         f"Sources:   {_number(len(manifest.sources), 'source', 'sources')}, {per_source} of each: {sources}",
         f"Size:      {_size(manifest)}",
+        *_accept(manifest),
         *_weights(manifest),
         f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
         f"Time:      {_time(cost)}",
@@ -109,6 +110,16 @@ def _size(manifest: Manifest) -> str:
     if image.size_deg is None or image.ppd is None:
         return f"{text}; degrees of visual angle unknown (give ppd or size_deg)"
     return f"{text}; {image.size_deg:.3g}° at {image.ppd:.4g} px/°"
+
+
+def _accept(manifest: Manifest) -> list[str]:
+    accept = manifest.accept
+    limits = []
+    if accept.gram_relative_max is not None:
+        limits.append(f"relative Gram distance up to {accept.gram_relative_max} on matched layers")
+    if accept.clipped_share_max is not None:
+        limits.append(f"clipped share up to {accept.clipped_share_max}")
+    return [f"Accepted:  {', '.join(limits)}"] if limits else []
 
 
 def _weights(manifest: Manifest) -> list[str]:

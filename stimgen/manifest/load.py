@@ -241,6 +241,7 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
         synthesis=file.synthesis,
         controls=tuple(control for control in found if isinstance(control, ControlSpec)),
         matching=file.matching,
+        accept=file.accept,
     )
 
 

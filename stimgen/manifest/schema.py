@@ -166,6 +166,21 @@ class MatchingSpec(Section):
     )
 
 
+class AcceptSpec(Section):
+    """Thresholds that an accepted stimulus does not exceed; without one, its value may be anything."""
+
+    gram_relative_max: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Largest relative Gram distance of a texture, measured on its file, on any of the layers "
+        "that it was made to match.",
+    )
+    clipped_share_max: float | None = Field(
+        None, ge=0, le=1, description="Largest share of clipped pixels, of textures and controls."
+    )
+
+
 Seeds = Annotated[
     Annotated[SeedRange, Tag("range")]
     | Annotated[Annotated[tuple[Seed, ...], Field(min_length=1)], Tag("list")],
@@ -190,3 +205,6 @@ class ManifestFile(Section):
     )
     controls: tuple[ControlSection, ...] = Field((), description="Matched-statistics controls.")
     matching: MatchingSpec = Field(MatchingSpec(), description="What is matched after synthesis.")
+    accept: AcceptSpec = Field(
+        AcceptSpec(), description="Which stimuli the table calls accepted; by default all."
+    )

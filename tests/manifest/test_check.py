@@ -98,6 +98,22 @@ def test_unknown_and_no_time_say_why(tmp_path: Path) -> None:
     assert "Time:      no synthesis: controls take seconds (Some CPU)" in report(tmp_path, none)
 
 
+@pytest.mark.parametrize(
+    ("accept", "line"),
+    [
+        ({"gram_relative_max": 0.1}, "Accepted:  relative Gram distance up to 0.1 on matched layers\n"),
+        ({"clipped_share_max": 0.01}, "Accepted:  clipped share up to 0.01\n"),
+        (
+            {"gram_relative_max": 0.1, "clipped_share_max": 0},
+            "Accepted:  relative Gram distance up to 0.1 on matched layers, clipped share up to 0.0\n",
+        ),
+    ],
+)
+def test_thresholds_are_named_if_there_are_any(tmp_path: Path, accept: dict[str, float], line: str) -> None:
+    assert line in report(tmp_path, accept=accept)
+    assert "Accepted:" not in report(tmp_path, accept={})
+
+
 def test_many_layers_are_abbreviated(tmp_path: Path) -> None:
     layers = ["conv1_1", "conv1_2", "pool1", "conv2_1", "conv2_2", "pool2", "conv3_1"]
     assert "7 layers, conv1_1 to conv3_1" in report(tmp_path, layer_sets={"a": layers})

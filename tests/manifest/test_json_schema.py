@@ -99,6 +99,8 @@ def test_the_manifests_of_the_repository_are_valid(path: Path, schema: dict[str,
         {"layer_sets": {"deep": ["conv9_9"]}},
         {"controls": [{"name": "phase_scrambled", "strength": 3}]},
         {"synthesis": {"preset": "multiscale", "iterations": 5}},
+        {"accept": {"gram_relative_max": 0}},
+        {"accept": {"clipped_share": 0.1}},
     ],
 )
 def test_a_mistake_is_found_by_an_editor(change: dict[str, Any], schema: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
     assert manifest.seeds == (1,)
     assert manifest.synthesis == Multiscale()
     assert manifest.matching.histogram == "none"
+    assert (manifest.accept.gram_relative_max, manifest.accept.clipped_share_max) == (None, None)
     assert manifest.controls == ()
     assert manifest.image.color == "grey"
     assert (manifest.image.size_deg, manifest.image.ppd) == (None, None)
@@ -352,6 +353,7 @@ manifests = st.fixed_dictionaries(
         ),
         "controls": st.just(["original", {"name": "phase_scrambled", "id": "ps"}]),
         "matching": st.sampled_from([{}, {"histogram": "source"}]),
+        "accept": st.sampled_from([{}, {"gram_relative_max": 0.1}, {"clipped_share_max": 0}]),
         "description": st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"])),
     }
 )
@@ -379,7 +381,7 @@ def test_resolved_loads_again_to_an_equal_plan(
     assert plan(second) == plan(first)
     assert [source.path for source in second.sources] == [source.path for source in first.sources]
     assert (second.image, second.synthesis, second.matching) == (first.image, first.synthesis, first.matching)
-    assert second.description == first.description
+    assert (second.description, second.accept) == (first.description, first.accept)
     assert second.resolved(target) == resolved
 
 
