@@ -130,7 +130,8 @@ def run(
 ) -> None:
     """Make the stimuli of a manifest: images, records and tables.
 
-    Stimuli that are done are kept, so the same command goes on after an interruption.
+    Stimuli that are done are kept, so the same command goes on after an interruption. Those that exceed the
+    manifest's thresholds (accept) are kept too, marked in the table, and no failure.
 
     For example:
 
@@ -155,6 +156,11 @@ def run(
         if not result.made and not result.failures:
             done = f"Nothing to do: all {result.kept} stimuli are there"
         _say(f"{done}. Table: {result.folder / 'stimuli.csv'}")
+        if result.rejected:
+            _say(
+                f"{result.rejected} of {result.made + result.kept} stimuli exceed the thresholds of the "
+                "manifest's section accept. They are kept; why is in the table's column reject_reason."
+            )
         if result.strangers:
             _say(
                 f"{len(result.strangers)} PNG files in {result.folder / 'stimuli'} are not what this "

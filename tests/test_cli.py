@@ -224,6 +224,19 @@ def test_run_makes_keeps_and_says_so(manifest, tmp_path):
     )
 
 
+def test_rejected_stimuli_are_counted_kept_and_no_failure(manifest, tmp_path):
+    path, folder = manifest(accept={"gram_relative_max": 1e-9}), tmp_path / "results" / "tiny"
+    result = stimgen("run", path)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-2:] == [
+        f"2 made, 0 kept, 0 failed. Table: {folder / 'stimuli.csv'}",
+        "1 of 2 stimuli exceed the thresholds of the manifest's section accept. They are kept; "
+        "why is in the table's column reject_reason.",
+    ]
+    assert len(list(folder.glob("stimuli/*.png"))) == 2
+    assert "accept" not in stimgen("run", manifest(accept={"gram_relative_max": 1e9})).stderr
+
+
 def test_stimuli_that_fail_end_with_3(manifest, monkeypatch, tmp_path):
     def fails(source, rng):
         raise ValueError("too [bold] a control")

@@ -130,6 +130,17 @@ STIMULI = (
         "of the source's; 0 for equal statistics. In the network of the row: layer sets with networks of their own "
         "are measured in these.",
     ),
+    Column(
+        "accepted",
+        "Accepted",
+        "Whether the stimulus is within all thresholds of the manifest's section accept; true without any.",
+    ),
+    Column(
+        "reject_reason",
+        "Reason to reject",
+        "What is above which threshold, for Gram distances on the worst layer that was matched; "
+        "empty if accepted.",
+    ),
     Column("source_sha256", "Source's hash", 'SHA-256 of the source image\'s file, after "sha256:".'),
     Column("png_sha256", "File's hash", 'SHA-256 of the PNG file, after "sha256:".'),
 )

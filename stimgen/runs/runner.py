@@ -7,7 +7,7 @@ import json
 import re
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed
 from stimgen.networks.extractor import FeatureExtractor
+from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batches import Batch, measured_layers, plan_batches
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.make import Rendered, finish, render
@@ -48,6 +49,8 @@ class RunResult:
         The run folder.
     made, kept
         Numbers of stimuli made now, and found done.
+    rejected
+        How many of both exceed a threshold of the manifest's section `accept`.
     failures
         What could not be made.
     strangers
@@ -57,6 +60,7 @@ class RunResult:
     folder: Path
     made: int
     kept: int
+    rejected: int
     failures: tuple[Failure, ...]
     strangers: tuple[str, ...]
 
@@ -115,16 +119,20 @@ def run(
 
         def write_results() -> None:
             ordered = [records[s.stimulus_id] for s in stimuli if s.stimulus_id in records]
-            write_tables(folder, ordered, failures)
-            if remaining or not (folder.path / "run.json").exists():
+            write_tables(folder, ordered, failures, manifest.accept)
+            rejected = _count_rejected(manifest, ordered)
+            # With nothing to make, the summary stays that of the run that made the stimuli.
+            summary = {} if remaining else folder.read_summary()
+            if not summary:
                 made = len(records) - kept
                 used = list(dict.fromkeys(batch.network for batch in batches))
                 largest = max(len(batch.stimuli) for batch in batches)
-                summary = _summary(manifest, started, len(stimuli), made, kept, len(failures))
+                summary = _summary(manifest, started, len(stimuli), made, kept, len(failures), rejected)
                 summary |= {"device": device_name(where), "batch_size": largest}
                 summary |= {"networks": [networks.record(n).model_dump() for n in used]}
-                content = json.dumps(summary | {"versions": versions()}, indent=2) + "\n"
-                write_atomically(folder.path / "run.json", content)
+                summary |= {"versions": versions()}
+            content = json.dumps(summary | {"rejected": rejected}, indent=2) + "\n"
+            write_atomically(folder.path / "run.json", content)
 
         _write_manifests(folder, manifest)
         # Before anything is made again, so that no table ever describes an image that is gone.
@@ -149,7 +157,8 @@ def run(
             _record_speed(manifest, where, progress)
             write_results()
         strangers = _strangers(folder, stimuli)
-    return RunResult(folder.path, len(records) - kept, kept, tuple(failures), strangers)
+    rejected = _count_rejected(manifest, records.values())
+    return RunResult(folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers)
 
 
 def find_device(device: str) -> torch.device:
@@ -339,7 +348,7 @@ def _failure(stimulus: Stimulus, error: Exception) -> Failure:
 
 
 def _summary(
-    manifest: Manifest, started: datetime, stimuli: int, made: int, kept: int, failed: int
+    manifest: Manifest, started: datetime, stimuli: int, made: int, kept: int, failed: int, rejected: int
 ) -> dict[str, Any]:
     return {
         "name": manifest.name,
@@ -347,9 +356,14 @@ def _summary(
         "made": made,
         "kept": kept,
         "failed": failed,
+        "rejected": rejected,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _count_rejected(manifest: Manifest, records: Iterable[Record]) -> int:
+    return sum(bool(reasons_to_reject(record, manifest.accept)) for record in records)
 
 
 def _write_manifests(folder: RunFolder, manifest: Manifest) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -136,6 +138,14 @@ class RunFolder:
         except FileNotFoundError:
             return None
         return record if sha256(content) == record.png_sha256 else None
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return what run.json says, empty if there is none that can be read."""
+        try:
+            summary = json.loads((self.path / "run.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return summary if isinstance(summary, dict) else {}
 
 
 def sha256(content: bytes) -> str:

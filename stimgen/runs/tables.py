@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from stimgen.manifest.schema import AcceptSpec
+from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.columns import TABLES, data_dictionary
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, write_atomically
@@ -33,7 +35,9 @@ class Failure:
     cure: str
 
 
-def write_tables(folder: RunFolder, records: Sequence[Record], failures: Sequence[Failure]) -> None:
+def write_tables(
+    folder: RunFolder, records: Sequence[Record], failures: Sequence[Failure], accept: AcceptSpec
+) -> None:
     """Write all tables of a run and their data dictionaries.
 
     Parameters
@@ -44,9 +48,11 @@ def write_tables(folder: RunFolder, records: Sequence[Record], failures: Sequenc
         Stimuli that are done, in the order of the plan.
     failures
         Stimuli that could not be made.
+    accept
+        Thresholds that the table of stimuli says the verdict of.
     """
     tables = {
-        "stimuli": (stimulus_row(record) for record in records),
+        "stimuli": (stimulus_row(record, accept) for record in records),
         "gram_distances": (row for record in records for row in distance_rows(record)),
         "traces": (row for record in records for row in trace_rows(record)),
         "failures": (vars(failure) for failure in failures),
@@ -55,8 +61,8 @@ def write_tables(folder: RunFolder, records: Sequence[Record], failures: Sequenc
         _write(folder, name, rows)
 
 
-def stimulus_row(record: Record) -> Row:
-    """Return the row of stimuli.csv, measured on the file."""
+def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
+    """Return the row of stimuli.csv, measured on the file, with the verdict of the thresholds `accept`."""
     synthesis = record.synthesis
     row: Row = {
         "stimulus_id": record.stimulus_id,
@@ -93,7 +99,10 @@ def stimulus_row(record: Record) -> Row:
     on_file = [distance for distance in record.distances if distance.stage == "file"]
     row |= {f"gram_loss_{distance.layer}": distance.gram_loss for distance in on_file}
     row |= {f"gram_relative_{distance.layer}": distance.gram_relative for distance in on_file}
+    reasons = reasons_to_reject(record, accept)
     return row | {
+        "accepted": not reasons,
+        "reject_reason": " ".join(reasons) or None,
         "source_sha256": f"sha256:{record.source.sha256}",
         "png_sha256": f"sha256:{record.png_sha256}",
     }

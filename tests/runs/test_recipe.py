@@ -93,6 +93,7 @@ def test_a_new_version_of_a_preset_changes_the_hash(tmp_path, monkeypatch):
         Case({"sources": [{"id": "brick", "image": "skimage:brick"}, "skimage:gravel"]}),
         Case({"seeds": [3, 1]}),
         Case({"controls": None}),
+        Case({"accept": {"gram_relative_max": 0.1, "clipped_share_max": 0.01}}),
         Case({"layer_sets": {"pool1": {"layers": ["pool1", "conv1_1"], "layer_weights": {"pool1": 1}}}}),
         Case({"synthesis": {"evaluations": [5, 5], "smallest_px": 16}}),
         Case({}, weights=replace(WEIGHTS, name="copy", origin="elsewhere", file_sha256="0" * 64)),

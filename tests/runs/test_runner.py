@@ -6,6 +6,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -76,6 +77,7 @@ def test_out_names_another_folder(tmp_path):
 def test_run_json_says_what_was_used(finished):
     summary = json.loads((finished.path / "run.json").read_text("utf-8"))
     assert (summary["stimuli"], summary["made"], summary["kept"], summary["failed"]) == (7, 7, 0, 0)
+    assert summary["rejected"] == 0
     assert summary["versions"]["torch"] == torch.__version__.partition("+")[0]
     (network,) = summary["networks"]
     assert network["tensors_sha256"] == finished.read_record(IDS[0]).network.tensors_sha256
@@ -187,6 +189,38 @@ def test_what_the_recipe_changes_is_made_again(as_finished, tmp_path):
     assert (result.made, result.kept) == (2, 5)
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {f"stimuli/brick-phase_scrambled-s{seed}.png" for seed in (1, 2)}
+
+
+def test_other_thresholds_change_the_tables_and_no_stimulus(as_finished, tmp_path):
+    before = contents(as_finished.path, "stimuli/*", "records/*")
+    times = {path: path.stat().st_mtime_ns for path in as_finished.path.glob("*/*")}
+    summary = json.loads((as_finished.path / "run.json").read_text("utf-8"))
+    stimuli = pd.read_csv(as_finished.path / "stimuli.csv")
+    assert stimuli["accepted"].dtype == bool
+    assert stimuli["accepted"].all()
+    assert stimuli["reject_reason"].isna().all()
+
+    pool1 = stimuli.set_index("stimulus_id").loc[
+        "brick-pool1-s1", ["gram_relative_conv1_1", "gram_relative_pool1"]
+    ]
+    result = run(tiny(tmp_path, accept={"gram_relative_max": float(pool1.max()) * 0.999}))
+
+    assert (result.made, result.kept) == (0, 7)
+    assert contents(as_finished.path, "stimuli/*", "records/*") == before
+    assert {path: path.stat().st_mtime_ns for path in as_finished.path.glob("*/*")} == times
+    judged = pd.read_csv(as_finished.path / "stimuli.csv").set_index("stimulus_id")
+    assert judged["accepted"].dtype == bool
+    assert not judged.loc["brick-pool1-s1", "accepted"]
+    worst = pool1.idxmax().removeprefix("gram_relative_")
+    assert f"relative Gram distance on {worst} is" in judged.loc["brick-pool1-s1", "reject_reason"]
+    assert judged.loc[IDS[4:], "accepted"].all()
+    assert result.rejected == (~judged["accepted"]).sum() == judged["reject_reason"].notna().sum()
+    assert json.loads((as_finished.path / "run.json").read_text("utf-8")) == summary | {
+        "rejected": result.rejected
+    }
+
+    assert run(tiny(tmp_path)).rejected == 0
+    pd.testing.assert_frame_equal(pd.read_csv(as_finished.path / "stimuli.csv"), stimuli)
 
 
 def test_strangers_are_listed_and_left_alone(as_finished, tmp_path):
@@ -331,6 +365,13 @@ def test_a_run_killed_before_its_summary_writes_it_the_next_time(as_finished, tm
     assert run(tiny(tmp_path)).made == 0
     summary = json.loads((as_finished.path / "run.json").read_text())
     assert (summary["stimuli"], summary["kept"]) == (7, 7)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+def test_a_damaged_summary_is_written_anew(as_finished, tmp_path, content):
+    (as_finished.path / "run.json").write_text(content)
+    assert run(tiny(tmp_path)).made == 0
+    assert json.loads((as_finished.path / "run.json").read_text())["kept"] == 7
 
 
 def test_a_batch_that_fails_names_all_that_were_wanted_from_it(as_finished, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from run_manifests import IDS
 from run_records import records
 
+from stimgen.manifest.schema import AcceptSpec
 from stimgen.runs import columns, tables
 from stimgen.runs.columns import TABLES, data_dictionary
 from stimgen.runs.record import Record
@@ -28,13 +29,14 @@ FAILURES = st.lists(
     ),
     max_size=2,
 )
+EVERYTHING = AcceptSpec()
 quickly = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def written(given_records, failures=()):
+def written(given_records, failures=(), accept=EVERYTHING):
     """Return, by table, the cells of the CSV file as text, header first, and the data dictionary."""
     with tempfile.TemporaryDirectory() as folder:
-        write_tables(RunFolder(Path(folder)), given_records, failures)
+        write_tables(RunFolder(Path(folder)), given_records, failures, accept)
         result = {}
         for name in TABLES:
             with (Path(folder) / f"{name}.csv").open(encoding="utf-8", newline="") as file:
@@ -56,7 +58,7 @@ def parses_as_number(text):
 @given(st.lists(records(), max_size=3), FAILURES)
 def test_tables_are_what_psychopy_reads_without_surprise(given_records, failures):
     rows = {
-        "stimuli": [stimulus_row(record) for record in given_records],
+        "stimuli": [stimulus_row(record, EVERYTHING) for record in given_records],
         "gram_distances": [row for record in given_records for row in distance_rows(record)],
         "traces": [row for record in given_records for row in trace_rows(record)],
         "failures": [vars(failure) for failure in failures],
@@ -107,6 +109,16 @@ def test_pandas_reads_the_numbers_back(given_records):
             if distance.stage == "file":
                 assert float(read[f"gram_relative_{distance.layer}"]) == distance.gram_relative
                 assert float(read[f"gram_loss_{distance.layer}"]) == distance.gram_loss
+
+
+@quickly
+@given(st.lists(records(), min_size=1, max_size=3), st.floats(0, 1))
+def test_the_verdict_is_a_truth_value_with_a_reason_where_it_is_false(given_records, share):
+    (header, *cells), _ = written(given_records, accept=AcceptSpec(clipped_share_max=share))["stimuli"]
+    for record, row in zip(given_records, cells, strict=True):
+        read = dict(zip(header, row, strict=True))
+        assert read["accepted"] == str(record.clipped_share <= share)
+        assert bool(read["reject_reason"]) == (read["accepted"] == "False")
 
 
 @quickly
@@ -161,9 +173,9 @@ def test_a_table_without_rows_has_its_header():
 
 def test_a_column_without_description_raises(finished, tmp_path, monkeypatch):
     record = finished.read_record(IDS[0])
-    monkeypatch.setattr(tables, "stimulus_row", lambda record: {**stimulus_row(record), "mood": 1})
+    monkeypatch.setattr(tables, "stimulus_row", lambda *given: {**stimulus_row(*given), "mood": 1})
     with pytest.raises(KeyError, match="the table stimuli has no columns mood"):
-        write_tables(RunFolder(tmp_path), [record], [])
+        write_tables(RunFolder(tmp_path), [record], [], EVERYTHING)
     with pytest.raises(KeyError, match="gram_losses_pool1"):
         data_dictionary("stimuli", ["stimulus_id", "gram_losses_pool1"])
 
