@@ -171,7 +171,7 @@ class Architecture:
         """
         wanted = set(layers)
         flops = 0.0
-        for step, channels, side in self._maps(wanted, size_px):
+        for step, channels, side in self.maps(wanted, size_px):
             if isinstance(step, Convolution):
                 flops += 2.0 * step.kernel**2 * step.in_channels * step.out_channels * side**2
             if step.name in wanted:
@@ -197,16 +197,23 @@ class Architecture:
             If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
         """
         image = self.convolutions[0].in_channels * size_px**2
-        return image + sum(channels * side**2 for _, channels, side in self._maps(set(layers), size_px))
+        return image + sum(channels * side**2 for _, channels, side in self.maps(set(layers), size_px))
 
-    def _index(self, layer: str) -> int:
-        try:
-            return self.layers.index(layer)
-        except ValueError:
-            raise InputError(f'{self.name} has no layer "{layer}".', nearest(layer, self.layers)) from None
+    def maps(self, layers: Iterable[str], size_px: int) -> Iterator[tuple[Step, int, int]]:
+        """Yield every step up to the deepest of `layers` with its channels and the side of its maps.
 
-    def _maps(self, layers: set[str], size_px: int) -> Iterator[tuple[Step, int, int]]:
-        """Yield every step up to the deepest of `layers` with its channels and the side of its maps."""
+        Parameters
+        ----------
+        layers
+            Layers asked for.
+        size_px
+            Side of the image in pixels.
+
+        Raises
+        ------
+        InputError
+            If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
+        """
         channels, side = self.convolutions[0].in_channels, size_px
         for step in self.upto(self.deepest(layers)):
             padding = 0
@@ -219,6 +226,12 @@ class Architecture:
                     f"Use at least {self.stride(step.name)} px, or shallower layers.",
                 )
             yield step, channels, side
+
+    def _index(self, layer: str) -> int:
+        try:
+            return self.layers.index(layer)
+        except ValueError:
+            raise InputError(f'{self.name} has no layer "{layer}".', nearest(layer, self.layers)) from None
 
 
 NETWORKS: Registry[Callable[[], Architecture]] = Registry("network", "stimgen.networks.definitions")

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from functools import partial
+from math import isqrt
+from typing import Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from stimgen.errors import InputError, nearest
-from stimgen.networks.architectures import NETWORKS, Architecture, Convolution
+from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, Step
+from stimgen.networks.memory import recomputes
 from stimgen.networks.normalise import normalise_activations
 from stimgen.networks.weights import Weights
 
 Pooling = Literal["average", "max"]
+
+Statistic: TypeAlias = Callable[[Tensor], Tensor]
+"""What is wanted of feature maps (batch, channel, height, width), for example their Gram matrices."""
+
+Block: TypeAlias = list[tuple[Step, Tensor | None, Tensor | None]]
+"""Steps up to and including a pool, with kernel and bias where they are convolutions."""
+
+
+def whole(maps: Tensor) -> Tensor:
+    """Return feature maps as they are."""
+    return maps
 
 
 def build_extractor(
@@ -107,8 +122,13 @@ class FeatureExtractor:
         """Precision of the convolutions and of the features."""
         return self.kernels[0].dtype
 
-    def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Return the feature maps of `layers`.
+    def features(
+        self, images: Tensor, layers: Sequence[str], statistic: Statistic = whole
+    ) -> dict[str, Tensor]:
+        """Return the feature maps of `layers`, or a statistic of them.
+
+        Where `recomputes` says so, the backward pass computes the maps inside each block (from pool to pool)
+        again, which takes more time and less memory. Values and gradients are the same to the last bit.
 
         Parameters
         ----------
@@ -116,13 +136,16 @@ class FeatureExtractor:
             RGB images (batch, 3, height, width), 0..1 but not clipped; float32 or better, on `device`.
         layers
             Layers to return; nothing below the deepest one is computed.
+        statistic
+            Function of one layer's maps, taken as soon as they are there, so that neither they nor their
+            gradients wait for those of other layers. By default the maps themselves.
 
         Returns
         -------
         dict of str to Tensor
-            Per layer (batch, channel, height, width) in `dtype`: after the ReLU for convolutions, after
-            pooling for pools. Shallowest layer first. The maps share memory with nothing, but are what the
-            backward pass needs: do not change them in place.
+            Per layer what `statistic` makes of its maps (batch, channel, height, width) in `dtype`: after the
+            ReLU for convolutions, after pooling for pools. Shallowest layer first. The maps share memory with
+            nothing, but are what the backward pass needs: do not change them in place.
 
         Raises
         ------
@@ -131,20 +154,19 @@ class FeatureExtractor:
         """
         deepest = self.architecture.deepest(layers)
         self._check(images, deepest)
-        wanted = set(layers)
-        pool = F.avg_pool2d if self.pooling == "average" else F.max_pool2d
-        parameters = zip(self.kernels, self.biases, strict=True)
+        side = isqrt(images.shape[2] * images.shape[3])
+        again = torch.is_grad_enabled() and images.requires_grad
+        again = again and recomputes(self.architecture, layers, side, self.dtype.itemsize)
         found: dict[str, Tensor] = {}
         # Normalised in float32 before any rounding to bfloat16: the mean is large against fine contrasts.
         maps = (self.gain * images + self.shift).to(self.dtype, memory_format=torch.channels_last)
-        for step in self.architecture.upto(deepest):
-            if isinstance(step, Convolution):
-                kernel, bias = next(parameters)
-                maps = F.conv2d(maps, kernel, bias, step.stride, step.padding).relu_()
+        for block in self._blocks(deepest):
+            forward = partial(self._forward, block=block, layers=frozenset(layers), statistic=statistic)
+            if again:
+                maps, of_block = checkpoint(forward, maps, use_reentrant=False, preserve_rng_state=False)
             else:
-                maps = pool(maps, step.kernel, step.stride)
-            if step.name in wanted:
-                found[step.name] = maps
+                maps, of_block = forward(maps)
+            found |= of_block
         return found
 
     def to(
@@ -164,6 +186,31 @@ class FeatureExtractor:
             gain=self.gain.to(device, input_dtype),
             shift=self.shift.to(device, input_dtype),
         )
+
+    def _blocks(self, deepest: str) -> Iterator[Block]:
+        parameters = zip(self.kernels, self.biases, strict=True)
+        block: Block = []
+        for step in self.architecture.upto(deepest):
+            kernel, bias = next(parameters) if isinstance(step, Convolution) else (None, None)
+            block.append((step, kernel, bias))
+            if isinstance(step, Pool) or step.name == deepest:
+                yield block
+                block = []
+
+    def _forward(
+        self, maps: Tensor, block: Block, layers: frozenset[str], statistic: Statistic
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the last maps of a block, and the statistics of those of its maps that are in `layers`."""
+        pool = F.avg_pool2d if self.pooling == "average" else F.max_pool2d
+        found = {}
+        for step, kernel, bias in block:
+            if isinstance(step, Convolution):
+                maps = F.conv2d(maps, kernel, bias, step.stride, step.padding).relu_()
+            else:
+                maps = pool(maps, step.kernel, step.stride)
+            if step.name in layers:
+                found[step.name] = statistic(maps)
+        return maps, found
 
     def _check(self, images: Tensor, deepest: str) -> None:
         if images.ndim != 4 or images.shape[1] != 3:

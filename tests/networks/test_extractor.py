@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,9 +12,12 @@ from scipy.signal import correlate
 from torch import nn
 
 from stimgen.errors import InputError
+from stimgen.networks import extractor as extractor_module
+from stimgen.networks import memory
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.extractor import FeatureExtractor, build_extractor
+from stimgen.networks.extractor import FeatureExtractor, build_extractor, whole
 from stimgen.networks.weights import Weights
+from stimgen.texture.gram import gram_matrix
 
 MakeWeights = Callable[[str], Weights]
 
@@ -166,3 +170,77 @@ def test_bad_images_are_refused(tiny_weights: MakeWeights) -> None:
         extractor.features(torch.rand(3, 8, 8), ["conv1_1"])
     with pytest.raises(InputError, match=r"8 x 3 px are too small for layer pool2\.\nUse at least 4 px"):
         extractor.features(torch.rand(1, 3, 8, 3), ["pool2"])
+
+
+LAYER_SETS = [("conv1_1", "conv1_2", "pool1", "conv3_2", "pool3"), ("pool2",), ("conv2_1", "conv3_1")]
+
+
+@pytest.mark.parametrize("layers", LAYER_SETS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_recomputation_changes_no_bit(
+    oxford: Weights,
+    monkeypatch: pytest.MonkeyPatch,
+    pooling: str,
+    dtype: torch.dtype,
+    layers: tuple[str, ...],
+) -> None:
+    extractor = build_extractor(oxford, pooling=pooling, normalise=False, deepest="pool3", dtype=dtype)  # type: ignore[arg-type]
+    image = torch.rand(2, 3, 40, 33, generator=torch.Generator().manual_seed(7))
+
+    def run(statistic: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+        pixels = image.clone().requires_grad_()
+        found = extractor.features(pixels, layers, statistic)
+        assert tuple(found) == layers
+        loss = torch.stack([maps.float().square().mean() for maps in found.values()]).sum()
+        return [*found.values(), *torch.autograd.grad(loss, pixels)]
+
+    passes = count_convolutions(monkeypatch)
+    for statistic in (whole, gram_matrix):
+        monkeypatch.setattr(memory, "RECOMPUTE_ABOVE_BYTES", 1e12)
+        plain = run(statistic)
+        once = len(passes)
+        monkeypatch.setattr(memory, "RECOMPUTE_ABOVE_BYTES", 0)
+        again = run(statistic)
+        assert len(passes) - once > once
+        assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
+        assert again[-1].abs().sum() > 0
+        passes.clear()
+
+
+def count_convolutions(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Return a list that gets an entry with every forward convolution."""
+    convolve, passes = torch.nn.functional.conv2d, []
+
+    def counted(*args: object) -> torch.Tensor:
+        passes.append(None)
+        return convolve(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", counted)
+    return passes
+
+
+def test_nothing_is_recomputed_without_a_gradient(
+    tiny_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "RECOMPUTE_ABOVE_BYTES", 0)
+    monkeypatch.setattr(extractor_module, "checkpoint", None)
+    extractor = build_extractor(tiny_weights("torchvision"), normalise=False)
+    extractor.features(torch.rand(1, 3, 8, 8), ["pool2"])
+    with torch.no_grad():
+        extractor.features(torch.rand(1, 3, 8, 8, requires_grad=True), ["pool2"])
+
+
+def test_maps_are_gone_when_their_statistic_is_taken(tiny_weights: MakeWeights) -> None:
+    extractor = build_extractor(tiny_weights("torchvision"), normalise=False)
+    seen: list[weakref.ref[torch.Tensor]] = []
+
+    def statistic(maps: torch.Tensor) -> torch.Tensor:
+        # There are still the maps just before, and those at the block's start.
+        assert sum(reference() is not None for reference in seen) <= 2
+        seen.append(weakref.ref(maps))
+        return maps.mean()
+
+    layers = extractor.architecture.layers
+    found = extractor.features(torch.rand(1, 3, 8, 8), layers, statistic)
+    assert [mean.ndim for mean in found.values()] == [0] * len(layers) == [0] * len(seen)
