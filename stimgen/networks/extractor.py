@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from stimgen.errors import InputError, nearest
-from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, Step
+from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
 from stimgen.networks.memory import recomputes
 from stimgen.networks.normalise import normalise_activations
 from stimgen.networks.weights import Weights
@@ -24,8 +24,8 @@ Pooling = Literal["average", "max"]
 Statistic: TypeAlias = Callable[[Tensor], Tensor]
 """What is wanted of feature maps (batch, channel, height, width), for example their Gram matrices."""
 
-Block: TypeAlias = list[tuple[Step, Tensor | None, Tensor | None]]
-"""Steps up to and including a pool, with kernel and bias where they are convolutions."""
+Block: TypeAlias = list[tuple[str, Callable[[Tensor], Tensor]]]
+"""Names and functions of the steps after one pool up to and including the next."""
 
 
 def whole(maps: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class FeatureExtractor:
         # Normalised in float32 before any rounding to bfloat16: the mean is large against fine contrasts.
         maps = (self.gain * images + self.shift).to(self.dtype, memory_format=torch.channels_last)
         for block in self._blocks(deepest):
-            forward = partial(self._forward, block=block, layers=frozenset(layers), statistic=statistic)
+            forward = partial(_forward, block=block, layers=frozenset(layers), statistic=statistic)
             if again:
                 maps, of_block = checkpoint(forward, maps, use_reentrant=False, preserve_rng_state=False)
             else:
@@ -188,29 +188,17 @@ class FeatureExtractor:
         )
 
     def _blocks(self, deepest: str) -> Iterator[Block]:
+        pool = F.avg_pool2d if self.pooling == "average" else F.max_pool2d
         parameters = zip(self.kernels, self.biases, strict=True)
         block: Block = []
         for step in self.architecture.upto(deepest):
-            kernel, bias = next(parameters) if isinstance(step, Convolution) else (None, None)
-            block.append((step, kernel, bias))
+            if isinstance(step, Convolution):
+                block.append((step.name, partial(_convolve, step, *next(parameters))))
+            else:
+                block.append((step.name, partial(pool, kernel_size=step.kernel, stride=step.stride)))
             if isinstance(step, Pool) or step.name == deepest:
                 yield block
                 block = []
-
-    def _forward(
-        self, maps: Tensor, block: Block, layers: frozenset[str], statistic: Statistic
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the last maps of a block, and the statistics of those of its maps that are in `layers`."""
-        pool = F.avg_pool2d if self.pooling == "average" else F.max_pool2d
-        found = {}
-        for step, kernel, bias in block:
-            if isinstance(step, Convolution):
-                maps = F.conv2d(maps, kernel, bias, step.stride, step.padding).relu_()
-            else:
-                maps = pool(maps, step.kernel, step.stride)
-            if step.name in layers:
-                found[step.name] = statistic(maps)
-        return maps, found
 
     def _check(self, images: Tensor, deepest: str) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
@@ -221,3 +209,19 @@ class FeatureExtractor:
                 f"Images of {images.shape[2]} x {images.shape[3]} px are too small for layer {deepest}.",
                 f"Use at least {smallest} px on either side, or shallower layers.",
             )
+
+
+def _convolve(step: Convolution, kernel: Tensor, bias: Tensor, maps: Tensor) -> Tensor:
+    return F.conv2d(maps, kernel, bias, step.stride, step.padding).relu_()
+
+
+def _forward(
+    maps: Tensor, block: Block, layers: frozenset[str], statistic: Statistic
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the last maps of a block, and the statistics of those of its maps that are in `layers`."""
+    found = {}
+    for name, step in block:
+        maps = step(maps)
+        if name in layers:
+            found[name] = statistic(maps)
+    return maps, found
