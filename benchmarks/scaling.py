@@ -1,0 +1,182 @@
+"""How time and memory of loss and gradient grow with the image and with the batch.
+
+``python -m benchmarks.scaling --device cpu --sizes 256,512,1024,2048 --batches 1,2,4``
+
+VGG-16 up to pool4 with average pooling and the Gram matrices of conv1_1 and pool1 to pool4. Weights and
+images are random: they change neither time nor memory. Each point is measured in a fresh process. Batches
+are measured at the first size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor
+
+from stimgen.networks.architectures import NETWORKS, Architecture
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.networks.memory import evaluation_bytes, recomputes
+from stimgen.runs.environment import device_name, versions
+from stimgen.runs.runner import compute_exactly, find_device
+from stimgen.texture.objective import GramObjective
+
+LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+REPEATS, ENOUGH_S = 5, 10.0
+"""Evaluations that are timed, and seconds after which there are no more; the fastest counts."""
+
+GB = 1e9
+HEADER = (
+    "size_px  batch  s/evaluation  s/megapixel  s/problem  memory_GB  estimated_GB  process_GB  recomputed"
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement.
+
+    Attributes
+    ----------
+    size_px, batch
+        Side of the images, and how many there are.
+    seconds
+        Time of one evaluation of loss and gradient.
+    memory_bytes
+        Peak memory of the evaluations, beyond what the process took before.
+    estimated_bytes
+        What `stimgen check` counts for it.
+    process_bytes
+        Peak memory of the whole process; on a GPU all that PyTorch had allocated there.
+    recomputed
+        Whether the backward pass computed activations again.
+    """
+
+    size_px: int
+    batch: int
+    seconds: float
+    memory_bytes: int
+    estimated_bytes: int
+    process_bytes: int
+    recomputed: bool
+
+    def row(self) -> str:
+        """Return the row of the table under `HEADER`."""
+        megapixels = self.batch * self.size_px**2 / 1e6
+        return (
+            f"{self.size_px:7d}  {self.batch:5d}  {self.seconds:12.3f}  {self.seconds / megapixels:11.3f}"
+            f"  {self.seconds / self.batch:9.3f}  {self.memory_bytes / GB:9.2f}"
+            f"  {self.estimated_bytes / GB:12.2f}  {self.process_bytes / GB:10.2f}"
+            f"  {'yes' if self.recomputed else 'no':>10}"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    device, precision = find_device(options.device), options.precision
+    if options.point:
+        size_px, batch = options.point
+        print(json.dumps(asdict(measure(device, size_px, batch, precision))))
+        return
+    print(f"{device_name(device)}, {torch.get_num_threads()} threads, {precision}")
+    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print(HEADER)
+    for size_px, batch in points(options.sizes, options.batches):
+        print(measure_in_fresh_process(str(device), size_px, batch, precision).row(), flush=True)
+
+
+def points(sizes: Sequence[int], batches: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield (size, batch): every size alone, then every batch at the first size."""
+    yield from dict.fromkeys([(size, 1) for size in sizes] + [(sizes[0], batch) for batch in batches])
+
+
+def measure_in_fresh_process(device: str, size_px: int, batch: int, precision: str) -> Point:
+    """Measure one point where nothing was before."""
+    command = [sys.executable, "-m", "benchmarks.scaling", "--device", device, "--precision", precision]
+    command += ["--point", f"{size_px},{batch}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Point(**json.loads(done.stdout))
+
+
+def measure(device: torch.device, size_px: int, batch: int, precision: str) -> Point:
+    """Measure one point in this process."""
+    if device.type == "cuda":
+        compute_exactly()
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    vgg16 = NETWORKS["vgg16"]()
+    architecture = replace(vgg16, steps=vgg16.upto(LAYERS[-1]))
+    generator = torch.Generator().manual_seed(0)
+    objective = _objective(_extractor(architecture, generator).to(device, dtype), batch)
+    objective(torch.rand(batch, 1, 32, 32, generator=generator).to(device))  # libraries load and set up
+    images = torch.rand(batch, 1, size_px, size_px, generator=generator).to(device)
+    before = _peak_bytes(device)
+    seconds: list[float] = []
+    while len(seconds) < REPEATS and sum(seconds) < ENOUGH_S:
+        start = time.perf_counter()
+        objective(images)[0].sum().item()
+        seconds.append(time.perf_counter() - start)
+    after = _peak_bytes(device)
+    return Point(
+        size_px,
+        batch,
+        min(seconds),
+        after - before,
+        batch * evaluation_bytes(architecture, LAYERS, size_px, item_bytes=dtype.itemsize),
+        after,
+        recomputes(architecture, LAYERS, size_px, dtype.itemsize),
+    )
+
+
+def _extractor(architecture: Architecture, generator: torch.Generator) -> FeatureExtractor:
+    def kernel(shape: tuple[int, int, int, int]) -> Tensor:
+        return torch.randn(shape, generator=generator) * math.sqrt(2 / (shape[1] * shape[2] * shape[3]))
+
+    return FeatureExtractor(
+        architecture=architecture,
+        pooling="average",
+        kernels=tuple(kernel(convolution.kernel_shape) for convolution in architecture.convolutions),
+        biases=tuple(torch.zeros(convolution.out_channels) for convolution in architecture.convolutions),
+        gain=torch.full((1, 3, 1, 1), 4.0),
+        shift=torch.full((1, 3, 1, 1), -2.0),
+    )
+
+
+def _objective(extractor: FeatureExtractor, batch: int) -> GramObjective:
+    channels = {layer: extractor.architecture.channels(layer) for layer in LAYERS}
+    return GramObjective(
+        extractor,
+        {layer: torch.zeros(batch, n, n, device=extractor.device) for layer, n in channels.items()},
+        {layer: torch.ones(batch, device=extractor.device) for layer in LAYERS},
+    )
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda:N")
+    parser.add_argument("--sizes", type=_numbers, default=(256, 512, 1024), help="sides in px, e.g. 256,512")
+    parser.add_argument("--batches", type=_numbers, default=(1,), help="batch sizes, e.g. 1,2,4")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--point", type=_numbers, help=argparse.SUPPRESS)
+    return parser
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
+
+
+if __name__ == "__main__":
+    main()
