@@ -54,12 +54,19 @@ def gram_distances(
     list of list of GramDistance
         For each image its distances, in the order of `targets`.
     """
-    grams = analyse(extractor, to_batch(images, extractor.device), list(targets))
-    losses = {layer: gram_loss(grams[layer], target).tolist() for layer, target in targets.items()}
-    relative = {
-        layer: relative_gram_distance(grams[layer], target).tolist() for layer, target in targets.items()
-    }
+    # One image at a time: their feature maps at full size would take gigabytes together.
     return [
-        [GramDistance(layer, losses[layer][i], relative[layer][i]) for layer in targets]
-        for i in range(len(images))
+        _distances(analyse(extractor, to_batch([image], extractor.device), list(targets)), targets)
+        for image in images
+    ]
+
+
+def _distances(grams: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> list[GramDistance]:
+    return [
+        GramDistance(
+            layer,
+            gram_loss(grams[layer], target).item(),
+            relative_gram_distance(grams[layer], target).item(),
+        )
+        for layer, target in targets.items()
     ]
