@@ -18,13 +18,13 @@ import yaml
 
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.sources import Source, load_source
-from stimgen.manifest.estimate import memory_bytes
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.acceptance import reasons_to_reject
+from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch, measured_layers, plan_batches
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.make import Rendered, finish, render
@@ -103,7 +103,7 @@ def run(
     stimuli = plan(manifest)
     networks = Networks(manifest, str(where))
     hashes = {s.stimulus_id: _recipe_hash(manifest, s, sources, networks) for s in stimuli}
-    batches = plan_batches(manifest, stimuli, batch_size or default_batch_size(manifest, where))
+    batches = plan_batches(manifest, stimuli, batch_size or default_batch_size(manifest, networks, where))
     job = _Job(manifest, sources, networks, hashes, folder, progress)
     folder.prepare()
     with folder.locked():
@@ -213,19 +213,6 @@ def load_sources(manifest: Manifest) -> dict[str, Source]:
     if errors:
         raise InputError("\n".join(errors))
     return sources
-
-
-def default_batch_size(manifest: Manifest, device: torch.device) -> int:
-    """Return 1 for a CPU, where batches gain nothing; on a GPU what fits in 60 % of its memory, at most 32.
-
-    The card's whole memory counts and not what happens to be free, so that the same command on the same
-    machine divides a manifest in the same way.
-    """
-    if device.type == "cpu" or not manifest.layer_sets:
-        return 1
-    per_stimulus = max(memory_bytes(manifest, entry) for entry in manifest.layer_sets.values())
-    total = torch.cuda.get_device_properties(device).total_memory
-    return max(1, min(32, int(0.6 * total / per_stimulus)))
 
 
 def _recipe_hash(

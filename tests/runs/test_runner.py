@@ -22,7 +22,7 @@ from stimgen.networks.extractor import build_extractor
 from stimgen.runs import networks, runner
 from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
-from stimgen.runs.runner import default_batch_size, find_device, run
+from stimgen.runs.runner import find_device, run
 from stimgen.runs.store import RunFolder, StoreError, sha256
 from stimgen.texture.synthesis import synthesise
 
@@ -483,6 +483,5 @@ def test_an_unknown_device_is_refused(device):
     assert device in str(error.value)
 
 
-def test_on_a_cpu_textures_are_made_one_by_one(tmp_path):
-    assert default_batch_size(tiny(tmp_path), torch.device("cpu")) == 1
+def test_the_cpu_is_a_device():
     assert find_device("cpu") == torch.device("cpu")

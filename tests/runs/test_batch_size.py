@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from run_manifests import tiny
+
+from stimgen.runs.batch_size import LARGEST, default_batch_size, fitting, measured_peak
+from stimgen.runs.networks import Networks
+
+CPU = torch.device("cpu")
+
+
+def fits(manifest, memory: int, *, fixed: int, each: int) -> int:
+    """Return the batch size on a device where `problems` take fixed + each * problems bytes."""
+    return fitting(manifest, Networks(manifest, "cpu"), CPU, memory, lambda *asked: fixed + each * asked[-1])
+
+
+def test_on_a_cpu_textures_are_made_one_by_one(tmp_path):
+    manifest = tiny(tmp_path)
+    assert default_batch_size(manifest, Networks(manifest, "cpu"), CPU) == 1
+
+
+def test_the_published_procedure_makes_one_after_the_other_on_every_device(tmp_path):
+    manifest = tiny(tmp_path, synthesis={"preset": "gatys2015", "iterations": 1})
+    assert default_batch_size(manifest, Networks(manifest, "cuda"), torch.device("cuda")) == 1
+
+
+@pytest.mark.parametrize(
+    ("memory", "fixed", "each", "expected"),
+    [
+        (1000, 100, 90, 10),
+        (999, 100, 90, 9),
+        (1000, 0, 1000, 1),
+        (1000, 500, 5000, 1),
+        (10**12, 100, 90, LARGEST),
+        (1000, 100, 0, LARGEST),
+    ],
+)
+def test_what_fits_follows_from_two_measurements(tmp_path, memory, fixed, each, expected):
+    assert fits(tiny(tmp_path), memory, fixed=fixed, each=each) == expected
+
+
+def test_the_layer_set_that_needs_most_memory_is_measured(tmp_path):
+    manifest = tiny(tmp_path, layer_sets={"a": ["conv1_1"], "c": ["conv1_1", "pool2"], "b": ["pool1"]})
+    seen = []
+
+    def measure(_manifest, _networks, layer_set, _device, problems):
+        seen.append((layer_set.name, problems))
+        return problems
+
+    fitting(manifest, Networks(manifest, "cpu"), CPU, 10, measure)
+    assert seen == [("c", 1), ("c", 2)]
+
+
+def test_where_two_do_not_fit_one_is_tried(tmp_path):
+    manifest = tiny(tmp_path)
+
+    def measure(*asked):
+        if asked[-1] == 2:
+            raise torch.OutOfMemoryError("no")
+        return 1
+
+    assert fitting(manifest, Networks(manifest, "cpu"), CPU, 10**9, measure) == 1
+
+
+@pytest.mark.parametrize("color", ["grey", "rgb"])
+def test_problems_of_the_measurement_are_of_the_stimuli(tmp_path, monkeypatch, color):
+    manifest = tiny(tmp_path, image={"size_px": 32, "color": color})
+    asked = []
+    monkeypatch.setattr("stimgen.runs.batch_size.synthesise", lambda *given: asked.append(given))
+    for name in ("empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7)
+    layer_set = next(iter(manifest.layer_sets.values()))
+    assert measured_peak(manifest, Networks(manifest, "cpu"), layer_set, CPU, 2) == 7
+    ((problems, _, preset),) = asked
+    shape = (32, 32) if color == "grey" else (32, 32, 3)
+    assert [problem.source.shape for problem in problems] == [shape, shape]
+    assert problems[0].layer_weights == layer_set.layer_weights
+    assert (preset.scales(32), preset.evaluations) == ((32,), (2,))
+    assert preset.history == manifest.synthesis.history
+
+
+@pytest.mark.gpu
+def test_the_batch_that_is_said_to_fit_takes_its_share(tmp_path):
+    device = torch.device("cuda:0")
+    manifest = tiny(tmp_path, image={"size_px": 256})
+    networks = Networks(manifest, "cuda:0")
+    largest = list(manifest.layer_sets.values())[-1]
+    one, two, eight = (measured_peak(manifest, networks, largest, device, n) for n in (1, 2, 8))
+    assert eight == pytest.approx(one + 7 * (two - one), rel=0.1)
+    assert default_batch_size(manifest, networks, device) == default_batch_size(manifest, networks, device)
+    assert default_batch_size(manifest, networks, device) > 1
