@@ -11,6 +11,8 @@ from stimgen.manifest import speed
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.architectures import NETWORKS, Convolution
+from stimgen.networks.memory import evaluation_bytes
+from stimgen.texture.presets import Gatys2015
 from stimgen.texture.scales import layers_at
 
 BYTES_PER_FLOAT = 4
@@ -83,11 +85,12 @@ def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
 def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:
     """Return the memory that synthesising one stimulus at a time takes, beyond the process itself.
 
-    Activations and, at most, as much again for their gradients; kernels and biases; the pairs of steps and
-    gradients that L-BFGS remembers.
+    Activations and their gradients in float32, which is what the last evaluations use; kernels and biases,
+    and as much again for copies in the order that the convolutions want; the pairs of steps and gradients
+    that L-BFGS remembers, in float64 where scipy does.
     """
     size_px, architecture = manifest.image.size_px, NETWORKS[layer_set.network.name]()
-    activations = 2 * architecture.activation_floats(layer_set.layers, size_px)
+    evaluation = evaluation_bytes(architecture, layer_set.layers, size_px, pooling=layer_set.network.pooling)
     steps = architecture.upto(architecture.deepest(layer_set.layers))
     kernels = sum(
         (step.kernel**2 * step.in_channels + 1) * step.out_channels
@@ -96,7 +99,8 @@ def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:
     )
     channels = 1 if manifest.image.color == "grey" else 3
     history = 2 * manifest.synthesis.history * channels * size_px**2
-    return BYTES_PER_FLOAT * (activations + kernels + history)
+    bytes_of_history = 8 if isinstance(manifest.synthesis, Gatys2015) else BYTES_PER_FLOAT
+    return evaluation + 2 * BYTES_PER_FLOAT * kernels + bytes_of_history * history
 
 
 def find_device(device: str) -> tuple[str, str]:

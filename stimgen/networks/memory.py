@@ -9,8 +9,8 @@ from stimgen.networks.architectures import Architecture, Pool
 RECOMPUTE_ABOVE_BYTES = 8_000_000_000
 """Activations of one image from which on they are computed again and not kept.
 
-Recomputation takes 40 % more time and saves 15 to 30 % of the memory, so it is left for images that would
-not fit beside the rest into the 16 GB of an ordinary computer: from about 2600 px with VGG-16 up to pool4.
+Recomputation makes evaluations take half as long again and saves 15 to 30 % of the memory, so it is left for
+images that would hardly fit beside the rest into an ordinary computer: above 2600 px with VGG-16 up to pool4.
 Results are the same to the last bit, so this number may change at any time.
 """
 
