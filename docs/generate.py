@@ -19,7 +19,7 @@ from stimgen.networks.catalogue import CONVENTIONS, PACKAGED, PUBLISHED
 from stimgen.networks.normalise import PHOTOGRAPHS
 from stimgen.runs.columns import TABLES
 from stimgen.texture.presets import Multiscale
-from stimgen.texture.scales import layers_at
+from stimgen.texture.schedule import layers_at
 
 DOCS = Path(__file__).parent
 PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)

@@ -13,7 +13,7 @@ from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.architectures import NETWORKS, Convolution
 from stimgen.networks.memory import evaluation_bytes
 from stimgen.texture.presets import Gatys2015
-from stimgen.texture.scales import layers_at
+from stimgen.texture.schedule import stages
 
 BYTES_PER_FLOAT = 4
 PROCESS_BYTES = 600_000_000
@@ -53,7 +53,7 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     memory = PROCESS_BYTES + max((memory_bytes(manifest, entry) for entry in costs), default=0)
     if not costs:
         return Estimate(0.0, memory, device_name, "no synthesis: controls take seconds")
-    gflops = speed.recorded_speed(device)
+    gflops = speed.recorded_speed(speed.speed_name(device, manifest.synthesis))
     basis = "from the speed of earlier runs on this device"
     if gflops is None and device != "cpu":
         return Estimate(
@@ -68,18 +68,16 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
 def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
     """Return the operations that synthesising one stimulus takes.
 
-    At each scale of the schedule, one forward and one backward pass per evaluation. Backward, only the
+    In each stage of the schedule, one forward and one backward pass per evaluation. Backward, only the
     gradient of the image is needed and none of the weights, so it costs as much as forward. What the
-    published procedure counts as an iteration is nearly always one evaluation. Convolutions in bfloat16,
-    where a processor has them, are faster than the estimate.
+    published procedure counts as an iteration is nearly always one evaluation. The stopping
+    rules of `multiscale` can end it before.
     """
     architecture, full_px = NETWORKS[layer_set.network.name](), manifest.image.size_px
-    total = 0.0
-    for size_px, evaluations in manifest.synthesis.schedule(full_px):
-        layers = layers_at(architecture, layer_set.layers, size_px, full_px)
-        if layers:
-            total += evaluations * 2 * architecture.forward_flops(layers, size_px)
-    return total
+    return sum(
+        stage.evaluations * 2 * architecture.forward_flops(stage.layers, stage.size_px)
+        for stage in stages(manifest.synthesis, architecture, layer_set.layers, full_px)
+    )
 
 
 def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:

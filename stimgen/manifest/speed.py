@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_cache_path
 
+from stimgen.texture.presets import Gatys2015, Multiscale
+
 CONVOLUTION_SHARE = 0.85
 """Part of the speed of a matrix product that synthesis reaches on a CPU (channels-last convolutions)."""
 
@@ -26,13 +28,24 @@ def speed_file() -> Path:
     return (Path(folder) if folder else user_cache_path("stimgen")) / "speed.json"
 
 
-def record_speed(device: str, gflops: float) -> None:
+def speed_name(device: str, preset: Multiscale | Gatys2015) -> str:
+    """Return the name under which the speed of a device with a preset's precision is recorded.
+
+    Examples
+    --------
+    >>> speed_name("cpu", Gatys2015()), speed_name("cuda:0", Multiscale())
+    ('cpu float32', 'cuda:0 auto')
+    """
+    return f"{device} {preset.precision if isinstance(preset, Multiscale) else 'float32'}"
+
+
+def record_speed(name: str, gflops: float) -> None:
     """Keep the speed that a run reached, for later estimates.
 
     Parameters
     ----------
-    device
-        "cpu" or "cuda:0" and so on.
+    name
+        Device and precision (`speed_name`).
     gflops
         Speed in 1e9 floating-point operations per second, counted as in `estimate.stimulus_flops`.
 
@@ -44,7 +57,7 @@ def record_speed(device: str, gflops: float) -> None:
     if not (math.isfinite(gflops) and gflops > 0):
         raise ValueError(f"a speed is a positive number of GFLOP/s, not {gflops}")
     path = speed_file()
-    speeds = _recorded() | {device: gflops}
+    speeds = _recorded() | {name: gflops}
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".speed-", suffix=".json")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -54,9 +67,9 @@ def record_speed(device: str, gflops: float) -> None:
     Path(temporary).replace(path)
 
 
-def recorded_speed(device: str) -> float | None:
-    """Return the recorded speed of `device`, GFLOP/s; None if no run has recorded one."""
-    return _recorded().get(device)
+def recorded_speed(name: str) -> float | None:
+    """Return the speed recorded under `name`, GFLOP/s; None if no run has recorded one."""
+    return _recorded().get(name)
 
 
 def measured_cpu_speed() -> float:

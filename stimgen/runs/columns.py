@@ -66,9 +66,20 @@ STIMULI = (
     Column(
         "loss", "Loss", "Weighted sum of Gram losses at the end of the synthesis, before matching.", "", GATYS
     ),
-    Column("iterations", "Iterations", "Accepted steps of the optimiser, over all scales."),
-    Column("evaluations", "Evaluations", "Evaluations of loss and gradient, over all scales."),
-    Column("stop_reason", "Stop reason", "Why the optimiser ended."),
+    Column("iterations", "Iterations", "Accepted steps of the optimiser, over all stages."),
+    Column("evaluations", "Evaluations", "Evaluations of loss and gradient, over all stages."),
+    Column(
+        "stop_reason",
+        "Stop reason",
+        'Why the optimiser ended: "stop distance" (near enough), "no progress", "evaluations" or "iterations" '
+        "(the budget was used up), or what gatys2015's optimiser said.",
+    ),
+    Column(
+        "restarts",
+        "Restarts",
+        "How often the optimiser forgot what it had learnt, because no step was accepted or a loss was not "
+        "finite.",
+    ),
     Column(
         "clipped_share", "Clipped share", "Share of pixels outside 0..1 before 8-bit rounding, set to 0 or 1."
     ),
@@ -161,10 +172,13 @@ GRAM_DISTANCES = (
 
 TRACES = (
     ID,
+    Column("stage", "Stage", "Number of the stage: 1 is the coarsest."),
     Column("scale_px", "Scale", "Side of the image that was optimised.", "px"),
-    Column("iteration", "Iteration", "Accepted steps so far at this scale; 0 is its start."),
-    Column("evaluations", "Evaluations", "Evaluations of loss and gradient so far at this scale."),
-    Column("loss", "Loss", "Weighted sum of Gram losses of the best image so far.", "", GATYS),
+    Column("layers", "Layers", "Layers that were matched in this stage, separated by spaces."),
+    Column("precision", "Precision", "Precision of the convolutions."),
+    Column("iteration", "Iteration", "Accepted steps so far in this stage; 0 is its start."),
+    Column("evaluations", "Evaluations", "Evaluations of loss and gradient so far in this stage."),
+    Column("loss", "Loss", "Weighted sum of the stage's Gram losses of the best image so far.", "", GATYS),
 )
 
 FAILURES = (

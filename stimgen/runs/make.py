@@ -24,8 +24,8 @@ from stimgen.runs.record import (
     ControlRecord,
     DistanceRecord,
     LuminanceRecord,
-    ScaleRecord,
     SlopeRecord,
+    StageRecord,
     SynthesisRecord,
 )
 from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
@@ -164,9 +164,12 @@ def _synthesis_record(manifest: Manifest, problem: Problem, synthesis: Synthesis
         iterations=synthesis.iterations,
         evaluations=synthesis.evaluations,
         stop_reason=synthesis.stop_reason,
+        restarts=synthesis.restarts,
         traces=tuple(
-            ScaleRecord(
+            StageRecord(
                 size_px=trace.size_px,
+                layers=trace.layers,
+                precision=trace.precision,
                 losses=tuple(trace.losses.tolist()),
                 accepted=tuple(trace.accepted.tolist()),
             )

@@ -10,13 +10,14 @@ from functools import cache
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from torch import Tensor
 
 from stimgen.manifest.resolved import Manifest
 from stimgen.networks.architectures import NETWORKS
 from stimgen.runs.batches import Batch
 from stimgen.runs.record import Record
 from stimgen.runs.tables import Failure
-from stimgen.texture.scales import layers_at
+from stimgen.texture.schedule import Stage, stages
 
 
 class Progress:
@@ -89,9 +90,9 @@ class Progress:
         self._shown = end  # the optimiser may have stopped before its budget
         self._bars.update(self._task, completed=self._shown)
 
-    def evaluation(self, size_px: int, layers: tuple[str, ...], problems: int) -> None:
-        """Count one evaluation of loss and gradient."""
-        flops = problems * evaluation_flops(self._network, layers, size_px)
+    def evaluation(self, size_px: int, layers: tuple[str, ...], losses: Tensor) -> None:
+        """Count one evaluation of loss and gradient of as many problems as there are losses."""
+        flops = len(losses) * evaluation_flops(self._network, layers, size_px)
         self.flops += flops
         self._shown += flops
         self._bars.update(self._task, completed=self._shown)
@@ -131,14 +132,18 @@ def evaluation_flops(network: str, layers: tuple[str, ...], size_px: int) -> flo
 def batch_flops(manifest: Manifest, batch: Batch, *, shared: bool) -> float:
     """Return the operations that a batch takes if it uses its whole budget.
 
-    With shared passes, every problem that is active at a scale pays for all layers there.
+    With shared passes, every problem that is active in a stage pays for all layers there.
     """
     architecture, full_px = NETWORKS[batch.network.name](), manifest.image.size_px
-    layer_sets = [stimulus.layer_set.layers for stimulus in batch.stimuli if stimulus.layer_set]
+    by_step: dict[tuple[int, int], list[Stage]] = {}
+    for stimulus in batch.stimuli:
+        if stimulus.layer_set is not None:
+            for stage in stages(manifest.synthesis, architecture, stimulus.layer_set.layers, full_px):
+                by_step.setdefault((stage.size_px, stage.rung), []).append(stage)
     total = 0.0
-    for size_px, evaluations in manifest.synthesis.schedule(full_px):
-        active = [used for ls in layer_sets if (used := layers_at(architecture, ls, size_px, full_px))]
-        union = tuple(dict.fromkeys(layer for used in active for layer in used))
-        for used in active:
-            total += evaluations * evaluation_flops(batch.network.name, union if shared else used, size_px)
+    for (size_px, _), together in by_step.items():
+        union = tuple(dict.fromkeys(layer for stage in together for layer in stage.layers))
+        for stage in together:
+            used = union if shared else stage.layers
+            total += stage.evaluations * evaluation_flops(batch.network.name, used, size_px)
     return total

@@ -47,10 +47,12 @@ class NetworkRecord(_Part):
     normalise: bool
 
 
-class ScaleRecord(_Part):
-    """Lowest loss so far after each evaluation at one scale, and whether it ended an iteration."""
+class StageRecord(_Part):
+    """Lowest loss so far after each evaluation in one stage, and whether it ended an iteration."""
 
     size_px: int
+    layers: tuple[str, ...]
+    precision: str
     losses: tuple[float, ...]
     accepted: tuple[bool, ...]
 
@@ -66,7 +68,8 @@ class SynthesisRecord(_Part):
     iterations: int
     evaluations: int
     stop_reason: str
-    traces: tuple[ScaleRecord, ...]
+    restarts: int
+    traces: tuple[StageRecord, ...]
 
 
 class ControlRecord(_Part):

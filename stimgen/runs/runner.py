@@ -21,7 +21,7 @@ from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.manifest.speed import record_speed
+from stimgen.manifest.speed import record_speed, speed_name
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
@@ -361,12 +361,12 @@ def _write_manifests(folder: RunFolder, manifest: Manifest) -> None:
 
 
 def _record_speed(manifest: Manifest, device: torch.device, progress: Progress) -> None:
-    """Keep the speed for later estimates, if it is one of float32 and the run was not too short to tell."""
-    if progress.seconds < SPEED_NEEDS_S or getattr(manifest.synthesis, "precision", "float32") != "float32":
+    """Keep the speed for later estimates, if the run was not too short to tell."""
+    if progress.seconds < SPEED_NEEDS_S:
         return
     # Estimates can do without it, and a home folder may be read-only.
     with contextlib.suppress(OSError):
-        record_speed(str(device), progress.flops / progress.seconds / 1e9)
+        record_speed(speed_name(str(device), manifest.synthesis), progress.flops / progress.seconds / 1e9)
 
 
 def _strangers(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "iterations": synthesis.iterations if synthesis else None,
         "evaluations": synthesis.evaluations if synthesis else None,
         "stop_reason": synthesis.stop_reason if synthesis else None,
+        "restarts": synthesis.restarts if synthesis else None,
         "clipped_share": record.clipped_share,
         "luminance_mean": record.luminance.mean,
         "luminance_sd": record.luminance.sd,
@@ -114,19 +115,22 @@ def distance_rows(record: Record) -> list[Row]:
 
 
 def trace_rows(record: Record) -> list[Row]:
-    """Return the rows of traces.csv: one for the start of each scale, and one per iteration."""
+    """Return the rows of traces.csv: one for the start of each stage, and one per iteration."""
     rows = []
-    for scale in record.synthesis.traces if record.synthesis else ():
+    for number, stage in enumerate(record.synthesis.traces if record.synthesis else (), start=1):
         iteration = 0
         for evaluation, (loss, accepted) in enumerate(
-            zip(scale.losses, scale.accepted, strict=True), start=1
+            zip(stage.losses, stage.accepted, strict=True), start=1
         ):
             iteration += accepted
             if accepted or evaluation == 1:
                 rows.append(
                     {
                         "stimulus_id": record.stimulus_id,
-                        "scale_px": scale.size_px,
+                        "stage": number,
+                        "scale_px": stage.size_px,
+                        "layers": " ".join(stage.layers),
+                        "precision": stage.precision,
                         "iteration": iteration,
                         "evaluations": evaluation,
                         "loss": loss,
@@ -141,7 +145,7 @@ def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:
     dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
     table = table.reindex(columns=list(dictionary))
     # Whole numbers with gaps stay whole numbers.
-    for column in ("seed", "iterations", "evaluations"):
+    for column in ("seed", "iterations", "evaluations", "restarts"):
         if column in table:
             table[column] = table[column].astype("Int64")
     write_atomically(folder.path / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

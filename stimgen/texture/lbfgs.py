@@ -3,11 +3,12 @@
 Every evaluation moves all problems at once, but each problem has its own history, step length and
 acceptance: a problem whose trial point is refused tries a shorter step at the next evaluation while
 the others go on. All decisions are masks on the device; nothing is read back to the host inside the
-loop, so a GPU never waits for Python.
+loop but whether all problems have stopped, and that rarely, so a GPU does not wait for Python.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from stimgen.texture.objective import Objective
 SUFFICIENT_DECREASE = 1e-4  # Armijo's constant; Nocedal & Wright (2006), section 3.1
 SHORTEST_CUT, LONGEST_CUT = 0.1, 0.5  # a refused step is shortened by a factor between these
 RESTART_AFTER = 8  # refusals in a row after which a problem forgets its history
+LEAST_PROGRESS = 0.01  # relative fall of the loss below which a problem has stalled
+LOOK_EVERY = 10  # evaluations between two looks whether a GPU has anything left to do
 
 Precondition = Callable[[Tensor], Tensor]
 
@@ -38,23 +41,36 @@ def per_problem(values: Tensor) -> Tensor:
 
 @dataclass
 class History:
-    """The last steps and gradient changes of each problem, each in its own ring of `length` slots."""
+    """The last steps and gradient changes of each problem, each in its own ring of slots.
 
-    steps: Tensor  # (slot, batch, channel, height, width)
+    Attributes
+    ----------
+    steps, changes
+        Shape (batch, slot, pixel).
+    products
+        Inner products <step i, change j>, shape (batch, slot, slot), float64. Meaningful where i is not newer
+        than j; 0 on the diagonal marks an empty slot.
+    scale
+        The start matrix is scale · precondition; shape (batch,).
+    newest
+        Slot written last; shape (batch,).
+    """
+
+    steps: Tensor
     changes: Tensor
-    inverse_curvature: Tensor  # (slot, batch): 1 / <step, change>; 0 marks an empty slot
-    scale: Tensor  # (batch,): the start matrix is scale * precondition
-    newest: Tensor  # (batch,): slot written last
+    products: Tensor
+    scale: Tensor
+    newest: Tensor
 
     @classmethod
     def empty(cls, length: int, like: Tensor) -> History:
         """Return a history without entries for problems of the shape of `like`."""
-        ring = like.new_zeros((length, *like.shape))
-        batch = like.shape[0]
+        batch, pixels = like.flatten(1).shape
+        ring = like.new_zeros((batch, length, pixels))
         return cls(
             ring,
             ring.clone(),
-            like.new_zeros((length, batch)),
+            like.new_zeros((batch, length, length), dtype=torch.float64),
             like.new_ones(batch),
             torch.full((batch,), length - 1, device=like.device),
         )
@@ -64,44 +80,68 @@ class History:
         curvature = dot(step, change)
         preconditioned = dot(change, precondition(change))
         keep = accepted & (curvature > 1e-10 * (dot(step, step) * dot(change, change)).sqrt())
-        slots, batch = self.inverse_curvature.shape
+        batch, slots, _ = self.steps.shape
         problems = torch.arange(batch, device=step.device)
         slot = torch.where(keep, (self.newest + 1) % slots, self.newest)
-        mask = per_problem(keep)
-        self.steps[slot, problems] = torch.where(mask, step, self.steps[slot, problems])
-        self.changes[slot, problems] = torch.where(mask, change, self.changes[slot, problems])
-        self.inverse_curvature[slot, problems] = torch.where(
-            keep, 1 / curvature, self.inverse_curvature[slot, problems]
-        )
+        row = keep.view(-1, 1)
+        self.steps[problems, slot] = torch.where(row, step.flatten(1), self.steps[problems, slot])
+        self.changes[problems, slot] = torch.where(row, change.flatten(1), self.changes[problems, slot])
+        with_change = _times(self.steps, change.flatten(1)).double()
+        with_change[problems, slot] = curvature.double()
+        self.products[problems, :, slot] = torch.where(row, with_change, self.products[problems, :, slot])
         self.scale = torch.where(keep, curvature / preconditioned, self.scale)
         self.newest = slot
 
     def forget(self, problems: Tensor) -> None:
         """Empty the history of the problems in the mask."""
-        self.inverse_curvature = torch.where(problems, 0.0, self.inverse_curvature)
+        self.products = torch.where(problems.view(-1, 1, 1), 0.0, self.products)
 
     def known(self) -> Tensor:
         """Return the mask of problems that have at least one entry."""
-        return (self.inverse_curvature > 0).any(dim=0)
+        return (self.products.diagonal(dim1=1, dim2=2) > 0).any(dim=1)
 
     def inverse_hessian(self, gradient: Tensor, precondition: Precondition) -> Tensor:
-        """Apply the two-loop recursion; Nocedal & Wright (2006), algorithm 7.4."""
-        slots, batch = self.inverse_curvature.shape
-        problems = torch.arange(batch, device=gradient.device)
-        vector = gradient
-        recalled = []
-        for age in range(slots):
-            slot = (self.newest - age) % slots
-            step, change = self.steps[slot, problems], self.changes[slot, problems]
-            rho = self.inverse_curvature[slot, problems]
-            alpha = rho * dot(step, vector)
-            vector = vector - per_problem(alpha) * change
-            recalled.append((step, change, rho, alpha))
+        """Return the L-BFGS inverse Hessian times `gradient`.
+
+        The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4) reads every stored vector on its own.
+        Here the same numbers come from four products with all of them at once. With R the inner products
+        <step i, change j> for i not newer than j, and D its diagonal, the first loop solves R a = Sᵀg and the
+        second Rᵀc = D a - Yᵀr with r = H0 (g - Y a); the result is r + S c. (Byrd, Nocedal & Schnabel 1994,
+        Math. Program. 63:129, write the same matrix in closed form.)
+        """
+        slots = self.steps.shape[1]
+        age = torch.arange(1, slots + 1, device=gradient.device)
+        oldest_first = (self.newest.view(-1, 1) + age) % slots
+        ordered = self.products.gather(1, oldest_first.unsqueeze(2).expand(-1, -1, slots))
+        ordered = ordered.gather(2, oldest_first.unsqueeze(1).expand(-1, slots, -1))
+        diagonal = ordered.diagonal(dim1=1, dim2=2)
+        used = diagonal > 0
+        upper = (ordered * (used.unsqueeze(1) & used.unsqueeze(2))).triu()
+        upper = upper + torch.diag_embed((~used).double())
+
+        def products_with(vectors: Tensor, image: Tensor) -> Tensor:
+            return _times(vectors, image.flatten(1)).double().gather(1, oldest_first) * used
+
+        def combination(coefficients: Tensor, vectors: Tensor) -> Tensor:
+            by_slot = torch.zeros_like(coefficients).scatter(1, oldest_first, coefficients)
+            summed: Tensor = torch.bmm(by_slot.to(vectors.dtype).unsqueeze(1), vectors)
+            return summed.view_as(gradient)
+
+        first = _solve(upper, products_with(self.steps, gradient), upper=True)
+        vector = gradient - combination(first, self.changes)
         vector = per_problem(self.scale) * precondition(vector)
-        for step, change, rho, alpha in reversed(recalled):
-            beta = rho * dot(change, vector)
-            vector = vector + per_problem(alpha - beta) * step
-        return vector
+        second = diagonal * used * first - products_with(self.changes, vector)
+        return vector + combination(_solve(upper.transpose(1, 2), second, upper=False) * used, self.steps)
+
+
+def _times(rows: Tensor, vectors: Tensor) -> Tensor:
+    product: Tensor = torch.bmm(rows, vectors.unsqueeze(2))
+    return product.squeeze(2)
+
+
+def _solve(triangle: Tensor, vectors: Tensor, *, upper: bool) -> Tensor:
+    solution: Tensor = torch.linalg.solve_triangular(triangle, vectors.unsqueeze(2), upper=upper)
+    return solution.squeeze(2)
 
 
 @dataclass(frozen=True)
@@ -119,12 +159,26 @@ class Minimum:
     accepted
         Whether the evaluation was accepted as an iteration, shape (evaluation, batch); the first one, of
         the start, is none.
+    evaluations
+        Evaluations until the problem stopped, shape (batch,); what stands in `trace` after them repeats.
+    low_enough, stalled
+        Whether the problem stopped because its loss was low enough, or did not fall any more; shape (batch,).
+    restarts
+        How often the problem forgot its history, because no step was accepted or a loss was not finite;
+        shape (batch,).
+    memory
+        The history at the end, to go on with.
     """
 
     images: Tensor
     losses: Tensor
     trace: Tensor
     accepted: Tensor
+    evaluations: Tensor
+    low_enough: Tensor
+    stalled: Tensor
+    restarts: Tensor
+    memory: History
 
 
 def minimise(
@@ -136,13 +190,18 @@ def minimise(
     evaluations: int,
     history: int,
     precondition: Precondition = lambda vector: vector,
-    after_evaluation: Callable[[], None] = lambda: None,
+    enough: float | Tensor = -math.inf,
+    patience: int | None = None,
+    carried: History | None = None,
+    after_evaluation: Callable[[Tensor], None] = lambda losses: None,
 ) -> Minimum:
     """Minimise a batch of independent functions, each inside its own box.
 
     Quasi-Newton steps by the L-BFGS two-loop recursion on the pixels that are free to move
     (two-metric projection: Bertsekas 1982, SIAM J. Control Optim. 20:221), projected on the box and
-    accepted by Armijo's rule. A refused step is shortened by quadratic interpolation.
+    accepted by Armijo's rule. A refused step is shortened by quadratic interpolation; after
+    `RESTART_AFTER` refusals in a row, or a loss that is not finite, the problem forgets its history and
+    goes on down its gradient.
 
     Parameters
     ----------
@@ -153,23 +212,33 @@ def minimise(
     lower, upper
         Bounds of each problem's pixels, shape (batch,).
     evaluations
-        Number of times the objective is called, at least 1.
+        Most times that the objective is called, at least 1.
     history
         Number of steps each problem remembers.
     precondition
         Symmetric positive definite operator that L-BFGS starts its inverse Hessian from, up to scale.
+    enough
+        A problem stops when its loss is not above this; one number or shape (batch,).
+    patience
+        A problem stops when its loss fell by less than `LEAST_PROGRESS` over so many evaluations; None for
+        never.
+    carried
+        History of an earlier minimisation of the same problems.
     after_evaluation
-        Called after each evaluation, for progress displays.
+        Called after each evaluation with the losses found, shape (batch,), on the device.
 
     Returns
     -------
     Minimum
-        The best points; a problem's loss never rises from one accepted step to the next.
+        The best points; a problem's loss never rises from one accepted step to the next. A problem that
+        stopped stays where it is, whatever the others do.
     """
     lower, upper = per_problem(lower), per_problem(upper)
 
     def project(points: Tensor) -> Tensor:
         return torch.maximum(torch.minimum(points, upper), lower)
+
+    memory = carried or History.empty(history, start)
 
     def descend() -> tuple[Tensor, Tensor]:
         """Return the direction at `point`, and the step length to try first."""
@@ -185,19 +254,27 @@ def minimise(
 
     point = project(start)
     loss, gradient = objective(point)
-    after_evaluation()
-    memory = History.empty(history, point)
-    refusals = torch.zeros_like(loss)
+    after_evaluation(loss)
+    low_enough = loss <= enough
+    stalled = torch.zeros_like(low_enough)
+    used = torch.ones_like(loss, dtype=torch.long)
+    refusals, restarts = torch.zeros_like(used), torch.zeros_like(used)
     direction, length = descend()
-    trace, accepts = [loss], [torch.zeros_like(loss, dtype=torch.bool)]
-    for _ in range(evaluations - 1):
+    trace, accepts = [loss], [torch.zeros_like(low_enough)]
+    # To look costs a GPU the wait for all work so far; a CPU nothing.
+    look_every = 1 if start.device.type == "cpu" else LOOK_EVERY
+    for evaluation in range(1, evaluations):
+        going = ~(low_enough | stalled)
+        if evaluation % look_every == 0 and not going.any():
+            break
         trial = project(point + per_problem(length) * direction)
         trial_loss, trial_gradient = objective(trial)
-        after_evaluation()
+        after_evaluation(trial_loss)
+        used = used + going
         step = trial - point
         slope = dot(gradient, step)
         # Projection can turn a step uphill; a step that is not downhill is refused, and NaN is.
-        accepted = (trial_loss <= loss + SUFFICIENT_DECREASE * slope) & (slope < 0)
+        accepted = going & (trial_loss <= loss + SUFFICIENT_DECREASE * slope) & (slope < 0)
         memory.update(accepted, step, trial_gradient - gradient, precondition)
         # Minimum of the parabola through f(0), f'(0) and f(1) along the step.
         cut = -slope / (2 * (trial_loss - loss - slope))
@@ -208,8 +285,9 @@ def minimise(
         gradient = torch.where(mask, trial_gradient, gradient)
         loss = torch.where(accepted, trial_loss, loss)
         refusals = torch.where(accepted, 0, refusals + 1)
-        stuck = refusals >= RESTART_AFTER
+        stuck = going & ((refusals >= RESTART_AFTER) | ~trial_loss.isfinite()) & memory.known()
         memory.forget(stuck)
+        restarts = restarts + stuck
         refusals = torch.where(stuck, 0, refusals)
         renew = accepted | stuck
         fresh_direction, fresh_length = descend()
@@ -217,4 +295,17 @@ def minimise(
         length = torch.where(renew, fresh_length, length * cut)
         trace.append(loss)
         accepts.append(accepted)
-    return Minimum(point, loss, torch.stack(trace), torch.stack(accepts))
+        low_enough = low_enough | (loss <= enough)
+        if patience is not None and evaluation >= patience:
+            stalled = stalled | (~low_enough & (loss > (1 - LEAST_PROGRESS) * trace[-1 - patience]))
+    return Minimum(
+        point,
+        loss,
+        torch.stack(trace),
+        torch.stack(accepts),
+        used,
+        low_enough,
+        stalled,
+        restarts,
+        memory,
+    )

@@ -40,8 +40,8 @@ def analyse(extractor: FeatureExtractor, images: Tensor, layers: Sequence[str]) 
     dict
         Layer name to Gram matrices, shape (batch, channel, channel).
     """
-    features = extractor.features(to_rgb(images), layers)
-    return {layer: gram_matrix(features[layer]) for layer in layers}
+    grams = extractor.features(to_rgb(images), layers, gram_matrix)
+    return {layer: grams[layer] for layer in layers}
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,19 @@ class GramObjective:
 
     def layer_losses(self, images: Tensor) -> dict[str, Tensor]:
         """Return each layer's unweighted Gram loss, shape (batch,)."""
-        features = self.extractor.features(to_rgb(images), list(self.targets))
-        return {
-            layer: gram_loss(gram_matrix(features[layer]), target) for layer, target in self.targets.items()
-        }
+        grams = self.extractor.features(to_rgb(images), list(self.targets), gram_matrix)
+        return {layer: gram_loss(grams[layer], target) for layer, target in self.targets.items()}
 
     def loss(self, images: Tensor) -> Tensor:
         """Return the weighted sum over layers, shape (batch,)."""
         losses = self.layer_losses(images)
+        return torch.stack([self.weights[layer] * loss for layer, loss in losses.items()]).sum(dim=0)
+
+    def loss_of_zero(self) -> Tensor:
+        """Return the loss of Gram matrices that are zero, shape (batch,): the scale of `loss`."""
+        losses = {
+            layer: gram_loss(torch.zeros_like(target), target) for layer, target in self.targets.items()
+        }
         return torch.stack([self.weights[layer] * loss for layer, loss in losses.items()]).sum(dim=0)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:

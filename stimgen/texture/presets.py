@@ -13,7 +13,7 @@ class Multiscale(BaseModel):
     """Coarse-to-fine synthesis: each scale starts from the upsampled result of the one below it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     preset: Literal["multiscale"] = Field("multiscale", description="Name of the preset.")
     smallest_px: int = Field(
@@ -23,10 +23,28 @@ class Multiscale(BaseModel):
         description="Synthesis starts at the smallest halving of the image with this side, px.",
     )
     evaluations: tuple[Count, ...] = Field(
-        (150, 100, 120),
+        (150, 100, 150),
         min_length=1,
-        description="Evaluations of loss and gradient at each scale, coarsest first; the last number is "
-        "repeated for further scales.",
+        description="Most evaluations of loss and gradient at each scale with all its layers, coarsest "
+        "first; the last number is repeated for further scales.",
+    )
+    shallow_evaluations: tuple[Count, ...] = Field(
+        (15, 15, 15),
+        description="In an enlarged image, most evaluations before these with only the layers whose stride "
+        "is at most 2 px, then 4 px, and so on; [] for none.",
+    )
+    stop_distance: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="A stage ends when sqrt(loss / loss of zero Gram matrices) is not above this; 0 for "
+        "never.",
+    )
+    patience: int = Field(
+        30,
+        ge=1,
+        le=100_000,
+        description="A stage ends when its loss fell by less than 1 % over so many evaluations.",
     )
     history: int = Field(20, ge=1, le=200, description="Pairs of steps and gradients that L-BFGS remembers.")
     noise_sd: float = Field(
@@ -35,10 +53,17 @@ class Multiscale(BaseModel):
         le=1,
         description="Standard deviation of the start noise around the source's mean; black is 0, white is 1.",
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="Precision of the convolutions while the image is optimised. Targets, Gram matrices, "
-        "losses and all measurements are float32.",
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Precision of the convolutions while the image is optimised; auto is bfloat16 on "
+        "devices that compute with it, else float32. Targets, Gram matrices, losses, the end of the "
+        "synthesis and all measurements are float32.",
+    )
+    float32_evaluations: int = Field(
+        10,
+        ge=1,
+        le=100_000,
+        description="After bfloat16, evaluations in float32 at full size with all layers.",
     )
     boost: float = Field(
         1.0,
@@ -89,13 +114,3 @@ class Gatys2015(BaseModel):
     history: int = Field(
         20, ge=1, le=200, description="Corrections that L-BFGS-B remembers (scipy's maxcor)."
     )
-
-    def schedule(self, size_px: int) -> tuple[tuple[int, int], ...]:
-        """Return (side in px, iterations) of the only scale.
-
-        Examples
-        --------
-        >>> Gatys2015().schedule(256)
-        ((256, 2000),)
-        """
-        return ((size_px, self.iterations),)

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stimgen.images.pixels import Image
 
-EvaluationHook = Callable[[int, tuple[str, ...], int], None]
-"""Called after each evaluation with the image's side in pixels, the layers, and the number of problems."""
+EvaluationHook = Callable[[int, tuple[str, ...], Tensor], None]
+"""Called after each evaluation with the image's side in pixels, the layers, and the losses found.
+
+The losses, shape (problem,), are on the device: to read them makes a GPU wait.
+"""
 
 
-def no_hook(size_px: int, layers: tuple[str, ...], problems: int) -> None:
+def no_hook(size_px: int, layers: tuple[str, ...], losses: Tensor) -> None:
     """Do nothing after an evaluation."""
 
 
@@ -38,13 +42,17 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class ScaleTrace:
-    """How the loss of one problem fell at one scale.
+class StageTrace:
+    """How the loss of one problem fell in one stage.
 
     Attributes
     ----------
     size_px
         Side of the image.
+    layers
+        Layers that were matched.
+    precision
+        Precision of the convolutions: "bfloat16" or "float32" ("float64" in comparisons).
     losses
         Loss of the best point so far, after each evaluation.
     accepted
@@ -52,6 +60,8 @@ class ScaleTrace:
     """
 
     size_px: int
+    layers: tuple[str, ...]
+    precision: str
     losses: NDArray[np.float64]
     accepted: NDArray[np.bool_]
 
@@ -68,23 +78,27 @@ class Synthesis:
     loss
         Weighted sum of Gram losses at the end, as the optimiser saw it.
     traces
-        One per scale, coarsest first.
+        One per stage, in their order.
     stop_reason
-        Why it ended: "evaluations" or "iterations" where the budget was used up, else what the optimiser
-        said.
+        Why the last stage ended: "evaluations" or "iterations" where the budget was used up, "stop distance"
+        or "no progress" by the rules of `multiscale`, else what the optimiser said.
+    restarts
+        How often an optimiser forgot what it had learnt, because no step was accepted or a loss was not
+        finite.
     """
 
     image: Image
     loss: float
-    traces: tuple[ScaleTrace, ...]
+    traces: tuple[StageTrace, ...]
     stop_reason: str
+    restarts: int
 
     @property
     def evaluations(self) -> int:
-        """Number of times loss and gradient were computed, over all scales."""
+        """Number of times loss and gradient were computed, over all stages."""
         return sum(len(trace.losses) for trace in self.traces)
 
     @property
     def iterations(self) -> int:
-        """Number of accepted steps over all scales."""
+        """Number of accepted steps over all stages."""
         return int(sum(np.count_nonzero(trace.accepted) for trace in self.traces))

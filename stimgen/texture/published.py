@@ -12,7 +12,7 @@ from torch import Tensor
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.objective import GramObjective, analyse
 from stimgen.texture.presets import Gatys2015
-from stimgen.texture.problem import EvaluationHook, Problem, ScaleTrace, Synthesis, no_hook
+from stimgen.texture.problem import EvaluationHook, Problem, StageTrace, Synthesis, no_hook
 from stimgen.texture.tensors import to_batch, to_images
 
 MEAN_RGB = (123.68, 116.779, 103.939)
@@ -69,6 +69,7 @@ def _synthesise(
         analyse(extractor, source, list(problem.layer_weights)),
         {name: source.new_tensor([w]) for name, w in problem.layer_weights.items()},
     )
+    layers = tuple(objective.targets)
     losses: list[float] = []
     iterations: list[int] = []
 
@@ -76,7 +77,7 @@ def _synthesise(
         network_space = torch.from_numpy(point).to(source).view(source.shape)
         loss, gradient = objective((network_space + offset) / 255)
         losses.append(float(loss))
-        after_evaluation(source.shape[-1], tuple(problem.layer_weights), 1)
+        after_evaluation(source.shape[-1], layers, loss)
         return LOSS_SCALE * losses[-1], LOSS_SCALE / 255 * gradient.double().cpu().numpy().ravel()
 
     in_network_space = source * 255 - offset
@@ -100,11 +101,14 @@ def _synthesise(
     image = (torch.from_numpy(result.x).view(source.shape) + offset.double().cpu()) / 255
     accepted = np.zeros(len(losses), dtype=bool)
     accepted[np.asarray(iterations, dtype=int) - 1] = True
+    precision = str(extractor.dtype).removeprefix("torch.")
+    trace = StageTrace(source.shape[-1], layers, precision, np.minimum.accumulate(losses), accepted)
     return Synthesis(
         image=to_images(image)[0],
         loss=float(result.fun) / LOSS_SCALE,
-        traces=(ScaleTrace(source.shape[-1], np.minimum.accumulate(losses), accepted),),
+        traces=(trace,),
         stop_reason="iterations" if result.nit >= preset.iterations else _words(result.message),
+        restarts=0,
     )
 
 

@@ -40,11 +40,10 @@ def test_evaluations_go_from_the_coarsest_and_the_last_repeats() -> None:
     preset = Multiscale(smallest_px=32, evaluations=(9, 5))
     assert preset.schedule(256) == ((32, 9), (64, 5), (128, 5), (256, 5))
     assert preset.schedule(32) == ((32, 9),)
-    assert Gatys2015().schedule(256) == ((256, 2000),)
 
 
 def test_presets_are_frozen_versioned_and_closed() -> None:
-    assert (Multiscale.version, Gatys2015.version) == (1, 1)
+    assert (Multiscale.version, Gatys2015.version) == (2, 1)
     with pytest.raises(ValidationError):
         Multiscale.model_validate({"smallest": 3})
     with pytest.raises(ValidationError):

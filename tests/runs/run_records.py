@@ -13,9 +13,9 @@ from stimgen.runs.record import (
     MadeRecord,
     NetworkRecord,
     Record,
-    ScaleRecord,
     SlopeRecord,
     SourceRecord,
+    StageRecord,
     SynthesisRecord,
 )
 
@@ -27,10 +27,16 @@ FILES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size
 
 
 @st.composite
-def scales(draw):
+def stages(draw):
     losses = draw(st.lists(NUMBERS, max_size=6))
     accepted = draw(st.lists(st.booleans(), min_size=len(losses), max_size=len(losses)))
-    return ScaleRecord(size_px=draw(st.integers(16, 4096)), losses=losses, accepted=accepted)
+    return StageRecord(
+        size_px=draw(st.integers(16, 4096)),
+        layers=draw(st.lists(st.sampled_from(LAYERS), min_size=1, unique=True)),
+        precision=draw(st.sampled_from(["bfloat16", "float32"])),
+        losses=losses,
+        accepted=accepted,
+    )
 
 
 def syntheses(layers):
@@ -44,7 +50,8 @@ def syntheses(layers):
         iterations=st.integers(0, 10**6),
         evaluations=st.integers(0, 10**6),
         stop_reason=st.sampled_from(["evaluations", "iterations", "abnormal: ", "stop, total no. of f"]),
-        traces=st.lists(scales(), max_size=3).map(tuple),
+        restarts=st.integers(0, 99),
+        traces=st.lists(stages(), max_size=3).map(tuple),
     )
 
 

@@ -163,3 +163,68 @@ def test_a_preconditioner_that_is_the_inverse_hessian_solves_at_once() -> None:
     )
     assert helped.losses.item() < 1e-12
     assert plain.losses.item() > 1e-3
+
+
+def test_a_problem_stops_when_its_loss_is_low_enough_and_stays_there() -> None:
+    quadratics = Quadratics(3, 20)
+    enough = torch.tensor([1e-3, 0.0, 1.0], dtype=torch.float64)
+    minimum = minimise(quadratics, start(3), **bounds(3, -9, 9), evaluations=60, history=10, enough=enough)
+    assert minimum.low_enough.tolist() == [True, False, True]
+    assert minimum.evaluations[1] == len(minimum.trace) == 60
+    for b in (0, 2):
+        last = int(minimum.evaluations[b])
+        assert minimum.trace[last - 1, b] <= enough[b] < minimum.trace[last - 2, b]
+        assert (minimum.trace[last - 1 :, b] == minimum.losses[b]).all()
+        assert not minimum.accepted[last:, b].any()
+    assert torch.equal(minimum.losses, quadratics(minimum.images)[0])
+
+
+def test_all_problems_low_enough_end_it() -> None:
+    minimum = minimise(Quadratics(2, 20), start(2), **bounds(2, -9, 9), evaluations=90, history=5, enough=1.0)
+    assert len(minimum.trace) == minimum.evaluations.max() < 90
+
+
+def test_a_problem_without_progress_stops() -> None:
+    """Bounds stop the first problem; the second has the start as its minimum and has not far to fall."""
+
+    def towards(images: Tensor) -> tuple[Tensor, Tensor]:
+        offsets = images.flatten(1) - torch.tensor([[5.0], [0.0]], dtype=torch.float64)
+        return (1 + offsets.square().sum(dim=1)), 2 * offsets.view(images.shape)
+
+    first = torch.zeros((2, 1, 1, 3), dtype=torch.float64)
+    minimum = minimise(towards, first, **bounds(2, -1, 1), evaluations=50, history=5, patience=6)
+    assert minimum.stalled.tolist() == [True, True]
+    assert not minimum.low_enough.any()
+    assert minimum.evaluations.max() < 20
+    torch.testing.assert_close(minimum.images[0], torch.ones((1, 1, 3), dtype=torch.float64))
+
+
+def test_a_loss_that_is_not_finite_restarts_the_problem_with_a_shorter_step() -> None:
+    calls = []
+
+    def broken_once(images: Tensor) -> tuple[Tensor, Tensor]:
+        calls.append(images.clone())
+        losses, gradients = quadratics(images)
+        return (losses * torch.nan, gradients * torch.nan) if len(calls) == 12 else (losses, gradients)
+
+    quadratics = Quadratics(1, 20)
+    minimum = minimise(broken_once, start(1), **bounds(1, -9, 9), evaluations=150, history=10)
+    assert minimum.restarts.tolist() == [1]
+    assert not minimum.accepted[11, 0]
+    assert minimum.losses.max() < 1e-8
+    undisturbed = minimise(quadratics, start(1), **bounds(1, -9, 9), evaluations=150, history=10)
+    assert undisturbed.restarts.tolist() == [0]
+
+
+def test_a_minimisation_goes_on_with_what_another_learnt() -> None:
+    """The last step of the first part is computed again from its point; nothing else is lost."""
+    quadratics = Quadratics(1, 20)
+    whole = minimise(quadratics, start(1), **bounds(1, -9, 9), evaluations=30, history=10)
+    first = minimise(quadratics, start(1), **bounds(1, -9, 9), evaluations=20, history=10)
+    assert first.accepted[-1]
+    again = minimise(
+        quadratics, first.images, **bounds(1, -9, 9), evaluations=11, history=10, carried=first.memory
+    )
+    torch.testing.assert_close(again.trace[1:], whole.trace[20:], rtol=1e-6, atol=0)
+    forgotten = minimise(quadratics, first.images, **bounds(1, -9, 9), evaluations=11, history=10)
+    assert forgotten.losses > again.losses

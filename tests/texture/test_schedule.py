@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stimgen.networks.architectures import NETWORKS
-from stimgen.texture.scales import layers_at
+from stimgen.texture.schedule import layers_at
 
 VGG = ["vgg16", "vgg19"]
 

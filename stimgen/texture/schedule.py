@@ -1,0 +1,137 @@
+"""The stages of a synthesis: image sizes from coarse to fine, and the layers that take part (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from stimgen.networks.architectures import Architecture
+from stimgen.texture.presets import Gatys2015, Multiscale
+
+
+@dataclass(frozen=True, order=True)
+class Stage:
+    """A part of a synthesis with one image size and one set of layers.
+
+    Stages sort in the order in which they are done. Problems with other layer sets have the same `size_px`
+    and `rung` for what is done together in a batch.
+
+    Attributes
+    ----------
+    size_px
+        Side of the image.
+    rung
+        Place among the stages of this size: 0 for the shallowest layers.
+    layers
+        Layers that are matched, shallowest first.
+    evaluations
+        Most evaluations of loss and gradient.
+    enlarged
+        Whether the image was enlarged from a coarser scale.
+    last
+        Whether nothing comes after: full size and all layers.
+    """
+
+    size_px: int
+    rung: int
+    layers: tuple[str, ...]
+    evaluations: int
+    enlarged: bool
+    last: bool
+
+
+def stages(
+    preset: Multiscale | Gatys2015, architecture: Architecture, layers: Iterable[str], full_px: int
+) -> tuple[Stage, ...]:
+    """Return the stages in which a preset synthesises a layer set.
+
+    Parameters
+    ----------
+    preset
+        The procedure and its settings.
+    architecture
+        The network.
+    layers
+        The layer set.
+    full_px
+        Side of the stimulus.
+
+    Examples
+    --------
+    >>> from stimgen.networks.architectures import NETWORKS
+    >>> preset = Multiscale(evaluations=(150, 100), shallow_evaluations=(15,))
+    >>> for stage in stages(preset, NETWORKS["vgg16"](), ["conv1_1", "pool1", "pool2"], 256):
+    ...     print(stage.size_px, stage.evaluations, *stage.layers)
+    64 150 conv1_1
+    128 100 conv1_1 pool1
+    256 15 conv1_1 pool1
+    256 100 conv1_1 pool1 pool2
+    """
+    wanted = tuple(layers)
+    if isinstance(preset, Gatys2015):
+        ordered = tuple(layer for layer in architecture.layers if layer in wanted)
+        return (Stage(full_px, 0, ordered, preset.iterations, enlarged=False, last=True),)
+    return tuple(_multiscale(preset, architecture, wanted, full_px))
+
+
+def _multiscale(
+    preset: Multiscale, architecture: Architecture, wanted: tuple[str, ...], full_px: int
+) -> Iterator[Stage]:
+    enlarged = False
+    for size_px, evaluations in preset.schedule(full_px):
+        layers = layers_at(architecture, wanted, size_px, full_px)
+        if not layers:
+            continue
+        done: tuple[str, ...] = ()
+        if enlarged:
+            for rung, shallow_evaluations in enumerate(preset.shallow_evaluations):
+                stride = 2 ** (rung + 1)
+                shallow = tuple(layer for layer in layers if architecture.stride(layer) <= stride)
+                if shallow not in {(), done, layers}:
+                    yield Stage(size_px, rung, shallow, shallow_evaluations, enlarged, last=False)
+                    done = shallow
+        last = size_px == full_px
+        yield Stage(size_px, len(preset.shallow_evaluations), layers, evaluations, enlarged, last)
+        enlarged = True
+
+
+def layers_at(
+    architecture: Architecture, layers: Iterable[str], size_px: int, full_px: int
+) -> tuple[str, ...]:
+    """Return the layers of a layer set that are matched when the image is shrunk to `size_px`.
+
+    In an image shrunk by a factor s a layer sees structure s times as large. Matching all layers there
+    would constrain more than the layer set does: conv1_1 at a quarter of the size knows about bricks.
+    So a layer takes part only while its receptive field, counted in pixels of the full size, is not larger
+    than the largest receptive field of the layer set. At full size all layers take part.
+
+    Parameters
+    ----------
+    architecture
+        The network.
+    layers
+        The layer set.
+    size_px, full_px
+        Side of the image at this scale, and of the stimulus.
+
+    Returns
+    -------
+    tuple of str
+        Shallowest first; may be empty at coarse scales.
+
+    Examples
+    --------
+    >>> from stimgen.networks.architectures import NETWORKS
+    >>> vgg16 = NETWORKS["vgg16"]()
+    >>> layers_at(vgg16, ["conv1_1", "pool1", "pool2"], 128, 256)
+    ('conv1_1', 'pool1')
+    >>> layers_at(vgg16, ["conv1_1"], 128, 256)
+    ()
+    """
+    wanted = set(layers)
+    largest = max(architecture.receptive_field(layer) for layer in wanted)
+    return tuple(
+        layer
+        for layer in architecture.layers
+        if layer in wanted and architecture.receptive_field(layer) * full_px <= largest * size_px
+    )
