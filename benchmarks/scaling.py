@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
@@ -22,10 +21,10 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
+from benchmarks.machine import describe_machine, peak_bytes
 from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.memory import evaluation_bytes, recomputes
-from stimgen.runs.environment import device_name, versions
 from stimgen.runs.runner import compute_exactly, find_device
 from stimgen.texture.objective import GramObjective
 
@@ -85,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         size_px, batch = options.point
         print(json.dumps(asdict(measure(device, size_px, batch, precision))))
         return
-    print(f"{device_name(device)}, {torch.get_num_threads()} threads, {precision}")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print(describe_machine(device))
+    print(f"convolutions in {precision}")
     print(HEADER)
     for size_px, batch in points(options.sizes, options.batches):
         print(measure_in_fresh_process(str(device), size_px, batch, precision).row(), flush=True)
@@ -116,13 +115,13 @@ def measure(device: torch.device, size_px: int, batch: int, precision: str) -> P
     objective = _objective(_extractor(architecture, generator).to(device, dtype), batch)
     objective(torch.rand(batch, 1, 32, 32, generator=generator).to(device))  # libraries load and set up
     images = torch.rand(batch, 1, size_px, size_px, generator=generator).to(device)
-    before = _peak_bytes(device)
+    before = peak_bytes(device)
     seconds: list[float] = []
     while len(seconds) < REPEATS and sum(seconds) < ENOUGH_S:
         start = time.perf_counter()
         objective(images)[0].sum().item()
         seconds.append(time.perf_counter() - start)
-    after = _peak_bytes(device)
+    after = peak_bytes(device)
     return Point(
         size_px,
         batch,
@@ -155,13 +154,6 @@ def _objective(extractor: FeatureExtractor, batch: int) -> GramObjective:
         {layer: torch.zeros(batch, n, n, device=extractor.device) for layer, n in channels.items()},
         {layer: torch.ones(batch, device=extractor.device) for layer in LAYERS},
     )
-
-
-def _peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _parser() -> argparse.ArgumentParser:

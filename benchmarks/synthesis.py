@@ -1,4 +1,4 @@
-"""How fast `multiscale` is beside the published procedure, at equal loss.
+r"""How fast `multiscale` is beside the published procedure, at equal loss.
 
 ``python -m benchmarks.synthesis --sources brick,gravel,grass --targets 0.02,0.01,0.005,0.002``
 
@@ -7,20 +7,18 @@ sum of the Gram losses of conv1_1 and pool1 to pool4 at full size in float32. Fo
 the evaluations and the seconds until the loss is at or below it. Evaluations of `multiscale` are counted in
 units of one evaluation at full size with all layers, by their operations.
 
-The time of `multiscale` is that of a whole synthesis with just as many evaluations as the target needs, and
-the loss of its image is computed anew in float32. ``--count`` leaves out the timing and the reference, to
-compare settings: ``--set boost=0 --set shallow_evaluations=[]``.
+`multiscale` is run from the beginning with each of some budgets of evaluations at full size, until the lowest
+target is reached; the loss is that of the finished image. ``--preset`` may be given several times to compare
+settings, as in ``--preset "{}" --preset "{\"boost\": 0}"``; ``--count`` leaves out the reference.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -50,19 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if device.type == "cuda":
         compute_exactly()
     extractor = build_extractor(find_weights("vgg16", "imagenet"), device=device, deepest=LAYERS[-1])
-    preset = Multiscale.model_validate(dict(map(_setting, options.set)))
     peak = matrix_product_gflops(device)
     print(describe_machine(device))
-    print(f"{options.size} px, batch {options.batch}, {preset!r}")
+    print(f"{options.size} px, batch {options.batch}, default {Multiscale()!r}")
     print(f"float32 matrix product {peak:.0f} GFLOP/s")
     print(HEADER, UNITS, sep="\n", flush=True)
     for name in options.sources:
-        race = Race(extractor, source(name, options.size), options.batch, options.evaluations)
+        race = Race(extractor, source(name, options.size), options.batch, options.budgets)
         published = (
             Log(extractor) if options.count else race.published(min(options.targets), options.iterations)
         )
-        for reached in race.multiscale(preset, options.targets, timed=not options.count):
-            print(_row(name, reached, published), flush=True)
+        for settings in options.preset or ["{}"]:
+            preset = Multiscale.model_validate_json(settings)
+            for target, trial in race.multiscale(preset, options.targets):
+                print(_row(name, target, trial, published), settings, flush=True)
         if published.seconds:
             share = published.flops[-1] / published.seconds[-1] / 1e9 / peak
             print(f"{name}: published procedure at {share:.0%} of the matrix product")
@@ -81,7 +80,7 @@ class Log:
     started: float = field(default_factory=time.perf_counter)
     seconds: list[float] = field(default_factory=list)
     flops: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)  # largest of the batch; infinite before the last stage
+    losses: list[float] = field(default_factory=list)
     stop_at: float = 0.0
 
     def hook(self, size_px: int, layers: tuple[str, ...], losses: Tensor) -> None:
@@ -99,12 +98,11 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """How much `multiscale` needed for a target; None where it did not get there."""
+class Trial:
+    """A synthesis by `multiscale` with one budget."""
 
-    target: float
-    evaluations: float | None
-    seconds: float | None
+    evaluations: float
+    seconds: float
     loss: float
 
 
@@ -115,7 +113,7 @@ class Race:
     extractor: FeatureExtractor
     source: Image
     batch: int
-    evaluations: int
+    budgets: tuple[int, ...]
 
     def problems(self, count: int) -> list[Problem]:
         """Return problems with seeds from 1."""
@@ -129,40 +127,32 @@ class Race:
             synthesise(self.problems(1), self.extractor, Gatys2015(iterations=iterations), log.hook)
         return log
 
-    def multiscale(self, preset: Multiscale, targets: Sequence[float], *, timed: bool) -> Iterator[Mark]:
-        """Yield what each target needs, found by one long synthesis and then one of the right length each."""
-        long = preset.model_copy(
-            update={"evaluations": (*preset.evaluations[:-1], self.evaluations), "stop_distance": 0.0}
-        )
-        scales = len(preset.scales(self.source.shape[0]))
-        if scales > len(preset.evaluations):
-            raise ValueError("Give evaluations for each scale: the last one is varied.")
-        unit = 2 * self.extractor.architecture.forward_flops(LAYERS, self.source.shape[0])
-        synthesis = synthesise(self.problems(self.batch), self.extractor, long)
-        losses = np.max([_full_size(one, self.source.shape[0]) for one in synthesis], axis=0)
-        before = _flops(self.extractor, synthesis[0]) / unit - len(losses)
-        for target in targets:
-            if losses.min() > target:
-                yield Mark(target, None, None, float(losses.min()))
-                continue
-            needed = int(np.argmax(losses <= target)) + 1
-            if not timed:
-                yield Mark(target, before + needed, None, float(losses[needed - 1]))
-                continue
-            yield self._timed(long, target, needed, before)
+    def multiscale(
+        self, preset: Multiscale, targets: Sequence[float]
+    ) -> Iterator[tuple[float, Trial | None]]:
+        """Yield each target with the smallest budget that reaches it, None where no budget does."""
+        trials: list[Trial] = []
+        for target in sorted(targets, reverse=True):
+            while not any(trial.loss <= target for trial in trials) and len(trials) < len(self.budgets):
+                trials.append(self.trial(preset, self.budgets[len(trials)]))
+            yield target, next((trial for trial in trials if trial.loss <= target), None)
 
-    def _timed(self, long: Multiscale, target: float, needed: int, before: float) -> Mark:
-        while True:
-            just = long.model_copy(update={"evaluations": (*long.evaluations[:-1], needed)})
-            synchronise(self.extractor.device)
-            start = time.perf_counter()
-            synthesis = synthesise(self.problems(self.batch), self.extractor, just)
-            synchronise(self.extractor.device)
-            seconds = (time.perf_counter() - start) / self.batch
-            loss = max(self.loss(one.image) for one in synthesis)
-            if loss <= target:
-                return Mark(target, before + needed, seconds, loss)
-            needed += 5
+    def trial(self, preset: Multiscale, budget: int) -> Trial:
+        """Synthesise with a budget of evaluations at full size with all layers."""
+        coarse = len(preset.scales(self.source.shape[0])) - 1
+        evaluations = (*preset.evaluations, *preset.evaluations[-1:] * coarse)[:coarse]
+        preset = preset.model_copy(update={"evaluations": (*evaluations, budget), "stop_distance": 0.0})
+        synchronise(self.extractor.device)
+        start = time.perf_counter()
+        synthesis = synthesise(self.problems(self.batch), self.extractor, preset)
+        synchronise(self.extractor.device)
+        seconds = (time.perf_counter() - start) / self.batch
+        unit = 2 * self.extractor.architecture.forward_flops(LAYERS, self.source.shape[0])
+        return Trial(
+            max(_flops(self.extractor, one) for one in synthesis) / unit,
+            seconds,
+            max(self.loss(one.image) for one in synthesis),
+        )
 
     def loss(self, image: Image) -> float:
         """Return the loss of a finished image in float32."""
@@ -181,11 +171,6 @@ def source(name: str, size_px: int) -> Image:
     return load_source(spec, image, name="benchmark").pixels
 
 
-def _full_size(synthesis: Synthesis, size_px: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    traces = [t.losses for t in synthesis.traces if t.size_px == size_px and len(t.layers) == len(LAYERS)]
-    return np.minimum.accumulate(np.concatenate(traces))
-
-
 def _flops(extractor: FeatureExtractor, synthesis: Synthesis) -> float:
     return sum(
         len(trace.losses) * 2 * extractor.architecture.forward_flops(trace.layers, trace.size_px)
@@ -193,33 +178,24 @@ def _flops(extractor: FeatureExtractor, synthesis: Synthesis) -> float:
     )
 
 
-def _row(name: str, mark: Mark, published: Log) -> str:
-    place = published.first(mark.target)
+def _row(name: str, target: float, trial: Trial | None, published: Log) -> str:
+    place = published.first(target)
     reference = None if place is None else published.seconds[place]
-    ratio = reference / mark.seconds if reference and mark.seconds else None
     columns = [
         f"{name:18s}",
-        f"{mark.target:7g}",
+        f"{target:7g}",
         _cell(None if place is None else place + 1, 8, 0),
         _cell(reference, 6, 1),
-        _cell(mark.evaluations, 11, 1),
-        _cell(mark.seconds, 6, 1),
-        _cell(ratio, 9, 1),
-        f"{mark.loss:8.5f}",
+        _cell(trial.evaluations if trial else None, 11, 1),
+        _cell(trial.seconds if trial else None, 6, 1),
+        _cell(reference / trial.seconds if reference and trial else None, 9, 1),
+        _cell(trial.loss if trial else None, 8, 5),
     ]
     return " ".join(columns)
 
 
 def _cell(number: float | None, width: int, digits: int) -> str:
     return f"{'–':>{width}}" if number is None else f"{number:{width}.{digits}f}"
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, _, value = text.partition("=")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -229,10 +205,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=256, help="side in px")
     parser.add_argument("--batch", type=int, default=1, help="textures made at once by multiscale")
     parser.add_argument("--targets", type=_numbers, default=(0.02, 0.01, 0.005, 0.002), help="losses")
-    parser.add_argument("--evaluations", type=int, default=300, help="most of multiscale, at full size")
+    parser.add_argument(
+        "--budgets",
+        type=lambda text: tuple(int(number) for number in text.split(",")),
+        default=(10, 20, 30, 40, 50, 60, 80, 100, 130, 160, 200, 250),
+        help="evaluations of multiscale at full size, rising",
+    )
     parser.add_argument("--iterations", type=int, default=1000, help="most of the published procedure")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting")
-    parser.add_argument("--count", action="store_true", help="count evaluations only")
+    parser.add_argument("--preset", action="append", help="settings of multiscale as JSON")
+    parser.add_argument("--count", action="store_true", help="leave out the reference")
     return parser
 
 

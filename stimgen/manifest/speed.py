@@ -29,14 +29,18 @@ def speed_file() -> Path:
 
 
 def speed_name(device: str, preset: Multiscale | Gatys2015) -> str:
-    """Return the name under which the speed of a device with a preset's precision is recorded.
+    """Return the name under which the speed of a device with a preset is recorded.
 
     Examples
     --------
     >>> speed_name("cpu", Gatys2015()), speed_name("cuda:0", Multiscale())
-    ('cpu float32', 'cuda:0 auto')
+    ('cpu gatys2015', 'cuda:0 multiscale auto')
     """
-    return f"{device} {preset.precision if isinstance(preset, Multiscale) else 'float32'}"
+    return (
+        f"{device} {preset.preset} {preset.precision}"
+        if isinstance(preset, Multiscale)
+        else f"{device} {preset.preset}"
+    )
 
 
 def record_speed(name: str, gflops: float) -> None:
@@ -45,7 +49,7 @@ def record_speed(name: str, gflops: float) -> None:
     Parameters
     ----------
     name
-        Device and precision (`speed_name`).
+        Device and preset (`speed_name`).
     gflops
         Speed in 1e9 floating-point operations per second, counted as in `estimate.stimulus_flops`.
 

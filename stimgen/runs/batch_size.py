@@ -18,6 +18,9 @@ LARGEST = 128
 SHARE_OF_MEMORY = 0.8
 """The rest is for CUDA itself, gaps between blocks of memory, and other programs."""
 
+WIDEST_MAPS, MOST_NUMBERS = 64, 2**30
+"""Maps of full size in VGG, and numbers in one tensor up to which all CUDA kernels of PyTorch are safe."""
+
 MeasurePeak = Callable[[Manifest, Networks, LayerSet, torch.device, int], int]
 """Returns the peak memory in bytes of a number of problems with one layer set."""
 
@@ -49,7 +52,8 @@ def fitting(
     except torch.OutOfMemoryError:
         return 1
     each = max(1, two - one)
-    return max(1, min(LARGEST, 1 + (memory - one) // each))
+    addressable = MOST_NUMBERS // (WIDEST_MAPS * manifest.image.size_px**2)
+    return max(1, min(LARGEST, addressable, 1 + (memory - one) // each))
 
 
 def measured_peak(
@@ -57,7 +61,8 @@ def measured_peak(
 ) -> int:
     """Return the most memory in bytes that PyTorch had allocated while it made the first steps at full size.
 
-    Two evaluations, so that the optimiser's memory and its step are in it.
+    Two evaluations in the precision of the descent and two in float32, so that the optimiser's memory and
+    its step are in it.
     """
     extractor = networks.extractor(layer_set.network)
     size_px = manifest.image.size_px
@@ -66,7 +71,9 @@ def measured_peak(
     asked = [
         Problem(noise.random(shape, np.float32), layer_set.layer_weights, noise) for _ in range(problems)
     ]
-    short = manifest.synthesis.model_copy(update={"smallest_px": size_px, "evaluations": (2,)})
+    short = manifest.synthesis.model_copy(
+        update={"smallest_px": size_px, "evaluations": (2,), "plain_evaluations": 2}
+    )
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     synthesise(asked, extractor, short)

@@ -71,7 +71,7 @@ STIMULI = (
     Column(
         "stop_reason",
         "Stop reason",
-        'Why the optimiser ended: "stop distance" (near enough), "no progress", "evaluations" or "iterations" '
+        'Why the descent at full size ended: "stop distance" (near enough), "no progress", "evaluations" or "iterations" '
         "(the budget was used up), or what gatys2015's optimiser said.",
     ),
     Column(
@@ -172,13 +172,26 @@ GRAM_DISTANCES = (
 
 TRACES = (
     ID,
-    Column("stage", "Stage", "Number of the stage: 1 is the coarsest."),
+    Column("synthesis_stage", "Synthesis stage", "Number of the stage of the synthesis: 1 is the coarsest."),
     Column("scale_px", "Scale", "Side of the image that was optimised.", "px"),
     Column("layers", "Layers", "Layers that were matched in this stage, separated by spaces."),
     Column("precision", "Precision", "Precision of the convolutions."),
-    Column("iteration", "Iteration", "Accepted steps so far in this stage; 0 is its start."),
+    Column(
+        "metric",
+        "Metric",
+        '"plain": differences of Gram matrices count as in the paper; "flat": in the metric of the source (see '
+        "the method). Losses of the two cannot be compared.",
+    ),
+    Column("stop_reason", "Stop reason", "Why the stage ended."),
+    Column("iteration", "Iteration", "Accepted steps so far in this synthesis stage; 0 is its start."),
     Column("evaluations", "Evaluations", "Evaluations of loss and gradient so far in this stage."),
-    Column("loss", "Loss", "Weighted sum of the stage's Gram losses of the best image so far.", "", GATYS),
+    Column(
+        "loss",
+        "Loss",
+        "Weighted sum of the losses of the stage's layers, in its metric and precision, of the best image so far.",
+        "",
+        GATYS,
+    ),
 )
 
 FAILURES = (

@@ -170,6 +170,8 @@ def _synthesis_record(manifest: Manifest, problem: Problem, synthesis: Synthesis
                 size_px=trace.size_px,
                 layers=trace.layers,
                 precision=trace.precision,
+                metric=trace.metric,
+                stop_reason=trace.stop_reason,
                 losses=tuple(trace.losses.tolist()),
                 accepted=tuple(trace.accepted.tolist()),
             )

@@ -48,11 +48,16 @@ class NetworkRecord(_Part):
 
 
 class StageRecord(_Part):
-    """Lowest loss so far after each evaluation in one stage, and whether it ended an iteration."""
+    """Lowest loss so far after each evaluation in one stage, and whether it ended an iteration.
+
+    The other fields are those of `stimgen.texture.problem.StageTrace`.
+    """
 
     size_px: int
     layers: tuple[str, ...]
     precision: str
+    metric: Literal["flat", "plain"]
+    stop_reason: str
     losses: tuple[float, ...]
     accepted: tuple[bool, ...]
 

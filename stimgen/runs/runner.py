@@ -123,7 +123,7 @@ def run(
             rejected = _count_rejected(manifest, ordered)
             # With nothing to make, the summary stays that of the run that made the stimuli.
             summary = {} if remaining else folder.read_summary()
-            if not summary:
+            if summary.get("stimuli") != len(stimuli):
                 made = len(records) - kept
                 used = list(dict.fromkeys(batch.network for batch in batches))
                 largest = max(len(batch.stimuli) for batch in batches)
@@ -131,7 +131,7 @@ def run(
                 summary |= {"device": device_name(where), "batch_size": largest}
                 summary |= {"networks": [networks.record(n).model_dump() for n in used]}
                 summary |= {"versions": versions()}
-            content = json.dumps(summary | {"rejected": rejected}, indent=2) + "\n"
+            content = json.dumps(summary | {"failed": len(failures), "rejected": rejected}, indent=2) + "\n"
             write_atomically(folder.path / "run.json", content)
 
         _write_manifests(folder, manifest)

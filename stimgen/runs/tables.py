@@ -127,10 +127,12 @@ def trace_rows(record: Record) -> list[Row]:
                 rows.append(
                     {
                         "stimulus_id": record.stimulus_id,
-                        "stage": number,
+                        "synthesis_stage": number,
                         "scale_px": stage.size_px,
                         "layers": " ".join(stage.layers),
                         "precision": stage.precision,
+                        "metric": stage.metric,
+                        "stop_reason": stage.stop_reason,
                         "iteration": iteration,
                         "evaluations": evaluation,
                         "loss": loss,

@@ -166,8 +166,6 @@ class Minimum:
     restarts
         How often the problem forgot its history, because no step was accepted or a loss was not finite;
         shape (batch,).
-    memory
-        The history at the end, to go on with.
     """
 
     images: Tensor
@@ -178,7 +176,6 @@ class Minimum:
     low_enough: Tensor
     stalled: Tensor
     restarts: Tensor
-    memory: History
 
 
 def minimise(
@@ -192,7 +189,6 @@ def minimise(
     precondition: Precondition = lambda vector: vector,
     enough: float | Tensor = -math.inf,
     patience: int | None = None,
-    carried: History | None = None,
     after_evaluation: Callable[[Tensor], None] = lambda losses: None,
 ) -> Minimum:
     """Minimise a batch of independent functions, each inside its own box.
@@ -222,8 +218,6 @@ def minimise(
     patience
         A problem stops when its loss fell by less than `LEAST_PROGRESS` over so many evaluations; None for
         never.
-    carried
-        History of an earlier minimisation of the same problems.
     after_evaluation
         Called after each evaluation with the losses found, shape (batch,), on the device.
 
@@ -238,7 +232,7 @@ def minimise(
     def project(points: Tensor) -> Tensor:
         return torch.maximum(torch.minimum(points, upper), lower)
 
-    memory = carried or History.empty(history, start)
+    memory = History.empty(history, start)
 
     def descend() -> tuple[Tensor, Tensor]:
         """Return the direction at `point`, and the step length to try first."""
@@ -307,5 +301,4 @@ def minimise(
         low_enough,
         stalled,
         restarts,
-        memory,
     )

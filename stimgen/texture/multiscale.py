@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
+from stimgen.texture.metric import flat_metric
 from stimgen.texture.objective import GramObjective, analyse, together
 from stimgen.texture.precision import descent_dtype
 from stimgen.texture.presets import Multiscale
@@ -72,35 +73,31 @@ def synthesise_together(
     """Synthesise textures as `synthesise_multiscale` does, in shared forward and backward passes."""
     works = [_begin(problem, extractor, preset) for problem in problems]
     descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
-    targets: dict[int, dict[str, Tensor]] = {}
+    statistics: dict[int, _Statistics] = {}
     last_px = 0
-    for step in sorted({step for work in works for step in work.stages}):
-        size_px, _ = step
-        active = [work for work in works if step in work.stages]
+    for size_px, rung in sorted({step for work in works for step in work.stages}):
+        active = [work for work in works if (size_px, rung) in work.stages]
         if size_px != last_px:
-            targets, last_px = _targets(works, extractor, size_px), size_px
-        for work in active:
-            work.image = _start(work, size_px, preset.noise_sd)
+            statistics, last_px = _analyse(works, extractor, size_px, preset.flatness), size_px
+        plan = [work.stages[size_px, rung] for work in active]
         objective = together(
             [
-                GramObjective(
-                    descent,
-                    {layer: targets[id(work.problem.source)][layer] for layer in work.stages[step].layers},
-                    {
-                        layer: work.source.new_tensor([work.problem.layer_weights[layer]])
-                        for layer in work.stages[step].layers
-                    },
-                )
-                for work in active
+                _objective(work, stage, statistics[id(work.problem.source)], extractor, descent)
+                for work, stage in zip(active, plan, strict=True)
             ]
         )
-        _solve(active, objective, [work.stages[step] for work in active], extractor, preset, after_evaluation)
+        for work in active:
+            work.image = _start(work, size_px, preset.noise_sd)
+        minimum = _descend(active, plan, objective, preset, after_evaluation)
+        precision = str(objective.extractor.dtype).removeprefix("torch.")
+        for place, (work, stage) in enumerate(zip(active, plan, strict=True)):
+            _keep(work, stage, precision, minimum, place)
     return [
         Synthesis(
             image=to_images(work.image)[0],
             loss=float(work.traces[-1].losses[-1]),
             traces=tuple(work.traces),
-            stop_reason=work.stop_reason,
+            stop_reason=work.traces[-2].stop_reason,  # the last stage is only a short one
             restarts=work.restarts,
         )
         for work in works
@@ -117,7 +114,6 @@ class _Work:
     stages: dict[tuple[int, int], Stage]  # by side and rung
     image: Tensor | None = None
     traces: list[StageTrace] = field(default_factory=list)
-    stop_reason: str = ""
     restarts: int = 0
 
 
@@ -127,69 +123,18 @@ def _begin(problem: Problem, extractor: FeatureExtractor, preset: Multiscale) ->
     return _Work(problem, source, {(stage.size_px, stage.rung): stage for stage in plan})
 
 
-def _solve(
-    active: Sequence[_Work],
-    objective: GramObjective,
-    plan: Sequence[Stage],
-    extractor: FeatureExtractor,
-    preset: Multiscale,
-    after_evaluation: EvaluationHook,
-) -> None:
-    """Minimise one stage of the active problems, which is the last one in two parts if not in float32."""
-    size_px, sources = plan[0].size_px, torch.cat([work.source for work in active])
-    # Noise lacks no frequencies; a boost there would only lead to another image than the published start.
-    boosts = sources.new_tensor([preset.boost if stage.enlarged else 0.0 for stage in plan])
-    descend = partial(
-        minimise,
-        lower=sources.flatten(1).amin(dim=1),
-        upper=sources.flatten(1).amax(dim=1),
-        history=preset.history,
-        precondition=boost_high_frequencies(size_px, boosts),
-        enough=preset.stop_distance**2 * objective.loss_of_zero(),
-        patience=preset.patience,
-        after_evaluation=partial(after_evaluation, size_px, tuple(objective.targets)),
-    )
-    start = torch.cat([work.image for work in active if work.image is not None])
-    evaluations = plan[0].evaluations
-    if objective.extractor.dtype == extractor.dtype or not plan[0].last:
-        minima = [(objective, descend(objective, start, evaluations=evaluations))]
-    else:
-        exact = min(preset.float32_evaluations, evaluations)
-        minimum = descend(objective, start, evaluations=max(1, evaluations - exact))
-        minima = [(objective, minimum)]
-        objective = replace(objective, extractor=extractor)
-        minimum = descend(objective, minimum.images, evaluations=exact, carried=minimum.memory)
-        minima.append((objective, minimum))
-    for used, minimum in minima:
-        for i, (work, stage) in enumerate(zip(active, plan, strict=True)):
-            _keep(work, stage, minimum, i, str(used.extractor.dtype).removeprefix("torch."))
+@dataclass(frozen=True)
+class _Statistics:
+    """Gram matrices of a source at one size, and the metrics that belong to them; shape (1, N, N)."""
+
+    targets: dict[str, Tensor]
+    metrics: dict[str, Tensor]
 
 
-def _keep(work: _Work, stage: Stage, minimum: Minimum, place: int, precision: str) -> None:
-    """Take over the result of the problem at `place` in its batch."""
-    count = int(minimum.evaluations[place])
-    work.image = minimum.images[place : place + 1]
-    work.restarts += int(minimum.restarts[place])
-    work.stop_reason = "evaluations"
-    if minimum.low_enough[place]:
-        work.stop_reason = "stop distance"
-    elif minimum.stalled[place]:
-        work.stop_reason = "no progress"
-    work.traces.append(
-        StageTrace(
-            stage.size_px,
-            stage.layers,
-            precision,
-            minimum.trace[:count, place].double().cpu().numpy(),
-            minimum.accepted[:count, place].cpu().numpy(),
-        )
-    )
-
-
-def _targets(
-    works: Sequence[_Work], extractor: FeatureExtractor, size_px: int
-) -> dict[int, dict[str, Tensor]]:
-    """Return the Gram matrices of each source at a size, by the source's identity: once for all problems."""
+def _analyse(
+    works: Sequence[_Work], extractor: FeatureExtractor, size_px: int, flatness: float
+) -> dict[int, _Statistics]:
+    """Return the statistics of each source at a size, by the source's identity: once for all problems."""
     layers: dict[int, set[str]] = {}
     sources: dict[int, Tensor] = {}
     for work in works:
@@ -197,14 +142,79 @@ def _targets(
         if here:
             layers.setdefault(id(work.problem.source), set()).update(*here)
             sources[id(work.problem.source)] = work.source
-    return {
-        key: analyse(
-            extractor,
-            F.interpolate(source, size=(size_px, size_px), mode="area"),
-            [layer for layer in extractor.architecture.layers if layer in layers[key]],
+    found = {}
+    for key, source in sources.items():
+        shrunk = F.interpolate(source, size=(size_px, size_px), mode="area")
+        used = [layer for layer in extractor.architecture.layers if layer in layers[key]]
+        targets = analyse(extractor, shrunk, used)
+        metrics = {layer: flat_metric(target, flatness) for layer, target in targets.items()}
+        found[key] = _Statistics(targets, metrics)
+    return found
+
+
+def _objective(
+    work: _Work,
+    stage: Stage,
+    statistics: _Statistics,
+    extractor: FeatureExtractor,
+    descent: FeatureExtractor,
+) -> GramObjective:
+    """Return what a stage minimises for one problem."""
+    weights = work.problem.layer_weights
+    return GramObjective(
+        extractor if stage.plain else descent,
+        {layer: statistics.targets[layer] for layer in stage.layers},
+        {layer: work.source.new_tensor([weights[layer]]) for layer in stage.layers},
+        {} if stage.plain else {layer: statistics.metrics[layer] for layer in stage.layers},
+    )
+
+
+def _descend(
+    active: Sequence[_Work],
+    plan: Sequence[Stage],
+    objective: GramObjective,
+    preset: Multiscale,
+    after_evaluation: EvaluationHook,
+) -> Minimum:
+    """Minimise one stage of the active problems together."""
+    size_px, sources = plan[0].size_px, torch.cat([work.source for work in active])
+    # Noise lacks no frequencies; a boost there would only lead to another image than the published start.
+    boosts = sources.new_tensor([preset.boost if stage.enlarged else 0.0 for stage in plan])
+    return minimise(
+        objective,
+        torch.cat([work.image for work in active if work.image is not None]),
+        lower=sources.flatten(1).amin(dim=1),
+        upper=sources.flatten(1).amax(dim=1),
+        evaluations=plan[0].evaluations,
+        history=preset.history,
+        precondition=boost_high_frequencies(size_px, boosts),
+        enough=preset.stop_distance**2 * objective.loss_of_zero(),
+        patience=preset.patience,
+        after_evaluation=partial(after_evaluation, size_px, tuple(objective.targets)),
+    )
+
+
+def _keep(work: _Work, stage: Stage, precision: str, minimum: Minimum, place: int) -> None:
+    """Take over the result of the problem at `place` in its batch."""
+    count = int(minimum.evaluations[place])
+    work.image = minimum.images[place : place + 1]
+    work.restarts += int(minimum.restarts[place])
+    stop_reason = "evaluations"
+    if minimum.low_enough[place]:
+        stop_reason = "stop distance"
+    elif minimum.stalled[place]:
+        stop_reason = "no progress"
+    work.traces.append(
+        StageTrace(
+            stage.size_px,
+            stage.layers,
+            precision,
+            "plain" if stage.plain else "flat",
+            stop_reason,
+            minimum.trace[:count, place].double().cpu().numpy(),
+            minimum.accepted[:count, place].cpu().numpy(),
         )
-        for key, source in sources.items()
-    }
+    )
 
 
 def _start(work: _Work, size_px: int, noise_sd: float) -> Tensor:

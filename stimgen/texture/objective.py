@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -56,27 +56,40 @@ class GramObjective:
         Layer name to the Gram matrices to be reached, shape (batch, channel, channel).
     weights
         Layer name to the weights of the layer in each problem, shape (batch,); 0 leaves it out.
+    metrics
+        Layer name to M, shape (batch, channel, channel): the difference D of the Gram matrices counts as
+        M D M (`stimgen.texture.metric`). Without an entry it counts as it is.
     """
 
     extractor: FeatureExtractor
     targets: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
     def layer_losses(self, images: Tensor) -> dict[str, Tensor]:
         """Return each layer's unweighted Gram loss, shape (batch,)."""
-        grams = self.extractor.features(to_rgb(images), list(self.targets), gram_matrix)
-        return {layer: gram_loss(grams[layer], target) for layer, target in self.targets.items()}
+        return self._losses(self.extractor.features(to_rgb(images), list(self.targets), gram_matrix))
 
     def loss(self, images: Tensor) -> Tensor:
         """Return the weighted sum over layers, shape (batch,)."""
-        losses = self.layer_losses(images)
-        return torch.stack([self.weights[layer] * loss for layer, loss in losses.items()]).sum(dim=0)
+        return self._weighted_sum(self.layer_losses(images))
 
     def loss_of_zero(self) -> Tensor:
         """Return the loss of Gram matrices that are zero, shape (batch,): the scale of `loss`."""
-        losses = {
-            layer: gram_loss(torch.zeros_like(target), target) for layer, target in self.targets.items()
-        }
+        zeros = {layer: torch.zeros_like(target) for layer, target in self.targets.items()}
+        return self._weighted_sum(self._losses(zeros))
+
+    def _losses(self, grams: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        losses = {}
+        for layer, target in self.targets.items():
+            gram = grams[layer]
+            if layer in self.metrics:
+                metric = self.metrics[layer]
+                gram, target = metric @ (gram - target) @ metric, torch.zeros_like(target)
+            losses[layer] = gram_loss(gram, target)
+        return losses
+
+    def _weighted_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([self.weights[layer] * loss for layer, loss in losses.items()]).sum(dim=0)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,15 +105,16 @@ class GramObjective:
 def together(objectives: Sequence[GramObjective]) -> GramObjective:
     """Return one objective for several problems with one network, which shares its passes among them.
 
-    A layer that a problem does not have gets the weight 0 there.
+    A layer that a problem does not have gets the weight 0 there. Either all of them have metrics or none.
     """
-    extractor = objectives[0].extractor
-    targets, weights = {}, {}
-    for layer in extractor.architecture.layers:
+    targets, weights, metrics = {}, {}, {}
+    for layer in objectives[0].extractor.architecture.layers:
         having = [objective for objective in objectives if layer in objective.targets]
         if having:
             absent = torch.zeros_like(having[0].targets[layer])
             targets[layer] = torch.cat([objective.targets.get(layer, absent) for objective in objectives])
             zero = torch.zeros_like(having[0].weights[layer])
             weights[layer] = torch.cat([objective.weights.get(layer, zero) for objective in objectives])
-    return GramObjective(extractor, targets, weights)
+            if having[0].metrics:
+                metrics[layer] = torch.cat([objective.metrics.get(layer, absent) for objective in objectives])
+    return GramObjective(objectives[0].extractor, targets, weights, metrics)

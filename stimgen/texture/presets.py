@@ -23,13 +23,13 @@ class Multiscale(BaseModel):
         description="Synthesis starts at the smallest halving of the image with this side, px.",
     )
     evaluations: tuple[Count, ...] = Field(
-        (150, 100, 150),
+        (100, 80, 100),
         min_length=1,
         description="Most evaluations of loss and gradient at each scale with all its layers, coarsest "
         "first; the last number is repeated for further scales.",
     )
     shallow_evaluations: tuple[Count, ...] = Field(
-        (15, 15, 15),
+        (10, 10, 10),
         description="In an enlarged image, most evaluations before these with only the layers whose stride "
         "is at most 2 px, then 4 px, and so on; [] for none.",
     )
@@ -59,11 +59,19 @@ class Multiscale(BaseModel):
         "devices that compute with it, else float32. Targets, Gram matrices, losses, the end of the "
         "synthesis and all measurements are float32.",
     )
-    float32_evaluations: int = Field(
-        10,
+    flatness: float = Field(
+        0.5,
+        ge=0,
+        le=0.5,
+        description="Exponent a of the metric (T + e I)^(-a/2) in which differences of Gram matrices count "
+        "until the last stage: 0.5 makes the loss flattest, 0 leaves the differences as they are, and layers "
+        "weighted by their number of channels.",
+    )
+    plain_evaluations: int = Field(
+        5,
         ge=1,
         le=100_000,
-        description="After bfloat16, evaluations in float32 at full size with all layers.",
+        description="Evaluations of the last stage: full size, all layers, float32, plain loss.",
     )
     boost: float = Field(
         1.0,

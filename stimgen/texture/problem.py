@@ -53,6 +53,10 @@ class StageTrace:
         Layers that were matched.
     precision
         Precision of the convolutions: "bfloat16" or "float32" ("float64" in comparisons).
+    metric
+        How differences of Gram matrices count: "plain", as in the paper, or "flat" (`texture.metric`).
+    stop_reason
+        Why the stage ended.
     losses
         Loss of the best point so far, after each evaluation.
     accepted
@@ -62,6 +66,8 @@ class StageTrace:
     size_px: int
     layers: tuple[str, ...]
     precision: str
+    metric: str
+    stop_reason: str
     losses: NDArray[np.float64]
     accepted: NDArray[np.bool_]
 
@@ -80,8 +86,8 @@ class Synthesis:
     traces
         One per stage, in their order.
     stop_reason
-        Why the last stage ended: "evaluations" or "iterations" where the budget was used up, "stop distance"
-        or "no progress" by the rules of `multiscale`, else what the optimiser said.
+        Why the descent at full size ended: "evaluations" or "iterations" where the budget was used up, "stop
+        distance" or "no progress" by the rules of `multiscale`, else what the optimiser said.
     restarts
         How often an optimiser forgot what it had learnt, because no step was accepted or a loss was not
         finite.

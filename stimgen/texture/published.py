@@ -102,12 +102,15 @@ def _synthesise(
     accepted = np.zeros(len(losses), dtype=bool)
     accepted[np.asarray(iterations, dtype=int) - 1] = True
     precision = str(extractor.dtype).removeprefix("torch.")
-    trace = StageTrace(source.shape[-1], layers, precision, np.minimum.accumulate(losses), accepted)
+    reason = "iterations" if result.nit >= preset.iterations else _words(result.message)
+    trace = StageTrace(
+        source.shape[-1], layers, precision, "plain", reason, np.minimum.accumulate(losses), accepted
+    )
     return Synthesis(
         image=to_images(image)[0],
         loss=float(result.fun) / LOSS_SCALE,
         traces=(trace,),
-        stop_reason="iterations" if result.nit >= preset.iterations else _words(result.message),
+        stop_reason=reason,
         restarts=0,
     )
 

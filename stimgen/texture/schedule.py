@@ -28,8 +28,8 @@ class Stage:
         Most evaluations of loss and gradient.
     enlarged
         Whether the image was enlarged from a coarser scale.
-    last
-        Whether nothing comes after: full size and all layers.
+    plain
+        Whether it minimises the plain loss in float32, as the last stage does.
     """
 
     size_px: int
@@ -37,7 +37,7 @@ class Stage:
     layers: tuple[str, ...]
     evaluations: int
     enlarged: bool
-    last: bool
+    plain: bool
 
 
 def stages(
@@ -59,18 +59,19 @@ def stages(
     Examples
     --------
     >>> from stimgen.networks.architectures import NETWORKS
-    >>> preset = Multiscale(evaluations=(150, 100), shallow_evaluations=(15,))
+    >>> preset = Multiscale(evaluations=(150, 100), shallow_evaluations=(15,), plain_evaluations=20)
     >>> for stage in stages(preset, NETWORKS["vgg16"](), ["conv1_1", "pool1", "pool2"], 256):
     ...     print(stage.size_px, stage.evaluations, *stage.layers)
     64 150 conv1_1
     128 100 conv1_1 pool1
     256 15 conv1_1 pool1
     256 100 conv1_1 pool1 pool2
+    256 20 conv1_1 pool1 pool2
     """
     wanted = tuple(layers)
     if isinstance(preset, Gatys2015):
         ordered = tuple(layer for layer in architecture.layers if layer in wanted)
-        return (Stage(full_px, 0, ordered, preset.iterations, enlarged=False, last=True),)
+        return (Stage(full_px, 0, ordered, preset.iterations, enlarged=False, plain=True),)
     return tuple(_multiscale(preset, architecture, wanted, full_px))
 
 
@@ -88,10 +89,12 @@ def _multiscale(
                 stride = 2 ** (rung + 1)
                 shallow = tuple(layer for layer in layers if architecture.stride(layer) <= stride)
                 if shallow not in {(), done, layers}:
-                    yield Stage(size_px, rung, shallow, shallow_evaluations, enlarged, last=False)
+                    yield Stage(size_px, rung, shallow, shallow_evaluations, enlarged, plain=False)
                     done = shallow
-        last = size_px == full_px
-        yield Stage(size_px, len(preset.shallow_evaluations), layers, evaluations, enlarged, last)
+        rung = len(preset.shallow_evaluations)
+        yield Stage(size_px, rung, layers, evaluations, enlarged, plain=False)
+        if size_px == full_px:
+            yield Stage(size_px, rung + 1, layers, preset.plain_evaluations, enlarged, plain=True)
         enlarged = True
 
 

@@ -129,7 +129,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_check_report_takes_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
-    speed.record_speed("cpu auto", 100)
+    speed.record_speed("cpu multiscale auto", 100)
     path = tmp_path / "m.yaml"
     path.write_text(yaml.safe_dump(MINIMAL))
     text = check_report(path, network="vgg16", seeds=[8, 9], device="cpu")

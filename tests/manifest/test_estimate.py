@@ -37,18 +37,17 @@ def test_the_cost_follows_the_schedule(tmp_path: Path) -> None:
     published = load(tmp_path, layer_sets=layer_sets, synthesis={"preset": "gatys2015", "iterations": 10})
     at_full_size = 2 * vgg19.forward_flops(["conv1_1", "pool1", "pool2"], 256)
     assert stimulus_flops(published, published.layer_sets["pool2"]) == 10 * at_full_size
-    scales = load(
-        tmp_path, layer_sets=layer_sets, synthesis={"evaluations": [3, 2], "shallow_evaluations": [4]}
-    )
+    schedule = {"evaluations": [3, 2], "shallow_evaluations": [4], "plain_evaluations": 7}
+    scales = load(tmp_path, layer_sets=layer_sets, synthesis=schedule)
     expected = 3 * 2 * vgg19.forward_flops(["conv1_1"], 64)
     expected += 2 * 2 * vgg19.forward_flops(["conv1_1", "pool1"], 128)
-    expected += 4 * 2 * vgg19.forward_flops(["conv1_1", "pool1"], 256) + 2 * at_full_size
+    expected += 4 * 2 * vgg19.forward_flops(["conv1_1", "pool1"], 256) + (2 + 7) * at_full_size
     assert stimulus_flops(scales, scales.layer_sets["pool2"]) == expected
 
 
 def test_a_recorded_speed_gives_the_time(tmp_path: Path) -> None:
     manifest = load(tmp_path, seeds=[1, 2, 3], controls=["phase_scrambled"])
-    speed.record_speed("cpu auto", 200.0)
+    speed.record_speed("cpu multiscale auto", 200.0)
     cost = estimate(manifest, plan(manifest), device="cpu")
     expected = 3 * stimulus_flops(manifest, manifest.layer_sets["pool4"]) / 200e9
     assert cost.seconds == pytest.approx(expected)
@@ -99,7 +98,7 @@ def test_a_gpu_has_no_time_before_its_first_run(tmp_path: Path, monkeypatch: pyt
     cost = estimate(manifest, stimuli, device="cuda:1")
     assert (cost.seconds, cost.device_name) == (None, "Card B")
     assert "until the first run" in cost.basis
-    speed.record_speed("cuda:1 auto", 50_000)
+    speed.record_speed("cuda:1 multiscale auto", 50_000)
     assert estimate(manifest, stimuli, device="cuda:1").seconds is not None
     assert estimate(manifest, stimuli, device="cuda").seconds is None
 

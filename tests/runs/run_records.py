@@ -34,6 +34,8 @@ def stages(draw):
         size_px=draw(st.integers(16, 4096)),
         layers=draw(st.lists(st.sampled_from(LAYERS), min_size=1, unique=True)),
         precision=draw(st.sampled_from(["bfloat16", "float32"])),
+        metric=draw(st.sampled_from(["flat", "plain"])),
+        stop_reason=draw(st.sampled_from(["evaluations", "no progress"])),
         losses=losses,
         accepted=accepted,
     )

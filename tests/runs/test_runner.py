@@ -473,7 +473,7 @@ def test_only_long_runs_say_how_fast_a_device_is(tmp_path, monkeypatch):
     assert not (tmp_path / "cache").exists()
     monkeypatch.setattr(runner, "SPEED_NEEDS_S", 0.0)
     run(tiny(tmp_path, **BLAND), out=tmp_path / "again")
-    assert json.loads((tmp_path / "cache" / "speed.json").read_text())["cpu auto"] > 0
+    assert json.loads((tmp_path / "cache" / "speed.json").read_text())["cpu multiscale auto"] > 0
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "mps", "", "cuda:-1", "cuda:256"])

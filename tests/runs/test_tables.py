@@ -156,7 +156,7 @@ def test_iterations_of_a_trace_count_up_and_end_at_the_record(finished):
     for stimulus_id in IDS[:4]:
         synthesis = finished.read_record(stimulus_id).synthesis
         own = traces[traces["stimulus_id"] == stimulus_id]
-        assert own.groupby("stage")["iteration"].max().sum() == synthesis.iterations
+        assert own.groupby("synthesis_stage")["iteration"].max().sum() == synthesis.iterations
         starts = own[own["iteration"] == 0]
         assert starts["scale_px"].tolist() == [trace.size_px for trace in synthesis.traces]
         assert len(own) == synthesis.iterations + len(starts)

@@ -214,17 +214,3 @@ def test_a_loss_that_is_not_finite_restarts_the_problem_with_a_shorter_step() ->
     assert minimum.losses.max() < 1e-8
     undisturbed = minimise(quadratics, start(1), **bounds(1, -9, 9), evaluations=150, history=10)
     assert undisturbed.restarts.tolist() == [0]
-
-
-def test_a_minimisation_goes_on_with_what_another_learnt() -> None:
-    """The last step of the first part is computed again from its point; nothing else is lost."""
-    quadratics = Quadratics(1, 20)
-    whole = minimise(quadratics, start(1), **bounds(1, -9, 9), evaluations=30, history=10)
-    first = minimise(quadratics, start(1), **bounds(1, -9, 9), evaluations=20, history=10)
-    assert first.accepted[-1]
-    again = minimise(
-        quadratics, first.images, **bounds(1, -9, 9), evaluations=11, history=10, carried=first.memory
-    )
-    torch.testing.assert_close(again.trace[1:], whole.trace[20:], rtol=1e-6, atol=0)
-    forgotten = minimise(quadratics, first.images, **bounds(1, -9, 9), evaluations=11, history=10)
-    assert forgotten.losses > again.losses

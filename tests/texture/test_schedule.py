@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stimgen.networks.architectures import NETWORKS
-from stimgen.texture.schedule import layers_at
+from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.schedule import layers_at, stages
 
 VGG = ["vgg16", "vgg19"]
 
@@ -39,3 +42,42 @@ def test_the_ladder_shrinks_by_a_rung_per_octave() -> None:
         "pool3",
         "pool4",
     ]
+
+
+@given(st.data(), st.sampled_from(VGG), st.integers(32, 600))
+def test_stages_go_from_coarse_and_shallow_to_all_at_full_size(
+    data: st.DataObject, name: str, size_px: int
+) -> None:
+    vgg = NETWORKS[name]()
+    layers = data.draw(st.lists(st.sampled_from(vgg.layers[:14]), min_size=1, unique=True))
+    preset = Multiscale(smallest_px=data.draw(st.sampled_from([16, 64])), shallow_evaluations=(3, 4, 5))
+    plan = stages(preset, vgg, layers, size_px)
+    assert list(plan) == sorted(plan)
+    assert len({(stage.size_px, stage.rung) for stage in plan}) == len(plan)
+    assert [stage.plain for stage in plan] == [False] * (len(plan) - 1) + [True]
+    assert [stage.size_px for stage in plan[-2:]] == [size_px, size_px]
+    assert set(plan[-1].layers) == set(plan[-2].layers) == set(layers)
+    assert plan[-1].evaluations == preset.plain_evaluations
+    for shallow, deep in pairwise(plan[:-1]):
+        if shallow.size_px == deep.size_px:
+            assert set(shallow.layers) < set(deep.layers)
+            assert shallow.evaluations == (3, 4, 5)[shallow.rung]
+            assert max(vgg.stride(layer) for layer in shallow.layers) <= 2 ** (shallow.rung + 1)
+    assert not plan[0].enlarged
+    assert all(stage.enlarged == (stage.size_px > plan[0].size_px) for stage in plan)
+
+
+def test_problems_with_other_layer_sets_meet_in_the_same_stages() -> None:
+    """Size and rung say what is done together: evaluations there do not depend on the layer set."""
+    vgg = NETWORKS["vgg16"]()
+    ladder = ["conv1_1", "pool1", "pool2", "pool3", "pool4"]
+    budgets: dict[tuple[int, int], set[int]] = {}
+    for count in range(1, 6):
+        for stage in stages(Multiscale(), vgg, ladder[:count], 256):
+            budgets.setdefault((stage.size_px, stage.rung), set()).add(stage.evaluations)
+    assert all(len(budget) == 1 for budget in budgets.values())
+
+
+def test_the_published_procedure_has_one_stage() -> None:
+    (stage,) = stages(Gatys2015(iterations=9), NETWORKS["vgg16"](), ["pool1", "conv1_1"], 256)
+    assert (stage.size_px, stage.layers, stage.evaluations) == (256, ("conv1_1", "pool1"), 9)

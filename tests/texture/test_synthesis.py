@@ -137,6 +137,21 @@ def test_loss_and_gradient_are_those_of_a_plain_float64_implementation(
         assert error < in_gradient
 
 
+def test_in_float32_loss_and_gradient_of_a_texture_agree_with_plain_float64(
+    extractor: FeatureExtractor, plain64: Plain
+) -> None:
+    """At an image with the contrasts of a texture, where few ReLUs are near their kink."""
+    batch, point = (to_batch([texture(name, 64)], "cpu") for name in ("brick", "gravel"))
+    image = point.double().requires_grad_()
+    targets = plain64.grams(255 * batch.double().expand(1, 3, 64, 64) - plain64.mean)
+    expected = plain64.loss(255 * image.expand(1, 3, 64, 64) - plain64.mean, targets)
+    (expected_gradient,) = torch.autograd.grad(expected, image)
+    ones = {layer: torch.ones(1) for layer in LAYERS}
+    loss, gradient = GramObjective(extractor, analyse(extractor, batch, LAYERS), ones)(point)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.linalg.norm(gradient - expected_gradient) < 1e-4 * torch.linalg.norm(expected_gradient)
+
+
 def test_the_published_procedure_ends_where_a_plain_one_does(exact: FeatureExtractor, plain64: Plain) -> None:
     """50 iterations of L-BFGS-B on the plain implementation, grey and from the same noise."""
     source = texture("gravel", 48)
@@ -236,7 +251,7 @@ def test_synthesis_brings_the_loss_down_and_keeps_the_bounds(extractor: FeatureE
     assert result.loss < objective.loss(to_batch([noise], "cpu")).item() / 300
     assert result.image.min() >= ours.source.min()
     assert result.image.max() <= ours.source.max()
-    assert result.evaluations == 60 + 9 + 8 + 60
+    assert result.evaluations == 60 + 9 + 8 + 60 + 5
     assert result.restarts == 0
     assert result.stop_reason == "evaluations"
 
@@ -303,13 +318,12 @@ def test_a_descent_in_bfloat16_comes_down_in_float32_too(extractor: FeatureExtra
     assert reached == pytest.approx(result.loss, rel=1e-4)
     assert {trace.precision for trace in result.traces[:-1]} == {"bfloat16"}
     assert result.traces[-1].precision == "float32"
-    # The end in float32 goes on from the same image and with what was learnt before.
-    assert result.traces[-1].losses[0] == pytest.approx(result.traces[-2].losses[-1], rel=0.1)
+    assert [trace.metric for trace in result.traces[-2:]] == ["flat", "plain"]
     assert result.traces[-1].losses[-1] < result.traces[-1].losses[0]
 
 
 def test_a_texture_that_is_near_enough_is_left_alone(extractor: FeatureExtractor) -> None:
-    """The rule is checked on the finished image against Gram matrices and norms of NumPy."""
+    """Stages end at the first loss that is low enough; the plain one is checked against NumPy."""
     preset = Multiscale(smallest_px=32, evaluations=(200,), stop_distance=0.02, precision="float32")
     ours = problem("gravel", LAYERS[:2], 1)
     (result,) = synthesise([ours], extractor, preset)
@@ -324,8 +338,9 @@ def test_a_texture_that_is_near_enough_is_left_alone(extractor: FeatureExtractor
         loss += ((grams[0] - grams[1]) ** 2).sum() / (4 * 64**2)
         scale += (grams[1] ** 2).sum() / (4 * 64**2)
     assert result.loss == pytest.approx(loss, rel=1e-3)
-    assert 0.01 < np.sqrt(loss / scale) <= 0.02
-    assert np.sqrt(result.traces[-1].losses[-2] / scale) > 0.02
+    before = result.traces[-1].losses[:-1]
+    assert np.sqrt(loss / scale) <= 0.02
+    assert (np.sqrt(before / scale) > 0.02).all()
 
 
 @pytest.mark.gpu
