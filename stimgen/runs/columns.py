@@ -71,7 +71,7 @@ STIMULI = (
     Column(
         "stop_reason",
         "Stop reason",
-        'Why the descent at full size ended: "stop distance" (near enough), "no progress", "evaluations" or "iterations" '
+        'Why the descent with all layers at full size ended: "stop distance" (near enough), "no progress", "evaluations" or "iterations" '
         "(the budget was used up), or what gatys2015's optimiser said.",
     ),
     Column(
@@ -179,8 +179,8 @@ TRACES = (
     Column(
         "metric",
         "Metric",
-        '"plain": differences of Gram matrices count as in the paper; "flat": in the metric of the source (see '
-        "the method). Losses of the two cannot be compared.",
+        '"plain": differences of Gram matrices count as in the paper; "flat": in the metric of the source (with '
+        "flatness 0 only the layers count otherwise). Losses of the two cannot be compared.",
     ),
     Column("stop_reason", "Stop reason", "Why the stage ended."),
     Column("iteration", "Iteration", "Accepted steps so far in this synthesis stage; 0 is its start."),

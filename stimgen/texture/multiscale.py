@@ -97,7 +97,7 @@ def synthesise_together(
             image=to_images(work.image)[0],
             loss=float(work.traces[-1].losses[-1]),
             traces=tuple(work.traces),
-            stop_reason=work.traces[-2].stop_reason,  # the last stage is only a short one
+            stop_reason=_stop_reason(work.traces),
             restarts=work.restarts,
         )
         for work in works
@@ -215,6 +215,12 @@ def _keep(work: _Work, stage: Stage, precision: str, minimum: Minimum, place: in
             minimum.accepted[:count, place].cpu().numpy(),
         )
     )
+
+
+def _stop_reason(traces: Sequence[StageTrace]) -> str:
+    """Return why the descent with all layers at full size ended, in its flat or its short plain stage."""
+    flat, plain = (trace.stop_reason for trace in traces[-2:])
+    return plain if plain == "stop distance" else flat
 
 
 def _start(work: _Work, size_px: int, noise_sd: float) -> Tensor:
