@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
@@ -57,6 +57,7 @@ def test_a_flat_metric_takes_the_square_root_of_the_condition_number() -> None:
     assert condition(0.5) < 1.01 * np.sqrt(condition(0))
 
 
+@settings(deadline=None)  # the first factorisation loads a library
 @given(st.floats(0, 0.5), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_the_metric_is_symmetric_and_positive(exponent: float, count: int, seed: int) -> None:
     """Also for Gram matrices of low rank, and of channels that are never active."""
