@@ -139,9 +139,8 @@ class Race:
 
     def trial(self, preset: Multiscale, budget: int) -> Trial:
         """Synthesise with a budget of evaluations at full size with all layers."""
-        coarse = len(preset.scales(self.source.shape[0])) - 1
-        evaluations = (*preset.evaluations, *preset.evaluations[-1:] * coarse)[:coarse]
-        preset = preset.model_copy(update={"evaluations": (*evaluations, budget), "stop_distance": 0.0})
+        coarse = preset.evaluations[:-1] or preset.evaluations
+        preset = preset.model_copy(update={"evaluations": (*coarse, budget), "stop_distance": 0.0})
         synchronise(self.extractor.device)
         start = time.perf_counter()
         synthesis = synthesise(self.problems(self.batch), self.extractor, preset)

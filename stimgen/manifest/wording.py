@@ -42,7 +42,7 @@ _FORMS: Mapping[DataPath, str] = {
     ("layer_sets", ITEM, "network"): "a mapping such as {pooling: max}",
     ("seeds",): "{first: 1, count: 3} or a list of whole numbers",
     ("synthesis",): "the name of a preset, or a mapping such as {preset: multiscale}",
-    ("synthesis", "evaluations"): "a list of whole numbers such as [100, 80, 100]",
+    ("synthesis", "evaluations"): "a list of whole numbers such as [60, 100]",
     ("controls",): "a list of controls",
     ("controls", ITEM): "the name of a control, or a mapping with name",
     ("matching",): "a mapping such as {histogram: source}",

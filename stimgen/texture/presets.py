@@ -13,7 +13,7 @@ class Multiscale(BaseModel):
     """Coarse-to-fine synthesis: each scale starts from the upsampled result of the one below it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     preset: Literal["multiscale"] = Field("multiscale", description="Name of the preset.")
     smallest_px: int = Field(
@@ -23,10 +23,10 @@ class Multiscale(BaseModel):
         description="Synthesis starts at the smallest halving of the image with this side, px.",
     )
     evaluations: tuple[Count, ...] = Field(
-        (100, 80, 100),
+        (60, 100),
         min_length=1,
-        description="Most evaluations of loss and gradient at each scale with all its layers, coarsest "
-        "first; the last number is repeated for further scales.",
+        description="Most evaluations of loss and gradient at each scale with all its layers, full size "
+        "last; the first number is repeated for coarser scales.",
     )
     shallow_evaluations: tuple[Count, ...] = Field(
         (10, 10, 10),
@@ -104,11 +104,12 @@ class Multiscale(BaseModel):
 
         Examples
         --------
-        >>> Multiscale(evaluations=(150, 100)).schedule(256)
-        ((64, 150), (128, 100), (256, 100))
+        >>> Multiscale(evaluations=(50, 100)).schedule(256)
+        ((64, 50), (128, 50), (256, 100))
         """
-        last = len(self.evaluations) - 1
-        return tuple((side, self.evaluations[min(i, last)]) for i, side in enumerate(self.scales(size_px)))
+        sides = self.scales(size_px)
+        coarser = self.evaluations[:1] * (len(sides) - len(self.evaluations))
+        return tuple(zip(sides, (coarser + self.evaluations)[-len(sides) :], strict=True))
 
 
 class Gatys2015(BaseModel):

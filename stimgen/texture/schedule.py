@@ -59,7 +59,7 @@ def stages(
     Examples
     --------
     >>> from stimgen.networks.architectures import NETWORKS
-    >>> preset = Multiscale(evaluations=(150, 100), shallow_evaluations=(15,), plain_evaluations=20)
+    >>> preset = Multiscale(evaluations=(150, 100, 100), shallow_evaluations=(15,), plain_evaluations=20)
     >>> for stage in stages(preset, NETWORKS["vgg16"](), ["conv1_1", "pool1", "pool2"], 256):
     ...     print(stage.size_px, stage.evaluations, *stage.layers)
     64 150 conv1_1

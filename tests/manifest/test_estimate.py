@@ -37,11 +37,11 @@ def test_the_cost_follows_the_schedule(tmp_path: Path) -> None:
     published = load(tmp_path, layer_sets=layer_sets, synthesis={"preset": "gatys2015", "iterations": 10})
     at_full_size = 2 * vgg19.forward_flops(["conv1_1", "pool1", "pool2"], 256)
     assert stimulus_flops(published, published.layer_sets["pool2"]) == 10 * at_full_size
-    schedule = {"evaluations": [3, 2], "shallow_evaluations": [4], "plain_evaluations": 7}
+    schedule = {"evaluations": [3, 2, 5], "shallow_evaluations": [4], "plain_evaluations": 7}
     scales = load(tmp_path, layer_sets=layer_sets, synthesis=schedule)
     expected = 3 * 2 * vgg19.forward_flops(["conv1_1"], 64)
     expected += 2 * 2 * vgg19.forward_flops(["conv1_1", "pool1"], 128)
-    expected += 4 * 2 * vgg19.forward_flops(["conv1_1", "pool1"], 256) + (2 + 7) * at_full_size
+    expected += 4 * 2 * vgg19.forward_flops(["conv1_1", "pool1"], 256) + (5 + 7) * at_full_size
     assert stimulus_flops(scales, scales.layer_sets["pool2"]) == expected
 
 

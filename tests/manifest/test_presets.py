@@ -36,14 +36,15 @@ def test_scales_end_at_the_image_and_start_as_low_as_allowed(size_px: int, small
     assert all(upper // 2 == lower >= smallest_px for lower, upper in pairwise(scales))
 
 
-def test_evaluations_go_from_the_coarsest_and_the_last_repeats() -> None:
-    preset = Multiscale(smallest_px=32, evaluations=(9, 5))
-    assert preset.schedule(256) == ((32, 9), (64, 5), (128, 5), (256, 5))
-    assert preset.schedule(32) == ((32, 9),)
+def test_evaluations_end_at_full_size_and_the_first_repeats() -> None:
+    preset = Multiscale(smallest_px=32, evaluations=(9, 7, 5))
+    assert preset.schedule(256) == ((32, 9), (64, 9), (128, 7), (256, 5))
+    assert preset.schedule(64) == ((32, 7), (64, 5))
+    assert preset.schedule(32) == ((32, 5),)
 
 
 def test_presets_are_frozen_versioned_and_closed() -> None:
-    assert (Multiscale.version, Gatys2015.version) == (2, 1)
+    assert (Multiscale.version, Gatys2015.version) == (3, 1)
     with pytest.raises(ValidationError):
         Multiscale.model_validate({"smallest": 3})
     with pytest.raises(ValidationError):
