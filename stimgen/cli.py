@@ -154,7 +154,7 @@ def run(
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:
-            done = f"Nothing to do: all {result.kept} stimuli are there"
+            done = f"Nothing to do: all {result.kept} stimuli are there, and the tables are written anew"
         _say(f"{done}. Table: {result.folder / 'stimuli.csv'}")
         if result.rejected:
             _say(

@@ -213,7 +213,8 @@ def test_run_makes_keeps_and_says_so(manifest, tmp_path):
     assert re.fullmatch(r"1/2  brick-original  \d+\.\d s", lines[0])
     assert re.fullmatch(r"2/2  brick-conv1_1-s1  relative Gram distance up to \d\.\d{3}, \d+\.\d s", lines[1])
     assert lines[2:] == [f"2 made, 0 kept, 0 failed. Table: {table}"]
-    assert second.stderr == f"Nothing to do: all 2 stimuli are there. Table: {table}\n"
+    nothing = "Nothing to do: all 2 stimuli are there, and the tables are written anew."
+    assert second.stderr == f"{nothing} Table: {table}\n"
     assert first.stdout == second.stdout == ""
 
     more = stimgen("run", path, "--seeds", "2-3", "--quiet")

@@ -11,6 +11,7 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.networks.weights import whereabouts
+from stimgen.texture.presets import Gatys2015
 
 SHOWN = 6
 """How many sources and stimulus ids are named when not all are asked for."""
@@ -71,6 +72,7 @@ def summary(
         f"Size:      {_size(manifest)}",
         *_accept(manifest),
         *_weights(manifest),
+        *_synthesis(manifest),
         f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
         f"Time:      {_time(cost)}",
         f"Memory:    about {cost.memory_bytes / 1e9:.1f} GB for one stimulus at a time",
@@ -126,6 +128,19 @@ def _weights(manifest: Manifest) -> list[str]:
     used = dict.fromkeys([entry.network for entry in manifest.layer_sets.values()] or [manifest.network])
     keys = dict.fromkeys((network.name, network.weights) for network in used)
     return [f"Weights:   {name} {Path(weights).name}: {whereabouts(name, weights)}" for name, weights in keys]
+
+
+def _synthesis(manifest: Manifest) -> list[str]:
+    """Return the effort at each size; layer sets may leave out coarse ones."""
+    preset = manifest.synthesis
+    if not manifest.layer_sets:
+        return []
+    if isinstance(preset, Gatys2015):
+        effort = f"at most {preset.iterations} iterations"
+    else:
+        schedule = preset.schedule(manifest.image.size_px)
+        effort = "at most " + ", ".join(f"{count} evaluations at {side} px" for side, count in schedule)
+    return [f"Synthesis: {preset.preset}, {effort}"]
 
 
 def _layers(layers: Sequence[str]) -> str:

@@ -94,14 +94,13 @@ def synthesise_together(
             _keep(work, stage, precision, minimum, place)
     return [
         Synthesis(
-            image=to_images(work.image)[0],
+            image=to_images(work.reached)[0],
             loss=float(work.traces[-1].losses[-1]),
             traces=tuple(work.traces),
             stop_reason=_stop_reason(work.traces),
             restarts=work.restarts,
         )
         for work in works
-        if work.image is not None
     ]
 
 
@@ -115,6 +114,12 @@ class _Work:
     image: Tensor | None = None
     traces: list[StageTrace] = field(default_factory=list)
     restarts: int = 0
+
+    @property
+    def reached(self) -> Tensor:
+        """The image so far."""
+        assert self.image is not None, "every problem has a stage, and a stage begins with an image"
+        return self.image
 
 
 def _begin(problem: Problem, extractor: FeatureExtractor, preset: Multiscale) -> _Work:
@@ -182,7 +187,7 @@ def _descend(
     boosts = sources.new_tensor([preset.boost if stage.enlarged else 0.0 for stage in plan])
     return minimise(
         objective,
-        torch.cat([work.image for work in active if work.image is not None]),
+        torch.cat([work.reached for work in active]),
         lower=sources.flatten(1).amin(dim=1),
         upper=sources.flatten(1).amax(dim=1),
         evaluations=plan[0].evaluations,

@@ -68,7 +68,7 @@ class Multiscale(BaseModel):
         "weighted by their number of channels.",
     )
     plain_evaluations: int = Field(
-        5,
+        4,
         ge=1,
         le=100_000,
         description="Evaluations of the last stage: full size, all layers, float32, plain loss.",

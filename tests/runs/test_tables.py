@@ -161,7 +161,7 @@ def test_iterations_of_a_trace_count_up_and_end_at_the_record(finished):
         assert starts["scale_px"].tolist() == [trace.size_px for trace in synthesis.traces]
         assert len(own) == synthesis.iterations + len(starts)
         last = synthesis.traces[-1]
-        assert len(last.losses) == 5
+        assert len(last.losses) == 4
         assert last.losses[-1] == synthesis.loss
 
 

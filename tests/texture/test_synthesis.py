@@ -251,7 +251,7 @@ def test_synthesis_brings_the_loss_down_and_keeps_the_bounds(extractor: FeatureE
     assert result.loss < objective.loss(to_batch([noise], "cpu")).item() / 300
     assert result.image.min() >= ours.source.min()
     assert result.image.max() <= ours.source.max()
-    assert result.evaluations == 60 + 9 + 8 + 60 + 5
+    assert result.evaluations == 60 + 9 + 8 + 60 + 4
     assert result.restarts == 0
     assert result.stop_reason == "evaluations"
 
