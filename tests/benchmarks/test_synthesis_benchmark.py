@@ -8,7 +8,7 @@ from benchmarks import pictures, synthesis
 
 
 def test_it_prints_what_each_target_needs(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--sources", "gravel", "--size", "64", "--targets", "0.5,0.1", "--budgets", "5,40"]
+    arguments = ["--sources", "gravel", "--size", "64", "--targets", "0.5,0.1", "--budgets", "5,40", "--repeats", "2"]
     arguments += ["--iterations", "60", "--preset", '{"evaluations": [1]}']
     synthesis.main(arguments)
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("gravel ")]
