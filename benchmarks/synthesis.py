@@ -9,8 +9,10 @@ units of one evaluation at full size with all layers, by their operations.
 
 `multiscale` is run from the beginning with each of some budgets of evaluations at full size, until the lowest
 target is reached; the loss is that of the finished image. Times of single runs scatter, so a run that reaches
-a target is repeated, and the median of its times counts. ``--preset`` may be given several times to compare
-settings, as in ``--preset "{}" --preset "{\"boost\": 0}"``; ``--count`` leaves out the reference.
+a target is repeated, and the median of its times counts; the reference, which is long, runs once.
+
+``--preset`` may be given several times to compare settings, as in ``--preset "{}" --preset
+"{\"boost\": 0}"``; ``--count`` leaves out the reference.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ from stimgen.manifest.estimate import Estimate, estimate
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
+from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
 from stimgen.texture.presets import Gatys2015
+from stimgen.texture.schedule import stages
 
 SHOWN = 6
 """How many sources and stimulus ids are named when not all are asked for."""
@@ -131,16 +133,19 @@ def _weights(manifest: Manifest) -> list[str]:
 
 
 def _synthesis(manifest: Manifest) -> list[str]:
-    """Return the effort at each size; layer sets may leave out coarse ones."""
-    preset = manifest.synthesis
-    if not manifest.layer_sets:
+    """Return the most evaluations at each size, of the layer set that has most there."""
+    preset, most = manifest.synthesis, Counter[int]()
+    for layer_set in manifest.layer_sets.values():
+        own = Counter[int]()
+        architecture = NETWORKS[layer_set.network.name]()
+        for stage in stages(preset, architecture, layer_set.layers, manifest.image.size_px):
+            own[stage.size_px] += stage.evaluations
+        most |= own
+    if not most:
         return []
-    if isinstance(preset, Gatys2015):
-        effort = f"at most {preset.iterations} iterations"
-    else:
-        schedule = preset.schedule(manifest.image.size_px)
-        effort = "at most " + ", ".join(f"{count} evaluations at {side} px" for side, count in schedule)
-    return [f"Synthesis: {preset.preset}, {effort}"]
+    unit = "iterations" if isinstance(preset, Gatys2015) else "evaluations"
+    effort = ", ".join(f"{most[side]} {unit} at {side} px" for side in sorted(most))
+    return [f"Synthesis: {preset.preset}, at most {effort}"]
 
 
 def _layers(layers: Sequence[str]) -> str:

@@ -16,9 +16,9 @@ def flat_metric(target: Tensor, exponent: float) -> Tensor:
     Take the features apart along the eigenvectors of T, with eigenvalues l_1 >= l_2 >= ... The curvature of
     ``||G - T||^2`` that belongs to the pair (i, j) is proportional to l_i + l_j: in natural textures the
     largest is thousands of times the smallest, and gradient methods are as slow as that. With
-    ``M = (T + e I)^(-a/2)`` it is ``(l_i + l_j) (l_i l_j)^(-a)``; for a = 1/2 all curvatures with i = j are
-    equal, and the ratio of the largest to the smallest is less than the square root of what it was. The
-    minimum, G = T, stays where it is.
+    ``M = (T + e I)^(-a/2)`` it is ``(l_i + l_j) ((l_i + e) (l_j + e))^(-a)``. For a = 1/2, among eigenvalues
+    well above e, all curvatures with i = j are equal, and the ratio of the largest to the smallest is less
+    than the square root of what it was. The minimum, G = T, stays where it is.
 
     Wide layers have more directions, each of which is a smaller part of ``1 / (4 N^2) sum_ij``; M holds a
     factor ``N^(1/4)`` that makes it ``1 / (4 N) sum_ij``.

@@ -8,8 +8,8 @@ from benchmarks import pictures, synthesis
 
 
 def test_it_prints_what_each_target_needs(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--sources", "gravel", "--size", "64", "--targets", "0.5,0.1", "--budgets", "5,40", "--repeats", "2"]
-    arguments += ["--iterations", "60", "--preset", '{"evaluations": [1]}']
+    arguments = ["--sources", "gravel", "--size", "64", "--targets", "0.5,0.1", "--budgets", "5,40"]
+    arguments += ["--repeats", "2", "--iterations", "60", "--preset", '{"evaluations": [1]}']
     synthesis.main(arguments)
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("gravel ")]
     assert [float(row[1]) for row in rows] == [0.5, 0.1]
