@@ -259,7 +259,12 @@ TRACES = (
 
 SPECTRA = (
     ID,
-    Column("frequency_cpi", "Frequency", "Spatial frequency; whole numbers up to Nyquist's frequency.", "cycles/image"),
+    Column(
+        "frequency_cpi",
+        "Frequency",
+        "Spatial frequency; whole numbers up to Nyquist's frequency.",
+        "cycles/image",
+    ),
     Column(
         "frequency_cpd",
         "Frequency",
