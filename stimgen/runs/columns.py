@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
+SCHAAF = "van der Schaaf & van Hateren (1996), Vision Res. 36:2759"
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,22 @@ STIMULI = (
     Column("luminance_min", "Smallest luminance", "Smallest pixel value.", "fraction of white"),
     Column("luminance_max", "Largest luminance", "Largest pixel value.", "fraction of white"),
     Column(
+        "entropy",
+        "Entropy",
+        "-sum p log2 p of the luminance histogram with the 256 levels of the file; in colour, of the luminance "
+        "of the pixels, rounded to these levels.",
+        "bit",
+        "Shannon (1948), Bell Syst. Tech. J. 27:379",
+    ),
+    Column(
+        "histogram_w1",
+        "Histogram distance",
+        "Wasserstein-1 distance between the luminance values of the file and of the source: the mean of the "
+        "differences between the sorted values, without sign.",
+        "fraction of white",
+        "Vallender (1974), Theory Probab. Appl. 18:784",
+    ),
+    Column(
         "spectral_slope",
         "Spectral slope",
         "alpha of amplitude = c / frequency^alpha, fitted to the rotational average of the spectrum; "
@@ -127,6 +144,52 @@ STIMULI = (
     ),
     Column("spectral_slope_low_cpi", "Lowest fitted frequency", "Lower end of the fit.", "cycles/image"),
     Column("spectral_slope_high_cpi", "Highest fitted frequency", "Upper end of the fit.", "cycles/image"),
+    Column(
+        "spectral_slope_low_cpd",
+        "Lowest fitted frequency",
+        "Lower end of the fit; empty where visual angle is unknown.",
+        "cycles/deg",
+    ),
+    Column(
+        "spectral_slope_high_cpd",
+        "Highest fitted frequency",
+        "Upper end of the fit; empty where visual angle is unknown.",
+        "cycles/deg",
+    ),
+    Column(
+        "amplitude_error",
+        "Amplitude error",
+        "sqrt(sum (|X| - |S|)^2 / sum |S|^2) over all frequencies but zero, of the transforms X of the file and "
+        "S of the source; empty for a constant source.",
+    ),
+    Column(
+        "radial_error_db",
+        "Radial spectrum error",
+        "Root mean square, over the frequencies in spectra.csv, of the difference in decibels between power and "
+        "power_source; empty if any of them is 0.",
+        "dB",
+    ),
+    *(
+        Column(
+            f"orientation_{centre}",
+            f"Power share at {centre} deg",
+            f"Share of the power of structure oriented within 22.5 degrees of {centre} ({bars}), anticlockwise from "
+            "horizontal; of the frequencies within a radius of 1/2 cycle per pixel, without zero. Empty for a "
+            "constant image.",
+        )
+        for centre, bars in (
+            (0, "horizontal bars"),
+            (45, "bars that rise to the right"),
+            (90, "vertical bars"),
+            (135, "bars that fall to the right"),
+        )
+    ),
+    Column(
+        "high_frequency_share",
+        "High-frequency share",
+        "Share of the power, without frequency zero, above half the Nyquist frequency (1/4 cycle per pixel); "
+        "empty for a constant image.",
+    ),
     Column(
         "gram_loss_{layer}",
         "Gram loss, {layer}",
@@ -194,6 +257,31 @@ TRACES = (
     ),
 )
 
+SPECTRA = (
+    ID,
+    Column(
+        "frequency_cpi",
+        "Frequency",
+        "Spatial frequency; whole numbers up to Nyquist's frequency.",
+        "cycles/image",
+    ),
+    Column(
+        "frequency_cpd",
+        "Frequency",
+        "Spatial frequency; empty where visual angle is unknown.",
+        "cycles/deg",
+    ),
+    Column(
+        "power",
+        "Power",
+        "Mean of |X|^2 / n^2 over the frequencies whose radius, rounded, is frequency_cpi, X the transform of the "
+        "luminance of the file and n its number of pixels; six significant digits.",
+        "(fraction of white)^2",
+        SCHAAF,
+    ),
+    Column("power_source", "Power of the source", "The same of the source.", "(fraction of white)^2", SCHAAF),
+)
+
 FAILURES = (
     ID,
     Column("error", "Error", "What went wrong."),
@@ -203,6 +291,7 @@ FAILURES = (
 TABLES = {
     "stimuli": STIMULI,
     "gram_distances": GRAM_DISTANCES,
+    "spectra": SPECTRA,
     "traces": TRACES,
     "failures": FAILURES,
 }

@@ -16,23 +16,18 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.matching.histogram import match_histogram_exact
 from stimgen.matching.range import clip_to_display
 from stimgen.measure.gram import gram_distances
-from stimgen.measure.luminance import luminance_statistics
-from stimgen.measure.spectrum import spectral_slope
+from stimgen.measure.spectrum import PowerSpectrum
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.recipe import generator
 from stimgen.runs.record import (
     ControlRecord,
     DistanceRecord,
-    LuminanceRecord,
-    SlopeRecord,
     StageRecord,
     SynthesisRecord,
 )
+from stimgen.runs.statistics import Statistics, measure
 from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
 from stimgen.texture.synthesis import synthesise
-
-SLOPE_LOW_CPI = 2.0
-"""Lowest frequency of the fit of the spectral slope; the highest is half the Nyquist frequency."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +61,14 @@ class Finished:
         Share of the pixels that left the display's range before quantisation.
     distances
         Gram distances at all stages.
-    luminance, slope
-        Statistics of the pixels read back from `png`.
+    statistics
+        Of the pixels read back from `png`.
     """
 
     png: bytes
     clipped_share: float
     distances: tuple[DistanceRecord, ...]
-    luminance: LuminanceRecord
-    slope: SlopeRecord
+    statistics: Statistics
 
 
 def render(
@@ -109,6 +103,7 @@ def finish(
     image: Image,
     extractor: FeatureExtractor,
     targets: Mapping[str, Tensor],
+    source_spectrum: PowerSpectrum,
 ) -> Finished:
     """Match, quantise, and measure what a viewer will see.
 
@@ -120,6 +115,8 @@ def finish(
         Float image as rendered.
     extractor, targets
         The network that measures, and the Gram matrices of `source` in it.
+    source_spectrum
+        Of the luminance of `source`.
     """
     matched = image
     if manifest.matching.histogram == "source":
@@ -140,8 +137,7 @@ def finish(
             for stage, distances in zip(stages, measured, strict=True)
             for distance in distances
         ),
-        luminance=LuminanceRecord(**asdict(luminance_statistics(seen))),
-        slope=SlopeRecord(**asdict(spectral_slope(seen, SLOPE_LOW_CPI, manifest.image.size_px / 4))),
+        statistics=measure(seen, source.pixels, source_spectrum),
     )
 
 

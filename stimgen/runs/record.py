@@ -95,7 +95,7 @@ class DistanceRecord(_Part):
 
 
 class LuminanceRecord(_Part):
-    """See `stimgen.measure.luminance.LuminanceStatistics`."""
+    """See `stimgen.measure.luminance.LuminanceStatistics`, for the last two `stimgen.measure.histogram`."""
 
     mean: float
     sd: float
@@ -104,15 +104,35 @@ class LuminanceRecord(_Part):
     kurtosis: float | None
     minimum: float
     maximum: float
+    entropy: float
+    histogram_w1: float
 
 
 class SlopeRecord(_Part):
-    """See `stimgen.measure.spectrum.Slope`."""
+    """See `stimgen.measure.slope.Slope`."""
 
     alpha: float | None
     r_squared: float | None
     low_cpi: float
     high_cpi: float
+
+
+class SpectrumRecord(_Part):
+    """See `stimgen.measure.spectral_distance` and `stimgen.measure.spectral_share`.
+
+    `power` and `power_source` are the rotational averages of the stimulus and of its source at 1, 2, … cycles
+    per image (`stimgen.measure.spectrum.PowerSpectrum.radial`), to six significant digits.
+    """
+
+    amplitude_error: float | None
+    radial_error_db: float | None
+    orientation_0: float | None
+    orientation_45: float | None
+    orientation_90: float | None
+    orientation_135: float | None
+    high_frequency_share: float | None
+    power: tuple[float, ...]
+    power_source: tuple[float, ...]
 
 
 class MadeRecord(_Part):
@@ -144,5 +164,6 @@ class Record(_Part):
     clipped_share: float
     luminance: LuminanceRecord
     slope: SlopeRecord
+    spectrum: SpectrumRecord
     distances: tuple[DistanceRecord, ...]
     made: MadeRecord

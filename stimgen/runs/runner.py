@@ -8,7 +8,7 @@ import re
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed, speed_name
+from stimgen.measure.spectrum import PowerSpectrum, power_spectrum
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
@@ -226,7 +227,7 @@ def _recipe_hash(
 
 @dataclass(frozen=True)
 class _Job:
-    """What making a batch needs."""
+    """What making a batch needs; `spectra` are those of the sources, each made when first asked for."""
 
     manifest: Manifest
     sources: dict[str, Source]
@@ -234,6 +235,7 @@ class _Job:
     hashes: dict[str, str]
     folder: RunFolder
     progress: Progress
+    spectra: dict[str, PowerSpectrum] = field(default_factory=dict)
 
     def make(self, batch: Batch, done: dict[str, Record]) -> list[Failure]:
         """Make the stimuli of a batch that are not in `done`, add their records to it, return failures.
@@ -286,7 +288,10 @@ class _Job:
         """Write the PNG, then the record that says it is done."""
         source = self.sources[stimulus.source]
         extractor, targets = self.networks.extractor(network), self.networks.targets(network, source)
-        finished = finish(self.manifest, stimulus, source, rendered.image, extractor, targets)
+        if source.id not in self.spectra:
+            self.spectra[source.id] = power_spectrum(source.pixels)
+        spectrum = self.spectra[source.id]
+        finished = finish(self.manifest, stimulus, source, rendered.image, extractor, targets, spectrum)
         record = Record(
             stimulus_id=stimulus.stimulus_id,
             filename=f"stimuli/{stimulus.stimulus_id}.png",
@@ -302,8 +307,9 @@ class _Job:
             control=rendered.control,
             histogram=self.manifest.matching.histogram,
             clipped_share=finished.clipped_share,
-            luminance=finished.luminance,
-            slope=finished.slope,
+            luminance=finished.statistics.luminance,
+            slope=finished.statistics.slope,
+            spectrum=finished.statistics.spectrum,
             distances=finished.distances,
             made=MadeRecord(
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -54,6 +54,7 @@ def write_tables(
     tables = {
         "stimuli": (stimulus_row(record, accept) for record in records),
         "gram_distances": (row for record in records for row in distance_rows(record)),
+        "spectra": (row for record in records for row in spectrum_rows(record)),
         "traces": (row for record in records for row in trace_rows(record)),
         "failures": (vars(failure) for failure in failures),
     }
@@ -64,6 +65,7 @@ def write_tables(
 def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     """Return the row of stimuli.csv, measured on the file, with the verdict of the thresholds `accept`."""
     synthesis = record.synthesis
+    slope, side = record.slope, record.image.size_deg
     row: Row = {
         "stimulus_id": record.stimulus_id,
         "filename": record.filename,
@@ -92,10 +94,15 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "luminance_kurtosis": record.luminance.kurtosis,
         "luminance_min": record.luminance.minimum,
         "luminance_max": record.luminance.maximum,
-        "spectral_slope": record.slope.alpha,
-        "spectral_slope_r2": record.slope.r_squared,
-        "spectral_slope_low_cpi": record.slope.low_cpi,
-        "spectral_slope_high_cpi": record.slope.high_cpi,
+        "entropy": record.luminance.entropy,
+        "histogram_w1": record.luminance.histogram_w1,
+        "spectral_slope": slope.alpha,
+        "spectral_slope_r2": slope.r_squared,
+        "spectral_slope_low_cpi": slope.low_cpi,
+        "spectral_slope_high_cpi": slope.high_cpi,
+        "spectral_slope_low_cpd": slope.low_cpi / side if side else None,
+        "spectral_slope_high_cpd": slope.high_cpi / side if side else None,
+        **record.spectrum.model_dump(exclude={"power", "power_source"}),
     }
     on_file = [distance for distance in record.distances if distance.stage == "file"]
     row |= {f"gram_loss_{distance.layer}": distance.gram_loss for distance in on_file}
@@ -112,6 +119,22 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
 def distance_rows(record: Record) -> list[Row]:
     """Return the rows of gram_distances.csv."""
     return [{"stimulus_id": record.stimulus_id, **distance.model_dump()} for distance in record.distances]
+
+
+def spectrum_rows(record: Record) -> list[Row]:
+    """Return the rows of spectra.csv: one per whole number of cycles per image."""
+    side = record.image.size_deg
+    powers = zip(record.spectrum.power, record.spectrum.power_source, strict=True)
+    return [
+        {
+            "stimulus_id": record.stimulus_id,
+            "frequency_cpi": frequency,
+            "frequency_cpd": frequency / side if side else None,
+            "power": power,
+            "power_source": power_source,
+        }
+        for frequency, (power, power_source) in enumerate(powers, start=1)
+    ]
 
 
 def trace_rows(record: Record) -> list[Row]:

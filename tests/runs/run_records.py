@@ -15,6 +15,7 @@ from stimgen.runs.record import (
     Record,
     SlopeRecord,
     SourceRecord,
+    SpectrumRecord,
     StageRecord,
     SynthesisRecord,
 )
@@ -54,6 +55,20 @@ def syntheses(layers):
         stop_reason=st.sampled_from(["evaluations", "iterations", "abnormal: ", "stop, total no. of f"]),
         restarts=st.integers(0, 99),
         traces=st.lists(stages(), max_size=3).map(tuple),
+    )
+
+
+@st.composite
+def spectra(draw):
+    powers = draw(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=4))
+    perhaps = st.none() | NUMBERS
+    return SpectrumRecord(
+        amplitude_error=draw(perhaps),
+        radial_error_db=draw(perhaps),
+        **{f"orientation_{angle}": draw(perhaps) for angle in (0, 45, 90, 135)},
+        high_frequency_share=draw(perhaps),
+        power=[power for power, _ in powers],
+        power_source=[power for _, power in powers],
     )
 
 
@@ -113,6 +128,8 @@ def records(draw):
                 kurtosis=st.none() | NUMBERS,
                 minimum=share,
                 maximum=share,
+                entropy=st.floats(0, 8),
+                histogram_w1=share,
             )
         ),
         slope=draw(
@@ -124,6 +141,7 @@ def records(draw):
                 high_cpi=NUMBERS,
             )
         ),
+        spectrum=draw(spectra()),
         distances=tuple(
             DistanceRecord(
                 stage=stage,

@@ -49,7 +49,7 @@ def rows(path):
 
 def test_the_folder_is_laid_out_as_designed(finished):
     found = {str(path.relative_to(finished.path)) for path in finished.path.rglob("*") if path.is_file()}
-    tables = ["stimuli", "gram_distances", "traces", "failures"]
+    tables = ["stimuli", "gram_distances", "spectra", "traces", "failures"]
     assert found - {".lock"} == {
         "manifest.yaml",
         "manifest.resolved.yaml",

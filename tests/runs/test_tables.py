@@ -6,6 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +19,7 @@ from stimgen.runs import columns, tables
 from stimgen.runs.columns import TABLES, data_dictionary
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
-from stimgen.runs.tables import Failure, distance_rows, stimulus_row, trace_rows, write_tables
+from stimgen.runs.tables import Failure, distance_rows, spectrum_rows, stimulus_row, trace_rows, write_tables
 
 FAILURES = st.lists(
     st.builds(
@@ -60,6 +61,7 @@ def test_tables_are_what_psychopy_reads_without_surprise(given_records, failures
     rows = {
         "stimuli": [stimulus_row(record, EVERYTHING) for record in given_records],
         "gram_distances": [row for record in given_records for row in distance_rows(record)],
+        "spectra": [row for record in given_records for row in spectrum_rows(record)],
         "traces": [row for record in given_records for row in trace_rows(record)],
         "failures": [vars(failure) for failure in failures],
     }
@@ -163,6 +165,37 @@ def test_iterations_of_a_trace_count_up_and_end_at_the_record(finished):
         last = synthesis.traces[-1]
         assert len(last.losses) == 4
         assert last.losses[-1] == synthesis.loss
+
+
+@quickly
+@given(st.lists(records(), min_size=1, max_size=3))
+def test_frequencies_in_degrees_are_empty_where_the_angle_is_unknown(given_records):
+    tables = written(given_records)
+    sides = {record.stimulus_id: record.image.size_deg for record in given_records}
+    pairs = {
+        "stimuli": [(f"spectral_slope_{end}_cpi", f"spectral_slope_{end}_cpd") for end in ("low", "high")],
+        "spectra": [("frequency_cpi", "frequency_cpd")],
+    }
+    for name, names in pairs.items():
+        (header, *cells), _ = tables[name]
+        for row in cells:
+            read = dict(zip(header, row, strict=True))
+            side = sides[read["stimulus_id"]]
+            for per_image, per_degree in names:
+                expected = "" if side is None else float(read[per_image]) / side
+                assert (read[per_degree] and float(read[per_degree])) == expected
+
+
+def test_spectra_of_a_run(finished):
+    spectra = pd.read_csv(finished.path / "spectra.csv")
+    stimuli = pd.read_csv(finished.path / "stimuli.csv").set_index("stimulus_id")
+    assert list(spectra["stimulus_id"].unique()) == IDS
+    for stimulus_id, own in spectra.groupby("stimulus_id"):
+        assert own["frequency_cpi"].tolist() == list(range(1, 17))
+        assert own["frequency_cpd"].tolist() == pytest.approx([k * 41 / 32 for k in range(1, 17)])
+        assert own["power"].tolist() == list(finished.read_record(stimulus_id).spectrum.power)
+        decibels = 10 * np.log10(own["power"] / own["power_source"])
+        assert stimuli["radial_error_db"][stimulus_id] == pytest.approx((decibels**2).mean() ** 0.5, rel=1e-3)
 
 
 def test_a_table_without_rows_has_its_header():

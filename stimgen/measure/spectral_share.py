@@ -1,0 +1,77 @@
+"""How the power of an image is shared among orientations, and between low and high frequencies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stimgen.measure.spectrum import PowerSpectrum
+
+ORIENTATIONS = (0, 45, 90, 135)
+"""Centres of the orientation bands, in degrees."""
+
+NYQUIST = 0.5
+"""Highest frequency that a row or a column of pixels can hold, in cycles per pixel."""
+
+
+def orientation_shares(spectrum: PowerSpectrum) -> dict[int, float | None]:
+    """Return the shares of an image's power in four bands of orientation, each 45° wide.
+
+    Orientation is that of the structure in the image, of bars and edges, in degrees anticlockwise from
+    horizontal as the image is seen: horizontal bars are at 0°, bars from bottom left to top right at 45°,
+    vertical ones at 90°. The wave vector is perpendicular to it.
+
+    All frequencies count but zero and those beyond the Nyquist frequency, 1/2 cycle per pixel: these are in
+    the corners of the spectrum, where there is no horizontal and no vertical structure. Without them white
+    noise has a quarter in each band, and the only frequencies at Nyquist's are on an axis, so that aliasing
+    leaves no doubt about orientation. No frequency lies on a border between two bands, because the tangent
+    of 22.5° is irrational. To turn the image by 90° exchanges the shares of 0 and 90, and of 45 and 135; to
+    mirror it, those of 45 and 135.
+
+    Parameters
+    ----------
+    spectrum
+        Of the image.
+
+    Returns
+    -------
+    dict of int to float or None
+        From the centres of the bands, 0, 45, 90 and 135, to shares with a sum of 1; all None if there is no
+        power within the Nyquist frequency (a constant image).
+    """
+    height, width = spectrum.shape
+    downwards, rightwards = np.abs(spectrum.rows) * width, spectrum.columns * height
+    tangent = math.sqrt(2) - 1  # of 22.5°
+    horizontal = rightwards < tangent * downwards
+    vertical = downwards < tangent * rightwards
+    diagonal = ~(horizontal | vertical)
+    # Columns count to the right and rows down: a wave that runs right and down has bars at 45°.
+    bands = (horizontal, diagonal & (spectrum.rows > 0), vertical, diagonal & (spectrum.rows < 0))
+    power = np.where(spectrum.radius <= NYQUIST, spectrum.power, 0)
+    energies = [float(power[band].sum()) for band in bands]
+    total = math.fsum(energies)
+    return {
+        orientation: energy / total if total else None
+        for orientation, energy in zip(ORIENTATIONS, energies, strict=True)
+    }
+
+
+def high_frequency_share(spectrum: PowerSpectrum) -> float | None:
+    """Return the share of an image's power, without frequency zero, above half the Nyquist frequency.
+
+    Above is a radius of more than 1/4 cycle per pixel; the corners of the spectrum count.
+
+    Parameters
+    ----------
+    spectrum
+        Of the image.
+
+    Returns
+    -------
+    float or None
+        0..1; white noise has about 1 − π/16 = 0.80. None for a constant image.
+    """
+    above = spectrum.radius > NYQUIST / 2
+    high, low = float(spectrum.power[above].sum()), float(spectrum.power[~above].sum())
+    return high / (high + low) if high + low else None

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from measured_images import grating, grey, pairs_of_images, power_law
+from scipy import fft as scipy_fft
+
+from stimgen.images.read import read_image
+from stimgen.measure.spectral_distance import amplitude_error, radial_error_db
+from stimgen.measure.spectrum import power_spectrum
+
+MEASURES = [amplitude_error, radial_error_db]
+NOISE = np.random.default_rng(1).random((24, 31))
+
+
+def by_loop(image, source):
+    """Return the amplitude error and the radial error, frequency by frequency over the whole plane."""
+    height, width = source.shape
+    shorter = min(height, width)
+    X, S = scipy_fft.fft2(image), scipy_fft.fft2(source)
+    squares, reference = [], []
+    rings = {k: ([], []) for k in range(1, shorter // 2 + 1)}
+    for u in range(height):
+        for v in range(width):
+            if (u, v) == (0, 0):
+                continue
+            squares.append((abs(X[u, v]) - abs(S[u, v])) ** 2)
+            reference.append(abs(S[u, v]) ** 2)
+            radius = math.hypot(min(u, height - u) / height, min(v, width - v) / width)
+            if (k := round(radius * shorter)) in rings:
+                rings[k][0].append(abs(X[u, v]) ** 2)
+                rings[k][1].append(abs(S[u, v]) ** 2)
+    decibels = [10 * math.log10(np.mean(x) / np.mean(s)) for x, s in rings.values()]
+    return math.sqrt(sum(squares) / sum(reference)), math.sqrt(np.mean(np.square(decibels)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 25), st.integers(2, 25), st.integers(0, 999))
+def test_both_by_a_plain_loop(height, width, seed):
+    image, source = np.random.default_rng(seed).random((2, height, width))
+    measured = [measure(power_spectrum(image), power_spectrum(source)) for measure in MEASURES]
+    assert measured == pytest.approx(by_loop(image, source), rel=1e-9)
+
+
+@settings(deadline=None)
+@given(pairs_of_images())
+def test_nothing_is_nan_and_none_stands_for_what_is_not_defined(pair):
+    spectrum, source = map(power_spectrum, pair)
+    amplitude, decibels = amplitude_error(spectrum, source), radial_error_db(spectrum, source)
+    assert (amplitude is None) == (not source.power.any())
+    assert (decibels is None) == (0 in spectrum.radial or 0 in source.radial)
+    for value in (amplitude, decibels):
+        assert value is None or (math.isfinite(value) and value >= 0)
+
+
+def test_colour_counts_by_its_luminance():
+    coffee = read_image("skimage:coffee").pixels
+    pair = coffee[:128, :128], coffee[128:256, :128]
+    for measure in MEASURES:
+        measured = measure(*(power_spectrum(image) for image in pair))
+        assert measured == pytest.approx(measure(*(power_spectrum(grey(image)) for image in pair)), rel=1e-6)
+
+
+@pytest.mark.parametrize("other", [NOISE, NOISE + 0.3, -NOISE, NOISE[::-1, ::-1], np.roll(NOISE, 5, 1)])
+def test_phase_and_mean_do_not_count(other):
+    for measure in MEASURES:
+        assert measure(power_spectrum(other), power_spectrum(NOISE)) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.5, 2.0, 3.0])
+def test_a_change_of_contrast(factor):
+    spectrum, source = power_spectrum(factor * NOISE), power_spectrum(NOISE)
+    assert amplitude_error(spectrum, source) == pytest.approx(abs(factor - 1))
+    assert radial_error_db(spectrum, source) == pytest.approx(abs(20 * math.log10(factor)))
+
+
+def test_two_power_laws_differ_by_their_exponents():
+    spectra = [power_spectrum(power_law(alpha, 64)) for alpha in (1.0, 1.5)]
+    ratio = 10 * np.log10(np.arange(1, 33))  # of the powers, up to a factor
+    factor = 10 * math.log10(spectra[0].power[4, 0] / spectra[1].power[4, 0] / 4)
+    expected = math.sqrt(np.mean((ratio + factor) ** 2))
+    assert radial_error_db(*spectra) == pytest.approx(expected, abs=0.1)
+
+
+def test_gratings_of_known_contrast():
+    low, high = power_spectrum(grating(32, 4)), power_spectrum(grating(32, 4, amplitude=0.3))
+    other = power_spectrum(grating(32, 5))
+    assert amplitude_error(high, low) == pytest.approx(0.5)
+    assert amplitude_error(other, low) == pytest.approx(math.sqrt(2))
+
+
+def test_constant_images():
+    noise, constant = power_spectrum(NOISE), power_spectrum(np.full(NOISE.shape, 0.4))
+    assert amplitude_error(constant, noise) == pytest.approx(1)
+    assert amplitude_error(noise, constant) is None
+    assert radial_error_db(constant, noise) is None
+    assert radial_error_db(noise, constant) is None
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_images_of_different_shape_cannot_be_compared(measure):
+    with pytest.raises(ValueError, match=r"\(24, 31\) and \(31, 24\) cannot be compared"):
+        measure(power_spectrum(NOISE), power_spectrum(NOISE.T))

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from measured_images import grating, images, power_law
+from scipy import fft as scipy_fft
+
+from stimgen.images.read import read_image
+from stimgen.measure.spectral_share import high_frequency_share, orientation_shares
+from stimgen.measure.spectrum import power_spectrum
+
+CENTRES = (0, 45, 90, 135)
+
+
+def shares(image):
+    return orientation_shares(power_spectrum(image))
+
+
+def high(image):
+    return high_frequency_share(power_spectrum(image))
+
+
+def by_loop(image):
+    """Return the orientation shares and the high-frequency share by angles, over the whole plane."""
+    height, width = image.shape
+    power = np.abs(scipy_fft.fft2(image - image.mean())) ** 2
+    energy, above, total = dict.fromkeys(CENTRES, 0.0), 0.0, 0.0
+    for row in range(height):
+        for column in range(width):
+            if (row, column) == (0, 0):
+                continue
+            down = (row if 2 * row < height else row - height) / height
+            right = (column if 2 * column < width else column - width) / width
+            radius = math.hypot(down, right)
+            total += power[row, column]
+            above += power[row, column] if radius > 0.25 + 1e-12 else 0
+            if radius <= 0.5 + 1e-12:
+                # The bars of a wave are perpendicular to it; "up" is against the order of the rows.
+                angle = math.degrees(math.atan2(-down, right)) + 90
+                energy[45 * round(angle / 45) % 180] += power[row, column]
+    return {centre: e / sum(energy.values()) for centre, e in energy.items()}, above / total
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 25), st.integers(2, 25), st.integers(0, 999))
+def test_shares_by_a_plain_loop(height, width, seed):
+    image = np.random.default_rng(seed).random((height, width))
+    orientation, above = by_loop(image)
+    assert shares(image) == pytest.approx(orientation, rel=1e-9)
+    assert high(image) == pytest.approx(above, rel=1e-9)
+
+
+@settings(deadline=None)
+@given(images())
+def test_shares_sum_to_1_or_are_not_defined(image):
+    values = shares(image)
+    assert tuple(values) == CENTRES
+    if None in values.values():
+        assert set(values.values()) == {None}
+    else:
+        assert sum(values.values()) == pytest.approx(1)
+        assert all(0 <= value <= 1 for value in values.values())
+    above = high(image)
+    assert (above is None) == (not power_spectrum(image).power.any())
+    assert above is None or 0 <= above <= 1
+
+
+@settings(deadline=None)
+@given(images())
+def test_rotated_and_mirrored_images_have_permuted_shares(image):
+    before = power_spectrum(image)
+    at = orientation_shares(before)
+    turned = power_spectrum(np.rot90(image))
+    values = [at[90], at[135], at[0], at[45]]
+    assert list(orientation_shares(turned).values()) == pytest.approx(values, abs=1e-5)
+    for mirrored in (image[::-1], image[:, ::-1]):
+        values = [at[0], at[135], at[90], at[45]]
+        assert list(shares(mirrored).values()) == pytest.approx(values, abs=1e-5)
+    assert high_frequency_share(turned) == pytest.approx(high_frequency_share(before), abs=1e-5)
+
+
+ROWS, COLUMNS = np.mgrid[:48, :48]
+
+
+@pytest.mark.parametrize(
+    ("image", "orientation"),
+    [
+        (ROWS % 8 < 4, 0),
+        ((ROWS + COLUMNS) % 8 < 4, 45),  # one row up for one column to the right
+        (COLUMNS % 8 < 4, 90),
+        ((ROWS - COLUMNS) % 8 < 4, 135),
+    ],
+    ids=["horizontal", "rising", "vertical", "falling"],
+)
+def test_bars_are_in_the_band_of_their_orientation(image, orientation):
+    assert shares(image.astype(float))[orientation] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [64, 65])
+@pytest.mark.parametrize("degrees", [0, 15, 30, 45, 60, 80, 100, 120, 135, 150, 170])
+def test_gratings_of_any_orientation(degrees, size):
+    """Whole cycles next to the wanted angle; bars at angle a have the wave vector (-sin a, cos a), y up."""
+    right = round(-16 * math.sin(math.radians(degrees)))
+    up = round(16 * math.cos(math.radians(degrees)))
+    rows, columns = np.mgrid[:size, :size]
+    image = 0.5 + 0.1 * np.sin(2 * np.pi * (right * columns - up * rows) / size)
+    band = 45 * round(degrees / 45) % 180
+    assert shares(image)[band] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("along", "orientation"), [("row", 90), ("column", 0)])
+def test_the_nyquist_frequency_of_an_axis_counts(along, orientation):
+    image = np.tile([0.25, 0.75], (8, 4))
+    values = shares(image if along == "row" else image.T)
+    assert values == {centre: float(centre == orientation) for centre in CENTRES}
+
+
+def test_a_checkerboard_of_single_pixels_has_no_orientation():
+    image = np.indices((8, 8)).sum(0) % 2
+    assert set(shares(image.astype(float)).values()) == {None}
+    assert high(image.astype(float)) == 1
+
+
+def test_noise_has_a_quarter_in_each_band():
+    image = np.random.default_rng(0).random((512, 512))
+    assert shares(image) == pytest.approx(dict.fromkeys(CENTRES, 0.25), abs=0.01)
+    assert high(image) == pytest.approx(1 - math.pi / 16, abs=0.01)
+
+
+def test_brick_has_horizontal_and_vertical_joints():
+    values = shares(read_image("skimage:brick").pixels)
+    assert min(values[0], values[90]) > max(values[45], values[135])
+
+
+@pytest.mark.parametrize(("cycles", "share"), [(1, 0), (16, 0), (17, 1), (31, 1), (32, 1)])
+def test_frequencies_above_half_of_nyquists(cycles, share):
+    image = grating(64, cycles) if cycles < 32 else np.tile([0.25, 0.75], (64, 32))
+    assert high(image) == pytest.approx(share, abs=1e-12)
+
+
+def test_steeper_spectra_have_less_at_high_frequencies():
+    values = [high(power_law(alpha, 64)) for alpha in (0, 0.5, 1, 1.5)]
+    assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_constant_images_have_no_shares(value):
+    image = np.full((9, 8, 3), value, np.float32)
+    assert set(shares(image).values()) == {None}
+    assert high(image) is None
