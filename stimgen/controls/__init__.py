@@ -6,6 +6,12 @@ registry finds it by itself, and no other line changes.
 
 from __future__ import annotations
 
-from stimgen.controls.registration import CONTROLS, Control, ControlFunction, register_control
+from stimgen.controls.registration import (
+    CONTROLS,
+    Control,
+    ControlFunction,
+    ImageWithResiduals,
+    register_control,
+)
 
-__all__ = ["CONTROLS", "Control", "ControlFunction", "register_control"]
+__all__ = ["CONTROLS", "Control", "ControlFunction", "ImageWithResiduals", "register_control"]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stimgen.controls.phases import random_phases, with_phases
 from stimgen.controls.registration import register_control
 from stimgen.images.pixels import Image
 
@@ -28,11 +29,10 @@ def phase_scrambled(
     """Return the source with its Fourier amplitudes and random phases.
 
     With A(u) the 2-D discrete Fourier transform of a channel and φ(u) the phase of the transform of white
-    Gaussian noise of the same size, the result is the inverse transform of A(u) · exp(i φ(u)). One field φ
-    is added to R, G and B, which keeps the phase differences between channels and so the colour
-    correlations at every frequency. Noise being real, φ(−u) = −φ(u), and the result is real; φ is set to 0
-    at frequency zero, which keeps the mean, and is 0 or π at the other frequencies that are their own
-    conjugates.
+    Gaussian noise of the same size (`random_phases`), the result is the inverse transform of
+    A(u) · exp(i φ(u)). One field φ is added to R, G and B, which keeps the phase differences between
+    channels and so the colour correlations at every frequency. φ is odd, so that the result is real, and 0
+    at frequency zero, which keeps the mean.
 
     Parameters
     ----------
@@ -59,15 +59,9 @@ def phase_scrambled(
     pixels = source.astype(np.float64)
     if periodic_component:
         pixels = periodic(pixels)
-    height, width = pixels.shape[:2]
-    noise = np.fft.rfft2(rng.standard_normal((height, width)))
-    rotation = np.exp(1j * np.angle(noise))
-    rotation[0, 0] = 1.0
-    if pixels.ndim == 3:
-        rotation = rotation[:, :, np.newaxis]
-    spectrum = np.fft.rfft2(pixels, axes=(0, 1)) * rotation
-    scrambled = np.fft.irfft2(spectrum, s=(height, width), axes=(0, 1))
-    return scrambled.astype(np.float32)
+    size = (pixels.shape[0], pixels.shape[1])
+    spectrum = np.fft.rfft2(pixels, axes=(0, 1))
+    return with_phases(spectrum, random_phases(size, rng), size).astype(np.float32)
 
 
 def periodic(pixels: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
 from stimgen.images.pixels import Image
 from stimgen.registry import Registry
 
-ControlFunction = Callable[..., Image]
+
+@dataclass(frozen=True, eq=False)
+class ImageWithResiduals:
+    """The image of a control that cannot keep all its statistics exactly.
+
+    Attributes
+    ----------
+    image
+        float32, the shape of the source.
+    residuals
+        How far the image is from each statistic that it should share with the source, measured: 0 is
+        exact. Those named "spectrum" and "histogram" are columns of stimuli.csv.
+    """
+
+    image: Image
+    residuals: Mapping[str, float] = field(default_factory=dict)
+
+
+ControlFunction = Callable[..., Image | ImageWithResiduals]
 Function = TypeVar("Function", bound=ControlFunction)
 
 
@@ -21,9 +40,9 @@ def register_control(name: str, *, seeded: bool = True) -> Callable[[Function], 
 
     The function takes the source image (values 0..1, not to be written to) and a random generator, both
     positional, and its options as keyword-only arguments with type hints and defaults. It returns a
-    float32 image of the same shape. The option names, types, defaults and, with
-    ``Annotated[float, Field(ge=0, description="...")]``, limits and descriptions are what the manifest
-    accepts, so their types must be importable at run time.
+    float32 image of the same shape, or `ImageWithResiduals` if it cannot keep its statistics exactly. The
+    option names, types, defaults and, with ``Annotated[float, Field(ge=0, description="...")]``, limits
+    and descriptions are what the manifest accepts, so their types must be importable at run time.
 
     Parameters
     ----------
@@ -100,6 +119,11 @@ class Control:
     function: ControlFunction
     seeded: bool
     options: type[BaseModel]
+
+    def make(self, source: Image, rng: np.random.Generator, options: Mapping[str, Any]) -> ImageWithResiduals:
+        """Return the control's image of a source, with its residuals, if it has any."""
+        made = self.function(source, rng, **options)
+        return made if isinstance(made, ImageWithResiduals) else ImageWithResiduals(made)
 
 
 CONTROLS: Registry[Control] = Registry("control", "stimgen.controls")

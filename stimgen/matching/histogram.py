@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from stimgen.images.pixels import Image
 
 
-def match_histogram_exact(image: Image, reference: Image, rng: np.random.Generator) -> Image:
+def match_histogram_exact(
+    image: NDArray[np.floating], reference: NDArray[np.floating], rng: np.random.Generator
+) -> Image:
     """Return the image with exactly the histogram of the reference.
 
     The pixels are put in a strict order, and the k-th pixel gets the k-th smallest value of the reference.
@@ -52,7 +54,11 @@ def match_histogram_exact(image: Image, reference: Image, rng: np.random.Generat
 def _match_plane(
     plane: NDArray[np.floating], reference: NDArray[np.floating], rng: np.random.Generator
 ) -> Image:
-    order = np.lexsort((rng.permutation(plane.size), _local_mean(plane).ravel(), plane.ravel()))
+    order = np.argsort(plane, axis=None, kind="stable")
+    by_chance = rng.permutation(plane.size)
+    ordered = plane.ravel()[order]
+    if np.any(ordered[1:] == ordered[:-1]):
+        order = np.lexsort((by_chance, _local_mean(plane).ravel(), plane.ravel()))
     values = np.sort(reference, axis=None).astype(np.float32)
     if values.size != plane.size:
         quantiles = (np.arange(plane.size) + 0.5) / plane.size

@@ -82,6 +82,21 @@ STIMULI = (
         "finite.",
     ),
     Column(
+        "residual_spectrum",
+        "Residual of the spectrum",
+        "Relative error of the 2-D amplitude spectrum, sqrt(sum (A - A0)^2 / sum A0^2) over all channels and frequencies but zero, "
+        "A0 of the source, for a control that keeps the spectrum nearly; before 8-bit rounding; empty for all others.",
+        "",
+        "Schreiber & Schmitz (1996), Phys. Rev. Lett. 77:635",
+    ),
+    Column(
+        "residual_histogram",
+        "Residual of the histogram",
+        "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the channels, in the rows "
+        "that have a residual of the spectrum; before 8-bit rounding; 0 for equal histograms.",
+        "fraction of white",
+    ),
+    Column(
         "clipped_share", "Clipped share", "Share of pixels outside 0..1 before 8-bit rounding, set to 0 or 1."
     ),
     Column(

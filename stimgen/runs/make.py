@@ -144,10 +144,11 @@ def finish(
 def _control(stimulus: Stimulus, source: Source) -> Rendered:
     assert stimulus.control is not None
     control = CONTROLS[stimulus.control.name]
-    image = control.function(source.pixels, generator(stimulus, "make"), **stimulus.control.options)
-    return Rendered(
-        image, None, ControlRecord(name=stimulus.control.name, options=dict(stimulus.control.options))
+    made = control.make(source.pixels, generator(stimulus, "make"), stimulus.control.options)
+    record = ControlRecord(
+        name=control.name, options=dict(stimulus.control.options), residuals=dict(made.residuals)
     )
+    return Rendered(made.image, None, record)
 
 
 def _synthesis_record(manifest: Manifest, problem: Problem, synthesis: Synthesis) -> SynthesisRecord:

@@ -78,10 +78,14 @@ class SynthesisRecord(_Part):
 
 
 class ControlRecord(_Part):
-    """Which control, with its options."""
+    """Which control, with its options.
+
+    `residuals` are those of `stimgen.controls.ImageWithResiduals`; empty for most controls.
+    """
 
     name: str
     options: dict[str, Any]
+    residuals: dict[str, float] = {}
 
 
 class DistanceRecord(_Part):

@@ -66,6 +66,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     """Return the row of stimuli.csv, measured on the file, with the verdict of the thresholds `accept`."""
     synthesis = record.synthesis
     slope, side = record.slope, record.image.size_deg
+    residuals = record.control.residuals if record.control else {}
     row: Row = {
         "stimulus_id": record.stimulus_id,
         "filename": record.filename,
@@ -86,6 +87,8 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "evaluations": synthesis.evaluations if synthesis else None,
         "stop_reason": synthesis.stop_reason if synthesis else None,
         "restarts": synthesis.restarts if synthesis else None,
+        "residual_spectrum": residuals.get("spectrum"),
+        "residual_histogram": residuals.get("histogram"),
         "clipped_share": record.clipped_share,
         "luminance_mean": record.luminance.mean,
         "luminance_sd": record.luminance.sd,

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import numpy as np
 import pytest
+from control_images import SEEDS, sources
+from hypothesis import given, settings
 from pydantic import Field, ValidationError
 
-from stimgen.controls import CONTROLS, Control, register_control
+from stimgen.controls import CONTROLS, Control, ImageWithResiduals, register_control
 from stimgen.controls.registration import options_model
 from stimgen.errors import InputError
 from stimgen.images.pixels import Image
@@ -43,16 +45,43 @@ def test_every_control_keeps_its_word(name, source):
     assert control.function.__doc__
     options = control.options().model_dump()
     before = source.copy()
-    image = control.function(source, np.random.default_rng(1), **options)
+    image = control.make(source, np.random.default_rng(1), options).image
     np.testing.assert_array_equal(source, before)
     assert not np.shares_memory(image, source)
     assert image.dtype == np.float32
     assert image.shape == source.shape
     assert np.isfinite(image).all()
-    again = control.function(source, np.random.default_rng(1), **options)
-    other = control.function(source, np.random.default_rng(2), **options)
+    again = control.make(source, np.random.default_rng(1), options).image
+    other = control.make(source, np.random.default_rng(2), options).image
     np.testing.assert_array_equal(image, again)
     assert (not np.array_equal(image, other)) == control.seeded
+
+
+@pytest.mark.parametrize("name", list(CONTROLS))
+@settings(deadline=None, max_examples=40)
+@given(source=sources(), seed=SEEDS)
+def test_every_image_is_finite_or_refused(name, source, seed):
+    control = CONTROLS[name]
+    try:
+        made = control.make(source, np.random.default_rng(seed), control.options().model_dump())
+    except InputError:
+        return
+    assert made.image.shape == source.shape
+    assert np.isfinite(made.image).all()
+    assert np.isfinite(list(made.residuals.values())).all()
+
+
+def test_residuals_are_carried_and_empty_without():
+    residuals = {"spectrum": 0.25}
+
+    def inexact(source: Image, rng: np.random.Generator) -> ImageWithResiduals:
+        return ImageWithResiduals(source, residuals)
+
+    source, rng = np.zeros((2, 2), np.float32), np.random.default_rng(0)
+    made = Control("inexact", inexact, False, options_model("inexact", inexact)).make(source, rng, {})
+    assert made.residuals == residuals
+    assert made.image is source
+    assert CONTROLS["original"].make(source, rng, {}).residuals == {}
 
 
 def test_original_is_the_source(source):

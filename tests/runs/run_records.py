@@ -58,6 +58,12 @@ def syntheses(layers):
     )
 
 
+def controls(name):
+    options = {"periodic_component": True}
+    residuals = st.dictionaries(st.sampled_from(["spectrum", "histogram"]), NUMBERS)
+    return st.builds(ControlRecord, name=st.just(name), options=st.just(options), residuals=residuals)
+
+
 @st.composite
 def spectra(draw):
     powers = draw(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=4))
@@ -115,7 +121,7 @@ def records(draw):
             normalise=draw(st.booleans()),
         ),
         synthesis=draw(syntheses(measured)) if texture else None,
-        control=None if texture else ControlRecord(name=condition, options={"periodic_component": True}),
+        control=None if texture else draw(controls(condition)),
         histogram=draw(st.sampled_from(["none", "source"])),
         clipped_share=draw(share),
         luminance=draw(

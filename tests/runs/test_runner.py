@@ -191,6 +191,28 @@ def test_what_the_recipe_changes_is_made_again(as_finished, tmp_path):
     assert changed == {f"stimuli/brick-phase_scrambled-s{seed}.png" for seed in (1, 2)}
 
 
+def test_residuals_of_a_control_are_in_its_record_and_row(tmp_path):
+    result = run(tiny(tmp_path, **BLAND | {"controls": ["original", "phase_scrambled_histogram"]}))
+    folder = RunFolder(result.folder)
+    residuals = folder.read_record("brick-phase_scrambled_histogram-s1").control.residuals
+    assert folder.read_record("brick-original").control.residuals == {}
+    assert residuals.keys() == {"spectrum", "histogram"}
+    table = pd.read_csv(folder.path / "stimuli.csv").set_index("stimulus_id")
+    for name, residual in residuals.items():
+        column = table[f"residual_{name}"]
+        assert column.dropna().to_dict() == {"brick-phase_scrambled_histogram-s1": residual}
+    assert 0 < residuals["spectrum"] < 0.5
+    assert residuals["histogram"] == 0
+
+
+def test_blocks_that_are_too_large_fail_with_a_cure_and_take_nothing_down(tmp_path):
+    result = run(tiny(tmp_path, **BLAND | {"controls": ["block_shuffled", "original"]}))
+    assert result.made == 2
+    (failure,) = rows(result.folder / "failures.csv")
+    assert failure["stimulus_id"] == "brick-block_shuffled-s1"
+    assert failure["cure"] == "Set block_px to 16 or less."
+
+
 def test_other_thresholds_change_the_tables_and_no_stimulus(as_finished, tmp_path):
     before = contents(as_finished.path, "stimuli/*", "records/*")
     times = {path: path.stat().st_mtime_ns for path in as_finished.path.glob("*/*")}

@@ -107,6 +107,9 @@ def test_pandas_reads_the_numbers_back(given_records):
         assert read["iterations"] == (str(record.synthesis.iterations) if record.synthesis else "")
         assert read["evaluations"] == (str(record.synthesis.evaluations) if record.synthesis else "")
         assert float(read["luminance_mean"]) == record.luminance.mean
+        for name in ("spectrum", "histogram"):
+            residual = record.control.residuals.get(name) if record.control else None
+            assert read[f"residual_{name}"] == ("" if residual is None else str(residual))
         for distance in record.distances:
             if distance.stage == "file":
                 assert float(read[f"gram_relative_{distance.layer}"]) == distance.gram_relative

@@ -1,0 +1,70 @@
+"""Square blocks in random places: structure within a block and nothing beyond."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from stimgen.controls.registration import register_control
+from stimgen.errors import InputError
+from stimgen.images.pixels import Image
+
+
+@register_control("block_shuffled")
+def block_shuffled(
+    source: Image,
+    rng: np.random.Generator,
+    *,
+    block_px: Annotated[
+        int,
+        Field(ge=1, description="Side of a block, px. Best a divisor of `size_px`: what is left over stays."),
+    ] = 32,
+) -> Image:
+    """Return the source's square blocks in random places, which keeps the histogram and local structure.
+
+    As many whole blocks as fit are cut from a grid in the middle of the image, and permuted; all
+    permutations are equally likely, so that a block can stay where it was. Blocks are neither turned nor
+    mirrored. Where `block_px` does not divide a side, the pixels outside the grid, a frame at most half a
+    block wide, stay where they are. So the histogram is always that of the source.
+
+    Parameters
+    ----------
+    source
+        (H, W) or (H, W, 3) float32, values 0..1; any sides that hold two blocks.
+    rng
+        Draws one permutation of the blocks.
+    block_px
+        Side b of a block. The grid starts at row (H mod b) // 2 and column (W mod b) // 2.
+
+    Returns
+    -------
+    ndarray of float32, the shape of `source`, values 0..1
+
+    Raises
+    ------
+    InputError
+        If fewer than two blocks fit into the image.
+    """
+    height, width = source.shape[:2]
+    rows, columns = height // block_px, width // block_px
+    if rows * columns < 2:
+        raise _too_few_blocks(height, width, block_px)
+    top, left = height % block_px // 2, width % block_px // 2
+    grid = np.s_[top : top + rows * block_px, left : left + columns * block_px]
+    # Axes: grid row, row in the block, grid column, column in the block, and in colour the channel.
+    split = (rows, block_px, columns, block_px, *source.shape[2:])
+    blocks = source[grid].reshape(split).swapaxes(1, 2)
+    shuffled = rng.permutation(blocks.reshape(rows * columns, *blocks.shape[2:])).reshape(blocks.shape)
+    image = source.copy()
+    image[grid] = shuffled.swapaxes(1, 2).reshape(image[grid].shape)
+    return image
+
+
+def _too_few_blocks(height: int, width: int, block_px: int) -> InputError:
+    largest = max(min(height, width // 2), min(height // 2, width))
+    return InputError(
+        f"An image of {width} × {height} px does not hold two blocks of {block_px} × {block_px} px.",
+        f"Set block_px to {largest} or less." if largest else "Use a larger image.",
+    )

@@ -1,0 +1,30 @@
+"""Pixels in random places: the histogram and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stimgen.controls.registration import register_control
+from stimgen.images.pixels import Image
+
+
+@register_control("pixel_shuffled")
+def pixel_shuffled(source: Image, rng: np.random.Generator) -> Image:
+    """Return the source's pixels in random places, which keeps the histogram and nothing else.
+
+    All permutations of the pixels are equally likely. A pixel of a colour image moves as a whole, which
+    keeps the joint histogram of R, G and B.
+
+    Parameters
+    ----------
+    source
+        (H, W) or (H, W, 3) float32, values 0..1; any sides.
+    rng
+        Draws one permutation of H · W.
+
+    Returns
+    -------
+    ndarray of float32, the shape of `source`, values 0..1
+    """
+    pixels = source.reshape(-1, *source.shape[2:])
+    return rng.permutation(pixels).reshape(source.shape)

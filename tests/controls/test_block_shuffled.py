@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from control_images import SEEDS, in_order, photograph, pixels, sources
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.util import view_as_blocks
+
+from stimgen.controls.block_shuffled import block_shuffled
+from stimgen.errors import InputError
+
+
+def whole_blocks(image, block_px):
+    """The blocks of the grid in the middle, one a row, and what is left of the image without them."""
+    height, width = image.shape[:2]
+    above, left = height % block_px // 2, width % block_px // 2
+    below, right = height % block_px - above, width % block_px - left
+    colour = image.reshape(height, width, -1)
+    grid = colour[above : height - below, left : width - right]
+    blocks = view_as_blocks(np.ascontiguousarray(grid), (block_px, block_px, colour.shape[2]))
+    frame = colour.copy()
+    frame[above : height - below, left : width - right] = 0
+    return blocks.reshape(-1, block_px * block_px * colour.shape[2]), frame
+
+
+@settings(deadline=None)
+@given(sources(), st.integers(1, 12), SEEDS)
+def test_blocks_are_the_same_and_the_frame_stays(source, block_px, seed):
+    height, width = source.shape[:2]
+    if (height // block_px) * (width // block_px) < 2:
+        with pytest.raises(InputError, match="does not hold two blocks"):
+            block_shuffled(source, np.random.default_rng(seed), block_px=block_px)
+        return
+    shuffled = block_shuffled(source, np.random.default_rng(seed), block_px=block_px)
+    assert shuffled.shape == source.shape
+    before, frame = whole_blocks(source, block_px)
+    after, frame_after = whole_blocks(shuffled, block_px)
+    np.testing.assert_array_equal(in_order(after), in_order(before))
+    np.testing.assert_array_equal(frame_after, frame)
+    np.testing.assert_array_equal(in_order(pixels(shuffled)), in_order(pixels(source)))
+
+
+def test_a_block_keeps_its_pixels_and_finds_a_new_place():
+    source = np.arange(16, dtype=np.float32).reshape(4, 4)
+    shuffled = block_shuffled(source, np.random.default_rng(3), block_px=2)
+    corners = [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+    found = [shuffled[y : y + 2, x : x + 2].ravel().tolist() for y in (0, 2) for x in (0, 2)]
+    assert sorted(found) == corners
+    assert found != corners
+
+
+@pytest.mark.parametrize("name", ["brick", "coffee"])
+def test_blocks_of_a_photograph(name):
+    source = photograph(name, 100, 131)
+    shuffled = block_shuffled(source, np.random.default_rng(1))
+    # 3 × 4 blocks of 32 px; the frame is 2 px wide above and below, 1 px left and 2 px right.
+    np.testing.assert_array_equal(shuffled[:2], source[:2])
+    np.testing.assert_array_equal(shuffled[-2:], source[-2:])
+    np.testing.assert_array_equal(shuffled[:, :1], source[:, :1])
+    np.testing.assert_array_equal(shuffled[:, -2:], source[:, -2:])
+    assert np.mean(shuffled[2:98, 1:129] != source[2:98, 1:129]) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("size", "cure"),
+    [
+        ((32, 32), "Set block_px to 16 or less."),
+        ((40, 31), "Set block_px to 20 or less."),
+        ((9, 70), "Set block_px to 9 or less."),
+        ((1, 1), "Use a larger image."),
+    ],
+)
+def test_too_few_blocks(size, cure):
+    source = np.zeros(size, np.float32)
+    with pytest.raises(InputError) as caught:
+        block_shuffled(source, np.random.default_rng(0), block_px=32)
+    assert (
+        caught.value.problem
+        == f"An image of {size[1]} × {size[0]} px does not hold two blocks of 32 × 32 px."
+    )
+    assert caught.value.cure == cure
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_the_cure_helps_and_is_the_largest_that_does(height, width):
+    source = np.zeros((height, width), np.float32)
+    with pytest.raises(InputError) as caught:
+        block_shuffled(source, np.random.default_rng(0), block_px=50)
+    if height * width == 1:
+        return
+    largest = int(caught.value.cure.split()[3])
+    block_shuffled(source, np.random.default_rng(0), block_px=largest)
+    with pytest.raises(InputError):
+        block_shuffled(source, np.random.default_rng(0), block_px=largest + 1)
