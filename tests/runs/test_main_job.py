@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from stimgen.controls import CONTROLS
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs.runner import run
@@ -49,10 +50,35 @@ def test_the_default_preset_matches_five_layers_and_a_phase_scramble_does_not(tm
         assert table.loc["brick-phase_scrambled-s1", f"gram_relative_{layer}"] > 2 * reached
 
 
-@pytest.mark.parametrize(("name", "count"), [("quickstart", 10), ("exp1", 39)])
+@pytest.mark.parametrize(("name", "count"), [("quickstart", 10), ("exp1", 39), ("controls", 24)])
 def test_the_manifests_that_come_along_load_and_plan(name, count):
     stimuli = plan(load_manifest(MANIFESTS / f"{name}.yaml"))
     assert len({stimulus.stimulus_id for stimulus in stimuli}) == len(stimuli) == count
+
+
+def test_the_manifest_of_controls_has_every_control():
+    manifest = load_manifest(MANIFESTS / "controls.yaml")
+    assert {control.name for control in manifest.controls} == set(CONTROLS)
+
+
+@pytest.mark.slow
+def test_controls_keep_what_they_should_and_nothing_else_on_the_file(tmp_path):
+    result = run(load_manifest(MANIFESTS / "controls.yaml"), out=tmp_path / "controls")
+    assert not result.failures
+    for _, table in pd.read_csv(result.folder / "stimuli.csv").set_index("condition").groupby("source"):
+        entropy = table.loc["original", "entropy"]
+        for condition in ("pixel_shuffled", "block_shuffled", "phase_scrambled_histogram"):
+            assert table.loc[condition, "entropy"] == pytest.approx(entropy, abs=1e-12)
+        for condition in ("pixel_shuffled", "pink_noise", "white_noise"):
+            assert table.loc[condition, "amplitude_error"] > 0.5
+        assert table.loc["phase_scrambled", "amplitude_error"] < 0.03
+        assert table.loc["phase_scrambled_histogram", "residual_histogram"] == 0
+        assert 0 < table.loc["phase_scrambled_histogram", "residual_spectrum"] < 0.15
+        assert table.loc["pink_noise", "spectral_slope"] == pytest.approx(1, abs=0.05)
+        for condition in ("pixel_shuffled", "white_noise"):
+            assert table.loc[condition, "spectral_slope"] == pytest.approx(0, abs=0.05)
+        others = table.drop(index=["original", "block_shuffled"])
+        assert (others["gram_relative_pool4"] > 50 * table.loc["original", "gram_relative_pool4"]).all()
 
 
 @pytest.mark.slow
