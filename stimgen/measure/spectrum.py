@@ -75,10 +75,15 @@ class PowerSpectrum:
     def radius(self) -> NDArray[np.float64]:
         """Spatial frequency in cycles per pixel, the shape of `power`; along an axis 1/2 is Nyquist's."""
         height, width = self.shape
-        # Of whole numbers, so that frequencies at the same radius have the same number for it.
+        return self._whole_radius / (height * width)
+
+    @property
+    def _whole_radius(self) -> NDArray[np.float64]:
+        """H · W · radius: roots of whole numbers, exact where they are whole, and equal on one circle."""
+        height, width = self.shape
         squares = (self.rows * width) ** 2 + (self.columns * height) ** 2
-        radius: NDArray[np.float64] = np.sqrt(squares.astype(np.float64)) / (height * width)
-        return radius
+        root: NDArray[np.float64] = np.sqrt(squares.astype(np.float64))
+        return root
 
     @functools.cached_property
     def radial(self) -> NDArray[np.float64]:
@@ -87,7 +92,8 @@ class PowerSpectrum:
         The value at k is the mean power over the frequencies (u, v), each of a pair counted by itself, whose
         radius, rounded, is k cycles per image; times the number of these frequencies it is the ring's share
         of variance. For an image that is not square, "image" is its shorter side. Frequencies in the corners
-        of the spectrum, beyond K, are in no ring. (Cycles per degree: divide by the side in degrees.)
+        of the spectrum, beyond K, are in no ring. A radius halfway between two rings, which only images that
+        are not square have, belongs to the even one. (Cycles per degree: divide by the side in degrees.)
 
         References
         ----------
@@ -95,7 +101,8 @@ class PowerSpectrum:
         statistics and information. Vision Research 36, 2759–2770.
         """
         shorter = min(self.shape)
-        ring = np.rint(self.radius * shorter).astype(np.intp).ravel()
+        # H · W · radius over the longer side is the radius in cycles per shorter side.
+        ring = np.rint(self._whole_radius / max(self.shape)).astype(np.intp).ravel()
         number = np.broadcast_to(_multiplicity(self.shape[1]), self.power.shape)
         rings = slice(1, shorter // 2 + 1)
         total = np.bincount(ring, weights=self.power.ravel())[rings]

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+
+def ring(u, v, height, width):
+    """Return the radius in cycles per shorter side, rounded, a half to the even number, without any error."""
+    square = min(height, width) ** 2 * (Fraction(u, height) ** 2 + Fraction(v, width) ** 2)
+    below = math.isqrt(math.floor(square))
+    half = (below + Fraction(1, 2)) ** 2
+    return below + (square > half or (square == half and below % 2 == 1))
 
 
 def power_law(alpha, size, seed=0):

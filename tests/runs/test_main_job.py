@@ -11,6 +11,7 @@ import yaml
 from stimgen.controls import CONTROLS
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
+from stimgen.runs.columns import TABLES
 from stimgen.runs.runner import run
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -98,5 +99,5 @@ def test_the_same_manifest_gives_the_same_bytes(tmp_path):
         folder = run(load(tmp_path / name, image={"size_px": 128}, synthesis=budget)).folder
         files = [*folder.glob("stimuli/*.png"), *folder.glob("*.csv")]
         contents.append({file.name: file.read_bytes() for file in files})
-    assert len(contents[0]) == 2 + 4
+    assert len(contents[0]) == 2 + len(TABLES)
     assert contents[0] == contents[1]
