@@ -6,6 +6,7 @@ registry finds it by itself, and no other line changes.
 
 from __future__ import annotations
 
+from stimgen.controls.materials import Materials, TextureModel
 from stimgen.controls.registration import (
     CONTROLS,
     Control,
@@ -14,4 +15,12 @@ from stimgen.controls.registration import (
     register_control,
 )
 
-__all__ = ["CONTROLS", "Control", "ControlFunction", "ImageWithResiduals", "register_control"]
+__all__ = [
+    "CONTROLS",
+    "Control",
+    "ControlFunction",
+    "ImageWithResiduals",
+    "Materials",
+    "TextureModel",
+    "register_control",
+]

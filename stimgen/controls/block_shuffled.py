@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -12,7 +13,14 @@ from stimgen.errors import InputError
 from stimgen.images.pixels import Image
 
 
-@register_control("block_shuffled")
+def _problem(options: Mapping[str, Any], size_px: int) -> str | None:
+    if size_px // options["block_px"] >= 2:
+        return None
+    error = _too_few_blocks(size_px, size_px, options["block_px"])
+    return f"{error.problem} {error.cure}"
+
+
+@register_control("block_shuffled", check=_problem)
 def block_shuffled(
     source: Image,
     rng: np.random.Generator,

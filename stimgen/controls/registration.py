@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
+from stimgen.controls.materials import Materials
 from stimgen.images.pixels import Image
 from stimgen.registry import Registry
 
@@ -24,7 +25,7 @@ class ImageWithResiduals:
         float32, the shape of the source.
     residuals
         How far the image is from each statistic that it should share with the source, measured: 0 is
-        exact. Those named "spectrum" and "histogram" are columns of stimuli.csv.
+        exact. Those named "spectrum", "histogram" and "loss" are columns of stimuli.csv.
     """
 
     image: Image
@@ -32,17 +33,22 @@ class ImageWithResiduals:
 
 
 ControlFunction = Callable[..., Image | ImageWithResiduals]
+OptionsCheck = Callable[[Mapping[str, Any], int], str | None]
 Function = TypeVar("Function", bound=ControlFunction)
 
 
-def register_control(name: str, *, seeded: bool = True) -> Callable[[Function], Function]:
+def register_control(
+    name: str, *, seeded: bool = True, uses_set: bool = False, check: OptionsCheck | None = None
+) -> Callable[[Function], Function]:
     """Return a decorator that makes a function the control `name`.
 
     The function takes the source image (values 0..1, not to be written to) and a random generator, both
-    positional, and its options as keyword-only arguments with type hints and defaults. It returns a
-    float32 image of the same shape, or `ImageWithResiduals` if it cannot keep its statistics exactly. The
-    option names, types, defaults and, with ``Annotated[float, Field(ge=0, description="...")]``, limits
-    and descriptions are what the manifest accepts, so their types must be importable at run time.
+    positional, after them `materials` if it needs more than these, and its options as keyword-only arguments
+    with type hints and defaults. It returns a float32 image of the same shape, or `ImageWithResiduals` if it
+    cannot keep its statistics exactly. The option names, types, defaults and, with ``Annotated[float,
+    Field(ge=0, description="...")]``, limits and descriptions are what the manifest accepts, so their types
+    must be importable at run time. An option `layer_set` names one of the manifest's layer sets, which the
+    function finds in ``materials.texture``.
 
     Parameters
     ----------
@@ -50,6 +56,11 @@ def register_control(name: str, *, seeded: bool = True) -> Callable[[Function], 
         What the manifest calls the control.
     seeded
         Whether the image depends on the generator. Without it there is one exemplar per source.
+    uses_set
+        Whether the image depends on the other sources of the manifest, ``materials.source_set``.
+    check
+        Takes the options and the side of the stimuli in px, and returns what is wrong with them, in a
+        sentence with its cure, or None. It is asked before any work starts.
 
     Raises
     ------
@@ -67,7 +78,7 @@ def register_control(name: str, *, seeded: bool = True) -> Callable[[Function], 
     """
 
     def decorate(function: Function) -> Function:
-        CONTROLS.add(name, Control(name, function, seeded, options_model(name, function)))
+        CONTROLS.add(name, Control(name, function, seeded, options_model(name, function), uses_set, check))
         return function
 
     return decorate
@@ -79,13 +90,18 @@ def options_model(name: str, function: ControlFunction) -> type[BaseModel]:
     Raises
     ------
     TypeError
-        If `function` is not ``(source, rng, *, option: type = default, ...)``.
+        If `function` is not ``(source, rng, *, option: type = default, ...)`` or the same with `materials`
+        after `rng`.
     """
-    form = f"control {name!r} must have the signature (source, rng, *, option: type = default, ...)"
+    form = (
+        f"control {name!r} must have the signature (source, rng, *, option: type = default, ...) "
+        "or (source, rng, materials, *, option: type = default, ...)"
+    )
     parameters = inspect.signature(function).parameters.values()
     positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     options = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    if positional != ["source", "rng"] or len(parameters) != len(positional) + len(options):
+    forms = (["source", "rng"], ["source", "rng", "materials"])
+    if positional not in forms or len(parameters) != len(positional) + len(options):
         raise TypeError(f"{form}; it has {inspect.signature(function)}")
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
@@ -107,22 +123,34 @@ class Control:
     name
         Name in the manifest.
     function
-        ``function(source, rng, **options)`` makes the image. Values may leave 0..1 where the control's
+        ``function(source, rng, **options)`` or ``function(source, rng, materials, **options)`` makes the
+        image. Values may leave 0..1 where the control's
         docstring says so; `stimgen.matching.range` deals with that.
     seeded
         Whether the image depends on the generator.
     options
         Model of the options, for validation; ``options().model_dump()`` are the defaults.
+    uses_set
+        Whether the image depends on the other sources.
+    check
+        What is wrong with options at a size; None if nothing can be.
     """
 
     name: str
     function: ControlFunction
     seeded: bool
     options: type[BaseModel]
+    uses_set: bool = False
+    check: OptionsCheck | None = None
 
-    def make(self, source: Image, rng: np.random.Generator, options: Mapping[str, Any]) -> ImageWithResiduals:
+    def make(
+        self, source: Image, rng: np.random.Generator, materials: Materials, options: Mapping[str, Any]
+    ) -> ImageWithResiduals:
         """Return the control's image of a source, with its residuals, if it has any."""
-        made = self.function(source, rng, **options)
+        if "materials" in inspect.signature(self.function).parameters:
+            made = self.function(source, rng, materials, **options)
+        else:
+            made = self.function(source, rng, **options)
         return made if isinstance(made, ImageWithResiduals) else ImageWithResiduals(made)
 
 

@@ -45,12 +45,7 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
     raw = read_image(source.image if source.path is None else source.path)
     height, width = raw.pixels.shape[:2]
     box = _box(source, image.size_px, (height, width), name, raw)
-    cropped = raw.pixels[box.top : box.top + box.height, box.left : box.left + box.width]
-    if image.color == "grey":
-        cropped = luminance(cropped).astype(np.float32)
-    pixels, clipped_share = shrink(cropped, image.size_px)
-    if image.color == "rgb" and pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, np.newaxis], 3, axis=2)
+    pixels, clipped_share = _cut(raw.pixels, box, image)
     return Source(
         id=source.id,
         pixels=pixels,
@@ -60,6 +55,41 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
         original_size=(height, width),
         clipped_share=clipped_share,
     )
+
+
+def load_photograph(source: SourceSpec, image: ImageSpec, loaded: Source) -> Photograph:
+    """Read again the whole image that a source was cut from.
+
+    Parameters
+    ----------
+    source, image
+        What `load_source` was given.
+    loaded
+        What it returned.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be used, or is not the one that the source was cut from.
+    """
+    raw = read_image(source.image if source.path is None else source.path)
+    if raw.sha256 != loaded.sha256:
+        raise ImageError(
+            f"{raw.origin} is another file than when the run began.",
+            "Put the old file back, or start the run again.",
+        )
+    return Photograph(raw.pixels, raw.origin, loaded.crop_box, image)
+
+
+def _cut(pixels: Image, box: Box, image: ImageSpec) -> tuple[Image, float]:
+    """Return a box of a photograph in the stimuli's colour and size, and the share that overshot."""
+    cropped = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+    if image.color == "grey":
+        cropped = luminance(cropped).astype(np.float32)
+    cut, clipped_share = shrink(cropped, image.size_px)
+    if image.color == "rgb" and cut.ndim == 2:
+        cut = np.repeat(cut[:, :, np.newaxis], 3, axis=2)
+    return cut, clipped_share
 
 
 def shrink(image: Image, size_px: int) -> tuple[Image, float]:
@@ -223,3 +253,44 @@ class Source:
     crop_box: Box
     original_size: tuple[int, int]
     clipped_share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """The whole image that a source was cut from.
+
+    Attributes
+    ----------
+    pixels
+        (H, W) grey or (H, W, 3) RGB float32, values 0..1: the file's own size and colours.
+    origin
+        Where it comes from, for people.
+    crop_box
+        The source's place in it.
+    image
+        Size and colour of the stimuli.
+    """
+
+    pixels: Image
+    origin: str
+    crop_box: Box
+    image: ImageSpec
+
+    def crop(self, left: int, top: int) -> Image:
+        """Return the square at another place, as large as the source's and brought to its size and colour.
+
+        Parameters
+        ----------
+        left, top
+            Its corner, in pixels of the file.
+
+        Raises
+        ------
+        ValueError
+            If the square leaves the photograph.
+        """
+        side = self.crop_box.width
+        height, width = self.pixels.shape[:2]
+        if not (0 <= left <= width - side and 0 <= top <= height - side):
+            raise ValueError(f"a square of {side} px at ({left}, {top}) leaves {width} × {height} px")
+        return _cut(self.pixels, Box(left, top, side, side), self.image)[0]

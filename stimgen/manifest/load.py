@@ -203,7 +203,6 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
     sources = expand_sources(listed, folder, document)
     resolve.check_boxes(listed, image, document)
     controls = valid.listed("controls", file.controls)
-    found = [resolve.resolve_control(index, control, document) for index, control in controls]
     names = [(index, control.id or control.name) for index, control in controls]
     resolve.check_conditions(file.layer_sets, names, document)
     seeds = resolve.seeds_of(file.seeds, document)
@@ -220,6 +219,10 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
             layer_set = resolve.resolve_layer_set(name, section, checkable, folder, document)
             if layer_set is not None:
                 layer_sets[name] = layer_set
+    found = [
+        resolve.resolve_control(index, control, image, list(file.layer_sets), layer_sets, document)
+        for index, control in controls
+    ]
     if image is not None:
         for layer_set in layer_sets.values():
             resolve.check_depth(layer_set, image.size_px, document)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,7 +24,7 @@ from stimgen.manifest.schema import (
 )
 from stimgen.manifest.wording import option_problems
 from stimgen.networks.architectures import NETWORKS, Architecture
-from stimgen.networks.catalogue import weights_names
+from stimgen.networks.catalogue import random_seed, weights_names
 
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5", ".hdf5")
 
@@ -102,7 +102,9 @@ def resolve_network(
             document.complain((*place, "weights"), message)
             return None
         return spec.model_copy(update={"weights": str(path)})
-    known = weights_names(spec.name)
+    if random_seed(spec.weights) is not None:
+        return spec
+    known = (*weights_names(spec.name), "random")
     if spec.weights not in known:
         known += _imported_names(spec.name)
     if spec.weights not in known:
@@ -154,8 +156,27 @@ def check_depth(layer_set: LayerSet, size_px: int, document: Document) -> None:
         document.complain(("layer_sets", layer_set.name), message)
 
 
-def resolve_control(index: int, section: ControlSection, document: Document) -> ControlSpec | None:
-    """Return a control with all its options; None, with problems, if it or an option is unknown."""
+def resolve_control(
+    index: int,
+    section: ControlSection,
+    image: ImageSpec | None,
+    named: Sequence[str],
+    layer_sets: Mapping[str, LayerSet],
+    document: Document,
+) -> ControlSpec | None:
+    """Return a control with all its options; None, with problems, if it is unknown or impossible.
+
+    Parameters
+    ----------
+    index, section
+        Its place in the list of controls, and what is said there.
+    image
+        Size of the stimuli; None if it is not known.
+    named, layer_sets
+        Names of all layer sets, and those of them that could be resolved.
+    document
+        Where problems go.
+    """
     place: DataPath = ("controls", index)
     if section.name not in CONTROLS:
         message = f'unknown control "{shorten(section.name)}". {nearest(section.name, CONTROLS)}'
@@ -164,11 +185,40 @@ def resolve_control(index: int, section: ControlSection, document: Document) -> 
     control = CONTROLS[section.name]
     try:
         # As JSON, because pydantic's strict mode takes a list for a tuple there, but never "3" for 3.
-        options = control.options.model_validate_json(json.dumps(section.model_extra), strict=True)
+        valid = control.options.model_validate_json(json.dumps(section.model_extra), strict=True)
     except ValidationError as error:
         document.problems.extend(option_problems(error, document, place, list(control.options.model_fields)))
         return None
-    return ControlSpec(section.id or section.name, section.name, control.seeded, options.model_dump())
+    options = valid.model_dump()
+    problem = control.check(options, image.size_px) if control.check and image else None
+    if problem:
+        document.complain(place, problem)
+        return None
+    layer_set = None
+    if "layer_set" in options:
+        name = _layer_set_of(section.name, options["layer_set"], named, place, document)
+        layer_set = layer_sets.get(name) if name else None
+        if layer_set is None:
+            return None
+        options["layer_set"] = name
+    return ControlSpec(section.id or section.name, section.name, control.seeded, options, layer_set)
+
+
+def _layer_set_of(
+    control: str, name: str | None, named: Sequence[str], place: DataPath, document: Document
+) -> str | None:
+    """Return which layer set a control refers to, the only one by default; None, with a problem, if none."""
+    if name is None and len(named) == 1:
+        return named[0]
+    if name is None:
+        known = ", ".join(named) or "but this manifest has none"
+        document.complain(place, f"{control} needs a layer_set: {known}.")
+    elif name not in named:
+        document.complain(
+            (*place, "layer_set"), f'unknown layer set "{shorten(name)}". {nearest(name, named)}'
+        )
+        return None
+    return name
 
 
 def check_conditions(

@@ -94,12 +94,15 @@ class ControlSpec:
         Whether exemplars differ; without it there is one per source.
     options
         Every option with its value, as the control's function takes them.
+    layer_set
+        The layer set that the option `layer_set` names; None for controls without this option.
     """
 
     id: str
     name: str
     seeded: bool
     options: Mapping[str, Any] = field(hash=False)
+    layer_set: LayerSet | None = None
 
 
 @dataclass(frozen=True)

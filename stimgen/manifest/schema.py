@@ -110,7 +110,10 @@ class NetworkSpec(Section):
 
     name: str = Field("vgg19", description="Architecture; vgg19 is the paper's.")
     weights: str = Field(
-        "imagenet", min_length=1, description="Name of published weights, or a path relative to the manifest."
+        "imagenet",
+        min_length=1,
+        description="Name of published weights, a path relative to the manifest, or random (random:SEED) for "
+        "a network that was never trained.",
     )
     pooling: Literal["average", "max"] = Field("average", description="Average pooling is the paper's.")
     normalise: bool = Field(
@@ -175,6 +178,12 @@ class AcceptSpec(Section):
         allow_inf_nan=False,
         description="Largest relative Gram distance of a texture, measured on its file, on any of the layers "
         "that it was made to match.",
+    )
+    gram_normalised_max: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="The same of the normalised Gram distance, which is 0 for the distance between the "
+        "source's halves and 1 for that of its phase scramble. Layers without this number are not judged.",
     )
     clipped_share_max: float | None = Field(
         None, ge=0, le=1, description="Largest share of clipped pixels, of textures and controls."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -168,6 +169,18 @@ PACKAGED: tuple[PackagedWeights, ...] = (
     ),
 )
 """Published weights that come with a Python package, for machines that reach only a package index."""
+
+
+def random_seed(name: str) -> int | None:
+    """Return the seed of the weights "random" (0) or "random:SEED"; None for any other name.
+
+    Examples
+    --------
+    >>> random_seed("random:7"), random_seed("random"), random_seed("imagenet")
+    (7, 0, None)
+    """
+    form = re.fullmatch(r"random(?::([0-9]{1,9}))?", name)
+    return int(form[1] or 0) if form else None
 
 
 def published_weights(network: str, name: str) -> PublishedWeights | None:

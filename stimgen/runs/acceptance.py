@@ -23,6 +23,12 @@ def reasons_to_reject(record: Record, accept: AcceptSpec) -> tuple[str, ...]:
     if worst is not None and limit is not None and worst.gram_relative > limit:
         what = f"The relative Gram distance on {worst.layer}"
         reasons.append(_sentence(what, worst.gram_relative, "gram_relative_max", limit))
+    scaled = [(d.gram_normalised, d.layer) for d in on_file if d.gram_normalised is not None]
+    limit = accept.gram_normalised_max
+    if scaled and limit is not None and max(scaled)[0] > limit:
+        value, layer = max(scaled)
+        what = f"The normalised Gram distance on {layer}"
+        reasons.append(_sentence(what, value, "gram_normalised_max", limit))
     limit = accept.clipped_share_max
     if limit is not None and record.clipped_share > limit:
         reasons.append(_sentence("The clipped share", record.clipped_share, "clipped_share_max", limit))

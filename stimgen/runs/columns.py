@@ -65,7 +65,12 @@ STIMULI = (
     ),
     Column("preset", "Preset", "Synthesis procedure with its version; empty for controls."),
     Column(
-        "loss", "Loss", "Weighted sum of Gram losses at the end of the synthesis, before matching.", "", GATYS
+        "loss",
+        "Loss",
+        "Weighted sum of Gram losses at the end of the synthesis, before matching; of the control random_weights that in "
+        "its random network.",
+        "",
+        GATYS,
     ),
     Column("iterations", "Iterations", "Accepted steps of the optimiser, over all stages."),
     Column("evaluations", "Evaluations", "Evaluations of loss and gradient, over all stages."),
@@ -220,6 +225,35 @@ STIMULI = (
         "are measured in these.",
     ),
     Column(
+        "gram_normalised_{layer}",
+        "Normalised Gram distance, {layer}",
+        "(d - floor) / (ceiling - floor) with d = gram_relative_{layer}: 0 is as far from the source as its halves "
+        "are from each other, 1 as its phase scramble; below 0 for a closer match. Empty where there is no floor, or "
+        "the ceiling is not above it.",
+    ),
+    Column(
+        "gram_floor_{layer}",
+        "Floor of the Gram distance, {layer}",
+        "Norm of the difference between the Gram matrices of two halves of the source, divided by the norm of the "
+        "source's: mean of left against right and upper against lower half. Empty where a half is too small for the layer.",
+    ),
+    Column(
+        "gram_ceiling_{layer}",
+        "Ceiling of the Gram distance, {layer}",
+        "Mean relative Gram distance of three phase-scrambled versions of the source.",
+    ),
+    Column(
+        "gram_relative_matched",
+        "Gram distance, matched layers",
+        "Largest relative Gram distance of the layers that the texture was made to match; empty for controls.",
+    ),
+    Column(
+        "gram_relative_held_out",
+        "Gram distance, held-out layers",
+        "Largest relative Gram distance of the measured layers that the texture was not made to match; empty for "
+        "controls, and where all measured layers were matched.",
+    ),
+    Column(
         "accepted",
         "Accepted",
         "Whether the stimulus is within all thresholds of the manifest's section accept; true without any.",
@@ -246,6 +280,22 @@ GRAM_DISTANCES = (
     Column("constrained", "Constrained", "Whether the stimulus was made to match this layer."),
     Column("gram_loss", "Gram loss", "1/(4 N^2) * sum_ij (G_ij - T_ij)^2, T of the source.", "", GATYS),
     Column("gram_relative", "Relative Gram distance", "||G - T||_F / ||T||_F, T of the source."),
+    Column(
+        "gram_normalised",
+        "Normalised Gram distance",
+        "(gram_relative - gram_floor) / (gram_ceiling - gram_floor); empty unless the ceiling is above the floor.",
+    ),
+    Column(
+        "gram_floor",
+        "Floor",
+        "||G_1 - G_2||_F / ||T||_F of the halves of the source, as in stimuli.csv; empty where they are too small for "
+        "the layer.",
+    ),
+    Column(
+        "gram_ceiling",
+        "Ceiling",
+        "Mean relative Gram distance of three phase-scrambled versions of the source.",
+    ),
 )
 
 TRACES = (
@@ -340,7 +390,10 @@ def data_dictionary(table: str, headers: list[str]) -> dict[str, dict[str, str]]
 
 
 def _entry(column: Column, layer: str) -> dict[str, str]:
-    entry = {"LongName": column.long_name.format(layer=layer), "Description": column.description}
+    entry = {
+        "LongName": column.long_name.replace("{layer}", layer),
+        "Description": column.description.replace("{layer}", layer),
+    }
     if column.unit:
         entry["Units"] = column.unit
     if column.origin:

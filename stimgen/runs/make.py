@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from stimgen.controls import CONTROLS
+from stimgen.controls import CONTROLS, Materials, TextureModel
 from stimgen.images.pixels import Image
 from stimgen.images.png import decode_png, encode_png, quantise
-from stimgen.images.sources import Source
+from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus
-from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.matching.histogram import match_histogram_exact
 from stimgen.matching.range import clip_to_display
 from stimgen.measure.gram import gram_distances
+from stimgen.measure.gram_scale import GramScale
 from stimgen.measure.spectrum import PowerSpectrum
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.runs.recipe import generator
+from stimgen.runs.recipe import stimulus_generator
 from stimgen.runs.record import (
     ControlRecord,
     DistanceRecord,
+    Stage,
     StageRecord,
     SynthesisRecord,
 )
@@ -80,12 +82,12 @@ def render(
 ) -> list[Rendered]:
     """Make the float images of one batch, in its order."""
     if stimuli[0].control is not None:
-        return [_control(stimulus, sources[stimulus.source]) for stimulus in stimuli]
+        return [_control(manifest, one, sources, str(extractor.device), after_evaluation) for one in stimuli]
     problems = [
         Problem(
             sources[stimulus.source].pixels,
             stimulus.layer_set.layer_weights if stimulus.layer_set else {},
-            generator(stimulus, "make"),
+            stimulus_generator(stimulus, "make"),
         )
         for stimulus in stimuli
     ]
@@ -103,6 +105,7 @@ def finish(
     image: Image,
     extractor: FeatureExtractor,
     targets: Mapping[str, Tensor],
+    scales: Mapping[str, GramScale],
     source_spectrum: PowerSpectrum,
 ) -> Finished:
     """Match, quantise, and measure what a viewer will see.
@@ -115,24 +118,31 @@ def finish(
         Float image as rendered.
     extractor, targets
         The network that measures, and the Gram matrices of `source` in it.
+    scales
+        Floor and ceiling of its Gram distances.
     source_spectrum
         Of the luminance of `source`.
     """
     matched = image
     if manifest.matching.histogram == "source":
-        matched = match_histogram_exact(image, source.pixels, generator(stimulus, "match"))
+        matched = match_histogram_exact(image, source.pixels, stimulus_generator(stimulus, "match"))
     shown, clipped_share = clip_to_display(matched)
     png = encode_png(quantise(shown))
     seen = decode_png(png)
     constrained = stimulus.layer_set.layers if stimulus.layer_set else ()
-    stages = ("optimised", "matched", "file")
+    stages: tuple[Stage, ...] = ("optimised", "matched", "file")
     measured = gram_distances(extractor, [image, shown, seen], targets)
     return Finished(
         png=png,
         clipped_share=clipped_share,
         distances=tuple(
-            DistanceRecord.model_validate(
-                {"stage": stage, "constrained": distance.layer in constrained, **asdict(distance)}
+            DistanceRecord(
+                stage=stage,
+                layer=distance.layer,
+                constrained=distance.layer in constrained,
+                gram_loss=distance.gram_loss,
+                gram_relative=distance.gram_relative,
+                gram_normalised=scales[distance.layer].normalised(distance.gram_relative),
             )
             for stage, distances in zip(stages, measured, strict=True)
             for distance in distances
@@ -141,14 +151,37 @@ def finish(
     )
 
 
-def _control(stimulus: Stimulus, source: Source) -> Rendered:
+def _control(
+    manifest: Manifest,
+    stimulus: Stimulus,
+    sources: Mapping[str, Source],
+    device: str,
+    after_evaluation: EvaluationHook,
+) -> Rendered:
     assert stimulus.control is not None
-    control = CONTROLS[stimulus.control.name]
-    made = control.make(source.pixels, generator(stimulus, "make"), stimulus.control.options)
-    record = ControlRecord(
-        name=control.name, options=dict(stimulus.control.options), residuals=dict(made.residuals)
+    control, spec, source = CONTROLS[stimulus.control.name], stimulus.control, sources[stimulus.source]
+    asked = next(one for one in manifest.sources if one.id == source.id)
+    materials = Materials(
+        device=device,
+        photograph=lambda: load_photograph(asked, manifest.image, source),
+        source_set=tuple(one.pixels for one in sources.values()) if control.uses_set else (),
+        texture=_texture_model(manifest, spec.layer_set) if spec.layer_set else None,
+        after_evaluation=after_evaluation,
     )
+    made = control.make(source.pixels, stimulus_generator(stimulus, "make"), materials, spec.options)
+    record = ControlRecord(name=control.name, options=dict(spec.options), residuals=dict(made.residuals))
     return Rendered(made.image, None, record)
+
+
+def _texture_model(manifest: Manifest, layer_set: LayerSet) -> TextureModel:
+    network = layer_set.network
+    return TextureModel(
+        network=network.name,
+        pooling=network.pooling,
+        normalise=network.normalise,
+        layer_weights=layer_set.layer_weights,
+        preset=manifest.synthesis,
+    )
 
 
 def _synthesis_record(manifest: Manifest, problem: Problem, synthesis: Synthesis) -> SynthesisRecord:

@@ -6,16 +6,23 @@ from pathlib import Path
 
 from torch import Tensor
 
+from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.images.sources import Source
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
+from stimgen.matching.range import clip_to_display
+from stimgen.measure.gram_scale import GramScale, gram_scales
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
+from stimgen.runs.recipe import generator
 from stimgen.runs.record import NetworkRecord
 from stimgen.texture.objective import analyse
 from stimgen.texture.tensors import to_batch
+
+CEILING_SCRAMBLES = 3
+"""Phase-scrambled versions of a source whose mean distance is the ceiling."""
 
 
 class Networks:
@@ -35,6 +42,7 @@ class Networks:
         self._weights: dict[tuple[str, str], Weights] = {}
         self._extractors: dict[NetworkSpec, FeatureExtractor] = {}
         self._targets: dict[tuple[NetworkSpec, str], dict[str, Tensor]] = {}
+        self._scales: dict[tuple[NetworkSpec, str], dict[str, GramScale]] = {}
 
     def weights(self, network: NetworkSpec) -> Weights:
         """Return the weights of a network."""
@@ -64,6 +72,21 @@ class Networks:
             layers = measured_layers(self._manifest, network)
             self._targets[key] = analyse(self.extractor(network), batch, layers)
         return self._targets[key]
+
+    def scales(self, network: NetworkSpec, source: Source) -> dict[str, GramScale]:
+        """Return floor and ceiling of the Gram distances from a source on all measured layers."""
+        key = (network, source.id)
+        if key not in self._scales:
+            scrambled = [
+                clip_to_display(phase_scrambled(source.pixels, generator("ceiling", source.id, str(number))))[
+                    0
+                ]
+                for number in range(CEILING_SCRAMBLES)
+            ]
+            targets = self.targets(network, source)
+            scales = gram_scales(self.extractor(network), source.pixels, scrambled, targets)
+            self._scales[key] = {scale.layer: scale for scale in scales}
+        return self._scales[key]
 
     def record(self, network: NetworkSpec) -> NetworkRecord:
         """Return what the records say of a network."""

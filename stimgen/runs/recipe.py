@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from stimgen.controls import CONTROLS
 from stimgen.images.sources import Source
 from stimgen.manifest.plan import Stimulus
-from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.networks.weights import Weights
 
 VERSION = 1
@@ -21,7 +23,11 @@ VERSION = 1
 
 
 def recipe(
-    manifest: Manifest, stimulus: Stimulus, source: Source, weights: Weights, measured: tuple[str, ...]
+    manifest: Manifest,
+    stimulus: Stimulus,
+    sources: Mapping[str, Source],
+    weights: Weights,
+    measured: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return the recipe as plain data.
 
@@ -29,19 +35,20 @@ def recipe(
     ----------
     manifest, stimulus
         What is asked for.
-    source
-        The loaded source.
+    sources
+        All loaded sources of the manifest, by id.
     weights
         Weights of the network that makes the stimulus, or for a control measures it.
     measured
         Layers that are measured.
     """
     network = stimulus.layer_set.network if stimulus.layer_set else manifest.network
+    source, control = sources[stimulus.source], stimulus.control
     return {
         "version": VERSION,
         "stimulus_id": stimulus.stimulus_id,
         "seed": stimulus.seed,
-        "source": {"id": source.id, "sha256": source.sha256, "crop_box": list(source.crop_box)},
+        "source": _identity(source),
         "image": {
             "size_px": manifest.image.size_px,
             "size_deg": manifest.image.size_deg,
@@ -57,17 +64,33 @@ def recipe(
         },
         "measured": list(measured),
         "histogram": manifest.matching.histogram,
-        "texture": None
-        if stimulus.layer_set is None
-        else {
-            "layer_weights": dict(stimulus.layer_set.layer_weights),
-            "settings": manifest.synthesis.model_dump(mode="json"),
-            "preset_version": manifest.synthesis.version,
-        },
-        "control": None
-        if stimulus.control is None
-        else {"name": stimulus.control.name, "options": dict(stimulus.control.options)},
+        "texture": _texture(manifest, stimulus.layer_set) if stimulus.layer_set else None,
+        "control": _control(manifest, control) if control else None,
+        "source_set": [_identity(one) for one in sources.values()]
+        if control and CONTROLS[control.name].uses_set
+        else None,
     }
+
+
+def _identity(source: Source) -> dict[str, Any]:
+    return {"id": source.id, "sha256": source.sha256, "crop_box": list(source.crop_box)}
+
+
+def _texture(manifest: Manifest, layer_set: LayerSet) -> dict[str, Any]:
+    return {
+        "layer_weights": dict(layer_set.layer_weights),
+        "settings": manifest.synthesis.model_dump(mode="json"),
+        "preset_version": manifest.synthesis.version,
+    }
+
+
+def _control(manifest: Manifest, control: ControlSpec) -> dict[str, Any]:
+    ingredients: dict[str, Any] = {"name": control.name, "options": dict(control.options)}
+    if control.layer_set:
+        # Of its network all but the weights, which no control keeps.
+        network = control.layer_set.network.model_dump(exclude={"weights"})
+        ingredients |= {"texture": _texture(manifest, control.layer_set), "network": network}
+    return ingredients
 
 
 def recipe_sha256(ingredients: dict[str, Any]) -> str:
@@ -76,11 +99,15 @@ def recipe_sha256(ingredients: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def generator(stimulus: Stimulus, purpose: str) -> np.random.Generator:
+def stimulus_generator(stimulus: Stimulus, purpose: str) -> np.random.Generator:
     """Return the random generator of a stimulus for one purpose ("make", "match").
 
     It depends on the source's id, the condition's name and the seed alone, so that adding a source or a
     condition to a manifest changes the random numbers of no other stimulus.
     """
-    key = "\0".join([purpose, stimulus.source, stimulus.condition, str(stimulus.seed)])
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest(), "big"))
+    return generator(purpose, stimulus.source, stimulus.condition, str(stimulus.seed))
+
+
+def generator(*words: str) -> np.random.Generator:
+    """Return the random generator that belongs to some words: their SHA-256 seeds it."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256("\0".join(words).encode()).digest(), "big"))

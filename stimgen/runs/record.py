@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Stage = Literal["optimised", "matched", "file"]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -89,13 +91,22 @@ class ControlRecord(_Part):
 
 
 class DistanceRecord(_Part):
-    """Distances of one layer at one stage; see `stimgen.measure.gram.GramDistance`."""
+    """Distances of one layer at one stage; see `stimgen.measure.gram.GramDistance` and `ScaleRecord`."""
 
-    stage: Literal["optimised", "matched", "file"]
+    stage: Stage
     layer: str
     constrained: bool
     gram_loss: float
     gram_relative: float
+    gram_normalised: float | None
+
+
+class ScaleRecord(_Part):
+    """Floor and ceiling of the distances of one layer; see `stimgen.measure.gram_scale.GramScale`."""
+
+    layer: str
+    floor: float | None
+    ceiling: float
 
 
 class LuminanceRecord(_Part):
@@ -170,4 +181,5 @@ class Record(_Part):
     slope: SlopeRecord
     spectrum: SpectrumRecord
     distances: tuple[DistanceRecord, ...]
+    scales: tuple[ScaleRecord, ...]
     made: MadeRecord

@@ -8,7 +8,7 @@ import re
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from stimgen.runs.make import Rendered, finish, render
 from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
-from stimgen.runs.record import ImageRecord, MadeRecord, Record, SourceRecord
+from stimgen.runs.record import ImageRecord, MadeRecord, Record, ScaleRecord, SourceRecord
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 
@@ -222,7 +222,7 @@ def _recipe_hash(
     network = stimulus.layer_set.network if stimulus.layer_set else manifest.network
     weights = networks.weights(network)
     measured = measured_layers(manifest, network)
-    return recipe_sha256(recipe(manifest, stimulus, sources[stimulus.source], weights, measured))
+    return recipe_sha256(recipe(manifest, stimulus, sources, weights, measured))
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,10 @@ class _Job:
         if source.id not in self.spectra:
             self.spectra[source.id] = power_spectrum(source.pixels)
         spectrum = self.spectra[source.id]
-        finished = finish(self.manifest, stimulus, source, rendered.image, extractor, targets, spectrum)
+        scales = self.networks.scales(network, source)
+        finished = finish(
+            self.manifest, stimulus, source, rendered.image, extractor, targets, scales, spectrum
+        )
         record = Record(
             stimulus_id=stimulus.stimulus_id,
             filename=f"stimuli/{stimulus.stimulus_id}.png",
@@ -311,6 +314,7 @@ class _Job:
             slope=finished.statistics.slope,
             spectrum=finished.statistics.spectrum,
             distances=finished.distances,
+            scales=tuple(ScaleRecord(**asdict(scale)) for scale in scales.values()),
             made=MadeRecord(
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=round(seconds, 3),

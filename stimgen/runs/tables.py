@@ -82,7 +82,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "normalised": record.network.normalise,
         "layers": " ".join(synthesis.layer_weights) if synthesis else None,
         "preset": f"{synthesis.preset} v{synthesis.version}" if synthesis else None,
-        "loss": synthesis.loss if synthesis else None,
+        "loss": synthesis.loss if synthesis else residuals.get("loss"),
         "iterations": synthesis.iterations if synthesis else None,
         "evaluations": synthesis.evaluations if synthesis else None,
         "stop_reason": synthesis.stop_reason if synthesis else None,
@@ -110,6 +110,15 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     on_file = [distance for distance in record.distances if distance.stage == "file"]
     row |= {f"gram_loss_{distance.layer}": distance.gram_loss for distance in on_file}
     row |= {f"gram_relative_{distance.layer}": distance.gram_relative for distance in on_file}
+    row |= {f"gram_normalised_{distance.layer}": distance.gram_normalised for distance in on_file}
+    row |= {f"gram_floor_{scale.layer}": scale.floor for scale in record.scales}
+    row |= {f"gram_ceiling_{scale.layer}": scale.ceiling for scale in record.scales}
+    matched = [distance.gram_relative for distance in on_file if distance.constrained]
+    held_out = [distance.gram_relative for distance in on_file if not distance.constrained]
+    row |= {
+        "gram_relative_matched": max(matched, default=None),
+        "gram_relative_held_out": max(held_out, default=None) if matched else None,
+    }
     reasons = reasons_to_reject(record, accept)
     return row | {
         "accepted": not reasons,
@@ -121,7 +130,16 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
 
 def distance_rows(record: Record) -> list[Row]:
     """Return the rows of gram_distances.csv."""
-    return [{"stimulus_id": record.stimulus_id, **distance.model_dump()} for distance in record.distances]
+    scales = {scale.layer: scale for scale in record.scales}
+    return [
+        {
+            "stimulus_id": record.stimulus_id,
+            **distance.model_dump(),
+            "gram_floor": scales[distance.layer].floor,
+            "gram_ceiling": scales[distance.layer].ceiling,
+        }
+        for distance in record.distances
+    ]
 
 
 def spectrum_rows(record: Record) -> list[Row]:

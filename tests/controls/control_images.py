@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from hypothesis import strategies as st
 
+from stimgen.controls import Materials, TextureModel
 from stimgen.images.read import read_image
+from stimgen.images.sources import Box, Photograph
+from stimgen.texture.presets import Multiscale
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIDES = st.integers(1, 24)
@@ -36,3 +41,21 @@ def pixels(image):
 def in_order(values):
     """The rows of a 2-D array, sorted."""
     return values[np.lexsort(values.T[::-1])]
+
+
+@dataclass(frozen=True)
+class Size:
+    size_px: int
+    color: str
+
+
+def materials(source):
+    """What controls may use: a photograph around the source, another source, a small texture model."""
+    side, color = source.shape[0], "rgb" if source.ndim == 3 else "grey"
+    around = [(side, side), (side, side), *([(0, 0)] if color == "rgb" else [])]
+    photograph = Photograph(
+        np.pad(source, around, mode="reflect"), "a photograph", Box(side, side, side, side), Size(side, color)
+    )
+    quick = Multiscale(evaluations=(6,), shallow_evaluations=(), plain_evaluations=2)
+    model = TextureModel("vgg16", "average", False, {"conv1_1": 1.0}, quick)
+    return Materials("cpu", lambda: photograph, (source, source[::-1]), model)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from typing import Annotated
 
 import numpy as np
 import pytest
-from control_images import SEEDS, sources
+from control_images import SEEDS, materials, sources
 from hypothesis import given, settings
 from pydantic import Field, ValidationError
 
@@ -16,6 +17,12 @@ from stimgen.errors import InputError
 from stimgen.images.pixels import Image
 from stimgen.images.read import read_image
 from stimgen.registry import Registry
+
+WITHOUT_MATERIALS = [
+    name
+    for name, control in CONTROLS.items()
+    if "materials" not in inspect.signature(control.function).parameters
+]
 
 
 @pytest.fixture(params=["grey", "rgb"])
@@ -45,25 +52,25 @@ def test_every_control_keeps_its_word(name, source):
     assert control.function.__doc__
     options = control.options().model_dump()
     before = source.copy()
-    image = control.make(source, np.random.default_rng(1), options).image
+    image = control.make(source, np.random.default_rng(1), materials(source), options).image
     np.testing.assert_array_equal(source, before)
     assert not np.shares_memory(image, source)
     assert image.dtype == np.float32
     assert image.shape == source.shape
     assert np.isfinite(image).all()
-    again = control.make(source, np.random.default_rng(1), options).image
-    other = control.make(source, np.random.default_rng(2), options).image
+    again = control.make(source, np.random.default_rng(1), materials(source), options).image
+    other = control.make(source, np.random.default_rng(2), materials(source), options).image
     np.testing.assert_array_equal(image, again)
     assert (not np.array_equal(image, other)) == control.seeded
 
 
-@pytest.mark.parametrize("name", list(CONTROLS))
+@pytest.mark.parametrize("name", WITHOUT_MATERIALS)
 @settings(deadline=None, max_examples=40)
 @given(source=sources(), seed=SEEDS)
 def test_every_image_is_finite_or_refused(name, source, seed):
     control = CONTROLS[name]
     try:
-        made = control.make(source, np.random.default_rng(seed), control.options().model_dump())
+        made = control.make(source, np.random.default_rng(seed), None, control.options().model_dump())
     except InputError:
         return
     assert made.image.shape == source.shape
@@ -78,10 +85,11 @@ def test_residuals_are_carried_and_empty_without():
         return ImageWithResiduals(source, residuals)
 
     source, rng = np.zeros((2, 2), np.float32), np.random.default_rng(0)
-    made = Control("inexact", inexact, False, options_model("inexact", inexact)).make(source, rng, {})
+    control = Control("inexact", inexact, False, options_model("inexact", inexact))
+    made = control.make(source, rng, None, {})
     assert made.residuals == residuals
     assert made.image is source
-    assert CONTROLS["original"].make(source, rng, {}).residuals == {}
+    assert CONTROLS["original"].make(source, rng, None, {}).residuals == {}
 
 
 def test_original_is_the_source(source):

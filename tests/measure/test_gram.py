@@ -2,50 +2,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
+from measured_networks import LAYERS, NETWORK, numpy_gram, small_extractor
 
 from stimgen.measure.gram import gram_distances
-from stimgen.networks.architectures import Architecture, Convolution, Pool
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.objective import analyse
 from stimgen.texture.tensors import to_batch
 
-NETWORK = Architecture(
-    "small",
-    (Convolution("conv1_1", 3, 5), Pool("pool1"), Convolution("conv2_1", 5, 7), Pool("pool2")),
-    "none",
-)
-LAYERS = ["pool2", "conv1_1", "pool1"]  # not in the network's order: targets keep their own
-
 
 @pytest.fixture(scope="module")
 def extractor():
-    generator = torch.Generator().manual_seed(8)
-    shapes = [(5, 3, 3, 3), (7, 5, 3, 3)]
-    return FeatureExtractor(
-        architecture=NETWORK,
-        pooling="average",
-        kernels=tuple(torch.randn(shape, generator=generator) / 3 for shape in shapes),
-        biases=tuple(torch.rand(shape[0], generator=generator) for shape in shapes),
-        gain=torch.full((1, 3, 1, 1), 4.0),
-        shift=torch.tensor([-1.0, -2.0, -3.0]).view(1, 3, 1, 1),
-    )
+    return small_extractor()
 
 
 def numpy_distances(extractor, image, source, layer):
-    """Loss and relative distance in float64, position by position as the paper writes them."""
-
-    def gram(pixels):
-        planes = np.repeat(pixels[np.newaxis], 3, axis=0) if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        batch = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float64)[np.newaxis])
-        maps = extractor.to(dtype=torch.float64).features(batch, [layer])[layer][0].numpy()
-        total = np.zeros((len(maps), len(maps)))
-        for row in range(maps.shape[1]):
-            for column in range(maps.shape[2]):
-                total += np.outer(maps[:, row, column], maps[:, row, column])
-        return total / (maps.shape[1] * maps.shape[2])
-
-    difference, target = gram(image) - gram(source), gram(source)
+    """Loss and relative distance in float64."""
+    difference = numpy_gram(extractor, image, layer) - numpy_gram(extractor, source, layer)
+    target = numpy_gram(extractor, source, layer)
     loss = np.sum(difference**2) / (4 * len(target) ** 2)
     return loss, np.sqrt(np.sum(difference**2) / np.sum(target**2))
 

@@ -13,6 +13,7 @@ from stimgen.runs.record import (
     MadeRecord,
     NetworkRecord,
     Record,
+    ScaleRecord,
     SlopeRecord,
     SourceRecord,
     SpectrumRecord,
@@ -155,8 +156,13 @@ def records(draw):
                 constrained=texture,
                 gram_loss=draw(NUMBERS),
                 gram_relative=draw(NUMBERS),
+                gram_normalised=draw(st.none() | NUMBERS),
             )
             for stage in ("optimised", "matched", "file")
+            for layer in measured
+        ),
+        scales=tuple(
+            ScaleRecord(layer=layer, floor=draw(st.none() | NUMBERS), ceiling=draw(NUMBERS))
             for layer in measured
         ),
         made=MadeRecord(finished="2026-01-01T00:00:00+00:00", seconds=1.0, device="cpu", versions={}),

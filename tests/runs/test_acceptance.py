@@ -22,6 +22,7 @@ def distance(layer: str, value: float, *, stage: str = "file", constrained: bool
             "constrained": constrained,
             "gram_loss": value,
             "gram_relative": value,
+            "gram_normalised": None if value > 1 else 2 * value - 1,
         }
     )
 
@@ -55,6 +56,18 @@ def test_the_clipped_share_is_named(texture):
     assert reasons_to_reject(texture, AcceptSpec(clipped_share_max=0)) == (
         "The clipped share is 0.02 and clipped_share_max is 0.0.",
     )
+
+
+def test_the_worst_normalised_distance_is_named(texture):
+    assert reasons_to_reject(texture, AcceptSpec(gram_normalised_max=-0.5)) == (
+        "The normalised Gram distance on pool2 is -0.4 and gram_normalised_max is -0.5.",
+    )
+    assert reasons_to_reject(texture, AcceptSpec(gram_normalised_max=-0.4)) == ()
+
+
+def test_a_layer_without_a_normalised_distance_is_not_judged(texture):
+    only = texture.model_copy(update={"distances": (distance("pool1", 5),)})
+    assert reasons_to_reject(only, AcceptSpec(gram_normalised_max=-9)) == ()
 
 
 def test_every_exceeded_threshold_is_named(texture):

@@ -9,7 +9,7 @@ from stimgen.images.sources import load_source
 from stimgen.manifest.plan import plan
 from stimgen.networks.catalogue import CONVENTIONS
 from stimgen.networks.weights import Weights
-from stimgen.runs.recipe import generator, recipe, recipe_sha256
+from stimgen.runs.recipe import recipe, recipe_sha256, stimulus_generator
 
 WEIGHTS = Weights("vgg16", "imagenet", (), (), CONVENTIONS["caffe-rgb"], "a file", "f" * 64, "a" * 64)
 PCA = {"layers": ["conv1_1", "pool1"], "layer_weights": {"pool1": 2.0}}
@@ -35,7 +35,8 @@ class Case:
         )
         source = load_source(manifest.sources[0], manifest.image, name=manifest.name)
         source = replace(source, **(self.source or {}))
-        return recipe_sha256(recipe(manifest, stimulus, source, self.weights, self.measured))
+        others = {spec.id: source for spec in manifest.sources}
+        return recipe_sha256(recipe(manifest, stimulus, others, self.weights, self.measured))
 
 
 TEXTURE = Case({})
@@ -109,7 +110,7 @@ def test_a_control_does_not_depend_on_the_synthesis(tmp_path):
 
 
 def numbers(stimulus, purpose="make"):
-    return generator(stimulus, purpose).integers(2**32, size=4).tolist()
+    return stimulus_generator(stimulus, purpose).integers(2**32, size=4).tolist()
 
 
 def test_stimuli_and_purposes_have_generators_of_their_own(tmp_path):

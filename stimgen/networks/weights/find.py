@@ -20,6 +20,7 @@ from stimgen.networks.catalogue import (
     PublishedWeights,
     packaged_weights,
     published_weights,
+    random_seed,
     weights_names,
 )
 from stimgen.networks.weights.cache import (
@@ -31,6 +32,7 @@ from stimgen.networks.weights.cache import (
     writing_to,
 )
 from stimgen.networks.weights.formats import SUFFIXES, read_convolutions
+from stimgen.networks.weights.initialise import random_weights
 from stimgen.networks.weights.package import read_packaged
 from stimgen.networks.weights.recognise import input_convention, recognise
 from stimgen.networks.weights.record import Weights, WeightsError, file_sha256, weights_of
@@ -39,7 +41,8 @@ from stimgen.networks.weights.record import Weights, WeightsError, file_sha256, 
 def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = None) -> Weights:
     """Return the weights of a network.
 
-    A path (with a folder or the ending of a weights file) is that file and nothing else. A name is looked
+    A path (with a folder or the ending of a weights file) is that file and nothing else. "random" and
+    "random:SEED" are `random_weights`. Any other name is looked
     for in stimgen's cache, then in the package that carries it, and then downloaded into the cache. Whatever
     is there but damaged is an error, not a reason to look further.
 
@@ -63,13 +66,16 @@ def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = No
     NETWORKS[network]()
     if Path(name_or_path).suffix.lower() in SUFFIXES or len(Path(name_or_path).parts) > 1:
         return _read_file(Path(name_or_path), network)
+    seed = random_seed(name_or_path)
+    if seed is not None:
+        return random_weights(network, seed)
     path = cached_path(network, name_or_path, cache_dir)
     cached = _read_cache_entry(path, network, name_or_path)
     if cached is not None:
         return cached
     published = published_weights(network, name_or_path)
     if published is None:
-        known = [*weights_names(network), *_cached_names(network, cache_dir)]
+        known = [*weights_names(network), *_cached_names(network, cache_dir), "random"]
         raise InputError(f'Unknown weights "{name_or_path}" for {network}.', nearest(name_or_path, known))
     return _obtain(published, path, keep_packaged=False)
 
@@ -134,6 +140,8 @@ def import_weights(
         is recognised as, or the name is that of other weights.
     """
     architecture = NETWORKS[network]()
+    if name is not None and random_seed(name) is not None:
+        raise InputError(f'"{name}" means weights never trained.', "Choose another name with --name.")
     convolutions = read_convolutions(path, architecture)
     sha256 = file_sha256(path)
     recognised = recognise(convolutions, sha256, network)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from stimgen.networks import catalogue
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import packaged_weights, published_weights, weights_names
+from stimgen.networks.catalogue import packaged_weights, published_weights, random_seed, weights_names
 from stimgen.networks.weights.cache import cached_path, cached_paths, read_cached, read_header
 from stimgen.networks.weights.package import check_packaged_file, installed_file, read_packaged
 from stimgen.networks.weights.record import WeightsError
@@ -79,6 +79,8 @@ def whereabouts(network: str, name_or_path: str) -> str:
     """Return, in words, where `find_weights` would take weights from; nothing is read or checked."""
     if Path(name_or_path).is_absolute():
         return f"file {name_or_path}"
+    if random_seed(name_or_path) is not None:
+        return "drawn at random"
     if cached_path(network, name_or_path).exists():
         return "in the cache"
     package = packaged_weights(network, name_or_path)

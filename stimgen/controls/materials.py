@@ -1,0 +1,57 @@
+"""What a control may use beside its source's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stimgen.images.pixels import Image
+from stimgen.images.sources import Photograph
+from stimgen.texture.presets import Gatys2015, Multiscale
+
+
+@dataclass(frozen=True)
+class TextureModel:
+    """What the layer set that a control refers to matches, and how it is synthesised.
+
+    Attributes
+    ----------
+    network, pooling, normalise
+        Of the layer set's network; its weights are not here, because no control keeps them.
+    layer_weights
+        Weight of every layer's loss.
+    preset
+        The manifest's synthesis.
+    """
+
+    network: str
+    pooling: Literal["average", "max"]
+    normalise: bool
+    layer_weights: Mapping[str, float]
+    preset: Multiscale | Gatys2015
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """What a control may use beside its source's pixels and a random generator.
+
+    Attributes
+    ----------
+    device
+        Where PyTorch computes: "cpu", "cuda:0", …
+    photograph
+        Reads the image that the source was cut from.
+    source_set
+        All sources of the manifest; empty unless the control is registered with ``uses_set``.
+    texture
+        The layer set that the control's option `layer_set` names; None for controls without this option.
+    after_evaluation
+        Called after each evaluation of a synthesis: side in px, layers, losses.
+    """
+
+    device: str
+    photograph: Callable[[], Photograph]
+    source_set: tuple[Image, ...] = ()
+    texture: TextureModel | None = None
+    after_evaluation: Callable[[int, tuple[str, ...], Any], None] = lambda size_px, layers, losses: None

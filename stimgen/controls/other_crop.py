@@ -1,0 +1,78 @@
+"""Another crop of the photograph: as near as nature comes to its own statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stimgen.controls.materials import Materials
+from stimgen.controls.registration import register_control
+from stimgen.images.errors import ImageError
+from stimgen.images.pixels import Image
+from stimgen.images.sources import Box
+
+
+@register_control("other_crop")
+def other_crop(source: Image, rng: np.random.Generator, materials: Materials) -> Image:
+    """Return another square of the photograph that the source was cut from.
+
+    It is as large as the source's and does not overlap it; all such places, in whole pixels of the file, are
+    equally likely. The crops of several seeds may overlap each other. Distances of these images from the
+    source say how much the statistics of the texture vary from place to place, and so how near any
+    exemplar of it can be expected to come.
+
+    Parameters
+    ----------
+    source
+        (H, W) or (H, W, 3) float32, values 0..1.
+    rng
+        Draws the place.
+    materials
+        Reads the photograph.
+
+    Returns
+    -------
+    ndarray of float32, the shape of `source`, values 0..1
+
+    Raises
+    ------
+    ImageError
+        If the photograph has no room beside the source.
+    """
+    photograph = materials.photograph()
+    height, width = photograph.pixels.shape[:2]
+    place = free_place(photograph.crop_box, (height, width), rng)
+    if place is None:
+        side = min(max(height, width) // 2, height, width)
+        raise ImageError(
+            f"{photograph.origin} is {width} × {height} pixels and has no room for another crop beside the "
+            f"source's (left {photograph.crop_box.left}, top {photograph.crop_box.top}, "
+            f"{photograph.crop_box.width} px).",
+            f"Give the source a crop box of {side} px or less at a border, such as crop: [0, 0, {side}, "
+            f"{side}], or leave other_crop out.",
+        )
+    return photograph.crop(*place)
+
+
+def free_place(box: Box, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int] | None:
+    """Return the (left, top) of a square as large as `box` that does not overlap it; None if none fits.
+
+    Parameters
+    ----------
+    box
+        A square.
+    size
+        (height, width) of the image that holds both.
+    rng
+        Draws one whole number; all places are equally likely.
+    """
+    side, (height, width) = box.width, size
+    tops, lefts = np.arange(height - side + 1), np.arange(width - side + 1)
+    beside = lefts[np.abs(lefts - box.left) >= side]
+    # In rows above and below the box every column is free, in the others those beside it.
+    columns = np.where(np.abs(tops - box.top) >= side, lefts.size, beside.size)
+    if columns.sum() == 0:
+        return None
+    number = int(rng.integers(columns.sum()))
+    row = int(np.searchsorted(np.cumsum(columns), number, side="right"))
+    column = number - int(columns[:row].sum())
+    return int((lefts if columns[row] == lefts.size else beside)[column]), int(tops[row])

@@ -1,0 +1,104 @@
+"""The same layer set in a network that was never trained."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from stimgen.controls.materials import Materials
+from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.errors import StimgenError
+from stimgen.images.pixels import Image
+
+if TYPE_CHECKING:
+    from stimgen.networks.extractor import FeatureExtractor
+
+
+@register_control("random_weights")
+def random_weights(
+    source: Image,
+    rng: np.random.Generator,
+    materials: Materials,
+    *,
+    layer_set: Annotated[
+        str | None,
+        Field(description="The layer set whose layers are matched; may be left out where there is only one."),
+    ] = None,
+    weights_seed: Annotated[
+        int,
+        Field(ge=0, le=2**32 - 1, description="Seed of the weights, the same network for all exemplars."),
+    ] = 0,
+) -> ImageWithResiduals:
+    """Return a texture that matches the source in a network with random weights.
+
+    It is synthesised as the layer set is, with the same layers, layer weights, pooling and normalisation and
+    the same preset, but the kernels are those of `stimgen.networks.weights.initialise.random_weights`. It
+    shows what the texture model owes to the training of the network (Gatys, Ecker & Bethge 2015, Fig. 3C).
+
+    Parameters
+    ----------
+    source
+        (H, H) or (H, H, 3) float32, values 0..1.
+    rng
+        Draws the start noise.
+    materials
+        Device, and the layer set with the manifest's synthesis.
+    layer_set
+        Name of the layer set, which is in `materials`.
+    weights_seed
+        Seed of the weights.
+
+    Returns
+    -------
+    ImageWithResiduals
+        The residual "loss" is the weighted sum of Gram losses in the random network, at the end.
+
+    Raises
+    ------
+    StimgenError
+        If the manifest has no such layer set.
+    """
+    # PyTorch is imported when it is needed: the names of controls are known without it.
+    from stimgen.texture.problem import Problem
+    from stimgen.texture.synthesis import synthesise
+
+    model = materials.texture
+    if model is None:
+        raise StimgenError("random_weights needs a layer set.", "Name one of the manifest with layer_set.")
+    extractor = _extractor(
+        model.network,
+        model.pooling,
+        model.normalise,
+        tuple(model.layer_weights),
+        weights_seed,
+        materials.device,
+    )
+    problem = Problem(source, model.layer_weights, rng)
+    (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
+    return ImageWithResiduals(synthesis.image, {"loss": synthesis.loss})
+
+
+@lru_cache(maxsize=1)
+def _extractor(
+    network: str,
+    pooling: Literal["average", "max"],
+    normalise: bool,
+    layers: tuple[str, ...],
+    seed: int,
+    device: str,
+) -> FeatureExtractor:
+    """Return the random network; the last one is kept, because many exemplars follow each other."""
+    from stimgen.networks.architectures import NETWORKS
+    from stimgen.networks.extractor import build_extractor
+    from stimgen.networks.weights import find_weights
+
+    return build_extractor(
+        find_weights(network, f"random:{seed}"),
+        pooling=pooling,
+        normalise=normalise,
+        device=device,
+        deepest=NETWORKS[network]().deepest(layers),
+    )

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from control_images import materials, photograph
+
+from stimgen.controls import CONTROLS
+from stimgen.errors import StimgenError
+from stimgen.networks.extractor import build_extractor
+from stimgen.networks.weights import find_weights
+from stimgen.texture.objective import analyse
+from stimgen.texture.tensors import to_batch
+
+make = CONTROLS["random_weights"].make
+
+
+def test_it_matches_the_source_in_the_random_network_and_says_how_well():
+    source = photograph("brick", 48, 48)
+    with_model = materials(source)
+    preset = with_model.texture.preset.model_copy(update={"evaluations": (40,)})
+    with_model = replace(with_model, texture=replace(with_model.texture, preset=preset))
+    made = make(source, np.random.default_rng(1), with_model, {"weights_seed": 5})
+    extractor = build_extractor(find_weights("vgg16", "random:5"), normalise=False, deepest="conv1_1")
+    grams = {}
+    for name, image in {"image": made.image, "source": source}.items():
+        grams[name] = analyse(extractor, to_batch([image], "cpu"), ["conv1_1"])["conv1_1"].double().numpy()
+    # The loss of the paper, from the image itself, in NumPy.
+    loss = ((grams["image"] - grams["source"]) ** 2).sum() / (4 * 64**2)
+    assert made.residuals["loss"] == pytest.approx(loss, rel=1e-3)
+    assert loss < 1e-4 * (grams["source"] ** 2).sum() / (4 * 64**2)
+
+
+def test_the_weights_seed_counts():
+    source = photograph("brick", 32, 32)
+    images = [
+        make(source, np.random.default_rng(1), materials(source), {"weights_seed": seed}).image
+        for seed in (0, 1)
+    ]
+    assert not np.array_equal(*images)
+
+
+def test_without_a_layer_set_it_says_so():
+    source = photograph("brick", 32, 32)
+    with pytest.raises(StimgenError, match="needs a layer set"):
+        make(source, np.random.default_rng(1), replace(materials(source), texture=None), {})
