@@ -25,7 +25,8 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
 
     The time is the number of operations (`stimulus_flops`) divided by a speed: that of earlier runs on the
     device if one was recorded, else for a CPU that of a matrix product measured now, times
-    `speed.CONVOLUTION_SHARE`. Controls take seconds and are not counted.
+    `speed.CONVOLUTION_SHARE`. Controls that
+    synthesise nothing take seconds and are not counted.
 
     Parameters
     ----------
@@ -46,10 +47,11 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     costs: dict[LayerSet, float] = {}
     flops = 0.0
     for stimulus in stimuli:
-        if stimulus.layer_set is not None:
-            if stimulus.layer_set not in costs:
-                costs[stimulus.layer_set] = stimulus_flops(manifest, stimulus.layer_set)
-            flops += costs[stimulus.layer_set]
+        layer_set = stimulus.synthesised
+        if layer_set is not None:
+            if layer_set not in costs:
+                costs[layer_set] = stimulus_flops(manifest, layer_set)
+            flops += costs[layer_set]
     memory = PROCESS_BYTES + max((memory_bytes(manifest, entry) for entry in costs), default=0)
     if not costs:
         return Estimate(0.0, memory, device_name, "no synthesis: controls take seconds")

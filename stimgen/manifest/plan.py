@@ -66,3 +66,8 @@ class Stimulus:
     seed: int | None
     layer_set: LayerSet | None
     control: ControlSpec | None
+
+    @property
+    def synthesised(self) -> LayerSet | None:
+        """The layer set whose synthesis makes the image: its own, or the one that its control refers to."""
+        return self.control.layer_set if self.control else self.layer_set

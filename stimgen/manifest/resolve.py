@@ -210,9 +210,11 @@ def _layer_set_of(
     """Return which layer set a control refers to, the only one by default; None, with a problem, if none."""
     if name is None and len(named) == 1:
         return named[0]
+    if not named:
+        document.complain(place, f"{control} needs a layer set, and there is none; add layer_sets.")
+        return None
     if name is None:
-        known = ", ".join(named) or "but this manifest has none"
-        document.complain(place, f"{control} needs a layer_set: {known}.")
+        document.complain(place, f"which layer set? Add layer_set to {control}: {', '.join(named)}.")
     elif name not in named:
         document.complain(
             (*place, "layer_set"), f'unknown layer set "{shorten(name)}". {nearest(name, named)}'

@@ -30,8 +30,8 @@ class Batch:
 def plan_batches(manifest: Manifest, stimuli: Sequence[Stimulus], batch_size: int) -> list[Batch]:
     """Divide stimuli into batches, always in the same way.
 
-    Controls come first, one by one, because they take no time. Textures of one network follow, sorted by
-    their deepest layer, so that shallow layer sets do not pay for deep ones in their batch.
+    Controls come first, one by one, because most of them take no time. Textures of one network follow,
+    sorted by their deepest layer, so that shallow layer sets do not pay for deep ones in their batch.
 
     Parameters
     ----------

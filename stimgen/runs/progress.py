@@ -82,10 +82,12 @@ class Progress:
         first, *others = (stimulus.stimulus_id for stimulus in batch.stimuli)
         more = f" and {len(others)} more" if others else ""
         self._bars.update(self._task, description=f"{self._finished + 1}/{self._stimuli}  {first}{more}")
-        self._network = batch.network.name
+        synthesised = batch.stimuli[0].synthesised
+        if synthesised is not None:
+            self._network = synthesised.network.name
         started, end = time.perf_counter(), self._shown + self._costs[batch]
         yield
-        if batch.stimuli[0].layer_set is not None:
+        if synthesised is not None:
             self.seconds += time.perf_counter() - started
         self._shown = end  # the optimiser may have stopped before its budget
         self._bars.update(self._task, completed=self._shown)
@@ -134,16 +136,18 @@ def batch_flops(manifest: Manifest, batch: Batch, *, shared: bool) -> float:
 
     With shared passes, every problem that is active in a stage pays for all layers there.
     """
-    architecture, full_px = NETWORKS[batch.network.name](), manifest.image.size_px
+    layer_sets = [stimulus.synthesised for stimulus in batch.stimuli if stimulus.synthesised]
+    if not layer_sets:
+        return 0.0
+    network, full_px = layer_sets[0].network.name, manifest.image.size_px  # a batch has one network
     by_step: dict[tuple[int, int], list[Stage]] = {}
-    for stimulus in batch.stimuli:
-        if stimulus.layer_set is not None:
-            for stage in stages(manifest.synthesis, architecture, stimulus.layer_set.layers, full_px):
-                by_step.setdefault((stage.size_px, stage.rung), []).append(stage)
+    for layer_set in layer_sets:
+        for stage in stages(manifest.synthesis, NETWORKS[network](), layer_set.layers, full_px):
+            by_step.setdefault((stage.size_px, stage.rung), []).append(stage)
     total = 0.0
     for (size_px, _), together in by_step.items():
         union = tuple(dict.fromkeys(layer for stage in together for layer in stage.layers))
         for stage in together:
             used = union if shared else stage.layers
-            total += stage.evaluations * evaluation_flops(batch.network.name, used, size_px)
+            total += stage.evaluations * evaluation_flops(network, used, size_px)
     return total

@@ -54,6 +54,14 @@ def test_a_recorded_speed_gives_the_time(tmp_path: Path) -> None:
     assert "earlier runs" in cost.basis
 
 
+def test_a_control_that_synthesises_takes_as_long_as_its_layer_set(tmp_path: Path) -> None:
+    speed.record_speed("cpu multiscale auto", 200.0)
+    manifest = load(tmp_path, seeds=[1, 2], controls=["random_weights", "original"])
+    alone = load(tmp_path, seeds=[1, 2])
+    cost, without = (estimate(one, plan(one), device="cpu").seconds for one in (manifest, alone))
+    assert cost == pytest.approx(2 * without)
+
+
 def test_a_cpu_is_measured_when_nothing_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = load(tmp_path)
     monkeypatch.setattr(speed, "measured_cpu_speed", lambda: 100.0)
