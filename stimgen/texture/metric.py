@@ -5,12 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FLOOR = 0.01
-"""e relative to the largest eigenvalue. Smaller ones are a little faster in textures; in photographs, whose
-statistics cannot all be reached, they spend the descent on directions that hardly matter."""
 
-
-def flat_metric(target: Tensor, exponent: float) -> Tensor:
+def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
     """Return M, with which ``||M (G - T) M||`` has a flatter Hessian in the features than ``||G - T||``.
 
     Take the features apart along the eigenvectors of T, with eigenvalues l_1 >= l_2 >= ... The curvature of
@@ -29,6 +25,8 @@ def flat_metric(target: Tensor, exponent: float) -> Tensor:
         Gram matrices T of the source, shape (batch, N, N).
     exponent
         a, from 0 (the plain differences but for the factor) to 1/2 (flattest).
+    floor
+        e relative to the largest eigenvalue.
 
     Returns
     -------
@@ -38,7 +36,7 @@ def flat_metric(target: Tensor, exponent: float) -> Tensor:
     # On the host in float64: it is small, and eigenvectors of small eigenvalues need it.
     values, vectors = torch.linalg.eigh(target.double().cpu())
     largest = values[:, -1:].clamp_min(torch.finfo(torch.float64).tiny)
-    powers = torch.where(values[:, -1:] > 0, (values.clamp_min(0) + FLOOR * largest) ** (-exponent / 2), 1.0)
+    powers = torch.where(values[:, -1:] > 0, (values.clamp_min(0) + floor * largest) ** (-exponent / 2), 1.0)
     metric: Tensor = vectors @ torch.diag_embed(powers) @ vectors.transpose(1, 2)
     metric = metric * target.shape[-1] ** 0.25
     return metric.to(target)

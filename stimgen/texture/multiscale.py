@@ -130,29 +130,36 @@ def _begin(problem: Problem, extractor: FeatureExtractor, preset: Multiscale) ->
 
 @dataclass(frozen=True)
 class _Statistics:
-    """Gram matrices of a source at one size, and the metrics that belong to them; shape (1, N, N)."""
+    """Gram matrices of a source at one size, and the metrics of its stages by floor; shape (1, N, N)."""
 
     targets: dict[str, Tensor]
-    metrics: dict[str, Tensor]
+    metrics: dict[float, dict[str, Tensor]]
 
 
 def _analyse(
     works: Sequence[_Work], extractor: FeatureExtractor, size_px: int, flatness: float
 ) -> dict[int, _Statistics]:
     """Return the statistics of each source at a size, by the source's identity: once for all problems."""
-    layers: dict[int, set[str]] = {}
+    by_source: dict[int, list[Stage]] = {}
     sources: dict[int, Tensor] = {}
     for work in works:
-        here = [stage.layers for stage in work.stages.values() if stage.size_px == size_px]
+        here = [stage for stage in work.stages.values() if stage.size_px == size_px]
         if here:
-            layers.setdefault(id(work.problem.source), set()).update(*here)
+            by_source.setdefault(id(work.problem.source), []).extend(here)
             sources[id(work.problem.source)] = work.source
     found = {}
     for key, source in sources.items():
         shrunk = F.interpolate(source, size=(size_px, size_px), mode="area")
-        used = [layer for layer in extractor.architecture.layers if layer in layers[key]]
-        targets = analyse(extractor, shrunk, used)
-        metrics = {layer: flat_metric(target, flatness) for layer, target in targets.items()}
+        used = {layer for stage in by_source[key] for layer in stage.layers}
+        targets = analyse(
+            extractor, shrunk, [layer for layer in extractor.architecture.layers if layer in used]
+        )
+        metrics: dict[float, dict[str, Tensor]] = {}
+        for floor, layer in sorted(
+            {(stage.floor, layer) for stage in by_source[key] for layer in stage.layers}
+        ):
+            if floor:
+                metrics.setdefault(floor, {})[layer] = flat_metric(targets[layer], flatness, floor)
         found[key] = _Statistics(targets, metrics)
     return found
 
@@ -170,7 +177,7 @@ def _objective(
         extractor if stage.plain else descent,
         {layer: statistics.targets[layer] for layer in stage.layers},
         {layer: work.source.new_tensor([weights[layer]]) for layer in stage.layers},
-        {} if stage.plain else {layer: statistics.metrics[layer] for layer in stage.layers},
+        {} if stage.plain else {layer: statistics.metrics[stage.floor][layer] for layer in stage.layers},
     )
 
 

@@ -13,7 +13,7 @@ class Multiscale(BaseModel):
     """Coarse-to-fine synthesis: each scale starts from the upsampled result of the one below it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     preset: Literal["multiscale"] = Field("multiscale", description="Name of the preset.")
     smallest_px: int = Field(

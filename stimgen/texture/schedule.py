@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from stimgen.networks.architectures import Architecture
 from stimgen.texture.presets import Gatys2015, Multiscale
 
+FLOOR = 0.01
+"""What the metric adds to all eigenvalues of a Gram matrix, relative to the largest (`texture.metric`). With
+less, the descent of photographs, whose statistics cannot all be reached, is spent on what hardly matters."""
+
+SHALLOW_FLOOR = 0.001
+"""The same while shallow layers are matched alone. Their statistics can be reached, and with less added to
+the eigenvalues they are reached sooner."""
+
 
 @dataclass(frozen=True, order=True)
 class Stage:
@@ -30,6 +38,8 @@ class Stage:
         Whether the image was enlarged from a coarser scale.
     plain
         Whether it minimises the plain loss in float32, as the last stage does.
+    floor
+        What the metric adds to the eigenvalues, relative to the largest; 0 in plain stages, which have none.
     """
 
     size_px: int
@@ -38,6 +48,7 @@ class Stage:
     evaluations: int
     enlarged: bool
     plain: bool
+    floor: float
 
 
 def stages(
@@ -71,7 +82,7 @@ def stages(
     wanted = tuple(layers)
     if isinstance(preset, Gatys2015):
         ordered = tuple(layer for layer in architecture.layers if layer in wanted)
-        return (Stage(full_px, 0, ordered, preset.iterations, enlarged=False, plain=True),)
+        return (Stage(full_px, 0, ordered, preset.iterations, enlarged=False, plain=True, floor=0.0),)
     return tuple(_multiscale(preset, architecture, wanted, full_px))
 
 
@@ -89,12 +100,12 @@ def _multiscale(
                 stride = 2 ** (rung + 1)
                 shallow = tuple(layer for layer in layers if architecture.stride(layer) <= stride)
                 if shallow not in {(), done, layers}:
-                    yield Stage(size_px, rung, shallow, shallow_evaluations, enlarged, plain=False)
+                    yield Stage(size_px, rung, shallow, shallow_evaluations, enlarged, False, SHALLOW_FLOOR)
                     done = shallow
         rung = len(preset.shallow_evaluations)
-        yield Stage(size_px, rung, layers, evaluations, enlarged, plain=False)
+        yield Stage(size_px, rung, layers, evaluations, enlarged, False, FLOOR)
         if size_px == full_px:
-            yield Stage(size_px, rung + 1, layers, preset.plain_evaluations, enlarged, plain=True)
+            yield Stage(size_px, rung + 1, layers, preset.plain_evaluations, enlarged, True, 0.0)
         enlarged = True
 
 

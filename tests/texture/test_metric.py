@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.gram import gram_loss, gram_matrix
-from stimgen.texture.metric import FLOOR, flat_metric
+from stimgen.texture.metric import flat_metric
 from stimgen.texture.objective import GramObjective, together
+from stimgen.texture.schedule import FLOOR
 
 EIGENVALUES = np.array([100.0, 7.0, 0.9, 0.2])
 
@@ -25,7 +26,7 @@ def test_the_curvatures_in_the_features_are_those_of_the_formula(exponent: float
     """At the minimum: (l_i + l_j) (l_i l_j)^(-a) / (N P), from the Hessian that autograd computes."""
     count, positions = len(EIGENVALUES), 7
     target = torch.from_numpy(gram_with(EIGENVALUES)).unsqueeze(0)
-    metric = flat_metric(target, exponent)
+    metric = flat_metric(target, exponent, FLOOR)
     rng = np.random.default_rng(2)
     orthonormal, _ = np.linalg.qr(rng.standard_normal((positions, count)))
     values, vectors = np.linalg.eigh(target[0].numpy())
@@ -63,7 +64,7 @@ def test_the_metric_is_symmetric_and_positive(exponent: float, count: int, seed:
     """Also for Gram matrices of low rank, and of channels that are never active."""
     maps = np.random.default_rng(seed).standard_normal((1, count, 1, 2)).clip(0)
     target = gram_matrix(torch.from_numpy(maps)).float()
-    metric = flat_metric(target, exponent)
+    metric = flat_metric(target, exponent, FLOOR)
     assert metric.isfinite().all()
     error = 1e-6 * metric.abs().max().item()
     torch.testing.assert_close(metric, metric.transpose(1, 2), rtol=0, atol=error)
@@ -80,7 +81,9 @@ def objectives(extractor: FeatureExtractor, *, with_metrics: bool) -> list[GramO
     for seed, layers in ((1, ["conv1_1", "pool1"]), (2, ["conv1_1"])):
         image = torch.rand((1, 3, 16, 16), generator=torch.Generator().manual_seed(seed)).double()
         grams = extractor.features(image, layers, gram_matrix)
-        metrics = {layer: flat_metric(gram, 0.5) for layer, gram in grams.items()} if with_metrics else {}
+        metrics = (
+            {layer: flat_metric(gram, 0.5, FLOOR) for layer, gram in grams.items()} if with_metrics else {}
+        )
         ones = {layer: image.new_ones(1) for layer in layers}
         made.append(GramObjective(extractor, grams, ones, metrics))
     return made
@@ -124,5 +127,5 @@ def test_problems_together_keep_their_metrics(extractor: FeatureExtractor, with_
 
 
 def test_a_layer_that_is_never_active_keeps_its_differences() -> None:
-    metric = flat_metric(torch.zeros((1, 3, 3)), 0.5)
+    metric = flat_metric(torch.zeros((1, 3, 3)), 0.5, FLOOR)
     torch.testing.assert_close(metric, 3**0.25 * torch.eye(3).unsqueeze(0))
