@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if published.seconds:
             speed = published.flops[-1] / published.seconds[-1] / 1e9
             print(
-                f"{name}: published procedure at {speed:.0f} GFLOP/s, {speed / max(products):.0%} of a float32 "
-                f"matrix product (before it {products[0]:.0f}, after it {products[1]:.0f} GFLOP/s)"
+                f"{name}: published procedure at {speed:.0f} GFLOP/s, {speed / max(products):.0%} of a "
+                f"float32 matrix product (before it {products[0]:.0f}, after it {products[1]:.0f} GFLOP/s)"
             )
     print(f"peak memory {peak_bytes(device) / 1e9:.2f} GB")
 
