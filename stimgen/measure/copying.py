@@ -93,8 +93,8 @@ def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, flo
 
     and the value is the highest r of all tiles and windows. Numerators are computed as products of Fourier
     transforms, denominators from local sums (Lewis 1995). Contrast and brightness do not count. Parts that
-    are turned, mirrored or resized are not found. A copied square of 2 k px or more has a whole tile in it
-    wherever it lies; a smaller one may lie across the borders of tiles.
+    are turned, mirrored or resized are not found. A copied square of 2 k − 1 px or more has a whole tile
+    in it wherever it lies; a smaller one may lie across the borders of tiles.
 
     Parameters
     ----------

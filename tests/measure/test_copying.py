@@ -181,6 +181,14 @@ def test_another_part_of_the_photograph_is_no_copy():
     assert verdict(read_image("skimage:gravel").pixels[256:, 256:], gravel()) is False
 
 
+def test_a_patch_that_a_photograph_shows_twice_is_a_copy():
+    grass = read_image("skimage:grass").pixels  # retouched
+    patch, again = grass[38:102, 10:74], grass[384:448, 192:256]
+    assert np.corrcoef(patch.ravel(), again.ravel())[0, 1] > 0.8
+    assert verdict(grass[256:, 64:320], grass[:256, :256]) is True
+    assert verdict(grass[:256, 256:], grass[:256, :256]) is False
+
+
 def test_a_regular_texture_cannot_be_told():
     grating = np.tile(0.5 + 0.4 * np.sin(2 * np.pi * np.arange(256) / 16), (256, 1))
     assert verdict(np.roll(grating, 5, 1), grating) is None
