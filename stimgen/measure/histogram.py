@@ -51,7 +51,26 @@ def entropy(image: NDArray[np.floating]) -> float:
     return float(np.sum(shares * np.log2(1 / shares)))
 
 
-def histogram_w1(image: NDArray[np.floating], source: NDArray[np.floating]) -> float:
+def sorted_luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the luminance values of an image in ascending order, shape (H · W,).
+
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, 3), values 0..1.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or the image has another shape or no pixels.
+    """
+    values = np.sort(luminance(image), axis=None)
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError("a histogram needs pixels, all of them finite")
+    return values
+
+
+def histogram_w1(values: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
     """Return the Wasserstein-1 distance between the luminance values of two images.
 
     It is the area between the two cumulative histograms, and for equal numbers of pixels the mean of
@@ -60,8 +79,8 @@ def histogram_w1(image: NDArray[np.floating], source: NDArray[np.floating]) -> f
 
     Parameters
     ----------
-    image, source
-        (H, W) or (H, W, 3), values 0..1, with the same number of pixels.
+    values, targets
+        `sorted_luminance` of two images with the same number of pixels.
 
     Returns
     -------
@@ -71,7 +90,7 @@ def histogram_w1(image: NDArray[np.floating], source: NDArray[np.floating]) -> f
     Raises
     ------
     ValueError
-        If the numbers of pixels differ or are 0, or a value is not finite.
+        If the numbers of pixels differ.
 
     References
     ----------
@@ -80,12 +99,10 @@ def histogram_w1(image: NDArray[np.floating], source: NDArray[np.floating]) -> f
 
     Examples
     --------
-    >>> histogram_w1(np.array([[0.0, 0.5]]), np.array([[1.0, 0.0]]))
+    >>> images = np.array([[0.0, 0.5]]), np.array([[1.0, 0.0]])
+    >>> histogram_w1(*(sorted_luminance(image) for image in images))
     0.25
     """
-    values, targets = (np.sort(luminance(pixels), axis=None) for pixels in (image, source))
-    if values.size != targets.size or not values.size:
+    if values.size != targets.size:
         raise ValueError(f"images of {values.size} and {targets.size} pixels cannot be compared")
-    if not (np.isfinite(values).all() and np.isfinite(targets).all()):
-        raise ValueError("the distance of histograms needs finite values")
     return float(np.mean(np.abs(values - targets)))

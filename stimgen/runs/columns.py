@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from stimgen.measure.copying import CROPS_PX
+
 GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
+LEWIS = "Lewis (1995), Vision Interface 95:120"
 SCHAAF = "van der Schaaf & van Hateren (1996), Vision Res. 36:2759"
 
 
@@ -209,6 +212,41 @@ STIMULI = (
         "High-frequency share",
         "Share of the power, without frequency zero, above half the Nyquist frequency (1/4 cycle per pixel); "
         "empty for a constant image.",
+    ),
+    *(
+        Column(
+            f"copying_{side}",
+            f"Similarity of {side} px parts",
+            f"Highest Pearson correlation of a tile of {side} x {side} px of the file with any window of that size in the "
+            "source, of luminance; 1 for a copy. Empty where there is no tile or window with contrast.",
+            "",
+            LEWIS,
+        )
+        for side in CROPS_PX
+    ),
+    *(
+        Column(
+            f"copying_baseline_{side}",
+            f"Baseline of {side} px parts",
+            f"The same of tiles of the source itself, with windows that do not overlap the tile: what copying_{side} is to "
+            "be compared with. Empty where there is none.",
+            "",
+            LEWIS,
+        )
+        for side in CROPS_PX
+    ),
+    Column(
+        "copied",
+        "Copied",
+        "Whether a part is a copy: (r - b) / (1 - b) > 0.8 with r = copying_K and b = copying_baseline_K of a size K whose b "
+        "is at most 0.99; sizes with a higher b do not count. Empty where no size is left, because the source is too regular "
+        "or too small to tell.",
+    ),
+    Column(
+        "seed_correlation",
+        "Correlation between seeds",
+        "Highest Pearson correlation of the luminance of the file with that of another seed of the same source and condition "
+        "in this run, pixel by pixel, without any shift; 1 for the same image. Empty where there is no other, or no contrast.",
     ),
     Column(
         "gram_loss_{layer}",

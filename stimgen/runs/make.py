@@ -17,7 +17,6 @@ from stimgen.matching.histogram import match_histogram_exact
 from stimgen.matching.range import clip_to_display
 from stimgen.measure.gram import gram_distances
 from stimgen.measure.gram_scale import GramScale
-from stimgen.measure.spectrum import PowerSpectrum
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.recipe import stimulus_generator
 from stimgen.runs.record import (
@@ -27,7 +26,7 @@ from stimgen.runs.record import (
     StageRecord,
     SynthesisRecord,
 )
-from stimgen.runs.statistics import Statistics, measure
+from stimgen.runs.statistics import SourceStatistics, Statistics, measure
 from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
 from stimgen.texture.synthesis import synthesise
 
@@ -106,7 +105,7 @@ def finish(
     extractor: FeatureExtractor,
     targets: Mapping[str, Tensor],
     scales: Mapping[str, GramScale],
-    source_spectrum: PowerSpectrum,
+    source_statistics: SourceStatistics,
 ) -> Finished:
     """Match, quantise, and measure what a viewer will see.
 
@@ -120,8 +119,8 @@ def finish(
         The network that measures, and the Gram matrices of `source` in it.
     scales
         Floor and ceiling of its Gram distances.
-    source_spectrum
-        Of the luminance of `source`.
+    source_statistics
+        Of `source`.
     """
     matched = image
     if manifest.matching.histogram == "source":
@@ -147,7 +146,7 @@ def finish(
             for stage, distances in zip(stages, measured, strict=True)
             for distance in distances
         ),
-        statistics=measure(seen, source.pixels, source_spectrum),
+        statistics=measure(seen, source_statistics),
     )
 
 

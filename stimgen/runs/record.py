@@ -150,6 +150,14 @@ class SpectrumRecord(_Part):
     power_source: tuple[float, ...]
 
 
+class CopyingRecord(_Part):
+    """How much parts of `crop_px` × `crop_px` are like the source's; see `stimgen.measure.copying`."""
+
+    crop_px: int
+    similarity: float | None
+    baseline: float | None
+
+
 class MadeRecord(_Part):
     """When, how long and with what; the only part that differs between two runs of one manifest."""
 
@@ -180,6 +188,7 @@ class Record(_Part):
     luminance: LuminanceRecord
     slope: SlopeRecord
     spectrum: SpectrumRecord
+    copying: tuple[CopyingRecord, ...]
     distances: tuple[DistanceRecord, ...]
     scales: tuple[ScaleRecord, ...]
     made: MadeRecord

@@ -22,7 +22,6 @@ from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed, speed_name
-from stimgen.measure.spectrum import PowerSpectrum, power_spectrum
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
@@ -33,6 +32,7 @@ from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import ImageRecord, MadeRecord, Record, ScaleRecord, SourceRecord
+from stimgen.runs.statistics import SourceStatistics, source_statistics
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 
@@ -227,7 +227,7 @@ def _recipe_hash(
 
 @dataclass(frozen=True)
 class _Job:
-    """What making a batch needs; `spectra` are those of the sources, each made when first asked for."""
+    """What making a batch needs; `source_statistics`, by source, are made when first asked for."""
 
     manifest: Manifest
     sources: dict[str, Source]
@@ -235,7 +235,7 @@ class _Job:
     hashes: dict[str, str]
     folder: RunFolder
     progress: Progress
-    spectra: dict[str, PowerSpectrum] = field(default_factory=dict)
+    source_statistics: dict[str, SourceStatistics] = field(default_factory=dict)
 
     def make(self, batch: Batch, done: dict[str, Record]) -> list[Failure]:
         """Make the stimuli of a batch that are not in `done`, add their records to it, return failures.
@@ -288,12 +288,12 @@ class _Job:
         """Write the PNG, then the record that says it is done."""
         source = self.sources[stimulus.source]
         extractor, targets = self.networks.extractor(network), self.networks.targets(network, source)
-        if source.id not in self.spectra:
-            self.spectra[source.id] = power_spectrum(source.pixels)
-        spectrum = self.spectra[source.id]
+        if source.id not in self.source_statistics:
+            self.source_statistics[source.id] = source_statistics(source.pixels)
+        of_source = self.source_statistics[source.id]
         scales = self.networks.scales(network, source)
         finished = finish(
-            self.manifest, stimulus, source, rendered.image, extractor, targets, scales, spectrum
+            self.manifest, stimulus, source, rendered.image, extractor, targets, scales, of_source
         )
         record = Record(
             stimulus_id=stimulus.stimulus_id,
@@ -313,6 +313,7 @@ class _Job:
             luminance=finished.statistics.luminance,
             slope=finished.statistics.slope,
             spectrum=finished.statistics.spectrum,
+            copying=finished.statistics.copying,
             distances=finished.distances,
             scales=tuple(ScaleRecord(**asdict(scale)) for scale in scales.values()),
             made=MadeRecord(

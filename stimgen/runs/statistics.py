@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.images.pixels import Image, luminance
-from stimgen.measure.histogram import entropy, histogram_w1
+from stimgen.measure.copying import SourceWindows, copying, source_windows
+from stimgen.measure.histogram import entropy, histogram_w1, sorted_luminance
 from stimgen.measure.luminance import luminance_statistics
 from stimgen.measure.slope import spectral_slope
 from stimgen.measure.spectral_distance import amplitude_error, radial_error_db
 from stimgen.measure.spectral_share import high_frequency_share, orientation_shares
 from stimgen.measure.spectrum import PowerSpectrum, power_spectrum
-from stimgen.runs.record import LuminanceRecord, SlopeRecord, SpectrumRecord
+from stimgen.runs.record import CopyingRecord, LuminanceRecord, SlopeRecord, SpectrumRecord
 
 SLOPE_LOW_CPI = 2.0
 """Lowest frequency of the fit of the spectral slope; the highest is half the Nyquist frequency."""
@@ -30,9 +31,35 @@ class Statistics:
     luminance: LuminanceRecord
     slope: SlopeRecord
     spectrum: SpectrumRecord
+    copying: tuple[CopyingRecord, ...]
 
 
-def measure(seen: Image, source: Image, source_spectrum: PowerSpectrum) -> Statistics:
+@dataclass(frozen=True, eq=False)
+class SourceStatistics:
+    """What stimuli are compared with, the same for all stimuli of a source.
+
+    Attributes
+    ----------
+    spectrum
+        Of its luminance.
+    sorted_luminance
+        Its luminance values in ascending order, shape (H · W,).
+    windows
+        Its parts, of which a stimulus may have copies.
+    """
+
+    spectrum: PowerSpectrum
+    sorted_luminance: NDArray[np.float64]
+    windows: SourceWindows
+
+
+def source_statistics(source: Image) -> SourceStatistics:
+    """Measure a source, (H, W) or (H, W, 3)."""
+    plane = luminance(source)
+    return SourceStatistics(power_spectrum(plane), sorted_luminance(plane), source_windows(plane))
+
+
+def measure(seen: Image, source: SourceStatistics) -> Statistics:
     """Measure a stimulus against its source.
 
     Parameters
@@ -40,30 +67,33 @@ def measure(seen: Image, source: Image, source_spectrum: PowerSpectrum) -> Stati
     seen
         The file as read back, (H, W) or (H, W, 3), values 0..1.
     source
-        Pixels of the source, of the same shape.
-    source_spectrum
-        Its spectrum, which is the same for all its stimuli.
+        Statistics of its source, which has the same shape.
     """
     plane = luminance(seen)
     spectrum = power_spectrum(plane)
     shares = orientation_shares(spectrum)
+    similarities = copying(plane, source.windows)
     return Statistics(
         LuminanceRecord(
             **asdict(luminance_statistics(plane)),
             entropy=entropy(plane),
-            histogram_w1=histogram_w1(plane, source),
+            histogram_w1=histogram_w1(sorted_luminance(plane), source.sorted_luminance),
         ),
         SlopeRecord(**asdict(spectral_slope(spectrum, SLOPE_LOW_CPI, min(plane.shape) / 4))),
         SpectrumRecord(
-            amplitude_error=amplitude_error(spectrum, source_spectrum),
-            radial_error_db=radial_error_db(spectrum, source_spectrum),
+            amplitude_error=amplitude_error(spectrum, source.spectrum),
+            radial_error_db=radial_error_db(spectrum, source.spectrum),
             orientation_0=shares[0],
             orientation_45=shares[45],
             orientation_90=shares[90],
             orientation_135=shares[135],
             high_frequency_share=high_frequency_share(spectrum),
             power=_rounded(spectrum.radial),
-            power_source=_rounded(source_spectrum.radial),
+            power_source=_rounded(source.spectrum.radial),
+        ),
+        tuple(
+            CopyingRecord(crop_px=side, similarity=similarity, baseline=source.windows.baseline[side])
+            for side, similarity in similarities.items()
         ),
     )
 

@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec
+from stimgen.measure.copying import copied
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.columns import TABLES, data_dictionary
+from stimgen.runs.diversity import seed_correlations
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, write_atomically
 
@@ -40,6 +42,8 @@ def write_tables(
 ) -> None:
     """Write all tables of a run and their data dictionaries.
 
+    The PNG files are read for what is a statistic of several of them (`seed_correlations`).
+
     Parameters
     ----------
     folder
@@ -50,9 +54,20 @@ def write_tables(
         Stimuli that could not be made.
     accept
         Thresholds that the table of stimuli says the verdict of.
+
+    Raises
+    ------
+    StimgenError
+        If a PNG file is not the one that its record describes.
+    StoreError
+        If the folder cannot be written.
     """
+    correlations = seed_correlations(folder, records)
     tables = {
-        "stimuli": (stimulus_row(record, accept) for record in records),
+        "stimuli": (
+            stimulus_row(record, accept) | {"seed_correlation": correlations[record.stimulus_id]}
+            for record in records
+        ),
         "gram_distances": (row for record in records for row in distance_rows(record)),
         "spectra": (row for record in records for row in spectrum_rows(record)),
         "traces": (row for record in records for row in trace_rows(record)),
@@ -63,7 +78,7 @@ def write_tables(
 
 
 def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
-    """Return the row of stimuli.csv, measured on the file, with the verdict of the thresholds `accept`."""
+    """Return what the record says of the row of stimuli.csv, with the verdict of the thresholds `accept`."""
     synthesis = record.synthesis
     slope, side = record.slope, record.image.size_deg
     residuals = record.control.residuals if record.control else {}
@@ -106,6 +121,9 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "spectral_slope_low_cpd": slope.low_cpi / side if side else None,
         "spectral_slope_high_cpd": slope.high_cpi / side if side else None,
         **record.spectrum.model_dump(exclude={"power", "power_source"}),
+        **{f"copying_{part.crop_px}": part.similarity for part in record.copying},
+        **{f"copying_baseline_{part.crop_px}": part.baseline for part in record.copying},
+        "copied": copied((part.similarity, part.baseline) for part in record.copying),
     }
     on_file = [distance for distance in record.distances if distance.stage == "file"]
     row |= {f"gram_loss_{distance.layer}": distance.gram_loss for distance in on_file}

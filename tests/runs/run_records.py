@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from stimgen.manifest.schema import is_reserved
 from stimgen.runs.record import (
     ControlRecord,
+    CopyingRecord,
     DistanceRecord,
     ImageRecord,
     LuminanceRecord,
@@ -149,6 +150,10 @@ def records(draw):
             )
         ),
         spectrum=draw(spectra()),
+        copying=tuple(
+            CopyingRecord(crop_px=side, similarity=draw(st.none() | share), baseline=draw(st.none() | share))
+            for side in (32, 64, 128)
+        ),
         distances=tuple(
             DistanceRecord(
                 stage=stage,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,8 +14,10 @@ from skimage.measure import shannon_entropy
 
 from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.sources import load_source
-from stimgen.measure.spectrum import power_spectrum
-from stimgen.runs.statistics import measure
+from stimgen.measure.copying import copied
+from stimgen.runs import runner
+from stimgen.runs.runner import run
+from stimgen.runs.statistics import measure, source_statistics
 
 
 def radius(side):
@@ -48,6 +51,16 @@ def test_the_record_says_what_the_file_on_disk_has(finished, tmp_path, stimulus_
         assert all(float(f"{power:.6g}") == power for power in recorded)
 
 
+def test_parts_are_compared_with_the_source(finished, tmp_path):
+    manifest = tiny(tmp_path)
+    source = load_source(manifest.sources[0], manifest.image, name=manifest.name).pixels
+    for stimulus_id in IDS:
+        levels = np.asarray(Pillow.open(finished.png(stimulus_id)))
+        part, *larger = finished.read_record(stimulus_id).copying
+        assert part.similarity == pytest.approx(np.corrcoef(levels.ravel(), source.ravel())[0, 1])
+        assert all(one.similarity is None for one in larger)  # the stimulus has 32 px
+
+
 def test_the_original_differs_by_its_rounding_alone(finished):
     record = finished.read_record("brick-original")
     assert 0 < record.luminance.histogram_w1 < 0.5 / 255
@@ -75,7 +88,7 @@ def test_any_file_has_a_record(side, channels, kind, source_kind, seed):
 
     source = image(source_kind, noise[1])
     seen = decode_png(encode_png(quantise(image(kind, noise[0]))))
-    measured = measure(seen, source, power_spectrum(source))
+    measured = measure(seen, source_statistics(source))
     varies, source_varies = kind in ("noise", "two values"), source_kind == "noise"
 
     assert (measured.luminance.entropy > 0) == varies
@@ -86,4 +99,39 @@ def test_any_file_has_a_record(side, channels, kind, source_kind, seed):
     assert (measured.spectrum.orientation_45 is not None) == varies
     assert (measured.spectrum.high_frequency_share is not None) == varies
     assert any(measured.spectrum.power) == varies
+    assert [part.crop_px for part in measured.copying] == [32, 64, 128]
+    for part in measured.copying:
+        comparable = part.crop_px <= side and varies and source_varies
+        assert (part.similarity is not None) == comparable
+        assert part.baseline is None  # no room for two parts
     assert len(measured.spectrum.power) == len(measured.spectrum.power_source) == side // 2
+
+
+def test_a_source_is_measured_once(tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        runner, "source_statistics", lambda pixels: measured.append(pixels) or source_statistics(pixels)
+    )
+    assert run(tiny(tmp_path, layer_sets={"conv1_1": ["conv1_1"]})).made == 5
+    assert len(measured) == 1
+
+
+@pytest.mark.slow
+def test_a_synthesis_is_no_copy_and_the_source_is_one(tmp_path):
+    layers = ["conv1_1", "pool1", "pool2", "pool3", "pool4"]
+    manifest = tiny(
+        tmp_path,
+        image={"size_px": 256},
+        layer_sets={"pool4": layers},
+        seeds=[1],
+        synthesis={"preset": "multiscale", "evaluations": [60, 40]},
+        controls=["original"],
+    )
+    table = pd.read_csv(run(manifest, device="cpu").folder / "stimuli.csv", index_col="stimulus_id")
+    assert table["copied"].to_dict() == {"brick-pool4-s1": False, "brick-original": True}
+    assert (table["copying_baseline_64"] < 0.6).all()
+
+    source = load_source(manifest.sources[0], manifest.image, name=manifest.name).pixels
+    shifted = decode_png(encode_png(quantise(np.roll(source, (101, 37), (0, 1)))))
+    parts = measure(shifted, source_statistics(source)).copying
+    assert copied((part.similarity, part.baseline) for part in parts)

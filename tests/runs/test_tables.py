@@ -31,6 +31,8 @@ FAILURES = st.lists(
     max_size=2,
 )
 EVERYTHING = AcceptSpec()
+# One of each group: what is measured between the files of a group needs the files.
+FEW = {"max_size": 3, "unique_by": lambda record: (record.source.id, record.condition)}
 quickly = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -56,7 +58,7 @@ def parses_as_number(text):
 
 
 @quickly
-@given(st.lists(records(), max_size=3), FAILURES)
+@given(st.lists(records(), **FEW), FAILURES)
 def test_tables_are_what_psychopy_reads_without_surprise(given_records, failures):
     rows = {
         "stimuli": [stimulus_row(record, EVERYTHING) for record in given_records],
@@ -78,7 +80,7 @@ def test_tables_are_what_psychopy_reads_without_surprise(given_records, failures
 
 
 @quickly
-@given(st.lists(records(), max_size=3), FAILURES)
+@given(st.lists(records(), **FEW), FAILURES)
 def test_every_column_is_described_and_every_described_column_is_there(given_records, failures):
     layers = {distance.layer for record in given_records for distance in record.distances}
     for name, ((header, *_), dictionary) in written(given_records, failures).items():
@@ -97,7 +99,7 @@ def test_every_column_is_described_and_every_described_column_is_there(given_rec
 
 
 @quickly
-@given(st.lists(records(), min_size=1, max_size=3))
+@given(st.lists(records(), min_size=1, **FEW))
 def test_pandas_reads_the_numbers_back(given_records):
     (header, *cells), _ = written(given_records)["stimuli"]
     for record, row in zip(given_records, cells, strict=True):
@@ -117,13 +119,25 @@ def test_pandas_reads_the_numbers_back(given_records):
 
 
 @quickly
-@given(st.lists(records(), min_size=1, max_size=3), st.floats(0, 1))
+@given(st.lists(records(), min_size=1, **FEW), st.floats(0, 1))
 def test_the_verdict_is_a_truth_value_with_a_reason_where_it_is_false(given_records, share):
     (header, *cells), _ = written(given_records, accept=AcceptSpec(clipped_share_max=share))["stimuli"]
     for record, row in zip(given_records, cells, strict=True):
         read = dict(zip(header, row, strict=True))
         assert read["accepted"] == str(record.clipped_share <= share)
         assert bool(read["reject_reason"]) == (read["accepted"] == "False")
+
+
+@quickly
+@given(st.lists(records(), min_size=1, **FEW))
+def test_what_is_copied_follows_from_the_values_beside_it(given_records):
+    (header, *cells), _ = written(given_records)["stimuli"]
+    for row in cells:
+        read = dict(zip(header, row, strict=True))
+        pairs = [(read[f"copying_{side}"], read[f"copying_baseline_{side}"]) for side in (32, 64, 128)]
+        telling = [(float(r), float(b)) for r, b in pairs if r and b and float(b) <= 0.99]
+        expected = str(any((r - b) / (1 - b) > 0.8 for r, b in telling)) if telling else ""
+        assert read["copied"] == expected
 
 
 @quickly
@@ -171,7 +185,7 @@ def test_iterations_of_a_trace_count_up_and_end_at_the_record(finished):
 
 
 @quickly
-@given(st.lists(records(), min_size=1, max_size=3))
+@given(st.lists(records(), min_size=1, **FEW))
 def test_frequencies_in_degrees_are_empty_where_the_angle_is_unknown(given_records):
     tables = written(given_records)
     sides = {record.stimulus_id: record.image.size_deg for record in given_records}

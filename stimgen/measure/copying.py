@@ -1,0 +1,227 @@
+"""Whether a part of an image is a copy of a part of its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from stimgen.images.pixels import luminance
+
+CROPS_PX = (32, 64, 128)
+"""Sides of the parts that are looked for."""
+
+NO_CONTRAST = 1e-10
+"""Squared deviations of a part, relative to the sum of squares of the image, that count as rounding.
+
+The transforms and the local sums are wrong by about 10⁻¹⁵ of the latter, which is then 10⁻⁵ of the former. In
+256 px of mean grey, parts in which a single pixel differs by one level of 8 bits are still above it.
+"""
+
+COPIED = 0.8
+"""Share of the way from the baseline to 1 beyond which a part is a copy; see `copied`."""
+
+LARGEST_BASELINE = 0.99
+"""Highest baseline beside which a copy can be told from a part that is merely regular."""
+
+
+def source_windows(image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX) -> SourceWindows:
+    """Return what `copying` needs to know of a source, made once for all its stimuli.
+
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, 3).
+    sides
+        Sides k of the windows, px.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or the image has another shape or no pixels.
+    """
+    plane = _plane(image)
+    floor = _floor(plane)
+    # Correlations do not change with the mean, and rounding errors grow with it.
+    values = plane - plane.mean()
+    norms: dict[int, NDArray[np.float64]] = {}
+    for side in sides:
+        if side <= min(values.shape):
+            squares = window_sums(values**2, side) - window_sums(values, side) ** 2 / side**2
+            norms[side] = np.sqrt(np.where(squares > floor, squares, 0))
+    padded = tuple(fft.next_fast_len(length, real=True) for length in values.shape)
+    windows = SourceWindows(padded, fft.rfft2(values, padded), norms, {})
+    baseline = {side: _highest(values, floor, windows, side, disjoint=True) for side in sides}
+    return SourceWindows(padded, windows.transform, norms, baseline)
+
+
+@dataclass(frozen=True, eq=False)
+class SourceWindows:
+    """All square windows of a source; see `source_windows`.
+
+    Attributes
+    ----------
+    padded
+        (P, Q), the size of the transforms, at least (H, W).
+    transform
+        Of the luminance without its mean, padded with zeros, shape (P, Q // 2 + 1).
+    norms
+        For each side k that fits, from the upper left corner of a window to the root of the sum of its
+        squared deviations from its mean, shape (H − k + 1, W − k + 1); 0 for windows without contrast.
+    baseline
+        For each side the source's similarity with itself, −1..1: as `copying` of the source, but compared
+        with the windows alone that have no pixel in common with the tile. None where there is none.
+    """
+
+    padded: tuple[int, ...]
+    transform: NDArray[np.complex128]
+    norms: Mapping[int, NDArray[np.float64]]
+    baseline: Mapping[int, float | None]
+
+
+def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, float | None]:
+    """Return how much the most similar parts of an image and of its source are alike.
+
+    The luminance of the image is divided into tiles of k × k px that do not overlap; where k does not divide
+    a side, the grid of whole tiles is in the middle. For each tile x and each window s of k × k px that lies
+    in the source, at any whole pixel, the zero-mean normalised cross-correlation is Pearson's
+
+        r = Σ (x − mean x) (s − mean s) / √(Σ (x − mean x)² · Σ (s − mean s)²)
+
+    and the value is the highest r of all tiles and windows. Numerators are computed as products of Fourier
+    transforms, denominators from local sums (Lewis 1995). Contrast and brightness do not count. Parts that
+    are turned, mirrored or resized are not found. A copied square of 2 k − 1 px or more has a whole tile
+    in it wherever it lies; a smaller one may lie across the borders of tiles.
+
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, 3).
+    source
+        The windows of its source.
+
+    Returns
+    -------
+    dict of int to float or None
+        From k to a value of −1..1; 1 is a copy. None if there is no whole tile or window, or none with
+        contrast: a correlation with a constant is not defined.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or the image has another shape or no pixels.
+
+    References
+    ----------
+    Lewis, J. P. (1995). Fast template matching. Vision Interface 95, 120–123.
+    """
+    plane = _plane(image)
+    floor = _floor(plane)
+    return {side: _highest(plane, floor, source, side) for side in source.baseline}
+
+
+def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | None:
+    """Return whether a part is so much like the source that it is a copy.
+
+    True if for some k, with r the value of `copying` and b the baseline of the source,
+
+        (r − b) / (1 − b) > 0.8    and    b ≤ 0.99
+
+    Between parts that are scaled to mean 0 and norm 1, the squared distance is 2 (1 − r): a copy is at least
+    five times nearer to the source, in this sense, than parts of the source that do not overlap are to each
+    other. No threshold on r itself would do, because r depends on how smooth and regular a texture is. The
+    factor was chosen by measuring (``docs/method.md``): whole copies with noise are above it, syntheses of
+    photographs and independent exemplars of random textures below.
+
+    Beyond a baseline of 0.99 a size says nothing: in a grating, or where all parts are smooth ramps, an
+    independent exemplar is as much like the source as a copy, and rounding to 8 bits decides.
+
+    Parameters
+    ----------
+    similarities
+        For each k the pair (r, b); None for what is not defined.
+
+    Returns
+    -------
+    bool or None
+        None if no k has two numbers and a baseline of at most 0.99: then it cannot be told.
+
+    Examples
+    --------
+    >>> copied([(0.95, 0.92), (0.97, 0.5), (None, None)]), copied([(1.0, 0.999)])
+    (True, None)
+    """
+    telling = [(r, b) for r, b in similarities if r is not None and b is not None and b <= LARGEST_BASELINE]
+    return any(r - b > COPIED * (1 - b) for r, b in telling) if telling else None
+
+
+def window_sums(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Return the sums over all windows of side × side px, shape (H − side + 1, W − side + 1).
+
+    Each is a sum of sums of smaller windows, so that its rounding error is that of its own pixels alone; with
+    running totals it would be that of the whole image.
+    """
+    return _column_sums(_column_sums(values, side).T, side).T
+
+
+def _column_sums(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    if count == 1:
+        return values
+    length, half = len(values) - count + 1, count // 2
+    halves = _column_sums(values, half)
+    sums: NDArray[np.float64] = halves[:length] + halves[half : half + length]
+    return sums + values[count - 1 :] if count % 2 else sums
+
+
+def _highest(
+    plane: NDArray[np.float64], floor: float, source: SourceWindows, side: int, *, disjoint: bool = False
+) -> float | None:
+    """Return the highest correlation of the tiles of an image with the windows of a source."""
+    norms = source.norms.get(side)
+    if norms is None or not norms.any():
+        return None
+    rows, columns = norms.shape
+    reciprocals = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+    constant = None if norms.all() else norms == 0
+    highest = -np.inf
+    for top, left in _corners(plane.shape, side):
+        tile = plane[top : top + side, left : left + side]
+        deviations = tile - tile.mean()
+        squares = float(np.sum(deviations**2))
+        if squares <= floor:
+            continue
+        transform = fft.rfft2(deviations / np.sqrt(squares), source.padded)
+        np.conjugate(transform, out=transform)
+        transform *= source.transform
+        # Circular correlation; at places where the window is inside the source nothing has gone round.
+        correlations = fft.irfft2(transform, source.padded, overwrite_x=True)[:rows, :columns]
+        correlations *= reciprocals
+        if constant is not None:
+            correlations[constant] = -np.inf
+        if disjoint:
+            correlations[max(top - side + 1, 0) : top + side, max(left - side + 1, 0) : left + side] = -np.inf
+        highest = max(highest, float(correlations.max()))
+    # Rounding can take a copy beyond 1.
+    return None if highest == -np.inf else min(max(highest, -1.0), 1.0)
+
+
+def _corners(shape: tuple[int, ...], side: int) -> Iterator[tuple[int, int]]:
+    """Yield (top, left) of the tiles of a grid in the middle."""
+    height, width = shape
+    for top in range(height % side // 2, height - side + 1, side):
+        for left in range(width % side // 2, width - side + 1, side):
+            yield top, left
+
+
+def _plane(image: NDArray[np.floating]) -> NDArray[np.float64]:
+    plane = luminance(image)
+    if not plane.size or not np.isfinite(plane).all():
+        raise ValueError("a search for copies needs pixels, all of them finite")
+    return plane
+
+
+def _floor(plane: NDArray[np.float64]) -> float:
+    return NO_CONTRAST * float(np.sum(plane**2))

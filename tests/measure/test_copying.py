@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from measured_images import grey, images, pairs_of_images, power_law
+from skimage.feature import match_template
+
+from stimgen.controls import CONTROLS
+from stimgen.images.png import decode_png, encode_png, quantise
+from stimgen.images.read import read_image
+from stimgen.measure.copying import CROPS_PX, copied, copying, source_windows, window_sums
+
+SIDES = (2, 3, 5, 8)
+
+
+def tiles(image, side):
+    """Yield (top, left, tile) of the grid in the middle."""
+    height, width = image.shape
+    for row in range(height // side):
+        for column in range(width // side):
+            top, left = height % side // 2 + row * side, width % side // 2 + column * side
+            yield top, left, image[top : top + side, left : left + side]
+
+
+def by_brute_force(image, source, side, *, disjoint=False):
+    """Return the highest of NumPy's correlation coefficients of tiles and windows, one after the other."""
+    highest = []
+    for top, left, tile in tiles(image, side):
+        for y in range(source.shape[0] - side + 1):
+            for x in range(source.shape[1] - side + 1):
+                window = source[y : y + side, x : x + side]
+                overlap = abs(y - top) < side and abs(x - left) < side
+                if np.ptp(tile) and np.ptp(window) and not (disjoint and overlap):
+                    highest.append(np.corrcoef(tile.ravel(), window.ravel())[0, 1])
+    return max(highest, default=None)
+
+
+def verdict(image, source):
+    windows = source_windows(source)
+    file = decode_png(encode_png(quantise(np.clip(image, 0, 1))))
+    return copied((r, windows.baseline[side]) for side, r in copying(file, windows).items())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 14), st.integers(1, 14), st.sampled_from(SIDES), st.integers(0, 999))
+@example(4, 4, 2, 0)  # two values: windows without contrast
+@example(16, 4, 8, 0)
+def test_both_by_brute_force(height, width, side, seed):
+    rng = np.random.default_rng(seed)
+    image, source = (
+        rng.integers(0, 3, (2, height, width)) if seed % 2 else rng.random((2, height, width))
+    ) / 2
+    windows = source_windows(source, (side,))
+    assert copying(image, windows)[side] == pytest.approx(by_brute_force(image, source, side), abs=1e-9)
+    expected = by_brute_force(source, source, side, disjoint=True)
+    assert windows.baseline[side] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("side", CROPS_PX)
+def test_the_correlations_of_a_photograph_are_scikit_images(side):
+    gravel = read_image("skimage:gravel").pixels.astype(float)
+    image, source = gravel[:150, :140], gravel[200:370, 200:401]  # neither square nor of one shape
+    expected = max(match_template(source, tile).max() for _, _, tile in tiles(image, side))
+    assert copying(image, source_windows(source))[side] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_source_of_another_size_than_its_transform():
+    rng = np.random.default_rng(0)
+    image, source = rng.random((2, 37, 43))  # primes
+    windows = source_windows(source, (4,))
+    assert windows.padded != source.shape
+    expected = max(match_template(source, tile).max() for _, _, tile in tiles(image, 4))
+    assert copying(image, windows)[4] == pytest.approx(expected, rel=1e-9)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 20), st.integers(1, 20), st.data())
+def test_window_sums_by_a_loop(height, width, data):
+    side = data.draw(st.integers(1, min(height, width)))
+    values = np.random.default_rng(0).random((height, width))
+    sums = np.lib.stride_tricks.sliding_window_view(values, (side, side)).sum((2, 3))
+    np.testing.assert_allclose(window_sums(values, side), sums, rtol=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(pairs_of_images())
+def test_values_are_correlations_or_none(pair):
+    image, source = pair
+    windows = source_windows(source, SIDES)
+    values = copying(image, windows)
+    for value in (*values.values(), *windows.baseline.values()):
+        assert value is None or -1 <= value <= 1
+    for side in SIDES:
+        if min(source.shape[:2]) < side or not np.ptp(grey(image)) or not np.ptp(grey(source)):
+            assert values[side] is None
+    assert copied((values[side], windows.baseline[side]) for side in SIDES) in (True, False, None)
+
+
+@settings(deadline=None)
+@given(images(), st.sampled_from(SIDES))
+def test_a_source_is_a_copy_of_itself(image, side):
+    value = copying(image, source_windows(image, (side,)))[side]
+    assert value is None or value == pytest.approx(1, abs=1e-4)
+
+
+def test_colour_counts_by_its_luminance():
+    coffee = read_image("skimage:coffee").pixels
+    image, source = coffee[:128, :128], coffee[128:256, 128:256]
+    expected = copying(grey(image), source_windows(grey(source)))
+    assert copying(image, source_windows(source)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(0.5, 0.2), (1e-3, 0.5), (3, -1), (1, 100)])
+def test_contrast_and_brightness_do_not_count(factor, offset):
+    image, source = np.random.default_rng(0).random((2, 64, 64))
+    expected = copying(image, source_windows(source, (8,)))[8]
+    assert copying(factor * image + offset, source_windows(source, (8,)))[8] == pytest.approx(expected)
+    assert copying(image, source_windows(factor * source + offset, (8,)))[8] == pytest.approx(expected)
+
+
+def test_rounding_noise_is_no_contrast():
+    rng = np.random.default_rng(0)
+    nearly_constant = 0.5 + 1e-8 * rng.random((64, 64))
+    windows = source_windows(nearly_constant, (8,))
+    assert copying(rng.random((64, 64)), windows) == {8: None}
+    assert windows.baseline == {8: None}
+    assert copying(nearly_constant, source_windows(rng.random((64, 64)), (8,))) == {8: None}
+
+
+def test_one_level_of_one_pixel_is_contrast():
+    source = np.full((256, 256), 0.5)
+    source[70, 90] += 1 / 255
+    assert copying(source, source_windows(source))[32] == pytest.approx(1, abs=1e-6)
+
+
+def test_where_there_is_no_disjoint_window_there_is_no_baseline():
+    source = np.random.default_rng(0).random((63, 80))
+    windows = source_windows(source, (32, 64))
+    assert windows.baseline[32] is not None  # beside each other
+    assert windows.baseline[64] is None
+    square = source_windows(source[:, :63], (32,))
+    assert square.baseline == {32: None}
+    assert copying(source[:, :63], square)[32] == pytest.approx(1)
+
+
+def brick():
+    return read_image("skimage:brick").pixels[:256, :256]
+
+
+def gravel():
+    return read_image("skimage:gravel").pixels[:256, :256]
+
+
+@pytest.mark.parametrize("source", [brick(), gravel()], ids=["brick", "gravel"])
+@pytest.mark.parametrize("contrast", [1.0, 0.6])
+@pytest.mark.parametrize("deviation", [0.0, 0.02])
+def test_a_shifted_copy_is_one(source, contrast, deviation):
+    noise = np.random.default_rng(0).standard_normal(source.shape)
+    assert verdict(0.3 + contrast * (np.roll(source, (91, 37), (0, 1)) - 0.3) + deviation * noise, source)
+
+
+def test_one_block_is_enough():
+    source = gravel()
+    scramble = CONTROLS["phase_scrambled"].make(source, np.random.default_rng(1), None, {}).image
+    assert verdict(scramble, source) is False
+    scramble[100:164, 50:114] = source[30:94, 120:184]
+    assert verdict(scramble, source) is True
+
+
+@pytest.mark.parametrize("source", [brick(), gravel()], ids=["brick", "gravel"])
+def test_what_has_the_spectrum_or_the_photograph_in_common_is_no_copy(source):
+    for seed in (1, 2):
+        scramble = CONTROLS["phase_scrambled"].make(source, np.random.default_rng(seed), None, {}).image
+        assert verdict(scramble, source) is False
+    assert verdict(source[::-1, ::-1], source) is False
+
+
+def test_another_part_of_the_photograph_is_no_copy():
+    assert verdict(read_image("skimage:gravel").pixels[256:, 256:], gravel()) is False
+
+
+def test_a_patch_that_a_photograph_shows_twice_is_a_copy():
+    grass = read_image("skimage:grass").pixels  # retouched
+    patch, again = grass[38:102, 10:74], grass[384:448, 192:256]
+    assert np.corrcoef(patch.ravel(), again.ravel())[0, 1] > 0.8
+    assert verdict(grass[256:, 64:320], grass[:256, :256]) is True
+    assert verdict(grass[:256, 256:], grass[:256, :256]) is False
+
+
+def test_a_regular_texture_cannot_be_told():
+    grating = np.tile(0.5 + 0.4 * np.sin(2 * np.pi * np.arange(256) / 16), (256, 1))
+    assert verdict(np.roll(grating, 5, 1), grating) is None
+    smooth = power_law(4, 256)
+    assert source_windows(smooth).baseline[32] > 0.99
+
+
+def test_the_verdict_by_its_formula():
+    assert copied([(0.81, 0.0)]) is True
+    assert copied([(0.79, 0.0), (0.79, None), (None, 0.5)]) is False
+    assert copied([(0.99, 0.94), (0.9, 0.0)]) is True
+    assert copied([(1.0, 0.9901)]) is None
+    assert copied([(1.0, None), (None, 0.0)]) is None
+    assert copied([]) is None
+
+
+@pytest.mark.parametrize("image", [np.full((8, 8), np.nan), np.zeros((0, 8)), np.zeros((8, 8, 4))])
+def test_what_cannot_be_searched(image):
+    with pytest.raises(ValueError, match=r"needs pixels, all of them finite|an image has shape"):
+        source_windows(image)
+    with pytest.raises(ValueError, match=r"needs pixels, all of them finite|an image has shape"):
+        copying(image, source_windows(np.zeros((8, 8))))
