@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec
+from stimgen.measure.portilla_simoncelli import OVERALL
 from stimgen.runs.acceptance import reasons_to_reject
-from stimgen.runs.columns import TABLES, data_dictionary
+from stimgen.runs.columns import TABLES
+from stimgen.runs.dictionary import data_dictionary
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, write_atomically
 
@@ -119,6 +121,10 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "gram_relative_matched": max(matched, default=None),
         "gram_relative_held_out": max(held_out, default=None) if matched else None,
     }
+    row |= {
+        "ps_distance" if family == OVERALL else f"ps_distance_{family}": distance
+        for family, distance in (record.portilla_simoncelli or {}).items()
+    }
     reasons = reasons_to_reject(record, accept)
     return row | {
         "accepted": not reasons,
@@ -186,7 +192,7 @@ def trace_rows(record: Record) -> list[Row]:
 
 
 def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:
-    headers = [column.name for column in TABLES[name] if "{layer}" not in column.name]
+    headers = [column.name for column in TABLES[name] if column.always]
     table = pd.DataFrame([_plain(row) for row in rows])
     dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
     table = table.reindex(columns=list(dictionary))
