@@ -268,6 +268,7 @@ KINDS = {
     "Multiscale": "mapping, see [multiscale](#multiscale)",
     "Gatys2015": "mapping, see [gatys2015](#gatys2015)",
     "MatchingSpec": "mapping, see [matching](#matching)",
+    "MeasureSpec": "mapping, see [measure](#measure)",
     "AcceptSpec": "mapping, see [accept](#accept)",
     **{f"control_{name}": "mapping, see [controls](#controls)" for name in CONTROLS},
 }
@@ -282,6 +283,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "multiscale": section("Multiscale"),
     "gatys2015": section("Gatys2015"),
     "matching": section("MatchingSpec"),
+    "measure": section("MeasureSpec"),
     "accept": section("AcceptSpec"),
     "controls": controls,
     **{f"columns of {name}": columns(name) for name in TABLES},

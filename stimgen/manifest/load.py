@@ -226,6 +226,8 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
     if image is not None:
         for layer_set in layer_sets.values():
             resolve.check_depth(layer_set, image.size_px, document)
+        if "measure" not in valid.bad:
+            resolve.check_measure(file.measure, image.size_px, document)
     if not file.layer_sets and not file.controls and not {"layer_sets", "controls"} & valid.bad:
         document.complain((), "there is nothing to make; give layer_sets, controls, or both.")
     _check_count(len(sources) * (len(file.layer_sets) + len(controls)) * len(seeds), document)
@@ -244,6 +246,7 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
         synthesis=file.synthesis,
         controls=tuple(control for control in found if isinstance(control, ControlSpec)),
         matching=file.matching,
+        measure=file.measure,
         accept=file.accept,
     )
 

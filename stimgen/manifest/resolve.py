@@ -18,11 +18,13 @@ from stimgen.manifest.schema import (
     ControlSection,
     ImageSection,
     LayerSetSection,
+    MeasureSpec,
     NetworkSpec,
     SeedRange,
     SourceSection,
 )
 from stimgen.manifest.wording import option_problems
+from stimgen.measure.portilla_simoncelli import SCALES, WIDTH, size_problem
 from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.catalogue import random_seed, weights_names
 
@@ -154,6 +156,13 @@ def check_depth(layer_set: LayerSet, size_px: int, document: Document) -> None:
             "use larger stimuli or shallower layers."
         )
         document.complain(("layer_sets", layer_set.name), message)
+
+
+def check_measure(measure: MeasureSpec, size_px: int, document: Document) -> None:
+    """Complain about statistics that stimuli of `size_px` do not have."""
+    if measure.portilla_simoncelli and (problem := size_problem(size_px, size_px, SCALES, WIDTH)):
+        message = f"{problem} Change size_px, or leave portilla_simoncelli out."
+        document.complain(("measure", "portilla_simoncelli"), message)
 
 
 def resolve_control(

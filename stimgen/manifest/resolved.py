@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, NetworkSpec
+from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, MeasureSpec, NetworkSpec
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 Box = tuple[int, int, int, int]
@@ -117,7 +117,7 @@ class Manifest:
         Its folder, absolute; paths in the file are relative to it.
     name, description
         Name of the stimulus set, and free text.
-    image, sources, network, seeds, synthesis, matching, accept
+    image, sources, network, seeds, synthesis, matching, measure, accept
         As in the file; sources are expanded from globs, seeds from their range.
     layer_sets
         Condition name to layer set, in the file's order.
@@ -137,6 +137,7 @@ class Manifest:
     synthesis: Multiscale | Gatys2015
     controls: tuple[ControlSpec, ...]
     matching: MatchingSpec
+    measure: MeasureSpec
     accept: AcceptSpec
 
     @property
@@ -169,6 +170,7 @@ class Manifest:
             "synthesis": self.synthesis.model_dump(mode="json"),
             "controls": [_control(control) for control in self.controls],
             "matching": self.matching.model_dump(mode="json"),
+            "measure": self.measure.model_dump(mode="json"),
             "accept": self.accept.model_dump(mode="json", exclude_none=True),
         }
 

@@ -169,6 +169,16 @@ class MatchingSpec(Section):
     )
 
 
+class MeasureSpec(Section):
+    """What is measured beside Gram distances, luminance and spectrum."""
+
+    portilla_simoncelli: bool = Field(
+        False,
+        description="Distance to the source in the statistics of Portilla & Simoncelli (2000), in all and by "
+        "family. Needs plenoptic (`pip install 'stimgen[ps]'`), and sizes that are multiples of 32 px.",
+    )
+
+
 class AcceptSpec(Section):
     """Thresholds that an accepted stimulus does not exceed; without one, its value may be anything."""
 
@@ -214,6 +224,7 @@ class ManifestFile(Section):
     )
     controls: tuple[ControlSection, ...] = Field((), description="Matched-statistics controls.")
     matching: MatchingSpec = Field(MatchingSpec(), description="What is matched after synthesis.")
+    measure: MeasureSpec = Field(MeasureSpec(), description="What is measured in addition.")
     accept: AcceptSpec = Field(
         AcceptSpec(), description="Which stimuli the table calls accepted; by default all."
     )

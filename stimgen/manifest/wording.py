@@ -25,6 +25,7 @@ _MODELS: Mapping[DataPath, type[BaseModel]] = {
     ("layer_sets", ITEM, "network"): schema.NetworkOverride,
     ("seeds",): schema.SeedRange,
     ("matching",): schema.MatchingSpec,
+    ("measure",): schema.MeasureSpec,
     ("accept",): schema.AcceptSpec,
 }
 _PRESETS: Mapping[str, type[BaseModel]] = {"multiscale": Multiscale, "gatys2015": Gatys2015}
@@ -46,6 +47,7 @@ _FORMS: Mapping[DataPath, str] = {
     ("controls",): "a list of controls",
     ("controls", ITEM): "the name of a control, or a mapping with name",
     ("matching",): "a mapping such as {histogram: source}",
+    ("measure",): "a mapping such as {portilla_simoncelli: true}",
     ("accept",): "a mapping such as {gram_relative_max: 0.1}",
 }
 _COLLECTIONS = {"model_type", "dict_type", "tuple_type", "list_type", "set_type", "model_attributes_type"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from stimgen.measure.copying import CROPS_PX
 
 GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
 LEWIS = "Lewis (1995), Vision Interface 95:120"
+PORTILLA = "Portilla & Simoncelli (2000), Int. J. Comput. Vis. 40:49"
 SCHAAF = "van der Schaaf & van Hateren (1996), Vision Res. 36:2759"
 
 
@@ -19,7 +19,8 @@ class Column:
     Attributes
     ----------
     name
-        Header. "{layer}" stands for a layer name, in columns that exist once per measured layer.
+        Header. "{layer}" stands for a layer name, in columns that exist once per measured layer, and
+        "{family}" likewise for a family of Portilla & Simoncelli's statistics.
     long_name
         A few words for axis labels.
     description
@@ -28,6 +29,8 @@ class Column:
         "" for names and numbers without a unit.
     origin
         Publication of the definition; "" where there is none.
+    on_request
+        Whether the column is there only where the manifest asks for the measurement.
     """
 
     name: str
@@ -35,6 +38,12 @@ class Column:
     description: str
     unit: str = ""
     origin: str = ""
+    on_request: bool = False
+
+    @property
+    def always(self) -> bool:
+        """Whether a table has this column whatever its rows."""
+        return "{" not in self.name and not self.on_request
 
 
 ID = Column(
@@ -292,6 +301,25 @@ STIMULI = (
         "controls, and where all measured layers were matched.",
     ),
     Column(
+        "ps_distance",
+        "Portilla-Simoncelli distance",
+        "Root of the mean of the squares of ps_distance_* over the families; empty where one of them is, and there "
+        "only if the manifest asks for it (measure).",
+        "",
+        PORTILLA,
+        on_request=True,
+    ),
+    Column(
+        "ps_distance_{family}",
+        "Portilla-Simoncelli distance, {family}",
+        "||s - s0|| / ||s0|| of the statistics {family} of the file and of the source, both with the source's mean and "
+        "SD of luminance brought to 0 and 1. Empty where they are not defined, as in an image without structure at some "
+        "scale and orientation.",
+        "",
+        PORTILLA,
+        on_request=True,
+    ),
+    Column(
         "accepted",
         "Accepted",
         "Whether the stimulus is within all thresholds of the manifest's section accept; true without any.",
@@ -399,41 +427,3 @@ TABLES = {
     "failures": FAILURES,
 }
 """Name of each table, without ".csv", and its columns."""
-
-
-def data_dictionary(table: str, headers: list[str]) -> dict[str, dict[str, str]]:
-    """Return the BIDS-style description of a table's columns, in the order in which they are listed here.
-
-    Parameters
-    ----------
-    table
-        Name of the table.
-    headers
-        Its columns; those with a layer in their name are described for that layer, in their order.
-
-    Raises
-    ------
-    KeyError
-        If a column is not described here.
-    """
-    described = {}
-    for column in TABLES[table]:
-        pattern = re.compile(re.escape(column.name).replace(re.escape("{layer}"), r"(?P<layer>\w+)"))
-        for header in headers:
-            if found := pattern.fullmatch(header):
-                described[header] = _entry(column, found.groupdict().get("layer", ""))
-    if unknown := set(headers) - set(described):
-        raise KeyError(f"the table {table} has no columns {', '.join(sorted(unknown))}")
-    return described
-
-
-def _entry(column: Column, layer: str) -> dict[str, str]:
-    entry = {
-        "LongName": column.long_name.replace("{layer}", layer),
-        "Description": column.description.replace("{layer}", layer),
-    }
-    if column.unit:
-        entry["Units"] = column.unit
-    if column.origin:
-        entry["Source"] = column.origin
-    return entry

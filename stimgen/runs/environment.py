@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from stimgen.manifest.speed import cpu_name
 
+OPTIONAL = ("plenoptic",)
 PACKAGES = ("stimgen", "torch", "numpy", "scipy", "scikit-image", "pillow")
 
 
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of Python and of every package that can change a pixel or a statistic."""
-    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    found = {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    for package in OPTIONAL:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 @cache

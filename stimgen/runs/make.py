@@ -17,11 +17,13 @@ from stimgen.matching.histogram import match_histogram_exact
 from stimgen.matching.range import clip_to_display
 from stimgen.measure.gram import gram_distances
 from stimgen.measure.gram_scale import GramScale
+from stimgen.measure.portilla_simoncelli import portilla_simoncelli_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.recipe import stimulus_generator
 from stimgen.runs.record import (
     ControlRecord,
     DistanceRecord,
+    PortillaSimoncelliRecord,
     Stage,
     StageRecord,
     SynthesisRecord,
@@ -64,12 +66,15 @@ class Finished:
         Gram distances at all stages.
     statistics
         Of the pixels read back from `png`.
+    portilla_simoncelli
+        Distances of these pixels; None if the manifest does not ask for them.
     """
 
     png: bytes
     clipped_share: float
     distances: tuple[DistanceRecord, ...]
     statistics: Statistics
+    portilla_simoncelli: PortillaSimoncelliRecord | None
 
 
 def render(
@@ -147,6 +152,9 @@ def finish(
             for distance in distances
         ),
         statistics=measure(seen, source_statistics),
+        portilla_simoncelli=portilla_simoncelli_distances(seen, source.pixels, device=str(extractor.device))
+        if manifest.measure.portilla_simoncelli
+        else None,
     )
 
 

@@ -63,6 +63,7 @@ def recipe(
             "normalise": network.normalise,
         },
         "measured": list(measured),
+        "portilla_simoncelli": manifest.measure.portilla_simoncelli,
         "histogram": manifest.matching.histogram,
         "texture": _texture(manifest, stimulus.layer_set) if stimulus.layer_set else None,
         "control": _control(manifest, control) if control else None,

@@ -158,6 +158,10 @@ class CopyingRecord(_Part):
     baseline: float | None
 
 
+PortillaSimoncelliRecord = dict[str, float | None]
+"""What `stimgen.measure.portilla_simoncelli.portilla_simoncelli_distances` returns."""
+
+
 class MadeRecord(_Part):
     """When, how long and with what; the only part that differs between two runs of one manifest."""
 
@@ -168,7 +172,10 @@ class MadeRecord(_Part):
 
 
 class Record(_Part):
-    """One stimulus. Everything but `made` is the same whenever the stimulus is made on one machine."""
+    """One stimulus. Everything but `made` is the same whenever the stimulus is made on one machine.
+
+    `portilla_simoncelli` is None where the manifest does not ask for it.
+    """
 
     format: Literal[1] = 1
     stimulus_id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
@@ -191,4 +198,5 @@ class Record(_Part):
     copying: tuple[CopyingRecord, ...]
     distances: tuple[DistanceRecord, ...]
     scales: tuple[ScaleRecord, ...]
+    portilla_simoncelli: PortillaSimoncelliRecord | None
     made: MadeRecord

@@ -22,6 +22,7 @@ from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed, speed_name
+from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
@@ -99,6 +100,8 @@ def run(
     where = find_device(device)
     if where.type == "cuda":
         compute_exactly()
+    if manifest.measure.portilla_simoncelli:
+        load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     folder = RunFolder((out or manifest.output).absolute())
     sources = load_sources(manifest)
     stimuli = plan(manifest)
@@ -316,6 +319,7 @@ class _Job:
             copying=finished.statistics.copying,
             distances=finished.distances,
             scales=tuple(ScaleRecord(**asdict(scale)) for scale in scales.values()),
+            portilla_simoncelli=finished.portilla_simoncelli,
             made=MadeRecord(
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=round(seconds, 3),

@@ -11,8 +11,10 @@ import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.measure.copying import copied
+from stimgen.measure.portilla_simoncelli import OVERALL
 from stimgen.runs.acceptance import reasons_to_reject
-from stimgen.runs.columns import TABLES, data_dictionary
+from stimgen.runs.columns import TABLES
+from stimgen.runs.dictionary import data_dictionary
 from stimgen.runs.diversity import seed_correlations
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, write_atomically
@@ -137,6 +139,10 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "gram_relative_matched": max(matched, default=None),
         "gram_relative_held_out": max(held_out, default=None) if matched else None,
     }
+    row |= {
+        "ps_distance" if family == OVERALL else f"ps_distance_{family}": distance
+        for family, distance in (record.portilla_simoncelli or {}).items()
+    }
     reasons = reasons_to_reject(record, accept)
     return row | {
         "accepted": not reasons,
@@ -204,7 +210,7 @@ def trace_rows(record: Record) -> list[Row]:
 
 
 def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:
-    headers = [column.name for column in TABLES[name] if "{layer}" not in column.name]
+    headers = [column.name for column in TABLES[name] if column.always]
     table = pd.DataFrame([_plain(row) for row in rows])
     dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
     table = table.reindex(columns=list(dictionary))

@@ -25,6 +25,10 @@ WITHOUT_MATERIALS = [
 ]
 
 
+QUICK = {"portilla_simoncelli": {"iterations": 1, "scales": 2}}
+"""Options of controls that take long, or do not suit small images."""
+
+
 @pytest.fixture(params=["grey", "rgb"])
 def source(request):
     name = {"grey": "skimage:brick", "rgb": "skimage:coffee"}[request.param]
@@ -50,7 +54,7 @@ def test_every_control_keeps_its_word(name, source):
     control = CONTROLS[name]
     assert control.name == name
     assert control.function.__doc__
-    options = control.options().model_dump()
+    options = control.options(**QUICK.get(name, {})).model_dump()
     before = source.copy()
     image = control.make(source, np.random.default_rng(1), materials(source), options).image
     np.testing.assert_array_equal(source, before)

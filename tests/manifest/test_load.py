@@ -34,6 +34,7 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
     assert manifest.synthesis == Multiscale()
     assert manifest.matching.histogram == "none"
     assert (manifest.accept.gram_relative_max, manifest.accept.clipped_share_max) == (None, None)
+    assert manifest.measure.portilla_simoncelli is False
     assert manifest.controls == ()
     assert manifest.image.color == "grey"
     assert (manifest.image.size_deg, manifest.image.ppd) == (None, None)
@@ -353,6 +354,7 @@ manifests = st.fixed_dictionaries(
         ),
         "controls": st.just(["original", {"name": "phase_scrambled", "id": "ps"}]),
         "matching": st.sampled_from([{}, {"histogram": "source"}]),
+        "measure": st.sampled_from([{}, {"portilla_simoncelli": False}]),
         "accept": st.sampled_from([{}, {"gram_relative_max": 0.1}, {"clipped_share_max": 0}]),
         "description": st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"])),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from stimgen.manifest.schema import is_reserved
+from stimgen.measure.portilla_simoncelli import FAMILIES, OVERALL
 from stimgen.runs.record import (
     ControlRecord,
     CopyingRecord,
@@ -169,6 +170,9 @@ def records(draw):
         scales=tuple(
             ScaleRecord(layer=layer, floor=draw(st.none() | NUMBERS), ceiling=draw(NUMBERS))
             for layer in measured
+        ),
+        portilla_simoncelli=draw(
+            st.none() | st.fixed_dictionaries(dict.fromkeys([OVERALL, *FAMILIES], st.none() | NUMBERS))
         ),
         made=MadeRecord(finished="2026-01-01T00:00:00+00:00", seconds=1.0, device="cpu", versions={}),
     )

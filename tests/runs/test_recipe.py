@@ -40,6 +40,7 @@ class Case:
 
 
 TEXTURE = Case({})
+MEASURED = {"image": {"size_px": 128}}
 SCRAMBLED = Case({}, condition="phase_scrambled")
 
 
@@ -75,6 +76,7 @@ SCRAMBLED = Case({}, condition="phase_scrambled")
             SCRAMBLED,
         ),
         (replace(SCRAMBLED, source={"sha256": "c" * 64}), SCRAMBLED),
+        (Case(MEASURED | {"measure": {"portilla_simoncelli": True}}), Case(MEASURED)),
     ],
 )
 def test_each_ingredient_changes_the_hash(case, before, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,11 @@ from PIL import Image as Pillow
 from rich.console import Console
 from run_manifests import IDS, tiny, write_manifest
 
-from stimgen.errors import InputError
+from stimgen.errors import InputError, StimgenError
 from stimgen.images.sources import load_source
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
+from stimgen.measure.portilla_simoncelli import OVERALL, portilla_simoncelli_distances
 from stimgen.networks.extractor import build_extractor
 from stimgen.runs import networks, runner
 from stimgen.runs.networks import Networks
@@ -507,3 +509,33 @@ def test_an_unknown_device_is_refused(device):
 
 def test_the_cpu_is_a_device():
     assert find_device("cpu") == torch.device("cpu")
+
+
+TEXTURELESS = {"image": {"size_px": 128}, "layer_sets": None, "seeds": [1]}
+
+
+def test_portilla_simoncelli_is_measured_on_the_file_if_asked_for(tmp_path):
+    manifest = tiny(tmp_path, **TEXTURELESS, measure={"portilla_simoncelli": True})
+    result = run(manifest)
+    table = pd.read_csv(result.folder / "stimuli.csv").set_index("stimulus_id")
+    source = load_source(manifest.sources[0], manifest.image, name=manifest.name).pixels
+    for stimulus_id in ("brick-original", "brick-phase_scrambled-s1"):
+        file = np.asarray(Pillow.open(RunFolder(result.folder).png(stimulus_id)), np.float32) / 255
+        for family, distance in portilla_simoncelli_distances(file, source).items():
+            column = "ps_distance" if family == OVERALL else f"ps_distance_{family}"
+            assert table.loc[stimulus_id, column] == pytest.approx(distance, rel=1e-5)
+    assert table.loc["brick-original", "ps_distance"] < 0.05 < table["ps_distance"].max()
+    assert "plenoptic" in RunFolder(result.folder).read_record("brick-original").made.versions
+
+
+def test_portilla_simoncelli_is_not_measured_otherwise(finished):
+    assert finished.read_record(IDS[0]).portilla_simoncelli is None
+    assert not any("ps_" in header for header in rows(finished.path / "stimuli.csv")[0])
+
+
+def test_without_plenoptic_the_run_does_not_start(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plenoptic", None)
+    manifest = tiny(tmp_path, **TEXTURELESS, measure={"portilla_simoncelli": True})
+    with pytest.raises(StimgenError, match=r"stimgen\[ps\]"):
+        run(manifest)
+    assert not manifest.output.exists()

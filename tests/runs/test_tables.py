@@ -15,8 +15,10 @@ from run_manifests import IDS
 from run_records import records
 
 from stimgen.manifest.schema import AcceptSpec
+from stimgen.measure.portilla_simoncelli import FAMILIES, OVERALL
 from stimgen.runs import columns, tables
-from stimgen.runs.columns import TABLES, data_dictionary
+from stimgen.runs.columns import TABLES
+from stimgen.runs.dictionary import data_dictionary
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import Failure, distance_rows, spectrum_rows, stimulus_row, trace_rows, write_tables
@@ -83,11 +85,14 @@ def test_tables_are_what_psychopy_reads_without_surprise(given_records, failures
 @given(st.lists(records(), **FEW), FAILURES)
 def test_every_column_is_described_and_every_described_column_is_there(given_records, failures):
     layers = {distance.layer for record in given_records for distance in record.distances}
+    asked = any(record.portilla_simoncelli for record in given_records)
     for name, ((header, *_), dictionary) in written(given_records, failures).items():
         expected = {
-            column.name.replace("{layer}", layer)
+            column.name.replace("{layer}", layer).replace("{family}", family)
             for column in TABLES[name]
             for layer in (layers if "{layer}" in column.name else [""])
+            for family in (FAMILIES if "{family}" in column.name else [""])
+            if asked or not column.on_request
         }
         assert list(dictionary) == header
         assert set(header) == expected
@@ -116,6 +121,9 @@ def test_pandas_reads_the_numbers_back(given_records):
             if distance.stage == "file":
                 assert float(read[f"gram_relative_{distance.layer}"]) == distance.gram_relative
                 assert float(read[f"gram_loss_{distance.layer}"]) == distance.gram_loss
+        for family, distance in (record.portilla_simoncelli or {}).items():
+            column = "ps_distance" if family == OVERALL else f"ps_distance_{family}"
+            assert read[column] == ("" if distance is None else str(distance))
 
 
 @quickly
@@ -218,7 +226,7 @@ def test_spectra_of_a_run(finished):
 def test_a_table_without_rows_has_its_header():
     result = written([])
     for name, (cells, _) in result.items():
-        assert cells == [[column.name for column in TABLES[name] if "{layer}" not in column.name]]
+        assert cells == [[column.name for column in TABLES[name] if column.always]]
 
 
 def test_a_column_without_description_raises(finished, tmp_path, monkeypatch):
@@ -233,10 +241,12 @@ def test_a_column_without_description_raises(finished, tmp_path, monkeypatch):
 def test_layers_are_named_in_the_long_names():
     entry = data_dictionary("stimuli", ["gram_relative_conv4_2"])["gram_relative_conv4_2"]
     assert entry["LongName"] == "Relative Gram distance, conv4_2"
+    entry = data_dictionary("stimuli", ["ps_distance_magnitude_std"])["ps_distance_magnitude_std"]
+    assert entry["LongName"] == "Portilla-Simoncelli distance, magnitude_std"
 
 
 def test_descriptions_name_no_column_twice():
     for table in columns.TABLES.values():
         names = [column.name for column in table]
         assert len(set(names)) == len(names)
-        assert all(re.fullmatch(r"[a-z][a-z0-9_]*(\{layer\})?", name) for name in names)
+        assert all(re.fullmatch(r"[a-z][a-z0-9_]*(\{(layer|family)\})?", name) for name in names)

@@ -1,0 +1,235 @@
+"""Texture with the statistics of Portilla & Simoncelli (2000)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stimgen.controls.materials import Materials
+from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.errors import InputError, StimgenError
+from stimgen.images.pixels import Image
+from stimgen.measure.portilla_simoncelli import (
+    ORIENTATIONS,
+    OVERALL,
+    SCALES,
+    WIDTH,
+    has_empty_band,
+    load_plenoptic,
+    portilla_simoncelli_distances,
+    refuse_unsuitable,
+    size_problem,
+    texture_model,
+    texture_statistics,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+EVALUATIONS = 10
+"""Evaluations of loss and gradient in one iteration, as in plenoptic's published settings."""
+
+RANGE_WEIGHT = 0.1
+"""Weight of the penalty for values outside the source's range, likewise."""
+
+# 1/400 of a level of 8 bits. The second and third component of a grey picture in RGB are the rounding of
+# float32, and no structure.
+_CONSTANT = 1e-5
+
+
+def _problem(options: Mapping[str, Any], size_px: int) -> str | None:
+    width = options["spatial_corr_width"]
+    if width % 2 == 0:
+        cure = f"use {width - 1} or {width + 1}"
+        return f"spatial_corr_width is {width}; an autocorrelation has a centre, so {cure}."
+    problem = size_problem(size_px, size_px, options["scales"], width)
+    cure = "Change size_px, or use fewer scales or a smaller spatial_corr_width."
+    return f"portilla_simoncelli: {problem} {cure}" if problem else None
+
+
+@register_control("portilla_simoncelli", check=_problem)
+def portilla_simoncelli(
+    source: Image,
+    rng: np.random.Generator,
+    materials: Materials,
+    *,
+    iterations: Annotated[
+        int,
+        Field(ge=1, le=10_000, description="Iterations of ten evaluations of loss and gradient each."),
+    ] = 50,
+    scales: Annotated[
+        int,
+        Field(ge=2, le=8, description="Scales of the pyramid; size_px must be a multiple of 2^(scales + 1)."),
+    ] = SCALES,
+    orientations: Annotated[
+        int, Field(ge=2, le=16, description="Orientations of the pyramid.")
+    ] = ORIENTATIONS,
+    spatial_corr_width: Annotated[
+        int,
+        Field(ge=3, le=63, description="Side of the square of autocorrelations, px of their scale; odd."),
+    ] = WIDTH,
+) -> ImageWithResiduals:
+    """Return a texture with the wavelet statistics of Portilla & Simoncelli (2000).
+
+    The statistics s are those of plenoptic's model: moments of the pixels and of the lowpass images, the
+    variance of the highpass residual, autocorrelations of the lowpass images and of the magnitudes in the
+    bands of a complex steerable pyramid, and correlations between orientations and between scales. White
+    Gaussian noise with the mean and the SD of the source, as in the paper, is changed by L-BFGS until they
+    are nearly those of the source, s₀. What becomes small is plenoptic's objective
+
+        ‖w (s − s₀)‖ + 0.1 · Σ (what a pixel is outside the source's range)²
+
+    with w = 100 for the variance of the highpass residual, 0 for the smallest and the largest pixel, of
+    which the second term takes care, and 1 for all others, on pixels scaled to 0..1 between the extremes of
+    the source. This is gradient descent as plenoptic does it. The paper, and Wallis et al. (2017) with 50
+    iterations, project on one set of statistics after the other: their iterations are others.
+
+    Colour is treated as by Heeger & Bergen (1995, section 3.5): the pixels are turned to the principal
+    components of their colours, in which the channels are uncorrelated, each component is synthesised by
+    itself, and the result is turned back. The statistics of each component are matched, and with them,
+    nearly, the means and the covariance of R, G and B. Not matched is anything else between components: that
+    edges coincide in them, and correlations of their bands. A component that is constant stays so.
+
+    The computation is in float32, the statistics of the residuals in float64.
+
+    Parameters
+    ----------
+    source
+        (H, W) or (H, W, 3) float32, values 0..1; both sides multiples of 2^(scales + 1).
+    rng
+        Draws the start noise, for each component.
+    materials
+        Device.
+    iterations
+        Each has at most ten evaluations of the objective and its gradient.
+    scales, orientations, spatial_corr_width
+        Of the statistics; Wallis et al. (2017) used a width of 11.
+
+    Returns
+    -------
+    ImageWithResiduals
+        Values may leave 0..1 a little, in colour by more, because the components know nothing of each other
+        (13 % of the pixel values of scikit-image's coffee at 256 px). The residuals are `portilla_simoncelli_distances` with the same
+        options, in colour of the luminance: "ps" over all, and "ps_" with the name of each family; those
+        that are not defined are left out, for a constant source all of them.
+
+    Raises
+    ------
+    InputError
+        If the size does not suit the pyramid, or a band of the source is empty, as in stripes: correlations
+        in it are not defined.
+    StimgenError
+        If plenoptic is not installed, or the optimisation breaks down.
+
+    References
+    ----------
+    Portilla, J. & Simoncelli, E. P. (2000). A parametric texture model based on joint statistics of complex
+    wavelet coefficients. International Journal of Computer Vision 40, 49–71.
+
+    Heeger, D. J. & Bergen, J. R. (1995). Pyramid-based texture analysis/synthesis. SIGGRAPH, 229–238.
+
+    Wallis, T. S. A., Funke, C. M., Ecker, A. S., Gatys, L. A., Wichmann, F. A. & Bethge, M. (2017). A
+    parametric texture model based on deep convolutional features closely matches texture appearance for
+    humans. Journal of Vision 17(12):5.
+    """
+    refuse_unsuitable(source, scales, spatial_corr_width)
+    size = (source.shape[0], source.shape[1])
+    model = texture_model(size, scales, orientations, spatial_corr_width)
+    components, axes, mean = principal_components(source)
+    for number in range(components.shape[2]):
+        component = components[:, :, number]
+        if component.std() < _CONSTANT:
+            components[:, :, number] = 0
+            continue
+        if has_empty_band(texture_statistics(component[None] / component.std(), model.double())):
+            where = f"component {number + 1} of the source" if len(axes) > 1 else "the source"
+            raise InputError(
+                f"Bands of the pyramid are empty in {where}: correlations in them are not defined.",
+                "Use a source with structure at all orientations and scales, or fewer scales.",
+            )
+        low, high = component.min(), component.max()
+        made = _synthesise((component - low) / (high - low), model, iterations, rng, materials.device)
+        components[:, :, number] = low + (high - low) * made
+    image = (components @ axes.T + mean).reshape(source.shape).astype(np.float32)
+    distances = portilla_simoncelli_distances(
+        image, source, scales=scales, orientations=orientations, width=spatial_corr_width
+    )
+    residuals = {
+        "ps" if name == OVERALL else f"ps_{name}": distance
+        for name, distance in distances.items()
+        if distance is not None
+    }
+    return ImageWithResiduals(image, residuals)
+
+
+def principal_components(
+    source: Image,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return an image in the principal components of its colours, which are uncorrelated over its pixels.
+
+    Parameters
+    ----------
+    source
+        (H, W) or (H, W, 3).
+
+    Returns
+    -------
+    components : ndarray of float64, (H, W, 1) or (H, W, 3)
+        With mean 0; the component with the largest variance first. ``components @ axes.T + mean`` is the
+        source. A grey image has one, itself without its mean.
+    axes : ndarray of float64, (1, 1) or (3, 3)
+        Unit vectors in its columns, each with its largest entry positive.
+    mean : ndarray of float64, (1,) or (3,)
+        Mean colour.
+    """
+    pixels = source.reshape(*source.shape[:2], -1).astype(np.float64)
+    mean = pixels.mean(axis=(0, 1))
+    centred = pixels - mean
+    covariance = np.einsum("ijc,ijd->cd", centred, centred) / (pixels.shape[0] * pixels.shape[1])
+    axes = np.linalg.eigh(covariance)[1][:, ::-1]
+    largest = axes[np.abs(axes).argmax(axis=0), np.arange(len(axes))]
+    axes = axes * np.sign(largest)
+    return centred @ axes, axes, mean
+
+
+def _synthesise(
+    plane: NDArray[np.float64], model: torch.nn.Module, iterations: int, rng: np.random.Generator, device: str
+) -> NDArray[np.float64]:
+    """Return a plane (H, W) with the statistics of another, whose values fill 0..1."""
+    import torch
+
+    plenoptic = load_plenoptic()
+    model = model.to(device=device, dtype=torch.float32)
+
+    def tensor(values: NDArray[np.float64]) -> torch.Tensor:
+        return torch.as_tensor(values[None, None], dtype=torch.float32, device=device)
+
+    goal = tensor(plane)
+    with torch.no_grad():
+        target = model(goal)
+        distance = plenoptic.loss.portilla_simoncelli_loss_factory(model, goal)
+    noise = plane.mean() + plane.std() * rng.standard_normal(plane.shape)
+    image = tensor(noise).requires_grad_()
+    optimiser = torch.optim.LBFGS(
+        [image], max_iter=EVALUATIONS, max_eval=EVALUATIONS, history_size=100, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> float:
+        optimiser.zero_grad()
+        loss = distance(model(image), target) + RANGE_WEIGHT * plenoptic.regularize.penalize_range(image)
+        loss.backward()
+        return float(loss.item())
+
+    for _ in range(iterations):
+        optimiser.step(objective)  # type: ignore[no-untyped-call]
+    found: NDArray[np.float64] = image.detach().cpu().numpy()[0, 0].astype(np.float64)
+    if not np.isfinite(found).all():
+        raise StimgenError(
+            "The synthesis of Portilla & Simoncelli's statistics broke down: values are not finite.",
+            "Use another seed or fewer iterations; a source with little structure may have no such texture.",
+        )
+    return found

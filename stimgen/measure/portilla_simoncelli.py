@@ -1,0 +1,262 @@
+"""Portilla & Simoncelli's texture statistics, and how far an image is from its source in them.
+
+The statistics are those of the package plenoptic, which is optional and imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stimgen.errors import InputError, StimgenError
+from stimgen.images.pixels import Image, luminance
+
+if TYPE_CHECKING:
+    import torch
+
+SCALES, ORIENTATIONS, WIDTH = 4, 4, 7
+"""Scales and orientations of the pyramid, and side of the autocorrelations in px, as in the paper."""
+
+OVERALL = "all"
+"""Name of the distance over all families."""
+
+# Skewness and kurtosis are one family: skewness alone is near zero in many sources, and a distance relative
+# to it would say nothing.
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "pixel_statistics": ("pixel_statistics",),
+    "skew_kurtosis_reconstructed": ("skew_reconstructed", "kurtosis_reconstructed"),
+    "std_reconstructed": ("std_reconstructed",),
+    "auto_correlation_reconstructed": ("auto_correlation_reconstructed",),
+    "magnitude_std": ("magnitude_std",),
+    "auto_correlation_magnitude": ("auto_correlation_magnitude",),
+    "cross_orientation_correlation_magnitude": ("cross_orientation_correlation_magnitude",),
+    "cross_scale_correlation_magnitude": ("cross_scale_correlation_magnitude",),
+    "cross_scale_correlation_real": ("cross_scale_correlation_real",),
+    "var_highpass_residual": ("var_highpass_residual",),
+}
+"""Families of statistics, and plenoptic's names for what they hold."""
+
+# These stay defined where a band is empty; all others divide by the standard deviation of a band.
+_SPREADS = ("pixel_statistics", "std_reconstructed", "magnitude_std", "var_highpass_residual")
+# Smallest standard deviation that counts, of an image in units of white, and of a band in units of the
+# source's standard deviation. Below is the rounding of float64, and of float32 sources.
+_NO_CONTRAST, _EMPTY_BAND = 1e-9, 1e-6
+
+Statistics = dict[str, NDArray[np.float64]]
+
+
+def portilla_simoncelli_distances(
+    image: NDArray[np.floating],
+    source: NDArray[np.floating],
+    *,
+    scales: int = SCALES,
+    orientations: int = ORIENTATIONS,
+    width: int = WIDTH,
+    device: str = "cpu",
+) -> dict[str, float | None]:
+    """Return how far an image is from its source in the statistics of Portilla & Simoncelli (2000).
+
+    The luminances x of the image and x₀ of the source are both brought to z = (x − μ₀) / σ₀, with the mean
+    μ₀ and the standard deviation σ₀ of the source, so that no statistic has a unit: SDs, variances and
+    extremes are relative to the contrast of the source. With s_f and s₀_f the statistics of family f of the
+    two, the distance is ‖s_f − s₀_f‖ / ‖s₀_f‖ (Euclidean norms). The distance over all families is the root
+    of the mean of the squares of theirs: the families differ in how many and how large their statistics
+    are, and count the same here.
+
+    Parameters
+    ----------
+    image, source
+        (H, W) or (H, W, 3), of the same shape; finite.
+    scales, orientations
+        Of the steerable pyramid.
+    width
+        Side of the square of shifts of autocorrelations, px of their scale; odd.
+    device
+        Where PyTorch computes, in float64.
+
+    Returns
+    -------
+    dict of str to float or None
+        "all", then each of `FAMILIES`; 0 for equal statistics. None where it is not defined: everything for
+        a constant source, correlations and moments where a band of the image or the source is empty, and
+        "all" where any family is not defined.
+
+    Raises
+    ------
+    InputError
+        If the size does not suit the pyramid (`size_problem`).
+    StimgenError
+        If plenoptic is not installed.
+
+    References
+    ----------
+    Portilla, J. & Simoncelli, E. P. (2000). A parametric texture model based on joint statistics of complex
+    wavelet coefficients. International Journal of Computer Vision 40, 49–71.
+    """
+    refuse_unsuitable(source, scales, width)
+    seen, goal = luminance(image), luminance(source)
+    undefined: dict[str, float | None] = dict.fromkeys((OVERALL, *FAMILIES))
+    if goal.std() <= _NO_CONTRAST:
+        return undefined
+    planes = np.stack([seen, goal])
+    measured = texture_statistics(
+        (planes - goal.mean()) / goal.std(),
+        _model(goal.shape, scales, orientations, width, device),
+    )
+    distances: dict[str, float | None] = {name: _distance(measured, name) for name in FAMILIES}
+    found = [distance for distance in distances.values() if distance is not None]
+    overall = float(np.sqrt(np.mean(np.square(found)))) if len(found) == len(FAMILIES) else None
+    return {OVERALL: overall} | distances
+
+
+def texture_statistics(planes: NDArray[np.floating], model: torch.nn.Module) -> Statistics:
+    """Return the statistics of some planes, without those that symmetry makes equal to others.
+
+    Parameters
+    ----------
+    planes
+        (n, H, W).
+    model
+        As from `texture_model`, in float64.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, (n, number of statistics)
+        By plenoptic's names. Not finite where a plane is constant.
+    """
+    import torch
+
+    place = next(buffer for buffer in model.buffers() if buffer.is_floating_point())
+    with torch.no_grad():
+        together = model(torch.as_tensor(planes[:, None], dtype=torch.float64, device=place.device))
+    # In plenoptic's dictionary a statistic that equals another is NaN, whatever the image.
+    kept = _by_name(model, torch.ones_like(together[:1]))
+    found = _by_name(model, together)
+    return {
+        name: found[name].reshape(len(planes), -1)[:, np.isfinite(mask.reshape(-1))]
+        for name, mask in kept.items()
+    }
+
+
+def has_empty_band(statistics: Statistics) -> bool:
+    """Return whether a band of a plane with SD 1 is empty, so that its correlations are those of rounding.
+
+    Parameters
+    ----------
+    statistics
+        As from `texture_statistics`, of one plane or several.
+    """
+    spreads = (statistics["std_reconstructed"], statistics["magnitude_std"])
+    return not all((spread > _EMPTY_BAND).all() for spread in spreads)
+
+
+def texture_model(shape: tuple[int, ...], scales: int, orientations: int, width: int) -> torch.nn.Module:
+    """Return plenoptic's model of the statistics for images of one shape, on the CPU, in float64.
+
+    Raises
+    ------
+    StimgenError
+        If plenoptic is not installed.
+    """
+    plenoptic = load_plenoptic()
+    # The pyramid draws an image from NumPy's global generator, which is the caller's.
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        model: torch.nn.Module = plenoptic.models.PortillaSimoncelli(
+            shape, n_scales=scales, n_orientations=orientations, spatial_corr_width=width
+        )
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+    return model.double()
+
+
+def load_plenoptic() -> Any:
+    """Return the package plenoptic.
+
+    Raises
+    ------
+    StimgenError
+        If it is not installed.
+    """
+    with warnings.catch_warnings():
+        # What its own dependencies say about each other is not for the user of this program.
+        warnings.simplefilter("ignore")
+        try:
+            import plenoptic
+            import plenoptic.loss
+            import plenoptic.models
+            import plenoptic.regularize
+        except ImportError as error:
+            raise StimgenError(
+                f"Portilla & Simoncelli's statistics need the package plenoptic ({error}).",
+                "Install it with: pip install 'stimgen[ps]'.",
+            ) from None
+    return plenoptic
+
+
+def size_problem(height: int, width: int, scales: int, correlation_width: int) -> str | None:
+    """Return in a sentence why images of a size have no such statistics, or None if they have.
+
+    Each scale halves the image, and the smallest plane must hold the shifts of the autocorrelation; the
+    pyramid leaves no plane of less than 4 px. The smallest plane must be even, too: of an odd one plenoptic
+    computes the autocorrelation by a transform that takes it for one px smaller.
+
+    Parameters
+    ----------
+    height, width
+        Of the image, px.
+    scales
+        Of the pyramid.
+    correlation_width
+        Side of the square of shifts, px.
+
+    Examples
+    --------
+    >>> size_problem(256, 256, 4, 7)
+    >>> size_problem(100, 100, 4, 7)
+    'a pyramid of 4 scales needs multiples of 32 px from 128 px on, and the image has 100 px.'
+    """
+    step = 2 ** (scales + 1)
+    smallest = step * math.ceil(max(correlation_width, 4) / 2)
+    for side in (height, width):
+        if side % step or side < smallest:
+            needs = f"needs multiples of {step} px from {smallest} px on"
+            return f"a pyramid of {scales} scales {needs}, and the image has {side} px."
+    return None
+
+
+def refuse_unsuitable(image: Image | NDArray[np.floating], scales: int, width: int) -> None:
+    """Raise InputError if an image's size has no such statistics (`size_problem`)."""
+    problem = size_problem(image.shape[0], image.shape[1], scales, width)
+    if problem:
+        raise InputError(f"Portilla & Simoncelli's statistics: {problem}", "Use another size.")
+
+
+def _distance(measured: Statistics, family: str) -> float | None:
+    """Return ‖s − s₀‖ / ‖s₀‖ of one family, of two planes of which the second is the source."""
+    if family not in _SPREADS and has_empty_band(measured):
+        return None
+    seen, goal = np.concatenate([measured[name] for name in FAMILIES[family]], axis=1)
+    size = float(np.linalg.norm(goal))
+    smallest = _EMPTY_BAND**2 if family == "var_highpass_residual" else _EMPTY_BAND
+    distance = float(np.linalg.norm(seen - goal)) / size if size > smallest else np.nan
+    return distance if np.isfinite(distance) else None
+
+
+def _by_name(model: torch.nn.Module, statistics: torch.Tensor) -> Statistics:
+    named: Any = model.convert_to_dict
+    return {name: found.cpu().numpy().astype(np.float64) for name, found in named(statistics).items()}
+
+
+@lru_cache(maxsize=1)
+def _model(
+    shape: tuple[int, ...], scales: int, orientations: int, width: int, device: str
+) -> torch.nn.Module:
+    """Return the model; the last one is kept, because all images of a run have one size."""
+    return texture_model(shape, scales, orientations, width).to(device)

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from control_images import SEEDS, materials, photograph, sources
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stimgen.controls import CONTROLS
+from stimgen.controls.phase_scrambled import phase_scrambled
+from stimgen.controls.pixel_shuffled import pixel_shuffled
+from stimgen.controls.portilla_simoncelli import principal_components
+from stimgen.errors import InputError, StimgenError
+from stimgen.images.read import read_image
+from stimgen.images.sources import shrink
+from stimgen.measure.portilla_simoncelli import (
+    FAMILIES,
+    OVERALL,
+    load_plenoptic,
+    portilla_simoncelli_distances,
+)
+
+CONTROL = CONTROLS["portilla_simoncelli"]
+SMALL = {"scales": 2, "orientations": 2, "spatial_corr_width": 3}
+MEASURE = {"scales": 2, "orientations": 2, "width": 3}
+
+
+def make(source, seed=1, iterations=3, **options):
+    options = CONTROL.options(**(SMALL | {"iterations": iterations} | options)).model_dump()
+    return CONTROL.make(source, np.random.default_rng(seed), materials(source), options)
+
+
+@pytest.mark.filterwarnings("ignore:input_tensor range")
+def test_it_is_the_optimisation_of_plenoptic():
+    source = photograph("brick", 32, 32)
+    made = make(source, seed=3)
+    # Plenoptic's own synthesis, with the settings of its examples, from the same noise.
+    plenoptic = load_plenoptic()
+    low, high = source.min(), source.max()
+    plane = (source.astype(np.float64) - low) / np.float64(high - low)
+    noise = plane.mean() + plane.std() * np.random.default_rng(3).standard_normal(plane.shape)
+    goal, start = (torch.as_tensor(x, dtype=torch.float32)[None, None] for x in (plane, noise))
+    model = plenoptic.models.PortillaSimoncelli(
+        (32, 32), n_scales=2, n_orientations=2, spatial_corr_width=3
+    ).float()
+    loss = plenoptic.loss.portilla_simoncelli_loss_factory(model, goal)
+    metamer = plenoptic.Metamer(goal, model, loss_function=loss)
+    kwargs = {"max_iter": 10, "max_eval": 10, "history_size": 100, "line_search_fn": "strong_wolfe", "lr": 1}
+    metamer.setup(initial_image=start, optimizer=torch.optim.LBFGS, optimizer_kwargs=kwargs)
+    with contextlib.redirect_stderr(io.StringIO()):
+        metamer.synthesize(max_iter=3)
+    expected = low + (high - low) * metamer.metamer.detach().numpy()[0, 0]
+    np.testing.assert_allclose(made.image, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["brick", "coffee"])
+def test_statistics_come_nearer_and_the_residuals_say_how_near(name):
+    source = photograph(name, 16, 32)
+    first, later = (make(source, iterations=n) for n in (1, 4))
+    assert set(later.residuals) == {"ps", *(f"ps_{family}" for family in FAMILIES)}
+    measured = portilla_simoncelli_distances(later.image, source, **MEASURE)
+    for name, distance in measured.items():
+        assert later.residuals["ps" if name == OVERALL else f"ps_{name}"] == distance
+    scrambled = portilla_simoncelli_distances(
+        phase_scrambled(source, np.random.default_rng(1)), source, **MEASURE
+    )
+    assert later.residuals["ps"] < first.residuals["ps"]
+    assert later.residuals["ps"] < scrambled[OVERALL] / 2
+
+
+def test_colours_keep_their_mean_and_nearly_their_covariance():
+    source = photograph("coffee", 32, 32)
+    image = make(source, iterations=5).image
+    assert image.dtype == np.float32
+    before, after = (x.reshape(-1, 3).astype(np.float64) for x in (source, image))
+    np.testing.assert_allclose(after.mean(axis=0), before.mean(axis=0), atol=0.01)
+    size = np.cov(before.T).trace()
+    np.testing.assert_allclose(np.cov(after.T) / size, np.cov(before.T) / size, atol=0.1)
+
+
+@settings(deadline=None, max_examples=20)
+@given(sources())
+def test_principal_components_are_uncorrelated_and_turn_back(source):
+    components, axes, mean = principal_components(source)
+    np.testing.assert_allclose((components @ axes.T + mean).reshape(source.shape), source, atol=1e-6)
+    flat = components.reshape(-1, len(axes))
+    covariance = flat.T @ flat / len(flat)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-9)
+    assert (np.diff(np.diag(covariance)) <= 1e-12).all()
+    np.testing.assert_allclose(axes.T @ axes, np.eye(len(axes)), atol=1e-12)
+
+
+def test_a_constant_channel_stays_so_and_a_grey_picture_in_rgb_stays_grey():
+    grey = photograph("brick", 32, 32)
+    image = make(np.repeat(grey[..., None], 3, axis=2)).image
+    assert np.ptp(image, axis=2).max() < 1e-5
+    only_red = np.stack([grey, np.full_like(grey, 0.25), np.full_like(grey, 0.5)], axis=2)
+    image = make(only_red).image
+    np.testing.assert_allclose(image[..., 1:], only_red[..., 1:], atol=1e-6)
+    assert image[..., 0].std() > 0.01
+
+
+@settings(deadline=None, max_examples=8)
+@given(source=sources(st.just(16)), seed=SEEDS)
+def test_every_image_is_finite_or_refused(source, seed):
+    try:
+        made = make(source, seed, iterations=1)
+    except StimgenError:
+        return
+    assert made.image.shape == source.shape
+    assert np.isfinite(made.image).all()
+    assert np.isfinite(list(made.residuals.values())).all()
+
+
+def test_a_constant_image_stays_as_it_is_without_residuals():
+    source = np.full((32, 32, 3), 0.3, np.float32)
+    made = make(source)
+    np.testing.assert_allclose(made.image, source, atol=1e-7)
+    assert made.residuals == {}
+
+
+def test_stripes_have_no_such_statistics():
+    stripes = np.broadcast_to(np.arange(32) // 4 % 2, (32, 32)).astype(np.float32)
+    with pytest.raises(InputError, match="empty in the source"):
+        make(stripes)
+
+
+def test_other_sizes_are_refused():
+    with pytest.raises(InputError, match="multiples of 8 px from 16 px on"):
+        make(np.zeros((30, 32), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("options", "size_px", "what"),
+    [
+        ({}, 256, None),
+        ({}, 100, "needs multiples of 32 px from 128 px on, and the image has 100 px. Change size_px"),
+        ({"scales": 3}, 96, None),
+        ({"spatial_corr_width": 8}, 256, "use 7 or 9"),
+        ({"spatial_corr_width": 11}, 256, None),
+        ({"spatial_corr_width": 11}, 128, "from 192 px on"),
+    ],
+)
+def test_the_size_is_checked_before_any_work(options, size_px, what):
+    problem = CONTROL.check(CONTROL.options(**options).model_dump(), size_px)
+    assert (problem is None) if what is None else (what in problem)
+
+
+def test_pytorchs_generator_stays():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    make(photograph("brick", 16, 16), iterations=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_plenoptic_is_imported_when_it_is_needed():
+    code = (
+        "import sys, stimgen.controls.portilla_simoncelli, stimgen.measure.portilla_simoncelli;"
+        "print({'plenoptic', 'torch', 'scipy'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["brick", "coffee"])
+def test_it_is_far_nearer_than_other_controls(name):
+    pixels = read_image(f"skimage:{name}").pixels
+    side = min(pixels.shape[:2])
+    source, _ = shrink(pixels[:side, :side], 256)
+    options = CONTROL.options(iterations=30).model_dump()
+    made = CONTROL.make(source, np.random.default_rng(1), materials(source), options)
+    for other in (phase_scrambled, pixel_shuffled):
+        distances = portilla_simoncelli_distances(other(source, np.random.default_rng(1)), source)
+        assert made.residuals["ps"] < distances[OVERALL] / 10

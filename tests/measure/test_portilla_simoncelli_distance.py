@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from stimgen.errors import InputError, StimgenError
+from stimgen.images.read import read_image
+from stimgen.measure import portilla_simoncelli
+from stimgen.measure.portilla_simoncelli import (
+    FAMILIES,
+    OVERALL,
+    load_plenoptic,
+    portilla_simoncelli_distances,
+    size_problem,
+    texture_model,
+    texture_statistics,
+)
+
+FEW = {"scales": 2, "orientations": 3, "width": 5}
+
+
+def photograph(name, top=0, side=64):
+    return read_image(f"skimage:{name}").pixels[top : top + side, :side].astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """An image and its source; of another contrast and mean, so that scaling counts."""
+    return photograph("brick", 200) * 0.7 + 0.1, photograph("grass")
+
+
+def representation(plane, scales=2, orientations=3, width=5):
+    """What plenoptic says itself, without the constant entries of its dictionary."""
+    plenoptic = load_plenoptic()
+    model = plenoptic.models.PortillaSimoncelli(
+        plane.shape, n_scales=scales, n_orientations=orientations, spatial_corr_width=width
+    ).double()
+    named = model.convert_to_dict(model(torch.as_tensor(plane)[None, None]))
+    return {name: found[~found.isnan()].numpy() for name, found in named.items()}
+
+
+def test_distances_are_those_of_plenoptics_own_statistics(pair):
+    image, source = pair
+    distances = portilla_simoncelli_distances(image, source, **FEW)
+    assert list(distances) == [OVERALL, *FAMILIES]
+    mean, sd = source.mean(), source.std()
+    seen, goal = (representation((plane - mean) / sd) for plane in (image, source))
+    assert {name for names in FAMILIES.values() for name in names} == set(goal)
+    for family, names in FAMILIES.items():
+        differences = np.concatenate([seen[name] - goal[name] for name in names])
+        size = np.linalg.norm(np.concatenate([goal[name] for name in names]))
+        assert distances[family] == pytest.approx(np.linalg.norm(differences) / size, rel=1e-9)
+    squares = [distances[family] ** 2 for family in FAMILIES]
+    assert distances[OVERALL] == pytest.approx(np.mean(squares) ** 0.5, rel=1e-12)
+
+
+def test_pixel_statistics_are_those_of_scipy(pair):
+    image, source = pair
+    vectors = []
+    for plane in pair:
+        z = ((plane - source.mean()) / source.std()).ravel()
+        kurtosis = stats.moment(z, 4) / z.var(ddof=1) ** 2
+        skewness = stats.moment(z, 3) / z.var(ddof=1) ** 1.5
+        vectors.append(np.array([z.mean(), z.var(ddof=1), skewness, kurtosis, z.min(), z.max()]))
+    expected = np.linalg.norm(vectors[0] - vectors[1]) / np.linalg.norm(vectors[1])
+    distances = portilla_simoncelli_distances(image, source, **FEW)
+    assert distances["pixel_statistics"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_autocorrelation_at_the_finest_scale_is_numpys(pair):
+    """Of the image without its highpass residual, made here from the definition of its filter."""
+    source = pair[1]
+    side = len(source)
+    ramp = np.fft.fftshift(np.fft.fftfreq(side)) * 2
+    with np.errstate(divide="ignore"):
+        octave = np.clip(np.log2(np.hypot(*np.meshgrid(ramp, ramp))), -1, 0)
+    # Simoncelli & Freeman (1995): a raised cosine over the octave below the Nyquist frequency.
+    highpass = np.fft.ifftshift(np.cos(np.pi / 2 * octave))
+    power = np.abs(np.fft.fft2(source)) ** 2
+    measured = texture_statistics(source[None], texture_model(source.shape, 2, 3, 5))
+    variance = (power * highpass**2).sum() / side**4
+    assert measured["var_highpass_residual"][0, 0] == pytest.approx(variance, rel=0.01)
+    # The lowpass filter is there in analysis and in synthesis.
+    kept = power * (1 - highpass**2) ** 2
+    kept[0, 0] = 0
+    assert measured["std_reconstructed"][0, 0] == pytest.approx(np.sqrt(kept.sum()) / side**2, rel=0.01)
+
+
+def test_an_image_is_at_no_distance_from_itself_and_its_luminance_counts():
+    source = photograph("coffee")
+    assert source.shape == (64, 64, 3)
+    assert portilla_simoncelli_distances(source, source, **FEW) == dict.fromkeys([OVERALL, *FAMILIES], 0)
+    grey = source @ [0.2126, 0.7152, 0.0722]
+    # In a periodic world a texture does not depend on where it begins, up to the sampling of the pyramid.
+    shifted = np.roll(grey, (4, 12), axis=(0, 1))
+    assert portilla_simoncelli_distances(shifted, grey, scales=2, width=5)[OVERALL] < 1e-6
+    in_colour, in_grey = (
+        portilla_simoncelli_distances(x[::-1], x, scales=2, width=5)[OVERALL] for x in (source, grey)
+    )
+    assert in_colour == pytest.approx(in_grey)
+
+
+def test_units_of_the_pixels_do_not_count(pair):
+    image, source = pair
+    before = portilla_simoncelli_distances(image, source, **FEW)
+    after = portilla_simoncelli_distances(0.2 + 0.1 * image, 0.2 + 0.1 * source, **FEW)
+    assert after == pytest.approx(before, rel=1e-6)
+
+
+def stripes():
+    return np.broadcast_to(np.arange(64) // 8 % 2, (64, 64)).astype(np.float64)
+
+
+def test_what_is_not_defined_is_none(pair):
+    image, source = pair
+    nothing = dict.fromkeys([OVERALL, *FAMILIES])
+    flat = np.full_like(source, 0.3)
+    assert portilla_simoncelli_distances(image, flat, **FEW) == nothing
+    of_flat = portilla_simoncelli_distances(flat, source, **FEW)
+    assert {name for name, found in of_flat.items() if found is not None} == {
+        "std_reconstructed",
+        "magnitude_std",
+        "var_highpass_residual",
+    }
+    assert of_flat["std_reconstructed"] == pytest.approx(1)
+    assert portilla_simoncelli_distances(stripes(), source, **FEW)["cross_scale_correlation_real"] is None
+    assert portilla_simoncelli_distances(source, stripes(), **FEW)["auto_correlation_magnitude"] is None
+
+
+@pytest.mark.parametrize(
+    ("size", "scales", "width", "what"),
+    [
+        ((250, 250), 4, 7, "multiples of 32 px from 128 px on, and the image has 250 px"),
+        ((256, 240), 4, 7, "the image has 240 px"),
+        ((96, 96), 4, 7, "the image has 96 px"),
+        ((256, 96), 4, 7, "the image has 96 px"),
+        ((16, 16), 3, 3, "multiples of 16 px from 32 px on"),
+        ((128, 128), 4, 7, None),
+        ((128, 128), 4, 9, "multiples of 32 px from 160 px on"),
+        ((160, 160), 4, 9, None),
+        ((32, 48), 3, 3, None),
+    ],
+)
+def test_sizes_that_do_not_suit_are_refused(size, scales, width, what):
+    problem = size_problem(*size, scales, width)
+    assert (problem is None) == (what is None)
+    plane = np.random.default_rng(0).random(size)
+    if what is None:
+        assert portilla_simoncelli_distances(plane, plane, scales=scales, width=width)[OVERALL] == 0
+        return
+    assert what in problem
+    with pytest.raises(InputError, match="Portilla"):
+        portilla_simoncelli_distances(plane, plane, scales=scales, width=width)
+
+
+@pytest.mark.parametrize("size", [250, 96, 112])
+def test_plenoptic_refuses_these_sizes_too(size):
+    with pytest.raises(ValueError, match=r"divided by 2|bigger than image"):
+        representation(np.random.default_rng(0).random((size, size)), 4, 4, 7)
+
+
+def test_without_plenoptic_it_says_what_to_install(monkeypatch, pair):
+    monkeypatch.setitem(sys.modules, "plenoptic", None)
+    portilla_simoncelli._model.cache_clear()
+    with pytest.raises(StimgenError, match=r"plenoptic") as caught:
+        portilla_simoncelli_distances(*pair, **FEW)
+    assert "pip install 'stimgen[ps]'" in caught.value.cure
+
+
+def test_the_callers_random_numbers_stay():
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    texture_model((32, 32), 2, 2, 3)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
