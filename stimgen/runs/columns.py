@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
+SHINE = "Willenbockel et al. (2010), Behav. Res. Methods 42:671"
 SCHAAF = "van der Schaaf & van Hateren (1996), Vision Res. 36:2759"
 
 
@@ -100,6 +101,45 @@ STIMULI = (
         "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the channels, in the rows "
         "that have a residual of the spectrum; before 8-bit rounding; 0 for equal histograms.",
         "fraction of white",
+    ),
+    Column(
+        "matching",
+        "Matching",
+        "What the image was matched to after synthesis, in the order in which it was done and separated by spaces, such as "
+        '"full_spectrum=set histogram=source"; empty if nothing was matched.',
+    ),
+    Column(
+        "matched_residual_mean",
+        "Residual of matched mean luminance",
+        "Difference, without sign, between the mean pixel value and the one that luminance was matched to; mean over the "
+        "planes (R, G and B, or luminance) that were matched. This and the following: after clipping to 0..1, before "
+        "8-bit rounding; 0 is exact; empty if not matched.",
+        "fraction of white",
+        SHINE,
+    ),
+    Column(
+        "matched_residual_contrast",
+        "Residual of matched contrast",
+        "Difference, without sign, between the standard deviation of the pixel values and the one that luminance was "
+        "matched to; mean over the planes that were matched.",
+        "fraction of white",
+        SHINE,
+    ),
+    Column(
+        "matched_residual_histogram",
+        "Residual of matched histogram",
+        "Wasserstein-1 distance between the pixel values and those that the histogram was matched to; mean over the "
+        "planes that were matched.",
+        "fraction of white",
+        "Vallender (1974), Theory Probab. Appl. 18:784",
+    ),
+    Column(
+        "matched_residual_spectrum",
+        "Residual of matched spectrum",
+        "sqrt(sum (A - A0)^2 / sum A0^2) over all frequencies but zero and all planes that were matched, A0 the "
+        "amplitudes that the full spectrum was matched to, or their rotational averages; empty where A0 is 0.",
+        "",
+        SHINE,
     ),
     Column(
         "clipped_share", "Clipped share", "Share of pixels outside 0..1 before 8-bit rounding, set to 0 or 1."
@@ -273,7 +313,7 @@ GRAM_DISTANCES = (
     Column(
         "stage",
         "Stage",
-        '"optimised": the float image as synthesised; "matched": after histogram matching and clipping; '
+        '"optimised": the float image as synthesised; "matched": after matching and clipping; '
         '"file": the PNG, read back.',
     ),
     Column("layer", "Layer", "Layer of the network."),

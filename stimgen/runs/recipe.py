@@ -63,11 +63,11 @@ def recipe(
             "normalise": network.normalise,
         },
         "measured": list(measured),
-        "histogram": manifest.matching.histogram,
+        "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set) if stimulus.layer_set else None,
         "control": _control(manifest, control) if control else None,
         "source_set": [_identity(one) for one in sources.values()]
-        if control and CONTROLS[control.name].uses_set
+        if "set" in manifest.matching.asked.values() or (control and CONTROLS[control.name].uses_set)
         else None,
     }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from stimgen.manifest.schema import is_reserved
+from stimgen.manifest.schema import MatchingSpec, is_reserved
 from stimgen.runs.record import (
     ControlRecord,
     DistanceRecord,
     ImageRecord,
     LuminanceRecord,
     MadeRecord,
+    MatchingRecord,
     NetworkRecord,
     Record,
     ScaleRecord,
@@ -21,6 +22,7 @@ from stimgen.runs.record import (
     SynthesisRecord,
 )
 
+MATCHED_TO = st.sampled_from(["none", "source", "set"])
 LAYERS = ("conv1_1", "pool1", "pool4", "conv5_4")
 SHA256 = st.text("0123456789abcdef", min_size=64, max_size=64)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -80,6 +82,13 @@ def spectra(draw):
 
 
 @st.composite
+def matchings(draw):
+    settings = {name: draw(MATCHED_TO) for name in ("luminance", "full_spectrum")}
+    perhaps = {name: draw(st.none() | NUMBERS) for name in ("mean", "contrast", "histogram", "spectrum")}
+    return MatchingRecord(settings=MatchingSpec(**settings), **perhaps)
+
+
+@st.composite
 def records(draw):
     """Draw a record: a texture, or a control with or without randomness, measured on some layers."""
     source, condition = draw(IDS), draw(IDS)
@@ -123,7 +132,7 @@ def records(draw):
         ),
         synthesis=draw(syntheses(measured)) if texture else None,
         control=None if texture else draw(controls(condition)),
-        histogram=draw(st.sampled_from(["none", "source"])),
+        matching=draw(matchings()),
         clipped_share=draw(share),
         luminance=draw(
             st.builds(

@@ -456,7 +456,8 @@ def test_matched_histograms_are_those_of_the_quantised_source(tmp_path, color):
         found = np.sort(pixels(folder, stimulus.stimulus_id).reshape(32 * 32, -1), axis=0)
         np.testing.assert_array_equal(found, expected)
         record = folder.read_record(stimulus.stimulus_id)
-        assert (record.histogram, record.clipped_share) == ("source", 0)
+        assert (record.matching.settings, record.clipped_share) == (manifest.matching, 0)
+        assert record.matching.histogram == 0
     stages = {
         d.stage: d.gram_loss for d in folder.read_record("cup-pool1-s1").distances if d.layer == "pool1"
     }
