@@ -91,15 +91,16 @@ STIMULI = (
         "residual_spectrum",
         "Residual of the spectrum",
         "Relative error of the 2-D amplitude spectrum, sqrt(sum (A - A0)^2 / sum A0^2) over all channels and frequencies but zero, "
-        "A0 of the source, for a control that keeps the spectrum nearly; before 8-bit rounding; empty for all others.",
+        "A0 of the source (of the set, for spectrum_matched_set), for a control that keeps the spectrum nearly; before 8-bit "
+        "rounding; empty for all others.",
         "",
         "Schreiber & Schmitz (1996), Phys. Rev. Lett. 77:635",
     ),
     Column(
         "residual_histogram",
         "Residual of the histogram",
-        "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the channels, in the rows "
-        "that have a residual of the spectrum; before 8-bit rounding; 0 for equal histograms.",
+        "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the channels, for controls that "
+        "keep both nearly; before 8-bit rounding; 0 for equal histograms.",
         "fraction of white",
     ),
     Column(
