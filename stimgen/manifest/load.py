@@ -205,6 +205,7 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
     controls = valid.listed("controls", file.controls)
     names = [(index, control.id or control.name) for index, control in controls]
     resolve.check_conditions(file.layer_sets, names, document)
+    resolve.check_matching(file.matching, document)
     seeds = resolve.seeds_of(file.seeds, document)
     network = None
     layer_sets: dict[str, LayerSet] = {}

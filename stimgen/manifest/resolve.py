@@ -18,6 +18,7 @@ from stimgen.manifest.schema import (
     ControlSection,
     ImageSection,
     LayerSetSection,
+    MatchingSpec,
     MeasureSpec,
     NetworkSpec,
     SeedRange,
@@ -247,6 +248,26 @@ def check_conditions(
             other = taken[name.lower()]
             document.complain(place, f'the condition name "{name}" is taken by {other}; {cure}.')
         taken.setdefault(name.lower(), f'the {kind} "{name}"')
+
+
+def check_matching(matching: MatchingSpec, document: Document) -> None:
+    """Complain about statistics that can't be matched together, and about iterations of nothing."""
+    asked = matching.asked
+    if {"rotational_spectrum", "full_spectrum"} <= set(asked):
+        message = (
+            "the full spectrum holds the rotational one, so both can't be matched; set one of them to none."
+        )
+        document.complain(("matching", "full_spectrum"), message)
+    if {"luminance", "histogram"} <= set(asked):
+        message = "a matched histogram sets mean and contrast already; set luminance or histogram to none."
+        document.complain(("matching", "luminance"), message)
+    spectra = {"rotational_spectrum", "full_spectrum"} & set(asked)
+    if matching.iterations > 1 and not (spectra and "histogram" in asked):
+        message = (
+            f"{matching.iterations} iterations alternate a spectrum and the histogram, which are not both "
+            "matched; match both, or leave iterations out."
+        )
+        document.complain(("matching", "iterations"), message)
 
 
 def seeds_of(seeds: SeedRange | tuple[int, ...], document: Document) -> tuple[int, ...]:

@@ -161,12 +161,43 @@ class ControlSection(Section):
     id: Id | None = Field(None, description="Name of the condition; by default the control's name.")
 
 
-class MatchingSpec(Section):
-    """What is matched to the source after synthesis."""
+MatchedTo = Literal["none", "source", "set"]
 
-    histogram: Literal["none", "source"] = Field(
-        "none", description="Leave pixel histograms as they come, or match them exactly to the source's."
+
+class MatchingSpec(Section):
+    """What every stimulus is matched to after synthesis: its source, or the mean of all sources."""
+
+    histogram: MatchedTo = Field(
+        "none", description="Match the histogram exactly: to the source's, or to the mean of the set's."
     )
+    luminance: MatchedTo = Field(
+        "none", description="Match mean luminance and RMS contrast. A matched histogram has both."
+    )
+    rotational_spectrum: MatchedTo = Field(
+        "none",
+        description="Match the rotational average of the Fourier amplitudes; orientations and phases stay.",
+    )
+    full_spectrum: MatchedTo = Field(
+        "none", description="Match the Fourier amplitude at every frequency, and keep phases."
+    )
+    channels: Literal["rgb", "luminance"] = Field(
+        "rgb",
+        description="What is matched in colour: red, green and blue each by itself, or luminance alone.",
+    )
+    iterations: int = Field(
+        1, ge=1, le=1000, description="How often a spectrum and the histogram alternate if both are matched."
+    )
+
+    @property
+    def asked(self) -> dict[str, Literal["source", "set"]]:
+        """What is matched, and to what."""
+        named = {
+            "rotational_spectrum": self.rotational_spectrum,
+            "full_spectrum": self.full_spectrum,
+            "luminance": self.luminance,
+            "histogram": self.histogram,
+        }
+        return {name: to for name, to in named.items() if to != "none"}
 
 
 class MeasureSpec(Section):

@@ -9,6 +9,7 @@ from stimgen.measure.copying import CROPS_PX
 GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
 LEWIS = "Lewis (1995), Vision Interface 95:120"
 PORTILLA = "Portilla & Simoncelli (2000), Int. J. Comput. Vis. 40:49"
+SHINE = "Willenbockel et al. (2010), Behav. Res. Methods 42:671"
 SCHAAF = "van der Schaaf & van Hateren (1996), Vision Res. 36:2759"
 
 
@@ -102,16 +103,56 @@ STIMULI = (
         "residual_spectrum",
         "Residual of the spectrum",
         "Relative error of the 2-D amplitude spectrum, sqrt(sum (A - A0)^2 / sum A0^2) over all channels and frequencies but zero, "
-        "A0 of the source, for a control that keeps the spectrum nearly; before 8-bit rounding; empty for all others.",
+        "A0 of the source (of the set, for spectrum_matched_set), for a control that keeps the spectrum nearly; before 8-bit "
+        "rounding; empty for all others.",
         "",
         "Schreiber & Schmitz (1996), Phys. Rev. Lett. 77:635",
     ),
     Column(
         "residual_histogram",
         "Residual of the histogram",
-        "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the channels, in the rows "
-        "that have a residual of the spectrum; before 8-bit rounding; 0 for equal histograms.",
+        "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the channels, for controls that "
+        "keep both nearly; before 8-bit rounding; 0 for equal histograms.",
         "fraction of white",
+    ),
+    Column(
+        "matching",
+        "Matching",
+        "What the image was matched to after synthesis, in the order in which it was done and separated by spaces, such as "
+        '"full_spectrum=set histogram=source"; empty if nothing was matched.',
+    ),
+    Column(
+        "matched_residual_mean",
+        "Residual of matched mean luminance",
+        "Difference, without sign, between the mean pixel value and the one that luminance was matched to; mean over the "
+        "planes (R, G and B, or luminance) that were matched. This and the following: after clipping to 0..1, before "
+        "8-bit rounding; 0 is exact; empty if not matched.",
+        "fraction of white",
+        SHINE,
+    ),
+    Column(
+        "matched_residual_contrast",
+        "Residual of matched contrast",
+        "Difference, without sign, between the standard deviation of the pixel values and the one that luminance was "
+        "matched to; mean over the planes that were matched.",
+        "fraction of white",
+        SHINE,
+    ),
+    Column(
+        "matched_residual_histogram",
+        "Residual of matched histogram",
+        "Wasserstein-1 distance between the pixel values and those that the histogram was matched to; mean over the "
+        "planes that were matched.",
+        "fraction of white",
+        "Vallender (1974), Theory Probab. Appl. 18:784",
+    ),
+    Column(
+        "matched_residual_spectrum",
+        "Residual of matched spectrum",
+        "sqrt(sum (A - A0)^2 / sum A0^2) over all frequencies but zero and all planes that were matched, A0 the "
+        "amplitudes that the full spectrum was matched to, or their rotational averages; empty where A0 is 0.",
+        "",
+        SHINE,
     ),
     Column(
         "clipped_share", "Clipped share", "Share of pixels outside 0..1 before 8-bit rounding, set to 0 or 1."
@@ -339,7 +380,7 @@ GRAM_DISTANCES = (
     Column(
         "stage",
         "Stage",
-        '"optimised": the float image as synthesised; "matched": after histogram matching and clipping; '
+        '"optimised": the float image as synthesised; "matched": after matching and clipping; '
         '"file": the PNG, read back.',
     ),
     Column("layer", "Layer", "Layer of the network."),

@@ -13,8 +13,9 @@ from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import LayerSet, Manifest
-from stimgen.matching.histogram import match_histogram_exact
+from stimgen.matching.apply import Residuals, Targets, match, residuals
 from stimgen.matching.range import clip_to_display
+from stimgen.matching.reference import Reference
 from stimgen.measure.gram import gram_distances
 from stimgen.measure.gram_scale import GramScale
 from stimgen.measure.portilla_simoncelli import portilla_simoncelli_distances
@@ -62,6 +63,8 @@ class Finished:
         The file's bytes.
     clipped_share
         Share of the pixels that left the display's range before quantisation.
+    residuals
+        How far the image, clipped but not quantised, is from what it was matched to.
     distances
         Gram distances at all stages.
     statistics
@@ -72,6 +75,7 @@ class Finished:
 
     png: bytes
     clipped_share: float
+    residuals: Residuals
     distances: tuple[DistanceRecord, ...]
     statistics: Statistics
     portilla_simoncelli: PortillaSimoncelliRecord | None
@@ -111,6 +115,7 @@ def finish(
     targets: Mapping[str, Tensor],
     scales: Mapping[str, GramScale],
     source_statistics: SourceStatistics,
+    the_set: Reference,
 ) -> Finished:
     """Match, quantise, and measure what a viewer will see.
 
@@ -126,11 +131,11 @@ def finish(
         Floor and ceiling of its Gram distances.
     source_statistics
         Of `source`.
+    the_set
+        All sources of the manifest, as `set_reference` returns them.
     """
-    matched = image
-    if manifest.matching.histogram == "source":
-        matched = match_histogram_exact(image, source.pixels, stimulus_generator(stimulus, "match"))
-    shown, clipped_share = clip_to_display(matched)
+    goals = _targets(manifest, source, the_set)
+    shown, clipped_share = clip_to_display(match(image, goals, stimulus_generator(stimulus, "match")))
     png = encode_png(quantise(shown))
     seen = decode_png(png)
     constrained = stimulus.layer_set.layers if stimulus.layer_set else ()
@@ -139,6 +144,7 @@ def finish(
     return Finished(
         png=png,
         clipped_share=clipped_share,
+        residuals=residuals(shown, goals),
         distances=tuple(
             DistanceRecord(
                 stage=stage,
@@ -156,6 +162,18 @@ def finish(
         if manifest.measure.portilla_simoncelli
         else None,
     )
+
+
+def set_reference(manifest: Manifest, sources: Mapping[str, Source]) -> Reference:
+    """Return what stimuli are matched to where the manifest says "set"."""
+    return Reference(tuple(source.pixels for source in sources.values()), manifest.matching.channels)
+
+
+def _targets(manifest: Manifest, source: Source, the_set: Reference) -> Targets:
+    spec = manifest.matching
+    references = {"source": Reference((source.pixels,), spec.channels), "set": the_set}
+    asked = {name: references[to] for name, to in spec.asked.items()}
+    return Targets(**asked, channels=spec.channels, iterations=spec.iterations)
 
 
 def _control(

@@ -64,11 +64,11 @@ def recipe(
         },
         "measured": list(measured),
         "portilla_simoncelli": manifest.measure.portilla_simoncelli,
-        "histogram": manifest.matching.histogram,
+        "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set) if stimulus.layer_set else None,
         "control": _control(manifest, control) if control else None,
         "source_set": [_identity(one) for one in sources.values()]
-        if control and CONTROLS[control.name].uses_set
+        if "set" in manifest.matching.asked.values() or (control and CONTROLS[control.name].uses_set)
         else None,
     }
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stimgen.manifest.schema import MatchingSpec
+
 Stage = Literal["optimised", "matched", "file"]
 
 
@@ -88,6 +90,19 @@ class ControlRecord(_Part):
     name: str
     options: dict[str, Any]
     residuals: dict[str, float] = {}
+
+
+class MatchingRecord(_Part):
+    """What was matched, and how far the image as matched and clipped is from it.
+
+    The residuals are those of `stimgen.matching.apply.Residuals`.
+    """
+
+    settings: MatchingSpec
+    mean: float | None
+    contrast: float | None
+    histogram: float | None
+    spectrum: float | None
 
 
 class DistanceRecord(_Part):
@@ -190,7 +205,7 @@ class Record(_Part):
     network: NetworkRecord
     synthesis: SynthesisRecord | None
     control: ControlRecord | None
-    histogram: Literal["none", "source"]
+    matching: MatchingRecord
     clipped_share: float
     luminance: LuminanceRecord
     slope: SlopeRecord

@@ -22,17 +22,18 @@ from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed, speed_name
+from stimgen.matching.reference import Reference
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch, measured_layers, plan_batches
 from stimgen.runs.environment import device_name, versions
-from stimgen.runs.make import Rendered, finish, render
+from stimgen.runs.make import Rendered, finish, render, set_reference
 from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
-from stimgen.runs.record import ImageRecord, MadeRecord, Record, ScaleRecord, SourceRecord
+from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
 from stimgen.runs.statistics import SourceStatistics, source_statistics
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
@@ -108,7 +109,8 @@ def run(
     networks = Networks(manifest, str(where))
     hashes = {s.stimulus_id: _recipe_hash(manifest, s, sources, networks) for s in stimuli}
     batches = plan_batches(manifest, stimuli, batch_size or default_batch_size(manifest, networks, where))
-    job = _Job(manifest, sources, networks, hashes, folder, progress)
+    the_set = set_reference(manifest, sources)
+    job = _Job(manifest, sources, networks, hashes, folder, progress, the_set)
     folder.prepare()
     with folder.locked():
         started = datetime.now(UTC)
@@ -238,6 +240,7 @@ class _Job:
     hashes: dict[str, str]
     folder: RunFolder
     progress: Progress
+    the_set: Reference
     source_statistics: dict[str, SourceStatistics] = field(default_factory=dict)
 
     def make(self, batch: Batch, done: dict[str, Record]) -> list[Failure]:
@@ -296,7 +299,15 @@ class _Job:
         of_source = self.source_statistics[source.id]
         scales = self.networks.scales(network, source)
         finished = finish(
-            self.manifest, stimulus, source, rendered.image, extractor, targets, scales, of_source
+            self.manifest,
+            stimulus,
+            source,
+            rendered.image,
+            extractor,
+            targets,
+            scales,
+            of_source,
+            self.the_set,
         )
         record = Record(
             stimulus_id=stimulus.stimulus_id,
@@ -311,7 +322,7 @@ class _Job:
             network=self.networks.record(network),
             synthesis=rendered.synthesis,
             control=rendered.control,
-            histogram=self.manifest.matching.histogram,
+            matching=MatchingRecord(settings=self.manifest.matching, **asdict(finished.residuals)),
             clipped_share=finished.clipped_share,
             luminance=finished.statistics.luminance,
             slope=finished.statistics.slope,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from stimgen.manifest.schema import AcceptSpec
+from stimgen.manifest.schema import AcceptSpec, MatchingSpec
 from stimgen.measure.copying import copied
 from stimgen.measure.portilla_simoncelli import OVERALL
 from stimgen.runs.acceptance import reasons_to_reject
@@ -20,6 +20,7 @@ from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, write_atomically
 
 Row = dict[str, Any]
+MATCHED = ("mean", "contrast", "histogram", "spectrum")
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "restarts": synthesis.restarts if synthesis else None,
         "residual_spectrum": residuals.get("spectrum"),
         "residual_histogram": residuals.get("histogram"),
+        "matching": _words(record.matching.settings),
+        **{f"matched_residual_{name}": getattr(record.matching, name) for name in MATCHED},
         "clipped_share": record.clipped_share,
         "luminance_mean": record.luminance.mean,
         "luminance_sd": record.luminance.sd,
@@ -207,6 +210,16 @@ def trace_rows(record: Record) -> list[Row]:
                     }
                 )
     return rows
+
+
+def _words(matching: MatchingSpec) -> str | None:
+    """Return what was matched in words such as "histogram=source luminance=set"; None for nothing."""
+    words = [f"{name}={to}" for name, to in matching.asked.items()]
+    if words and matching.channels != "rgb":
+        words.append(f"channels={matching.channels}")
+    if words and matching.iterations > 1:
+        words.append(f"iterations={matching.iterations}")
+    return " ".join(words) or None
 
 
 def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:

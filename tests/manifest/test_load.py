@@ -321,6 +321,7 @@ def test_problems_print_like_a_compilers() -> None:
     assert dotted(("sources", 2, "crop", 0)) == "sources[2].crop[0]"
 
 
+MATCHING = {"histogram": "set", "full_spectrum": "source", "channels": "luminance", "iterations": 3}
 manifests = st.fixed_dictionaries(
     {
         "image": st.sampled_from(
@@ -353,8 +354,8 @@ manifests = st.fixed_dictionaries(
             ["gatys2015", {"evaluations": [3, 2]}, {"preset": "gatys2015", "history": 3}]
         ),
         "controls": st.just(["original", {"name": "phase_scrambled", "id": "ps"}]),
-        "matching": st.sampled_from([{}, {"histogram": "source"}]),
         "measure": st.sampled_from([{}, {"portilla_simoncelli": False}]),
+        "matching": st.sampled_from([{}, {"histogram": "source"}, MATCHING]),
         "accept": st.sampled_from([{}, {"gram_relative_max": 0.1}, {"clipped_share_max": 0}]),
         "description": st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"])),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from stimgen.manifest.schema import is_reserved
+from stimgen.manifest.schema import MatchingSpec, is_reserved
 from stimgen.measure.portilla_simoncelli import FAMILIES, OVERALL
 from stimgen.runs.record import (
     ControlRecord,
@@ -13,6 +13,7 @@ from stimgen.runs.record import (
     ImageRecord,
     LuminanceRecord,
     MadeRecord,
+    MatchingRecord,
     NetworkRecord,
     Record,
     ScaleRecord,
@@ -23,6 +24,7 @@ from stimgen.runs.record import (
     SynthesisRecord,
 )
 
+MATCHED_TO = st.sampled_from(["none", "source", "set"])
 LAYERS = ("conv1_1", "pool1", "pool4", "conv5_4")
 SHA256 = st.text("0123456789abcdef", min_size=64, max_size=64)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -82,6 +84,13 @@ def spectra(draw):
 
 
 @st.composite
+def matchings(draw):
+    settings = {name: draw(MATCHED_TO) for name in ("luminance", "full_spectrum")}
+    perhaps = {name: draw(st.none() | NUMBERS) for name in ("mean", "contrast", "histogram", "spectrum")}
+    return MatchingRecord(settings=MatchingSpec(**settings), **perhaps)
+
+
+@st.composite
 def records(draw):
     """Draw a record: a texture, or a control with or without randomness, measured on some layers."""
     source, condition = draw(IDS), draw(IDS)
@@ -125,7 +134,7 @@ def records(draw):
         ),
         synthesis=draw(syntheses(measured)) if texture else None,
         control=None if texture else draw(controls(condition)),
-        histogram=draw(st.sampled_from(["none", "source"])),
+        matching=draw(matchings()),
         clipped_share=draw(share),
         luminance=draw(
             st.builds(

@@ -12,6 +12,8 @@ from stimgen.networks.weights import Weights
 from stimgen.runs.recipe import recipe, recipe_sha256, stimulus_generator
 
 WEIGHTS = Weights("vgg16", "imagenet", (), (), CONVENTIONS["caffe-rgb"], "a file", "f" * 64, "a" * 64)
+BOTH = {"histogram": "source", "full_spectrum": "source"}
+MATCHED = {"image": {"size_px": 32, "color": "rgb"}}
 PCA = {"layers": ["conv1_1", "pool1"], "layer_weights": {"pool1": 2.0}}
 
 
@@ -64,6 +66,10 @@ SCRAMBLED = Case({}, condition="phase_scrambled")
         (Case({"synthesis": {"preset": "multiscale", "smallest_px": 32, "evaluations": [5, 5]}}), TEXTURE),
         (Case({"synthesis": {"preset": "gatys2015", "iterations": 5}}), TEXTURE),
         (Case({"matching": {"histogram": "source"}}), TEXTURE),
+        (Case({"matching": {"histogram": "set"}}), Case({"matching": {"histogram": "source"}})),
+        (Case({"matching": {"full_spectrum": "source"}}), TEXTURE),
+        (Case(MATCHED | {"matching": BOTH | {"iterations": 2}}), Case(MATCHED | {"matching": BOTH})),
+        (Case(MATCHED | {"matching": BOTH | {"channels": "luminance"}}), Case(MATCHED | {"matching": BOTH})),
         (replace(TEXTURE, weights=replace(WEIGHTS, tensors_sha256="b" * 64)), TEXTURE),
         (replace(TEXTURE, weights=replace(WEIGHTS, convention=CONVENTIONS["torchvision"])), TEXTURE),
         (replace(TEXTURE, measured=("conv1_1",)), TEXTURE),
@@ -104,6 +110,15 @@ def test_a_new_version_of_a_preset_changes_the_hash(tmp_path, monkeypatch):
 )
 def test_what_changes_no_pixel_changes_no_hash(case, tmp_path):
     assert case.sha256(tmp_path) == TEXTURE.sha256(tmp_path)
+
+
+@pytest.mark.parametrize("to", ["source", "set"])
+def test_another_source_changes_what_is_matched_to_the_set_and_nothing_else(to, tmp_path):
+    alone = {"matching": {"full_spectrum": to}}
+    among_others = alone | {"sources": [{"id": "brick", "image": "skimage:brick"}, "skimage:gravel"]}
+    for case in (TEXTURE, SCRAMBLED):
+        hashes = [replace(case, changes=changes).sha256(tmp_path) for changes in (alone, among_others)]
+        assert (hashes[0] == hashes[1]) == (to == "source")
 
 
 def test_a_control_does_not_depend_on_the_synthesis(tmp_path):

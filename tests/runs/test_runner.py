@@ -207,12 +207,9 @@ def test_residuals_of_a_control_are_in_its_record_and_row(tmp_path):
     assert residuals["histogram"] == 0
 
 
-def test_blocks_that_are_too_large_fail_with_a_cure_and_take_nothing_down(tmp_path):
-    result = run(tiny(tmp_path, **BLAND | {"controls": ["block_shuffled", "original"]}))
-    assert result.made == 2
-    (failure,) = rows(result.folder / "failures.csv")
-    assert failure["stimulus_id"] == "brick-block_shuffled-s1"
-    assert failure["cure"] == "Set block_px to 16 or less."
+def test_blocks_that_are_too_large_are_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(InputError, match="Set block_px to 16 or less"):
+        tiny(tmp_path, **BLAND | {"controls": ["block_shuffled", "original"]})
 
 
 def test_other_thresholds_change_the_tables_and_no_stimulus(as_finished, tmp_path):
@@ -458,7 +455,8 @@ def test_matched_histograms_are_those_of_the_quantised_source(tmp_path, color):
         found = np.sort(pixels(folder, stimulus.stimulus_id).reshape(32 * 32, -1), axis=0)
         np.testing.assert_array_equal(found, expected)
         record = folder.read_record(stimulus.stimulus_id)
-        assert (record.histogram, record.clipped_share) == ("source", 0)
+        assert (record.matching.settings, record.clipped_share) == (manifest.matching, 0)
+        assert record.matching.histogram == 0
     stages = {
         d.stage: d.gram_loss for d in folder.read_record("cup-pool1-s1").distances if d.layer == "pool1"
     }

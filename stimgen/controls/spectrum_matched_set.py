@@ -1,0 +1,74 @@
+"""The source with the Fourier amplitudes, the mean luminance and the contrast of the set."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from stimgen.controls.materials import Materials
+from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.images.pixels import Image
+from stimgen.matching.apply import Targets, match, residuals
+from stimgen.matching.range import clip_to_display
+from stimgen.matching.reference import Reference
+
+
+@register_control("spectrum_matched_set", seeded=False, uses_set=True)
+def spectrum_matched_set(
+    source: Image,
+    rng: np.random.Generator,
+    materials: Materials,
+    *,
+    spectrum: Annotated[
+        Literal["rotational", "full"],
+        Field(
+            description="Match the amplitude at every frequency (full), or their rotational average, which "
+            "keeps orientations (rotational)."
+        ),
+    ] = "full",
+) -> ImageWithResiduals:
+    """Return the source with the Fourier amplitudes, mean luminance and contrast of the set.
+
+    First the mean amplitudes of the sources (`match_full_spectrum`) or their rotational average
+    (`match_rotational_spectrum`), then the mean of their means and of their standard deviations
+    (`match_luminance`); phases stay. In colour images each channel by itself. Where sources differ, the mean
+    of their amplitudes has less variance than they, so that the last step enlarges all amplitudes by one
+    factor, and brings luminance and contrast exactly to those of the set.
+
+    Parameters
+    ----------
+    source
+        (H, W) or (H, W, 3) float32, values 0..1.
+    rng
+        Not used.
+    materials
+        Has the sources of the manifest.
+    spectrum
+        Which spectrum is matched.
+
+    Returns
+    -------
+    ImageWithResiduals
+        Values may leave 0..1. The residuals are those of `stimgen.matching.apply.Residuals`, after clipping:
+        "spectrum", without the luminance's factor taken out, "mean" and "contrast".
+
+    Raises
+    ------
+    StimgenError
+        If the source has no amplitude where the set has some, as a constant source.
+
+    References
+    ----------
+    Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
+    low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
+    """
+    the_set = Reference(materials.source_set)
+    if spectrum == "full":
+        targets = Targets(full_spectrum=the_set, luminance=the_set)
+    else:
+        targets = Targets(rotational_spectrum=the_set, luminance=the_set)
+    image = match(source, targets, rng)
+    left = residuals(clip_to_display(image)[0], targets)
+    return ImageWithResiduals(image, {k: v for k, v in vars(left).items() if v is not None})

@@ -1,0 +1,164 @@
+"""Match an image to a source, or to the mean of a set: all statistics that are asked for, in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stimgen.images.pixels import Image
+from stimgen.matching.histogram import match_histogram_exact
+from stimgen.matching.luminance import match_luminance, mean_and_sd
+from stimgen.matching.reference import Channels, Planes, Reference, planes_of
+from stimgen.matching.spectrum import (
+    amplitudes,
+    match_full_spectrum,
+    match_rotational_spectrum,
+    multiplicity,
+    ring_sizes,
+    rotational_average,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What an image is matched to; None for what is not matched.
+
+    Attributes
+    ----------
+    histogram, luminance, rotational_spectrum, full_spectrum
+        References, all with the same channels. Not both spectra, and not luminance together with histogram.
+    channels
+        Which planes of a colour image are matched.
+    iterations
+        How often spectrum and histogram alternate; 1 unless both are matched.
+    """
+
+    histogram: Reference | None = None
+    luminance: Reference | None = None
+    rotational_spectrum: Reference | None = None
+    full_spectrum: Reference | None = None
+    channels: Channels = "rgb"
+    iterations: int = 1
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing is matched."""
+        return not any((self.histogram, self.luminance, self.rotational_spectrum, self.full_spectrum))
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """How far an image is from its targets: 0 is exact, None was not asked for.
+
+    Attributes
+    ----------
+    mean, contrast
+        |mean − mean₀| and |SD − SD₀|, each the mean over the planes.
+    histogram
+        Wasserstein-1 distance, Σ_k |x_k − y_k| / n over the sorted values, the mean over the planes.
+    spectrum
+        √(Σ (A(u) − A₀(u))² / Σ A₀(u)²) over all planes and frequencies but zero: of the amplitudes for
+        `full_spectrum`; for `rotational_spectrum` with the rotational averages at u in place of the
+        amplitudes. Also None where A₀ is 0 everywhere.
+    """
+
+    mean: float | None = None
+    contrast: float | None = None
+    histogram: float | None = None
+    spectrum: float | None = None
+
+
+def match(image: Image, targets: Targets, rng: np.random.Generator) -> Image:
+    """Return the image matched to all targets: first the spectrum, then luminance or the histogram.
+
+    What comes last is exact; a histogram or a contrast given after a spectrum changes the spectrum. Spectrum
+    and histogram alternate `targets.iterations` times, and end with the histogram. Where the luminance of a
+    colour image is matched, the difference it makes to a pixel is added to its R, G and B: the weights of
+    luminance add up to 1, so that luminance becomes the target's, and differences between R, G and B stay.
+
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, 3), any finite values; for spectra of the shape of the reference's images.
+    targets
+        What to match. Without any, the image is returned as it is.
+    rng
+        Breaks ties of the histogram: one permutation of H · W per plane and iteration.
+
+    Returns
+    -------
+    ndarray of float32, the shape of `image`
+        Values may leave 0..1; `clip_to_display` deals with that, and `residuals` says what it changed.
+
+    Raises
+    ------
+    StimgenError
+        If a constant image is to get contrast or a spectrum.
+
+    References
+    ----------
+    Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
+    low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
+    """
+    if targets.nothing:
+        return image
+    before = planes_of(image, targets.channels)
+    planes = list(before)
+    for _ in range(targets.iterations):
+        for index, plane in enumerate(planes):
+            planes[index] = _match_plane(plane, targets, index, rng)
+    if image.ndim == 2:
+        return planes[0].astype(np.float32)
+    if targets.channels == "luminance":
+        change = planes[0] - before[0]
+        return (image.astype(np.float64) + change[..., np.newaxis]).astype(np.float32)
+    return np.stack(planes, axis=2).astype(np.float32)
+
+
+def residuals(image: Image, targets: Targets) -> Residuals:
+    """Return how far an image, as matched and clipped, is from its targets."""
+    planes = planes_of(image, targets.channels)
+    mean = contrast = histogram = spectrum = None
+    if targets.luminance:
+        pairs = np.abs(np.array([mean_and_sd(plane) for plane in planes]) - targets.luminance.luminance)
+        mean, contrast = (float(one) for one in pairs.mean(axis=0))
+    if targets.histogram:
+        differences = np.sort(np.reshape(planes, (len(planes), -1))) - np.array(targets.histogram.values)
+        histogram = float(np.mean(np.abs(differences)))
+    if targets.full_spectrum or targets.rotational_spectrum:
+        spectrum = _spectrum_error(planes, targets)
+    return Residuals(mean, contrast, histogram, spectrum)
+
+
+def _match_plane(
+    plane: NDArray[np.float64], targets: Targets, index: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    if targets.full_spectrum:
+        plane = match_full_spectrum(plane, targets.full_spectrum.amplitude[index])
+    if targets.rotational_spectrum:
+        plane = match_rotational_spectrum(plane, targets.rotational_spectrum.rotational[index])
+    if targets.luminance:
+        plane = match_luminance(plane, *targets.luminance.luminance[index])
+    if targets.histogram:
+        values = targets.histogram.values[index].reshape(plane.shape)
+        # In float32, so that pixels which differ by the rounding of a transform are ties.
+        plane = match_histogram_exact(plane.astype(np.float32), values, rng).astype(np.float64)
+    return plane
+
+
+def _spectrum_error(planes: Planes, targets: Targets) -> float | None:
+    shape = (planes[0].shape[0], planes[0].shape[1])
+    own: Planes = tuple(amplitudes(plane) for plane in planes)
+    if targets.full_spectrum:
+        goal, weights = targets.full_spectrum.amplitude, multiplicity(shape)
+    else:
+        assert targets.rotational_spectrum is not None
+        goal, weights = targets.rotational_spectrum.rotational, ring_sizes(shape)
+        own = tuple(rotational_average(amplitude, shape) for amplitude in own)
+    power = sum(float(np.sum(weights * one**2)) for one in goal)
+    if not power:
+        return None
+    error = sum(float(np.sum(weights * (a - b) ** 2)) for a, b in zip(own, goal, strict=True))
+    return float(np.sqrt(error / power))

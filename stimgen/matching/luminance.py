@@ -1,0 +1,64 @@
+"""Mean and contrast of a plane, and planes that are given others."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stimgen.errors import StimgenError
+
+# Relative to the image's largest value; below it is the rounding of the mean.
+NO_CONTRAST = 1e-12
+
+
+def mean_and_sd(plane: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the mean over the pixels and the standard deviation (divisor n), in float64.
+
+    Standard deviations below 10⁻¹² of the largest value are rounding, and are returned as 0.
+    """
+    values = plane.astype(np.float64)
+    mean, sd = float(values.mean()), float(values.std())
+    return mean, 0.0 if sd <= NO_CONTRAST * float(np.abs(values).max()) else sd
+
+
+def match_luminance(plane: NDArray[np.floating], mean: float, sd: float) -> NDArray[np.float64]:
+    """Return the plane with another mean and standard deviation, and so another RMS contrast, SD / mean.
+
+    x' = (x − m) · SD₀ / SD + mean₀, with m and SD of the plane. It is SHINE's lumMatch.
+
+    Parameters
+    ----------
+    plane
+        (H, W), any finite values.
+    mean, sd
+        mean₀ and SD₀.
+
+    Returns
+    -------
+    ndarray of float64, (H, W)
+        Values may leave 0..1.
+
+    Raises
+    ------
+    StimgenError
+        If the plane is constant and SD₀ is not 0.
+
+    References
+    ----------
+    Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
+    low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
+
+    Examples
+    --------
+    >>> match_luminance(np.array([[0.25, 0.75]]), 0.5, 0.125)
+    array([[0.375, 0.625]])
+    """
+    own_mean, own_sd = mean_and_sd(plane)
+    if own_sd == 0:
+        if sd > 0:
+            raise StimgenError(
+                "A constant image has no contrast, and no factor gives it that of another one.",
+                "Leave out the matching of luminance, or this source or condition.",
+            )
+        return np.full(plane.shape, mean, dtype=np.float64)
+    return (plane.astype(np.float64) - own_mean) * (sd / own_sd) + mean

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matched_images import photographs, sets
+
+from stimgen.errors import StimgenError
+from stimgen.matching.apply import Residuals, Targets, match, residuals
+from stimgen.matching.histogram import match_histogram_exact
+from stimgen.matching.range import clip_to_display
+from stimgen.matching.reference import Reference
+
+WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
+ASKED = [
+    {},
+    {"histogram"},
+    {"luminance"},
+    {"rotational_spectrum"},
+    {"full_spectrum"},
+    {"full_spectrum", "histogram"},
+    {"rotational_spectrum", "histogram"},
+    {"full_spectrum", "luminance"},
+    {"rotational_spectrum", "luminance"},
+]
+
+
+def generator():
+    return np.random.default_rng(11)
+
+
+def planes(image, channels="rgb"):
+    if image.ndim == 2:
+        return [image.astype(np.float64)]
+    if channels == "luminance":
+        return [sum(image[..., c].astype(np.float64) * WEIGHTS[c] for c in range(3))]
+    return [image[..., c].astype(np.float64) for c in range(3)]
+
+
+def amplitude(plane):
+    spectrum = np.abs(np.fft.fft2(plane))
+    spectrum[0, 0] = 0
+    return spectrum
+
+
+def targets(images, asked, channels="rgb", iterations=1):
+    reference = Reference(images, channels)
+    return Targets(**dict.fromkeys(asked, reference), channels=channels, iterations=iterations)
+
+
+def colour(number=3):
+    coffee = photographs("coffee", height=96, width=96)[0]
+    return tuple(coffee[24 * i : 24 * i + 40, 20 * i : 20 * i + 30] for i in range(number))
+
+
+def test_without_targets_the_image_is_returned_as_it_is():
+    (image,) = photographs("brick")
+    assert match(image, Targets(), generator()) is image
+    assert residuals(image, Targets()) == Residuals(None, None, None, None)
+
+
+@pytest.mark.parametrize("channels", ["rgb", "luminance"])
+def test_the_statistics_of_a_set_are_the_means_of_its_images(channels):
+    images = colour()
+    reference = Reference(images, channels)
+    for index in range(3 if channels == "rgb" else 1):
+        own = [planes(image, channels)[index] for image in images]
+        values = np.mean([np.sort(one.ravel()) for one in own], axis=0)
+        np.testing.assert_allclose(reference.values[index], values, atol=1e-7)
+        assert reference.luminance[index] == pytest.approx(
+            (np.mean([one.mean() for one in own]), np.mean([one.std() for one in own]))
+        )
+        spectrum = np.mean([amplitude(one) for one in own], axis=0)[:, :16]
+        np.testing.assert_allclose(reference.amplitude[index], spectrum, atol=1e-9)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("kind", ["grey", "rgb"])
+def test_histograms_are_exactly_the_references(number, kind):
+    images = colour(number) if kind == "rgb" else photographs("gravel", "grass", "brick")[:number]
+    image = images[0][::-1, ::-1] ** 2
+    matched = match(image, targets(images, {"histogram"}), generator())
+    for index, plane in enumerate(planes(matched)):
+        goal = np.mean([np.sort(planes(one)[index].ravel()) for one in images], axis=0).astype(np.float32)
+        np.testing.assert_array_equal(np.sort(plane.ravel()), goal)
+    assert residuals(matched, targets(images, {"histogram"})).histogram == 0
+    if number == 1:
+        np.testing.assert_array_equal(matched, match_histogram_exact(image, images[0], generator()))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_luminance_alone_becomes_the_targets_and_differences_between_channels_stay(number):
+    images = colour(number)
+    image = images[0][::-1] ** 2
+    matched = match(image, targets(images, {"histogram"}, "luminance"), generator())
+    goal = np.mean([np.sort(planes(one, "luminance")[0].ravel()) for one in images], axis=0)
+    np.testing.assert_allclose(np.sort(planes(matched, "luminance")[0].ravel()), goal, atol=3e-7)
+    for first, second in ((0, 1), (1, 2)):
+        np.testing.assert_allclose(
+            matched[..., first] - matched[..., second], image[..., first] - image[..., second], atol=3e-7
+        )
+    contrast = match(image, targets(images, {"luminance"}, "luminance"), generator())
+    (own,) = planes(contrast, "luminance")
+    assert own.mean() == pytest.approx(np.mean([planes(one, "luminance")[0].mean() for one in images]))
+    assert own.std() == pytest.approx(np.mean([planes(one, "luminance")[0].std() for one in images]))
+
+
+@pytest.mark.parametrize("channels", ["rgb", "luminance"])
+@pytest.mark.parametrize("spectrum", ["rotational_spectrum", "full_spectrum"])
+def test_every_plane_gets_its_spectrum(spectrum, channels):
+    images = colour()
+    asked = targets(images, {spectrum}, channels)
+    matched = match(images[0][::-1] ** 2, asked, generator())
+    left = residuals(matched, asked)
+    assert left.spectrum < 1e-6
+    assert (left.mean, left.contrast, left.histogram) == (None, None, None)
+    if spectrum == "full_spectrum":
+        for index, plane in enumerate(planes(matched, channels)):
+            goal = np.mean([amplitude(planes(one, channels)[index]) for one in images], axis=0)
+            # Pixels are float32.
+            np.testing.assert_allclose(amplitude(plane), goal, atol=1e-4)
+
+
+def test_the_spectrum_comes_first_and_the_histogram_last():
+    image, *images = photographs("brick", "gravel", "grass")
+    asked = targets(tuple(images), {"full_spectrum", "histogram"})
+    alone = match(image, targets(tuple(images), {"full_spectrum"}), generator())
+    expected = match(alone, targets(tuple(images), {"histogram"}), generator())
+    np.testing.assert_array_equal(match(image, asked, generator()), expected)
+    assert residuals(expected, asked).histogram == 0
+    contrast = match(image, targets(tuple(images), {"full_spectrum", "luminance"}), generator())
+    left = residuals(contrast, targets(tuple(images), {"full_spectrum", "luminance"}))
+    assert max(left.mean, left.contrast) < 1e-6
+
+
+@pytest.mark.parametrize("spectrum", ["rotational_spectrum", "full_spectrum"])
+def test_iterations_bring_the_spectrum_nearer_and_keep_the_histogram(spectrum):
+    # Spectrum and histogram of one image have the same variance; the means of a set have not.
+    image, reference = photographs("brick", "grass")
+    left = []
+    for iterations in (1, 4, 16):
+        asked = targets((reference,), {spectrum, "histogram"}, iterations=iterations)
+        left.append(residuals(match(image, asked, generator()), asked))
+    assert [one.histogram for one in left] == [0, 0, 0]
+    assert left[0].spectrum > left[1].spectrum > left[2].spectrum > 0
+
+
+def test_references_of_two_kinds():
+    image, other = photographs("brick", "gravel")
+    asked = Targets(full_spectrum=Reference((image, other)), luminance=Reference((image,)))
+    matched = match(other, asked, generator())
+    assert (matched.mean(), matched.std()) == pytest.approx((image.mean(), image.std()), abs=1e-5)
+
+
+@pytest.mark.parametrize("channels", ["rgb", "luminance"])
+@pytest.mark.parametrize("spectrum", ["rotational_spectrum", "full_spectrum"])
+def test_residuals_are_those_of_numpy(spectrum, channels):
+    images = colour()
+    image = clip_to_display(images[1] ** 2)[0]
+    names = {spectrum, "luminance"}
+    left = residuals(image, targets(images, names, channels))
+    own = planes(image, channels)
+    sets_planes = [[planes(one, channels)[index] for one in images] for index in range(len(own))]
+    means = [abs(p.mean() - np.mean([q.mean() for q in g])) for p, g in zip(own, sets_planes, strict=True)]
+    spreads = [abs(p.std() - np.mean([q.std() for q in g])) for p, g in zip(own, sets_planes, strict=True)]
+    assert left.mean == pytest.approx(np.mean(means))
+    assert left.contrast == pytest.approx(np.mean(spreads))
+    found = [amplitude(p) for p in own]
+    goal = [np.mean([amplitude(q) for q in g], axis=0) for g in sets_planes]
+    if spectrum == "rotational_spectrum":
+        found, goal = [averaged(one) for one in found], [averaged(one) for one in goal]
+    error = np.sqrt(
+        sum(np.sum((a - b) ** 2) for a, b in zip(found, goal, strict=True)) / sum(np.sum(b**2) for b in goal)
+    )
+    assert left.spectrum == pytest.approx(error, rel=1e-6)
+    histogram = residuals(image, targets(images, {"histogram"}, channels)).histogram
+    distances = [
+        np.mean(np.abs(np.sort(p.ravel()) - np.mean([np.sort(q.ravel()) for q in g], axis=0)))
+        for p, g in zip(own, sets_planes, strict=True)
+    ]
+    assert histogram == pytest.approx(np.mean(distances), rel=1e-5)
+
+
+def averaged(spectrum):
+    """Replace every amplitude by the mean of its ring."""
+    height, width = spectrum.shape
+    radius = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.fftfreq(width)[np.newaxis])
+    ring = np.rint(np.round(radius * min(spectrum.shape), 9))
+    ring[0, 0] = -1
+    result = np.zeros_like(spectrum)
+    for number in np.unique(ring[ring >= 0]):
+        result[ring == number] = spectrum[ring == number].mean()
+    return result
+
+
+def test_a_constant_reference_has_no_relative_error():
+    flat, (image,) = np.full((48, 48), 0.5, np.float32), photographs("brick")
+    asked = targets((flat,), {"full_spectrum", "histogram"})
+    left = residuals(match(image, asked, generator()), asked)
+    assert (left.spectrum, left.histogram) == (None, 0)
+
+
+@settings(deadline=None, max_examples=300)
+@given(sets(4), st.sampled_from(ASKED), st.sampled_from(["rgb", "luminance"]), st.integers(1, 3))
+def test_any_image_is_matched_or_refused_and_never_nan(drawn, names, channels, iterations):
+    image, *images = drawn
+    asked = targets(tuple(images), names, channels, iterations if len(names) == 2 else 1)
+    before = image.copy()
+    try:
+        matched = match(image, asked, generator())
+    except StimgenError:
+        return
+    np.testing.assert_array_equal(image, before)
+    assert (matched.dtype, matched.shape) == (np.float32, image.shape)
+    assert np.isfinite(matched).all()
+    left = [one for one in vars(residuals(clip_to_display(matched)[0], asked)).values() if one is not None]
+    assert np.isfinite(left).all()
+    assert all(one >= 0 for one in left)
+    np.testing.assert_array_equal(matched, match(image, asked, generator()))

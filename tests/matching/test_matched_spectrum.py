@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matched_images import images, photographs, sets
+
+from stimgen.errors import StimgenError
+from stimgen.matching.spectrum import (
+    amplitudes,
+    match_full_spectrum,
+    match_rotational_spectrum,
+    ring_sizes,
+    rings,
+    rotational_average,
+)
+from stimgen.measure.spectrum import power_spectrum
+
+SHAPES = [(48, 48), (47, 47), (48, 31), (31, 48), (33, 48)]
+GREY = st.tuples(st.integers(1, 16), st.integers(1, 16)).flatmap(lambda s: st.tuples(images(s), images(s)))
+
+
+def ring_of(row, column, shape):
+    """The ring of one frequency in the full transform, by its definition."""
+    height, width = shape
+    u, v = np.fft.fftfreq(height)[row], np.fft.fftfreq(width)[column]
+    return round(np.hypot(u, v) * min(shape), 9)
+
+
+def full_average(plane):
+    """Rotational average of the amplitudes of the full transform, frequency by frequency."""
+    amplitude = np.abs(np.fft.fft2(plane.astype(np.float64)))
+    found = {}
+    for row, column in np.ndindex(plane.shape):
+        if row or column:
+            ring = int(np.rint(ring_of(row, column, plane.shape)))
+            found.setdefault(ring, []).append(amplitude[row, column])
+    return {ring: np.mean(values) for ring, values in found.items()}
+
+
+def half(plane):
+    return np.fft.rfft2(plane.astype(np.float64))
+
+
+def pair(shape):
+    return photographs("brick", "gravel", height=shape[0], width=shape[1])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_amplitudes_are_replaced_and_phases_and_mean_stay(shape):
+    image, reference = pair(shape)
+    matched = match_full_spectrum(image, amplitudes(reference))
+    before, after, goal = (np.fft.fft2(one.astype(np.float64)) for one in (image, matched, reference))
+    rest = np.ones(shape, bool)
+    rest[0, 0] = False
+    np.testing.assert_allclose(np.abs(after)[rest], np.abs(goal)[rest], rtol=1e-6)
+    np.testing.assert_allclose((after / np.abs(after))[rest], (before / np.abs(before))[rest], atol=1e-6)
+    assert matched.mean() == pytest.approx(image.mean(dtype=np.float64), abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_rotational_average_is_the_references_and_rings_keep_their_ratios(shape):
+    image, reference = pair(shape)
+    average = rotational_average(amplitudes(reference), shape)
+    matched = match_rotational_spectrum(image, average)
+    found, goal = full_average(matched), full_average(reference)
+    assert set(found) == set(goal)
+    for ring, mean in goal.items():
+        assert found[ring] == pytest.approx(mean, rel=1e-6)
+        assert average[ring] == pytest.approx(mean, rel=1e-9)
+    ratio, ring = half(matched) / half(image), rings(shape)
+    for number in range(ring.max() + 1):
+        own = ratio[ring == number][1 if number == 0 else 0 :]
+        # One real positive factor for a whole ring: phases and orientations stay.
+        np.testing.assert_allclose(own, np.full(own.shape, own[:1].mean() if own.size else 0), rtol=1e-6)
+        assert (own.real > 0).all()
+    assert matched.mean() == pytest.approx(image.mean(dtype=np.float64), abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 1), (1, 9), (8, 64), (2, 3)])
+def test_rings_are_those_of_the_definition_and_hold_every_frequency(shape):
+    counted = np.zeros(rings(shape).max() + 1)
+    for row, column in np.ndindex(shape):
+        ring = ring_of(row, column, shape)
+        counted[int(np.rint(ring))] += bool(row or column)
+        if column <= shape[1] // 2:
+            assert rings(shape)[row, column] == np.rint(ring)
+    np.testing.assert_array_equal(ring_sizes(shape), counted)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rings_are_those_of_the_measured_rotational_average(shape):
+    (image,) = photographs("grass", height=shape[0], width=shape[1])
+    spectrum = power_spectrum(image)
+    number = min(shape) // 2
+    power = amplitudes(image) ** 2 / image.size**2
+    np.testing.assert_allclose(rotational_average(power, shape)[1 : number + 1], spectrum.radial, rtol=1e-9)
+
+
+def test_an_image_matched_to_itself_is_itself():
+    (image,) = photographs("brick")
+    own = amplitudes(image)
+    np.testing.assert_allclose(match_full_spectrum(image, own), image, atol=1e-9)
+    average = rotational_average(own, image.shape)
+    np.testing.assert_allclose(match_rotational_spectrum(image, average), image, atol=1e-9)
+
+
+@settings(deadline=None)
+@given(GREY)
+def test_any_image_gets_the_amplitudes_or_is_refused(pair):
+    image, reference = pair
+    goal = amplitudes(reference)
+    try:
+        matched = match_full_spectrum(image, goal)
+    except StimgenError:
+        assert not amplitudes(image).any()
+        return
+    assert np.isfinite(matched).all()
+    np.testing.assert_allclose(np.abs(half(matched))[1:], goal[1:], atol=1e-7)
+    assert matched.mean() == pytest.approx(float(image.mean(dtype=np.float64)), abs=1e-6)
+
+
+@settings(deadline=None)
+@given(GREY)
+def test_any_image_gets_the_rotational_average_or_is_refused(pair):
+    image, reference = pair
+    goal = rotational_average(amplitudes(reference), image.shape)
+    try:
+        matched = match_rotational_spectrum(image, goal)
+    except StimgenError:
+        own = rotational_average(amplitudes(image), image.shape)
+        assert np.any((own == 0) & (goal > 0))
+        return
+    assert np.isfinite(matched).all()
+    found = rotational_average(np.abs(half(matched)), image.shape)
+    np.testing.assert_allclose(found, goal, atol=1e-7)
+
+
+def test_a_constant_image_has_no_spectrum_to_scale():
+    constant, (reference,) = np.full((48, 48), 0.3, np.float32), photographs("brick")
+    goal = amplitudes(reference)
+    with pytest.raises(StimgenError, match="constant image has no Fourier phases"):
+        match_full_spectrum(constant, goal)
+    with pytest.raises(StimgenError, match="constant image has no Fourier phases"):
+        match_rotational_spectrum(constant, rotational_average(goal, constant.shape))
+    nothing = amplitudes(constant)
+    assert not nothing.any()
+    for flat in (
+        match_full_spectrum(reference, nothing),
+        match_rotational_spectrum(reference, rotational_average(nothing, constant.shape)),
+        match_full_spectrum(constant, nothing),
+    ):
+        assert np.ptp(flat) < 1e-12
+
+
+def test_a_ring_without_amplitude_is_named():
+    image = np.cos(2 * np.pi * np.arange(16) / 16)[np.newaxis] + np.zeros((16, 1))
+    goal = rotational_average(amplitudes(np.random.default_rng(0).random((16, 16))), (16, 16))
+    with pytest.raises(StimgenError, match="nothing at the spatial frequency of 2 cycles per image"):
+        match_rotational_spectrum(image, goal)
+
+
+@settings(deadline=None)
+@given(sets(1))
+def test_inputs_are_not_written_to(drawn):
+    plane = drawn[0] if drawn[0].ndim == 2 else drawn[0][..., 0]
+    own = amplitudes(plane)
+    copies = plane.copy(), own.copy()
+    match_full_spectrum(plane, own)
+    match_rotational_spectrum(plane, rotational_average(own, plane.shape))
+    np.testing.assert_array_equal(plane, copies[0])
+    np.testing.assert_array_equal(own, copies[1])

@@ -1,0 +1,46 @@
+"""Against shinier, the Python version of the SHINE toolbox by the group that published it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matched_images import photographs
+
+from stimgen.matching.apply import Targets, match
+from stimgen.matching.reference import Reference
+from stimgen.matching.spectrum import rings
+
+shinier = pytest.importorskip("shinier")
+
+
+@pytest.mark.parametrize(
+    ("mode", "statistic"), [(1, "luminance"), (3, "rotational_spectrum"), (4, "full_spectrum")]
+)
+def test_images_are_those_of_shine_but_for_frequency_zero_and_the_corners(mode, statistic, tmp_path):
+    levels = [np.rint(255 * image).astype(np.uint8) for image in photographs("brick", "gravel", "grass")]
+    options = shinier.Options(
+        mode=mode,
+        as_gray=True,
+        linear_luminance=True,
+        dithering=0,
+        rescaling=0,
+        conserve_memory=False,
+        safe_lum_match=False,
+        verbose=-1,
+        output_folder=tmp_path,
+    )
+    dataset = shinier.ImageDataset(images=[one.copy() for one in levels], options=options)
+    expected = shinier.ImageProcessor(dataset=dataset, options=options, verbose=-1).get_results()
+    images = tuple((one / 255).astype(np.float32) for one in levels)
+    asked = Targets(**{statistic: Reference(images)})
+    for image, shine in zip(images, expected, strict=True):
+        matched = 255 * match(image, asked, np.random.default_rng(0)).astype(np.float64)
+        if statistic == "rotational_spectrum":
+            spectrum = np.fft.rfft2(matched)
+            spectrum[rings(image.shape) > 24] = 0
+            matched = np.fft.irfft2(spectrum, s=image.shape)
+        if statistic != "luminance":
+            # SHINE gives all images the mean of the set.
+            matched += 255 * np.mean(images) - matched.mean()
+        # shinier returns 8-bit images.
+        np.testing.assert_allclose(matched, np.asarray(shine), atol=0.51)
