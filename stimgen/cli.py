@@ -196,6 +196,78 @@ def check(
 
 
 @app.command()
+def stats(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="PNG, TIFF or JPEG files, or skimage:NAME.")
+    ],
+    source: Annotated[
+        str | None, typer.Option("--source", help="Image to compare them with, such as the original texture.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="CSV file, with its data dictionary (.json) beside it. Default: screen."),
+    ] = None,
+    gram: Annotated[
+        bool, typer.Option(help="Measure Gram distances from the source, which needs a network.")
+    ] = True,
+    network: Annotated[str, typer.Option("--network", help="Network for Gram distances.")] = "vgg19",
+    weights: Annotated[
+        str, typer.Option("--weights", help="Name of published or imported weights, or a file.")
+    ] = "imagenet",
+    layers: Annotated[
+        str, typer.Option("--layers", help="Layers for Gram distances, separated by commas.")
+    ] = "conv1_1,pool1,pool2,pool3,pool4",
+    portilla_simoncelli: Annotated[
+        bool,
+        typer.Option(
+            "--portilla-simoncelli", help="Measure the distance in Portilla & Simoncelli's statistics."
+        ),
+    ] = False,
+    ppd: Annotated[
+        float | None, typer.Option("--ppd", help="Pixels per degree, for frequencies in cycles per degree.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Measure images that any program made, in the columns of stimuli.csv.
+
+    With --source also what compares: histogram, spectrum, Gram distances, copies. Statistics that compare
+    pixel by pixel or frequency by frequency are empty for images of another size than the source.
+
+    For example:
+
+      stimgen stats paper/texture_01.png paper/noise_01.png
+
+      stimgen stats paper/*.png --source paper/original.png --network vgg16 --out statistics.csv
+    """
+    if ppd is not None and not 0 < ppd < float("inf"):
+        raise InputError(f"--ppd {ppd}: expected a number above 0.", "Give pixels per degree, such as 41.")
+
+    from stimgen.manifest.schema import NetworkSpec
+    from stimgen.runs.measure_images import GramMeasurement, measure_images
+    from stimgen.runs.runner import compute_exactly, find_device
+    from stimgen.runs.store import write_atomically
+    from stimgen.runs.tables import in_order, to_csv, to_json
+
+    where = find_device(device)
+    if where.type == "cuda":
+        compute_exactly()
+    measurement = None
+    if gram and source is not None:
+        spec = NetworkSpec(name=network, weights=weights)
+        measurement = GramMeasurement(spec, tuple(layer.strip() for layer in layers.split(",")), where)
+    measured = measure_images(
+        images, source=source, gram=measurement, portilla_simoncelli=portilla_simoncelli, ppd=ppd
+    )
+    table, dictionary = in_order("images", measured)
+    if out is None:
+        typer.echo(to_csv(table), nl=False)
+    else:
+        write_atomically(out, to_csv(table))
+        write_atomically(out.with_suffix(".json"), to_json(dictionary))
+        _say(f"{len(table)} images measured. Table: {out}, its columns: {out.with_suffix('.json')}")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of manifests, for editors that check YAML while you type.
 

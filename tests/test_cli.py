@@ -34,6 +34,7 @@ COMMANDS = [
     ["run"],
     ["check"],
     ["schema"],
+    ["stats"],
     ["weights"],
     ["weights", "list"],
     ["weights", "fetch"],

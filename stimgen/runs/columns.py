@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stimgen.measure.copying import CROPS_PX
 
@@ -460,11 +460,39 @@ FAILURES = (
     Column("cure", "Cure", "What to do about it."),
 )
 
+_NAMES = [column.name for column in STIMULI]
+_MEASURED = STIMULI[_NAMES.index("luminance_mean") : _NAMES.index("accepted")]
+_OF_A_RUN = {"seed_correlation", "gram_relative_matched", "gram_relative_held_out"}
+
+IMAGES = (
+    Column("filename", "File", "The image, as named."),
+    Column("source", "Source", "The image that it is compared with, as named; empty without one."),
+    Column("width_px", "Width", "Width of the image.", "px"),
+    Column("height_px", "Height", "Height of the image.", "px"),
+    *(column for column in STIMULI if column.name == "color"),
+    *(
+        replace(column, description=f"{description} Empty where none is measured.")
+        for column, description in zip(
+            (column for column in STIMULI if column.name in {"network", "weights", "weights_sha256"}),
+            (
+                "Network in which Gram distances are measured.",
+                "Name of its weights.",
+                "SHA-256 of its tensors.",
+            ),
+            strict=True,
+        )
+    ),
+    *(column for column in _MEASURED if column.name not in _OF_A_RUN),
+    Column("source_sha256", "Source's hash", 'SHA-256 of the source\'s file, after "sha256:".'),
+    Column("file_sha256", "File's hash", 'SHA-256 of the image\'s file, after "sha256:".'),
+)
+
 TABLES = {
     "stimuli": STIMULI,
     "gram_distances": GRAM_DISTANCES,
     "spectra": SPECTRA,
     "traces": TRACES,
     "failures": FAILURES,
+    "images": IMAGES,
 }
-"""Name of each table, without ".csv", and its columns."""
+"""Name of each table of a run, without ".csv", and its columns; "images" is what `stimgen stats` writes."""

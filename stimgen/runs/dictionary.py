@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from stimgen.runs.columns import TABLES, Column
 
+Dictionary = dict[str, dict[str, str]]
 
-def data_dictionary(table: str, headers: list[str]) -> dict[str, dict[str, str]]:
+
+def data_dictionary(table: str, headers: list[str]) -> Dictionary:
     """Return the BIDS-style description of a table's columns, in the order in which they are listed here.
 
     Parameters

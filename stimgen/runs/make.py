@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from stimgen.controls import CONTROLS, Materials, TextureModel
 from stimgen.images.pixels import Image
 from stimgen.images.png import decode_png, encode_png, quantise
@@ -17,7 +15,6 @@ from stimgen.matching.apply import Residuals, Targets, match, residuals
 from stimgen.matching.range import clip_to_display
 from stimgen.matching.reference import Reference
 from stimgen.measure.gram import gram_distances
-from stimgen.measure.gram_scale import GramScale
 from stimgen.measure.portilla_simoncelli import portilla_simoncelli_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.recipe import stimulus_generator
@@ -29,6 +26,7 @@ from stimgen.runs.record import (
     StageRecord,
     SynthesisRecord,
 )
+from stimgen.runs.source_grams import SourceGrams
 from stimgen.runs.statistics import SourceStatistics, Statistics, measure
 from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
 from stimgen.texture.synthesis import synthesise
@@ -112,8 +110,7 @@ def finish(
     source: Source,
     image: Image,
     extractor: FeatureExtractor,
-    targets: Mapping[str, Tensor],
-    scales: Mapping[str, GramScale],
+    grams: SourceGrams,
     source_statistics: SourceStatistics,
     the_set: Reference,
 ) -> Finished:
@@ -125,10 +122,8 @@ def finish(
         What the image is.
     image
         Float image as rendered.
-    extractor, targets
-        The network that measures, and the Gram matrices of `source` in it.
-    scales
-        Floor and ceiling of its Gram distances.
+    extractor, grams
+        The network that measures, and the Gram matrices of `source` in it with their scale.
     source_statistics
         Of `source`.
     the_set
@@ -140,7 +135,7 @@ def finish(
     seen = decode_png(png)
     constrained = stimulus.layer_set.layers if stimulus.layer_set else ()
     stages: tuple[Stage, ...] = ("optimised", "matched", "file")
-    measured = gram_distances(extractor, [image, shown, seen], targets)
+    measured = gram_distances(extractor, [image, shown, seen], grams.targets)
     return Finished(
         png=png,
         clipped_share=clipped_share,
@@ -152,7 +147,7 @@ def finish(
                 constrained=distance.layer in constrained,
                 gram_loss=distance.gram_loss,
                 gram_relative=distance.gram_relative,
-                gram_normalised=scales[distance.layer].normalised(distance.gram_relative),
+                gram_normalised=grams.scales[distance.layer].normalised(distance.gram_relative),
             )
             for stage, distances in zip(stages, measured, strict=True)
             for distance in distances

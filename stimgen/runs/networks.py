@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
-from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.images.sources import Source
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.range import clip_to_display
-from stimgen.measure.gram_scale import GramScale, gram_scales
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.recipe import generator
 from stimgen.runs.record import NetworkRecord
-from stimgen.texture.objective import analyse
-from stimgen.texture.tensors import to_batch
-
-CEILING_SCRAMBLES = 3
-"""Phase-scrambled versions of a source whose mean distance is the ceiling."""
+from stimgen.runs.source_grams import SourceGrams, source_grams
 
 
 class Networks:
@@ -41,8 +31,7 @@ class Networks:
         self._device = device
         self._weights: dict[tuple[str, str], Weights] = {}
         self._extractors: dict[NetworkSpec, FeatureExtractor] = {}
-        self._targets: dict[tuple[NetworkSpec, str], dict[str, Tensor]] = {}
-        self._scales: dict[tuple[NetworkSpec, str], dict[str, GramScale]] = {}
+        self._grams: dict[tuple[NetworkSpec, str], SourceGrams] = {}
 
     def weights(self, network: NetworkSpec) -> Weights:
         """Return the weights of a network."""
@@ -64,29 +53,13 @@ class Networks:
             )
         return self._extractors[network]
 
-    def targets(self, network: NetworkSpec, source: Source) -> dict[str, Tensor]:
-        """Return the Gram matrices of a source on all measured layers."""
+    def grams(self, network: NetworkSpec, source: Source) -> SourceGrams:
+        """Return what images are compared with on all measured layers."""
         key = (network, source.id)
-        if key not in self._targets:
-            batch = to_batch([source.pixels], self._device)
+        if key not in self._grams:
             layers = measured_layers(self._manifest, network)
-            self._targets[key] = analyse(self.extractor(network), batch, layers)
-        return self._targets[key]
-
-    def scales(self, network: NetworkSpec, source: Source) -> dict[str, GramScale]:
-        """Return floor and ceiling of the Gram distances from a source on all measured layers."""
-        key = (network, source.id)
-        if key not in self._scales:
-            scrambled = [
-                clip_to_display(phase_scrambled(source.pixels, generator("ceiling", source.id, str(number))))[
-                    0
-                ]
-                for number in range(CEILING_SCRAMBLES)
-            ]
-            targets = self.targets(network, source)
-            scales = gram_scales(self.extractor(network), source.pixels, scrambled, targets)
-            self._scales[key] = {scale.layer: scale for scale in scales}
-        return self._scales[key]
+            self._grams[key] = source_grams(self.extractor(network), source.pixels, layers)
+        return self._grams[key]
 
     def record(self, network: NetworkSpec) -> NetworkRecord:
         """Return what the records say of a network."""

@@ -135,7 +135,7 @@ class LuminanceRecord(_Part):
     minimum: float
     maximum: float
     entropy: float
-    histogram_w1: float
+    histogram_w1: float | None
 
 
 class SlopeRecord(_Part):

@@ -293,19 +293,17 @@ class _Job:
     def _keep(self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float) -> Record:
         """Write the PNG, then the record that says it is done."""
         source = self.sources[stimulus.source]
-        extractor, targets = self.networks.extractor(network), self.networks.targets(network, source)
+        extractor, grams = self.networks.extractor(network), self.networks.grams(network, source)
         if source.id not in self.source_statistics:
             self.source_statistics[source.id] = source_statistics(source.pixels)
         of_source = self.source_statistics[source.id]
-        scales = self.networks.scales(network, source)
         finished = finish(
             self.manifest,
             stimulus,
             source,
             rendered.image,
             extractor,
-            targets,
-            scales,
+            grams,
             of_source,
             self.the_set,
         )
@@ -329,7 +327,7 @@ class _Job:
             spectrum=finished.statistics.spectrum,
             copying=finished.statistics.copying,
             distances=finished.distances,
-            scales=tuple(ScaleRecord(**asdict(scale)) for scale in scales.values()),
+            scales=tuple(ScaleRecord(**asdict(scale)) for scale in grams.scales.values()),
             portilla_simoncelli=finished.portilla_simoncelli,
             made=MadeRecord(
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),

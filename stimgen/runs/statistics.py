@@ -59,42 +59,45 @@ def source_statistics(source: Image) -> SourceStatistics:
     return SourceStatistics(power_spectrum(plane), sorted_luminance(plane), source_windows(plane))
 
 
-def measure(seen: Image, source: SourceStatistics) -> Statistics:
-    """Measure a stimulus against its source.
+def measure(seen: Image, source: SourceStatistics | None) -> Statistics:
+    """Measure an image, against a source if there is one.
 
     Parameters
     ----------
     seen
         The file as read back, (H, W) or (H, W, 3), values 0..1.
     source
-        Statistics of its source, which has the same shape.
+        Statistics of its source. What compares pixel by pixel or frequency by frequency is None if it has
+        another shape than the image; all that compares is None without a source.
     """
     plane = luminance(seen)
     spectrum = power_spectrum(plane)
     shares = orientation_shares(spectrum)
-    similarities = copying(plane, source.windows)
+    alike = source if source and source.spectrum.shape == spectrum.shape else None
     return Statistics(
         LuminanceRecord(
             **asdict(luminance_statistics(plane)),
             entropy=entropy(plane),
-            histogram_w1=histogram_w1(sorted_luminance(plane), source.sorted_luminance),
+            histogram_w1=histogram_w1(sorted_luminance(plane), alike.sorted_luminance) if alike else None,
         ),
         SlopeRecord(**asdict(spectral_slope(spectrum, SLOPE_LOW_CPI, min(plane.shape) / 4))),
         SpectrumRecord(
-            amplitude_error=amplitude_error(spectrum, source.spectrum),
-            radial_error_db=radial_error_db(spectrum, source.spectrum),
+            amplitude_error=amplitude_error(spectrum, alike.spectrum) if alike else None,
+            radial_error_db=radial_error_db(spectrum, alike.spectrum) if alike else None,
             orientation_0=shares[0],
             orientation_45=shares[45],
             orientation_90=shares[90],
             orientation_135=shares[135],
             high_frequency_share=high_frequency_share(spectrum),
             power=_rounded(spectrum.radial),
-            power_source=_rounded(source.spectrum.radial),
+            power_source=_rounded(source.spectrum.radial) if source else (),
         ),
         tuple(
             CopyingRecord(crop_px=side, similarity=similarity, baseline=source.windows.baseline[side])
-            for side, similarity in similarities.items()
-        ),
+            for side, similarity in copying(plane, source.windows).items()
+        )
+        if source
+        else (),
     )
 
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec, MatchingSpec
-from stimgen.measure.copying import copied
-from stimgen.measure.portilla_simoncelli import OVERALL
+from stimgen.measure.gram import GramDistance
+from stimgen.measure.gram_scale import GramScale
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.columns import TABLES
-from stimgen.runs.dictionary import data_dictionary
+from stimgen.runs.dictionary import Dictionary, data_dictionary
 from stimgen.runs.diversity import seed_correlations
+from stimgen.runs.measured_columns import (
+    Row,
+    gram_columns,
+    portilla_simoncelli_columns,
+    statistic_columns,
+)
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, write_atomically
 
-Row = dict[str, Any]
 MATCHED = ("mean", "contrast", "histogram", "spectrum")
 
 
@@ -83,7 +87,6 @@ def write_tables(
 def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     """Return what the record says of the row of stimuli.csv, with the verdict of the thresholds `accept`."""
     synthesis = record.synthesis
-    slope, side = record.slope, record.image.size_deg
     residuals = record.control.residuals if record.control else {}
     row: Row = {
         "stimulus_id": record.stimulus_id,
@@ -110,42 +113,20 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "matching": _words(record.matching.settings),
         **{f"matched_residual_{name}": getattr(record.matching, name) for name in MATCHED},
         "clipped_share": record.clipped_share,
-        "luminance_mean": record.luminance.mean,
-        "luminance_sd": record.luminance.sd,
-        "rms_contrast": record.luminance.rms_contrast,
-        "luminance_skewness": record.luminance.skewness,
-        "luminance_kurtosis": record.luminance.kurtosis,
-        "luminance_min": record.luminance.minimum,
-        "luminance_max": record.luminance.maximum,
-        "entropy": record.luminance.entropy,
-        "histogram_w1": record.luminance.histogram_w1,
-        "spectral_slope": slope.alpha,
-        "spectral_slope_r2": slope.r_squared,
-        "spectral_slope_low_cpi": slope.low_cpi,
-        "spectral_slope_high_cpi": slope.high_cpi,
-        "spectral_slope_low_cpd": slope.low_cpi / side if side else None,
-        "spectral_slope_high_cpd": slope.high_cpi / side if side else None,
-        **record.spectrum.model_dump(exclude={"power", "power_source"}),
-        **{f"copying_{part.crop_px}": part.similarity for part in record.copying},
-        **{f"copying_baseline_{part.crop_px}": part.baseline for part in record.copying},
-        "copied": copied((part.similarity, part.baseline) for part in record.copying),
+        **statistic_columns(record, record.image.size_deg),
     }
     on_file = [distance for distance in record.distances if distance.stage == "file"]
-    row |= {f"gram_loss_{distance.layer}": distance.gram_loss for distance in on_file}
-    row |= {f"gram_relative_{distance.layer}": distance.gram_relative for distance in on_file}
-    row |= {f"gram_normalised_{distance.layer}": distance.gram_normalised for distance in on_file}
-    row |= {f"gram_floor_{scale.layer}": scale.floor for scale in record.scales}
-    row |= {f"gram_ceiling_{scale.layer}": scale.ceiling for scale in record.scales}
+    row |= gram_columns(
+        [GramDistance(one.layer, one.gram_loss, one.gram_relative) for one in on_file],
+        [GramScale(scale.layer, scale.floor, scale.ceiling) for scale in record.scales],
+    )
     matched = [distance.gram_relative for distance in on_file if distance.constrained]
     held_out = [distance.gram_relative for distance in on_file if not distance.constrained]
     row |= {
         "gram_relative_matched": max(matched, default=None),
         "gram_relative_held_out": max(held_out, default=None) if matched else None,
     }
-    row |= {
-        "ps_distance" if family == OVERALL else f"ps_distance_{family}": distance
-        for family, distance in (record.portilla_simoncelli or {}).items()
-    }
+    row |= portilla_simoncelli_columns(record.portilla_simoncelli or {})
     reasons = reasons_to_reject(record, accept)
     return row | {
         "accepted": not reasons,
@@ -223,18 +204,43 @@ def _words(matching: MatchingSpec) -> str | None:
 
 
 def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:
-    headers = [column.name for column in TABLES[name] if column.always]
-    table = pd.DataFrame([_plain(row) for row in rows])
-    dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
-    table = table.reindex(columns=list(dictionary))
+    table, dictionary = in_order(name, pd.DataFrame([_plain(row) for row in rows]))
     # Whole numbers with gaps stay whole numbers.
     for column in ("seed", "iterations", "evaluations", "restarts"):
         if column in table:
             table[column] = table[column].astype("Int64")
-    write_atomically(folder.path / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_atomically(
-        folder.path / f"{name}.json", json.dumps(dictionary, indent=2, ensure_ascii=False) + "\n"
-    )
+    write_atomically(folder.path / f"{name}.csv", to_csv(table))
+    write_atomically(folder.path / f"{name}.json", to_json(dictionary))
+
+
+def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
+    """Return a table with its columns in the order in which they are described, and the descriptions.
+
+    Parameters
+    ----------
+    name
+        Name of the table.
+    table
+        Its rows; without any, it gets the columns that it always has.
+
+    Raises
+    ------
+    KeyError
+        If a column is not described.
+    """
+    headers = [column.name for column in TABLES[name] if column.always]
+    dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
+    return table.reindex(columns=list(dictionary)), dictionary
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """Return a table as text."""
+    return str(table.to_csv(index=False, lineterminator="\n"))
+
+
+def to_json(dictionary: Dictionary) -> str:
+    """Return a data dictionary as text."""
+    return json.dumps(dictionary, indent=2, ensure_ascii=False) + "\n"
 
 
 def _plain(row: Row) -> Row:

@@ -52,7 +52,7 @@ def test_the_default_preset_matches_five_layers_and_a_phase_scramble_does_not(tm
         assert table.loc["brick-phase_scrambled-s1", f"gram_relative_{layer}"] > 2 * reached
 
 
-@pytest.mark.parametrize(("name", "count"), [("quickstart", 10), ("exp1", 39), ("controls", 36)])
+@pytest.mark.parametrize(("name", "count"), [("quickstart", 10), ("exp1", 39), ("controls", 39)])
 def test_the_manifests_that_come_along_load_and_plan(name, count):
     stimuli = plan(load_manifest(MANIFESTS / f"{name}.yaml"))
     assert len({stimulus.stimulus_id for stimulus in stimuli}) == len(stimuli) == count

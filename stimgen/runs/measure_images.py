@@ -1,0 +1,157 @@
+"""Statistics of any images, made by any tool, in the columns of stimuli.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+
+from stimgen.errors import InputError
+from stimgen.images.pixels import Image
+from stimgen.images.read import read_image
+from stimgen.manifest.schema import NetworkSpec
+from stimgen.measure.gram import gram_distances
+from stimgen.measure.portilla_simoncelli import portilla_simoncelli_distances
+from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.extractor import FeatureExtractor, build_extractor
+from stimgen.networks.weights import find_weights
+from stimgen.runs.measured_columns import (
+    Row,
+    gram_columns,
+    portilla_simoncelli_columns,
+    statistic_columns,
+)
+from stimgen.runs.source_grams import SourceGrams, source_grams
+from stimgen.runs.statistics import SourceStatistics, measure, source_statistics
+
+PUBLISHED_LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+"""Layers of Gatys, Ecker & Bethge (2015)."""
+
+
+@dataclass(frozen=True)
+class GramMeasurement:
+    """Where Gram distances are measured.
+
+    Attributes
+    ----------
+    network
+        The network; `weights` is a published or imported name, or a file.
+    layers
+        Layers of it.
+    device
+        Where it runs.
+    """
+
+    network: NetworkSpec
+    layers: tuple[str, ...]
+    device: torch.device
+
+
+def measure_images(
+    images: Sequence[str],
+    *,
+    source: str | None = None,
+    gram: GramMeasurement | None = None,
+    portilla_simoncelli: bool = False,
+    ppd: float | None = None,
+) -> pd.DataFrame:
+    """Measure image files, as stimuli are measured.
+
+    Parameters
+    ----------
+    images
+        PNG, TIFF or JPEG files, or "skimage:NAME".
+    source
+        What to compare them with. Statistics that compare pixel by pixel or frequency by frequency
+        (histogram_w1, amplitude_error, radial_error_db) are empty for images of another size.
+    gram
+        Where to measure Gram distances from the source; None for none.
+    portilla_simoncelli
+        Whether to measure the distance in Portilla & Simoncelli's statistics; all images must have the size
+        of the source.
+    ppd
+        Pixels per degree of visual angle, for frequencies in cycles per degree.
+
+    Returns
+    -------
+    DataFrame
+        One row per image; columns are those of `stimgen.runs.columns.TABLES` for "images".
+
+    Raises
+    ------
+    InputError
+        If an image cannot be read or has another size where that is not allowed, a layer is unknown, or there
+        is a distance to be measured and no source.
+    WeightsError
+        If the weights cannot be had.
+    """
+    if source is None and (gram or portilla_simoncelli):
+        raise InputError("A distance is a distance from a source.", "Name it with --source.")
+    reference = None if source is None else _reference(source, gram, portilla_simoncelli)
+    return pd.DataFrame([_row(name, reference, ppd) for name in images])
+
+
+@dataclass(frozen=True, eq=False)
+class _Reference:
+    """A source with all that images are compared with."""
+
+    pixels: Image
+    statistics: SourceStatistics
+    extractor: FeatureExtractor | None
+    grams: SourceGrams | None
+    columns: Row
+    portilla_simoncelli: bool
+
+
+def _reference(source: str, gram: GramMeasurement | None, portilla_simoncelli: bool) -> _Reference:
+    raw = read_image(source)
+    columns: Row = {"source": source, "source_sha256": f"sha256:{raw.sha256}"}
+    extractor = grams = None
+    if gram is not None:
+        network = gram.network
+        weights = find_weights(network.name, network.weights)
+        extractor = build_extractor(
+            weights,
+            pooling=network.pooling,
+            normalise=network.normalise,
+            device=gram.device,
+            deepest=NETWORKS[network.name]().deepest(gram.layers),
+        )
+        grams = source_grams(extractor, raw.pixels, gram.layers)
+        columns |= {"network": network.name, "weights": weights.name}
+        columns |= {"weights_sha256": f"sha256:{weights.tensors_sha256}"}
+    statistics = source_statistics(raw.pixels)
+    return _Reference(raw.pixels, statistics, extractor, grams, columns, portilla_simoncelli)
+
+
+def _row(name: str, reference: _Reference | None, ppd: float | None) -> Row:
+    raw = read_image(name)
+    height, width = raw.pixels.shape[:2]
+    row: Row = {
+        "filename": name,
+        "width_px": width,
+        "height_px": height,
+        "color": "grey" if raw.pixels.ndim == 2 else "rgb",
+        "file_sha256": f"sha256:{raw.sha256}",
+    }
+    statistics = measure(raw.pixels, reference.statistics if reference else None)
+    # Cycles per image are along the shorter side (stimgen.measure.spectrum).
+    row |= statistic_columns(statistics, None if ppd is None else min(height, width) / ppd)
+    if reference is None:
+        return row
+    row |= reference.columns
+    if reference.extractor and reference.grams:
+        (distances,) = gram_distances(reference.extractor, [raw.pixels], reference.grams.targets)
+        row |= gram_columns(distances, reference.grams.scales.values())
+    if reference.portilla_simoncelli:
+        if raw.pixels.shape[:2] != reference.pixels.shape[:2]:
+            raise InputError(
+                f"{name} is {width} × {height} px and the source has another size; Portilla & Simoncelli's "
+                "statistics are compared at one size.",
+                "Crop one of them, or leave out --portilla-simoncelli.",
+            )
+        found = portilla_simoncelli_distances(raw.pixels, reference.pixels)
+        row |= portilla_simoncelli_columns(found)
+    return row

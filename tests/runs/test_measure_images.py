@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from stimgen.cli import app
+from stimgen.errors import InputError
+from stimgen.images.read import read_image
+from stimgen.manifest.schema import NetworkSpec
+from stimgen.runs.columns import IMAGES, STIMULI
+from stimgen.runs.measure_images import GramMeasurement, measure_images
+from stimgen.runs.tables import in_order
+
+VGG16 = GramMeasurement(NetworkSpec(name="vgg16", normalise=False), ("conv1_1", "pool1"), torch.device("cpu"))
+
+
+def save(folder, name, pixels):
+    Image.fromarray(np.round(255 * pixels).astype(np.uint8)).save(folder / name)
+    return str(folder / name)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return save(tmp_path, "source.png", read_image("skimage:brick").pixels[:96, :96])
+
+
+def test_stimuli_of_a_run_measure_as_in_its_table(finished):
+    table = pd.read_csv(finished.path / "stimuli.csv")
+    # A source that no file holds as it was (it has more than 8 bits) is told apart by its statistics.
+    original = table.set_index("condition").loc["original"]
+    names = [str(finished.path / filename) for filename in table["filename"]]
+    measured = measure_images(
+        names, source=str(finished.path / original["filename"]), gram=VGG16, ppd=table["ppd"][0]
+    )
+    alone = [column.name for column in IMAGES if column in STIMULI and column.always]
+    compared = {"histogram_w1", "amplitude_error", "radial_error_db", "copied"}
+    for column in alone:
+        if column not in compared and not column.startswith(("copying", "gram")):
+            np.testing.assert_array_equal(measured[column].to_numpy(), table[column].to_numpy(), column)
+    for column in ("amplitude_error", "gram_relative_conv1_1", "gram_relative_pool1"):
+        np.testing.assert_allclose(measured[column], table[column], atol=0.02)
+
+
+def test_a_shifted_copy_is_flagged_and_noise_is_not(tmp_path, source):
+    pixels = read_image(source).pixels
+    shifted = save(tmp_path, "shifted.png", np.roll(pixels, (17, 30), axis=(0, 1)))
+    noise = save(tmp_path, "noise.png", np.random.default_rng(0).random((96, 96)))
+    table = measure_images([shifted, noise], source=source)
+    assert list(table["copied"]) == [True, False]
+
+
+def test_images_of_another_size_leave_out_what_cannot_be_compared(tmp_path, source):
+    smaller = save(tmp_path, "smaller.png", read_image(source).pixels[:70, :80])
+    (row,) = measure_images([smaller], source=source, gram=VGG16).to_dict("records")
+    assert (row["width_px"], row["height_px"]) == (80, 70)
+    assert row["histogram_w1"] is row["amplitude_error"] is row["radial_error_db"] is None
+    assert row["copying_32"] == pytest.approx(1)
+    assert 0 < row["gram_relative_pool1"] < 0.2
+
+
+def test_without_a_source_there_are_no_distances(source):
+    table, dictionary = in_order("images", measure_images([source, "skimage:coffee"]))
+    assert list(table["color"]) == ["grey", "rgb"]
+    assert not [column for column in table if column.startswith(("gram", "copying", "ps_"))]
+    assert set(dictionary) == set(table)
+    assert table["histogram_w1"].isna().all()
+
+
+@pytest.mark.parametrize("wanted", [{"gram": VGG16}, {"portilla_simoncelli": True}])
+def test_a_distance_needs_a_source(source, wanted):
+    with pytest.raises(InputError, match="distance from a source"):
+        measure_images([source], **wanted)
+
+
+def test_portilla_simoncelli_needs_one_size(tmp_path, source):
+    smaller = save(tmp_path, "smaller.png", read_image(source).pixels[:64, :64])
+    with pytest.raises(InputError, match="another size"):
+        measure_images([smaller], source=source, portilla_simoncelli=True)
+
+
+def test_the_command_writes_a_table_with_its_dictionary(tmp_path, source):
+    out = tmp_path / "statistics.csv"
+    asked = ["stats", source, "--source", source, "--no-gram", "--ppd", "41", "--out", str(out)]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(out)
+    assert set(json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))) == set(table)
+    assert table["histogram_w1"][0] == 0
+    assert table["spectral_slope_high_cpd"][0] == pytest.approx(24 * 41 / 96)
+
+
+def test_the_command_prints_without_out(source):
+    result = CliRunner().invoke(app, ["stats", source])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("filename,")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--ppd", "0"], "above 0"),
+        (["--source", "nowhere.png"], "no file"),
+        (["--source", "skimage:brick", "--network", "vgg16", "--layers", "pool9"], "pool9"),
+        (["--source", "skimage:brick", "--network", "vgg61"], "vgg61"),
+        (["--source", "skimage:brick", "--network", "vgg16", "--weights", "imagnet"], "imagnet"),
+        (["--portilla-simoncelli"], "--source"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_do(source, options, words):
+    result = CliRunner().invoke(app, ["stats", source, *options])
+    assert result.exit_code == 2
+    assert words in result.stderr
