@@ -1,11 +1,13 @@
 """What the copying check says of syntheses, controls, copies and independent exemplars.
 
-``stimgen run benchmarks/copying.yaml && python -m benchmarks.copying results/copying``
+``stimgen run benchmarks/copying.yaml``, ``stimgen run benchmarks/copying_raw.yaml``, and then
+``python -m benchmarks.copying results/copying results/copying_raw``.
 
 Each stimulus of the run is compared with its source, and so are copies of the sources that are made here:
 shifted, with noise or less contrast, or one block alone, pasted into the phase scramble. Pairs of independent
 random textures show how far an exemplar can come by chance, whatever made it: Gaussian noise with the
-amplitude f^(−alpha), and white noise blurred by a Gaussian. All images are rounded to 8 bits.
+amplitude f^(−alpha), and white noise blurred by a Gaussian. All images are rounded to 8 bits. The second run,
+which has no phase scrambles, adds its syntheses alone.
 
 For each kind of image the table has the lowest and the highest r of each size of parts (`copying`), the same
 of the largest share (r − b) / (1 − b) of an image, over the sizes whose baseline b tells anything, and how
@@ -38,22 +40,23 @@ Case = tuple[str, Pixels, list[tuple[str, Pixels]]]
 """Name of a source, the source, and for each image that is compared with it what it is."""
 Values = dict[int, float | None]
 
-RANDOM_TEXTURES = 5
+SIZE_PX = 256
+RANDOM_TEXTURES = 25
 """Independent sources of each kind of random texture, each with two exemplars."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Copies and what is none.")
-    parser.add_argument("run", type=Path, help="folder of the finished run")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of the finished runs")
     parser.add_argument("--random", type=int, default=RANDOM_TEXTURES, help="sources of each random texture")
     options = parser.parse_args(arguments)
-    manifest = load_manifest(options.run / "manifest.yaml")
     found: dict[str, list[tuple[Values, Values]]] = defaultdict(list)
     print(f"{'baselines':14s}", *(f"{f'b_{side}':>6s}" for side in CROPS_PX))
-    for name, source, images in _of_run(manifest, RunFolder(options.run)):
-        baseline = _compare(source, images, found)
-        print(f"{name:14s}", *("      " if b is None else f"{b:6.3f}" for b in baseline.values()))
-    for _, source, images in _random(options.random, manifest.image.size_px):
+    for run in options.runs:
+        for name, source, images in _of_run(load_manifest(run / "manifest.yaml"), RunFolder(run)):
+            baseline = _compare(source, images, found)
+            print(f"{name:14s}", *("      " if b is None else f"{b:6.3f}" for b in baseline.values()))
+    for _, source, images in _random(options.random):
         _compare(source, images, found)
     titles = [*(f"r_{side}" for side in CROPS_PX), "largest share", "copied"]
     print(f"\n{'images':32s}", *(f"{title:>14s}" for title in titles))
@@ -83,14 +86,15 @@ def _of_run(manifest: Manifest, folder: RunFolder) -> Iterator[Case]:
         images: list[tuple[str, Pixels]] = [
             (one.condition, decode_png(folder.png(one.stimulus_id))) for one in own
         ]
-        scramble = next(image for condition, image in images if condition == "phase_scrambled")
-        photograph = load_photograph(asked, manifest.image, source)
-        others: list[tuple[str, Pixels]] = []
-        for _ in range(2):
-            place = free_place(photograph.crop_box, photograph.pixels.shape[:2], rng)
-            if place is not None:
-                others.append(("other crop of the photograph", photograph.crop(*place)))
-        yield asked.id, source.pixels, [*images, *others, *_copies(source.pixels, scramble, rng)]
+        scramble = next((image for condition, image in images if condition == "phase_scrambled"), None)
+        if scramble is not None:
+            photograph = load_photograph(asked, manifest.image, source)
+            for _ in range(2):
+                place = free_place(photograph.crop_box, photograph.pixels.shape[:2], rng)
+                if place is not None:
+                    images.append(("other crop of the photograph", photograph.crop(*place)))
+            images += _copies(source.pixels, scramble, rng)
+        yield asked.id, source.pixels, images
 
 
 def _copies(source: Pixels, scramble: Pixels, rng: np.random.Generator) -> Iterator[tuple[str, Pixels]]:
@@ -108,9 +112,9 @@ def _copies(source: Pixels, scramble: Pixels, rng: np.random.Generator) -> Itera
         yield name, image
 
 
-def _random(count: int, size_px: int) -> Iterator[Case]:
+def _random(count: int) -> Iterator[Case]:
     """Yield random textures: a source and two exemplars from the same distribution."""
-    frequency = np.fft.fftfreq(size_px)
+    frequency = np.fft.fftfreq(SIZE_PX)
     radius = np.hypot(frequency[:, np.newaxis], frequency)
     radius[0, 0] = np.inf
 
@@ -129,7 +133,7 @@ def _random(count: int, size_px: int) -> Iterator[Case]:
         for kind, filtered in kinds:
             images = []
             for _ in range(3):
-                image = filtered(rng.standard_normal((size_px, size_px)))
+                image = filtered(rng.standard_normal((SIZE_PX, SIZE_PX)))
                 images.append(0.5 + 0.15 * (image - image.mean()) / image.std())
             source, *exemplars = images
             yield kind, source, [(kind, exemplar) for exemplar in exemplars]

@@ -21,7 +21,7 @@ The transforms and the local sums are wrong by about 10⁻¹⁵ of the latter, w
 256 px of mean grey, parts in which a single pixel differs by one level of 8 bits are still above it.
 """
 
-COPIED = 0.8
+COPIED = 0.9
 """Share of the way from the baseline to 1 beyond which a part is a copy; see `copied`."""
 
 LARGEST_BASELINE = 0.99
@@ -128,13 +128,13 @@ def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | 
 
     True if for some k, with r the value of `copying` and b the baseline of the source,
 
-        (r − b) / (1 − b) > 0.8    and    b ≤ 0.99
+        (r − b) / (1 − b) > 0.9    and    b ≤ 0.99
 
     Between parts that are scaled to mean 0 and norm 1, the squared distance is 2 (1 − r): a copy is at least
-    five times nearer to the source, in this sense, than parts of the source that do not overlap are to each
+    ten times nearer to the source, in this sense, than parts of the source that do not overlap are to each
     other. No threshold on r itself would do, because r depends on how smooth and regular a texture is. The
-    factor was chosen by measuring (``docs/method.md``): whole copies with noise are above it, syntheses of
-    photographs and independent exemplars of random textures below.
+    factor was chosen by measuring (``docs/method.md``): copies with a little noise are above it, syntheses
+    of photographs and independent exemplars of random textures below.
 
     Beyond a baseline of 0.99 a size says nothing: in a grating, or where all parts are smooth ramps, an
     independent exemplar is as much like the source as a copy, and rounding to 8 bits decides.

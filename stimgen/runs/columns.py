@@ -288,7 +288,7 @@ STIMULI = (
     Column(
         "copied",
         "Copied",
-        "Whether a part is a copy: (r - b) / (1 - b) > 0.8 with r = copying_K and b = copying_baseline_K of a size K whose b "
+        "Whether a part is a copy: (r - b) / (1 - b) > 0.9 with r = copying_K and b = copying_baseline_K of a size K whose b "
         "is at most 0.99; sizes with a higher b do not count. Empty where no size is left, because the source is too regular "
         "or too small to tell.",
     ),
