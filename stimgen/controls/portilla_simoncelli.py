@@ -113,9 +113,10 @@ def portilla_simoncelli(
     -------
     ImageWithResiduals
         Values may leave 0..1 a little, in colour by more, because the components know nothing of each other
-        (13 % of the pixel values of scikit-image's coffee at 256 px). The residuals are `portilla_simoncelli_distances` with the same
-        options, in colour of the luminance: "ps" over all, and "ps_" with the name of each family; those
-        that are not defined are left out, for a constant source all of them.
+        (13 % of the pixel values of scikit-image's coffee at 256 px). The residuals are
+        `portilla_simoncelli_distances` with the same options, in colour of the luminance: "ps" over all, and
+        "ps_" with the name of each family; those that are not defined are left out, for a constant source
+        all of them.
 
     Raises
     ------

@@ -39,7 +39,7 @@ def make(source, seed=1, iterations=3, **options):
 @pytest.mark.filterwarnings("ignore:input_tensor range")
 def test_it_is_the_optimisation_of_plenoptic():
     source = photograph("brick", 32, 32)
-    made = make(source, seed=3)
+    made = make(source, seed=3, iterations=2)
     # Plenoptic's own synthesis, with the settings of its examples, from the same noise.
     plenoptic = load_plenoptic()
     low, high = source.min(), source.max()
@@ -54,15 +54,15 @@ def test_it_is_the_optimisation_of_plenoptic():
     kwargs = {"max_iter": 10, "max_eval": 10, "history_size": 100, "line_search_fn": "strong_wolfe", "lr": 1}
     metamer.setup(initial_image=start, optimizer=torch.optim.LBFGS, optimizer_kwargs=kwargs)
     with contextlib.redirect_stderr(io.StringIO()):
-        metamer.synthesize(max_iter=3)
+        metamer.synthesize(max_iter=2)
     expected = low + (high - low) * metamer.metamer.detach().numpy()[0, 0]
     np.testing.assert_allclose(made.image, expected, atol=2e-3)
 
 
-@pytest.mark.parametrize("name", ["brick", "coffee"])
+@pytest.mark.parametrize("name", ["grass", "coffee"])
 def test_statistics_come_nearer_and_the_residuals_say_how_near(name):
-    source = photograph(name, 16, 32)
-    first, later = (make(source, iterations=n) for n in (1, 4))
+    source = photograph(name, 32, 32)
+    first, later = (make(source, iterations=n) for n in (1, 3))
     assert set(later.residuals) == {"ps", *(f"ps_{family}" for family in FAMILIES)}
     measured = portilla_simoncelli_distances(later.image, source, **MEASURE)
     for name, distance in measured.items():
