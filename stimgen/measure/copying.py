@@ -133,8 +133,8 @@ def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | 
     Between parts that are scaled to mean 0 and norm 1, the squared distance is 2 (1 − r): a copy is at least
     ten times nearer to the source, in this sense, than parts of the source that do not overlap are to each
     other. No threshold on r itself would do, because r depends on how smooth and regular a texture is. The
-    factor was chosen by measuring (``docs/method.md``): copies with a little noise are above it, syntheses
-    of photographs and independent exemplars of random textures below.
+    factor was chosen by measuring (``docs/method.md``): whole copies with a little noise are above it,
+    syntheses of photographs and independent exemplars of random textures below.
 
     Beyond a baseline of 0.99 a size says nothing: in a grating, or where all parts are smooth ramps, an
     independent exemplar is as much like the source as a copy, and rounding to 8 bits decides.
