@@ -110,7 +110,7 @@ def accepted(entry: Schema, definitions: Mapping[str, Schema]) -> str:
     if "const" in entry:
         return f"`{entry['const']}`"
     if "enum" in entry:
-        if len(entry["enum"]) > 10:
+        if "conv1_1" in entry["enum"]:
             return "layer"
         return ", ".join(f"`{word}`" for word in entry["enum"])
     kind = entry.get("type")

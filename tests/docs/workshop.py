@@ -143,7 +143,9 @@ class Workshop:
             self._command(words, "", block)
 
     def _command(self, words: list[str], expected: str, block: Block) -> None:
-        program, *arguments = words
+        program, *patterns = words
+        # What a shell does: the files that a pattern matches, or the pattern.
+        arguments = [name for word in patterns for name in _matching(word)]
         if program == "python":
             done = subprocess.run(
                 [sys.executable, *arguments], cwd=self.folder, capture_output=True, text=True
@@ -204,3 +206,9 @@ def parse_command(words: list[str]) -> None:
         name, *arguments = arguments
         command = command.commands[name]
     command.make_context("stimgen", arguments)
+
+
+def _matching(word: str) -> list[str]:
+    if "*" not in word:
+        return [word]
+    return sorted(str(path) for path in Path().glob(word)) or [word]
