@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.measuring --manifest manifests/exp1.yaml --condition pool4``
 
-Makes one texture of the manifest's first source as a run does, matches, encodes and measures it as a run does,
-and prints the seconds of both. What is measured once per source (its Gram matrices and their scale, its
+Makes one texture of the manifest's first source, then matches, encodes and measures it, as a run does, and
+prints the seconds of both. What is measured once per source (its Gram matrices and their scale, its
 spectrum, its similarity with itself) is on a line of its own.
 """
 

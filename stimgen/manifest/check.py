@@ -121,6 +121,8 @@ def _accept(manifest: Manifest) -> list[str]:
     limits = []
     if accept.gram_relative_max is not None:
         limits.append(f"relative Gram distance up to {accept.gram_relative_max} on matched layers")
+    if accept.gram_normalised_max is not None:
+        limits.append(f"normalised Gram distance up to {accept.gram_normalised_max} on matched layers")
     if accept.clipped_share_max is not None:
         limits.append(f"clipped share up to {accept.clipped_share_max}")
     return [f"Accepted:  {', '.join(limits)}"] if limits else []

@@ -25,8 +25,8 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
 
     The time is the number of operations (`stimulus_flops`) divided by a speed: that of earlier runs on the
     device if one was recorded, else for a CPU that of a matrix product measured now, times
-    `speed.CONVOLUTION_SHARE`. Controls that
-    synthesise nothing take seconds and are not counted.
+    `speed.CONVOLUTION_SHARE`. Controls that synthesise no layer set are not counted: they take seconds, but
+    for portilla_simoncelli, which takes a minute or more.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
             flops += costs[layer_set]
     memory = PROCESS_BYTES + max((memory_bytes(manifest, entry) for entry in costs), default=0)
     if not costs:
-        return Estimate(0.0, memory, device_name, "no synthesis: controls take seconds")
+        return Estimate(0.0, memory, device_name, f"no synthesis: {_controls(stimuli)}")
     gflops = speed.recorded_speed(speed.speed_name(device, manifest.synthesis))
     basis = "from the speed of earlier runs on this device"
     if gflops is None and device != "cpu":
@@ -65,6 +65,12 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
         gflops = speed.measured_cpu_speed() * speed.CONVOLUTION_SHARE
         basis = "from a matrix product timed just now"
     return Estimate(flops / (gflops * 1e9), memory, device_name, basis)
+
+
+def _controls(stimuli: Iterable[Stimulus]) -> str:
+    names = {stimulus.control.name for stimulus in stimuli if stimulus.control}
+    slow = "portilla_simoncelli" in names
+    return "portilla_simoncelli takes a minute or more each" if slow else "controls take seconds"
 
 
 def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:

@@ -77,7 +77,7 @@ def measure_images(
     Returns
     -------
     DataFrame
-        One row per image; columns are those of `stimgen.runs.columns.TABLES` for "images".
+        One row per image; columns are those of `stimgen.runs.stimuli_columns.IMAGES`.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.images.read import read_image
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.runs.columns import IMAGES, STIMULI
+from stimgen.runs.stimuli_columns import IMAGES, STIMULI
 from stimgen.runs.measure_images import GramMeasurement, measure_images
 from stimgen.runs.tables import in_order
 

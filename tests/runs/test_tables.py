@@ -17,7 +17,7 @@ from run_records import records
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.measure.portilla_simoncelli import FAMILIES, OVERALL
 from stimgen.runs import columns, tables
-from stimgen.runs.columns import TABLES
+from stimgen.runs.columns import RUN_TABLES
 from stimgen.runs.dictionary import data_dictionary
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
@@ -43,7 +43,7 @@ def written(given_records, failures=(), accept=EVERYTHING):
     with tempfile.TemporaryDirectory() as folder:
         write_tables(RunFolder(Path(folder)), given_records, failures, accept)
         result = {}
-        for name in TABLES:
+        for name in RUN_TABLES:
             with (Path(folder) / f"{name}.csv").open(encoding="utf-8", newline="") as file:
                 cells = list(csv.reader(file, strict=True))
             dictionary = json.loads((Path(folder) / f"{name}.json").read_text("utf-8"))
@@ -89,7 +89,7 @@ def test_every_column_is_described_and_every_described_column_is_there(given_rec
     for name, ((header, *_), dictionary) in written(given_records, failures).items():
         expected = {
             column.name.replace("{layer}", layer).replace("{family}", family)
-            for column in TABLES[name]
+            for column in RUN_TABLES[name]
             for layer in (layers if "{layer}" in column.name else [""])
             for family in (FAMILIES if "{family}" in column.name else [""])
             if asked or not column.on_request
@@ -226,7 +226,7 @@ def test_spectra_of_a_run(finished):
 def test_a_table_without_rows_has_its_header():
     result = written([])
     for name, (cells, _) in result.items():
-        assert cells == [[column.name for column in TABLES[name] if column.always]]
+        assert cells == [[column.name for column in RUN_TABLES[name] if column.always]]
 
 
 def test_a_column_without_description_raises(finished, tmp_path, monkeypatch):

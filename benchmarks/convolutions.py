@@ -1,0 +1,74 @@
+"""How near convolutions come to the speed of a matrix product on a CPU.
+
+``python -m benchmarks.convolutions --evaluations 60``
+
+Evaluates loss and gradient in float32, as the published procedure does in each step, and times a product of
+two 2048 × 2048 matrices after each evaluation, so that both run at the clock that the machine keeps under load.
+Prints the share of the product's median speed that whole evaluations reach, and that convolutions alone
+reach, whose time PyTorch's profiler sums up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.machine import describe_machine
+from benchmarks.synthesis import LAYERS, source
+from stimgen.networks.extractor import build_extractor
+from stimgen.networks.weights import find_weights
+from stimgen.texture.objective import GramObjective, analyse
+from stimgen.texture.tensors import to_batch
+
+SIDE = 2048
+CONVOLUTIONS = ("aten::mkldnn_convolution", "aten::convolution_backward")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    device = torch.device("cpu")
+    extractor = build_extractor(find_weights("vgg16", "imagenet"), device=device, deepest=LAYERS[-1])
+    image = to_batch([source("brick", options.size)], device)
+    targets = analyse(extractor, image, LAYERS)
+    objective = GramObjective(extractor, targets, {layer: torch.ones(1, device=device) for layer in LAYERS})
+    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    matrices = [torch.rand(SIDE, SIDE, device=device) for _ in range(2)]
+    for _ in range(3):
+        objective(noise)
+        matrices[0] @ matrices[1]
+    evaluations, products = [], []
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(options.evaluations):
+            evaluations.append(_seconds(lambda: objective(noise)))
+            products.append(_seconds(lambda: matrices[0] @ matrices[1]))
+    kernels = profiler.key_averages()
+    spent = sum(entry.self_cpu_time_total for entry in kernels if entry.key in CONVOLUTIONS) / 1e6
+    flops = 2 * extractor.architecture.forward_flops(LAYERS, options.size)
+    product = 2 * SIDE**3 / median(products) / 1e9
+    print(describe_machine(device))
+    print(f"matrix product          {product:6.0f} GFLOP/s, median of {len(products)}")
+    for name, seconds in (("evaluations", sum(evaluations)), ("convolutions in them", spent)):
+        speed = flops * len(evaluations) / seconds / 1e9
+        print(f"{name:22s}  {speed:6.0f} GFLOP/s, {speed / product:.0%} of it")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--size", type=int, default=256, help="side in px")
+    parser.add_argument("--evaluations", type=int, default=60, help="how many are timed")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
