@@ -3,7 +3,7 @@
 ``python -m benchmarks.convolutions --evaluations 60``
 
 Evaluates loss and gradient in float32, as the published procedure does in each step, and times a product of
-two 2048 × 2048 matrices after each evaluation, so that both run at the clock that the machine keeps under load.
+two 2048 × 2048 matrices after each evaluation: both run at the clock that the machine keeps under load.
 Prints the share of the product's median speed that whole evaluations reach, and that convolutions alone
 reach, whose time PyTorch's profiler sums up.
 """

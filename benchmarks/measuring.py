@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sources, networks = load_sources(manifest), Networks(manifest, str(device))
     source, extractor = sources[stimulus.source], networks.extractor(network)
     clock = Clock(device)
-    (rendered,) = render(manifest, [stimulus], sources, extractor, no_hook)
+    the_set = set_reference(manifest, sources)
+    (rendered,) = render(manifest, [stimulus], sources, the_set, extractor, no_hook)
     making = clock.lap()
     grams, of_source = networks.grams(network, source), source_statistics(source.pixels)
-    the_set = set_reference(manifest, sources)
     per_source = clock.lap()
     for _ in range(options.repeats):
         finish(manifest, stimulus, source, rendered.image, extractor, grams, of_source, the_set)

@@ -15,7 +15,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from stimgen import __version__
-from stimgen.errors import InputError, StimgenError
+from stimgen.errors import InputError, StimgenError, nearest
 
 # Modules that import torch are imported inside the commands that need them, so that --help and check
 # answer at once.
@@ -214,6 +214,10 @@ def stats(
     weights: Annotated[
         str, typer.Option("--weights", help="Name of published or imported weights, or a file.")
     ] = "imagenet",
+    pooling: Annotated[str, typer.Option("--pooling", help="average or max.")] = "average",
+    normalise: Annotated[
+        bool, typer.Option(help="Rescale filters to a mean activation of 1, as manifests do by default.")
+    ] = True,
     layers: Annotated[
         str, typer.Option("--layers", help="Layers for Gram distances, separated by commas.")
     ] = "conv1_1,pool1,pool2,pool3,pool4",
@@ -231,7 +235,8 @@ def stats(
     """Measure images that any program made, in the columns of stimuli.csv.
 
     With --source also what compares: histogram, spectrum, Gram distances, copies. Statistics that compare
-    pixel by pixel or frequency by frequency are empty for images of another size than the source.
+    pixel by pixel or frequency by frequency are empty for images of another size than the source. The
+    source must be at the images' scale: not the photograph that they were shrunk from.
 
     For example:
 
@@ -241,6 +246,13 @@ def stats(
     """
     if ppd is not None and not 0 < ppd < float("inf"):
         raise InputError(f"--ppd {ppd}: expected a number above 0.", "Give pixels per degree, such as 41.")
+    if pooling not in ("average", "max"):
+        raise InputError(f'Unknown pooling "{pooling}".', nearest(pooling, ("average", "max")))
+    if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir()):
+        raise InputError(
+            f"--out {out} is not a CSV file in a folder that exists.",
+            "Name a file that ends in .csv; its data dictionary gets the same name with .json.",
+        )
 
     from stimgen.manifest.schema import NetworkSpec
     from stimgen.runs.measure_images import GramMeasurement, measure_images
@@ -253,7 +265,7 @@ def stats(
         compute_exactly()
     measurement = None
     if gram and source is not None:
-        spec = NetworkSpec(name=network, weights=weights)
+        spec = NetworkSpec(name=network, weights=weights, pooling=pooling, normalise=normalise)
         measurement = GramMeasurement(spec, tuple(layer.strip() for layer in layers.split(",")), where)
     measured = measure_images(
         images, source=source, gram=measurement, portilla_simoncelli=portilla_simoncelli, ppd=ppd

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stimgen.images.pixels import Image
 from stimgen.images.sources import Photograph
+from stimgen.matching.reference import Reference
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 
@@ -42,8 +42,8 @@ class Materials:
         Where PyTorch computes: "cpu", "cuda:0", …
     photograph
         Reads the image that the source was cut from.
-    source_set
-        All sources of the manifest; empty unless the control is registered with ``uses_set``.
+    the_set
+        The mean of all sources of the manifest; None unless the control is registered with ``uses_set``.
     texture
         The layer set that the control's option `layer_set` names; None for controls without this option.
     after_evaluation
@@ -52,6 +52,6 @@ class Materials:
 
     device: str
     photograph: Callable[[], Photograph]
-    source_set: tuple[Image, ...] = ()
+    the_set: Reference | None = None
     texture: TextureModel | None = None
     after_evaluation: Callable[[int, tuple[str, ...], Any], None] = lambda size_px, layers, losses: None

@@ -8,10 +8,31 @@ from stimgen.controls.materials import Materials
 from stimgen.controls.registration import register_control
 from stimgen.images.errors import ImageError
 from stimgen.images.pixels import Image
-from stimgen.images.sources import Box
+from stimgen.images.sources import Box, Source
 
 
-@register_control("other_crop")
+def _refuse_without_room(source: Source) -> None:
+    if free_place(source.crop_box, source.original_size, np.random.default_rng(0)) is None:
+        raise _no_room(source.origin, source.crop_box, source.original_size, source.pixels.shape[0])
+
+
+def _no_room(origin: str, box: Box, size: tuple[int, int], size_px: int) -> ImageError:
+    height, width = size
+    side = min(max(height, width) // 2, height, width)
+    cure = (
+        f"Give the source a crop box of {side} px or less at a border, such as crop: [0, 0, {side}, {side}], "
+        "or leave other_crop out."
+    )
+    if side < size_px:
+        cure = f"It is too small for two crops of {size_px} px: use a larger one, or leave other_crop out."
+    return ImageError(
+        f"other_crop: {origin} is {width} × {height} pixels and has no room for another crop beside the "
+        f"source's (left {box.left}, top {box.top}, {box.width} px).",
+        cure,
+    )
+
+
+@register_control("other_crop", check_source=_refuse_without_room)
 def other_crop(source: Image, rng: np.random.Generator, materials: Materials) -> Image:
     """Return another square of the photograph that the source was cut from.
 
@@ -42,14 +63,7 @@ def other_crop(source: Image, rng: np.random.Generator, materials: Materials) ->
     height, width = photograph.pixels.shape[:2]
     place = free_place(photograph.crop_box, (height, width), rng)
     if place is None:
-        side = min(max(height, width) // 2, height, width)
-        raise ImageError(
-            f"{photograph.origin} is {width} × {height} pixels and has no room for another crop beside the "
-            f"source's (left {photograph.crop_box.left}, top {photograph.crop_box.top}, "
-            f"{photograph.crop_box.width} px).",
-            f"Give the source a crop box of {side} px or less at a border, such as crop: [0, 0, {side}, "
-            f"{side}], or leave other_crop out.",
-        )
+        raise _no_room(photograph.origin, photograph.crop_box, (height, width), source.shape[0])
     return photograph.crop(*place)
 
 

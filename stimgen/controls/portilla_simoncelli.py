@@ -13,6 +13,7 @@ from stimgen.controls.materials import Materials
 from stimgen.controls.registration import ImageWithResiduals, register_control
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image
+from stimgen.matching.range import clip_to_display
 from stimgen.measure.portilla_simoncelli import (
     ORIENTATIONS,
     OVERALL,
@@ -51,7 +52,7 @@ def _problem(options: Mapping[str, Any], size_px: int) -> str | None:
     return f"portilla_simoncelli: {problem} {cure}" if problem else None
 
 
-@register_control("portilla_simoncelli", check=_problem)
+@register_control("portilla_simoncelli", check=_problem, prepare=load_plenoptic)
 def portilla_simoncelli(
     source: Image,
     rng: np.random.Generator,
@@ -157,7 +158,7 @@ def portilla_simoncelli(
         components[:, :, number] = low + (high - low) * made
     image = (components @ axes.T + mean).reshape(source.shape).astype(np.float32)
     distances = portilla_simoncelli_distances(
-        image, source, scales=scales, orientations=orientations, width=spatial_corr_width
+        clip_to_display(image)[0], source, scales=scales, orientations=orientations, width=spatial_corr_width
     )
     residuals = {
         "ps" if name == OVERALL else f"ps_{name}": distance

@@ -12,6 +12,7 @@ from stimgen.controls.materials import Materials
 from stimgen.controls.registration import ImageWithResiduals, register_control
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
+from stimgen.networks.catalogue import LARGEST_SEED
 
 if TYPE_CHECKING:
     from stimgen.networks.extractor import FeatureExtractor
@@ -29,7 +30,7 @@ def random_weights(
     ] = None,
     weights_seed: Annotated[
         int,
-        Field(ge=0, le=2**32 - 1, description="Seed of the weights, the same network for all exemplars."),
+        Field(ge=0, le=LARGEST_SEED, description="Seed of the weights, the same network for all exemplars."),
     ] = 0,
 ) -> ImageWithResiduals:
     """Return a texture that matches the source in a network with random weights.
@@ -54,7 +55,7 @@ def random_weights(
     Returns
     -------
     ImageWithResiduals
-        The residual "loss" is the weighted sum of Gram losses in the random network, at the end.
+        With how it was synthesised in the random network, and the identity of the random weights.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def random_weights(
     model = materials.texture
     if model is None:
         raise StimgenError("random_weights needs a layer set.", "Name one of the manifest with layer_set.")
-    extractor = _extractor(
+    extractor, weights_sha256 = _extractor(
         model.network,
         model.pooling,
         model.normalise,
@@ -78,7 +79,7 @@ def random_weights(
     )
     problem = Problem(source, model.layer_weights, rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
-    return ImageWithResiduals(synthesis.image, {"loss": synthesis.loss})
+    return ImageWithResiduals(synthesis.image, synthesis=synthesis, weights_sha256=weights_sha256)
 
 
 @lru_cache(maxsize=1)
@@ -89,16 +90,18 @@ def _extractor(
     layers: tuple[str, ...],
     seed: int,
     device: str,
-) -> FeatureExtractor:
-    """Return the random network; the last one is kept, because many exemplars follow each other."""
+) -> tuple[FeatureExtractor, str]:
+    """Return the random network and the identity of its weights; the last one is kept for other exemplars."""
     from stimgen.networks.architectures import NETWORKS
     from stimgen.networks.extractor import build_extractor
     from stimgen.networks.weights import find_weights
 
-    return build_extractor(
-        find_weights(network, f"random:{seed}"),
+    weights = find_weights(network, f"random:{seed}")
+    extractor = build_extractor(
+        weights,
         pooling=pooling,
         normalise=normalise,
         device=device,
         deepest=NETWORKS[network]().deepest(layers),
     )
+    return extractor, weights.tensors_sha256

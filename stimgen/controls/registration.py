@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, create_model
 from stimgen.controls.materials import Materials
 from stimgen.images.pixels import Image
 from stimgen.registry import Registry
+
+if TYPE_CHECKING:
+    from stimgen.images.sources import Source
+    from stimgen.texture.problem import Synthesis
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,20 +29,33 @@ class ImageWithResiduals:
         float32, the shape of the source.
     residuals
         How far the image is from each statistic that it should share with the source, measured: 0 is
-        exact. Those named "spectrum", "histogram" and "loss" are columns of stimuli.csv.
+        exact. Those named "spectrum" and "histogram" are columns of stimuli.csv.
+    synthesis
+        How it was synthesised, for a control that is; it goes into the record as that of a texture.
+    weights_sha256
+        Identity of the weights of the network that made it, where that is not the one that measures it.
     """
 
     image: Image
     residuals: Mapping[str, float] = field(default_factory=dict)
+    synthesis: Synthesis | None = None
+    weights_sha256: str | None = None
 
 
 ControlFunction = Callable[..., Image | ImageWithResiduals]
 OptionsCheck = Callable[[Mapping[str, Any], int], str | None]
+SourceCheck = Callable[["Source"], None]
 Function = TypeVar("Function", bound=ControlFunction)
 
 
 def register_control(
-    name: str, *, seeded: bool = True, uses_set: bool = False, check: OptionsCheck | None = None
+    name: str,
+    *,
+    seeded: bool = True,
+    uses_set: bool = False,
+    check: OptionsCheck | None = None,
+    check_source: SourceCheck | None = None,
+    prepare: Callable[[], object] | None = None,
 ) -> Callable[[Function], Function]:
     """Return a decorator that makes a function the control `name`.
 
@@ -57,10 +74,14 @@ def register_control(
     seeded
         Whether the image depends on the generator. Without it there is one exemplar per source.
     uses_set
-        Whether the image depends on the other sources of the manifest, ``materials.source_set``.
+        Whether the image depends on the other sources of the manifest, ``materials.the_set``.
     check
         Takes the options and the side of the stimuli in px, and returns what is wrong with them, in a
-        sentence with its cure, or None. It is asked before any work starts.
+        sentence with its cure, or None. It is asked when a manifest is loaded.
+    check_source
+        Raises InputError for a source that no image can be made of. It is asked before any work starts.
+    prepare
+        Raises StimgenError if something that the control needs is not installed; likewise.
 
     Raises
     ------
@@ -78,7 +99,9 @@ def register_control(
     """
 
     def decorate(function: Function) -> Function:
-        CONTROLS.add(name, Control(name, function, seeded, options_model(name, function), uses_set, check))
+        options = options_model(name, function)
+        entry = Control(name, function, seeded, options, uses_set, check, check_source, prepare)
+        CONTROLS.add(name, entry)
         return function
 
     return decorate
@@ -132,8 +155,8 @@ class Control:
         Model of the options, for validation; ``options().model_dump()`` are the defaults.
     uses_set
         Whether the image depends on the other sources.
-    check
-        What is wrong with options at a size; None if nothing can be.
+    check, check_source, prepare
+        What is asked before work starts; None for nothing.
     """
 
     name: str
@@ -142,6 +165,8 @@ class Control:
     options: type[BaseModel]
     uses_set: bool = False
     check: OptionsCheck | None = None
+    check_source: SourceCheck | None = None
+    prepare: Callable[[], object] | None = None
 
     def make(
         self, source: Image, rng: np.random.Generator, materials: Materials, options: Mapping[str, Any]

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from stimgen.controls.materials import Materials
 from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.matching.apply import Targets, match, residuals
 from stimgen.matching.range import clip_to_display
-from stimgen.matching.reference import Reference
 
 
 @register_control("spectrum_matched_set", seeded=False, uses_set=True)
@@ -33,7 +33,8 @@ def spectrum_matched_set(
 
     First the mean amplitudes of the sources (`match_full_spectrum`) or their rotational average
     (`match_rotational_spectrum`), then the mean of their means and of their standard deviations
-    (`match_luminance`); phases stay. In colour images each channel by itself. Where sources differ, the mean
+    (`match_luminance`); phases stay. In colour images each channel by itself, or the luminance alone where
+    the manifest's `matching` says so. Where sources differ, the mean
     of their amplitudes has less variance than they, so that the last step enlarges all amplitudes by one
     factor, and brings luminance and contrast exactly to those of the set.
 
@@ -44,7 +45,7 @@ def spectrum_matched_set(
     rng
         Not used.
     materials
-        Has the sources of the manifest.
+        Has the mean of the sources of the manifest.
     spectrum
         Which spectrum is matched.
 
@@ -64,11 +65,15 @@ def spectrum_matched_set(
     Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
     low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
     """
-    the_set = Reference(materials.source_set)
-    if spectrum == "full":
-        targets = Targets(full_spectrum=the_set, luminance=the_set)
-    else:
-        targets = Targets(rotational_spectrum=the_set, luminance=the_set)
+    the_set = materials.the_set
+    if the_set is None:
+        raise StimgenError("spectrum_matched_set needs a set of sources.", "Give it materials.the_set.")
+    targets = Targets(
+        full_spectrum=the_set if spectrum == "full" else None,
+        rotational_spectrum=the_set if spectrum == "rotational" else None,
+        luminance=the_set,
+        channels=the_set.channels,
+    )
     image = match(source, targets, rng)
     left = residuals(clip_to_display(image)[0], targets)
     return ImageWithResiduals(image, {k: v for k, v in vars(left).items() if v is not None})

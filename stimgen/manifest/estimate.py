@@ -16,6 +16,9 @@ from stimgen.texture.presets import Gatys2015
 from stimgen.texture.schedule import stages
 
 BYTES_PER_FLOAT = 4
+SLOW_CONTROL = "portilla_simoncelli"
+"""The control that takes long and is not counted, because it does not synthesise a layer set."""
+
 PROCESS_BYTES = 600_000_000
 """Memory of the interpreter with PyTorch before any image, rounded up."""
 
@@ -53,24 +56,21 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
                 costs[layer_set] = stimulus_flops(manifest, layer_set)
             flops += costs[layer_set]
     memory = PROCESS_BYTES + max((memory_bytes(manifest, entry) for entry in costs), default=0)
+    slow = sum(stimulus.control.name == SLOW_CONTROL for stimulus in stimuli if stimulus.control)
+    beside = f"; {SLOW_CONTROL}, {slow} times, takes a minute or more each" if slow else ""
     if not costs:
-        return Estimate(0.0, memory, device_name, f"no synthesis: {_controls(stimuli)}")
+        basis = "no synthesis: controls take seconds" if not slow else f"no synthesis{beside}"
+        return Estimate(0.0, memory, device_name, basis)
     gflops = speed.recorded_speed(speed.speed_name(device, manifest.synthesis))
     basis = "from the speed of earlier runs on this device"
     if gflops is None and device != "cpu":
         return Estimate(
-            None, memory, device_name, "unknown until the first run on this device has measured it"
+            None, memory, device_name, f"unknown until the first run on this device has measured it{beside}"
         )
     if gflops is None:
         gflops = speed.measured_cpu_speed() * speed.CONVOLUTION_SHARE
         basis = "from a matrix product timed just now"
-    return Estimate(flops / (gflops * 1e9), memory, device_name, basis)
-
-
-def _controls(stimuli: Iterable[Stimulus]) -> str:
-    names = {stimulus.control.name for stimulus in stimuli if stimulus.control}
-    slow = "portilla_simoncelli" in names
-    return "portilla_simoncelli takes a minute or more each" if slow else "controls take seconds"
+    return Estimate(flops / (gflops * 1e9), memory, device_name, basis + beside)
 
 
 def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:

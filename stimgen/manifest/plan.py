@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
+from stimgen.manifest.schema import NetworkSpec
 
 
 def plan(manifest: Manifest) -> list[Stimulus]:
@@ -30,6 +31,14 @@ def plan(manifest: Manifest) -> list[Stimulus]:
         for seed in (manifest.seeds if control.seeded else (None,))
     ]
     return textures + controls
+
+
+def measuring_network(manifest: Manifest, stimulus: Stimulus) -> NetworkSpec:
+    """Return the network in which a stimulus is measured.
+
+    That of its layer set, also for a control that refers to one; for other controls the manifest's.
+    """
+    return stimulus.synthesised.network if stimulus.synthesised else manifest.network
 
 
 def _stimulus_id(source: str, condition: str, seed: int | None) -> str:

@@ -126,7 +126,9 @@ class NetworkOverride(Section):
     """What a layer set changes in the manifest's network."""
 
     name: str | None = Field(None, description="Architecture.")
-    weights: str | None = Field(None, min_length=1, description="Name of published weights, or a path.")
+    weights: str | None = Field(
+        None, min_length=1, description="Name of published weights, a path, or random (random:SEED)."
+    )
     pooling: Literal["average", "max"] | None = Field(None, description="Kind of pooling.")
     normalise: bool | None = Field(
         None, description="Whether filters are rescaled to a mean activation of 1."
@@ -203,10 +205,16 @@ class MatchingSpec(Section):
 class MeasureSpec(Section):
     """What is measured beside Gram distances, luminance and spectrum."""
 
+    copying: bool = Field(
+        True,
+        description="Whether parts of a stimulus are copies of its source. The time it takes grows with the "
+        "square of the number of pixels: a tenth of a second at 256 px, half a minute at 1024 px.",
+    )
     portilla_simoncelli: bool = Field(
         False,
         description="Distance to the source in the statistics of Portilla & Simoncelli (2000), in all and by "
-        "family. Needs plenoptic (`pip install 'stimgen[ps]'`), and sizes that are multiples of 32 px.",
+        "family. Needs plenoptic (`pip install 'stimgen[ps]'`), and a size_px that is a multiple of 32, from "
+        "128 on.",
     )
 
 

@@ -57,8 +57,9 @@ def match_luminance(plane: NDArray[np.floating], mean: float, sd: float) -> NDAr
     if own_sd == 0:
         if sd > 0:
             raise StimgenError(
-                "A constant image has no contrast, and no factor gives it that of another one.",
-                "Leave out the matching of luminance, or this source or condition.",
+                "A constant image, or channel of one, has no contrast, and no factor gives it another's.",
+                "In colour try channels: luminance; or leave out the matching of luminance, or this source "
+                "or condition.",
             )
         return np.full(plane.shape, mean, dtype=np.float64)
     return (plane.astype(np.float64) - own_mean) * (sd / own_sd) + mean

@@ -199,6 +199,7 @@ def multiplicity(shape: tuple[int, int]) -> NDArray[np.float64]:
 
 def _constant_image() -> StimgenError:
     return StimgenError(
-        "A constant image has no Fourier phases, and can't be given the spectrum of another one.",
-        "Leave out the matching of spectra, or this source or condition.",
+        "A constant image, or channel of one, has no Fourier phases to go with another's spectrum.",
+        "In colour try channels: luminance; or leave out the matching of spectra, or this source or "
+        "condition.",
     )

@@ -53,7 +53,7 @@ def source_windows(image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX)
             squares = window_sums(values**2, side) - window_sums(values, side) ** 2 / side**2
             norms[side] = np.sqrt(np.where(squares > floor, squares, 0))
     padded = tuple(fft.next_fast_len(length, real=True) for length in values.shape)
-    windows = SourceWindows(padded, fft.rfft2(values, padded), norms, {})
+    windows = SourceWindows(padded, fft.rfft2(values, padded, workers=-1), norms, {})
     baseline = {side: _highest(values, floor, windows, side, disjoint=True) for side in sides}
     return SourceWindows(padded, windows.transform, norms, baseline)
 
@@ -193,11 +193,11 @@ def _highest(
         squares = float(np.sum(deviations**2))
         if squares <= floor:
             continue
-        transform = fft.rfft2(deviations / np.sqrt(squares), source.padded)
+        transform = fft.rfft2(deviations / np.sqrt(squares), source.padded, workers=-1)
         np.conjugate(transform, out=transform)
         transform *= source.transform
         # Circular correlation; at places where the window is inside the source nothing has gone round.
-        correlations = fft.irfft2(transform, source.padded, overwrite_x=True)[:rows, :columns]
+        correlations = fft.irfft2(transform, source.padded, overwrite_x=True, workers=-1)[:rows, :columns]
         correlations *= reciprocals
         if constant is not None:
             correlations[constant] = -np.inf

@@ -171,6 +171,10 @@ PACKAGED: tuple[PackagedWeights, ...] = (
 """Published weights that come with a Python package, for machines that reach only a package index."""
 
 
+LARGEST_SEED = 2**32 - 1
+"""Of random weights."""
+
+
 def random_seed(name: str) -> int | None:
     """Return the seed of the weights "random" (0) or "random:SEED"; None for any other name.
 
@@ -179,8 +183,9 @@ def random_seed(name: str) -> int | None:
     >>> random_seed("random:7"), random_seed("random"), random_seed("imagenet")
     (7, 0, None)
     """
-    form = re.fullmatch(r"random(?::([0-9]{1,9}))?", name)
-    return int(form[1] or 0) if form else None
+    form = re.fullmatch(r"random(?::([0-9]{1,10}))?", name)
+    seed = int(form[1] or 0) if form else LARGEST_SEED + 1
+    return seed if seed <= LARGEST_SEED else None
 
 
 def published_weights(network: str, name: str) -> PublishedWeights | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stimgen.manifest.plan import Stimulus
+from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.architectures import NETWORKS
@@ -42,7 +42,7 @@ def plan_batches(manifest: Manifest, stimuli: Sequence[Stimulus], batch_size: in
     batch_size
         Most textures in a batch.
     """
-    controls = [Batch((s,), manifest.network) for s in stimuli if s.layer_set is None]
+    controls = [Batch((s,), measuring_network(manifest, s)) for s in stimuli if s.layer_set is None]
     groups: dict[NetworkSpec, list[tuple[int, Stimulus]]] = {}
     for stimulus in stimuli:
         if stimulus.layer_set is not None:

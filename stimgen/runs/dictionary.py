@@ -27,10 +27,13 @@ def data_dictionary(table: str, headers: list[str]) -> Dictionary:
         If a column is not described here.
     """
     described = {}
+    fixed = {column.name for column in TABLES[table]}
     for column in TABLES[table]:
         pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", re.escape(column.name)))
         for header in headers:
-            if found := pattern.fullmatch(header):
+            found = pattern.fullmatch(header)
+            # "gram_relative_matched" is a column of its own, and not that of a layer "matched".
+            if found and (header == column.name or header not in fixed):
                 described[header] = _entry(column, found.groupdict())
     if unknown := set(headers) - set(described):
         raise KeyError(f"the table {table} has no columns {', '.join(sorted(unknown))}")

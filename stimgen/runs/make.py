@@ -41,7 +41,7 @@ class Rendered:
     image
         (H, W) or (H, W, 3); may leave 0..1.
     synthesis
-        How it was synthesised; None for a control.
+        How it was synthesised; None for most controls.
     control
         Which control; None for a texture.
     """
@@ -83,12 +83,14 @@ def render(
     manifest: Manifest,
     stimuli: Sequence[Stimulus],
     sources: Mapping[str, Source],
+    the_set: Reference,
     extractor: FeatureExtractor,
     after_evaluation: EvaluationHook,
 ) -> list[Rendered]:
     """Make the float images of one batch, in its order."""
     if stimuli[0].control is not None:
-        return [_control(manifest, one, sources, str(extractor.device), after_evaluation) for one in stimuli]
+        device = str(extractor.device)
+        return [_control(manifest, one, sources, the_set, device, after_evaluation) for one in stimuli]
     problems = [
         Problem(
             sources[stimulus.source].pixels,
@@ -99,7 +101,7 @@ def render(
     ]
     synthesised = synthesise(problems, extractor, manifest.synthesis, after_evaluation)
     return [
-        Rendered(synthesis.image, _synthesis_record(manifest, problem, synthesis), None)
+        Rendered(synthesis.image, _synthesis_record(manifest, problem.layer_weights, synthesis), None)
         for problem, synthesis in zip(problems, synthesised, strict=True)
     ]
 
@@ -175,6 +177,7 @@ def _control(
     manifest: Manifest,
     stimulus: Stimulus,
     sources: Mapping[str, Source],
+    the_set: Reference,
     device: str,
     after_evaluation: EvaluationHook,
 ) -> Rendered:
@@ -184,13 +187,21 @@ def _control(
     materials = Materials(
         device=device,
         photograph=lambda: load_photograph(asked, manifest.image, source),
-        source_set=tuple(one.pixels for one in sources.values()) if control.uses_set else (),
+        the_set=the_set if control.uses_set else None,
         texture=_texture_model(manifest, spec.layer_set) if spec.layer_set else None,
         after_evaluation=after_evaluation,
     )
     made = control.make(source.pixels, stimulus_generator(stimulus, "make"), materials, spec.options)
-    record = ControlRecord(name=control.name, options=dict(spec.options), residuals=dict(made.residuals))
-    return Rendered(made.image, None, record)
+    record = ControlRecord(
+        name=control.name,
+        options=dict(spec.options),
+        residuals=dict(made.residuals),
+        weights_sha256=made.weights_sha256,
+    )
+    synthesis = None
+    if made.synthesis and spec.layer_set:
+        synthesis = _synthesis_record(manifest, spec.layer_set.layer_weights, made.synthesis)
+    return Rendered(made.image, synthesis, record)
 
 
 def _texture_model(manifest: Manifest, layer_set: LayerSet) -> TextureModel:
@@ -204,12 +215,14 @@ def _texture_model(manifest: Manifest, layer_set: LayerSet) -> TextureModel:
     )
 
 
-def _synthesis_record(manifest: Manifest, problem: Problem, synthesis: Synthesis) -> SynthesisRecord:
+def _synthesis_record(
+    manifest: Manifest, layer_weights: Mapping[str, float], synthesis: Synthesis
+) -> SynthesisRecord:
     return SynthesisRecord(
         preset=manifest.synthesis.preset,
         version=manifest.synthesis.version,
         settings=manifest.synthesis.model_dump(mode="json"),
-        layer_weights=dict(problem.layer_weights),
+        layer_weights=dict(layer_weights),
         loss=synthesis.loss,
         iterations=synthesis.iterations,
         evaluations=synthesis.evaluations,

@@ -13,7 +13,13 @@ from stimgen.images.pixels import Image
 from stimgen.images.read import read_image
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure.gram import gram_distances
-from stimgen.measure.portilla_simoncelli import portilla_simoncelli_distances
+from stimgen.measure.portilla_simoncelli import (
+    SCALES,
+    WIDTH,
+    load_plenoptic,
+    portilla_simoncelli_distances,
+    size_problem,
+)
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
@@ -89,8 +95,42 @@ def measure_images(
     """
     if source is None and (gram or portilla_simoncelli):
         raise InputError("A distance is a distance from a source.", "Name it with --source.")
+    if portilla_simoncelli:
+        load_plenoptic()
+    _refuse_unsuitable(images, source, gram, portilla_simoncelli)
     reference = None if source is None else _reference(source, gram, portilla_simoncelli)
     return pd.DataFrame([_row(name, reference, ppd) for name in images])
+
+
+def _refuse_unsuitable(
+    images: Sequence[str], source: str | None, gram: GramMeasurement | None, portilla_simoncelli: bool
+) -> None:
+    """Raise, before anything is measured, with all that is wrong with any of the images."""
+    problems = []
+    architecture = NETWORKS[gram.network.name]() if gram else None
+    smallest = architecture.stride(architecture.deepest(gram.layers)) if architecture and gram else 1
+    size = None if source is None else read_image(source).pixels.shape[:2]
+    for name in [*images, *([source] if source else [])]:
+        try:
+            height, width = read_image(name).pixels.shape[:2]
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if min(height, width) < smallest:
+            problems.append(
+                f"{name} is {width} × {height} px, and the deepest layer needs {smallest} px. "
+                "Leave it out, or name shallower --layers."
+            )
+        problem = size_problem(height, width, SCALES, WIDTH) if portilla_simoncelli else None
+        if problem:
+            problems.append(f"{name}: {problem} Leave it out, or leave out --portilla-simoncelli.")
+        elif portilla_simoncelli and (height, width) != size:
+            problems.append(
+                f"{name} is {width} × {height} px and the source has another size; Portilla & Simoncelli's "
+                "statistics are compared at one size. Crop it, or leave out --portilla-simoncelli."
+            )
+    if problems:
+        raise InputError("\n".join(problems))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +162,7 @@ def _reference(source: str, gram: GramMeasurement | None, portilla_simoncelli: b
         grams = source_grams(extractor, raw.pixels, gram.layers)
         columns |= {"network": network.name, "weights": weights.name}
         columns |= {"weights_sha256": f"sha256:{weights.tensors_sha256}"}
+        columns |= {"pooling": network.pooling, "normalised": network.normalise}
     statistics = source_statistics(raw.pixels)
     return _Reference(raw.pixels, statistics, extractor, grams, columns, portilla_simoncelli)
 
@@ -146,12 +187,6 @@ def _row(name: str, reference: _Reference | None, ppd: float | None) -> Row:
         (distances,) = gram_distances(reference.extractor, [raw.pixels], reference.grams.targets)
         row |= gram_columns(distances, reference.grams.scales.values())
     if reference.portilla_simoncelli:
-        if raw.pixels.shape[:2] != reference.pixels.shape[:2]:
-            raise InputError(
-                f"{name} is {width} × {height} px and the source has another size; Portilla & Simoncelli's "
-                "statistics are compared at one size.",
-                "Crop one of them, or leave out --portilla-simoncelli.",
-            )
         found = portilla_simoncelli_distances(raw.pixels, reference.pixels)
         row |= portilla_simoncelli_columns(found)
     return row

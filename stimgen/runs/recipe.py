@@ -14,12 +14,12 @@ import numpy as np
 
 from stimgen.controls import CONTROLS
 from stimgen.images.sources import Source
-from stimgen.manifest.plan import Stimulus
+from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.networks.weights import Weights
 
 VERSION = 1
-"""To be raised when the same recipe comes to mean other pixels."""
+"""To be raised when the same recipe comes to mean other pixels, or is measured in another way."""
 
 
 def recipe(
@@ -42,7 +42,7 @@ def recipe(
     measured
         Layers that are measured.
     """
-    network = stimulus.layer_set.network if stimulus.layer_set else manifest.network
+    network = measuring_network(manifest, stimulus)
     source, control = sources[stimulus.source], stimulus.control
     return {
         "version": VERSION,
@@ -63,7 +63,7 @@ def recipe(
             "normalise": network.normalise,
         },
         "measured": list(measured),
-        "portilla_simoncelli": manifest.measure.portilla_simoncelli,
+        "measure": manifest.measure.model_dump(mode="json"),
         "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set) if stimulus.layer_set else None,
         "control": _control(manifest, control) if control else None,
@@ -88,9 +88,7 @@ def _texture(manifest: Manifest, layer_set: LayerSet) -> dict[str, Any]:
 def _control(manifest: Manifest, control: ControlSpec) -> dict[str, Any]:
     ingredients: dict[str, Any] = {"name": control.name, "options": dict(control.options)}
     if control.layer_set:
-        # Of its network all but the weights, which no control keeps.
-        network = control.layer_set.network.model_dump(exclude={"weights"})
-        ingredients |= {"texture": _texture(manifest, control.layer_set), "network": network}
+        ingredients |= {"texture": _texture(manifest, control.layer_set)}
     return ingredients
 
 

@@ -84,12 +84,14 @@ class SynthesisRecord(_Part):
 class ControlRecord(_Part):
     """Which control, with its options.
 
-    `residuals` are those of `stimgen.controls.ImageWithResiduals`; empty for most controls.
+    `residuals` and `weights_sha256` are those of `stimgen.controls.ImageWithResiduals`; most controls have
+    none.
     """
 
     name: str
     options: dict[str, Any]
     residuals: dict[str, float] = {}
+    weights_sha256: str | None = None
 
 
 class MatchingRecord(_Part):

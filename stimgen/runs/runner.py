@@ -16,9 +16,10 @@ from typing import Any
 import torch
 import yaml
 
+from stimgen.controls import CONTROLS
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.sources import Source, load_source
-from stimgen.manifest.plan import Stimulus, plan
+from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed, speed_name
@@ -105,6 +106,7 @@ def run(
         load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     folder = RunFolder((out or manifest.output).absolute())
     sources = load_sources(manifest)
+    check_controls(manifest, sources.values())
     stimuli = plan(manifest)
     networks = Networks(manifest, str(where))
     hashes = {s.stimulus_id: _recipe_hash(manifest, s, sources, networks) for s in stimuli}
@@ -221,10 +223,35 @@ def load_sources(manifest: Manifest) -> dict[str, Source]:
     return sources
 
 
+def check_controls(manifest: Manifest, sources: Iterable[Source]) -> None:
+    """Raise InputError with every source that a control can make nothing of, or what it cannot do without.
+
+    Raises
+    ------
+    StimgenError
+        If a control needs what is not installed.
+    InputError
+        If a source does not suit a control.
+    """
+    errors: list[str] = []
+    for control in {spec.name: CONTROLS[spec.name] for spec in manifest.controls}.values():
+        if control.prepare:
+            control.prepare()
+        if control.check_source is None:
+            continue
+        for source in sources:
+            try:
+                control.check_source(source)
+            except InputError as error:
+                errors.append(str(error))
+    if errors:
+        raise InputError("\n".join(errors))
+
+
 def _recipe_hash(
     manifest: Manifest, stimulus: Stimulus, sources: dict[str, Source], networks: Networks
 ) -> str:
-    network = stimulus.layer_set.network if stimulus.layer_set else manifest.network
+    network = measuring_network(manifest, stimulus)
     weights = networks.weights(network)
     measured = measured_layers(manifest, network)
     return recipe_sha256(recipe(manifest, stimulus, sources, weights, measured))
@@ -275,7 +302,9 @@ class _Job:
     def _render(self, stimuli: tuple[Stimulus, ...], extractor: FeatureExtractor) -> list[Rendered]:
         """Make float images, in two halves where the device has no memory for all of them at once."""
         try:
-            return render(self.manifest, stimuli, self.sources, extractor, self.progress.evaluation)
+            return render(
+                self.manifest, stimuli, self.sources, self.the_set, extractor, self.progress.evaluation
+            )
         except torch.OutOfMemoryError:
             if len(stimuli) == 1:
                 raise StimgenError(
@@ -295,7 +324,8 @@ class _Job:
         source = self.sources[stimulus.source]
         extractor, grams = self.networks.extractor(network), self.networks.grams(network, source)
         if source.id not in self.source_statistics:
-            self.source_statistics[source.id] = source_statistics(source.pixels)
+            copying = self.manifest.measure.copying
+            self.source_statistics[source.id] = source_statistics(source.pixels, copying=copying)
         of_source = self.source_statistics[source.id]
         finished = finish(
             self.manifest,

@@ -45,18 +45,19 @@ class SourceStatistics:
     sorted_luminance
         Its luminance values in ascending order, shape (H · W,).
     windows
-        Its parts, of which a stimulus may have copies.
+        Its parts, of which a stimulus may have copies; None if that is not measured.
     """
 
     spectrum: PowerSpectrum
     sorted_luminance: NDArray[np.float64]
-    windows: SourceWindows
+    windows: SourceWindows | None
 
 
-def source_statistics(source: Image) -> SourceStatistics:
-    """Measure a source, (H, W) or (H, W, 3)."""
+def source_statistics(source: Image, *, copying: bool = True) -> SourceStatistics:
+    """Measure a source, (H, W) or (H, W, 3), for the copying check if `copying` says so."""
     plane = luminance(source)
-    return SourceStatistics(power_spectrum(plane), sorted_luminance(plane), source_windows(plane))
+    windows = source_windows(plane) if copying else None
+    return SourceStatistics(power_spectrum(plane), sorted_luminance(plane), windows)
 
 
 def measure(seen: Image, source: SourceStatistics | None) -> Statistics:
@@ -96,7 +97,7 @@ def measure(seen: Image, source: SourceStatistics | None) -> Statistics:
             CopyingRecord(crop_px=side, similarity=similarity, baseline=source.windows.baseline[side])
             for side, similarity in copying(plane, source.windows).items()
         )
-        if source
+        if source and source.windows
         else (),
     )
 

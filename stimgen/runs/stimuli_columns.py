@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stimgen.measure.copying import CROPS_PX
-from stimgen.runs.column import GATYS, ID, SCHAAF, Column
+from stimgen.runs.column import GATYS, ID, Column
 
 LEWIS = "Lewis (1995), Vision Interface 95:120"
 PORTILLA = "Portilla & Simoncelli (2000), Int. J. Comput. Vis. 40:49"
@@ -16,7 +16,7 @@ STIMULI = (
     Column("filename", "File", "PNG file, relative to the run folder."),
     Column("source", "Source", "Id of the source texture in the manifest."),
     Column("condition", "Condition", "Name of the layer set or control in the manifest."),
-    Column("kind", "Kind", '"texture" for a synthesised image, "control" for any other.'),
+    Column("kind", "Kind", '"texture" for a layer set, "control" for a control, synthesised or not.'),
     Column("seed", "Seed", "Tells exemplars apart; empty for a control without randomness."),
     Column("size_px", "Side", "Side of the square image.", "px"),
     Column("size_deg", "Side in degrees", "Side in degrees of visual angle, as the manifest says.", "deg"),
@@ -303,7 +303,7 @@ STIMULI = (
         "ps_distance",
         "Portilla-Simoncelli distance",
         "Root of the mean of the squares of ps_distance_* over the families; empty where one of them is, and there "
-        "only if the manifest asks for it (measure).",
+        "only where it is asked for.",
         "",
         PORTILLA,
         on_request=True,
@@ -342,7 +342,7 @@ IMAGES = (
     Column("source", "Source", "The image that it is compared with, as named; empty without one."),
     Column("width_px", "Width", "Width of the image.", "px"),
     Column("height_px", "Height", "Height of the image.", "px"),
-    *(column for column in STIMULI if column.name == "color"),
+    *(column for column in STIMULI if column.name in {"color", "pooling", "normalised"}),
     *(
         replace(column, description=f"{description} Empty where none is measured.")
         for column, description in zip(

@@ -103,7 +103,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "normalised": record.network.normalise,
         "layers": " ".join(synthesis.layer_weights) if synthesis else None,
         "preset": f"{synthesis.preset} v{synthesis.version}" if synthesis else None,
-        "loss": synthesis.loss if synthesis else residuals.get("loss"),
+        "loss": synthesis.loss if synthesis else None,
         "iterations": synthesis.iterations if synthesis else None,
         "evaluations": synthesis.evaluations if synthesis else None,
         "stop_reason": synthesis.stop_reason if synthesis else None,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stimgen.controls import Materials, TextureModel
 from stimgen.images.read import read_image
 from stimgen.images.sources import Box, Photograph
+from stimgen.matching.reference import Reference
 from stimgen.texture.presets import Multiscale
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -58,4 +59,4 @@ def materials(source):
     )
     quick = Multiscale(evaluations=(6,), shallow_evaluations=(), plain_evaluations=2)
     model = TextureModel("vgg16", "average", False, {"conv1_1": 1.0}, quick)
-    return Materials("cpu", lambda: photograph, (source, source[::-1]), model)
+    return Materials("cpu", lambda: photograph, Reference((source, source[::-1])), model)

@@ -28,7 +28,7 @@ def test_it_matches_the_source_in_the_random_network_and_says_how_well():
         grams[name] = analyse(extractor, to_batch([image], "cpu"), ["conv1_1"])["conv1_1"].double().numpy()
     # The loss of the paper, from the image itself, in NumPy.
     loss = ((grams["image"] - grams["source"]) ** 2).sum() / (4 * 64**2)
-    assert made.residuals["loss"] == pytest.approx(loss, rel=1e-3)
+    assert made.synthesis.loss == pytest.approx(loss, rel=1e-3)
     assert loss < 1e-4 * (grams["source"] ** 2).sum() / (4 * 64**2)
 
 

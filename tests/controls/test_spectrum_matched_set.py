@@ -6,13 +6,14 @@ from control_images import photograph
 
 from stimgen.controls import CONTROLS, Materials
 from stimgen.errors import StimgenError
+from stimgen.matching.reference import Reference
 
 NAMES = ("brick", "gravel", "grass")
 
 
 def made(source, source_set, **options):
     control = CONTROLS["spectrum_matched_set"]
-    materials = Materials("cpu", lambda: None, tuple(source_set))
+    materials = Materials("cpu", lambda: None, Reference(tuple(source_set)))
     return control.make(source, np.random.default_rng(0), materials, options)
 
 

@@ -15,7 +15,7 @@ PLANES = st.tuples(st.integers(1, 16), st.integers(1, 16)).flatmap(images)
 @given(PLANES, st.floats(-1, 2), st.floats(0, 1))
 def test_mean_and_sd_are_those_asked_for(plane, mean, sd):
     if np.ptp(plane) == 0 and sd > 0:
-        with pytest.raises(StimgenError, match="constant image has no contrast"):
+        with pytest.raises(StimgenError, match="constant image, or channel of one, has no contrast"):
             match_luminance(plane, mean, sd)
         return
     matched = match_luminance(plane, mean, sd)

@@ -140,9 +140,9 @@ def test_any_image_gets_the_rotational_average_or_is_refused(pair):
 def test_a_constant_image_has_no_spectrum_to_scale():
     constant, (reference,) = np.full((48, 48), 0.3, np.float32), photographs("brick")
     goal = amplitudes(reference)
-    with pytest.raises(StimgenError, match="constant image has no Fourier phases"):
+    with pytest.raises(StimgenError, match="constant image, or channel of one, has no Fourier phases"):
         match_full_spectrum(constant, goal)
-    with pytest.raises(StimgenError, match="constant image has no Fourier phases"):
+    with pytest.raises(StimgenError, match="constant image, or channel of one, has no Fourier phases"):
         match_rotational_spectrum(constant, rotational_average(goal, constant.shape))
     nothing = amplitudes(constant)
     assert not nothing.any()

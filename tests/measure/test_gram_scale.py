@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from measured_networks import LAYERS, numpy_gram, small_extractor
 
 from stimgen.measure.gram_scale import GramScale, gram_scales
@@ -63,9 +62,3 @@ def test_the_ends_of_the_scale_are_0_and_1():
 @pytest.mark.parametrize("ceiling", [0.25, 0.2])
 def test_without_room_between_floor_and_ceiling_there_is_no_number(ceiling):
     assert GramScale("pool1", 0.25, ceiling).normalised(0.5) is None
-
-
-def test_measuring_keeps_no_graph(extractor):
-    with torch.enable_grad():
-        (first, *_) = scales(extractor, np.ones((8, 8), np.float32), [np.zeros((8, 8), np.float32)])
-    assert isinstance(first.floor, float)

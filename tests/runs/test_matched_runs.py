@@ -168,4 +168,4 @@ def test_a_constant_image_fails_with_a_cure_and_takes_nothing_down(tmp_path, con
     (failure,) = result.failures
     assert (result.made, failure.stimulus_id) == (1, "brick-flat")
     assert "constant image" in failure.error
-    assert "Leave out the matching of spectra" in failure.cure
+    assert "leave out the matching of spectra" in failure.cure

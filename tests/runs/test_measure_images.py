@@ -13,8 +13,8 @@ from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.images.read import read_image
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.runs.stimuli_columns import IMAGES, STIMULI
 from stimgen.runs.measure_images import GramMeasurement, measure_images
+from stimgen.runs.stimuli_columns import IMAGES, STIMULI
 from stimgen.runs.tables import in_order
 
 VGG16 = GramMeasurement(NetworkSpec(name="vgg16", normalise=False), ("conv1_1", "pool1"), torch.device("cpu"))
@@ -78,10 +78,20 @@ def test_a_distance_needs_a_source(source, wanted):
         measure_images([source], **wanted)
 
 
-def test_portilla_simoncelli_needs_one_size(tmp_path, source):
-    smaller = save(tmp_path, "smaller.png", read_image(source).pixels[:64, :64])
-    with pytest.raises(InputError, match="another size"):
-        measure_images([smaller], source=source, portilla_simoncelli=True)
+def test_unsuitable_images_are_named_before_anything_is_measured(tmp_path, monkeypatch):
+    brick = read_image("skimage:brick").pixels
+    source, larger = (save(tmp_path, f"{side}.png", brick[:side, :side]) for side in (128, 160))
+    small = save(tmp_path, "small.png", brick[:8, :8])
+    monkeypatch.setattr("stimgen.runs.measure_images.measure", None)
+    deep = GramMeasurement(VGG16.network, ("pool4",), VGG16.device)
+    with pytest.raises(InputError) as caught:
+        measure_images([larger, small, "gone.png"], source=source, gram=deep, portilla_simoncelli=True)
+    for words in (
+        "160.png is 160 × 160 px and the source has another size",
+        "small.png is 8 × 8",
+        "gone.png",
+    ):
+        assert words in str(caught.value)
 
 
 def test_the_command_writes_a_table_with_its_dictionary(tmp_path, source):
@@ -105,6 +115,9 @@ def test_the_command_prints_without_out(source):
     ("options", "words"),
     [
         (["--ppd", "0"], "above 0"),
+        (["--out", "table.json"], "ends in .csv"),
+        (["--out", "nowhere/table.csv"], "folder that exists"),
+        (["--pooling", "median"], "Unknown pooling"),
         (["--source", "nowhere.png"], "no file"),
         (["--source", "skimage:brick", "--network", "vgg16", "--layers", "pool9"], "pool9"),
         (["--source", "skimage:brick", "--network", "vgg61"], "vgg61"),

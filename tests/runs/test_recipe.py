@@ -44,6 +44,18 @@ class Case:
 TEXTURE = Case({})
 MEASURED = {"image": {"size_px": 128}}
 SCRAMBLED = Case({}, condition="phase_scrambled")
+POOL1 = {"layers": ["pool1"]}
+
+
+def random_weights(weights_seed=0, **changes):
+    control = {"name": "random_weights", "weights_seed": weights_seed}
+    return Case({"layer_sets": {"a": ["pool1"]}, "controls": [control]} | changes, condition="random_weights")
+
+
+def of_set(others, **options):
+    sources = [{"id": "brick", "image": "skimage:brick"}, *others]
+    control = {"name": "spectrum_matched_set", **options}
+    return Case({"sources": sources, "controls": [control]}, condition="spectrum_matched_set", seed=None)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +95,24 @@ SCRAMBLED = Case({}, condition="phase_scrambled")
         ),
         (replace(SCRAMBLED, source={"sha256": "c" * 64}), SCRAMBLED),
         (Case(MEASURED | {"measure": {"portilla_simoncelli": True}}), Case(MEASURED)),
+        (Case({"measure": {"copying": False}}), TEXTURE),
+        (random_weights(layer_sets={"a": ["conv1_1", "pool1"]}), random_weights()),
+        (
+            random_weights(layer_sets={"a": {"layers": ["pool1"], "layer_weights": {"pool1": 2}}}),
+            random_weights(),
+        ),
+        (
+            random_weights(layer_sets={"a": {"layers": ["pool1"], "network": {"pooling": "max"}}}),
+            random_weights(),
+        ),
+        (
+            random_weights(layer_sets={"a": {"layers": ["pool1"], "network": {"normalise": True}}}),
+            random_weights(),
+        ),
+        (random_weights(synthesis={"preset": "gatys2015", "iterations": 5}), random_weights()),
+        (random_weights(weights_seed=1), random_weights()),
+        (of_set(["skimage:gravel"]), of_set([])),
+        (of_set([], spectrum="rotational"), of_set([])),
     ],
 )
 def test_each_ingredient_changes_the_hash(case, before, tmp_path):

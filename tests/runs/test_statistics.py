@@ -110,10 +110,19 @@ def test_any_file_has_a_record(side, channels, kind, source_kind, seed):
 def test_a_source_is_measured_once(tmp_path, monkeypatch):
     measured = []
     monkeypatch.setattr(
-        runner, "source_statistics", lambda pixels: measured.append(pixels) or source_statistics(pixels)
+        runner,
+        "source_statistics",
+        lambda pixels, **asked: measured.append(pixels) or source_statistics(pixels, **asked),
     )
     assert run(tiny(tmp_path, layer_sets={"conv1_1": ["conv1_1"]})).made == 5
     assert len(measured) == 1
+
+
+def test_copies_are_not_looked_for_where_the_manifest_says_so(tmp_path):
+    result = run(tiny(tmp_path, layer_sets={"conv1_1": ["conv1_1"]}, measure={"copying": False}))
+    table = pd.read_csv(result.folder / "stimuli.csv")
+    assert not [column for column in table if column.startswith("copying")]
+    assert table["copied"].isna().all()
 
 
 @pytest.mark.slow

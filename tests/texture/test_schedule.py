@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stimgen.networks.architectures import NETWORKS
 from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.schedule import layers_at, stages
+from stimgen.texture.schedule import FLOOR, SHALLOW_FLOOR, layers_at, stages
 
 VGG = ["vgg16", "vgg19"]
 
@@ -58,6 +58,11 @@ def test_stages_go_from_coarse_and_shallow_to_all_at_full_size(
     assert [stage.size_px for stage in plan[-2:]] == [size_px, size_px]
     assert set(plan[-1].layers) == set(plan[-2].layers) == set(layers)
     assert plan[-1].evaluations == preset.plain_evaluations
+    # All layers of a size come last but for the plain stage; those before are shallow.
+    last = {stage.size_px: stage.rung for stage in plan if not stage.plain}
+    floors = {True: SHALLOW_FLOOR, False: FLOOR}
+    flat = [stage for stage in plan if not stage.plain]
+    assert [stage.floor for stage in flat] == [floors[stage.rung < last[stage.size_px]] for stage in flat]
     for shallow, deep in pairwise(plan[:-1]):
         if shallow.size_px == deep.size_px:
             assert set(shallow.layers) < set(deep.layers)

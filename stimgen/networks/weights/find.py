@@ -42,9 +42,9 @@ def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = No
     """Return the weights of a network.
 
     A path (with a folder or the ending of a weights file) is that file and nothing else. "random" and
-    "random:SEED" are `random_weights`. Any other name is looked
-    for in stimgen's cache, then in the package that carries it, and then downloaded into the cache. Whatever
-    is there but damaged is an error, not a reason to look further.
+    "random:SEED" are `random_weights`. Any other name is looked for in stimgen's cache, then in the package
+    that carries it, and then downloaded into the cache. Whatever is there but damaged is an error, not a
+    reason to look further.
 
     Parameters
     ----------
@@ -140,13 +140,13 @@ def import_weights(
         is recognised as, or the name is that of other weights.
     """
     architecture = NETWORKS[network]()
-    if name is not None and random_seed(name) is not None:
-        raise InputError(f'"{name}" means weights never trained.', "Choose another name with --name.")
     convolutions = read_convolutions(path, architecture)
     sha256 = file_sha256(path)
     recognised = recognise(convolutions, sha256, network)
     known_as = recognised.entry.name if recognised else None
     name = name or known_as or re.sub(r"\W", "_", path.name.partition(".")[0])
+    if random_seed(name) is not None:
+        raise InputError(f'"{name}" means weights never trained.', "Choose another name with --name.")
     destination = cached_path(network, name, cache_dir)
     if published_weights(network, name) and name != known_as:
         raise WeightsError(
