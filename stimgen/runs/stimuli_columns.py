@@ -32,9 +32,13 @@ STIMULI = (
     Column("pooling", "Pooling", '"average" or "max".'),
     Column("normalised", "Normalised", "Whether filters are scaled to a mean activation of 1.", "", GATYS),
     Column(
-        "layers", "Layers", "Layers whose statistics were matched, separated by spaces; empty for controls."
+        "layers",
+        "Layers",
+        "Layers whose statistics were matched, separated by spaces; of random_weights in its random network; empty for other controls.",
     ),
-    Column("preset", "Preset", "Synthesis procedure with its version; empty for controls."),
+    Column(
+        "preset", "Preset", "Synthesis procedure with its version; empty for controls but random_weights."
+    ),
     Column(
         "loss",
         "Loss",
