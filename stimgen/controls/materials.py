@@ -17,7 +17,7 @@ class TextureModel:
 
     Attributes
     ----------
-    network, pooling, normalise
+    network, pooling
         Of the layer set's network; its weights are not here, because no control keeps them.
     layer_weights
         Weight of every layer's loss.
@@ -27,7 +27,6 @@ class TextureModel:
 
     network: str
     pooling: Literal["average", "max"]
-    normalise: bool
     layer_weights: Mapping[str, float]
     preset: Multiscale | Gatys2015
 

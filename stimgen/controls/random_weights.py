@@ -35,9 +35,11 @@ def random_weights(
 ) -> ImageWithResiduals:
     """Return a texture that matches the source in a network with random weights.
 
-    It is synthesised as the layer set is, with the same layers, layer weights, pooling and normalisation and
-    the same preset, but the kernels are those of `stimgen.networks.weights.initialise.random_weights`. It
-    shows what the texture model owes to the training of the network (Gatys, Ecker & Bethge 2015, Fig. 3C).
+    It is synthesised as the layer set is, with the same layers, layer weights, pooling and preset, but the
+    kernels are those of `stimgen.networks.weights.initialise.random_weights`. It shows what the texture model
+    owes to the training of the network (Gatys, Ecker & Bethge 2015, Fig. 3C). Filters are not rescaled to a
+    mean activation of 1: their variance does that on average, and a factor for each would blow up those
+    random filters that are hardly ever active, until they rule the loss.
 
     Parameters
     ----------
@@ -55,7 +57,8 @@ def random_weights(
     Returns
     -------
     ImageWithResiduals
-        With how it was synthesised in the random network, and the identity of the random weights.
+        With how it was synthesised in the random network, and the identity of the random weights. The
+        residual "gram" is the largest relative Gram distance in the random network over the layers.
 
     Raises
     ------
@@ -63,8 +66,11 @@ def random_weights(
         If the manifest has no such layer set.
     """
     # PyTorch is imported when it is needed: the names of controls are known without it.
+    from stimgen.measure.gram import gram_distances
+    from stimgen.texture.objective import analyse
     from stimgen.texture.problem import Problem
     from stimgen.texture.synthesis import synthesise
+    from stimgen.texture.tensors import to_batch
 
     model = materials.texture
     if model is None:
@@ -72,21 +78,26 @@ def random_weights(
     extractor, weights_sha256 = _extractor(
         model.network,
         model.pooling,
-        model.normalise,
         tuple(model.layer_weights),
         weights_seed,
         materials.device,
     )
     problem = Problem(source, model.layer_weights, rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
-    return ImageWithResiduals(synthesis.image, synthesis=synthesis, weights_sha256=weights_sha256)
+    targets = analyse(extractor, to_batch([source], extractor.device), list(model.layer_weights))
+    (distances,) = gram_distances(extractor, [synthesis.image], targets)
+    return ImageWithResiduals(
+        synthesis.image,
+        {"gram": max(distance.gram_relative for distance in distances)},
+        synthesis=synthesis,
+        weights_sha256=weights_sha256,
+    )
 
 
 @lru_cache(maxsize=1)
 def _extractor(
     network: str,
     pooling: Literal["average", "max"],
-    normalise: bool,
     layers: tuple[str, ...],
     seed: int,
     device: str,
@@ -100,7 +111,7 @@ def _extractor(
     extractor = build_extractor(
         weights,
         pooling=pooling,
-        normalise=normalise,
+        normalise=False,
         device=device,
         deepest=NETWORKS[network]().deepest(layers),
     )

@@ -29,7 +29,7 @@ class ImageWithResiduals:
         float32, the shape of the source.
     residuals
         How far the image is from each statistic that it should share with the source, measured: 0 is
-        exact. Those named "spectrum" and "histogram" are columns of stimuli.csv.
+        exact. Those named "spectrum", "histogram" and "gram" are columns of stimuli.csv.
     synthesis
         How it was synthesised, for a control that is; it goes into the record as that of a texture.
     weights_sha256

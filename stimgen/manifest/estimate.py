@@ -57,9 +57,9 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
             flops += costs[layer_set]
     memory = PROCESS_BYTES + max((memory_bytes(manifest, entry) for entry in costs), default=0)
     slow = sum(stimulus.control.name == SLOW_CONTROL for stimulus in stimuli if stimulus.control)
-    beside = f"; {SLOW_CONTROL}, {slow} times, takes a minute or more each" if slow else ""
+    beside = f"; {slow} × {SLOW_CONTROL} not counted, a minute or two each at 256 px" if slow else ""
     if not costs:
-        basis = "no synthesis: controls take seconds" if not slow else f"no synthesis{beside}"
+        basis = f"no synthesis{beside}" if slow else "no synthesis: controls take seconds"
         return Estimate(0.0, memory, device_name, basis)
     gflops = speed.recorded_speed(speed.speed_name(device, manifest.synthesis))
     basis = "from the speed of earlier runs on this device"

@@ -14,6 +14,9 @@ from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.objective import analyse
 from stimgen.texture.tensors import to_batch
 
+LEAST_RATIO = 2.0
+"""Of ceiling to floor, below which distances are not normalised."""
+
 
 @dataclass(frozen=True)
 class GramScale:
@@ -35,7 +38,10 @@ class GramScale:
     ceiling: float
 
     def normalised(self, gram_relative: float) -> float | None:
-        """Return ``(d - floor) / (ceiling - floor)``; None unless the ceiling is above the floor.
+        """Return ``(d - floor) / (ceiling - floor)``; None unless the ceiling is at least twice the floor.
+
+        Where the phase scramble is hardly farther from the source than its halves are from each other, as on
+        conv1_1, which says little more than the spectrum does, the difference is nothing to divide by.
 
         0 is as far from the source as its halves are from each other, 1 as its phase scramble; a synthesis
         that matches the source better than one half matches the other is below 0.
@@ -45,7 +51,7 @@ class GramScale:
         >>> GramScale("pool1", 0.2, 1.0).normalised(0.6)
         0.5
         """
-        if self.floor is None or self.ceiling <= self.floor:
+        if self.floor is None or self.ceiling < LEAST_RATIO * self.floor or self.ceiling == 0:
             return None
         return (gram_relative - self.floor) / (self.ceiling - self.floor)
 

@@ -20,7 +20,7 @@ GRAM_DISTANCES = (
     Column(
         "gram_normalised",
         "Normalised Gram distance",
-        "(gram_relative - gram_floor) / (gram_ceiling - gram_floor); empty unless the ceiling is above the floor.",
+        "(gram_relative - gram_floor) / (gram_ceiling - gram_floor); empty unless the ceiling is at least twice the floor.",
     ),
     Column(
         "gram_floor",

@@ -209,7 +209,6 @@ def _texture_model(manifest: Manifest, layer_set: LayerSet) -> TextureModel:
     return TextureModel(
         network=network.name,
         pooling=network.pooling,
-        normalise=network.normalise,
         layer_weights=layer_set.layer_weights,
         preset=manifest.synthesis,
     )

@@ -22,7 +22,7 @@ from stimgen.measure.portilla_simoncelli import (
 )
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
-from stimgen.networks.weights import find_weights
+from stimgen.networks.weights import WeightsError, find_weights
 from stimgen.runs.measured_columns import (
     Row,
     gram_columns,
@@ -151,7 +151,11 @@ def _reference(source: str, gram: GramMeasurement | None, portilla_simoncelli: b
     extractor = grams = None
     if gram is not None:
         network = gram.network
-        weights = find_weights(network.name, network.weights)
+        try:
+            weights = find_weights(network.name, network.weights)
+        except WeightsError as error:
+            cure = "Here: --network vgg16, --weights FILE, or --no-gram to do without Gram distances."
+            raise WeightsError(error.problem, f"{cure}\n{error.cure}") from error
         extractor = build_extractor(
             weights,
             pooling=network.pooling,

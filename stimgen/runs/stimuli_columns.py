@@ -78,6 +78,12 @@ STIMULI = (
         "fraction of white",
     ),
     Column(
+        "residual_gram",
+        "Residual of Gram matrices",
+        "Largest relative Gram distance over the layers that random_weights was made to match, in its random network, before "
+        "matching and 8-bit rounding: whether it got there. Empty for all others.",
+    ),
+    Column(
         "matching",
         "Matching",
         "What the image was matched to after synthesis, in the order in which it was done and separated by spaces, such as "
@@ -279,7 +285,7 @@ STIMULI = (
         "Normalised Gram distance, {layer}",
         "(d - floor) / (ceiling - floor) with d = gram_relative_{layer}: 0 is as far from the source as its halves "
         "are from each other, 1 as its phase scramble; below 0 for a closer match. Empty where there is no floor, or "
-        "the ceiling is not above it.",
+        "the ceiling is less than twice the floor.",
     ),
     Column(
         "gram_floor_{layer}",
@@ -325,7 +331,7 @@ STIMULI = (
     Column(
         "accepted",
         "Accepted",
-        "Whether the stimulus is within all thresholds of the manifest's section accept; true without any.",
+        "Whether the stimulus is within all thresholds of the manifest's section accept that it has a value for; true without any.",
     ),
     Column(
         "reject_reason",

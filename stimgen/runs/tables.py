@@ -110,6 +110,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "restarts": synthesis.restarts if synthesis else None,
         "residual_spectrum": residuals.get("spectrum"),
         "residual_histogram": residuals.get("histogram"),
+        "residual_gram": residuals.get("gram"),
         "matching": _words(record.matching.settings),
         **{f"matched_residual_{name}": getattr(record.matching, name) for name in MATCHED},
         "clipped_share": record.clipped_share,

@@ -29,6 +29,8 @@ def test_it_matches_the_source_in_the_random_network_and_says_how_well():
     # The loss of the paper, from the image itself, in NumPy.
     loss = ((grams["image"] - grams["source"]) ** 2).sum() / (4 * 64**2)
     assert made.synthesis.loss == pytest.approx(loss, rel=1e-3)
+    relative = np.sqrt(((grams["image"] - grams["source"]) ** 2).sum() / (grams["source"] ** 2).sum())
+    assert made.residuals["gram"] == pytest.approx(relative, rel=1e-3)
     assert loss < 1e-4 * (grams["source"] ** 2).sum() / (4 * 64**2)
 
 

@@ -59,6 +59,6 @@ def test_the_ends_of_the_scale_are_0_and_1():
     assert [scale.normalised(d) for d in (0.0, 0.25, 0.5, 0.75, 1.0)] == [-0.5, 0, 0.5, 1, 1.5]
 
 
-@pytest.mark.parametrize("ceiling", [0.25, 0.2])
+@pytest.mark.parametrize("ceiling", [0.49, 0.25, 0.2])
 def test_without_room_between_floor_and_ceiling_there_is_no_number(ceiling):
     assert GramScale("pool1", 0.25, ceiling).normalised(0.5) is None

@@ -14,7 +14,7 @@ def random_weights(network: str, seed: int = 0) -> Weights:
 
     The variance is 2 / fan-in (He et al. 2015, eq. 10), fan-in the number of inputs of one output: input
     channels times kernel height times width. With ReLU it keeps the scale of the activations from layer to
-    layer. The input is RGB 0..255 minus the ImageNet mean, as for the Oxford networks.
+    layer, for an input with mean 0 and variance 1, such as torchvision's networks expect and these get.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def random_weights(network: str, seed: int = 0) -> Weights:
         convolutions,
         network=network,
         name=f"random:{seed}",
-        convention=CONVENTIONS["caffe-rgb"],
+        convention=CONVENTIONS["torchvision"],
         origin=f"NumPy's generator with seed {seed}",
         file_sha256=convolutions.sha256,
     )
