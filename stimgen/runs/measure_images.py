@@ -32,9 +32,6 @@ from stimgen.runs.measured_columns import (
 from stimgen.runs.source_grams import SourceGrams, source_grams
 from stimgen.runs.statistics import SourceStatistics, measure, source_statistics
 
-PUBLISHED_LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
-"""Layers of Gatys, Ecker & Bethge (2015)."""
-
 
 @dataclass(frozen=True)
 class GramMeasurement:
