@@ -20,9 +20,10 @@ import torch
 from benchmarks.machine import describe_machine, synchronise
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
+from stimgen.networks.device import find_device
 from stimgen.runs.make import finish, render, set_reference
 from stimgen.runs.networks import Networks
-from stimgen.runs.runner import find_device, load_sources
+from stimgen.runs.runner import load_sources
 from stimgen.runs.statistics import source_statistics
 from stimgen.texture.problem import no_hook
 

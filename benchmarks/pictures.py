@@ -19,9 +19,9 @@ from PIL import Image as Pillow
 from benchmarks.machine import describe_machine
 from benchmarks.synthesis import LAYERS, Race, source
 from stimgen.images.png import quantise
+from stimgen.networks.device import compute_exactly, find_device
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.runs.runner import compute_exactly, find_device
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.synthesis import synthesise
 

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from benchmarks.machine import describe_machine, peak_bytes
 from stimgen.networks.architectures import NETWORKS, Architecture
+from stimgen.networks.device import compute_exactly, find_device
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.memory import evaluation_bytes, recomputes
-from stimgen.runs.runner import compute_exactly, find_device
 from stimgen.texture.objective import GramObjective
 
 LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")

@@ -34,9 +34,10 @@ from benchmarks.machine import describe_machine, matrix_product_gflops, peak_byt
 from stimgen.images.pixels import Image
 from stimgen.images.sources import load_source
 from stimgen.manifest.resolved import ImageSpec, SourceSpec
+from stimgen.networks.device import compute_exactly, find_device
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.runs.runner import compute_exactly, find_device
+from stimgen.texture.goal import SourceImage
 from stimgen.texture.objective import GramObjective, analyse
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Problem, Synthesis
@@ -135,7 +136,8 @@ class Race:
     def problems(self, count: int) -> list[Problem]:
         """Return problems with seeds from 1."""
         weights = dict.fromkeys(LAYERS, 1.0)
-        return [Problem(self.source, weights, np.random.default_rng(seed)) for seed in range(1, count + 1)]
+        goal = SourceImage(self.source)
+        return [Problem(goal, weights, np.random.default_rng(seed)) for seed in range(1, count + 1)]
 
     def published(self, lowest: float, iterations: int) -> Log:
         """Run the published procedure until the lowest target is reached."""

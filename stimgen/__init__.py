@@ -1,3 +1,32 @@
 """Texture stimuli for vision science, with the statistics that prove what was shown."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0.dev0"
+
+if TYPE_CHECKING:
+    from stimgen.texture.model import TextureModel as TextureModel
+    from stimgen.texture.presets import Gatys2015 as Gatys2015
+    from stimgen.texture.presets import Multiscale as Multiscale
+    from stimgen.texture.statistics import TextureStatistics as TextureStatistics
+    from stimgen.texture.statistics import mix as mix
+
+_PUBLIC = {
+    "Gatys2015": "stimgen.texture.presets",
+    "Multiscale": "stimgen.texture.presets",
+    "TextureModel": "stimgen.texture.model",
+    "TextureStatistics": "stimgen.texture.statistics",
+    "mix": "stimgen.texture.statistics",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: PyTorch takes seconds, and not all of them need it."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -255,8 +255,8 @@ def stats(
         )
 
     from stimgen.manifest.schema import NetworkSpec
+    from stimgen.networks.device import compute_exactly, find_device
     from stimgen.runs.measure_images import GramMeasurement, measure_images
-    from stimgen.runs.runner import compute_exactly, find_device
     from stimgen.runs.store import write_atomically
     from stimgen.runs.tables import in_order, to_csv, to_json
 

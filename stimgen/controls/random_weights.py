@@ -67,6 +67,7 @@ def random_weights(
     """
     # PyTorch is imported when it is needed: the names of controls are known without it.
     from stimgen.measure.gram import gram_distances
+    from stimgen.texture.goal import SourceImage
     from stimgen.texture.objective import analyse
     from stimgen.texture.problem import Problem
     from stimgen.texture.synthesis import synthesise
@@ -82,7 +83,7 @@ def random_weights(
         weights_seed,
         materials.device,
     )
-    problem = Problem(source, model.layer_weights, rng)
+    problem = Problem(SourceImage(source), model.layer_weights, rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
     targets = analyse(extractor, to_batch([source], extractor.device), list(model.layer_weights))
     (distances,) = gram_distances(extractor, [synthesis.image], targets)

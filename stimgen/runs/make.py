@@ -28,6 +28,7 @@ from stimgen.runs.record import (
 )
 from stimgen.runs.source_grams import SourceGrams
 from stimgen.runs.statistics import SourceStatistics, Statistics, measure
+from stimgen.texture.goal import SourceImage
 from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
 from stimgen.texture.synthesis import synthesise
 
@@ -91,9 +92,10 @@ def render(
     if stimuli[0].control is not None:
         device = str(extractor.device)
         return [_control(manifest, one, sources, the_set, device, after_evaluation) for one in stimuli]
+    goals = {source.id: SourceImage(source.pixels) for source in sources.values()}
     problems = [
         Problem(
-            sources[stimulus.source].pixels,
+            goals[stimulus.source],
             stimulus.layer_set.layer_weights if stimulus.layer_set else {},
             stimulus_generator(stimulus, "make"),
         )

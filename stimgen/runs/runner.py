@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed, speed_name
 from stimgen.matching.reference import Reference
 from stimgen.measure.portilla_simoncelli import load_plenoptic
+from stimgen.networks.device import compute_exactly, find_device
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
@@ -167,40 +167,6 @@ def run(
         strangers = _strangers(folder, stimuli)
     rejected = _count_rejected(manifest, records.values())
     return RunResult(folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers)
-
-
-def find_device(device: str) -> torch.device:
-    """Return the device that `device` means.
-
-    Raises
-    ------
-    InputError
-        If there is no such device.
-    """
-    if device == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    if device == "cpu":
-        return torch.device("cpu")
-    # Not by torch.device, which takes cuda:256 for cuda:0.
-    form = re.fullmatch(r"cuda(?::([0-9]{1,9}))?", device)
-    if form is None:
-        raise InputError(f'Unknown device "{device}".', "Known: auto, cpu, cuda, cuda:0, cuda:1, ….")
-    count = torch.cuda.device_count()
-    index = int(form[1] or 0)
-    if index >= count:
-        raise InputError(
-            f"There is no device {device}: PyTorch sees {count} CUDA devices.",
-            "Use --device cpu, or install a PyTorch that fits the GPU's driver.",
-        )
-    return torch.device("cuda", index)
-
-
-def compute_exactly() -> None:
-    """Make CUDA keep to float32 (no TF32) and to algorithms whose results repeat."""
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
 
 
 def load_sources(manifest: Manifest) -> dict[str, Source]:

@@ -81,6 +81,25 @@ def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
     return (gram - target).square().sum(dim=(1, 2)) / (4 * channels**2)
 
 
+def weighted_gram_loss(gram: Tensor, target: Tensor, metric: Tensor) -> Tensor:
+    """Return ``1 / (4 N^2) * ||M (G - T) M^T||_F^2`` for each item of the batch: `gram_loss` where M is 1.
+
+    Parameters
+    ----------
+    gram, target
+        Gram matrices, shape (batch, channel, channel).
+    metric
+        M, shape (batch, rows, channel); N is the number of channels, whatever the rows are.
+
+    Returns
+    -------
+    Tensor
+        Shape (batch,).
+    """
+    difference = metric @ (gram - target) @ metric.transpose(1, 2)
+    return difference.square().sum(dim=(1, 2)) / (4 * gram.shape[-1] ** 2)
+
+
 def relative_gram_distance(gram: Tensor, target: Tensor) -> Tensor:
     """Return ``||G - T||_F / ||T||_F`` for each item of the batch.
 

@@ -40,3 +40,27 @@ def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
     metric: Tensor = vectors @ torch.diag_embed(powers) @ vectors.transpose(1, 2)
     metric = metric * target.shape[-1] ** 0.25
     return metric.to(target)
+
+
+def on_components(metric: Tensor, basis: Tensor) -> Tensor:
+    """Return the metric with which only the Gram matrix of projected features counts.
+
+    With V the components and M a metric among them, ``||M (V^T (G - T) V) M^T||``. A factor turns the
+    ``1 / (4 N^2)`` of all channels into the ``1 / (4 k^2)`` of the k components, so that the loss is that of
+    the projected features.
+
+    Parameters
+    ----------
+    metric
+        M, shape (batch, k, k).
+    basis
+        V, shape (N, k).
+
+    Returns
+    -------
+    Tensor
+        Shape (batch, k, N).
+    """
+    channels, components = basis.shape
+    projected: Tensor = metric @ basis.T * (channels / components) ** 0.5
+    return projected

@@ -12,14 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
+from stimgen.texture.components import project
+from stimgen.texture.goal import Goal, PixelRange
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
-from stimgen.texture.metric import flat_metric
-from stimgen.texture.objective import GramObjective, analyse, together
+from stimgen.texture.metric import flat_metric, on_components
+from stimgen.texture.objective import GramObjective, together
 from stimgen.texture.precision import descent_dtype
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.problem import EvaluationHook, Problem, StageTrace, Synthesis, no_hook
 from stimgen.texture.schedule import Stage, stages
-from stimgen.texture.tensors import to_batch, to_images
+from stimgen.texture.tensors import to_images
 
 
 def synthesise_multiscale(
@@ -30,10 +32,10 @@ def synthesise_multiscale(
 ) -> list[Synthesis]:
     """Synthesise textures coarse to fine, on a GPU all problems of the batch at once.
 
-    The stages of a problem are those of `stimgen.texture.schedule.stages`. In each, the source is averaged
-    down to the stage's size and analysed there on the stage's layers. The first stage starts from Gaussian
-    noise around the source's mean, each other one from the result so far, bicubically enlarged where its
-    size is larger. Pixels stay between the smallest and the largest value of the source at full size.
+    The stages of a problem are those of `stimgen.texture.schedule.stages`. In each, the Gram matrices to
+    reach are those of the source averaged down as often as the texture is. The first stage starts from
+    Gaussian noise around the source's mean, each other one from the result so far, bicubically enlarged where
+    its size is larger. Pixels stay between the smallest and the largest value of the source at full size.
 
     On a CPU, where shared passes gain nothing, the problems are solved one after the other, so that a
     texture is the same to the last bit whatever it shares a batch with.
@@ -41,7 +43,7 @@ def synthesise_multiscale(
     Parameters
     ----------
     problems
-        Sources of one size and colour; layers and seeds may differ.
+        Textures of one size and colour; layers and seeds may differ.
     extractor
         The network in float32; `preset.precision` says what the convolutions of the descent use. Targets
         are always float32. With an extractor in float64, everything is float64.
@@ -73,16 +75,22 @@ def synthesise_together(
     """Synthesise textures as `synthesise_multiscale` does, in shared forward and backward passes."""
     works = [_begin(problem, extractor, preset) for problem in problems]
     descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
-    statistics: dict[int, _Statistics] = {}
+    targets: dict[int, _Targets] = {}
     last_px = 0
     for size_px, rung in sorted({step for work in works for step in work.stages}):
         active = [work for work in works if (size_px, rung) in work.stages]
         if size_px != last_px:
-            statistics, last_px = _analyse(works, extractor, size_px, preset.flatness), size_px
+            targets, last_px = _analyse(works, extractor, size_px), size_px
         plan = [work.stages[size_px, rung] for work in active]
         objective = together(
             [
-                _objective(work, stage, statistics[id(work.problem.source)], extractor, descent)
+                _objective(
+                    work,
+                    stage,
+                    targets[id(work.problem.goal)],
+                    extractor if stage.plain else descent,
+                    preset.flatness,
+                )
                 for work, stage in zip(active, plan, strict=True)
             ]
         )
@@ -106,10 +114,10 @@ def synthesise_together(
 
 @dataclass
 class _Work:
-    """A problem on its way: tensors of shape (1, channel, height, width)."""
+    """A problem on its way; `image` has the shape (1, channel, height, width)."""
 
     problem: Problem
-    source: Tensor
+    pixels: PixelRange
     stages: dict[tuple[int, int], Stage]  # by side and rung
     image: Tensor | None = None
     traces: list[StageTrace] = field(default_factory=list)
@@ -123,61 +131,65 @@ class _Work:
 
 
 def _begin(problem: Problem, extractor: FeatureExtractor, preset: Multiscale) -> _Work:
-    source = to_batch([problem.source], extractor.device, extractor.gain.dtype)
-    plan = stages(preset, extractor.architecture, problem.layer_weights, source.shape[-1])
-    return _Work(problem, source, {(stage.size_px, stage.rung): stage for stage in plan})
+    plan = stages(
+        preset, extractor.architecture, problem.layer_weights, problem.side_px, problem.goal.halvings
+    )
+    by_place = {(stage.size_px, stage.rung): stage for stage in plan}
+    return _Work(problem, problem.goal.pixels(extractor), by_place)
 
 
 @dataclass(frozen=True)
-class _Statistics:
-    """Gram matrices of a source at one size, and the metrics of its stages by floor; shape (1, N, N)."""
+class _Targets:
+    """Gram matrices of a goal at one size, and the metrics made of them so far by layer, floor and basis."""
 
-    targets: dict[str, Tensor]
-    metrics: dict[float, dict[str, Tensor]]
+    grams: dict[str, Tensor]
+    metrics: dict[tuple[str, float, int | None], Tensor] = field(default_factory=dict)
+
+    def metric(self, layer: str, stage: Stage, basis: Tensor | None, flatness: float) -> Tensor:
+        """Return the metric of a layer: once for all stages and problems that share it."""
+        key = (layer, stage.floor, None if basis is None else id(basis))
+        if key not in self.metrics:
+            target = self.grams[layer] if basis is None else project(self.grams[layer], basis)
+            identity = torch.eye(target.shape[-1], dtype=target.dtype, device=target.device)[None]
+            metric = identity if stage.plain else flat_metric(target, flatness, stage.floor)
+            self.metrics[key] = metric if basis is None else on_components(metric, basis)
+        return self.metrics[key]
 
 
-def _analyse(
-    works: Sequence[_Work], extractor: FeatureExtractor, size_px: int, flatness: float
-) -> dict[int, _Statistics]:
-    """Return the statistics of each source at a size, by the source's identity: once for all problems."""
-    by_source: dict[int, list[Stage]] = {}
-    sources: dict[int, Tensor] = {}
+def _analyse(works: Sequence[_Work], extractor: FeatureExtractor, size_px: int) -> dict[int, _Targets]:
+    """Return the Gram matrices to reach at a size, by the goal's identity: once for all its problems."""
+    goals: dict[int, Goal] = {}
+    layers: dict[int, set[str]] = {}
+    halvings: dict[int, int] = {}
     for work in works:
-        here = [stage for stage in work.stages.values() if stage.size_px == size_px]
-        if here:
-            by_source.setdefault(id(work.problem.source), []).extend(here)
-            sources[id(work.problem.source)] = work.source
-    found = {}
-    for key, source in sources.items():
-        shrunk = F.interpolate(source, size=(size_px, size_px), mode="area")
-        used = {layer for stage in by_source[key] for layer in stage.layers}
-        targets = analyse(
-            extractor, shrunk, [layer for layer in extractor.architecture.layers if layer in used]
+        for stage in work.stages.values():
+            if stage.size_px == size_px:
+                goal = work.problem.goal
+                goals[id(goal)], halvings[id(goal)] = goal, stage.halvings
+                layers.setdefault(id(goal), set()).update(stage.layers)
+    ordered = extractor.architecture.layers
+    return {
+        key: _Targets(
+            goal.grams(extractor, [layer for layer in ordered if layer in layers[key]], halvings[key])
         )
-        metrics: dict[float, dict[str, Tensor]] = {}
-        for floor, layer in sorted(
-            {(stage.floor, layer) for stage in by_source[key] for layer in stage.layers}
-        ):
-            if floor:
-                metrics.setdefault(floor, {})[layer] = flat_metric(targets[layer], flatness, floor)
-        found[key] = _Statistics(targets, metrics)
-    return found
+        for key, goal in goals.items()
+    }
 
 
 def _objective(
-    work: _Work,
-    stage: Stage,
-    statistics: _Statistics,
-    extractor: FeatureExtractor,
-    descent: FeatureExtractor,
+    work: _Work, stage: Stage, targets: _Targets, extractor: FeatureExtractor, flatness: float
 ) -> GramObjective:
     """Return what a stage minimises for one problem."""
-    weights = work.problem.layer_weights
+    weights, bases = work.problem.layer_weights, work.problem.bases
     return GramObjective(
-        extractor if stage.plain else descent,
-        {layer: statistics.targets[layer] for layer in stage.layers},
-        {layer: work.source.new_tensor([weights[layer]]) for layer in stage.layers},
-        {} if stage.plain else {layer: statistics.metrics[stage.floor][layer] for layer in stage.layers},
+        extractor,
+        {layer: targets.grams[layer] for layer in stage.layers},
+        {layer: targets.grams[layer].new_tensor([weights[layer]]) for layer in stage.layers},
+        {
+            layer: targets.metric(layer, stage, bases.get(layer), flatness)
+            for layer in stage.layers
+            if layer in bases or not stage.plain
+        },
     )
 
 
@@ -189,14 +201,16 @@ def _descend(
     after_evaluation: EvaluationHook,
 ) -> Minimum:
     """Minimise one stage of the active problems together."""
-    size_px, sources = plan[0].size_px, torch.cat([work.source for work in active])
+    size_px = plan[0].size_px
+    lowest = torch.cat([work.pixels.lowest for work in active])
+    highest = torch.cat([work.pixels.highest for work in active])
     # Noise lacks no frequencies; a boost there would only lead to another image than the published start.
-    boosts = sources.new_tensor([preset.boost if stage.enlarged else 0.0 for stage in plan])
+    boosts = lowest.new_tensor([preset.boost if stage.enlarged else 0.0 for stage in plan])
     return minimise(
         objective,
         torch.cat([work.reached for work in active]),
-        lower=sources.flatten(1).amin(dim=1),
-        upper=sources.flatten(1).amax(dim=1),
+        lower=lowest.flatten(1).amin(dim=1),
+        upper=highest.flatten(1).amax(dim=1),
         evaluations=plan[0].evaluations,
         history=preset.history,
         precondition=boost_high_frequencies(size_px, boosts),
@@ -239,9 +253,9 @@ def _start(work: _Work, size_px: int, noise_sd: float) -> Tensor:
     """Return the image that a stage of this size starts from."""
     if work.image is None:
         # Drawn on the host, so that every device starts from the same image.
-        drawn = work.problem.noise.standard_normal((1, work.source.shape[1], size_px, size_px), np.float32)
-        noise = torch.from_numpy(drawn).to(work.source)
-        return work.source.mean(dim=(2, 3), keepdim=True) + noise_sd * noise
+        mean = work.pixels.mean
+        drawn = work.problem.noise.standard_normal((1, mean.shape[1], size_px, size_px), np.float32)
+        return mean + noise_sd * torch.from_numpy(drawn).to(mean)
     if work.image.shape[-1] == size_px:
         return work.image
     return F.interpolate(work.image, size=(size_px, size_px), mode="bicubic", align_corners=False)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.gram import gram_loss, gram_matrix
+from stimgen.texture.gram import gram_loss, gram_matrix, weighted_gram_loss
 from stimgen.texture.tensors import to_rgb
 
 
@@ -57,8 +58,8 @@ class GramObjective:
     weights
         Layer name to the weights of the layer in each problem, shape (batch,); 0 leaves it out.
     metrics
-        Layer name to M, shape (batch, channel, channel): the difference D of the Gram matrices counts as
-        M D M (`stimgen.texture.metric`). Without an entry it counts as it is.
+        Layer name to M, shape (batch, rows, channel): the difference D of the Gram matrices counts as
+        M D M^T (`stimgen.texture.metric`). Without an entry it counts as it is.
     """
 
     extractor: FeatureExtractor
@@ -84,9 +85,9 @@ class GramObjective:
         for layer, target in self.targets.items():
             gram = grams[layer]
             if layer in self.metrics:
-                metric = self.metrics[layer]
-                gram, target = metric @ (gram - target) @ metric, torch.zeros_like(target)
-            losses[layer] = gram_loss(gram, target)
+                losses[layer] = weighted_gram_loss(gram, target, self.metrics[layer])
+            else:
+                losses[layer] = gram_loss(gram, target)
         return losses
 
     def _weighted_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
@@ -105,16 +106,25 @@ class GramObjective:
 def together(objectives: Sequence[GramObjective]) -> GramObjective:
     """Return one objective for several problems with one network, which shares its passes among them.
 
-    A layer that a problem does not have gets the weight 0 there. Either all of them have metrics or none.
+    A layer that a problem does not have gets the weight 0 there.
     """
     targets, weights, metrics = {}, {}, {}
     for layer in objectives[0].extractor.architecture.layers:
         having = [objective for objective in objectives if layer in objective.targets]
-        if having:
-            absent = torch.zeros_like(having[0].targets[layer])
-            targets[layer] = torch.cat([objective.targets.get(layer, absent) for objective in objectives])
-            zero = torch.zeros_like(having[0].weights[layer])
-            weights[layer] = torch.cat([objective.weights.get(layer, zero) for objective in objectives])
-            if having[0].metrics:
-                metrics[layer] = torch.cat([objective.metrics.get(layer, absent) for objective in objectives])
+        if not having:
+            continue
+        absent = torch.zeros_like(having[0].targets[layer])
+        targets[layer] = torch.cat([objective.targets.get(layer, absent) for objective in objectives])
+        zero = torch.zeros_like(having[0].weights[layer])
+        weights[layer] = torch.cat([objective.weights.get(layer, zero) for objective in objectives])
+        if any(layer in objective.metrics for objective in having):
+            metrics[layer] = torch.cat([_square_metric(objective, layer, absent) for objective in objectives])
     return GramObjective(objectives[0].extractor, targets, weights, metrics)
+
+
+def _square_metric(objective: GramObjective, layer: str, like: Tensor) -> Tensor:
+    """Return M with rows of zeros to the shape of `like`; the identity if there is none."""
+    metric = objective.metrics.get(layer)
+    if metric is None:
+        return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)[None]
+    return F.pad(metric, (0, 0, 0, like.shape[-1] - metric.shape[-2]))

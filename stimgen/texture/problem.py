@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stimgen.images.pixels import Image
+from stimgen.texture.goal import Goal
 
 EvaluationHook = Callable[[int, tuple[str, ...], Tensor], None]
 """Called after each evaluation with the image's side in pixels, the layers, and the losses found.
@@ -28,17 +29,30 @@ class Problem:
 
     Attributes
     ----------
-    source
-        Source image, (H, W) for a grey stimulus or (H, W, 3) for RGB, values 0..1.
+    goal
+        The statistics to reach: `stimgen.texture.goal.SourceImage` of the source, or saved ones. Problems of
+        a batch that share a goal share its analysis.
     layer_weights
         Layer name to its weight in the objective; the layers named are the layer set.
     noise
         Generator of the start image; the same state gives the same texture.
+    size_px
+        Side of the texture, px; None for that of the goal.
+    bases
+        Layer name to principal components, shape (channel, components), on which the features are projected
+        before they are matched (`stimgen.texture.components`). Layers without an entry are matched whole.
     """
 
-    source: Image
+    goal: Goal
     layer_weights: Mapping[str, float]
     noise: np.random.Generator
+    size_px: int | None = None
+    bases: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def side_px(self) -> int:
+        """Side of the texture, px."""
+        return self.goal.size_px if self.size_px is None else self.size_px
 
 
 @dataclass(frozen=True, eq=False)

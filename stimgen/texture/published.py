@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.objective import GramObjective, analyse
+from stimgen.texture.metric import on_components
+from stimgen.texture.objective import GramObjective
 from stimgen.texture.presets import Gatys2015
 from stimgen.texture.problem import EvaluationHook, Problem, StageTrace, Synthesis, no_hook
-from stimgen.texture.tensors import to_batch, to_images
+from stimgen.texture.tensors import to_images
 
 MEAN_RGB = (123.68, 116.779, 103.939)
 """ImageNet mean of the published network's input, 0..255."""
@@ -62,27 +63,31 @@ def _synthesise(
 ) -> Synthesis:
     from scipy.optimize import minimize
 
-    source = to_batch([problem.source], extractor.device, extractor.gain.dtype)
-    offset = _offset(source)
+    pixels, side = problem.goal.pixels(extractor), problem.side_px
+    channels = pixels.mean.shape[1]
+    offset = _offset(pixels.mean)
     objective = GramObjective(
         extractor,
-        analyse(extractor, source, list(problem.layer_weights)),
-        {name: source.new_tensor([w]) for name, w in problem.layer_weights.items()},
+        problem.goal.grams(extractor, list(problem.layer_weights), 0),
+        {name: offset.new_tensor([w]) for name, w in problem.layer_weights.items()},
+        {
+            name: on_components(torch.eye(basis.shape[1]).to(basis)[None], basis)
+            for name, basis in problem.bases.items()
+        },
     )
     layers = tuple(objective.targets)
     losses: list[float] = []
     iterations: list[int] = []
 
     def evaluate(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        network_space = torch.from_numpy(point).to(source).view(source.shape)
+        network_space = torch.from_numpy(point).to(offset).view(1, channels, side, side)
         loss, gradient = objective((network_space + offset) / 255)
         losses.append(float(loss))
-        after_evaluation(source.shape[-1], layers, loss)
+        after_evaluation(side, layers, loss)
         return LOSS_SCALE * losses[-1], LOSS_SCALE / 255 * gradient.double().cpu().numpy().ravel()
 
-    in_network_space = source * 255 - offset
-    start = problem.noise.standard_normal(source.numel())
-    bounds = (float(in_network_space.min()), float(in_network_space.max()))
+    start = problem.noise.standard_normal(channels * side**2)
+    bounds = (float((pixels.lowest * 255 - offset).min()), float((pixels.highest * 255 - offset).max()))
     result = minimize(
         evaluate,
         np.clip(start, *bounds),
@@ -98,14 +103,12 @@ def _synthesise(
             "maxfun": 100 * preset.iterations,  # never what ends it
         },
     )
-    image = (torch.from_numpy(result.x).view(source.shape) + offset.double().cpu()) / 255
+    image = (torch.from_numpy(result.x).view(1, channels, side, side) + offset.double().cpu()) / 255
     accepted = np.zeros(len(losses), dtype=bool)
     accepted[np.asarray(iterations, dtype=int) - 1] = True
     precision = str(extractor.dtype).removeprefix("torch.")
     reason = "iterations" if result.nit >= preset.iterations else _words(result.message)
-    trace = StageTrace(
-        source.shape[-1], layers, precision, "plain", reason, np.minimum.accumulate(losses), accepted
-    )
+    trace = StageTrace(side, layers, precision, "plain", reason, np.minimum.accumulate(losses), accepted)
     return Synthesis(
         image=to_images(image)[0],
         loss=float(result.fun) / LOSS_SCALE,
@@ -115,9 +118,9 @@ def _synthesise(
     )
 
 
-def _offset(source: Tensor) -> Tensor:
-    mean = source.new_tensor(MEAN_RGB)
-    return (mean.mean() if source.shape[1] == 1 else mean).view(1, -1, 1, 1)
+def _offset(pixels: Tensor) -> Tensor:
+    mean = pixels.new_tensor(MEAN_RGB)
+    return (mean.mean() if pixels.shape[1] == 1 else mean).view(1, -1, 1, 1)
 
 
 def _words(message: str | bytes) -> str:

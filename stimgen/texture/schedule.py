@@ -28,6 +28,8 @@ class Stage:
     ----------
     size_px
         Side of the image.
+    halvings
+        How often the full size is halved to come to this one.
     rung
         Place among the stages of this size: 0 for the shallowest layers.
     layers
@@ -43,6 +45,7 @@ class Stage:
     """
 
     size_px: int
+    halvings: int
     rung: int
     layers: tuple[str, ...]
     evaluations: int
@@ -52,7 +55,11 @@ class Stage:
 
 
 def stages(
-    preset: Multiscale | Gatys2015, architecture: Architecture, layers: Iterable[str], full_px: int
+    preset: Multiscale | Gatys2015,
+    architecture: Architecture,
+    layers: Iterable[str],
+    full_px: int,
+    halvings: int | None = None,
 ) -> tuple[Stage, ...]:
     """Return the stages in which a preset synthesises a layer set.
 
@@ -66,6 +73,8 @@ def stages(
         The layer set.
     full_px
         Side of the stimulus.
+    halvings
+        How often the full size may be halved; None for as often as the preset wants.
 
     Examples
     --------
@@ -82,15 +91,19 @@ def stages(
     wanted = tuple(layers)
     if isinstance(preset, Gatys2015):
         ordered = tuple(layer for layer in architecture.layers if layer in wanted)
-        return (Stage(full_px, 0, ordered, preset.iterations, enlarged=False, plain=True, floor=0.0),)
-    return tuple(_multiscale(preset, architecture, wanted, full_px))
+        return (Stage(full_px, 0, 0, ordered, preset.iterations, enlarged=False, plain=True, floor=0.0),)
+    return tuple(_multiscale(preset, architecture, wanted, full_px, halvings))
 
 
 def _multiscale(
-    preset: Multiscale, architecture: Architecture, wanted: tuple[str, ...], full_px: int
+    preset: Multiscale, architecture: Architecture, wanted: tuple[str, ...], full_px: int, most: int | None
 ) -> Iterator[Stage]:
     enlarged = False
-    for size_px, evaluations in preset.schedule(full_px):
+    schedule = preset.schedule(full_px)
+    for index, (size_px, evaluations) in enumerate(schedule):
+        halved = len(schedule) - 1 - index
+        if most is not None and halved > most:
+            continue
         layers = layers_at(architecture, wanted, size_px, full_px)
         if not layers:
             continue
@@ -100,12 +113,14 @@ def _multiscale(
                 stride = 2 ** (rung + 1)
                 shallow = tuple(layer for layer in layers if architecture.stride(layer) <= stride)
                 if shallow not in {(), done, layers}:
-                    yield Stage(size_px, rung, shallow, shallow_evaluations, enlarged, False, SHALLOW_FLOOR)
+                    yield Stage(
+                        size_px, halved, rung, shallow, shallow_evaluations, enlarged, False, SHALLOW_FLOOR
+                    )
                     done = shallow
         rung = len(preset.shallow_evaluations)
-        yield Stage(size_px, rung, layers, evaluations, enlarged, False, FLOOR)
+        yield Stage(size_px, halved, rung, layers, evaluations, enlarged, False, FLOOR)
         if size_px == full_px:
-            yield Stage(size_px, rung + 1, layers, preset.plain_evaluations, enlarged, True, 0.0)
+            yield Stage(size_px, halved, rung + 1, layers, preset.plain_evaluations, enlarged, True, 0.0)
         enlarged = True
 
 

@@ -20,11 +20,12 @@ from stimgen.images.sources import load_source
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.measure.portilla_simoncelli import OVERALL, portilla_simoncelli_distances
+from stimgen.networks.device import find_device
 from stimgen.networks.extractor import build_extractor
 from stimgen.runs import networks, runner
 from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
-from stimgen.runs.runner import find_device, run
+from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder, StoreError, sha256
 from stimgen.texture.synthesis import synthesise
 

@@ -16,6 +16,7 @@ from stimgen.images.sources import shrink
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.normalise import photographs, rescale_channels
 from stimgen.networks.weights import find_weights
+from stimgen.texture.goal import SourceImage
 from stimgen.texture.gram import relative_gram_distance
 from stimgen.texture.multiscale import synthesise_together
 from stimgen.texture.objective import GramObjective, analyse, together
@@ -43,7 +44,12 @@ def texture(name: str, size_px: int, color: bool = False) -> np.ndarray:
 
 def problem(name: str, layers: Sequence[str], seed: int, size_px: int = 64) -> Problem:
     weights = dict.fromkeys(layers, 1.0)
-    return Problem(texture(name, size_px), weights, np.random.default_rng(seed))
+    return Problem(SourceImage(texture(name, size_px)), weights, np.random.default_rng(seed))
+
+
+def source_of(ours: Problem) -> np.ndarray:
+    assert isinstance(ours.goal, SourceImage)
+    return ours.goal.image
 
 
 class Plain:
@@ -155,7 +161,7 @@ def test_in_float32_loss_and_gradient_of_a_texture_agree_with_plain_float64(
 def test_the_published_procedure_ends_where_a_plain_one_does(exact: FeatureExtractor, plain64: Plain) -> None:
     """50 iterations of L-BFGS-B on the plain implementation, grey and from the same noise."""
     source = texture("gravel", 48)
-    ours = Problem(source, dict.fromkeys(LAYERS, 1.0), np.random.default_rng(3))
+    ours = Problem(SourceImage(source), dict.fromkeys(LAYERS, 1.0), np.random.default_rng(3))
     (result,) = synthesise([ours], exact, Gatys2015(iterations=50))
 
     pixels = source.astype(np.float64) * 255
@@ -187,7 +193,7 @@ def test_published_bounds_are_those_of_the_source_in_network_space(extractor: Fe
     source = texture("coffee", 32, color=True)
     weights = {"conv1_1": 1.0}
     (result,) = synthesise(
-        [Problem(source, weights, np.random.default_rng(0))], extractor, Gatys2015(iterations=20)
+        [Problem(SourceImage(source), weights, np.random.default_rng(0))], extractor, Gatys2015(iterations=20)
     )
     space = source.astype(np.float64) * 255 - MEAN
     reached = result.image.astype(np.float64) * 255 - MEAN
@@ -228,7 +234,7 @@ def test_shared_passes_give_each_problem_its_loss_and_gradient(extractor: Featur
     objectives = []
     for make in MIXED:
         ours = make()
-        targets = analyse(extractor, to_batch([ours.source], "cpu"), list(ours.layer_weights))
+        targets = analyse(extractor, to_batch([source_of(ours)], "cpu"), list(ours.layer_weights))
         weights = {layer: torch.tensor([0.5 + i]) for i, layer in enumerate(targets)}
         objectives.append(GramObjective(extractor, targets, weights))
     points = torch.rand((4, 1, 64, 64), generator=torch.Generator().manual_seed(0))
@@ -245,12 +251,12 @@ def test_synthesis_brings_the_loss_down_and_keeps_the_bounds(extractor: FeatureE
     ours = problem("brick", LAYERS, 1)
     (result,) = synthesise([ours], extractor, preset)
     ones = {layer: torch.ones(1) for layer in LAYERS}
-    objective = GramObjective(extractor, analyse(extractor, to_batch([ours.source], "cpu"), LAYERS), ones)
+    objective = GramObjective(extractor, analyse(extractor, to_batch([source_of(ours)], "cpu"), LAYERS), ones)
     assert objective.loss(to_batch([result.image], "cpu")).item() == pytest.approx(result.loss, rel=1e-4)
     noise = np.random.default_rng(0).normal(0.4, 0.05, (64, 64)).astype(np.float32)
     assert result.loss < objective.loss(to_batch([noise], "cpu")).item() / 300
-    assert result.image.min() >= ours.source.min()
-    assert result.image.max() <= ours.source.max()
+    assert result.image.min() >= source_of(ours).min()
+    assert result.image.max() <= source_of(ours).max()
     assert result.evaluations == 60 + 9 + 8 + 60 + 4
     assert result.restarts == 0
     assert result.stop_reason == "evaluations"
@@ -287,7 +293,7 @@ def test_the_same_generator_gives_the_same_texture(extractor: FeatureExtractor) 
 def test_colour_is_synthesised_in_colour(extractor: FeatureExtractor) -> None:
     source = texture("coffee", 64, color=True)
     preset = Multiscale(smallest_px=32, evaluations=(60, 60))
-    ours = Problem(source, dict.fromkeys(LAYERS[:3], 1.0), np.random.default_rng(0))
+    ours = Problem(SourceImage(source), dict.fromkeys(LAYERS[:3], 1.0), np.random.default_rng(0))
     (result,) = synthesise([ours], extractor, preset)
     assert result.image.shape == (64, 64, 3)
     wanted, reached = (image.mean(axis=(0, 1)) for image in (source, result.image))
@@ -310,7 +316,7 @@ def test_a_descent_in_bfloat16_comes_down_in_float32_too(extractor: FeatureExtra
     preset = Multiscale(smallest_px=32, evaluations=(40, 40), precision="bfloat16")
     ours = problem("gravel", LAYERS, 1)
     (result,) = synthesise([ours], extractor, preset)
-    targets = analyse(extractor, to_batch([ours.source], "cpu"), LAYERS)
+    targets = analyse(extractor, to_batch([source_of(ours)], "cpu"), LAYERS)
     objective = GramObjective(extractor, targets, {layer: torch.ones(1) for layer in LAYERS})
     noise = np.random.default_rng(0).normal(0.4, 0.05, (64, 64)).astype(np.float32)
     reached = objective.loss(to_batch([result.image], "cpu")).item()
@@ -329,7 +335,7 @@ def test_a_texture_that_is_near_enough_is_left_alone(extractor: FeatureExtractor
     (result,) = synthesise([ours], extractor, preset)
     assert result.stop_reason == "stop distance"
     assert result.evaluations < 200
-    images = to_batch([result.image, ours.source], "cpu")
+    images = to_batch([result.image, source_of(ours)], "cpu")
     features = extractor.features(images.expand(-1, 3, -1, -1), LAYERS[:2])
     loss = scale = 0.0
     for layer in LAYERS[:2]:
@@ -353,3 +359,34 @@ def test_a_gpu_gives_the_losses_of_the_cpu(extractor: FeatureExtractor) -> None:
         (gpu,) = synthesise([make()], on_gpu, preset)
         np.testing.assert_allclose(gpu.traces[0].losses[:5], cpu.traces[0].losses[:5], rtol=1e-3)
         assert gpu.loss == pytest.approx(cpu.loss, rel=0.05)
+
+
+def test_projected_and_whole_problems_share_passes(extractor: FeatureExtractor) -> None:
+    """Metrics with fewer rows than channels, in a batch with problems that have none."""
+    objectives = []
+    rng = torch.Generator().manual_seed(1)
+    for rows in (None, 3, 64):
+        ours = problem("gravel", LAYERS[:2], 1)
+        targets = ours.goal.grams(extractor, LAYERS[:2], 0)
+        metrics = {} if rows is None else {"pool1": torch.rand((1, rows, 64), generator=rng)}
+        ones = {layer: torch.ones(1) for layer in targets}
+        objectives.append(GramObjective(extractor, targets, ones, metrics))
+    points = torch.rand((3, 1, 64, 64), generator=rng)
+    losses, gradients = together(objectives)(points)
+    for place, objective in enumerate(objectives):
+        loss, gradient = objective(points[place : place + 1])
+        assert losses[place] == pytest.approx(loss.item(), rel=1e-5)
+        assert torch.linalg.norm(gradients[place] - gradient[0]) < 1e-4 * torch.linalg.norm(gradient)
+
+
+def test_the_gradient_through_a_metric_is_numerically_right(exact: FeatureExtractor) -> None:
+    rng = torch.Generator().manual_seed(2)
+    targets = problem("gravel", LAYERS[:2], 1).goal.grams(exact, LAYERS[:2], 0)
+    metrics = {
+        layer: torch.rand((1, 5, target.shape[-1]), generator=rng, dtype=torch.float64)
+        for layer, target in targets.items()
+    }
+    ones = {layer: torch.ones(1, dtype=torch.float64) for layer in targets}
+    objective = GramObjective(exact, targets, ones, metrics)
+    point = torch.rand((1, 1, 6, 6), generator=rng, dtype=torch.float64)
+    assert torch.autograd.gradcheck(objective.loss, point.requires_grad_(), eps=1e-6, rtol=1e-4)

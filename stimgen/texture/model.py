@@ -1,0 +1,261 @@
+"""The texture model as an object: analyse an image, synthesise textures from its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stimgen.errors import InputError, nearest
+from stimgen.images.pixels import Image
+from stimgen.images.read import read_image
+from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.device import find_device
+from stimgen.networks.extractor import FeatureExtractor, Pooling, build_extractor
+from stimgen.networks.weights import find_weights
+from stimgen.texture.components import embed, principal_components, project
+from stimgen.texture.goal import PixelRange, SourceImage
+from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.problem import EvaluationHook, Problem, Synthesis, no_hook
+from stimgen.texture.schedule import layers_at
+from stimgen.texture.statistics import ModelIdentity, TextureStatistics, difference
+from stimgen.texture.synthesis import synthesise
+
+SMALLEST_ANALYSED_PX = 16
+"""Images are halved for the coarse scales of a synthesis down to this side, px."""
+
+
+class TextureModel:
+    """A network and the layers whose Gram matrices describe a texture (Gatys, Ecker & Bethge 2015).
+
+    Parameters
+    ----------
+    network
+        Name of the network, such as "vgg19".
+    layers
+        Layers whose statistics are matched.
+    weights
+        Name of the network's weights, or a file.
+    pooling
+        "average", as in the paper, or "max".
+    normalise
+        Whether each filter is scaled to a mean activation of 1, as in the paper.
+    components
+        Match only the Gram matrices of the features projected on so many principal components per layer
+        (`stimgen.texture.components`); None for all channels.
+    layer_weights
+        Weight of a layer's loss; 1 for layers not named.
+    device
+        "auto" (the first GPU if there is one), "cpu", "cuda:0", …
+
+    Raises
+    ------
+    InputError
+        If the network, a layer or the device is unknown.
+    WeightsError
+        If the weights cannot be had.
+
+    Examples
+    --------
+    >>> model = TextureModel("vgg16", ["conv1_1", "pool1", "pool2"])  # doctest: +SKIP
+    >>> statistics = model.analyse("skimage:brick")  # doctest: +SKIP
+    >>> model.synthesise(statistics, size_px=256, seed=1).image.shape  # doctest: +SKIP
+    (256, 256)
+    """
+
+    def __init__(
+        self,
+        network: str,
+        layers: Sequence[str],
+        *,
+        weights: str = "imagenet",
+        pooling: Pooling = "average",
+        normalise: bool = True,
+        components: int | None = None,
+        layer_weights: Mapping[str, float] | None = None,
+        device: str = "auto",
+    ) -> None:
+        architecture = NETWORKS[network]()
+        deepest = architecture.deepest(layers)
+        self.layer_weights = {layer: 1.0 for layer in architecture.layers if layer in layers}
+        for layer, weight in (layer_weights or {}).items():
+            if layer not in self.layer_weights:
+                raise InputError(f'A weight for "{layer}".', nearest(layer, list(self.layer_weights)))
+            if not 0 < weight < float("inf"):
+                raise InputError(f'The weight {weight} of "{layer}".', "Give a number above 0.")
+            self.layer_weights[layer] = float(weight)
+        if components is not None and components < 1:
+            raise InputError(f"{components} components.", "Give 1 or more, or None for all channels.")
+        found = find_weights(network, weights)
+        self._extractor = build_extractor(
+            found, pooling=pooling, normalise=normalise, device=find_device(device), deepest=deepest
+        )
+        self.identity = ModelIdentity(
+            network=network,
+            tensors_sha256=found.tensors_sha256,
+            input=found.convention.name,
+            pooling=pooling,
+            normalise=normalise,
+            layers=tuple(self.layer_weights),
+            components=components,
+        )
+
+    def analyse(self, image: Image | str | Path) -> TextureStatistics:
+        """Return the statistics of an image.
+
+        Parameters
+        ----------
+        image
+            (H, W) for grey textures or (H, W, 3) for RGB, floats 0..1; or a PNG, TIFF or JPEG file, or
+            skimage:NAME, read as sources of a manifest are.
+
+        Raises
+        ------
+        InputError
+            If the image cannot be read, has other values, or is too small for the deepest layer.
+        """
+        pixels = _checked(read_image(image).pixels if isinstance(image, str | Path) else image)
+        source = SourceImage(pixels)
+        values = source.pixels(self._extractor)
+        architecture = self._extractor.architecture
+        levels = []
+        for halvings in range(source.halvings + 1):
+            side = source.size_px >> halvings
+            # Exact halvings: a side that is rounded down takes no layer more.
+            layers = layers_at(architecture, self.layer_weights, 1, 2**halvings)
+            if not layers or (halvings and side < max(SMALLEST_ANALYSED_PX, architecture.stride(layers[-1]))):
+                break
+            grams = source.grams(self._extractor, layers, halvings)
+            levels.append({layer: self._reduced(layer, gram).float().cpu() for layer, gram in grams.items()})
+        return TextureStatistics(
+            model=self.identity,
+            size_px=source.size_px,
+            mean=_numbers(values.mean),
+            lowest=_numbers(values.lowest),
+            highest=_numbers(values.highest),
+            grams=tuple(levels),
+        )
+
+    def synthesise(
+        self,
+        statistics: TextureStatistics,
+        size_px: int | None = None,
+        seed: int = 1,
+        *,
+        preset: Multiscale | Gatys2015 | None = None,
+        after_evaluation: EvaluationHook = no_hook,
+    ) -> Synthesis:
+        """Return a texture with the given statistics.
+
+        Parameters
+        ----------
+        statistics
+            Of an image, or mixed.
+        size_px
+            Side of the texture, px; by default that of the image. Structure keeps its size in pixels: a
+            larger texture shows more of it.
+        seed
+            Of the start noise; the same seed gives the same texture.
+        preset
+            Procedure and settings; by default `Multiscale()`.
+        after_evaluation
+            Called after each evaluation of loss and gradient, for progress displays.
+
+        Returns
+        -------
+        Synthesis
+            Its `image` is (size_px, size_px) or (size_px, size_px, 3), floats.
+
+        Raises
+        ------
+        InputError
+            If the statistics are those of another model, or the texture is too small for the deepest layer.
+        """
+        if statistics.model != self.identity:
+            raise InputError(
+                "The statistics belong to another texture model: "
+                f"{difference(statistics.model, self.identity)}.",
+                "Use the model that analysed the image.",
+            )
+        size_px = statistics.size_px if size_px is None else size_px
+        deepest = self.identity.layers[-1]
+        smallest = max(SMALLEST_ANALYSED_PX, self._extractor.architecture.stride(deepest))
+        if size_px < smallest:
+            raise InputError(f"A texture of {size_px} px with {deepest}.", f"Use at least {smallest} px.")
+        problem = Problem(
+            _Goal(statistics, self._bases),
+            self.layer_weights,
+            np.random.default_rng(seed),
+            size_px=size_px,
+            bases=self._bases,
+        )
+        preset = Multiscale() if preset is None else preset
+        (synthesis,) = synthesise([problem], self._extractor, preset, after_evaluation)
+        return synthesis
+
+    @cached_property
+    def _bases(self) -> dict[str, Tensor]:
+        if self.identity.components is None:
+            return {}
+        return principal_components(self._extractor, self.identity.layers, self.identity.components)
+
+    def _reduced(self, layer: str, gram: Tensor) -> Tensor:
+        return project(gram, self._bases[layer]) if self._bases else gram
+
+
+@dataclass(frozen=True, eq=False)
+class _Goal:
+    """Saved statistics as what a synthesis is to reach (`stimgen.texture.goal.Goal`)."""
+
+    statistics: TextureStatistics
+    bases: Mapping[str, Tensor]
+
+    @property
+    def size_px(self) -> int:
+        return self.statistics.size_px
+
+    @property
+    def halvings(self) -> int:
+        return len(self.statistics.grams) - 1
+
+    def pixels(self, extractor: FeatureExtractor) -> PixelRange:
+        mean, lowest, highest = (
+            torch.tensor(values, dtype=torch.float64).to(extractor.gain).view(1, -1, 1, 1)
+            for values in (self.statistics.mean, self.statistics.lowest, self.statistics.highest)
+        )
+        return PixelRange(mean, lowest, highest)
+
+    def grams(self, extractor: FeatureExtractor, layers: Sequence[str], halvings: int) -> dict[str, Tensor]:
+        found = self.statistics.grams[halvings]
+        return {
+            layer: embed(found[layer].to(extractor.gain), self.bases[layer])
+            if layer in self.bases
+            else found[layer].to(extractor.gain)
+            for layer in layers
+        }
+
+
+def _numbers(values: Tensor) -> tuple[float, ...]:
+    return tuple(values.double().flatten().tolist())
+
+
+def _checked(pixels: Image) -> Image:
+    pixels = np.asarray(pixels)
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise InputError(
+            f"An image of shape {pixels.shape}.",
+            "Give (height, width) for grey or (height, width, 3) for RGB.",
+        )
+    if not np.issubdtype(pixels.dtype, np.floating) or not (
+        np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1
+    ):
+        raise InputError(
+            f"An image of {pixels.dtype} with values {pixels.min()} to {pixels.max()}.",
+            "Give floats from 0 (black) to 1 (white), for 8-bit pixels pixels / 255.",
+        )
+    return pixels.astype(np.float32)

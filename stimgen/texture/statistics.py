@@ -1,0 +1,242 @@
+"""The statistics of a texture, by which it can be synthesised without its image: saved, loaded and mixed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from stimgen.errors import InputError, StimgenError
+
+FORMAT = "stimgen texture statistics 1"
+_KEY = "stimgen"
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which texture model statistics belong to: numbers of another model mean something else.
+
+    Attributes
+    ----------
+    network
+        Name of the network.
+    tensors_sha256
+        Identity of its weights.
+    input
+        Name of the input that they expect.
+    pooling
+        "average" or "max".
+    normalise
+        Whether filters are scaled to a mean activation of 1.
+    layers
+        Layers whose statistics are matched, shallowest first.
+    components
+        Principal components of each layer; None for all channels.
+    """
+
+    network: str
+    tensors_sha256: str
+    input: str
+    pooling: str
+    normalise: bool
+    layers: tuple[str, ...]
+    components: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class TextureStatistics:
+    """The Gram matrices of an image and of its halvings, and the range of its pixels.
+
+    Attributes
+    ----------
+    model
+        The texture model that they belong to.
+    size_px
+        Shorter side of the image, px.
+    mean, lowest, highest
+        Of the pixel values by channel, one number for grey and three for RGB; black is 0, white is 1.
+    grams
+        For the image, for the image halved once, and so on: layer name to Gram matrix, float32, shape
+        (1, N, N) with N the number of channels or of components. The smaller the image, the fewer layers
+        take part (`stimgen.texture.schedule.layers_at`).
+    """
+
+    model: ModelIdentity
+    size_px: int
+    mean: tuple[float, ...]
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+    grams: tuple[Mapping[str, Tensor], ...]
+
+    @property
+    def parameters(self) -> int:
+        """Number of different numbers in the Gram matrices of the image at its full size."""
+        return sum(gram.shape[-1] * (gram.shape[-1] + 1) // 2 for gram in self.grams[0].values())
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, all of it or nothing.
+
+        Raises
+        ------
+        StimgenError
+            If the file cannot be written.
+        """
+        path = Path(path)
+        described = {"format": FORMAT, "model": asdict(self.model), "size_px": self.size_px}
+        described |= {"mean": self.mean, "lowest": self.lowest, "highest": self.highest}
+        tensors = {
+            f"{halvings}/{layer}": gram.contiguous()
+            for halvings, grams in enumerate(self.grams)
+            for layer, gram in grams.items()
+        }
+        content = save(tensors, {_KEY: json.dumps(described)})
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+                try:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    Path(file.name).replace(path)
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            raise StimgenError(
+                f"{path} cannot be written: {error.strerror or error}.", "Name a file in a folder with room."
+            ) from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> TextureStatistics:
+        """Read a file that `save` wrote. Nothing in it is executed.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or it holds something else.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"There is no file {path}.", "Name a file that TextureStatistics.save wrote.")
+        try:
+            with safe_open(path, framework="pt") as file:
+                described = json.loads((file.metadata() or {})[_KEY])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return _from_plain(described, tensors)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} holds no texture statistics of this version: {error}.",
+                "Analyse the image again and save its statistics.",
+            ) from None
+
+
+def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> TextureStatistics:
+    """Return weighted means of statistics, from which textures between those of the images are made.
+
+    Gram matrices and mean pixel values are mixed linearly, ``G = sum_i w_i G_i``. Pixels may take the values
+    of any image whose weight is not 0.
+
+    Parameters
+    ----------
+    statistics
+        Of one texture model, all grey or all RGB.
+    weights
+        One for each, from 0 to 1, with the sum 1.
+
+    Returns
+    -------
+    TextureStatistics
+        With the size of the smallest image that has a weight.
+
+    Raises
+    ------
+    InputError
+        If the weights are not as they should be, or statistics do not belong together.
+
+    Examples
+    --------
+    >>> halfway = mix([brick, gravel], [0.5, 0.5])  # doctest: +SKIP
+    """
+    if len(statistics) != len(weights) or not statistics:
+        raise InputError(
+            f"{len(statistics)} statistics and {len(weights)} weights.", "Give each statistics one weight."
+        )
+    if not all(0 <= weight <= 1 for weight in weights) or abs(fsum(weights) - 1) > 1e-6:
+        listed = ", ".join(map(str, weights))
+        raise InputError(f"The weights {listed} are no shares.", "Give weights from 0 to 1 with the sum 1.")
+    parts = [(one, weight) for one, weight in zip(statistics, weights, strict=True) if weight > 0]
+    first = parts[0][0]
+    for other, _ in parts[1:]:
+        if other.model != first.model:
+            raise InputError(
+                "Statistics of different texture models cannot be mixed: "
+                f"{difference(first.model, other.model)}.",
+                "Analyse all images with one model.",
+            )
+        if len(other.mean) != len(first.mean):
+            raise InputError(
+                "Grey and RGB statistics cannot be mixed.", "Analyse all images in grey or in RGB."
+            )
+    smallest = min((one for one, _ in parts), key=lambda one: (len(one.grams), one.size_px))
+    return replace(
+        smallest,
+        mean=tuple(fsum(w * one.mean[c] for one, w in parts) for c in range(len(first.mean))),
+        lowest=tuple(min(one.lowest[c] for one, _ in parts) for c in range(len(first.mean))),
+        highest=tuple(max(one.highest[c] for one, _ in parts) for c in range(len(first.mean))),
+        grams=tuple(
+            {
+                layer: torch.stack([w * one.grams[halvings][layer] for one, w in parts]).sum(dim=0)
+                for layer in grams
+                if all(layer in one.grams[halvings] for one, _ in parts)
+            }
+            for halvings, grams in enumerate(smallest.grams)
+        ),
+    )
+
+
+def difference(one: ModelIdentity, other: ModelIdentity) -> str:
+    """Return in words what two models differ in."""
+    a, b = asdict(one), asdict(other)
+    return "; ".join(f"{key} {_words(a[key])} and {_words(b[key])}" for key in a if a[key] != b[key])
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "all"
+    text = " ".join(value) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 60 else f"{text[:12]}…"
+
+
+def _from_plain(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TextureStatistics:
+    if described["format"] != FORMAT:
+        raise ValueError(f'its format is "{described["format"]}"')
+    model = ModelIdentity(**described["model"] | {"layers": tuple(described["model"]["layers"])})
+    grams: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        halvings, _, layer = name.partition("/")
+        square = tensor.ndim == 3 and tensor.shape[0] == 1 and tensor.shape[1] == tensor.shape[2]
+        if layer not in model.layers or not square or not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} is no Gram matrix")
+        grams.setdefault(int(halvings), {})[layer] = tensor.float()
+    if set(grams) != set(range(len(grams))) or set(grams.get(0, {})) != set(model.layers):
+        raise ValueError("Gram matrices are missing")
+    pixels = {key: tuple(map(float, described[key])) for key in ("mean", "lowest", "highest")}
+    if {len(values) for values in pixels.values()} not in ({1}, {3}):
+        raise ValueError("the pixel values are neither grey nor RGB")
+    return TextureStatistics(
+        model=model,
+        size_px=int(described["size_px"]),
+        grams=tuple(
+            {layer: grams[h][layer] for layer in model.layers if layer in grams[h]} for h in range(len(grams))
+        ),
+        **pixels,
+    )
