@@ -6,7 +6,7 @@ registry finds it by itself, and no other line changes.
 
 from __future__ import annotations
 
-from stimgen.controls.materials import Materials, TextureModel
+from stimgen.controls.materials import Materials, TextureSpec
 from stimgen.controls.registration import (
     CONTROLS,
     Control,
@@ -21,6 +21,6 @@ __all__ = [
     "ControlFunction",
     "ImageWithResiduals",
     "Materials",
-    "TextureModel",
+    "TextureSpec",
     "register_control",
 ]

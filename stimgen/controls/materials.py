@@ -12,7 +12,7 @@ from stimgen.texture.presets import Gatys2015, Multiscale
 
 
 @dataclass(frozen=True)
-class TextureModel:
+class TextureSpec:
     """What the layer set that a control refers to matches, and how it is synthesised.
 
     Attributes
@@ -21,6 +21,8 @@ class TextureModel:
         Of the layer set's network; its weights are not here, because no control keeps them.
     layer_weights
         Weight of every layer's loss.
+    components
+        Principal components per layer that are matched; None for all channels.
     preset
         The manifest's synthesis.
     """
@@ -28,6 +30,7 @@ class TextureModel:
     network: str
     pooling: Literal["average", "max"]
     layer_weights: Mapping[str, float]
+    components: int | None
     preset: Multiscale | Gatys2015
 
 
@@ -52,5 +55,5 @@ class Materials:
     device: str
     photograph: Callable[[], Photograph]
     the_set: Reference | None = None
-    texture: TextureModel | None = None
+    texture: TextureSpec | None = None
     after_evaluation: Callable[[int, tuple[str, ...], Any], None] = lambda size_px, layers, losses: None

@@ -66,12 +66,10 @@ def random_weights(
         If the manifest has no such layer set.
     """
     # PyTorch is imported when it is needed: the names of controls are known without it.
-    from stimgen.measure.gram import gram_distances
+    from stimgen.texture.components import principal_components
     from stimgen.texture.goal import SourceImage
-    from stimgen.texture.objective import analyse
     from stimgen.texture.problem import Problem
-    from stimgen.texture.synthesis import synthesise
-    from stimgen.texture.tensors import to_batch
+    from stimgen.texture.synthesis import matched_distance, synthesise
 
     model = materials.texture
     if model is None:
@@ -83,13 +81,14 @@ def random_weights(
         weights_seed,
         materials.device,
     )
-    problem = Problem(SourceImage(source), model.layer_weights, rng)
+    bases = {}
+    if model.components is not None:
+        bases = principal_components(extractor, list(model.layer_weights), model.components)
+    problem = Problem(SourceImage(source), model.layer_weights, rng, bases=bases)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
-    targets = analyse(extractor, to_batch([source], extractor.device), list(model.layer_weights))
-    (distances,) = gram_distances(extractor, [synthesis.image], targets)
     return ImageWithResiduals(
         synthesis.image,
-        {"gram": max(distance.gram_relative for distance in distances)},
+        {"gram": matched_distance(problem, extractor, synthesis.image)},
         synthesis=synthesis,
         weights_sha256=weights_sha256,
     )

@@ -227,8 +227,12 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
     if image is not None:
         for layer_set in layer_sets.values():
             resolve.check_depth(layer_set, image.size_px, document)
-        if "measure" not in valid.bad:
-            resolve.check_measure(file.measure, image.size_px, document)
+    measure = file.measure
+    if "measure" not in valid.bad:
+        size_px = image.size_px if image else None
+        measure = resolve.resolve_measure(measure, network, size_px, document)
+        if network is not None and "accept" not in valid.bad:
+            resolve.check_accept(file.accept, measure, network, layer_sets.values(), document)
     if not file.layer_sets and not file.controls and not {"layer_sets", "controls"} & valid.bad:
         document.complain((), "there is nothing to make; give layer_sets, controls, or both.")
     _check_count(len(sources) * (len(file.layer_sets) + len(controls)) * len(seeds), document)
@@ -247,7 +251,7 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
         synthesis=file.synthesis,
         controls=tuple(control for control in found if isinstance(control, ControlSpec)),
         matching=file.matching,
-        measure=file.measure,
+        measure=measure,
         accept=file.accept,
     )
 

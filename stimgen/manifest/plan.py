@@ -36,8 +36,11 @@ def plan(manifest: Manifest) -> list[Stimulus]:
 def measuring_network(manifest: Manifest, stimulus: Stimulus) -> NetworkSpec:
     """Return the network in which a stimulus is measured.
 
-    That of its layer set, also for a control that refers to one; for other controls the manifest's.
+    Where the manifest says `own`, that of its layer set, also for a control that refers to one; for other
+    controls, and where it says `manifest`, the manifest's.
     """
+    if manifest.measure.network == "manifest":
+        return manifest.network
     return stimulus.synthesised.network if stimulus.synthesised else manifest.network
 
 

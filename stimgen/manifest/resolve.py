@@ -15,6 +15,7 @@ from stimgen.manifest.expand import find_file
 from stimgen.manifest.problems import DataPath
 from stimgen.manifest.resolved import ControlSpec, ImageSpec, LayerSet
 from stimgen.manifest.schema import (
+    AcceptSpec,
     ControlSection,
     ImageSection,
     LayerSetSection,
@@ -138,29 +139,106 @@ def resolve_layer_set(
         return None
     architecture = NETWORKS[network.name]()
     before = len(document.problems)
-    _check_layers(section, architecture, place, document)
+    layers = expand_layers(section.layers, architecture, (*place, "layers"), document)
+    _check_weights(section.layer_weights, layers, place, document)
     if len(document.problems) > before:
         return None
-    layers = tuple(layer for layer in architecture.layers if layer in section.layers)
     weights = {layer: float(section.layer_weights.get(layer, 1.0)) for layer in layers}
-    return LayerSet(name, layers, weights, network)
+    return LayerSet(name, layers, weights, network, section.components)
+
+
+def expand_layers(
+    named: Sequence[str], architecture: Architecture, place: DataPath, document: Document
+) -> tuple[str, ...]:
+    """Return layers in the order of the network, ranges ("conv1_1..pool4") written out.
+
+    Layers that are unknown or given twice are problems, and ranges that run backwards.
+    """
+    found: set[str] = set()
+    for index, entry in enumerate(named):
+        where = (*place, index)
+        ends = entry.split("..") if ".." in entry else [entry, entry]
+        unknown = [end for end in ends if end not in architecture.layers]
+        if unknown or len(ends) != 2:
+            hint = nearest(unknown[0], architecture.layers) if unknown else "A range is FIRST..LAST."
+            layer = shorten(unknown[0] if unknown else entry)
+            document.complain(where, f'unknown layer "{layer}" of {architecture.name}. {hint}')
+            continue
+        first, last = (architecture.layers.index(end) for end in ends)
+        if last < first:
+            document.complain(where, f"{entry} runs backwards; write {ends[1]}..{ends[0]}.")
+        for layer in architecture.layers[first : last + 1]:
+            if layer in found:
+                document.complain(where, f'the layer "{layer}" is given twice; weight it with layer_weights.')
+                break
+        found.update(architecture.layers[first : last + 1])
+    return tuple(layer for layer in architecture.layers if layer in found)
 
 
 def check_depth(layer_set: LayerSet, size_px: int, document: Document) -> None:
     """Complain about a layer that has no position left in an image of `size_px`."""
     architecture = NETWORKS[layer_set.network.name]()
-    deepest = architecture.deepest(layer_set.layers)
+    _check_deepest(layer_set.layers, architecture, size_px, ("layer_sets", layer_set.name), document)
+
+
+def _check_deepest(
+    layers: Sequence[str], architecture: Architecture, size_px: int, place: DataPath, document: Document
+) -> None:
+    deepest = architecture.deepest(layers)
     stride = architecture.stride(deepest)
     if stride > size_px:
         message = (
             f"stimuli of {size_px} px are too small for {deepest}, which needs at least {stride} px; "
             "use larger stimuli or shallower layers."
         )
-        document.complain(("layer_sets", layer_set.name), message)
+        document.complain(place, message)
 
 
-def check_measure(measure: MeasureSpec, size_px: int, document: Document) -> None:
-    """Complain about statistics that stimuli of `size_px` do not have."""
+def check_accept(
+    accept: AcceptSpec,
+    measure: MeasureSpec,
+    network: NetworkSpec,
+    layer_sets: Iterable[LayerSet],
+    document: Document,
+) -> None:
+    """Complain about thresholds of Gram distances that textures of another network would all pass unseen."""
+    strangers = [one.name for one in layer_sets if one.network != network]
+    if measure.network == "manifest" and strangers:
+        for name in ("gram_relative_max", "gram_normalised_max"):
+            if getattr(accept, name) is not None:
+                message = (
+                    f"nothing judges {', '.join(strangers)}, made in another network than the one that "
+                    "measures; leave this threshold out, or measure in their own network."
+                )
+                document.complain(("accept", name), message)
+
+
+def resolve_measure(
+    measure: MeasureSpec, network: NetworkSpec | None, size_px: int | None, document: Document
+) -> MeasureSpec:
+    """Return what is measured, with ranges of layers written out.
+
+    Parameters
+    ----------
+    measure
+        As in the manifest.
+    network, size_px
+        The manifest's network and the side of the stimuli; None if they are not known.
+    document
+        Where problems go: layers and statistics that stimuli of this size do not have.
+    """
+    if network is not None and measure.layers:
+        architecture, place = NETWORKS[network.name](), ("measure", "layers")
+        layers = expand_layers(measure.layers, architecture, place, document)
+        measure = measure.model_copy(update={"layers": layers})
+        if layers and size_px is not None:
+            _check_deepest(layers, architecture, size_px, place, document)
+    if size_px is not None:
+        _check_portilla_simoncelli(measure, size_px, document)
+    return measure
+
+
+def _check_portilla_simoncelli(measure: MeasureSpec, size_px: int, document: Document) -> None:
     if measure.portilla_simoncelli and (problem := size_problem(size_px, size_px, SCALES, WIDTH)):
         message = f"{problem} Change size_px, or leave portilla_simoncelli out."
         document.complain(("measure", "portilla_simoncelli"), message)
@@ -290,21 +368,6 @@ def _imported_names(network: str) -> tuple[str, ...]:
 
     stems = (path.stem.split("-", 1) for path in cached_paths())
     return tuple(parts[1] for parts in stems if len(parts) == 2 and parts[0] == network)
-
-
-def _check_layers(
-    section: LayerSetSection, architecture: Architecture, place: DataPath, document: Document
-) -> None:
-    seen: set[str] = set()
-    for index, layer in enumerate(section.layers):
-        where = (*place, "layers", index)
-        if layer not in architecture.layers:
-            hint = nearest(layer, architecture.layers)
-            document.complain(where, f'unknown layer "{shorten(layer)}" of {architecture.name}. {hint}')
-        elif layer in seen:
-            document.complain(where, f'the layer "{layer}" is given twice; weight it with layer_weights.')
-        seen.add(layer)
-    _check_weights(section.layer_weights, section.layers, place, document)
 
 
 def _check_weights(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, MeasureSpec, NetworkSpec
+from stimgen.networks.architectures import NETWORKS
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 Box = tuple[int, int, int, int]
@@ -72,12 +73,27 @@ class LayerSet:
         Weight of every layer's loss.
     network
         The network; `weights` is a published name or the absolute path of a file.
+    components
+        Principal components per layer whose Gram matrices are matched; None for all channels.
     """
 
     name: str
     layers: tuple[str, ...]
     layer_weights: Mapping[str, float] = field(hash=False)
     network: NetworkSpec
+    components: int | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Number of different numbers in the Gram matrices: N (N + 1) / 2 of each layer with N channels.
+
+        With components, of each layer with as many as it has (Gatys, Ecker & Bethge 2015, Fig. 3A).
+        """
+        architecture = NETWORKS[self.network.name]()
+        channels = [architecture.channels(layer) for layer in self.layers]
+        if self.components is not None:
+            channels = [min(count, self.components) for count in channels]
+        return sum(count * (count + 1) // 2 for count in channels)
 
 
 @dataclass(frozen=True)
@@ -175,7 +191,9 @@ class Manifest:
         }
 
     def _layer_set(self, entry: LayerSet, base: Path) -> dict[str, Any]:
-        spelt = {"layers": list(entry.layers), "layer_weights": dict(entry.layer_weights)}
+        spelt: dict[str, Any] = {"layers": list(entry.layers), "layer_weights": dict(entry.layer_weights)}
+        if entry.components is not None:
+            spelt["components"] = entry.components
         return spelt if entry.network == self.network else {**spelt, "network": _network(entry.network, base)}
 
 

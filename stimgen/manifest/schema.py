@@ -139,7 +139,16 @@ class LayerSetSection(Section):
     """A condition: the layers whose statistics are matched."""
 
     layers: tuple[str, ...] = Field(
-        min_length=1, description="Layers of the network, such as conv1_1 or pool4."
+        min_length=1,
+        description="Layers of the network, such as conv1_1 or pool4; conv1_1..pool4 is all layers from the "
+        "one to the other.",
+    )
+    components: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Match the Gram matrices of so many principal components per layer, in place of all "
+        "channels: a texture model with fewer parameters.",
     )
     layer_weights: dict[str, Weight] = Field(
         {}, description="Weight of a layer's loss; 1 for those not named."
@@ -203,8 +212,18 @@ class MatchingSpec(Section):
 
 
 class MeasureSpec(Section):
-    """What is measured beside Gram distances, luminance and spectrum."""
+    """What is measured beside luminance and spectrum, and where Gram distances are."""
 
+    network: Literal["own", "manifest"] = Field(
+        "own",
+        description="Network in which Gram distances are measured: own, the one that made the texture; or "
+        "manifest, the manifest's for all, so that textures of different networks can be compared.",
+    )
+    layers: tuple[str, ...] = Field(
+        (),
+        description="Layers of the manifest's network to measure beside those that its layer sets match; "
+        "ranges such as conv1_1..pool4 too.",
+    )
     copying: bool = Field(
         True,
         description="Whether parts of a stimulus are copies of its source. The time it takes grows with the "

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stimgen.controls import CONTROLS, Materials, TextureModel
+from torch import Tensor
+
+from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.pixels import Image
 from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.sources import Source, load_photograph
-from stimgen.manifest.plan import Stimulus
+from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.matching.apply import Residuals, Targets, match, residuals
 from stimgen.matching.range import clip_to_display
@@ -30,7 +32,7 @@ from stimgen.runs.source_grams import SourceGrams
 from stimgen.runs.statistics import SourceStatistics, Statistics, measure
 from stimgen.texture.goal import SourceImage
 from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
-from stimgen.texture.synthesis import synthesise
+from stimgen.texture.synthesis import matched_distance, synthesise
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,25 +88,50 @@ def render(
     sources: Mapping[str, Source],
     the_set: Reference,
     extractor: FeatureExtractor,
+    bases_of: Callable[[LayerSet], Mapping[str, Tensor]],
     after_evaluation: EvaluationHook,
 ) -> list[Rendered]:
-    """Make the float images of one batch, in its order."""
+    """Make the float images of one batch, in its order.
+
+    Parameters
+    ----------
+    manifest, stimuli
+        What to make: textures of one network, or one control.
+    sources, the_set
+        By id; and all of them together, as `set_reference` returns them.
+    extractor
+        The network that makes textures; controls use its device alone.
+    bases_of
+        Returns the principal components that a layer set matches, by layer.
+    after_evaluation
+        Called after each evaluation of a synthesis.
+    """
     if stimuli[0].control is not None:
         device = str(extractor.device)
         return [_control(manifest, one, sources, the_set, device, after_evaluation) for one in stimuli]
     goals = {source.id: SourceImage(source.pixels) for source in sources.values()}
-    problems = [
-        Problem(
-            goals[stimulus.source],
-            stimulus.layer_set.layer_weights if stimulus.layer_set else {},
-            stimulus_generator(stimulus, "make"),
+    problems, layer_sets = [], []
+    for stimulus in stimuli:
+        assert stimulus.layer_set is not None, "a batch holds textures, or one control"
+        layer_sets.append(stimulus.layer_set)
+        problems.append(
+            Problem(
+                goals[stimulus.source],
+                stimulus.layer_set.layer_weights,
+                stimulus_generator(stimulus, "make"),
+                bases=bases_of(stimulus.layer_set),
+            )
         )
-        for stimulus in stimuli
-    ]
     synthesised = synthesise(problems, extractor, manifest.synthesis, after_evaluation)
     return [
-        Rendered(synthesis.image, _synthesis_record(manifest, problem.layer_weights, synthesis), None)
-        for problem, synthesis in zip(problems, synthesised, strict=True)
+        Rendered(
+            synthesis.image,
+            _synthesis_record(
+                manifest, layer_set, synthesis, matched_distance(problem, extractor, synthesis.image)
+            ),
+            None,
+        )
+        for problem, layer_set, synthesis in zip(problems, layer_sets, synthesised, strict=True)
     ]
 
 
@@ -137,7 +164,8 @@ def finish(
     shown, clipped_share = clip_to_display(match(image, goals, stimulus_generator(stimulus, "match")))
     png = encode_png(quantise(shown))
     seen = decode_png(png)
-    constrained = stimulus.layer_set.layers if stimulus.layer_set else ()
+    own = stimulus.layer_set
+    constrained = own.layers if own and own.network == measuring_network(manifest, stimulus) else ()
     stages: tuple[Stage, ...] = ("optimised", "matched", "file")
     measured = gram_distances(extractor, [image, shown, seen], grams.targets)
     return Finished(
@@ -190,7 +218,7 @@ def _control(
         device=device,
         photograph=lambda: load_photograph(asked, manifest.image, source),
         the_set=the_set if control.uses_set else None,
-        texture=_texture_model(manifest, spec.layer_set) if spec.layer_set else None,
+        texture=_texture_spec(manifest, spec.layer_set) if spec.layer_set else None,
         after_evaluation=after_evaluation,
     )
     made = control.make(source.pixels, stimulus_generator(stimulus, "make"), materials, spec.options)
@@ -202,28 +230,32 @@ def _control(
     )
     synthesis = None
     if made.synthesis and spec.layer_set:
-        synthesis = _synthesis_record(manifest, spec.layer_set.layer_weights, made.synthesis)
+        synthesis = _synthesis_record(manifest, spec.layer_set, made.synthesis, made.residuals["gram"])
     return Rendered(made.image, synthesis, record)
 
 
-def _texture_model(manifest: Manifest, layer_set: LayerSet) -> TextureModel:
+def _texture_spec(manifest: Manifest, layer_set: LayerSet) -> TextureSpec:
     network = layer_set.network
-    return TextureModel(
+    return TextureSpec(
         network=network.name,
         pooling=network.pooling,
         layer_weights=layer_set.layer_weights,
+        components=layer_set.components,
         preset=manifest.synthesis,
     )
 
 
 def _synthesis_record(
-    manifest: Manifest, layer_weights: Mapping[str, float], synthesis: Synthesis
+    manifest: Manifest, layer_set: LayerSet, synthesis: Synthesis, residual_gram: float
 ) -> SynthesisRecord:
     return SynthesisRecord(
         preset=manifest.synthesis.preset,
         version=manifest.synthesis.version,
         settings=manifest.synthesis.model_dump(mode="json"),
-        layer_weights=dict(layer_weights),
+        layer_weights=dict(layer_set.layer_weights),
+        components=layer_set.components,
+        parameters=layer_set.parameters,
+        residual_gram=residual_gram,
         loss=synthesis.loss,
         iterations=synthesis.iterations,
         evaluations=synthesis.evaluations,

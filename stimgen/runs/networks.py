@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
+
 from stimgen.images.sources import Source
-from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
@@ -13,6 +16,7 @@ from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.record import NetworkRecord
 from stimgen.runs.source_grams import SourceGrams, source_grams
+from stimgen.texture.components import principal_components
 
 
 class Networks:
@@ -31,6 +35,7 @@ class Networks:
         self._device = device
         self._weights: dict[tuple[str, str], Weights] = {}
         self._extractors: dict[NetworkSpec, FeatureExtractor] = {}
+        self._bases: dict[tuple[NetworkSpec, tuple[str, ...], int], dict[str, Tensor]] = {}
         self._grams: dict[tuple[NetworkSpec, str], SourceGrams] = {}
 
     def weights(self, network: NetworkSpec) -> Weights:
@@ -52,6 +57,16 @@ class Networks:
                 deepest=deepest,
             )
         return self._extractors[network]
+
+    def bases(self, layer_set: LayerSet) -> Mapping[str, Tensor]:
+        """Return the principal components on which a layer set projects its layers; none for all channels."""
+        if layer_set.components is None:
+            return {}
+        key = (layer_set.network, layer_set.layers, layer_set.components)
+        if key not in self._bases:
+            extractor = self.extractor(layer_set.network)
+            self._bases[key] = principal_components(extractor, layer_set.layers, layer_set.components)
+        return self._bases[key]
 
     def grams(self, network: NetworkSpec, source: Source) -> SourceGrams:
         """Return what images are compared with on all measured layers."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from stimgen.controls import CONTROLS
 from stimgen.images.sources import Source
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
+from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.weights import Weights
 
 VERSION = 1
@@ -26,7 +27,7 @@ def recipe(
     manifest: Manifest,
     stimulus: Stimulus,
     sources: Mapping[str, Source],
-    weights: Weights,
+    weights_of: Callable[[NetworkSpec], Weights],
     measured: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return the recipe as plain data.
@@ -37,8 +38,8 @@ def recipe(
         What is asked for.
     sources
         All loaded sources of the manifest, by id.
-    weights
-        Weights of the network that makes the stimulus, or for a control measures it.
+    weights_of
+        Returns the weights of a network.
     measured
         Layers that are measured.
     """
@@ -55,18 +56,12 @@ def recipe(
             "ppd": manifest.image.ppd,
             "color": manifest.image.color,
         },
-        "network": {
-            "name": network.name,
-            "tensors_sha256": weights.tensors_sha256,
-            "input": weights.convention.name,
-            "pooling": network.pooling,
-            "normalise": network.normalise,
-        },
+        "measured_in": _network(network, weights_of(network)),
         "measured": list(measured),
         "measure": manifest.measure.model_dump(mode="json"),
         "matching": manifest.matching.model_dump(mode="json"),
-        "texture": _texture(manifest, stimulus.layer_set) if stimulus.layer_set else None,
-        "control": _control(manifest, control) if control else None,
+        "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
+        "control": _control(manifest, control, weights_of) if control else None,
         "source_set": [_identity(one) for one in sources.values()]
         if "set" in manifest.matching.asked.values() or (control and CONTROLS[control.name].uses_set)
         else None,
@@ -77,18 +72,34 @@ def _identity(source: Source) -> dict[str, Any]:
     return {"id": source.id, "sha256": source.sha256, "crop_box": list(source.crop_box)}
 
 
-def _texture(manifest: Manifest, layer_set: LayerSet) -> dict[str, Any]:
+def _network(network: NetworkSpec, weights: Weights) -> dict[str, Any]:
     return {
+        "name": network.name,
+        "tensors_sha256": weights.tensors_sha256,
+        "input": weights.convention.name,
+        "pooling": network.pooling,
+        "normalise": network.normalise,
+    }
+
+
+def _texture(
+    manifest: Manifest, layer_set: LayerSet, weights_of: Callable[[NetworkSpec], Weights]
+) -> dict[str, Any]:
+    return {
+        "network": _network(layer_set.network, weights_of(layer_set.network)),
         "layer_weights": dict(layer_set.layer_weights),
+        "components": layer_set.components,
         "settings": manifest.synthesis.model_dump(mode="json"),
         "preset_version": manifest.synthesis.version,
     }
 
 
-def _control(manifest: Manifest, control: ControlSpec) -> dict[str, Any]:
+def _control(
+    manifest: Manifest, control: ControlSpec, weights_of: Callable[[NetworkSpec], Weights]
+) -> dict[str, Any]:
     ingredients: dict[str, Any] = {"name": control.name, "options": dict(control.options)}
     if control.layer_set:
-        ingredients |= {"texture": _texture(manifest, control.layer_set)}
+        ingredients |= {"texture": _texture(manifest, control.layer_set, weights_of)}
     return ingredients
 
 

@@ -36,7 +36,7 @@ class ImageRecord(_Part):
 
 
 class NetworkRecord(_Part):
-    """The network that the stimulus was made with, or for a control measured with.
+    """A network, with its weights.
 
     `input` names what its weights expect (`stimgen.networks.catalogue.InputConvention`).
     """
@@ -67,12 +67,19 @@ class StageRecord(_Part):
 
 
 class SynthesisRecord(_Part):
-    """How a texture was synthesised; `settings` are the preset's fields."""
+    """How a texture was synthesised; `settings` are the preset's fields.
+
+    `components` is None where all channels were matched. `residual_gram` is what
+    `stimgen.texture.synthesis.matched_distance` returns for the image before matching.
+    """
 
     preset: str
     version: int
     settings: dict[str, Any]
     layer_weights: dict[str, float]
+    components: int | None
+    parameters: int
+    residual_gram: float
     loss: float
     iterations: int
     evaluations: int
@@ -191,7 +198,8 @@ class MadeRecord(_Part):
 class Record(_Part):
     """One stimulus. Everything but `made` is the same whenever the stimulus is made on one machine.
 
-    `portilla_simoncelli` is None where the manifest does not ask for it.
+    `network` is the one that made the texture, or for a control the one of `measured_in`, in which Gram
+    distances are measured. `portilla_simoncelli` is None where the manifest does not ask for it.
     """
 
     format: Literal[1] = 1
@@ -205,6 +213,7 @@ class Record(_Part):
     source: SourceRecord
     image: ImageRecord
     network: NetworkRecord
+    measured_in: NetworkRecord
     synthesis: SynthesisRecord | None
     control: ControlRecord | None
     matching: MatchingRecord

@@ -133,7 +133,8 @@ def run(
             summary = {} if remaining else folder.read_summary()
             if summary.get("stimuli") != len(stimuli):
                 made = len(records) - kept
-                used = list(dict.fromkeys(batch.network for batch in batches))
+                used = dict.fromkeys(batch.network for batch in batches)
+                used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in stimuli)
                 largest = max(len(batch.stimuli) for batch in batches)
                 summary = _summary(manifest, started, len(stimuli), made, kept, len(failures), rejected)
                 summary |= {"device": device_name(where), "batch_size": largest}
@@ -217,10 +218,8 @@ def check_controls(manifest: Manifest, sources: Iterable[Source]) -> None:
 def _recipe_hash(
     manifest: Manifest, stimulus: Stimulus, sources: dict[str, Source], networks: Networks
 ) -> str:
-    network = measuring_network(manifest, stimulus)
-    weights = networks.weights(network)
-    measured = measured_layers(manifest, network)
-    return recipe_sha256(recipe(manifest, stimulus, sources, weights, measured))
+    measured = measured_layers(manifest, measuring_network(manifest, stimulus))
+    return recipe_sha256(recipe(manifest, stimulus, sources, networks.weights, measured))
 
 
 @dataclass(frozen=True)
@@ -269,7 +268,13 @@ class _Job:
         """Make float images, in two halves where the device has no memory for all of them at once."""
         try:
             return render(
-                self.manifest, stimuli, self.sources, self.the_set, extractor, self.progress.evaluation
+                self.manifest,
+                stimuli,
+                self.sources,
+                self.the_set,
+                extractor,
+                self.networks.bases,
+                self.progress.evaluation,
             )
         except torch.OutOfMemoryError:
             if len(stimuli) == 1:
@@ -288,7 +293,8 @@ class _Job:
     def _keep(self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float) -> Record:
         """Write the PNG, then the record that says it is done."""
         source = self.sources[stimulus.source]
-        extractor, grams = self.networks.extractor(network), self.networks.grams(network, source)
+        measuring = measuring_network(self.manifest, stimulus)
+        extractor, grams = self.networks.extractor(measuring), self.networks.grams(measuring, source)
         if source.id not in self.source_statistics:
             copying = self.manifest.measure.copying
             self.source_statistics[source.id] = source_statistics(source.pixels, copying=copying)
@@ -314,6 +320,7 @@ class _Job:
             source=SourceRecord.model_validate(source, from_attributes=True),
             image=ImageRecord.model_validate(self.manifest.image, from_attributes=True),
             network=self.networks.record(network),
+            measured_in=self.networks.record(measuring),
             synthesis=rendered.synthesis,
             control=rendered.control,
             matching=MatchingRecord(settings=self.manifest.matching, **asdict(finished.residuals)),

@@ -37,6 +37,21 @@ STIMULI = (
         "Layers whose statistics were matched, separated by spaces; of random_weights in its random network; empty for other controls.",
     ),
     Column(
+        "components",
+        "Components",
+        "Principal components of the features of each layer whose Gram matrices were matched; empty where all channels were.",
+        "",
+        GATYS,
+    ),
+    Column(
+        "parameters",
+        "Parameters",
+        "Number of different numbers in the Gram matrices that were matched: the sum of N (N + 1) / 2 over the layers, N their "
+        "channels, or components where these are fewer. Empty for controls but random_weights.",
+        "",
+        GATYS,
+    ),
+    Column(
         "preset", "Preset", "Synthesis procedure with its version; empty for controls but random_weights."
     ),
     Column(
@@ -80,8 +95,21 @@ STIMULI = (
     Column(
         "residual_gram",
         "Residual of Gram matrices",
-        "Largest relative Gram distance over the layers that random_weights was made to match, in its random network, before "
-        "matching and 8-bit rounding: whether it got there. Empty for all others.",
+        "Largest relative Gram distance over the layers in what was matched (of components, if there are any) and in the network "
+        "that the texture was synthesised in, before matching and 8-bit rounding: whether the synthesis got there. Empty for "
+        "controls but random_weights.",
+        "",
+        GATYS,
+    ),
+    Column(
+        "measured_in",
+        "Measured in",
+        "Network and weights in which Gram distances were measured.",
+    ),
+    Column(
+        "measured_in_sha256",
+        "Hash of the measuring weights",
+        'SHA-256 of their tensors after "sha256:".',
     ),
     Column(
         "matching",
@@ -277,8 +305,7 @@ STIMULI = (
         "gram_relative_{layer}",
         "Relative Gram distance, {layer}",
         "Norm of the difference between the Gram matrices of the file and of the source, divided by the norm "
-        "of the source's; 0 for equal statistics. In the network of the row: layer sets with networks of their own "
-        "are measured in these.",
+        "of the source's; 0 for equal statistics. In the network of `measured_in`.",
     ),
     Column(
         "gram_normalised_{layer}",
@@ -301,13 +328,15 @@ STIMULI = (
     Column(
         "gram_relative_matched",
         "Gram distance, matched layers",
-        "Largest relative Gram distance of the layers that the texture was made to match; empty for controls.",
+        "Largest relative Gram distance of the layers that the texture was made to match; empty for controls, and "
+        "for textures that are measured in another network.",
     ),
     Column(
         "gram_relative_held_out",
         "Gram distance, held-out layers",
         "Largest relative Gram distance of the measured layers that the texture was not made to match; empty for "
-        "controls, and where all measured layers were matched.",
+        "controls, and where all measured layers were matched. For a texture that is measured in another network, of all "
+        "measured layers.",
     ),
     Column(
         "ps_distance",

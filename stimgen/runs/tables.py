@@ -88,6 +88,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     """Return what the record says of the row of stimuli.csv, with the verdict of the thresholds `accept`."""
     synthesis = record.synthesis
     residuals = record.control.residuals if record.control else {}
+    measured_in = record.measured_in
     row: Row = {
         "stimulus_id": record.stimulus_id,
         "filename": record.filename,
@@ -102,6 +103,8 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "pooling": record.network.pooling,
         "normalised": record.network.normalise,
         "layers": " ".join(synthesis.layer_weights) if synthesis else None,
+        "components": synthesis.components if synthesis else None,
+        "parameters": synthesis.parameters if synthesis else None,
         "preset": f"{synthesis.preset} v{synthesis.version}" if synthesis else None,
         "loss": synthesis.loss if synthesis else None,
         "iterations": synthesis.iterations if synthesis else None,
@@ -110,7 +113,9 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "restarts": synthesis.restarts if synthesis else None,
         "residual_spectrum": residuals.get("spectrum"),
         "residual_histogram": residuals.get("histogram"),
-        "residual_gram": residuals.get("gram"),
+        "residual_gram": synthesis.residual_gram if synthesis else None,
+        "measured_in": f"{measured_in.name} {measured_in.weights}",
+        "measured_in_sha256": f"sha256:{measured_in.tensors_sha256}",
         "matching": _words(record.matching.settings),
         **{f"matched_residual_{name}": getattr(record.matching, name) for name in MATCHED},
         "clipped_share": record.clipped_share,
@@ -125,7 +130,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     held_out = [distance.gram_relative for distance in on_file if not distance.constrained]
     row |= {
         "gram_relative_matched": max(matched, default=None),
-        "gram_relative_held_out": max(held_out, default=None) if matched else None,
+        "gram_relative_held_out": max(held_out, default=None) if record.kind == "texture" else None,
     }
     row |= portilla_simoncelli_columns(record.portilla_simoncelli or {})
     reasons = reasons_to_reject(record, accept)
@@ -207,7 +212,7 @@ def _words(matching: MatchingSpec) -> str | None:
 def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:
     table, dictionary = in_order(name, pd.DataFrame([_plain(row) for row in rows]))
     # Whole numbers with gaps stay whole numbers.
-    for column in ("seed", "iterations", "evaluations", "restarts"):
+    for column in ("seed", "components", "parameters", "iterations", "evaluations", "restarts"):
         if column in table:
             table[column] = table[column].astype("Int64")
     write_atomically(folder.path / f"{name}.csv", to_csv(table))

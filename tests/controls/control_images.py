@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from stimgen.controls import Materials, TextureModel
+from stimgen.controls import Materials, TextureSpec
 from stimgen.images.read import read_image
 from stimgen.images.sources import Box, Photograph
 from stimgen.matching.reference import Reference
@@ -58,5 +58,5 @@ def materials(source):
         np.pad(source, around, mode="reflect"), "a photograph", Box(side, side, side, side), Size(side, color)
     )
     quick = Multiscale(evaluations=(6,), shallow_evaluations=(), plain_evaluations=2)
-    model = TextureModel("vgg16", "average", {"conv1_1": 1.0}, quick)
+    model = TextureSpec("vgg16", "average", {"conv1_1": 1.0}, None, quick)
     return Materials("cpu", lambda: photograph, Reference((source, source[::-1])), model)

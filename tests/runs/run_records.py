@@ -54,6 +54,9 @@ def syntheses(layers):
         version=st.integers(1, 9),
         settings=st.just({}),
         layer_weights=st.just(dict.fromkeys(layers, 1.0)),
+        components=st.none() | st.integers(1, 512),
+        parameters=st.integers(1, 10**6),
+        residual_gram=NUMBERS,
         loss=NUMBERS,
         iterations=st.integers(0, 10**6),
         evaluations=st.integers(0, 10**6),
@@ -91,6 +94,20 @@ def matchings(draw):
 
 
 @st.composite
+def networks(draw):
+    return NetworkRecord(
+        name=draw(st.sampled_from(["vgg16", "vgg19"])),
+        weights=draw(IDS | FILES),
+        weights_origin="a file",
+        file_sha256=draw(SHA256),
+        tensors_sha256=draw(SHA256),
+        input="caffe-rgb",
+        pooling="average",
+        normalise=draw(st.booleans()),
+    )
+
+
+@st.composite
 def records(draw):
     """Draw a record: a texture, or a control with or without randomness, measured on some layers."""
     source, condition = draw(IDS), draw(IDS)
@@ -122,16 +139,8 @@ def records(draw):
             ppd=degrees,
             color=draw(st.sampled_from(["grey", "rgb"])),
         ),
-        network=NetworkRecord(
-            name=draw(st.sampled_from(["vgg16", "vgg19"])),
-            weights=draw(IDS | FILES),
-            weights_origin="a file",
-            file_sha256=draw(SHA256),
-            tensors_sha256=draw(SHA256),
-            input="caffe-rgb",
-            pooling="average",
-            normalise=draw(st.booleans()),
-        ),
+        network=draw(networks()),
+        measured_in=draw(networks()),
         synthesis=draw(syntheses(measured)) if texture else None,
         control=None if texture else draw(controls(condition)),
         matching=draw(matchings()),

@@ -75,7 +75,7 @@ def test_problems_of_the_measurement_are_of_the_stimuli(tmp_path, monkeypatch, c
     assert measured_peak(manifest, Networks(manifest, "cpu"), layer_set, CPU, 2) == 7
     ((problems, _, preset),) = asked
     shape = (32, 32) if color == "grey" else (32, 32, 3)
-    assert [problem.source.shape for problem in problems] == [shape, shape]
+    assert [problem.goal.image.shape for problem in problems] == [shape, shape]
     assert problems[0].layer_weights == layer_set.layer_weights
     assert (preset.scales(32), preset.evaluations) == ((32,), (2,))
     assert preset.history == manifest.synthesis.history

@@ -38,12 +38,14 @@ class Case:
         source = load_source(manifest.sources[0], manifest.image, name=manifest.name)
         source = replace(source, **(self.source or {}))
         others = {spec.id: source for spec in manifest.sources}
-        return recipe_sha256(recipe(manifest, stimulus, others, self.weights, self.measured))
+        return recipe_sha256(recipe(manifest, stimulus, others, lambda network: self.weights, self.measured))
 
 
 TEXTURE = Case({})
 MEASURED = {"image": {"size_px": 128}}
 SCRAMBLED = Case({}, condition="phase_scrambled")
+REDUCED = {"layers": ["conv1_1", "pool1"], "components": 8}
+OTHER = {"layers": ["conv1_1", "pool1"], "network": {"pooling": "max"}}
 POOL1 = {"layers": ["pool1"]}
 
 
@@ -74,6 +76,11 @@ def of_set(others, **options):
         (Case({"network": {"name": "vgg16", "normalise": False, "pooling": "max"}}), TEXTURE),
         (Case({"layer_sets": {"pool1": ["pool1"]}}), TEXTURE),
         (Case({"layer_sets": {"pool1": PCA}}), TEXTURE),
+        (Case({"layer_sets": {"pool1": REDUCED}}), TEXTURE),
+        (
+            Case({"measure": {"network": "manifest"}, "layer_sets": {"pool1": OTHER}}),
+            Case({"layer_sets": {"pool1": OTHER}}),
+        ),
         (Case({"synthesis": {"preset": "multiscale", "smallest_px": 16, "evaluations": [5, 6]}}), TEXTURE),
         (Case({"synthesis": {"preset": "multiscale", "smallest_px": 32, "evaluations": [5, 5]}}), TEXTURE),
         (Case({"synthesis": {"preset": "gatys2015", "iterations": 5}}), TEXTURE),
