@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,7 +71,8 @@ def load_manifest(
     manifest = _resolve(valid, document, path)
     if manifest is None or document.problems:
         raise ManifestError(document.problems)
-    return manifest
+    said = {"network": network, "seeds": list(seeds) if seeds is not None else None}
+    return replace(manifest, overrides={key: value for key, value in said.items() if value is not None})
 
 
 @dataclass

@@ -139,6 +139,8 @@ class Manifest:
         Condition name to layer set, in the file's order.
     controls
         Controls, in the file's order.
+    overrides
+        What the command line says in place of the file: "network", a name, and "seeds", a list.
     """
 
     path: Path
@@ -155,6 +157,7 @@ class Manifest:
     matching: MatchingSpec
     measure: MeasureSpec
     accept: AcceptSpec
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def output(self) -> Path:

@@ -366,6 +366,7 @@ def _summary(
 ) -> dict[str, Any]:
     return {
         "name": manifest.name,
+        "overrides": dict(manifest.overrides),
         "stimuli": stimuli,
         "made": made,
         "kept": kept,

@@ -538,3 +538,10 @@ def test_without_plenoptic_the_run_does_not_start(tmp_path, monkeypatch):
     with pytest.raises(StimgenError, match=r"stimgen\[ps\]"):
         run(manifest)
     assert not manifest.output.exists()
+
+
+def test_what_the_command_line_overrides_is_in_run_json(finished, tmp_path):
+    changes = BLAND | {"network": {"name": "vgg19", "normalise": False}}
+    result = run(tiny(tmp_path, override_network="vgg16", override_seeds=[3], **changes))
+    assert RunFolder(result.folder).read_summary()["overrides"] == {"network": "vgg16", "seeds": [3]}
+    assert finished.read_summary()["overrides"] == {}
