@@ -309,8 +309,8 @@ def figure(
 ) -> None:
     """Draw stimuli of finished runs as a labelled grid, in their own pixels.
 
-    What is neither rows nor columns is the same in all cells: the first seed, source or layer set, unless
-    --select says it. The PNG file names its stimuli with their SHA-256.
+    What is neither rows nor columns is the same in all cells: what --select says, or the first seed,
+    source or layer set. The PNG file names its stimuli with their SHA-256.
 
     For example:
 
@@ -335,7 +335,7 @@ def figure(
     empty = len(drawn.cells) - len(grid.cells)
     _say(
         f"{len(grid.cells)} stimuli, {grid.fixed_key} {grid.fixed}"
-        f"{f'; {empty} cells are empty' if empty else ''}. Figure: {path}"
+        f"{f', empty cells: {empty}' if empty else ''}. Figure: {path}"
     )
 
 

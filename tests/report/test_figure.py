@@ -14,6 +14,7 @@ from run_folders import noise, write_run
 
 from stimgen.errors import InputError
 from stimgen.report import figure as figure_module
+from stimgen.report import labels
 from stimgen.report.figure import FRAME_GREY, draw_figure, parse_labels, two_digits
 from stimgen.report.finished import read_run
 from stimgen.report.grid import make_grid
@@ -141,6 +142,20 @@ def test_labels_replace_names(tiny):
     assert_nothing_overlaps(other)
 
 
+def test_a_label_taller_than_a_stimulus_moves_the_rows_apart(tiny):
+    figure = draw_figure(make_grid([tiny]), labels={"original": "many words " * 20})
+    tops = [figure.cells[row, "brick"].top for row in ("original", "pool1", "pool2")]
+    assert tops[1] - tops[0] == tops[2] - tops[1] > 5 * 32
+    assert_nothing_overlaps(figure)
+
+
+def test_a_letter_wider_than_a_stimulus_moves_the_columns_apart(tiny, monkeypatch):
+    monkeypatch.setattr(labels, "SMALLEST_FONT_PX", 60)
+    figure = draw_figure(make_grid([tiny]), labels={"brick": "MW", "grass": "WM"})
+    assert figure.cells["pool1", "grass"].left - figure.cells["pool1", "brick"].left > 50
+    assert_nothing_overlaps(figure)
+
+
 def test_annotations_stand_below_the_stimuli_that_have_a_value(tiny):
     plain, noted = draw_figure(make_grid([tiny])), draw_figure(make_grid([tiny]), annotate="loss")
     assert len(noted.labels) == len(plain.labels) + 6  # the original has no loss
@@ -247,13 +262,13 @@ def test_any_label_is_inside_the_figure_and_apart_from_others(grid, row, column,
 @settings(deadline=None, max_examples=15)
 @given(text=st.text(ANY, max_size=12))
 def test_a_label_of_any_characters_is_drawn_or_refused_by_name(grid, text):
-    labels = {"pool1": text, "grass": text}
+    both = {"pool1": text, "grass": text}
     try:
         find_typeface([normalised(text)])
     except InputError:
         with pytest.raises(InputError, match=r"U\+"):
-            draw_figure(grid, labels=labels)
+            draw_figure(grid, labels=both)
         return
-    figure = draw_figure(grid, labels=labels)
+    figure = draw_figure(grid, labels=both)
     assert_nothing_overlaps(figure, readable=False)
     assert len(figure.labels) == (2 if not text.strip() else 4)

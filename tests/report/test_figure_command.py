@@ -64,7 +64,7 @@ def test_options_reach_the_figure(folder, tmp_path):
 
 def test_empty_cells_are_counted(tmp_path):
     folder = write_run(tmp_path / "run", failed=("brick-pool1-s1",))
-    assert "7 stimuli, seed 1; 1 cells are empty." in stimgen("figure", folder).stderr
+    assert "7 stimuli, seed 1, empty cells: 1." in stimgen("figure", folder).stderr
 
 
 def test_several_runs_need_a_file(folder, tmp_path):
