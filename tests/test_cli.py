@@ -35,6 +35,7 @@ COMMANDS = [
     ["check"],
     ["schema"],
     ["stats"],
+    ["figure"],
     ["weights"],
     ["weights", "list"],
     ["weights", "fetch"],
@@ -109,7 +110,7 @@ def test_every_help_has_an_example(command, option):
 
 def test_help_lists_the_commands():
     text = plain(stimgen("--help").output)
-    for command in COMMANDS[1:5]:
+    for command in COMMANDS[1:6]:
         assert f" {command[0]} " in text
 
 

@@ -15,10 +15,8 @@ from stimgen.networks.architectures import NETWORKS
 
 
 def furnish(folder: Path) -> None:
-    """Put into a folder what a user has: the repository's manifests and scripts, textures, weights."""
+    """Put into a folder what a user has: the repository's manifests, and textures."""
     shutil.copytree(ROOT / "manifests", folder / "manifests")
-    (folder / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "make_pictures.py", folder / "docs")
     package = find_spec("skimage")
     assert package is not None
     assert package.origin is not None

@@ -1,0 +1,1 @@
+"""Finished runs shown to people: figures of their stimuli."""

@@ -1,0 +1,130 @@
+"""A finished run as a figure needs it: names in the order of its manifest, and the rows of its table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stimgen.errors import InputError
+
+ORIGINAL = "original"
+"""The control that is the source itself."""
+NEEDED = ("stimulus_id", "filename", "source", "condition", "seed", "source_sha256", "png_sha256")
+RUN_AGAIN = "Run stimgen run with its manifest again: it keeps what is done and writes the tables anew."
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """Names and table of a run.
+
+    Attributes
+    ----------
+    folder
+        The run folder, as named.
+    name
+        Name of the stimulus set.
+    conditions, sources, seeds
+        What the run was asked for, in the order of its manifest; of conditions the layer sets first.
+    originals
+        Conditions that are the control `original`, under whatever name.
+    rows
+        Rows of stimuli.csv, each by header; all cells are text, empty where a value is not defined.
+    units
+        Unit by column, from the data dictionary, of columns that have one.
+    """
+
+    folder: Path
+    name: str
+    conditions: tuple[str, ...]
+    sources: tuple[str, ...]
+    seeds: tuple[str, ...]
+    originals: frozenset[str]
+    rows: tuple[Mapping[str, str], ...] = field(repr=False)
+    units: Mapping[str, str] = field(repr=False)
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """Return what a run folder holds; no image is read.
+
+    Raises
+    ------
+    InputError
+        If it is no run folder, or its table is missing, empty or without a column that is needed.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}.", "Name the folder that stimgen run wrote.")
+    rows = _rows(folder / "stimuli.csv")
+    manifest = _manifest(folder / "manifest.resolved.yaml")
+    controls = {str(control["id"]): control["name"] for control in manifest["controls"]}
+
+    def names(asked: list[str], column: str) -> tuple[str, ...]:
+        # The table may be of an earlier manifest, while a run with a new one is under way.
+        return tuple(dict.fromkeys([*asked, *(row[column] for row in rows if row[column])]))
+
+    return FinishedRun(
+        folder=folder,
+        name=str(manifest["name"]),
+        conditions=names([*map(str, manifest["layer_sets"]), *controls], "condition"),
+        sources=names([str(source["id"]) for source in manifest["sources"]], "source"),
+        seeds=names([str(seed) for seed in manifest["seeds"]], "seed"),
+        originals=frozenset(condition for condition, name in controls.items() if name == ORIGINAL),
+        rows=rows,
+        units=_units(folder / "stimuli.json"),
+    )
+
+
+def _rows(path: Path) -> tuple[Mapping[str, str], ...]:
+    text = _text(path)
+    rows = tuple(csv.DictReader(io.StringIO(text, newline=""), restval=""))
+    if not rows:
+        raise InputError(f"{path} has no rows: the run made no stimulus.", RUN_AGAIN)
+    lacking = [column for column in NEEDED if column not in rows[0]]
+    if lacking:
+        raise InputError(f"{path} has no column {lacking[0]}: stimgen did not write it.", RUN_AGAIN)
+    return rows
+
+
+def _manifest(path: Path) -> Any:
+    """Return the resolved manifest. Only names are read: runs of other versions have other settings."""
+    data: Any = None
+    try:
+        data = yaml.safe_load(_text(path))
+        complete = (
+            isinstance(data["name"], str)
+            and isinstance(data["layer_sets"], dict)
+            and isinstance(data["seeds"], list)
+            and all("id" in source for source in data["sources"])
+            and all({"id", "name"} <= set(control) for control in data["controls"])
+        )
+    except (yaml.YAMLError, KeyError, TypeError):
+        complete = False
+    if not complete:
+        raise InputError(f"{path} is not a resolved manifest as stimgen writes it.", RUN_AGAIN)
+    return data
+
+
+def _units(path: Path) -> dict[str, str]:
+    """Return the units in a data dictionary; none if there is no dictionary."""
+    if not path.is_file():
+        return {}
+    try:
+        entries = json.loads(_text(path)).items()
+        return {column: str(entry["Units"]) for column, entry in entries if "Units" in entry}
+    except (ValueError, AttributeError, TypeError):
+        raise InputError(f"{path} is not a data dictionary as stimgen writes it.", RUN_AGAIN) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"There is no {path.name} in {path.parent}.", RUN_AGAIN) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}.", RUN_AGAIN) from None

@@ -1,0 +1,217 @@
+"""Which stimuli a figure shows, and where: rows and columns of conditions, sources or seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from stimgen.errors import InputError, nearest
+from stimgen.report.finished import FinishedRun
+
+Key = Literal["condition", "source", "seed"]
+KEYS: tuple[Key, ...] = ("condition", "source", "seed")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A stimulus in a figure.
+
+    Attributes
+    ----------
+    run
+        Its run.
+    row
+        Its row of stimuli.csv.
+    """
+
+    run: FinishedRun
+    row: Mapping[str, str] = field(repr=False)
+
+    @property
+    def stimulus_id(self) -> str:
+        """Name of the stimulus."""
+        return self.row["stimulus_id"]
+
+    @property
+    def png_sha256(self) -> str:
+        """SHA-256 of its PNG file, hexadecimal."""
+        return self.row["png_sha256"].removeprefix("sha256:")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a figure shows.
+
+    Attributes
+    ----------
+    rows_key, columns_key, fixed_key
+        What rows are, what columns are, and what is the same in all cells.
+    rows, columns
+        Their names, from above and from the left.
+    fixed
+        The name that is the same in all cells; stimuli without a seed are shown whatever the seed.
+    cells
+        Stimulus by the name of its row and of its column; none where there is no stimulus.
+    """
+
+    rows_key: Key
+    columns_key: Key
+    fixed_key: Key
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    fixed: str
+    cells: Mapping[tuple[str, str], Cell] = field(repr=False)
+
+
+def parse_select(options: Sequence[str]) -> dict[Key, tuple[str, ...]]:
+    """Return the names to show by key, in the order of the command line.
+
+    Raises
+    ------
+    InputError
+        If an option is not KEY=NAME,NAME,…, or a name is given twice.
+
+    Examples
+    --------
+    >>> parse_select(["condition=pool1,pool2", "seed=2"])
+    {'condition': ('pool1', 'pool2'), 'seed': ('2',)}
+    """
+    selected: dict[Key, tuple[str, ...]] = {}
+    for option in options:
+        key, equals, names = option.partition("=")
+        if not equals:
+            raise InputError(f'--select "{option}" has no "=".', "Write --select condition=pool1,pool2.")
+        known = _key(key.strip(), "--select")
+        chosen = selected.get(known, ()) + tuple(name.strip() for name in names.split(","))
+        twice = next((name for name in chosen if chosen.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(f'--select {known} names "{twice}" twice.', "Name it once.")
+        selected[known] = chosen
+    return selected
+
+
+def make_grid(
+    runs: Sequence[FinishedRun],
+    *,
+    rows: str = "condition",
+    columns: str = "source",
+    select: Mapping[Key, tuple[str, ...]] | None = None,
+) -> Grid:
+    """Return which stimuli of some runs are shown where.
+
+    Names are in the order of `select`, or else of the manifests, one after the other: layer sets, then
+    controls, but originals before all, as what everything else is compared with. What is the same in all
+    cells is the first name in the manifest (of conditions the first layer set) unless `select` says it.
+
+    Parameters
+    ----------
+    runs
+        At least one.
+    rows, columns
+        Two different ones of condition, source and seed.
+    select
+        Names to show, by key.
+
+    Raises
+    ------
+    InputError
+        If a key or name is unknown, what is fixed has several names, two runs have different conditions,
+        sources or stimuli of one name, or no stimulus is left.
+    """
+    rows_key, columns_key = _key(rows, "--rows"), _key(columns, "--columns")
+    if rows_key == columns_key:
+        raise InputError(f"--rows and --columns are both {rows}.", f"Choose two of {', '.join(KEYS)}.")
+    (fixed_key,) = (key for key in KEYS if key not in (rows_key, columns_key))
+    selected = dict(select or {})
+    shown = {key: _names(runs, key, selected.get(key)) for key in (rows_key, columns_key)}
+    fixed = _fixed(runs, fixed_key, selected.get(fixed_key))
+    chosen = shown | {fixed_key: (fixed,)}
+    _refuse_different_things_of_one_name(runs, chosen)
+    cells: dict[tuple[str, str], Cell] = {}
+    for row, column in itertools.product(shown[rows_key], shown[columns_key]):
+        cell = _cell(runs, {rows_key: row, columns_key: column, fixed_key: fixed})
+        if cell is not None:
+            cells[row, column] = cell
+    if not cells:
+        raise InputError(
+            f"There is no stimulus to show with {fixed_key} {fixed}.",
+            f"Choose another with --select {fixed_key}=NAME; stimuli.csv lists what there is.",
+        )
+    return Grid(rows_key, columns_key, fixed_key, shown[rows_key], shown[columns_key], fixed, cells)
+
+
+def _key(word: str, option: str) -> Key:
+    for key in KEYS:
+        if word == key:
+            return key
+    raise InputError(f'{option}: unknown key "{word}".', nearest(word, KEYS))
+
+
+def _asked(run: FinishedRun, key: Key) -> tuple[str, ...]:
+    return {"condition": run.conditions, "source": run.sources, "seed": run.seeds}[key]
+
+
+def _names(runs: Sequence[FinishedRun], key: Key, selected: tuple[str, ...] | None) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys(name for run in runs for name in _asked(run, key)))
+    if selected is not None:
+        unknown = next((name for name in selected if name not in known), None)
+        if unknown is not None:
+            raise InputError(f'--select {key}: there is no {key} "{unknown}".', nearest(unknown, known))
+        return selected
+    if key == "condition":
+        originals = frozenset[str]().union(*(run.originals for run in runs))
+        return tuple(sorted(known, key=lambda name: name not in originals))
+    return known
+
+
+def _fixed(runs: Sequence[FinishedRun], key: Key, selected: tuple[str, ...] | None) -> str:
+    if selected is None:
+        return _asked(runs[0], key)[0]
+    names = _names(runs, key, selected)
+    if len(names) > 1:
+        raise InputError(
+            f"--select {key} names {len(names)}, and a figure shows one where rows and columns are others.",
+            f"Select one, or make the rows or columns of {key}.",
+        )
+    return names[0]
+
+
+def _refuse_different_things_of_one_name(
+    runs: Sequence[FinishedRun], chosen: Mapping[Key, tuple[str, ...]]
+) -> None:
+    for one, other in itertools.combinations(runs, 2):
+        for condition in chosen["condition"]:
+            both = condition in one.conditions and condition in other.conditions
+            if both and not (condition in one.originals and condition in other.originals):
+                raise InputError(
+                    f'{one.folder} and {other.folder} both have a condition "{condition}".',
+                    "Leave it out with --select condition=…, or rename it in one of the manifests.",
+                )
+        files = [{row["source"]: row["source_sha256"] for row in run.rows} for run in (one, other)]
+        for source in chosen["source"]:
+            if source in files[0] and source in files[1] and files[0][source] != files[1][source]:
+                raise InputError(
+                    f'The source "{source}" is another file in {one.folder} than in {other.folder}.',
+                    "Leave it out with --select source=…, or rename it in one of the manifests.",
+                )
+
+
+def _cell(runs: Sequence[FinishedRun], place: Mapping[Key, str]) -> Cell | None:
+    found: Cell | None = None
+    for run in runs:
+        for row in run.rows:
+            here = row["condition"] == place["condition"] and row["source"] == place["source"]
+            # A control without randomness is the same whatever the seed.
+            if not here or row["seed"] not in ("", place["seed"]):
+                continue
+            cell = Cell(run, row)
+            if found is not None and found.png_sha256 != cell.png_sha256:
+                raise InputError(
+                    f"{found.stimulus_id} of {found.run.folder} and {cell.stimulus_id} of {run.folder} are "
+                    "different images for one cell.",
+                    "Leave one of them out with --select condition=… or source=….",
+                )
+            found = found or cell
+    return found
