@@ -150,10 +150,10 @@ def check_depth(layer_set: LayerSet, size_px: int, document: Document) -> None:
     """Complain about a layer that has no position left in an image of `size_px`."""
     architecture = NETWORKS[layer_set.network.name]()
     deepest = architecture.deepest(layer_set.layers)
-    stride = architecture.stride(deepest)
-    if stride > size_px:
+    smallest = architecture.smallest_px(deepest)
+    if smallest > size_px:
         message = (
-            f"stimuli of {size_px} px are too small for {deepest}, which needs at least {stride} px; "
+            f"stimuli of {size_px} px are too small for {deepest}, which needs at least {smallest} px; "
             "use larger stimuli or shallower layers."
         )
         document.complain(("layer_sets", layer_set.name), message)

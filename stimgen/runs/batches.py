@@ -63,7 +63,8 @@ def measured_layers(manifest: Manifest, network: NetworkSpec) -> tuple[str, ...]
     """Return the layers on which stimuli of `network` are measured, shallowest first.
 
     All layers that any layer set of the network matches, so that each condition is seen on layers it was
-    not made to match; the published five where there is no layer set.
+    not made to match. Where there is no layer set, the network's default layers, without those that the
+    stimuli are too small for.
     """
     used = {
         layer
@@ -71,5 +72,8 @@ def measured_layers(manifest: Manifest, network: NetworkSpec) -> tuple[str, ...]
         if layer_set.network == network
         for layer in layer_set.layers
     }
-    used = used or {"conv1_1", "pool1", "pool2", "pool3", "pool4"}
-    return tuple(layer for layer in NETWORKS[network.name]().layers if layer in used)
+    architecture = NETWORKS[network.name]()
+    if not used:
+        size_px = manifest.image.size_px
+        used = {layer for layer in architecture.default_layers if architecture.smallest_px(layer) <= size_px}
+    return tuple(layer for layer in architecture.layers if layer in used)

@@ -73,4 +73,5 @@ class Networks:
             input=weights.convention.name,
             pooling=network.pooling,
             normalise=network.normalise,
+            weights_normalised=weights.normalised,
         )

@@ -61,6 +61,8 @@ def recipe(
             "input": weights.convention.name,
             "pooling": network.pooling,
             "normalise": network.normalise,
+            # Left out where it is false, as it was before weights could be normalised already.
+            **({"weights_normalised": True} if weights.normalised else {}),
         },
         "measured": list(measured),
         "measure": manifest.measure.model_dump(mode="json"),

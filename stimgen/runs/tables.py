@@ -100,7 +100,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "weights": record.network.weights,
         "weights_sha256": f"sha256:{record.network.tensors_sha256}",
         "pooling": record.network.pooling,
-        "normalised": record.network.normalise,
+        "normalised": record.network.normalised,
         "layers": " ".join(synthesis.layer_weights) if synthesis else None,
         "preset": f"{synthesis.preset} v{synthesis.version}" if synthesis else None,
         "loss": synthesis.loss if synthesis else None,

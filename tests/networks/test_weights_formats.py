@@ -39,7 +39,7 @@ def test_more_than_ten_layers_keep_their_order_in_formats_that_sort_by_text(tmp_
     vgg16 = NETWORKS["vgg16"]()
     rng = np.random.default_rng(1)
     deep = Architecture(
-        "deep", tuple(replace(vgg16.convolutions[1], name=f"c{i}") for i in range(12)), "none"
+        "deep", tuple(replace(vgg16.convolutions[1], name=f"c{i}") for i in range(12)), "none", ("c0",)
     )
     kernels = tuple(rng.standard_normal(c.kernel_shape).astype(np.float32) for c in deep.convolutions)
     expected = Convolutions(kernels, tuple(kernel[:, 0, 0, 0].copy() for kernel in kernels))

@@ -131,6 +131,7 @@ def records(draw):
             input="caffe-rgb",
             pooling="average",
             normalise=draw(st.booleans()),
+            weights_normalised=draw(st.booleans()),
         ),
         synthesis=draw(syntheses(measured)) if texture else None,
         control=None if texture else draw(controls(condition)),

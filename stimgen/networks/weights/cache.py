@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 
@@ -34,6 +35,7 @@ class CacheHeader:
     origin: str
     file_sha256: str
     tensors_sha256: str
+    normalised: Literal["yes", "no"] = "no"
 
 
 def weights_folder(cache_dir: Path | None = None) -> Path:
@@ -98,6 +100,7 @@ def write_cached(weights: Weights, path: Path) -> None:
         origin=weights.origin,
         file_sha256=weights.file_sha256,
         tensors_sha256=weights.tensors_sha256,
+        normalised="yes" if weights.normalised else "no",
     )
     tensors = {}
     convolutions = NETWORKS[weights.network]().convolutions
@@ -176,6 +179,7 @@ def read_cached(path: Path) -> Weights:
         convention=CONVENTIONS[header.convention],
         origin=f"cache {path}, from {header.origin}",
         file_sha256=header.file_sha256,
+        normalised=header.normalised == "yes",
     )
 
 
