@@ -1,10 +1,10 @@
-"""What tells weights with normalised filters from others: the shares of filters with a mean activation near 1.
+"""What tells weights with normalised filters from others: the share of filters with a mean near 1.
 
 ``python -m benchmarks.normalised``
 
 Prints, for VGG-16 as it is, for VGG-16 with its filters normalised on other photographs than those that
-stimgen measures on, and for random networks, the share that `stimgen.networks.weights.normalised` compares with
-its threshold. All is determined by the weights and by images in scikit-image's wheel.
+stimgen measures on, and for random networks, the share that `stimgen.networks.weights.normalised` compares
+with its threshold. All is determined by the weights and by images in scikit-image's wheel.
 """
 
 from __future__ import annotations
@@ -43,13 +43,9 @@ RANDOM = (*(f"vgg16 random:{seed}" for seed in range(3)), *(f"alexnet random:{se
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser()
     parser.add_argument("--only-random", action="store_true", help="Leave VGG-16 with trained weights out.")
-    parser.add_argument(
-        "--networks", nargs="+", default=RANDOM, help='Random ones, such as "vgg16 random:1".'
-    )
+    parser.add_argument("--networks", nargs="+", default=RANDOM, help='Random ones: "vgg16 random:1" …')
     options = parser.parse_args(arguments)
     if not options.only_random:
         for name, weights in trained():

@@ -11,8 +11,8 @@ NEAR = 2.0
 
 LEAST_SHARE = 0.55
 """Share of filters near 1 from which on weights count as normalised, half-way between what was measured for
-VGG-16 normalised on other photographs (0.70 and more) and for networks without normalisation (0.41 and less):
-``python benchmarks/normalised.py``."""
+VGG-16 normalised on other photographs (0.70 and more) and for networks without normalisation (0.43 and less):
+``python -m benchmarks.normalised``."""
 
 
 def are_normalised(weights: Weights) -> bool:
