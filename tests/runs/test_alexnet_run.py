@@ -81,10 +81,12 @@ def test_controls_alone_are_measured_on_the_default_layers_that_fit(tmp_path):
     assert measured_layers(manifest, manifest.network) == tuple(LAYERS)
     small = tiny(tmp_path, **(changes | {"image": {"size_px": 30}}))
     assert measured_layers(small, small.network) == ("conv1", "pool1")
-    result = run(tiny(tmp_path, **(changes | {"image": {"size_px": 31}})))
+    smallest = tiny(tmp_path, **(changes | {"image": {"size_px": 31}}))
+    assert measured_layers(smallest, smallest.network) == tuple(LAYERS)
+    result = run(tiny(tmp_path, **(changes | {"image": {"size_px": 40}})))
     (record,) = records_of(result).values()
     assert [distance.layer for distance in record.distances if distance.stage == "file"] == LAYERS
-    # Halves of 31 px have no position of pool2: no floor, which is said and not guessed.
+    # Halves of 40 px have no position of pool2: no floor, which is said and not guessed.
     assert [scale.floor is None for scale in record.scales] == [False, False, True, True, True]
 
 
@@ -111,6 +113,11 @@ def test_stats_measures_the_default_layers_of_the_network(tmp_path):
         assert result.exit_code == 0, result.output
         columns = [name for name in pd.read_csv(out) if name.startswith("gram_relative_")]
         assert columns == [f"gram_relative_{layer}" for layer in layers]
+    Image.fromarray(pixels[:30]).save(tmp_path / "low.png")
+    command = ["stats", str(tmp_path / "low.png"), *options, "--network", "alexnet", "--weights", "random"]
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 2
+    assert "64 × 30 px, and the deepest layer needs 31 px" in refused.output
 
 
 @pytest.mark.parametrize("normalise", [True, False])

@@ -34,6 +34,14 @@ def test_no_scale_sees_further_than_the_layer_set(data: st.DataObject, name: str
         assert set(used) == set(layers)
 
 
+def test_a_layer_with_no_position_left_takes_no_part() -> None:
+    alexnet = NETWORKS["alexnet"]()
+    # pool2 sees 67 of 40 px, and conv5 163; but pool2 has no position in an image below 31 px.
+    assert layers_at(alexnet, ["conv1", "pool2", "conv5"], 20, 40) == ("conv1",)
+    assert layers_at(alexnet, ["conv1", "pool2", "conv5"], 31, 62) == ("conv1", "pool2")
+    assert layers_at(alexnet, ["conv1", "pool2", "conv5"], 40, 40) == ("conv1", "pool2", "conv5")
+
+
 def test_the_ladder_shrinks_by_a_rung_per_octave() -> None:
     vgg, ladder = NETWORKS["vgg16"](), ["conv1_1", "pool1", "pool2", "pool3", "pool4"]
     assert [layers_at(vgg, ladder, side, 512)[-1] for side in (32, 64, 128, 256, 512)] == [
