@@ -23,7 +23,6 @@ from stimgen.texture.schedule import layers_at
 
 DOCS = Path(__file__).parent
 PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)
-PUBLISHED_LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
 SIZE_PX = 256
 
 Schema = Mapping[str, Any]
@@ -182,7 +181,7 @@ def photographs() -> str:
 
 
 def scales() -> str:
-    """Return which layers of the published layer sets take part at which scale, for both networks."""
+    """Return which of a network's default layers take part at which scale, for every network."""
     preset = Multiscale()
     header = (
         "layer set, up to",
@@ -193,11 +192,9 @@ def scales() -> str:
     rows = []
     for network in NETWORKS:
         architecture = NETWORKS[network]()
-        for count, deepest in enumerate(PUBLISHED_LAYERS, start=1):
-            used = [
-                layers_at(architecture, PUBLISHED_LAYERS[:count], px, SIZE_PX)
-                for px in preset.scales(SIZE_PX)
-            ]
+        for count, deepest in enumerate(architecture.default_layers, start=1):
+            layer_set = architecture.default_layers[:count]
+            used = [layers_at(architecture, layer_set, px, SIZE_PX) for px in preset.scales(SIZE_PX)]
             rows.append(
                 (
                     f"`{deepest}`",

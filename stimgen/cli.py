@@ -219,8 +219,13 @@ def stats(
         bool, typer.Option(help="Rescale filters to a mean activation of 1, as manifests do by default.")
     ] = True,
     layers: Annotated[
-        str, typer.Option("--layers", help="Layers for Gram distances, separated by commas.")
-    ] = "conv1_1,pool1,pool2,pool3,pool4",
+        str | None,
+        typer.Option(
+            "--layers",
+            help="Layers for Gram distances, separated by commas. Default: conv1_1,pool1,pool2,pool3,pool4 "
+            "for VGG, conv1,pool1,pool2,conv3,conv4 for AlexNet.",
+        ),
+    ] = None,
     portilla_simoncelli: Annotated[
         bool,
         typer.Option(
@@ -255,6 +260,7 @@ def stats(
         )
 
     from stimgen.manifest.schema import NetworkSpec
+    from stimgen.networks.architectures import NETWORKS
     from stimgen.networks.device import compute_exactly, find_device
     from stimgen.runs.measure_images import GramMeasurement, measure_images
     from stimgen.runs.store import write_atomically
@@ -266,7 +272,8 @@ def stats(
     measurement = None
     if gram and source is not None:
         spec = NetworkSpec(name=network, weights=weights, pooling=pooling, normalise=normalise)
-        measurement = GramMeasurement(spec, tuple(layer.strip() for layer in layers.split(",")), where)
+        named = None if layers is None else tuple(layer.strip() for layer in layers.split(","))
+        measurement = GramMeasurement(spec, named or NETWORKS[network]().default_layers, where)
     measured = measure_images(
         images, source=source, gram=measurement, portilla_simoncelli=portilla_simoncelli, ppd=ppd
     )
@@ -362,12 +369,14 @@ def weights_list() -> None:
     """
     from stimgen.networks.weights import list_weights
 
-    table = Table("network", "weights", "where", "tensors' SHA-256", "licence", box=None)
+    table = Table("network", "weights", "where", "filters", "tensors' SHA-256", "licence", box=None)
     for entry in list_weights():
         where = entry.origin if entry.location in ("cache", "package") else entry.location
         if entry.problem:
             where = f"{where}: {entry.problem}"
-        table.add_row(entry.network, entry.name, where, (entry.tensors_sha256 or "")[:12], entry.licence)
+        filters = "normalised" if entry.normalised else ""
+        sha256 = (entry.tensors_sha256 or "")[:12]
+        table.add_row(entry.network, entry.name, where, filters, sha256, entry.licence)
     # In a file or a pipe there is no edge to wrap at.
     Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
@@ -412,8 +421,15 @@ def weights_import(
     from stimgen.networks.weights import import_weights
 
     weights = import_weights(file, network, name=name, convention=convention)
+    filters = (
+        "normalised already, with mean activations of about 1. They are used as they are; normalise: true "
+        "changes nothing"
+        if weights.normalised
+        else "not normalised; stimgen rescales them unless a manifest says normalise: false"
+    )
     typer.echo(
         f"Imported. In a manifest: network: {{name: {weights.network}, weights: {weights.name}}}\n"
+        f"Filters: {filters}.\n"
         f"Tensors sha256:{weights.tensors_sha256}"
     )
 

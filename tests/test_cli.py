@@ -331,6 +331,7 @@ def test_weights_are_fetched_imported_and_verified(cache):
     )
     assert imported.exit_code == 0, imported.stderr
     assert "network: {name: vgg16, weights: own}" in imported.stdout
+    assert "Filters: not normalised; stimgen rescales them" in imported.stdout
     verified = stimgen("weights", "verify")
     assert verified.exit_code == 0
     assert verified.stdout.count("intact") == 3  # two in the cache, one in the package
@@ -341,6 +342,30 @@ def test_weights_are_fetched_imported_and_verified(cache):
     verified = stimgen("weights", "verify")
     assert verified.exit_code == 4
     assert f"DAMAGED  {file}" in verified.stdout
+
+
+def test_normalised_weights_are_said_to_be(tmp_path, monkeypatch):
+    import torch
+
+    from stimgen.networks.weights.initialise import random_weights
+
+    monkeypatch.setattr("stimgen.networks.weights.find.are_normalised", lambda weights: True)
+    weights, tensors = random_weights("alexnet"), {}
+    for number, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True), 1):
+        tensors |= {f"conv{number}.weight": kernel, f"conv{number}.bias": bias}
+    torch.save(tensors, tmp_path / "published.pth")
+    command = ["weights", "import", tmp_path / "published.pth", "--network", "alexnet"]
+    refused = stimgen(*command)
+    assert refused.exit_code == 4
+    assert "C is caffe-bgr" in refused.stderr
+    imported = stimgen(*command, "--input", "caffe-bgr")
+    assert imported.exit_code == 0, imported.stderr
+    assert "Filters: normalised already" in imported.stdout
+    assert "normalise: true changes nothing" in imported.stdout
+    (line,) = (one for one in stimgen("weights", "list").stdout.splitlines() if "published.pth" in one)
+    assert line.split()[-2] == "normalised"
+    others = [one for one in stimgen("weights", "list").stdout.splitlines() if "published.pth" not in one]
+    assert not any("normalised" in one for one in others)
 
 
 @pytest.mark.parametrize(

@@ -185,10 +185,10 @@ def _check_deepest(
     layers: Sequence[str], architecture: Architecture, size_px: int, place: DataPath, document: Document
 ) -> None:
     deepest = architecture.deepest(layers)
-    stride = architecture.stride(deepest)
-    if stride > size_px:
+    smallest = architecture.smallest_px(deepest)
+    if smallest > size_px:
         message = (
-            f"stimuli of {size_px} px are too small for {deepest}, which needs at least {stride} px; "
+            f"stimuli of {size_px} px are too small for {deepest}, which needs at least {smallest} px; "
             "use larger stimuli or shallower layers."
         )
         document.complain(place, message)

@@ -118,7 +118,8 @@ class NetworkSpec(Section):
     pooling: Literal["average", "max"] = Field("average", description="Average pooling is the paper's.")
     normalise: bool = Field(
         True,
-        description="Rescale each filter to a mean activation of 1 over natural images, as in the paper.",
+        description="Rescale each filter to a mean activation of 1 over natural images, as in the paper. "
+        "Weights that were published normalised stay as they are.",
     )
 
 

@@ -104,7 +104,7 @@ def _between(
     extractor: FeatureExtractor, one: Image, other: Image, targets: Mapping[str, Tensor]
 ) -> dict[str, float]:
     """Return ``||G_1 - G_2|| / ||T||`` on the layers for which the images are large enough."""
-    layers = [layer for layer in targets if extractor.architecture.stride(layer) <= min(one.shape[:2])]
+    layers = [layer for layer in targets if extractor.architecture.smallest_px(layer) <= min(one.shape[:2])]
     if not layers:
         return {}
     # The halves have one shape, and half the size each: together they take no more than the source.

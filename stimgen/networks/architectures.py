@@ -69,11 +69,14 @@ class Architecture:
         Convolutions and pools in the order of the forward pass.
     reference
         The publication to cite.
+    default_layers
+        Layers that are measured where nobody names layers: of the published layer set if there is one.
     """
 
     name: str
     steps: tuple[Step, ...]
     reference: str
+    default_layers: tuple[str, ...]
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -145,6 +148,23 @@ class Architecture:
             stride *= step.stride
         return field
 
+    def smallest_px(self, layer: str) -> int:
+        """Return the side of the smallest image in which `layer` still has one position.
+
+        Larger images have one, too. With padding this is less than the receptive field, and with windows that
+        overlap more than the stride.
+
+        Raises
+        ------
+        InputError
+            If the network has no such layer.
+        """
+        side = 1
+        for step in reversed(self.upto(layer)):
+            padding = step.padding if isinstance(step, Convolution) else 0
+            side = max((side - 1) * step.stride + step.kernel - 2 * padding, 1)
+        return side
+
     def forward_flops(self, layers: Iterable[str], size_px: int) -> float:
         """Return the floating-point operations of one forward pass of one square image.
 
@@ -214,17 +234,18 @@ class Architecture:
         InputError
             If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
         """
+        deepest = self.deepest(layers)
+        if size_px < self.smallest_px(deepest):
+            raise InputError(
+                f"An image of {size_px} px is too small for layer {deepest} of {self.name}.",
+                f"Use at least {self.smallest_px(deepest)} px, or shallower layers.",
+            )
         channels, side = self.convolutions[0].in_channels, size_px
-        for step in self.upto(self.deepest(layers)):
+        for step in self.upto(deepest):
             padding = 0
             if isinstance(step, Convolution):
                 channels, padding = step.out_channels, step.padding
             side = (side + 2 * padding - step.kernel) // step.stride + 1
-            if side < 1:
-                raise InputError(
-                    f"An image of {size_px} px is too small for layer {step.name} of {self.name}.",
-                    f"Use at least {self.stride(step.name)} px, or shallower layers.",
-                )
             yield step, channels, side
 
     def _index(self, layer: str) -> int:

@@ -117,10 +117,9 @@ _OXFORD = (
     "Simonyan, K. & Zisserman, A. (2015). Very deep convolutional networks for large-scale image "
     "recognition. ICLR. arXiv:1409.1556. Weights: Visual Geometry Group, University of Oxford."
 )
-_TORCHVISION = (
-    "TorchVision maintainers and contributors (2016). TorchVision: PyTorch's computer vision library. "
-    "Architecture: Simonyan, K. & Zisserman, A. (2015). ICLR. arXiv:1409.1556."
-)
+_LIBRARY = "TorchVision maintainers and contributors (2016). TorchVision: PyTorch's computer vision library. "
+_TORCHVISION = f"{_LIBRARY}Architecture: Simonyan, K. & Zisserman, A. (2015). ICLR. arXiv:1409.1556."
+_TORCHVISION_ALEXNET = f"{_LIBRARY}Architecture: Krizhevsky, A. (2014). arXiv:1404.5997."
 
 PUBLISHED: tuple[PublishedWeights, ...] = (
     PublishedWeights(
@@ -152,6 +151,16 @@ PUBLISHED: tuple[PublishedWeights, ...] = (
         tensors_sha256=None,
         licence="BSD-3-Clause",
         citation=_TORCHVISION,
+    ),
+    PublishedWeights(
+        name="imagenet",
+        network="alexnet",
+        url=f"{_HOST}/alexnet-owt-7be5be79.pth",
+        sha256_prefix="7be5be79",
+        convention="torchvision",
+        tensors_sha256=None,
+        licence="BSD-3-Clause",
+        citation=_TORCHVISION_ALEXNET,
     ),
 )
 """All published weights; "imagenet" is what a manifest means when it says nothing."""

@@ -52,7 +52,8 @@ def build_extractor(
         "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained.
     normalise
         Scale every filter to a mean activation of 1 (see `normalise_activations`). It is measured on the CPU
-        in float32 whatever `device` and `dtype` are, so that all of them work with the same network.
+        in float32 whatever `device` and `dtype` are, so that all of them work with the same network. Weights
+        that are normalised already (``weights.normalised``) are used as they are.
     device
         Where the extractor will run.
     dtype
@@ -82,7 +83,7 @@ def build_extractor(
         gain=(convention.scale / std).float(),
         shift=(-mean / std).float(),
     ).to("cpu", torch.float32)
-    if normalise:
+    if normalise and not weights.normalised:
         extractor = normalise_activations(extractor)
     return extractor.to(device, dtype)
 
@@ -203,7 +204,7 @@ class FeatureExtractor:
     def _check(self, images: Tensor, deepest: str) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"Images must be (batch, 3, height, width), not {tuple(images.shape)}.")
-        smallest = self.architecture.stride(deepest)
+        smallest = self.architecture.smallest_px(deepest)
         if min(images.shape[2:]) < smallest:
             raise InputError(
                 f"Images of {images.shape[2]} x {images.shape[3]} px are too small for layer {deepest}.",

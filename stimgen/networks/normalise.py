@@ -69,13 +69,17 @@ def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
     return rescale_channels(extractor, mean_activations(extractor))
 
 
-def mean_activations(extractor: FeatureExtractor) -> tuple[Tensor, ...]:
-    """Return the mean activation of every filter over the photographs and all positions.
+def mean_activations(
+    extractor: FeatureExtractor, images: Sequence[NDArray[np.float32]] | None = None
+) -> tuple[Tensor, ...]:
+    """Return the mean activation of every filter over images and all positions.
 
     Parameters
     ----------
     extractor
         Extractor in float32 or better.
+    images
+        RGB images (H, W, 3), 0..1, of one size; by default the photographs.
 
     Returns
     -------
@@ -93,13 +97,14 @@ def mean_activations(extractor: FeatureExtractor) -> tuple[Tensor, ...]:
         raise ValueError(f"Mean activations need float32 or better, not {extractor.dtype}.")
     layers = [step.name for step in extractor.architecture.convolutions]
     sums = [torch.zeros(len(bias), dtype=torch.float64, device=extractor.device) for bias in extractor.biases]
+    images = list(photographs()) if images is None else images
     with torch.inference_mode():
-        for pixels in photographs():
+        for pixels in images:
             image = torch.from_numpy(pixels).to(extractor.device).permute(2, 0, 1)[None]
             for total, maps in zip(sums, extractor.features(image, layers).values(), strict=True):
                 # One photograph at a time: all layers of all of them would need gigabytes.
                 total += maps.mean((0, 2, 3))
-    return tuple(total / len(PHOTOGRAPHS) for total in sums)
+    return tuple(total / len(images) for total in sums)
 
 
 def rescale_channels(extractor: FeatureExtractor, scales: Sequence[Tensor]) -> FeatureExtractor:
@@ -151,12 +156,17 @@ def photographs() -> Iterator[NDArray[np.float32]]:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise StimgenError(f"{path} is not the photograph that scikit-image ships.", cure)
         with Image.open(io.BytesIO(content)) as photograph:
-            side = min(photograph.size)
-            left, top = (photograph.width - side) // 2, (photograph.height - side) // 2
-            square = photograph.convert("RGB").resize(
-                (SIZE_PX, SIZE_PX), Image.Resampling.BOX, box=(left, top, left + side, top + side)
-            )
-        yield np.asarray(square, dtype=np.float32) / np.float32(255)
+            yield central_square(photograph)
+
+
+def central_square(photograph: Image.Image) -> NDArray[np.float32]:
+    """Return the largest central square of a photograph, resized to 256 px by area: (256, 256, 3), 0..1."""
+    side = min(photograph.size)
+    left, top = (photograph.width - side) // 2, (photograph.height - side) // 2
+    square = photograph.convert("RGB").resize(
+        (SIZE_PX, SIZE_PX), Image.Resampling.BOX, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(square, dtype=np.float32) / np.float32(255)
 
 
 def _photograph_folder() -> Path:

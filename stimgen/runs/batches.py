@@ -63,8 +63,8 @@ def measured_layers(manifest: Manifest, network: NetworkSpec) -> tuple[str, ...]
     """Return the layers on which stimuli of `network` are measured, shallowest first.
 
     All layers that any layer set of the network matches, so that each condition is seen on layers it was
-    not made to match, and in the manifest's network those that it asks for. The published five where there is
-    neither.
+    not made to match, and in the manifest's network those that it asks for. Where there is neither, the
+    network's default layers, without those that the stimuli are too small for.
     """
     used = {
         layer
@@ -74,5 +74,8 @@ def measured_layers(manifest: Manifest, network: NetworkSpec) -> tuple[str, ...]
     }
     if network == manifest.network:
         used |= set(manifest.measure.layers)
-    used = used or {"conv1_1", "pool1", "pool2", "pool3", "pool4"}
-    return tuple(layer for layer in NETWORKS[network.name]().layers if layer in used)
+    architecture = NETWORKS[network.name]()
+    if not used:
+        size_px = manifest.image.size_px
+        used = {layer for layer in architecture.default_layers if architecture.smallest_px(layer) <= size_px}
+    return tuple(layer for layer in architecture.layers if layer in used)

@@ -105,7 +105,7 @@ def _refuse_unsuitable(
     """Raise, before anything is measured, with all that is wrong with any of the images."""
     problems = []
     architecture = NETWORKS[gram.network.name]() if gram else None
-    smallest = architecture.stride(architecture.deepest(gram.layers)) if architecture and gram else 1
+    smallest = architecture.smallest_px(architecture.deepest(gram.layers)) if architecture and gram else 1
     size = None if source is None else read_image(source).pixels.shape[:2]
     for name in [*images, *([source] if source else [])]:
         try:
@@ -163,7 +163,7 @@ def _reference(source: str, gram: GramMeasurement | None, portilla_simoncelli: b
         grams = source_grams(extractor, raw.pixels, gram.layers)
         columns |= {"network": network.name, "weights": weights.name}
         columns |= {"weights_sha256": f"sha256:{weights.tensors_sha256}"}
-        columns |= {"pooling": network.pooling, "normalised": network.normalise}
+        columns |= {"pooling": network.pooling, "normalised": network.normalise or weights.normalised}
     statistics = source_statistics(raw.pixels)
     return _Reference(raw.pixels, statistics, extractor, grams, columns, portilla_simoncelli)
 

@@ -88,4 +88,5 @@ class Networks:
             input=weights.convention.name,
             pooling=network.pooling,
             normalise=network.normalise,
+            weights_normalised=weights.normalised,
         )

@@ -79,6 +79,7 @@ def _network(network: NetworkSpec, weights: Weights) -> dict[str, Any]:
         "input": weights.convention.name,
         "pooling": network.pooling,
         "normalise": network.normalise,
+        "weights_normalised": weights.normalised,
     }
 
 

@@ -38,7 +38,9 @@ class ImageRecord(_Part):
 class NetworkRecord(_Part):
     """A network, with its weights.
 
-    `input` names what its weights expect (`stimgen.networks.catalogue.InputConvention`).
+    `input` names what its weights expect (`stimgen.networks.catalogue.InputConvention`). `normalise` is what
+    the manifest asks for. With `weights_normalised` the filters were normalised already in the imported file,
+    and are used as they are whatever the manifest asks for.
     """
 
     name: str
@@ -49,6 +51,12 @@ class NetworkRecord(_Part):
     input: str
     pooling: str
     normalise: bool
+    weights_normalised: bool = False
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the filters have a mean activation of 1, by stimgen or in the weights."""
+        return self.normalise or self.weights_normalised
 
 
 class StageRecord(_Part):

@@ -30,7 +30,13 @@ STIMULI = (
         'SHA-256 of the weights\' tensors after "sha256:"; equal for equal weights from different files.',
     ),
     Column("pooling", "Pooling", '"average" or "max".'),
-    Column("normalised", "Normalised", "Whether filters are scaled to a mean activation of 1.", "", GATYS),
+    Column(
+        "normalised",
+        "Normalised",
+        "Whether filters are scaled to a mean activation of 1, by stimgen or in the weights as published.",
+        "",
+        GATYS,
+    ),
     Column(
         "layers",
         "Layers",

@@ -101,7 +101,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "weights": record.network.weights,
         "weights_sha256": f"sha256:{record.network.tensors_sha256}",
         "pooling": record.network.pooling,
-        "normalised": record.network.normalise,
+        "normalised": record.network.normalised,
         "layers": " ".join(synthesis.layer_weights) if synthesis else None,
         "components": synthesis.components if synthesis else None,
         "parameters": synthesis.parameters if synthesis else None,

@@ -29,6 +29,9 @@ from stimgen.texture.synthesis import synthesise
 SMALLEST_ANALYSED_PX = 16
 """Images are halved for the coarse scales of a synthesis down to this side, px."""
 
+LARGEST_PX = 4096
+"""A side on which every layer has positions, px."""
+
 
 class TextureModel:
     """A network and the layers whose Gram matrices describe a texture (Gatys, Ecker & Bethge 2015).
@@ -126,9 +129,10 @@ class TextureModel:
         levels = []
         for halvings in range(source.halvings + 1):
             side = source.size_px >> halvings
-            # Exact halvings: a side that is rounded down takes no layer more.
-            layers = layers_at(architecture, self.layer_weights, 1, 2**halvings)
-            if not layers or (halvings and side < max(SMALLEST_ANALYSED_PX, architecture.stride(layers[-1]))):
+            # A level has all layers of its scale, or larger textures would look for them in vain.
+            layers = layers_at(architecture, self.layer_weights, LARGEST_PX, LARGEST_PX << halvings)
+            smallest = max(SMALLEST_ANALYSED_PX, *map(architecture.smallest_px, layers), 0)
+            if not layers or (halvings and side < smallest):
                 break
             grams = source.grams(self._extractor, layers, halvings)
             levels.append({layer: self._reduced(layer, gram).float().cpu() for layer, gram in grams.items()})
@@ -184,7 +188,8 @@ class TextureModel:
             )
         size_px = statistics.size_px if size_px is None else size_px
         deepest = self.identity.layers[-1]
-        smallest = max(SMALLEST_ANALYSED_PX, self._extractor.architecture.stride(deepest))
+        architecture = self._extractor.architecture
+        smallest = max(SMALLEST_ANALYSED_PX, *map(architecture.smallest_px, self.identity.layers))
         if size_px < smallest:
             raise InputError(f"A texture of {size_px} px with {deepest}.", f"Use at least {smallest} px.")
         problem = Problem(

@@ -132,7 +132,8 @@ def layers_at(
     In an image shrunk by a factor s a layer sees structure s times as large. Matching all layers there
     would constrain more than the layer set does: conv1_1 at a quarter of the size knows about bricks.
     So a layer takes part only while its receptive field, counted in pixels of the full size, is not larger
-    than the largest receptive field of the layer set. At full size all layers take part.
+    than the largest receptive field of the layer set. At full size all layers take part. A layer
+    that has no position left in the shrunken image takes no part.
 
     Parameters
     ----------
@@ -162,5 +163,7 @@ def layers_at(
     return tuple(
         layer
         for layer in architecture.layers
-        if layer in wanted and architecture.receptive_field(layer) * full_px <= largest * size_px
+        if layer in wanted
+        and architecture.receptive_field(layer) * full_px <= largest * size_px
+        and (size_px == full_px or architecture.smallest_px(layer) <= size_px)
     )

@@ -12,6 +12,7 @@ NETWORK = Architecture(
     "small",
     (Convolution("conv1_1", 3, 5), Pool("pool1"), Convolution("conv2_1", 5, 7), Pool("pool2")),
     "none",
+    ("conv1_1", "pool1", "pool2"),
 )
 LAYERS = ["pool2", "conv1_1", "pool1"]  # not in the network's order: targets keep their own
 

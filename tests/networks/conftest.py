@@ -25,6 +25,7 @@ TINY = Architecture(
         Pool("pool2"),
     ),
     "none",
+    ("conv1_1", "pool1", "pool2"),
 )
 
 

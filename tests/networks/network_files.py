@@ -106,6 +106,38 @@ def write_keras3(path: Path, convolutions: Convolutions) -> None:
         file["optimizer/vars/0"] = np.ones((3, 3, 3, 4), np.float32)
 
 
+def _write_caffe(path: Path, convolutions: Convolutions, *, old: bool) -> None:
+    """As Caffe's Net::ToHDF5 does: data/LAYER/NUMBER, empty groups for layers without weights, and diff."""
+    with h5py.File(path, "w") as file:
+        for number, (kernel, bias) in enumerate(
+            zip(convolutions.kernels, convolutions.biases, strict=True), 1
+        ):
+            for part, factor in (("data", 1), ("diff", 0)):
+                file[f"{part}/conv{number}/0"] = factor * kernel
+                file[f"{part}/conv{number}/1"] = factor * (bias.reshape(1, 1, 1, -1) if old else bias)
+            file.create_group(f"data/relu{number}")
+        classifier = np.ones((2, 6), np.float32)
+        file["data/fc6/0"] = classifier[None, None] if old else classifier
+        file["data/fc6/1"] = np.ones((1, 1, 1, 2) if old else 2, np.float32)
+
+
+def write_caffe(path: Path, convolutions: Convolutions) -> None:
+    _write_caffe(path, convolutions, old=False)
+
+
+def write_old_caffe(path: Path, convolutions: Convolutions) -> None:
+    _write_caffe(path, convolutions, old=True)
+
+
+def write_converted(path: Path, convolutions: Convolutions) -> None:
+    with h5py.File(path, "w") as file:
+        for number, (kernel, bias) in enumerate(
+            zip(convolutions.kernels, convolutions.biases, strict=True), 1
+        ):
+            file[f"conv{number}/weight"] = kernel
+            file[f"conv{number}/bias"] = bias
+
+
 WRITERS: dict[str, tuple[str, Callable[[Path, Convolutions], None]]] = {
     "pth": ("net.pth", write_pth),
     "legacy pth": ("net.pt", write_legacy_pth),
@@ -116,4 +148,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Convolutions], None]]] = {
     "keras 1 names": ("net.h5", write_keras1_names),
     "keras 2 model": ("net.hdf5", write_keras2_model),
     "keras 3": ("net.weights.h5", write_keras3),
+    "caffe": ("net.caffemodel.h5", write_caffe),
+    "old caffe": ("net.caffemodel.h5", write_old_caffe),
+    "converted": ("net.h5", write_converted),
 }

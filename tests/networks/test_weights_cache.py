@@ -96,13 +96,21 @@ def test_list_says_where_everything_is(publish: Publish, tmp_path: Path, cache: 
     (cache / "not weights.safetensors").touch()
     rows = {(row.network, row.name): row for row in list_weights()}
     assert list(rows) == [
+        ("alexnet", "imagenet"),
         ("tiny", "imagenet"),
         ("vgg16", "imagenet"),
         ("vgg16", "torchvision"),
         ("vgg19", "imagenet"),
         ("tiny", "mine"),
     ]
-    assert [row.location for row in rows.values()] == ["download", "package", "download", "download", "cache"]
+    assert [row.location for row in rows.values()] == [
+        "download",
+        "download",
+        "package",
+        "download",
+        "download",
+        "cache",
+    ]
     assert rows["tiny", "mine"].path == cache / "tiny-mine.safetensors"
     assert rows["tiny", "mine"].convention == "caffe-rgb"
     assert rows["vgg16", "imagenet"].convention == "caffe-bgr"
@@ -111,9 +119,10 @@ def test_list_says_where_everything_is(publish: Publish, tmp_path: Path, cache: 
 
 
 def test_the_catalogue_agrees_with_torchvision() -> None:
-    from torchvision.models import VGG16_Weights, VGG19_Weights
+    from torchvision.models import AlexNet_Weights, VGG16_Weights, VGG19_Weights
 
     theirs = {
+        ("alexnet", "imagenet"): AlexNet_Weights.IMAGENET1K_V1,
         ("vgg16", "imagenet"): VGG16_Weights.IMAGENET1K_FEATURES,
         ("vgg16", "torchvision"): VGG16_Weights.IMAGENET1K_V1,
         ("vgg19", "imagenet"): VGG19_Weights.IMAGENET1K_V1,

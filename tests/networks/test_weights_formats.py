@@ -39,11 +39,11 @@ def test_more_than_ten_layers_keep_their_order_in_formats_that_sort_by_text(tmp_
     vgg16 = NETWORKS["vgg16"]()
     rng = np.random.default_rng(1)
     deep = Architecture(
-        "deep", tuple(replace(vgg16.convolutions[1], name=f"c{i}") for i in range(12)), "none"
+        "deep", tuple(replace(vgg16.convolutions[1], name=f"c{i}") for i in range(12)), "none", ("c0",)
     )
     kernels = tuple(rng.standard_normal(c.kernel_shape).astype(np.float32) for c in deep.convolutions)
     expected = Convolutions(kernels, tuple(kernel[:, 0, 0, 0].copy() for kernel in kernels))
-    for kind in ("safetensors", "keras 3"):
+    for kind in ("safetensors", "keras 3", "caffe", "converted"):
         name, write = WRITERS[kind]
         write(tmp_path / name, expected)
         assert read_convolutions(tmp_path / name, deep).sha256 == expected.sha256
@@ -218,7 +218,10 @@ def test_a_missing_reader_names_the_command_that_installs_it(
 
 def test_an_unknown_ending_lists_the_known_ones(tmp_path: Path, tiny: Architecture) -> None:
     (tmp_path / "net.caffemodel").touch()
-    with pytest.raises(WeightsError, match=r"ending that no weights format has\.\nKnown endings: \.pth"):
+    with pytest.raises(
+        WeightsError,
+        match=r"ending that no weights format has\.\nKnown endings: \.pth(.|\n)*net\.save_hdf5\('",
+    ):
         read_convolutions(tmp_path / "net.caffemodel", tiny)
     with pytest.raises(WeightsError, match=r"no weights file .*none\.pth"):
         read_convolutions(tmp_path / "none.pth", tiny)

@@ -104,6 +104,7 @@ def networks(draw):
         input="caffe-rgb",
         pooling="average",
         normalise=draw(st.booleans()),
+        weights_normalised=draw(st.booleans()),
     )
 
 

@@ -16,7 +16,7 @@ from stimgen.networks.weights import find_weights
 from stimgen.runs.runner import run
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "gatys2015"
-FIGURES = {"figure1": 4, "figure2": 76, "figure3a": 52, "figure3b": 76, "figure3c": 28}
+FIGURES = {"figure1": 4, "figure2": 76, "figure3a": 52, "figure3b": 76, "figure3c": 40}
 
 
 @pytest.fixture
@@ -108,6 +108,9 @@ def test_figure_3b_runs_with_weights_of_the_right_shapes(tmp_path, alexnet_file)
 @pytest.mark.slow
 def test_figure_3c_runs_and_random_weights_say_less(tmp_path):
     result = run(reduced("figure3c", size_px=128), out=tmp_path / "run")
-    assert (result.made, result.failures) == (12, ())
-    distances = held_out(result.folder, ["trained", "random"])
-    assert (distances["trained"] < distances["random"]).all()
+    assert (result.made, result.failures) == (16, ())
+    distances = held_out(result.folder, ["trained", "random_unscaled", "random"])
+    assert (distances["trained"] < distances["random_unscaled"]).all()
+    assert (distances["random_unscaled"] < distances["random"]).all()
+    residuals = pd.read_csv(result.folder / "stimuli.csv").groupby("condition")["residual_gram"]
+    assert residuals.max()["random_unscaled"] < 0.1 < residuals.min()["random"]

@@ -10,7 +10,7 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.schedule import FLOOR, SHALLOW_FLOOR, layers_at, stages
 
-VGG = ["vgg16", "vgg19"]
+ALL = list(NETWORKS)
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,25 @@ def test_receptive_fields_of_vgg16(layer: str, side: int) -> None:
     assert NETWORKS["vgg16"]().receptive_field(layer) == side
 
 
-@given(st.data(), st.sampled_from(VGG), st.sampled_from([1, 2, 4, 8]))
+@given(st.data(), st.sampled_from(ALL), st.sampled_from([1, 2, 4, 8]))
 def test_no_scale_sees_further_than_the_layer_set(data: st.DataObject, name: str, factor: int) -> None:
-    vgg = NETWORKS[name]()
-    layers = data.draw(st.lists(st.sampled_from(vgg.layers), min_size=1, unique=True))
-    used = layers_at(vgg, layers, 512 // factor, 512)
+    network = NETWORKS[name]()
+    layers = data.draw(st.lists(st.sampled_from(network.layers), min_size=1, unique=True))
+    used = layers_at(network, layers, 512 // factor, 512)
     assert set(used) <= set(layers)
-    largest = max(vgg.receptive_field(layer) for layer in layers)
-    assert all(vgg.receptive_field(layer) * factor <= largest for layer in used)
+    largest = max(network.receptive_field(layer) for layer in layers)
+    assert all(network.receptive_field(layer) * factor <= largest for layer in used)
+    assert factor == 1 or all(network.smallest_px(layer) * factor <= 512 for layer in used)
     if factor == 1:
         assert set(used) == set(layers)
+
+
+def test_a_layer_with_no_position_left_takes_no_part() -> None:
+    alexnet = NETWORKS["alexnet"]()
+    # pool2 sees 67 of 40 px, and conv5 163; but pool2 has no position in an image below 31 px.
+    assert layers_at(alexnet, ["conv1", "pool2", "conv5"], 20, 40) == ("conv1",)
+    assert layers_at(alexnet, ["conv1", "pool2", "conv5"], 31, 62) == ("conv1", "pool2")
+    assert layers_at(alexnet, ["conv1", "pool2", "conv5"], 40, 40) == ("conv1", "pool2", "conv5")
 
 
 def test_the_ladder_shrinks_by_a_rung_per_octave() -> None:
@@ -44,15 +53,17 @@ def test_the_ladder_shrinks_by_a_rung_per_octave() -> None:
     ]
 
 
-@given(st.data(), st.sampled_from(VGG), st.integers(32, 600))
+@given(st.data(), st.sampled_from(ALL), st.integers(32, 600))
 def test_stages_go_from_coarse_and_shallow_to_all_at_full_size(
     data: st.DataObject, name: str, size_px: int
 ) -> None:
-    vgg = NETWORKS[name]()
-    layers = data.draw(st.lists(st.sampled_from(vgg.layers[:14]), min_size=1, unique=True))
+    network = NETWORKS[name]()
+    fitting = [layer for layer in network.layers[:14] if network.smallest_px(layer) <= size_px]
+    layers = data.draw(st.lists(st.sampled_from(fitting), min_size=1, unique=True))
     preset = Multiscale(smallest_px=data.draw(st.sampled_from([16, 64])), shallow_evaluations=(3, 4, 5))
-    plan = stages(preset, vgg, layers, size_px)
+    plan = stages(preset, network, layers, size_px)
     assert list(plan) == sorted(plan)
+    assert all(network.smallest_px(layer) <= stage.size_px for stage in plan for layer in stage.layers)
     assert len({(stage.size_px, stage.rung) for stage in plan}) == len(plan)
     assert [stage.plain for stage in plan] == [False] * (len(plan) - 1) + [True]
     assert [stage.size_px for stage in plan[-2:]] == [size_px, size_px]
@@ -67,7 +78,7 @@ def test_stages_go_from_coarse_and_shallow_to_all_at_full_size(
         if shallow.size_px == deep.size_px:
             assert set(shallow.layers) < set(deep.layers)
             assert shallow.evaluations == (3, 4, 5)[shallow.rung]
-            assert max(vgg.stride(layer) for layer in shallow.layers) <= 2 ** (shallow.rung + 1)
+            assert max(network.stride(layer) for layer in shallow.layers) <= 2 ** (shallow.rung + 1)
     assert not plan[0].enlarged
     assert all(stage.enlarged == (stage.size_px > plan[0].size_px) for stage in plan)
 

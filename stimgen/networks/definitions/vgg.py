@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from stimgen.networks.architectures import Architecture, Convolution, Pool, Step, register_network
 
+_GATYS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+"""The layer set of the textures with 177k parameters in Gatys, Ecker & Bethge (2015), figure 3A."""
+
 _CHANNELS = (64, 128, 256, 512, 512)
 _REFERENCE = (
     "Simonyan, K. & Zisserman, A. (2015). Very deep convolutional networks for large-scale image "
@@ -20,7 +23,7 @@ def _vgg(name: str, depths: tuple[int, ...]) -> Architecture:
             steps.append(Convolution(f"conv{block}_{number}", in_channels, out_channels))
             in_channels = out_channels
         steps.append(Pool(f"pool{block}"))
-    return Architecture(name, tuple(steps), _REFERENCE)
+    return Architecture(name, tuple(steps), _REFERENCE, _GATYS)
 
 
 @register_network("vgg16")

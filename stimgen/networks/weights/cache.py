@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import platformdirs
 
@@ -21,6 +22,9 @@ from stimgen.networks.weights.record import Weights, WeightsError, weights_of
 
 FORMAT = "stimgen weights 1"
 _NAME = "[A-Za-z][A-Za-z0-9_]*"
+Answer: TypeAlias = Literal["yes", "no"]
+"""What is true or false, in a header that holds texts."""
+
 _CURE = "Delete the file, then fetch or import the weights again (stimgen weights --help)."
 
 
@@ -34,6 +38,7 @@ class CacheHeader:
     origin: str
     file_sha256: str
     tensors_sha256: str
+    normalised: Answer = "no"
 
 
 def weights_folder(cache_dir: Path | None = None) -> Path:
@@ -98,6 +103,7 @@ def write_cached(weights: Weights, path: Path) -> None:
         origin=weights.origin,
         file_sha256=weights.file_sha256,
         tensors_sha256=weights.tensors_sha256,
+        normalised="yes" if weights.normalised else "no",
     )
     tensors = {}
     convolutions = NETWORKS[weights.network]().convolutions
@@ -115,7 +121,7 @@ def read_header(path: Path) -> CacheHeader | None:
     Raises
     ------
     WeightsError
-        If the file is damaged or its header is incomplete.
+        If the file is damaged or its header is incomplete or wrong.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -128,8 +134,10 @@ def read_header(path: Path) -> CacheHeader | None:
         return None
     try:
         header = CacheHeader(**metadata)
+        if header.normalised not in get_args(Answer):
+            raise TypeError(header.normalised)
     except TypeError:
-        raise WeightsError(f"The header of the weights file {path} is incomplete.", _CURE) from None
+        raise WeightsError(f"The header of the weights file {path} is incomplete or wrong.", _CURE) from None
     if header.convention not in CONVENTIONS or header.network not in NETWORKS:
         raise WeightsError(
             f"The weights file {path} is for {header.network} with the input convention {header.convention}, "
@@ -176,6 +184,7 @@ def read_cached(path: Path) -> Weights:
         convention=CONVENTIONS[header.convention],
         origin=f"cache {path}, from {header.origin}",
         file_sha256=header.file_sha256,
+        normalised=header.normalised == "yes",
     )
 
 

@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 from filelock import FileLock
 
 from stimgen.errors import InputError, nearest
-from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.catalogue import (
     CONVENTIONS,
     PACKAGED,
@@ -33,9 +33,16 @@ from stimgen.networks.weights.cache import (
 )
 from stimgen.networks.weights.formats import SUFFIXES, read_convolutions
 from stimgen.networks.weights.initialise import random_weights
+from stimgen.networks.weights.normalised import are_normalised
 from stimgen.networks.weights.package import read_packaged
 from stimgen.networks.weights.recognise import input_convention, recognise
-from stimgen.networks.weights.record import Weights, WeightsError, file_sha256, weights_of
+from stimgen.networks.weights.record import (
+    Convolutions,
+    Weights,
+    WeightsError,
+    file_sha256,
+    weights_of,
+)
 
 
 def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = None) -> Weights:
@@ -117,10 +124,14 @@ def import_weights(
 ) -> Weights:
     """Return the weights in a file after putting them into the cache under a name.
 
+    Whether their filters are normalised already is measured (`are_normalised`) unless the file is recognised
+    as published weights, none of which are.
+
     Parameters
     ----------
     path
-        PyTorch state dict (.pth, .pt; never executed), safetensors, ONNX or Keras (.h5) file.
+        PyTorch state dict (.pth, .pt; never executed), safetensors, ONNX, or HDF5 (.h5) file of Keras or
+        Caffe.
     network
         Network that the file is for; convolutions are mapped by order and shape.
     name
@@ -158,7 +169,7 @@ def import_weights(
         convolutions,
         network=network,
         name=name,
-        convention=input_convention(path, recognised, convention),
+        convention=input_convention(path, recognised, convention, _has_names_of(convolutions, architecture)),
         origin=f"file {path.resolve()}",
         file_sha256=sha256,
     )
@@ -171,21 +182,28 @@ def import_weights(
             f'Other weights are already in the cache as "{name}" of {network}: {destination}.',
             "Choose another name with --name, or delete that file.",
         )
+    if recognised is None:
+        weights = replace(weights, normalised=are_normalised(weights))
     write_cached(weights, destination)
     return weights
+
+
+def _has_names_of(convolutions: Convolutions, architecture: Architecture) -> bool:
+    return convolutions.names == tuple(step.name for step in architecture.convolutions)
 
 
 def _read_file(path: Path, network: str) -> Weights:
     if path.suffix.lower() == ".safetensors" and path.is_file() and read_header(path):
         return replace(_of_network(read_cached(path), network, path), origin=f"file {path}")
-    convolutions = read_convolutions(path, NETWORKS[network]())
+    architecture = NETWORKS[network]()
+    convolutions = read_convolutions(path, architecture)
     sha256 = file_sha256(path)
     recognised = recognise(convolutions, sha256, network)
     return weights_of(
         convolutions,
         network=network,
         name=recognised.entry.name if recognised else path.stem,
-        convention=input_convention(path, recognised, None),
+        convention=input_convention(path, recognised, None, _has_names_of(convolutions, architecture)),
         origin=f"file {path}",
         file_sha256=sha256,
     )

@@ -19,8 +19,8 @@ _READERS = {
     ".pt": ("torch_files", "read_pth"),
     ".safetensors": ("torch_files", "read_safetensors"),
     ".onnx": ("onnx_files", "read_onnx"),
-    ".h5": ("keras_files", "read_h5"),
-    ".hdf5": ("keras_files", "read_h5"),
+    ".h5": ("hdf5_files", "read_h5"),
+    ".hdf5": ("hdf5_files", "read_h5"),
 }
 SUFFIXES = tuple(_READERS)
 """Endings of the files that can be read."""
@@ -36,7 +36,7 @@ def read_convolutions(path: Path, architecture: Architecture) -> Convolutions:
     Parameters
     ----------
     path
-        PyTorch state dict (.pth, .pt), safetensors, ONNX or Keras (.h5) file.
+        PyTorch state dict (.pth, .pt), safetensors, ONNX, or HDF5 (.h5) file of Keras or Caffe.
     architecture
         Network that the file is for.
 
@@ -53,9 +53,10 @@ def read_convolutions(path: Path, architecture: Architecture) -> Convolutions:
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}.", "Check the path.")
     if path.suffix.lower() not in _READERS:
-        raise WeightsError(
-            f"{path} has an ending that no weights format has.", f"Known endings: {', '.join(SUFFIXES)}."
-        )
+        known = f"Known endings: {', '.join(SUFFIXES)}."
+        if path.suffix.lower() == ".caffemodel":
+            known += " Save it as one of them in pycaffe: net.save_hdf5('FILE.caffemodel.h5')."
+        raise WeightsError(f"{path} has an ending that no weights format has.", known)
     module, function = _READERS[path.suffix.lower()]
     reader: Callable[[Path], list[FileLayer]] = getattr(
         importlib.import_module(f"stimgen.networks.weights.{module}"), function
@@ -106,7 +107,7 @@ def match_layers(found: Sequence[FileLayer], architecture: Architecture, path: P
             f"convolutions, found {len(pairs)}.",
             cure,
         )
-    return Convolutions(tuple(kernels), tuple(biases))
+    return Convolutions(tuple(kernels), tuple(biases), tuple(layer.name for layer, _, _ in pairs))
 
 
 def _as_float32(array: NDArray[Any], layer: str, path: Path) -> NDArray[np.float32]:

@@ -33,6 +33,8 @@ class ListedWeights:
         What they were read from, or the address to download.
     file_sha256, tensors_sha256
         As recorded; of a published file not yet here, only the published first digits.
+    normalised
+        Whether every filter has a mean activation of about 1 already.
     licence, citation
         Empty for weights that are not in the catalogue.
     problem
@@ -47,6 +49,7 @@ class ListedWeights:
     origin: str
     file_sha256: str | None
     tensors_sha256: str | None
+    normalised: bool
     licence: str
     citation: str
     problem: str
@@ -159,6 +162,7 @@ def _listed(network: str, name: str, cache_dir: Path | None) -> ListedWeights:
         origin=published.url if published else "",
         file_sha256=published.sha256_prefix if published else None,
         tensors_sha256=published.tensors_sha256 if published else None,
+        normalised=False,
         licence=published.licence if published else "",
         citation=published.citation if published else "",
         problem="",
@@ -178,6 +182,7 @@ def _listed(network: str, name: str, cache_dir: Path | None) -> ListedWeights:
                 origin=header.origin,
                 file_sha256=header.file_sha256,
                 tensors_sha256=header.tensors_sha256,
+                normalised=header.normalised == "yes",
             )
         if package and (file := installed_file(package)):
             listed = replace(

@@ -38,8 +38,21 @@ def recognise(convolutions: Convolutions, sha256: str, network: str) -> Recognis
     return None
 
 
-def input_convention(path: Path, recognised: Recognised | None, named: str | None) -> InputConvention:
+def input_convention(
+    path: Path, recognised: Recognised | None, named: str | None, names_of_caffe: bool
+) -> InputConvention:
     """Return the input convention of a file: that of the weights it was recognised as, else the `named` one.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    recognised
+        What it was recognised as.
+    named
+        Name of the convention that the user gave.
+    names_of_caffe
+        Whether the file's layers are named as in Caffe, which is only a hint: other files may be, too.
 
     Raises
     ------
@@ -52,11 +65,19 @@ def input_convention(path: Path, recognised: Recognised | None, named: str | Non
         raise InputError(f'Unknown input convention "{named}".', nearest(named, CONVENTIONS))
     if recognised is None:
         if named is None:
+            cure = (
+                "Import it with its convention: stimgen weights import FILE --network NETWORK --name NAME "
+                f"--input C, with C one of {', '.join(CONVENTIONS)}."
+            )
+            if names_of_caffe:
+                cure += (
+                    " Its layers have the names of the Caffe networks, as in vgg_conv.pth of Gatys and "
+                    "colleagues; if it was converted from Caffe, C is caffe-bgr."
+                )
             raise WeightsError(
                 f"{path} is not recognised, so it is not known which input its network expects: RGB or BGR, "
                 "which range, which mean.",
-                "Import it with its convention: stimgen weights import FILE --network NETWORK --name NAME "
-                f"--input C, with C one of {', '.join(CONVENTIONS)}.",
+                cure,
             )
         return CONVENTIONS[named]
     published = CONVENTIONS[recognised.entry.convention].in_rgb()

@@ -64,10 +64,13 @@ class Convolutions:
         float32 (out channel, in channel, height, width) each.
     biases
         float32 (out channel,) each.
+    names
+        Names of their layers in the file that they come from, if it is known.
     """
 
     kernels: tuple[NDArray[np.float32], ...]
     biases: tuple[NDArray[np.float32], ...]
+    names: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -102,6 +105,9 @@ class Weights:
         SHA-256 of the file that they were first read from (downloaded, packaged or imported).
     tensors_sha256
         Identity of the tensors; equal for the same weights from different files.
+    normalised
+        Whether every filter has a mean activation of about 1 already
+        (`stimgen.networks.weights.normalised`); such weights are used as they are.
     """
 
     network: str
@@ -112,6 +118,7 @@ class Weights:
     origin: str
     file_sha256: str
     tensors_sha256: str
+    normalised: bool = False
 
 
 def weights_of(
@@ -122,6 +129,7 @@ def weights_of(
     convention: InputConvention,
     origin: str,
     file_sha256: str,
+    normalised: bool = False,
 ) -> Weights:
     """Return `convolutions` as weights; a BGR `convention` puts the first kernel into RGB order."""
     import torch
@@ -137,4 +145,5 @@ def weights_of(
         origin=origin,
         file_sha256=file_sha256,
         tensors_sha256=convolutions.sha256,
+        normalised=normalised,
     )

@@ -1,9 +1,9 @@
-"""Layers out of Keras HDF5 files: whole models and weights of Keras 2, ``.weights.h5`` of Keras 3."""
+"""Layers out of HDF5 files: models and weights of Keras 2 and 3, and what Caffe saves or was converted to."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 
 def read_h5(path: Path) -> list[FileLayer]:
-    """Return the layers of a Keras file with kernels turned from HWIO to OIHW.
+    """Return the layers of an HDF5 file, kernels as (out channel, in channel, height, width).
 
     Keras 2 lists its layers and their tensors in the attributes ``layer_names`` and ``weight_names``, at the
-    top or below ``model_weights``. Keras 3 keeps the tensors of a layer as ``…/<layer>/vars/<number>``; there
-    the order is that of the names, with numbers as numbers.
+    top or below ``model_weights``. Keras 3 keeps the tensors of a layer as ``…/<layer>/vars/<number>``. Caffe
+    saves ``data/<layer>/<number>`` (``.caffemodel.h5``), and converters from Caffe and PyTorch
+    ``<layer>/weight`` (or ``weights``) and ``<layer>/bias``. In all but Keras 2, layers are ordered by their
+    names, with numbers as numbers. Keras has kernels as (height, width, in channel, out channel).
 
     Raises
     ------
     WeightsError
-        If the file is damaged, has neither layout, or the ``h5py`` package is missing.
+        If the file is damaged, has another layout, or the ``h5py`` package is missing.
     """
     try:
         import h5py
@@ -40,13 +42,21 @@ def read_h5(path: Path) -> list[FileLayer]:
         with h5py.File(path, "r") as file:
             tensors = _stored_arrays(file, path)
             top = file.get("model_weights", file)
-            listed = _keras2_names(top) if "layer_names" in top.attrs else _keras3_names(tensors)
-            return group_by_layer((layer, _oihw(tensors[name])) for layer, name in listed)
+            if "layer_names" in top.attrs:
+                return group_by_layer((layer, _oihw(tensors[name])) for layer, name in _keras2_names(top))
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise WeightsError(
-            f"{path} is not a readable Keras file: {error}.",
-            "If the file is cut off, get it again; or save the model's weights as FILE.weights.h5.",
+            f"{path} is not a readable HDF5 file: {error}.", "If the file is cut off, get it again."
         ) from None
+    for pattern, arranged in _LAYOUTS:
+        found = [match for name in sorted(tensors, key=natural_order) if (match := pattern.fullmatch(name))]
+        if found:
+            return group_by_layer((match["layer"], arranged(tensors[match[0]])) for match in found)
+    raise WeightsError(
+        f"{path} has no layout that is known: neither the attribute layer_names (Keras 2), nor <layer>/vars "
+        "(Keras 3), data/<layer>/<number> (Caffe) or <layer>/weight.",
+        "Save a Keras model's weights as FILE.weights.h5, or Caffe's with net.save_hdf5.",
+    )
 
 
 def _stored_arrays(file: h5py.File, path: Path) -> dict[str, NDArray[Any]]:
@@ -79,17 +89,23 @@ def _keras2_names(top: h5py.Group) -> Iterator[tuple[str, str]]:
             yield f"{layer}/{inner}".rstrip("/"), "/".join(filter(None, (prefix, layer, weight)))
 
 
-def _keras3_names(tensors: dict[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
-    """Yield layer and full dataset name of every tensor, ordered by name with numbers as numbers."""
-    names = [n for n in tensors if re.search(r"/vars/\d+$", n) and not n.startswith("optimizer/")]
-    if not names:
-        raise ValueError("it has neither the attribute layer_names (Keras 2) nor <layer>/vars (Keras 3)")
-    for name in sorted(names, key=natural_order):
-        yield name.rpartition("/vars/")[0], name
-
-
 def _oihw(array: NDArray[Any]) -> NDArray[Any]:
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+
+
+def _oihw_of_caffe(array: NDArray[Any]) -> NDArray[Any]:
+    """Return Caffe's array; older versions have a bias as (1, 1, 1, out), a classifier as (1, 1, out, in)."""
+    if array.ndim == 4 and array.shape[:2] == (1, 1):
+        return array.reshape(-1) if array.shape[2] == 1 else array[0, 0]
+    return array
+
+
+_LAYOUTS: tuple[tuple[re.Pattern[str], Callable[[NDArray[Any]], NDArray[Any]]], ...] = (
+    (re.compile(r"(?!optimizer/)(?P<layer>.+)/vars/\d+"), _oihw),
+    (re.compile(r"data/(?P<layer>.+)/\d+"), _oihw_of_caffe),
+    (re.compile(r"(?P<layer>.+)/(weights?|bias)"), _oihw_of_caffe),
+)
+"""Names of tensors in the layouts that have no list of layers, and what turns their arrays to OIHW."""
 
 
 def _texts(values: Any) -> list[str]:

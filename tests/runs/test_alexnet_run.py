@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from run_manifests import tiny, write_manifest
+from typer.testing import CliRunner
+
+from stimgen.cli import app
+from stimgen.images.read import read_image
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.problems import ManifestError
+from stimgen.networks import catalogue
+from stimgen.networks.weights import find_weights, import_weights
+from stimgen.networks.weights.initialise import random_weights
+from stimgen.runs.batches import measured_layers
+from stimgen.runs.record import Record
+from stimgen.runs.runner import run
+
+LAYERS = ["conv1", "pool1", "pool2", "conv3", "conv4"]
+CHANGES = {
+    "image": {"size_px": 64, "color": "rgb"},
+    "sources": [{"id": "cat", "image": "skimage:chelsea"}],
+    "layer_sets": {"conv1": ["conv1"], "conv4": LAYERS},
+    "seeds": [1],
+    "controls": ["phase_scrambled"],
+    "synthesis": {"preset": "multiscale", "smallest_px": 32, "evaluations": [5, 5]},
+}
+
+
+def records_of(result):
+    paths = sorted((result.folder / "records").glob("*.json"))
+    return {path.stem: Record.model_validate_json(path.read_bytes()) for path in paths}
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A file with the shapes of torchvision's, which the catalogue knows by its SHA-256."""
+    weights, tensors = random_weights("alexnet", 4), {}
+    for place, kernel, bias in zip((0, 3, 6, 8, 10), weights.kernels, weights.biases, strict=True):
+        tensors |= {f"features.{place}.weight": kernel, f"features.{place}.bias": bias}
+    path = tmp_path / "manifests" / "alexnet.pth"
+    path.parent.mkdir()
+    torch.save(tensors, path)
+    prefix = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    entry = replace(catalogue.published_weights("alexnet", "imagenet"), sha256_prefix=prefix)
+    monkeypatch.setattr(catalogue, "PUBLISHED", (entry,))
+    return path
+
+
+def test_a_manifest_with_a_file_of_alexnet_runs(tmp_path, file):
+    synthesis = CHANGES["synthesis"] | {"evaluations": [40, 40]}
+    network = {"name": "alexnet", "weights": file.name}
+    manifest = tiny(tmp_path, **(CHANGES | {"network": network, "synthesis": synthesis}))
+    result = run(manifest)
+    assert (result.made, result.failures) == (3, ())
+    records = records_of(result)
+    for record in records.values():
+        network = record.network
+        assert (network.name, network.weights, network.input) == ("alexnet", "alexnet.pth", "torchvision")
+        assert network.tensors_sha256 == random_weights("alexnet", 4).tensors_sha256
+        assert (network.normalise, network.weights_normalised) == (True, False)
+        assert [d.layer for d in record.distances if d.stage == "file"] == LAYERS
+    (deep,) = (record for record in records.values() if record.condition == "conv4")
+    assert all(stage.losses[-1] < stage.losses[0] for stage in deep.synthesis.traces)
+    assert [stage.layers for stage in deep.synthesis.traces if stage.size_px == 32] == [("conv1", "pool1")]
+    table = pd.read_csv(result.folder / "stimuli.csv").set_index("condition")
+    distances = table[[f"gram_relative_{layer}" for layer in LAYERS]]
+    assert distances.loc["conv4"].mean() < 0.6 * distances.loc["phase_scrambled"].mean()
+    assert run(manifest).kept == 3
+
+
+def test_controls_alone_are_measured_on_the_default_layers_that_fit(tmp_path):
+    changes = CHANGES | {"layer_sets": None, "network": {"name": "alexnet", "weights": "random:1"}}
+    manifest = tiny(tmp_path, **changes)
+    assert measured_layers(manifest, manifest.network) == tuple(LAYERS)
+    small = tiny(tmp_path, **(changes | {"image": {"size_px": 30}}))
+    assert measured_layers(small, small.network) == ("conv1", "pool1")
+    smallest = tiny(tmp_path, **(changes | {"image": {"size_px": 31}}))
+    assert measured_layers(smallest, smallest.network) == tuple(LAYERS)
+    result = run(tiny(tmp_path, **(changes | {"image": {"size_px": 40}})))
+    (record,) = records_of(result).values()
+    assert [distance.layer for distance in record.distances if distance.stage == "file"] == LAYERS
+    # Halves of 40 px have no position of pool2: no floor, which is said and not guessed.
+    assert [scale.floor is None for scale in record.scales] == [False, False, True, True, True]
+
+
+def test_a_manifest_is_checked_against_the_smallest_image(tmp_path):
+    changes = CHANGES | {"layer_sets": {"deep": ["pool5"]}, "network": {"name": "alexnet"}}
+    with pytest.raises(ManifestError, match="62 px are too small for pool5, which needs at least 63 px"):
+        load_manifest(write_manifest(tmp_path, **(changes | {"image": {"size_px": 62}})))
+    path = write_manifest(tmp_path, **(changes | {"image": {"size_px": 63}}))
+    result = CliRunner().invoke(app, ["check", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "texture, alexnet: pool5" in result.output
+    assert "stimgen weights fetch alexnet" in result.output
+
+
+def test_stats_measures_the_default_layers_of_the_network(tmp_path):
+    image = str(tmp_path / "cat.png")
+    pixels = np.round(255 * read_image("skimage:chelsea").pixels[100:164, 100:164]).astype(np.uint8)
+    Image.fromarray(pixels).save(image)
+    options = ["--source", image, "--no-normalise", "--device", "cpu"]
+    for network, layers in (("alexnet", LAYERS), ("vgg16", ["conv1_1", "pool1", "pool2", "pool3", "pool4"])):
+        out = tmp_path / f"{network}.csv"
+        command = ["stats", image, *options, "--network", network, "--weights", "random"]
+        result = CliRunner().invoke(app, [*command, "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        columns = [name for name in pd.read_csv(out) if name.startswith("gram_relative_")]
+        assert columns == [f"gram_relative_{layer}" for layer in layers]
+    Image.fromarray(pixels[:30]).save(tmp_path / "low.png")
+    command = ["stats", str(tmp_path / "low.png"), *options, "--network", "alexnet", "--weights", "random"]
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 2
+    assert "64 × 30 px, and the deepest layer needs 31 px" in refused.output
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_weights_that_are_normalised_already_are_used_as_they_are_and_recorded(
+    tmp_path, file, monkeypatch, normalise
+):
+    monkeypatch.setattr(catalogue, "PUBLISHED", ())
+    monkeypatch.setattr("stimgen.networks.weights.find.are_normalised", lambda weights: True)
+    imported = import_weights(file, "alexnet", name=f"published_{normalise}", convention="torchvision")
+    network = {"name": "alexnet", "weights": imported.name, "normalise": normalise}
+    changes = CHANGES | {"layer_sets": {"conv1": ["conv1"]}, "controls": []}
+    result = run(tiny(tmp_path / "one", network=network, **changes))
+    (record,) = records_of(result).values()
+    assert (record.network.normalise, record.network.weights_normalised) == (normalise, True)
+    assert pd.read_csv(result.folder / "stimuli.csv")["normalised"].all()
+    assert find_weights("alexnet", imported.name).normalised
+    # The same pixels as without any normalisation of these filters.
+    plain = {"name": "alexnet", "weights": "random:4", "normalise": False}
+    other = run(tiny(tmp_path / "two", network=plain, **changes))
+    (unmarked,) = records_of(other).values()
+    assert unmarked.png_sha256 == record.png_sha256
+    assert unmarked.recipe_sha256 != record.recipe_sha256
+    assert not pd.read_csv(other.folder / "stimuli.csv")["normalised"].any()
