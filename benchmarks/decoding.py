@@ -7,8 +7,9 @@ Each writes ``FOLDER/train/CLASS/*.png`` and ``FOLDER/test/CLASS/*.png``.
 
 *textures*: the classes are photographs of scikit-image in grey. Training crops come from the left 60 % of a
 photograph and test crops from its right 35 %; the 5 % between are not used. The left part is cut into bands,
-each a group (``--group-by "^(.+)-[0-9]+$"``); crops overlap within a band and not across. Every crop is brought
-to mean 0.5 and SD 0.15 before values outside 0..1 are clipped, so that brightness and contrast hardly help.
+each a group (``--group-by "^(.+)-[0-9]+$"``); crops overlap within a band and not across. Every crop is
+brought to mean 0.5 and SD 0.15 before values outside 0..1 are clipped, so that brightness and contrast hardly
+help.
 
 *digits*: the handwritten digits of scikit-learn, 8 × 8 pixels, enlarged to 64 px by bicubic interpolation.
 Which writer wrote which digit is not known, so a writer can be on both sides.

@@ -30,6 +30,9 @@ ROWS = 256
 STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """Strengths of regularisation that the validation part chooses from (`SGDClassifier`'s alpha)."""
 
+THREADS_FROM = 100_000
+"""Weights of a classifier (features · classes) from which on threads gain more than they cost."""
+
 Labels = NDArray[np.intp]
 
 
@@ -228,11 +231,13 @@ def train(
     """
     from sklearn.linear_model import SGDClassifier
 
+    known = np.arange(classes)
+    components = part.features.shape[1] if prepare.pca is None else prepare.pca.n_components_
+    threads = -1 if components * classes >= THREADS_FROM else 1  # the result is the same
     classifiers = [
-        SGDClassifier(loss="log_loss", alpha=strength, random_state=settings.seed, n_jobs=-1)
+        SGDClassifier(loss="log_loss", alpha=strength, random_state=settings.seed, n_jobs=threads)
         for strength in strengths
     ]
-    known = np.arange(classes)
     for epoch in range(1, settings.epochs + 1):
         for features, labels in part.batches(ROWS, np.random.default_rng([settings.seed, epoch])):
             prepared = prepare(features)

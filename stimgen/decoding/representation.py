@@ -31,7 +31,8 @@ def upper_triangle(grams: Tensor) -> Tensor:
     tensor([[4.0000, 1.4142, 9.0000]])
     """
     rows, columns = torch.triu_indices(grams.shape[1], grams.shape[2], device=grams.device)
-    factors = torch.where(rows == columns, 1.0, math.sqrt(2)).to(grams.dtype)
+    factors = torch.full((len(rows),), math.sqrt(2), dtype=grams.dtype, device=grams.device)
+    factors[rows == columns] = 1
     return grams[:, rows, columns] * factors
 
 
