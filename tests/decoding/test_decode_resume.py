@@ -13,9 +13,9 @@ SLOWLY = """
 import sys, time
 import stimgen.decoding.extraction as extraction
 from stimgen.cli import main
-load = extraction.load_source
+load, seconds = extraction.load_source, float(sys.argv[1])
 def slow(*arguments, **words):
-    time.sleep(float(sys.argv[1]))
+    time.sleep(seconds)
     return load(*arguments, **words)
 extraction.load_source = slow
 sys.argv[1:] = sys.argv[2:]
@@ -33,32 +33,32 @@ def start(seconds, folder, out):
     )
 
 
+def finish(process):
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+
+
 def lines(out):
     return sum(len(path.read_bytes()) // 65 for path in out.glob("features/*/images.txt"))
 
 
 def test_a_killed_command_goes_on_and_ends_with_the_same_bytes(tmp_path):
     write_gratings(tmp_path / "images", 20)
-    whole = start(0, tmp_path / "images", tmp_path / "whole")
-    assert whole.wait() == 0, whole.stdout.read()
-    whole.stdout.close()
+    finish(start(0, tmp_path / "images", tmp_path / "whole"))
 
     killed = start(0.2, tmp_path / "images", tmp_path / "killed")
     deadline = time.monotonic() + 60
     while lines(tmp_path / "killed") < 8 and time.monotonic() < deadline:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    killed.stdout.close()
+    killed.communicate()
     done = lines(tmp_path / "killed")
     assert 8 <= done < 40
     assert not (tmp_path / "killed" / "decoding.csv").exists()
     (index,) = tmp_path.glob("killed/features/*/images.txt")
     before = index.read_bytes()
 
-    again = start(0, tmp_path / "images", tmp_path / "killed")
-    assert again.wait() == 0, again.stdout.read()
-    again.stdout.close()
+    finish(start(0, tmp_path / "images", tmp_path / "killed"))
     assert index.read_bytes().startswith(before)
     assert feature_bytes(tmp_path / "killed" / "features") == feature_bytes(tmp_path / "whole" / "features")
     one, two = (read(tmp_path / name, "decoding") for name in ("killed", "whole"))
