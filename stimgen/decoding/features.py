@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
-from stimgen.runs.store import StoreError, write_atomically
+from stimgen.runs.store import TEMPORARY, StoreError, write_atomically
 
 LINE_BYTES = 65
 """A SHA-256 in hexadecimal digits and the end of the line."""
@@ -141,6 +141,8 @@ def feature_folder(parent: Path, settings: Mapping[str, Any], sizes: Mapping[str
 def locked(folder: Path) -> Iterator[None]:
     """Keep other commands out of a folder, which is made if it is not there.
 
+    What a killed command was writing is removed: while the lock is held, nobody else writes.
+
     Raises
     ------
     StimgenError
@@ -159,6 +161,9 @@ def locked(folder: Path) -> Iterator[None]:
                 "Wait until it has finished, or choose other folders with --out and --features.",
             ) from None
     try:
+        with writing(folder):
+            for leftover in (*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"*/{TEMPORARY}*")):
+                leftover.unlink()
         yield
     finally:
         lock.release()

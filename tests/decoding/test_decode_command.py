@@ -11,12 +11,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from stimgen.cli import app
+from stimgen.decoding import decode as decoding
 from stimgen.decoding import extraction, needs
-from stimgen.decoding.decode import _feature_folder
 from stimgen.decoding.features import locked
 from stimgen.decoding.settings import ImageSettings, TrainingSettings
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.weights import find_weights
 
 
 def decode(*arguments):
@@ -128,8 +127,8 @@ def test_everything_that_features_depend_on_is_in_the_name_of_their_folder(grati
     ]
 
     def name(settings):
-        weights = find_weights(settings.network.name, settings.network.weights)
-        return _feature_folder(tmp_path, settings, weights, NETWORKS["vgg16"]()).path.name
+        weights = decoding.find_weights(settings.network.name, settings.network.weights)
+        return decoding._feature_folder(tmp_path, settings, weights, NETWORKS["vgg16"]()).path.name
 
     names = {name(replace(usual, **change)) for change in changes}
     assert len(names) == len(changes)

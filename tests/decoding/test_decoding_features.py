@@ -69,6 +69,17 @@ def test_a_folder_that_another_command_uses_is_refused(tmp_path):
         pass
 
 
+def test_half_written_files_are_removed(tmp_path):
+    leftovers = [tmp_path / ".tmp-x", tmp_path / "layers" / ".tmp-y"]
+    kept = tmp_path / "layers" / "pool1.json"
+    leftovers[1].parent.mkdir()
+    for path in (*leftovers, kept):
+        path.write_text("half")
+    with locked(tmp_path):
+        assert not any(path.exists() for path in leftovers)
+    assert kept.exists()
+
+
 def test_a_folder_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):

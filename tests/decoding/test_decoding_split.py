@@ -76,9 +76,9 @@ def test_a_part_without_a_class_is_refused_with_its_name():
     refuse_missing_classes({"test": np.array([0, 0])}, ["brick"])
 
 
-def test_a_million_images_are_divided_in_seconds():
-    labels = np.repeat(np.arange(1000), 1000)
+def test_a_hundred_thousand_images_are_divided_in_seconds():
+    labels = np.repeat(np.arange(1000), 100)
     started = time.process_time()
-    held = hold_out(labels, np.arange(1_000_000), 0.1, np.random.default_rng(1))
-    assert held.sum() == 100_000
-    assert time.process_time() - started < 60
+    held = hold_out(labels, np.arange(100_000), 0.1, np.random.default_rng(1))
+    assert held.sum() == 10_000
+    assert time.process_time() - started < 10
