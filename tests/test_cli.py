@@ -35,13 +35,14 @@ COMMANDS = [
     ["check"],
     ["schema"],
     ["stats"],
+    ["decode"],
     ["weights"],
     ["weights", "list"],
     ["weights", "fetch"],
     ["weights", "import"],
     ["weights", "verify"],
 ]
-SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy"]
+SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib"]
 
 
 @pytest.fixture(autouse=True)
