@@ -105,7 +105,7 @@ def decode(
             unusable += left_out
         rows = {sha256: row for row, sha256 in enumerate(folder.images())}
         divided = divided.where(np.array([sha256 in rows for sha256 in divided.sha256], bool))
-        divided.refuse_gaps()
+        divided.refuse_gaps(settings.training.components)
         image_rows = np.array([rows[sha256] for sha256 in divided.sha256], np.intp)
         decoded = {
             layer: _decode_layer(layer, folder, divided, image_rows, settings, out, report)
@@ -122,6 +122,8 @@ def _refuse_bad_folders(settings: DecodeSettings, out: Path, features: Path) -> 
                     f"{ours} is in the folder of images {images}, where it would be taken for a class.",
                     f"Choose a folder beside it with {option}.",
                 )
+    if features.resolve() == out.resolve():
+        raise InputError(f"{out} is --out and --features.", "Give features a folder of their own.")
     if out.is_dir() and any(out.iterdir()) and not (out / "layers").is_dir():
         raise InputError(
             f"{out} is not empty and holds no results of stimgen decode.",

@@ -16,6 +16,7 @@ from stimgen.decoding.dataset import (
     refuse_other_classes,
     refuse_shared_groups,
 )
+from stimgen.decoding.features import writing
 from stimgen.decoding.inspection import inspect_images
 from stimgen.decoding.progress import Reporter
 from stimgen.decoding.settings import DecodeSettings
@@ -64,9 +65,21 @@ class Divided:
             self.labels[kept],
         )
 
-    def refuse_gaps(self) -> None:
-        """Raise `InputError` unless every part has images of every class."""
+    def refuse_gaps(self, components: int | None) -> None:
+        """Raise unless every part has images of every class, and the training enough for the components.
+
+        Raises
+        ------
+        InputError
+            With what is missing.
+        """
         refuse_missing_classes({part: self.labels[self.part == part] for part in PARTS}, self.classes)
+        trained = int(np.count_nonzero(self.part == "training"))
+        if components is not None and components > trained:
+            raise InputError(
+                f"--components {components}: there are only {trained} training images to find components in.",
+                f"Ask for {trained} or fewer, or add images.",
+            )
 
 
 def find_both(settings: DecodeSettings) -> tuple[list[LabelledImage], list[LabelledImage]]:
@@ -110,15 +123,14 @@ def divide(
     ------
     InputError
         If a part lacks images of a class, or has too few for the components.
+    StoreError
+        If `features` cannot be written.
     """
     everything = [*found, *to_test]
     with report.bar("inspecting", len(everything)) as advance:
-        sha256, unusable = inspect_images(
-            [image.path for image in everything],
-            settings.image.size_px,
-            features / "inspected.jsonl",
-            advance,
-        )
+        paths, log = [image.path for image in everything], features / "inspected.jsonl"
+        with writing(log):
+            sha256, unusable = inspect_images(paths, settings.image.size_px, log, advance)
     tested = {sha256[image.path] for image in to_test if image.path in sha256}
     training = []
     for image in found:
@@ -149,11 +161,5 @@ def divide(
     held = hold_out(labels[rest], groups[rest], settings.validation_share, rng)
     part[rest[held]] = "validation"
     divided = Divided(images, hashes, groups, part, tuple(map(str, classes)), labels.astype(np.intp))
-    divided.refuse_gaps()
-    trained, components = int(np.count_nonzero(part == "training")), settings.training.components
-    if components is not None and components > trained:
-        raise InputError(
-            f"--components {components}: there are only {trained} training images to find components in.",
-            f"Ask for {trained} or fewer, or add images.",
-        )
+    divided.refuse_gaps(settings.training.components)
     return divided, unusable

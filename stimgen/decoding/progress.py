@@ -29,7 +29,10 @@ class Reporter:
 
     @contextlib.contextmanager
     def bar(self, what: str, total: int) -> Iterator[Advance]:
-        """Show a bar while there is work to do; call what is yielded with the number of finished items."""
+        """Show a bar while there is work to do; call what is yielded with the number of finished items.
+
+        Where there is no terminal, a line says that the work has begun.
+        """
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -38,6 +41,8 @@ class Reporter:
             TextColumn("left"),
         )
         hidden = self._quiet or not self._console.is_terminal
+        if hidden:
+            self.say(f"{what}: {total}")
         with Progress(*columns, console=self._console, disable=hidden) as bars:
             task = bars.add_task(what, total=total)
             yield lambda more: bars.advance(task, more)

@@ -250,11 +250,14 @@ def test_features_can_be_shared_by_several_results(gratings, finished, tmp_path,
         (["--network", "vgg99"], 'Unknown network "vgg99"'),
         (["--group-by", "[a-z]"], "finds no group"),
         (["--group-by", "^00"], "part has no images of"),
+        (["--features", "OUT"], "is --out and --features"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_options_end_before_any_features_are_made(gratings, tmp_path, arguments, message):
-    command = ["decode", str(gratings), "--out", str(tmp_path / "out"), *QUICK, *arguments]
+    out = str(tmp_path / "out")
+    arguments = [out if word == "OUT" else word for word in arguments]
+    command = ["decode", str(gratings), "--out", out, *QUICK, *arguments]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2, result.output
     assert message in result.output

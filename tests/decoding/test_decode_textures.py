@@ -55,3 +55,19 @@ def test_the_demonstration_sets_have_their_classes_and_sizes(tmp_path):
     assert not {path.name for path in (tmp_path / "digits" / "train").glob("*/*")} & {
         path.name for path in (tmp_path / "digits" / "test").glob("*/*")
     }
+
+
+def test_training_and_test_crops_come_from_different_parts_of_a_photograph(monkeypatch):
+    """With pixels that say where they are: no place in two bands, or in a band and in the test part."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import decoding
+
+    places = np.arange(300 * 400, dtype=np.float64).reshape(300, 400)
+    monkeypatch.setattr(decoding, "luminance", lambda pixels: places)
+    monkeypatch.setattr(decoding, "crop", lambda region, rng: region)
+    monkeypatch.setattr(decoding, "TEXTURES", ("brick",))
+    found = dict(decoding.textures(9, 2, np.random.default_rng(1)))
+    regions = {name.rpartition("-")[0]: set(region.ravel()) for name, region in found.items()}
+    assert len(regions) == 4  # three bands and the test part
+    assert sum(map(len, regions.values())) == len(set().union(*regions.values()))
+    assert len(regions["test/brick/brick-right"]) == 300 * 140
