@@ -7,6 +7,8 @@ A generated part lies between ``<!-- generated: NAME -->`` and ``<!-- end of NAM
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,6 +24,7 @@ from stimgen.texture.presets import Multiscale
 from stimgen.texture.schedule import layers_at
 
 DOCS = Path(__file__).parent
+RESULTS = DOCS.parent / "benchmarks" / "results"
 PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)
 SIZE_PX = 256
 
@@ -172,6 +175,58 @@ def columns(name: str) -> Callable[[], str]:
     return rows
 
 
+def decoded(name: str) -> Callable[[], str]:
+    """Return a function that makes the table of a demonstration of `stimgen decode`."""
+
+    def rows() -> str:
+        path = RESULTS / f"decoding-{name}.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            return table(
+                ("layer", "parameters", "top-1", "95 % interval", "top-5", "95 % interval"),
+                (
+                    (
+                        f"`{row['layer']}`",
+                        row["parameters"],
+                        *(
+                            text
+                            for top in ("top1", "top5")
+                            for text in (
+                                f"{float(row[top]):.3f}",
+                                f"{float(row[f'{top}_low']):.3f} to {float(row[f'{top}_high']):.3f}",
+                            )
+                        ),
+                    )
+                    for row in csv.DictReader(file)
+                ),
+            )
+
+    return rows
+
+
+def decoding_a_million() -> str:
+    """Return what a million images would take, as the demonstration with textures measured."""
+    summary = json.loads((RESULTS / "decoding-textures.json").read_text(encoding="utf-8"))
+    return table(
+        (
+            "layer",
+            "disk, GB",
+            "means and variances, h",
+            "an epoch with 10 classes, h",
+            "an epoch with 1000 classes, h",
+        ),
+        (
+            (
+                f"`{layer['layer']}`",
+                f"{layer['disk_gb']:.0f}",
+                f"{layer['preparation_hours']:.2g}",
+                f"{layer['epoch_hours']:.2g}",
+                f"{layer['epoch_hours_1000_classes']:.0f}",
+            )
+            for layer in summary["per_million_images"]["layers"]
+        ),
+    )
+
+
 def photographs() -> str:
     """Return the photographs that filters are normalised on."""
     return table(
@@ -284,6 +339,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "accept": section("AcceptSpec"),
     "controls": controls,
     **{f"columns of {name}": columns(name) for name in TABLES},
+    "decoded textures": decoded("textures"),
+    "decoded digits": decoded("digits"),
+    "decoding a million": decoding_a_million,
     "photographs": photographs,
     "scales": scales,
     "conventions": conventions,

@@ -15,6 +15,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from stimgen import __version__
+from stimgen.decoding.command import decode
 from stimgen.errors import InputError, StimgenError, nearest
 
 # Modules that import torch are imported inside the commands that need them, so that --help and check
@@ -357,6 +358,9 @@ def schema() -> None:
     from stimgen.manifest.json_schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+app.command()(decode)
 
 
 @weights_app.command("list")

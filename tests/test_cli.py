@@ -36,13 +36,14 @@ COMMANDS = [
     ["schema"],
     ["stats"],
     ["figure"],
+    ["decode"],
     ["weights"],
     ["weights", "list"],
     ["weights", "fetch"],
     ["weights", "import"],
     ["weights", "verify"],
 ]
-SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy"]
+SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib"]
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stimgen.runs.column import GATYS, ID, SCHAAF, Column
+from stimgen.runs.decoding_columns import DECODED_IMAGES, DECODING, PREDICTIONS, UNUSABLE_IMAGES
 from stimgen.runs.stimuli_columns import IMAGES, STIMULI
 
 GRAM_DISTANCES = (
@@ -99,5 +100,13 @@ RUN_TABLES = {
 }
 """Name of each table of a run, without ".csv", and its columns."""
 
-TABLES = RUN_TABLES | {"images": IMAGES}
+DECODE_TABLES = {
+    "decoding": DECODING,
+    "predictions": PREDICTIONS,
+    "decoded_images": DECODED_IMAGES,
+    "unusable_images": UNUSABLE_IMAGES,
+}
+"""The same of what `stimgen decode` writes."""
+
+TABLES = RUN_TABLES | {"images": IMAGES} | DECODE_TABLES
 """The same with the table that `stimgen stats` writes."""

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from decoding_images import ORIENTATIONS, QUICK, feature_bytes, grating, quick_settings, read, write_gratings
+from PIL import Image
+from typer.testing import CliRunner
+
+from stimgen.cli import app
+from stimgen.decoding import decode as decoding
+from stimgen.decoding import extraction, needs
+from stimgen.decoding.features import locked
+from stimgen.decoding.settings import ImageSettings, TrainingSettings
+from stimgen.networks.architectures import NETWORKS
+
+
+def decode(*arguments):
+    result = CliRunner().invoke(app, ["decode", *map(str, arguments), *QUICK])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def gratings(tmp_path_factory):
+    """40 gratings of either orientation."""
+    folder = tmp_path_factory.mktemp("images") / "gratings"
+    write_gratings(folder, 40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(gratings, tmp_path_factory):
+    """The results of the gratings; copy them before changing them."""
+    out = tmp_path_factory.mktemp("results") / "gratings"
+    result = decode(gratings, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_orientations_are_decoded_far_above_chance(finished):
+    table = read(finished, "decoding")
+    assert list(table["layer"]) == ["conv1_1", "pool1"]
+    assert list(table["parameters"]) == [64 * 65 // 2] * 2
+    counts = table[["classes", "training_images", "validation_images", "test_images"]]
+    assert counts.to_numpy().tolist() == [[2, 46, 14, 20]] * 2
+    assert (table["top1_low"] > 0.8).all()
+    assert (table["chance_top1"] == 0.5).all()
+    assert table[["top5", "top5_low", "top5_high", "chance_top5", "components"]].isna().to_numpy().all()
+
+
+def test_shuffled_classes_are_decoded_at_chance(tmp_path):
+    write_gratings(tmp_path / "images", 60, shuffled=True)
+    assert decode(tmp_path / "images", "--out", tmp_path / "out", "--test-share", "0.5").exit_code == 0
+    table = read(tmp_path / "out", "decoding")
+    assert ((table["top1_low"] < 0.5) & (table["top1_high"] > 0.5)).all()
+
+
+def test_predictions_and_images_say_what_the_shares_are_made_of(finished):
+    table = read(finished, "decoding").set_index("layer")
+    predictions, images = read(finished, "predictions"), read(finished, "images")
+    tested = images[images["part"] == "test"]
+    for layer, of_layer in predictions.groupby("layer"):
+        assert sorted(of_layer["file"]) == sorted(tested["file"])
+        assert ((of_layer["rank"] == 1) == (of_layer["predicted"] == of_layer["class"])).all()
+        assert (of_layer["rank"] == 1).mean() == table.loc[layer, "top1"]
+    assert images["part"].value_counts().to_dict() == {"training": 46, "test": 20, "validation": 14}
+    assert len(read(finished, "failures")) == 0
+
+
+def test_the_figure_and_the_summary(finished):
+    with Image.open(finished / "decoding.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
+    summary = json.loads((finished / "decode.json").read_text())
+    assert summary["settings"]["image"] == {"size_px": 24, "color": "grey"}
+    assert summary["bytes_per_image"] == {"conv1_1": 8320, "pool1": 8320}
+    assert {"scikit-learn", "matplotlib", "torch"} <= set(summary["versions"])
+    assert len(summary["weights"]["tensors_sha256"]) == 64
+    assert summary["extraction"]["images"] == 80 - 32  # the first batch is not measured
+    million = summary["per_million_images"]
+    measured = summary["extraction"]["seconds"] / 48
+    assert million["extraction_hours"] == pytest.approx(1e6 * measured / 3600)
+    assert million["disk_gb"] == pytest.approx(2 * 8.32)
+    epoch = summary["training"]["pool1"]["epoch_seconds"]
+    (pool1,) = (layer for layer in million["layers"] if layer["layer"] == "pool1")
+    # Two classes need one classifier.
+    assert pool1["epoch_hours_1000_classes"] == pytest.approx(1000 * 1e6 * epoch / 3600)
+
+
+def test_the_same_command_computes_nothing_twice(gratings, finished, tmp_path, monkeypatch):
+    out = shutil.copytree(finished, tmp_path / "out")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.setattr(extraction, "analyse", None)
+    monkeypatch.setattr("stimgen.decoding.decode.decode_layer", None)
+    monkeypatch.setattr("stimgen.decoding.inspection.read_image", None)
+    assert decode(gratings, "--out", out).exit_code == 0
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_setting_never_uses_old_features(gratings, finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "out")
+    (before,) = (path.name for path in (out / "features").iterdir() if path.is_dir())
+    result = CliRunner().invoke(app, ["decode", str(gratings), "--out", str(out), *QUICK, "--pooling", "max"])
+    assert result.exit_code == 0, result.output
+    (fresh,) = (path for path in (out / "features").iterdir() if path.is_dir() and path.name != before)
+    assert len((fresh / "images.txt").read_text().split()) == 80
+    old, new = (np.fromfile(out / "features" / name / "pool1.f32", "<f4") for name in (before, fresh.name))
+    assert not np.allclose(old, new, rtol=1e-3)
+    assert json.loads((out / "decode.json").read_text())["features"] == fresh.name
+
+
+def test_everything_that_features_depend_on_is_in_the_name_of_their_folder(gratings, tmp_path):
+    usual = quick_settings(gratings)
+    network = usual.network
+    changes = [
+        {},
+        {"network": network.model_copy(update={"pooling": "max"})},
+        {"network": network.model_copy(update={"normalise": True})},
+        {"network": network.model_copy(update={"weights": "random:4"})},
+        {"image": ImageSettings(20, "grey")},
+        {"image": ImageSettings(24, "rgb")},
+        {"layers": ("pool1",)},
+    ]
+
+    def name(settings):
+        weights = decoding.find_weights(settings.network.name, settings.network.weights)
+        return decoding._feature_folder(tmp_path, settings, weights, NETWORKS["vgg16"]()).path.name
+
+    names = {name(replace(usual, **change)) for change in changes}
+    assert len(names) == len(changes)
+    # What they do not depend on.
+    assert name(replace(usual, layers=("pool1", "conv1_1"), batch_size=7, test_share=0.5)) == name(usual)
+    assert name(replace(usual, training=TrainingSettings(12, seed=2))) == name(usual)
+
+
+def test_a_changed_image_has_new_features_and_the_others_keep_theirs(gratings, finished, tmp_path):
+    out, images = shutil.copytree(finished, tmp_path / "out"), shutil.copytree(gratings, tmp_path / "images")
+    Image.fromarray(grating("vertical", np.random.default_rng(77))).save(images / "vertical" / "0050.png")
+    before = feature_bytes(out / "features")
+    assert decode(images, "--out", out).exit_code == 0
+    after = feature_bytes(out / "features")
+    (lines,) = (name for name in before if name.endswith("images.txt"))
+    assert len(after[lines]) == len(before[lines]) + 65
+    for name, content in before.items():
+        assert after[name].startswith(content)
+    assert "0050.png" in (out / "images.csv").read_text()
+
+
+def test_bad_images_are_named_and_left_out(gratings, tmp_path):
+    images, out = shutil.copytree(gratings, tmp_path / "images"), tmp_path / "out"
+    (images / "vertical" / "empty.png").write_bytes(b"")
+    (images / "vertical" / "text.png").write_bytes(b"no image")
+    Image.fromarray(np.zeros((9, 30), np.uint8)).save(images / "horizontal" / "small.png")
+    cut = (images / "horizontal" / "0000.png").read_bytes()
+    (images / "horizontal" / "0000.png").write_bytes(cut[: len(cut) // 2])
+    result = decode(images, "--out", out)
+    assert result.exit_code == 3
+    failures = read(out, "failures").set_index("file")
+    names = {path.rpartition("/")[2] for path in failures.index}
+    assert names == {"empty.png", "text.png", "small.png", "0000.png"}
+    small = failures.loc[str(images / "horizontal" / "small.png")]
+    assert "has a side of 9 px" in small["error"]
+    assert "--size-px 9" in small["cure"]
+    assert failures["cure"].notna().all()
+    assert "4 images were left out" in result.output
+    assert read(out, "decoding")["test_images"].tolist() == [20, 20]
+    # What was mended is taken in, and the exit code is that of a whole set.
+    for path in ("vertical/empty.png", "vertical/text.png", "horizontal/small.png"):
+        (images / path).unlink()
+    shutil.copy(gratings / "horizontal" / "0000.png", images / "horizontal")
+    assert decode(images, "--out", out).exit_code == 0
+    assert len(read(out, "failures")) == 0
+    assert len(read(out, "images")) == 80
+
+
+def test_an_image_that_changes_meanwhile_is_left_out(gratings, tmp_path, monkeypatch):
+    images, out = shutil.copytree(gratings, tmp_path / "images"), tmp_path / "out"
+    victims = [images / "vertical" / "0041.png", images / "horizontal" / "0001.png"]
+    original = extraction._read_ahead
+
+    def meddle(*arguments):
+        shutil.copy(gratings / "vertical" / "0042.png", victims[0])
+        victims[1].unlink()
+        return original(*arguments)
+
+    monkeypatch.setattr(extraction, "_read_ahead", meddle)
+    assert decode(images, "--out", out).exit_code == 3
+    failures = read(out, "failures").set_index("file")["error"]
+    assert "changed while" in failures[str(victims[0])]
+    assert "There is no file" in failures[str(victims[1])]
+    assert len(read(out, "images")) == 78
+
+
+def test_groups_stay_together_in_the_written_split(tmp_path):
+    rng = np.random.default_rng(5)
+    for orientation in ORIENTATIONS:
+        for photograph in range(8):
+            for crop in range(3):
+                path = tmp_path / "images" / orientation / f"{orientation}{photograph}-{crop:04d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(grating(orientation, rng)).save(path)
+    result = decode(tmp_path / "images", "--out", tmp_path / "out", "--group-by", "^(.+)-[0-9]+$")
+    assert result.exit_code == 0, result.output
+    images = read(tmp_path / "out", "images")
+    photograph = images["file"].str.extract(r"([a-z]+\d)-")[0]
+    assert (images.groupby(photograph)["part"].nunique() == 1).all()
+    assert (images.groupby("part")["class"].nunique() == 2).all()
+
+
+def test_a_test_folder_is_tested_and_nothing_else(gratings, tmp_path):
+    write_gratings(tmp_path / "test", 6, seed=9)
+    shutil.copy(tmp_path / "test" / "vertical" / "0006.png", tmp_path / "twin.png")
+    images = shutil.copytree(gratings, tmp_path / "images")
+    shutil.copy(tmp_path / "twin.png", images / "vertical" / "twin.png")
+    result = decode(images, "--test", tmp_path / "test", "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    table = read(tmp_path / "out", "images")
+    of_test = table[table["part"] == "test"]
+    assert of_test["file"].str.startswith(str(tmp_path / "test")).all()
+    assert len(of_test) == 12
+    assert not set(of_test["sha256"]) & set(table[table["part"] != "test"]["sha256"])
+    (twin,) = read(tmp_path / "out", "failures")["error"]
+    assert "twin.png is also in the test folder" in twin
+
+
+def test_features_can_be_shared_by_several_results(gratings, finished, tmp_path, monkeypatch):
+    features = shutil.copytree(finished / "features", tmp_path / "features")
+    monkeypatch.setattr(extraction, "analyse", None)
+    options = ["--features", features, "--components", "12"]
+    assert decode(gratings, "--out", tmp_path / "out", *options).exit_code == 0
+    assert not (tmp_path / "out" / "features").exists()
+    assert read(tmp_path / "out", "decoding")["components"].tolist() == [12, 12]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--color", "red"], 'Unknown colour "red"'),
+        (["--pooling", "maximum"], 'Unknown pooling "maximum"'),
+        (["--test-share", "1"], "--test-share 1: expected a share above 0 and below 1"),
+        (["--validation-share", "0"], "--validation-share 0: expected a share above 0"),
+        (["--layers", "pool1,pool1"], "names a layer twice"),
+        (["--layers", "pool_1"], 'Did you mean "pool1"'),
+        (["--layers", "pool5"], "too small for layer pool5"),
+        (["--components", "47"], "there are only 46 training images"),
+        (["--network", "vgg99"], 'Unknown network "vgg99"'),
+        (["--group-by", "[a-z]"], "finds no group"),
+        (["--group-by", "^00"], "part has no images of"),
+        (["--features", "OUT"], "is --out and --features"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_options_end_before_any_features_are_made(gratings, tmp_path, arguments, message):
+    out = str(tmp_path / "out")
+    arguments = [out if word == "OUT" else word for word in arguments]
+    command = ["decode", str(gratings), "--out", out, *QUICK, *arguments]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert not list(tmp_path.glob("out/features/*/*.f32"))
+
+
+def test_results_are_not_written_among_other_things(gratings, tmp_path):
+    (tmp_path / "thesis.tex").write_text("everything")
+    result = decode(gratings, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "is not empty and holds no results of stimgen decode" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    for option in ("--out", "--features"):
+        other = [] if option == "--out" else ["--out", tmp_path / "out"]
+        result = decode(gratings, option, gratings / "new", *other)
+        assert result.exit_code == 2
+        assert "would be taken for a class" in result.output
+    assert not (gratings / "new").exists()
+
+
+def test_two_commands_do_not_share_a_folder(gratings, tmp_path):
+    with locked(tmp_path / "features"):
+        result = decode(gratings, "--out", tmp_path / "out", "--features", tmp_path / "features")
+    assert result.exit_code == 4
+    assert "Another stimgen decode is at work" in result.output
+
+
+def test_a_missing_package_is_named_with_its_cure(gratings, tmp_path, monkeypatch):
+    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "sklearn" else True)
+    result = decode(gratings, "--out", tmp_path / "out")
+    assert result.exit_code == 4
+    assert "stimgen decode needs scikit-learn." in result.output
+    assert "pip install 'stimgen[decode]'" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_quiet_says_nothing(gratings, finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "out")
+    assert decode(gratings, "--out", out, "--quiet").output == ""
+
+
+def test_the_settings_of_the_tests_are_those_of_the_command(gratings, finished):
+    said = json.loads((finished / "decode.json").read_text())["settings"]
+    settings = quick_settings(gratings)
+    assert said["network"] == settings.network.model_dump()
+    assert said["training"] == vars(settings.training)
