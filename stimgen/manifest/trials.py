@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from stimgen.errors import nearest
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.plan import plan
-from stimgen.manifest.problems import DataPath
+from stimgen.manifest.problems import DataPath, ManifestError
 from stimgen.manifest.resolved import Manifest, TrialsSpec
-from stimgen.manifest.schema import TrialsSection
-from stimgen.manifest.wording import option_problems
+from stimgen.manifest.schema import Section, TrialsSection, spell_out
+from stimgen.manifest.wording import option_problems, problems_of
 from stimgen.trials import DESIGNS, Available, Exemplar, OptionError, make_trials
 
 
@@ -33,6 +33,35 @@ def resolve_trials(index: int, section: TrialsSection, document: Document) -> Tr
         document.problems.extend(option_problems(error, document, place, known))
         return None
     return TrialsSpec(section.id or section.design, section.design, options)
+
+
+class _Trials(Section):
+    """The section `trials` of a text; the others are not looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    trials: tuple[TrialsSection, ...]
+
+
+def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
+    """Return the trial lists of a text that has the section `trials`, whatever its other sections are.
+
+    Raises
+    ------
+    ManifestError
+        With everything that is wrong in the section.
+    """
+    data = spell_out(document.data)
+    specs = []
+    try:
+        sections = _Trials.model_validate_json(json.dumps(data), strict=True).trials
+        check_ids(enumerate(sections), document)
+        specs = [resolve_trials(index, section, document) for index, section in enumerate(sections)]
+    except ValidationError as error:
+        document.problems.extend(problems_of(error, document, data))
+    if document.problems:
+        raise ManifestError(document.problems)
+    return tuple(spec for spec in specs if spec is not None)
 
 
 def check_ids(trials: Iterable[tuple[int, TrialsSection]], document: Document) -> None:
@@ -83,4 +112,4 @@ def planned(manifest: Manifest) -> Available:
         )
         for one in plan(manifest)
     )
-    return Available(exemplars, manifest.image.size_px)
+    return Available.of(exemplars, manifest.image.size_px)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,11 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from stimgen.errors import InputError
-from stimgen.manifest.document import Document, parse
+from stimgen.manifest.document import parse
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
-from stimgen.manifest.schema import TrialsSection
-from stimgen.manifest.trials import resolve_trials
+from stimgen.manifest.trials import read_trials
 from stimgen.runs.csv_files import in_order, to_csv, to_json
 from stimgen.runs.load import Run
 from stimgen.runs.store import RunFolder, StoreError, write_atomically
@@ -112,19 +112,12 @@ def trials_of_manifest(folder: Path) -> tuple[TrialsSpec, ...]:
         document = parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.", "Run the manifest again.") from None
-    sections = document.data.get("trials") if isinstance(document.data, dict) else None
-    if not sections or not isinstance(sections, list):
+    if not isinstance(document.data, dict) or not document.data.get("trials"):
         raise InputError(
             f"The manifest of {folder} has no trials.",
             "Add the section trials to the manifest and run it again, or name a design with --design.",
         )
-    specs = [
-        resolve_trials(index, TrialsSection.model_validate(section), document)
-        for index, section in enumerate(sections)
-    ]
-    if document.problems:
-        raise ManifestError(document.problems)
-    return tuple(spec for spec in specs if spec is not None)
+    return read_trials(document)
 
 
 def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
@@ -142,28 +135,25 @@ def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
     InputError
         If the design or an option is unknown, or a value is wrong.
     """
-    lines = [f"design: {design}"]
+    lines = ["trials:", f"  design: {json.dumps(design)}"]
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip() or "\n" in setting:
             raise InputError(f"--set {setting}: expected KEY=VALUE.", "Write for example --set repeats=10.")
-        lines.append(f"{key.strip()}: {value}")
-    document = Document("--set")
+        lines.append(f"  {key.strip()}: {value}")
     try:
-        document = parse("\n".join(lines), "--set")
-        if isinstance(document.data.get("design"), str) and not document.problems:
-            spec = resolve_trials(0, TrialsSection.model_validate(document.data), document)
-            if spec is not None:
-                return spec
-        raise ManifestError(document.problems)
+        (spec,) = read_trials(parse("\n".join(lines), "--set"))
     except ManifestError as error:
         # There are no lines on a command line.
-        raise ManifestError(replace(one, line=None, column=None) for one in error.errors) from None
+        raise ManifestError(
+            replace(one, line=None, column=None, location=one.location.removeprefix("trials").strip("."))
+            for one in error.errors
+        ) from None
+    return spec
 
 
 def _available(run: Run, *, accepted_only: bool) -> Available:
-    accepted = run.table["accepted"].tolist()
-    exemplars = tuple(
+    exemplars = [
         Exemplar(
             record.stimulus_id,
             record.source.id,
@@ -171,10 +161,13 @@ def _available(run: Run, *, accepted_only: bool) -> Available:
             record.seed,
             record.control is not None and record.control.name == "original",
         )
-        for record, verdict in zip(run.records, accepted, strict=True)
-        if verdict or not accepted_only
-    )
-    return Available(exemplars, run.records[0].image.size_px)
+        for record in run.records
+    ]
+    available = Available.of(exemplars, run.records[0].image.size_px)
+    if not accepted_only:
+        return available
+    verdicts = zip(exemplars, run.table["accepted"].tolist(), strict=True)
+    return replace(available, exemplars=tuple(one for one, accepted in verdicts if accepted))
 
 
 def _path(run: Run, filename: str, folder: Path) -> str:

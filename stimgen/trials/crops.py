@@ -42,7 +42,7 @@ def side_of_two(crop_px: int | None, size_px: int) -> int:
     OptionError
         If two do not fit.
     """
-    side = side_of(crop_px, size_px)
+    side = size_px if crop_px is None else crop_px
     if size_px < 2 * side:
         what = "whole images" if crop_px is None else f"{side} px"
         raise OptionError(

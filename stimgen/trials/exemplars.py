@@ -30,7 +30,7 @@ class Exemplar:
 
 @dataclass(frozen=True)
 class Available:
-    """All stimuli that trials can show.
+    """What trials can show.
 
     Attributes
     ----------
@@ -38,25 +38,28 @@ class Available:
         In the order of the plan.
     size_px
         Side of each, px.
+    sources, conditions
+        Ids of all sources and names of all conditions, in their order, also of those without an exemplar.
+    original
+        The condition that is the control `original`; None if there is none.
     """
 
     exemplars: tuple[Exemplar, ...]
     size_px: int
+    sources: tuple[str, ...]
+    conditions: tuple[str, ...]
+    original: str | None
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Ids of the sources, in their order."""
-        return tuple(dict.fromkeys(one.source for one in self.exemplars))
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Names of the conditions, in their order."""
-        return tuple(dict.fromkeys(one.condition for one in self.exemplars))
-
-    @property
-    def original(self) -> str | None:
-        """The condition that is the control `original`; None if there is none."""
-        return next((one.condition for one in self.exemplars if one.is_original), None)
+    @classmethod
+    def of(cls, exemplars: Sequence[Exemplar], size_px: int) -> Available:
+        """Return all stimuli of a run or of a plan."""
+        return cls(
+            tuple(exemplars),
+            size_px,
+            tuple(dict.fromkeys(one.source for one in exemplars)),
+            tuple(dict.fromkeys(one.condition for one in exemplars)),
+            next((one.condition for one in exemplars if one.is_original), None),
+        )
 
     def cell(self, source: str, condition: str) -> tuple[Exemplar, ...]:
         """Return the exemplars of a source in a condition.

@@ -10,7 +10,7 @@ from stimgen.column import Column
 from stimgen.trials.balance import Row
 from stimgen.trials.crops import side_of
 from stimgen.trials.exemplars import Available
-from stimgen.trials.options import OptionError, TrialOptions
+from stimgen.trials.options import TrialOptions
 from stimgen.trials.order import in_random_order
 from stimgen.trials.registration import DESIGNS
 from stimgen.trials.verify import verify
@@ -22,7 +22,11 @@ FIRST_COLUMNS = (
     Column("break_before", "Break", "1 if a break comes before this trial, else 0."),
     Column("source", "Source", "Id of the source texture."),
     Column("condition", "Condition", "Condition of the stimulus that is judged."),
-    Column("seed", "Seed", "Its seed; empty for a control without randomness."),
+    Column(
+        "seed",
+        "Seed",
+        "Its seed; empty for a control without randomness. Readers make floats of a column with empty cells.",
+    ),
     Column("stimulus_id", "Stimulus", "The stimulus that is judged."),
     Column(
         "crop_px",
@@ -91,12 +95,6 @@ def make_trials(name: str, available: Available, options: TrialOptions) -> Trial
     RuntimeError
         If the list does not fulfil the constraints, which were verified: a bug.
     """
-    if not available.exemplars:
-        raise OptionError(
-            "accepted_only",
-            "There are no stimuli to show.",
-            "Loosen the thresholds (accept), or set accepted_only to false.",
-        )
     design = DESIGNS[name]
     rng = np.random.default_rng(options.seed)
     made = design.make(available, options, rng)

@@ -21,8 +21,8 @@ def _key(word: str) -> str:
     if not re.fullmatch("[a-z][a-z0-9_]{0,31}", word):
         raise PydanticCustomError(
             "key_name",
-            '"{word}" is no name of a key that a table can hold: use small letters or names such as space or left; '
-            "PsychoPy would read a digit as a number.",
+            '"{word}" is no name of a key that a table can hold: use small letters or names such as space or '
+            "left; PsychoPy would read a digit as a number.",
             {"word": word[:40]},
         )
     return word

@@ -16,7 +16,7 @@ def stimuli(sources, textures, seeds, *, unseeded=(), original="original", size_
         found += [Exemplar(f"{source}-{c}", source, c, None, False) for c in unseeded]
         if original:
             found.append(Exemplar(f"{source}-{original}", source, original, None, True))
-    return Available(tuple(found), size_px)
+    return Available.of(found, size_px)
 
 
 def one_row_each(rows):
