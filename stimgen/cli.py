@@ -202,9 +202,7 @@ def check(
 @app.command()
 def trials(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
-    design: Annotated[
-        str | None, typer.Option("--design", help="oddity, two_interval, rating, category or morph.")
-    ] = None,
+    design: Annotated[str | None, typer.Option("--design", help="Design of a list, such as oddity.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(

@@ -154,6 +154,8 @@ def _synthesis(manifest: Manifest) -> list[str]:
 
 
 def _trials(manifest: Manifest) -> list[str]:
+    if not manifest.trials:
+        return []
     available, lines = planned(manifest), []
     for spec in manifest.trials:
         made = make_trials(spec.design, available, spec.options)

@@ -91,6 +91,8 @@ def check_trials(manifest: Manifest, places: Iterable[int], document: Document) 
     document
         Where problems go.
     """
+    if not manifest.trials:
+        return
     available = planned(manifest)
     for index, spec in zip(places, manifest.trials, strict=True):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from stimgen.errors import nearest
 from stimgen.trials.options import OptionError
@@ -69,14 +70,21 @@ class Available:
         OptionError
             If there is none.
         """
-        found = tuple(one for one in self.exemplars if (one.source, one.condition) == (source, condition))
+        found = self._cells.get((source, condition))
         if not found:
             raise OptionError(
                 "conditions",
                 f"There is no stimulus of the source {source} in the condition {condition}.",
                 "Leave the source or the condition out, or set accepted_only to false if that is the cause.",
             )
-        return found
+        return tuple(found)
+
+    @cached_property
+    def _cells(self) -> Mapping[tuple[str, str], Sequence[Exemplar]]:
+        cells: dict[tuple[str, str], list[Exemplar]] = {}
+        for one in self.exemplars:
+            cells.setdefault((one.source, one.condition), []).append(one)
+        return cells
 
 
 def chosen_sources(available: Available, named: Sequence[str] | None) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def in_random_order(trials: Sequence[Trial], gap: int, rng: np.random.Generator)
     for _ in range(rounds):
         waiting = list(sources)
         while waiting:
-            recent = shown[-gap:] if gap else []
+            recent = set(shown[-gap:]) if gap else set()
             free = [source for source in waiting if source not in recent]
             source = free[int(rng.integers(len(free)))]
             waiting.remove(source)

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from trial_checks import (
     check_even,
@@ -20,7 +20,7 @@ from stimgen.errors import InputError
 from stimgen.trials import DESIGNS, OptionError, design_columns, make_trials
 from stimgen.trials.cells import MOST_TRIALS
 
-quickly = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quickly = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SOURCES = tuple(f"source_{letter}" for letter in string.ascii_lowercase)
 CELL = (), ("condition",), ("condition", "source"), ("condition", "source", "stimulus_id")
 
@@ -61,6 +61,7 @@ def made(design, available, options, *, most_crop):
     if options["min_source_gap"] >= len(sources) and count > 1:
         wrong.add("min_source_gap")
     valid = DESIGNS[design].options(**options)
+    event("refused" if wrong else "made")
     if not wrong:
         return list(make_trials(design, available, valid).rows)
     with pytest.raises(OptionError) as caught:
