@@ -36,13 +36,13 @@ def cases(draw):
     available = stimuli(sources, textures, seeds, unseeded=unseeded, size_px=size_px)
     options = {
         "repeats": draw(st.integers(1, 7)),
-        "min_source_gap": draw(st.integers(0, 5)),
+        "min_source_gap": draw(st.integers(0, len(sources) - 1) | st.integers(0, 5)),
         "break_every": draw(st.integers(1, 30)),
         "seed": draw(st.integers(0, 2**32 - 1)),
     }
     if draw(st.booleans()):
-        options["crop_px"] = draw(st.integers(1, 41)) * 2
-    if draw(st.booleans()):
+        options["crop_px"] = 2 * draw(st.integers(1, size_px // 4) | st.integers(1, 41))
+    if not draw(st.integers(0, 3)):
         options["sources"] = draw(st.lists(st.sampled_from(sources), min_size=1, unique=True))
     if draw(st.booleans()):
         options["conditions"] = draw(st.lists(st.sampled_from(textures + unseeded), min_size=1, unique=True))
@@ -91,7 +91,7 @@ def check_common(rows, available, options, *, design, with_original):
 @given(cases())
 def test_oddity_keeps_its_constraints_or_says_why_not(case):
     available, options = case
-    options.setdefault("crop_px", 128)
+    options.setdefault("crop_px", available.size_px // 4 * 2)
     rows = made("oddity", available, options, most_crop=available.size_px // 2)
     if rows is None:
         return
