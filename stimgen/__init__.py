@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
+    from stimgen.runs.load import Run as Run
+    from stimgen.runs.load import load_run as load_run
     from stimgen.texture.model import TextureModel as TextureModel
     from stimgen.texture.presets import Gatys2015 as Gatys2015
     from stimgen.texture.presets import Multiscale as Multiscale
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Gatys2015": "stimgen.texture.presets",
     "Multiscale": "stimgen.texture.presets",
+    "Run": "stimgen.runs.load",
     "TextureModel": "stimgen.texture.model",
     "TextureStatistics": "stimgen.texture.statistics",
+    "load_run": "stimgen.runs.load",
     "mix": "stimgen.texture.statistics",
 }
 
@@ -26,7 +30,7 @@ __all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: PyTorch takes seconds, and not all of them need it."""
+    """Import a public name when it is first used, so that `import stimgen` takes no time."""
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

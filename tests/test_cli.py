@@ -37,6 +37,7 @@ COMMANDS = [
     ["stats"],
     ["figure"],
     ["decode"],
+    ["trials"],
     ["weights"],
     ["weights", "list"],
     ["weights", "fetch"],

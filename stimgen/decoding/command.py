@@ -85,7 +85,7 @@ def decode(
     from stimgen.decoding.progress import Reporter
     from stimgen.decoding.settings import DecodeSettings, ImageSettings, TrainingSettings
     from stimgen.manifest.schema import NetworkSpec
-    from stimgen.runs.runner import compute_exactly, find_device
+    from stimgen.networks.device import compute_exactly, find_device
 
     where = find_device(device)
     if where.type == "cuda":

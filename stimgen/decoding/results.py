@@ -27,7 +27,7 @@ from stimgen.decoding.settings import DecodeSettings
 from stimgen.networks.weights import Weights
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.store import write_atomically
-from stimgen.runs.tables import in_order, to_csv, to_json
+from stimgen.runs.csv_files import in_order, to_csv, to_json
 
 TOP = 5
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, MeasureSpec, NetworkSpec
 from stimgen.networks.architectures import NETWORKS
 from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.trials import TrialOptions
 
 Box = tuple[int, int, int, int]
 
@@ -122,6 +123,25 @@ class ControlSpec:
 
 
 @dataclass(frozen=True)
+class TrialsSpec:
+    """A trial list.
+
+    Attributes
+    ----------
+    id
+        Name of its file.
+    design
+        Name of the design in `stimgen.trials.DESIGNS`.
+    options
+        All options of the design, with their values.
+    """
+
+    id: str
+    design: str
+    options: TrialOptions = field(hash=False)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What to make, with every default filled in and every file found.
 
@@ -139,6 +159,8 @@ class Manifest:
         Condition name to layer set, in the file's order.
     controls
         Controls, in the file's order.
+    trials
+        Trial lists, in the file's order. No stimulus depends on them.
     overrides
         What the command line says in place of the file: "network", a name, and "seeds", a list.
     """
@@ -157,6 +179,7 @@ class Manifest:
     matching: MatchingSpec
     measure: MeasureSpec
     accept: AcceptSpec
+    trials: tuple[TrialsSpec, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -191,6 +214,7 @@ class Manifest:
             "matching": self.matching.model_dump(mode="json"),
             "measure": self.measure.model_dump(mode="json"),
             "accept": self.accept.model_dump(mode="json", exclude_none=True),
+            "trials": [_trials(trials) for trials in self.trials],
         }
 
     def _layer_set(self, entry: LayerSet, base: Path) -> dict[str, Any]:
@@ -216,6 +240,14 @@ def _network(network: NetworkSpec, base: Path) -> dict[str, Any]:
 def _control(control: ControlSpec) -> dict[str, Any]:
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in control.options.items()}
     return {"name": control.name, "id": control.id, **options}
+
+
+def _trials(trials: TrialsSpec) -> dict[str, Any]:
+    return {
+        "design": trials.design,
+        "id": trials.id,
+        **trials.options.model_dump(mode="json", exclude_none=True),
+    }
 
 
 def _relative(path: Path, base: Path) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from stimgen.runs.column import GATYS, ID, SCHAAF, Column
+from stimgen.column import Column
+from stimgen.runs.column import GATYS, ID, SCHAAF
 from stimgen.runs.decoding_columns import DECODED_IMAGES, DECODING, PREDICTIONS, UNUSABLE_IMAGES
 from stimgen.runs.stimuli_columns import IMAGES, STIMULI
+from stimgen.trials import DESIGNS, design_columns
 
 GRAM_DISTANCES = (
     ID,
@@ -108,5 +110,8 @@ DECODE_TABLES = {
 }
 """The same of what `stimgen decode` writes."""
 
-TABLES = RUN_TABLES | {"images": IMAGES} | DECODE_TABLES
-"""The same with the table that `stimgen stats` writes."""
+TRIAL_LISTS = {f"trials_{name}": design_columns(name) for name in DESIGNS}
+"""Columns of the trial lists of each design."""
+
+TABLES = RUN_TABLES | {"images": IMAGES} | TRIAL_LISTS | DECODE_TABLES
+"""All tables: those of a run, the one that `stimgen stats` writes, trial lists, and those of decoding."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stimgen.runs.column import Column
+from stimgen.column import Column
 
 WILSON = "Wilson (1927), J. Am. Stat. Assoc. 22:209"
 
