@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from stimgen.controls import CONTROLS
@@ -28,6 +29,7 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)
 SIZE_PX = 256
+PAPER_FIGURES = ("figure2", "figure3a", "figure3b", "figure3c")
 
 Schema = Mapping[str, Any]
 
@@ -242,6 +244,44 @@ def decoding_a_million() -> str:
     )
 
 
+def paper(figure: str) -> Callable[[], str]:
+    """Return a function that makes the table of a figure's conditions, in the order of its manifest."""
+
+    def conditions() -> str:
+        with (RESULTS / f"paper-{figure}.csv").open(encoding="utf-8", newline="") as file:
+            textures = list(csv.DictReader(file))
+        sources = list(dict.fromkeys(texture["source"] for texture in textures))
+        rows = []
+        above: dict[tuple[str, str], float] = {}
+        for condition in dict.fromkeys(texture["condition"] for texture in textures):
+            own = [texture for texture in textures if texture["condition"] == condition]
+            held_out = {(t["source"], t["seed"]): float(t["held_out_layers"]) for t in own}
+            by_source = [[d for (name, _), d in held_out.items() if name == source] for source in sources]
+            nearer = sum(distance < above[texture] for texture, distance in held_out.items() if above)
+            rows.append(
+                (
+                    f"`{condition}`",
+                    f"{int(own[0]['parameters']):,}",
+                    f"{max(float(texture['residual_gram']) for texture in own):.2g}",
+                    *(f"{mean(distances):.3f}" for distances in by_source),
+                    f"{mean(held_out.values()):.3f}",
+                    f"{nearer} of {len(held_out)}" if above else "",
+                )
+            )
+            above = held_out
+        header = (
+            "condition",
+            "parameters",
+            "largest residual",
+            *sources,
+            "mean",
+            "nearer than the row above",
+        )
+        return table(header, rows)
+
+    return conditions
+
+
 def photographs() -> str:
     """Return the photographs that filters are normalised on."""
     return table(
@@ -359,6 +399,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "decoded textures": decoded("textures"),
     "decoded digits": decoded("digits"),
     "decoding a million": decoding_a_million,
+    **{f"paper {figure}": paper(figure) for figure in PAPER_FIGURES},
     "photographs": photographs,
     "scales": scales,
     "conventions": conventions,

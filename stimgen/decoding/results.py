@@ -25,9 +25,9 @@ from stimgen.decoding.intervals import wilson
 from stimgen.decoding.needs import PACKAGES
 from stimgen.decoding.settings import DecodeSettings
 from stimgen.networks.weights import Weights
+from stimgen.runs.csv_files import in_order, to_csv, to_json
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.store import write_atomically
-from stimgen.runs.csv_files import in_order, to_csv, to_json
 
 TOP = 5
 
