@@ -64,4 +64,4 @@ def windowed(patch: Patch, weights: NDArray[np.float64], level: int) -> NDArray[
 def _ramp(distance: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     if width == 0:
         return (distance > 0).astype(np.float64)
-    return (1 - np.cos(np.pi * np.clip(distance / width, 0, 1))) / 2
+    return (1 - np.cos(np.pi * np.clip(distance, 0, width) / width)) / 2

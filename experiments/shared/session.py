@@ -79,7 +79,7 @@ class Session:
         """The columns of trials.csv."""
         return [*self.trial_list.columns, *MEASURED]
 
-    def save_trial(self, measured: Mapping[str, Any], frames: Iterable[Frame]) -> dict[str, str]:
+    def save_trial(self, measured: Mapping[str, Any], frames: Iterable[Frame] = ()) -> dict[str, str]:
         """Append the next trial of the list to the files and wait until it is on disk; return its row."""
         trial = self.trial_list.trials[len(self.done)]
         now = datetime.now().astimezone().isoformat(timespec="milliseconds")
