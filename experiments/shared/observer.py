@@ -79,7 +79,7 @@ def stimulus_values(stimuli: Path, column: str, trials: tuple[Trial, ...]) -> di
     except (OSError, UnicodeDecodeError, KeyError) as error:
         raise ExperimentError(
             f"{stimuli}: cannot be read as a run's table of stimuli: {error}",
-            "The trial list belongs into the folder trials of its run.",
+            "The images of the trial list must be in the folder stimuli of a run.",
         ) from error
     columns = next(iter(rows.values()), {})
     if column not in columns:

@@ -66,8 +66,9 @@ class TrialList:
 
     @property
     def run_folder(self) -> Path:
-        """The run whose stimuli are shown: the list is in its folder trials."""
-        return self.path.resolve().parent.parent
+        """The run whose stimuli are shown: they are in its folder stimuli."""
+        first = next(iter(self.trials[0].patches.values()))
+        return first.file.resolve().parent.parent
 
 
 def read_trial_list(path: Path, design: str) -> TrialList:

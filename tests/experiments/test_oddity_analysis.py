@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from example_run import DISTANCES, make_run, oddity_list, read_csv, write_csv
 from PIL import Image
 
-pytest.importorskip("statsmodels", reason="needs the extra analysis")
+if not os.environ.get("CI"):
+    pytest.importorskip("statsmodels", reason="needs the extra analysis")
 from experiments.oddity import analysis
 from experiments.shared.observer import Psychometric, SimulatedObserver
 from experiments.shared.session import open_session

@@ -94,6 +94,7 @@ def test_an_aperture_is_the_file_in_its_plateau_and_background_outside(laborator
     assert (screen == BACKGROUND).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("color", ["grey", "rgb"])
 def test_a_trial_of_the_oddity_experiment_shows_the_crops_of_its_row(laboratory, color):
     run_folder = make_run(laboratory.folder / "results" / color, color=color)
@@ -120,6 +121,7 @@ def test_a_trial_of_the_oddity_experiment_shows_the_crops_of_its_row(laboratory,
     assert (screen[299:301, 399:401] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_trial_with_two_intervals_shows_its_images_at_fixation_and_a_dot_between(laboratory):
     trial_list = two_interval_list(laboratory.run_folder)
     options = ["--screenshot", "shot.png", "--aperture", "square", "--ramp-px", 0]
