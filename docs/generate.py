@@ -20,6 +20,7 @@ from stimgen.networks.normalise import PHOTOGRAPHS
 from stimgen.runs.columns import TABLES
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.schedule import layers_at
+from stimgen.trials import DESIGNS, TrialOptions
 
 DOCS = Path(__file__).parent
 PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)
@@ -161,6 +162,20 @@ def controls() -> str:
     return "\n\n".join(parts)
 
 
+def trials() -> str:
+    """Return the options that all designs share, then for each design its summary and its other options."""
+    schema = json_schema()
+    shared = TrialOptions.model_json_schema()["properties"]
+    parts = ["### Options of every design", keys_of({"properties": shared}, schema["$defs"])]
+    for name in DESIGNS:
+        own = schema["$defs"][f"trials_{name}"]
+        known = shared | {"design": own["properties"]["design"], "id": own["properties"]["id"]}
+        options = {k: v for k, v in own["properties"].items() if known.get(k) != v}
+        parts += [f"### `{name}`", own["description"]]
+        parts.append(keys_of({"properties": options, "required": own["required"]}, schema["$defs"]))
+    return "\n\n".join(parts)
+
+
 def columns(name: str) -> Callable[[], str]:
     """Return a function that makes the list of a table's columns."""
 
@@ -271,6 +286,7 @@ KINDS = {
     "MeasureSpec": "mapping, see [measure](#measure)",
     "AcceptSpec": "mapping, see [accept](#accept)",
     **{f"control_{name}": "mapping, see [controls](#controls)" for name in CONTROLS},
+    **{f"trials_{name}": "mapping, see [trials](#trials)" for name in DESIGNS},
 }
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -286,6 +302,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "measure": section("MeasureSpec"),
     "accept": section("AcceptSpec"),
     "controls": controls,
+    "trials": trials,
     **{f"columns of {name}": columns(name) for name in TABLES},
     "photographs": photographs,
     "scales": scales,

@@ -35,6 +35,7 @@ COMMANDS = [
     ["check"],
     ["schema"],
     ["stats"],
+    ["trials"],
     ["weights"],
     ["weights", "list"],
     ["weights", "fetch"],

@@ -10,10 +10,12 @@ from stimgen.manifest.estimate import Estimate, estimate
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.trials import planned
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
 from stimgen.texture.presets import Gatys2015
 from stimgen.texture.schedule import stages
+from stimgen.trials import make_trials
 
 SHOWN = 6
 """How many sources and stimulus ids are named when not all are asked for."""
@@ -75,6 +77,7 @@ def summary(
         *_accept(manifest),
         *_weights(manifest),
         *_synthesis(manifest),
+        *_trials(manifest),
         f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
         f"Time:      {_time(cost)}",
         f"Memory:    about {cost.memory_bytes / 1e9:.1f} GB for one stimulus at a time",
@@ -148,6 +151,19 @@ def _synthesis(manifest: Manifest) -> list[str]:
     unit = "iterations" if isinstance(preset, Gatys2015) else "evaluations"
     effort = ", ".join(f"{most[side]} {unit} at {side} px" for side in sorted(most))
     return [f"Synthesis: {preset.preset}, at most {effort}"]
+
+
+def _trials(manifest: Manifest) -> list[str]:
+    if not manifest.trials:
+        return []
+    available, lines = planned(manifest), []
+    for spec in manifest.trials:
+        made = make_trials(spec.design, available, spec.options)
+        count, blocks = _number(made.trials, "trial", "trials"), _number(made.blocks, "block", "blocks")
+        design = "" if spec.id == spec.design else f" ({spec.design})"
+        time = f"{duration(made.seconds)} at most, without breaks"
+        lines.append(f"Trials:    {spec.id}{design}: {count} in {blocks}, {time}")
+    return lines
 
 
 def _layers(layers: Sequence[str]) -> str:

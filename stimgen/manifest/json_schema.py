@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from stimgen.controls import CONTROLS
 from stimgen.manifest.schema import ID_PATTERN, ManifestFile
 from stimgen.networks.architectures import NETWORKS
+from stimgen.trials import DESIGNS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -31,10 +34,15 @@ def json_schema() -> dict[str, Any]:
     short_source = {"type": "string", "minLength": 1, "description": "Path, glob or skimage:NAME."}
     short_controls = {"type": "string", "enum": list(CONTROLS), "description": "Name of the control."}
     full_controls = [{"$ref": f"#/$defs/control_{name}"} for name in CONTROLS]
-    del definitions["ControlSection"]
+    definitions |= {f"trials_{name}": _trials(name, definitions) for name in DESIGNS}
+    designs = [{"$ref": f"#/$defs/trials_{name}"} for name in DESIGNS]
+    del definitions["ControlSection"], definitions["TrialsSection"]
     properties = schema["properties"]
     properties["sources"]["items"] = {"anyOf": [short_source, {"$ref": "#/$defs/SourceSection"}]}
     properties["controls"]["items"] = {"anyOf": [short_controls, *full_controls]}
+    lists = properties["trials"]
+    lists["anyOf"] = [*designs, {"type": lists.pop("type"), "items": {"anyOf": designs}}]
+    del lists["items"]
     either = {"anyOf": [layer_set["layers"], {"$ref": "#/$defs/LayerSetSection"}]}
     properties["layer_sets"] |= {"patternProperties": {ID_PATTERN: either}, "additionalProperties": False}
     presets = properties["synthesis"].pop("oneOf")
@@ -48,13 +56,23 @@ def json_schema() -> dict[str, Any]:
 
 def _control(name: str, shared: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a control with its options; definitions that these refer to go to `shared`."""
-    control = CONTROLS[name]
-    options = control.options.model_json_schema()
-    base = ManifestFile.model_json_schema()["$defs"]["ControlSection"]["properties"]
-    own_name = {"const": name, "description": base["name"]["description"]}
+    return _with_options("ControlSection", "name", name, CONTROLS[name].options, shared)
+
+
+def _trials(name: str, shared: dict[str, Any]) -> dict[str, Any]:
+    """Return the same of a trial list of a design."""
+    return _with_options("TrialsSection", "design", name, DESIGNS[name].options, shared)
+
+
+def _with_options(
+    section: str, key: str, name: str, model: type[BaseModel], shared: dict[str, Any]
+) -> dict[str, Any]:
+    options = model.model_json_schema()
+    base = ManifestFile.model_json_schema()["$defs"][section]["properties"]
+    own_name = {"const": name, "description": base[key]["description"]}
     shared |= options.pop("$defs", {})
     return options | {
         "title": name,
-        "properties": {"name": own_name, "id": base["id"], **options.get("properties", {})},
-        "required": ["name", *options.get("required", [])],
+        "properties": {key: own_name, "id": base["id"], **options.get("properties", {})},
+        "required": [key, *options.get("required", [])],
     }

@@ -17,12 +17,13 @@ from stimgen.manifest.expand import expand_sources
 from stimgen.manifest.problems import DataPath, ManifestError, Problem
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import LARGEST_SEED, VERSION, ManifestFile, NetworkSpec, spell_out
+from stimgen.manifest.trials import check_ids, check_trials, resolve_trials
 from stimgen.manifest.wording import describe, problems_of, steps_in
 from stimgen.networks.architectures import NETWORKS
 
 MAX_STIMULI = 1_000_000
 
-_COLLECTIONS = {"sources", "layer_sets", "controls"}
+_COLLECTIONS = {"sources", "layer_sets", "controls", "trials"}
 # Stands in for a section that has problems of its own, so that the others can be looked at.
 _STAND_INS = {
     "stimgen": VERSION,
@@ -231,10 +232,13 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
             resolve.check_measure(file.measure, image.size_px, document)
     if not file.layer_sets and not file.controls and not {"layer_sets", "controls"} & valid.bad:
         document.complain((), "there is nothing to make; give layer_sets, controls, or both.")
+    asked = valid.listed("trials", file.trials)
+    check_ids(asked, document)
+    trials = [resolve_trials(index, section, document) for index, section in asked]
     _check_count(len(sources) * (len(file.layer_sets) + len(controls)) * len(seeds), document)
     if image is None or network is None or document.problems:
         return None
-    return Manifest(
+    manifest = Manifest(
         path=path,
         folder=folder,
         name=file.name,
@@ -249,7 +253,10 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
         matching=file.matching,
         measure=file.measure,
         accept=file.accept,
+        trials=tuple(spec for spec in trials if spec is not None),
     )
+    check_trials(manifest, [index for index, _ in asked], document)
+    return manifest
 
 
 def _check_count(count: int, document: Document) -> None:

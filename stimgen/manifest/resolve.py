@@ -197,7 +197,8 @@ def resolve_control(
         # As JSON, because pydantic's strict mode takes a list for a tuple there, but never "3" for 3.
         valid = control.options.model_validate_json(json.dumps(section.model_extra), strict=True)
     except ValidationError as error:
-        document.problems.extend(option_problems(error, document, place, list(control.options.model_fields)))
+        known = ["name", "id", *control.options.model_fields]
+        document.problems.extend(option_problems(error, document, place, known))
         return None
     options = valid.model_dump()
     problem = control.check(options, image.size_px) if control.check and image else None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, MeasureSpec, NetworkSpec
 from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.trials import TrialOptions
 
 Box = tuple[int, int, int, int]
 
@@ -106,6 +107,25 @@ class ControlSpec:
 
 
 @dataclass(frozen=True)
+class TrialsSpec:
+    """A trial list.
+
+    Attributes
+    ----------
+    id
+        Name of its file.
+    design
+        Name of the design in `stimgen.trials.DESIGNS`.
+    options
+        All options of the design, with their values.
+    """
+
+    id: str
+    design: str
+    options: TrialOptions = field(hash=False)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What to make, with every default filled in and every file found.
 
@@ -123,6 +143,8 @@ class Manifest:
         Condition name to layer set, in the file's order.
     controls
         Controls, in the file's order.
+    trials
+        Trial lists, in the file's order. No stimulus depends on them.
     """
 
     path: Path
@@ -139,6 +161,7 @@ class Manifest:
     matching: MatchingSpec
     measure: MeasureSpec
     accept: AcceptSpec
+    trials: tuple[TrialsSpec, ...] = ()
 
     @property
     def output(self) -> Path:
@@ -172,6 +195,7 @@ class Manifest:
             "matching": self.matching.model_dump(mode="json"),
             "measure": self.measure.model_dump(mode="json"),
             "accept": self.accept.model_dump(mode="json", exclude_none=True),
+            "trials": [_trials(trials) for trials in self.trials],
         }
 
     def _layer_set(self, entry: LayerSet, base: Path) -> dict[str, Any]:
@@ -195,6 +219,14 @@ def _network(network: NetworkSpec, base: Path) -> dict[str, Any]:
 def _control(control: ControlSpec) -> dict[str, Any]:
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in control.options.items()}
     return {"name": control.name, "id": control.id, **options}
+
+
+def _trials(trials: TrialsSpec) -> dict[str, Any]:
+    return {
+        "design": trials.design,
+        "id": trials.id,
+        **trials.options.model_dump(mode="json", exclude_none=True),
+    }
 
 
 def _relative(path: Path, base: Path) -> str:

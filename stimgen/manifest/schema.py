@@ -1,7 +1,7 @@
 """What a manifest (version 1) may say: one frozen model per section, every key with its description.
 
 The models take the long forms; `spell_out` turns the short ones (a bare path for a source, a list of layers
-for a layer set, a name for a control or a preset) into these.
+for a layer set, a name for a control or a preset, a single trial list) into these.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def spell_out(data: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(spelt.get("layer_sets"), dict):
         entries = spelt["layer_sets"].items()
         spelt["layer_sets"] = {k: {"layers": v} if isinstance(v, list) else v for k, v in entries}
+    if isinstance(spelt.get("trials"), dict):
+        spelt["trials"] = [spelt["trials"]]
     if isinstance(spelt.get("synthesis"), str):
         spelt["synthesis"] = {"preset": spelt["synthesis"]}
     if isinstance(spelt.get("synthesis"), dict):
@@ -239,6 +241,17 @@ class AcceptSpec(Section):
     )
 
 
+class TrialsSection(Section):
+    """A trial list. All keys but design and id are the design's own options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    design: str = Field(description="How trials show stimuli.")
+    id: Id | None = Field(
+        None, description="Name of the list, which goes to trials/ID.csv; by default the design's name."
+    )
+
+
 Seeds = Annotated[
     Annotated[SeedRange, Tag("range")]
     | Annotated[Annotated[tuple[Seed, ...], Field(min_length=1)], Tag("list")],
@@ -266,4 +279,7 @@ class ManifestFile(Section):
     measure: MeasureSpec = Field(MeasureSpec(), description="What is measured in addition.")
     accept: AcceptSpec = Field(
         AcceptSpec(), description="Which stimuli the table calls accepted; by default all."
+    )
+    trials: tuple[TrialsSection, ...] = Field(
+        (), description="Trial lists that show the stimuli: one, or a list of them."
     )

@@ -49,6 +49,8 @@ _FORMS: Mapping[DataPath, str] = {
     ("matching",): "a mapping such as {histogram: source}",
     ("measure",): "a mapping such as {portilla_simoncelli: true}",
     ("accept",): "a mapping such as {gram_relative_max: 0.1}",
+    ("trials",): "a mapping such as {design: oddity}, or a list of them",
+    ("trials", ITEM): "a mapping such as {design: oddity}",
 }
 _COLLECTIONS = {"model_type", "dict_type", "tuple_type", "list_type", "set_type", "model_attributes_type"}
 _COLLECTIONS |= {"dataclass_type", "too_long", "union_tag_not_found"}
@@ -87,12 +89,12 @@ def steps_in(detail: Mapping[str, Any], data: Any) -> DataPath:
 def option_problems(
     error: ValidationError, document: Document, path: DataPath, known: list[str]
 ) -> Iterator[Problem]:
-    """Yield the problems of the options of the control at `path`, which knows the options `known`."""
+    """Yield the problems of the options of the entry at `path`, which knows the keys `known`."""
     for detail in error.errors(include_url=False):
         place = (*path, *(step for step in detail["loc"]))
         if detail["type"] == "extra_forbidden":
             word = str(detail["loc"][-1])
-            message = f'unknown key "{shorten(word)}". {nearest(word, ["name", "id", *known])}'
+            message = f'unknown key "{shorten(word)}". {nearest(word, known)}'
             yield document.problem(place, message, key=True)
         elif not _is_echo(detail):
             yield document.problem(place, message_of(detail, place, document))
@@ -107,7 +109,7 @@ def message_of(detail: Mapping[str, Any], path: DataPath, document: Document, *,
             if isinstance(value, dict)
             else _expected(path, value, "")
         )
-    if kind == "reserved_id":
+    if kind in {"reserved_id", "key_name"}:
         return str(detail["msg"])
     if kind in {"union_tag_invalid", "literal_error", "enum"}:
         if _form(path) and not isinstance(value, str | dict):
@@ -179,7 +181,7 @@ def _form(path: DataPath) -> str:
 
 
 def _pattern(path: DataPath) -> DataPath:
-    if len(path) > 1 and path[0] in {"sources", "layer_sets", "controls"}:
+    if len(path) > 1 and path[0] in {"sources", "layer_sets", "controls", "trials"}:
         return (path[0], ITEM, *path[2:])
     return path
 

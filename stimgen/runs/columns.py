@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from stimgen.runs.column import GATYS, ID, SCHAAF, Column
+from stimgen.column import Column
+from stimgen.runs.column import GATYS, ID, SCHAAF
 from stimgen.runs.stimuli_columns import IMAGES, STIMULI
+from stimgen.trials import DESIGNS, design_columns
 
 GRAM_DISTANCES = (
     ID,
@@ -99,5 +101,8 @@ RUN_TABLES = {
 }
 """Name of each table of a run, without ".csv", and its columns."""
 
-TABLES = RUN_TABLES | {"images": IMAGES}
-"""The same with the table that `stimgen stats` writes."""
+TRIAL_LISTS = {f"trials_{name}": design_columns(name) for name in DESIGNS}
+"""Columns of the trial lists of each design."""
+
+TABLES = RUN_TABLES | {"images": IMAGES} | TRIAL_LISTS
+"""All tables: those of a run, the one that `stimgen stats` writes, and trial lists."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from stimgen.runs.column import Column
+from stimgen.column import Column
 from stimgen.runs.columns import TABLES
 
 Dictionary = dict[str, dict[str, str]]

@@ -30,6 +30,7 @@ from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch, measured_layers, plan_batches
 from stimgen.runs.environment import device_name, versions
+from stimgen.runs.load import load_run
 from stimgen.runs.make import Rendered, finish, render, set_reference
 from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
@@ -38,6 +39,7 @@ from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record,
 from stimgen.runs.statistics import SourceStatistics, source_statistics
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
+from stimgen.runs.trial_lists import write_trial_lists
 
 SPEED_NEEDS_S = 10.0
 """Shortest synthesis, in seconds, that says how fast a device is."""
@@ -59,6 +61,8 @@ class RunResult:
         What could not be made.
     strangers
         Ids of stimuli in the folder that this run does not ask for.
+    trial_lists
+        Trial lists that were written: all of the manifest's, but none if stimuli could not be made.
     """
 
     folder: Path
@@ -67,6 +71,7 @@ class RunResult:
     rejected: int
     failures: tuple[Failure, ...]
     strangers: tuple[str, ...]
+    trial_lists: tuple[Path, ...] = ()
 
 
 def run(
@@ -97,6 +102,8 @@ def run(
     StimgenError
         If the run could not start: unreadable sources, missing weights, no such device, a folder that
         cannot be written or is in use. A single stimulus that fails does not raise.
+    InputError
+        If a trial list cannot be made because too few stimuli are accepted; all else is done then.
     """
     progress = progress or Progress(quiet=True)
     where = find_device(device)
@@ -165,8 +172,12 @@ def run(
             _record_speed(manifest, where, progress)
             write_results()
         strangers = _strangers(folder, stimuli)
+        lists: tuple[Path, ...] = ()
+        if manifest.trials and not failures:
+            # The files were compared with their records above.
+            lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
     rejected = _count_rejected(manifest, records.values())
-    return RunResult(folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers)
+    return RunResult(folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists)
 
 
 def find_device(device: str) -> torch.device:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from stimgen.column import Column
 from stimgen.measure.copying import CROPS_PX
-from stimgen.runs.column import GATYS, ID, Column
+from stimgen.runs.column import GATYS, ID
 
 LEWIS = "Lewis (1995), Vision Interface 95:120"
 PORTILLA = "Portilla & Simoncelli (2000), Int. J. Comput. Vis. 40:49"

@@ -48,6 +48,11 @@ class RunFolder:
         """Folder of the records."""
         return self.path / "records"
 
+    @property
+    def trials(self) -> Path:
+        """Folder of the trial lists; there if the manifest asks for any."""
+        return self.path / "trials"
+
     def png(self, stimulus_id: str) -> Path:
         """Return the file that is shown."""
         return self.stimuli / f"{stimulus_id}.png"
@@ -108,7 +113,7 @@ class RunFolder:
                 "Choose a folder that you may write to with --out.",
             ) from error
         try:
-            for folder in (self.path, self.stimuli, self.records):
+            for folder in (self.path, self.stimuli, self.records, self.trials):
                 for leftover in folder.glob(f"{TEMPORARY}*"):
                     leftover.unlink()
             yield

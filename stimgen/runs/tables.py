@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +11,7 @@ from stimgen.manifest.schema import AcceptSpec, MatchingSpec
 from stimgen.measure.gram import GramDistance
 from stimgen.measure.gram_scale import GramScale
 from stimgen.runs.acceptance import reasons_to_reject
-from stimgen.runs.columns import TABLES
-from stimgen.runs.dictionary import Dictionary, data_dictionary
+from stimgen.runs.csv_files import WHOLE_NUMBERS, in_order, to_csv, to_json
 from stimgen.runs.diversity import seed_correlations
 from stimgen.runs.measured_columns import (
     Row,
@@ -207,41 +205,11 @@ def _words(matching: MatchingSpec) -> str | None:
 def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:
     table, dictionary = in_order(name, pd.DataFrame([_plain(row) for row in rows]))
     # Whole numbers with gaps stay whole numbers.
-    for column in ("seed", "iterations", "evaluations", "restarts"):
+    for column in WHOLE_NUMBERS:
         if column in table:
             table[column] = table[column].astype("Int64")
     write_atomically(folder.path / f"{name}.csv", to_csv(table))
     write_atomically(folder.path / f"{name}.json", to_json(dictionary))
-
-
-def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
-    """Return a table with its columns in the order in which they are described, and the descriptions.
-
-    Parameters
-    ----------
-    name
-        Name of the table.
-    table
-        Its rows; without any, it gets the columns that it always has.
-
-    Raises
-    ------
-    KeyError
-        If a column is not described.
-    """
-    headers = [column.name for column in TABLES[name] if column.always]
-    dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
-    return table.reindex(columns=list(dictionary)), dictionary
-
-
-def to_csv(table: pd.DataFrame) -> str:
-    """Return a table as text."""
-    return str(table.to_csv(index=False, lineterminator="\n"))
-
-
-def to_json(dictionary: Dictionary) -> str:
-    """Return a data dictionary as text."""
-    return json.dumps(dictionary, indent=2, ensure_ascii=False) + "\n"
 
 
 def _plain(row: Row) -> Row:

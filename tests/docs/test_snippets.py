@@ -14,6 +14,7 @@ from doc_pages import PAGES, ROOT, blocks
 from workshop import Workshop
 
 NEEDS = {
+    "docs/trials.md": ["psychopy"],
     "docs/tutorial.md": ["matplotlib", "psychopy"],
     "docs/weights.md": ["internet"],
 }

@@ -166,6 +166,8 @@ class Workshop:
             arguments, (_, target) = arguments[:-2], arguments[-2:]
         if arguments[0] == "run" and not self.full:
             arguments = ["run", self._reduce(arguments[1]), *arguments[2:]]
+        if arguments[0] == "trials" and not self.full:
+            arguments = ["crop_px=16" if word.startswith("crop_px=") else word for word in arguments]
         result = CliRunner().invoke(cli.app, arguments)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -1,0 +1,133 @@
+"""A run folder read back: its records, and the table of stimuli with absolute paths.
+
+Needs neither torch nor PsychoPy, so that an experiment can read what it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
+
+from stimgen.errors import InputError
+from stimgen.runs.csv_files import WHOLE_NUMBERS
+from stimgen.runs.record import Record
+from stimgen.runs.store import RunFolder, sha256
+
+SHOWN = 5
+"""How many files a message names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder
+        The run folder, absolute.
+    name
+        Name of the manifest.
+    records
+        The record of every stimulus, in the order of the manifest's plan.
+    table
+        stimuli.csv, one row per record in the same order, and a column `path`: the PNG file, absolute. The
+        columns are described in stimuli.json; `seed`, `iterations`, `evaluations` and `restarts` are whole
+        numbers that may be missing (Int64).
+    """
+
+    folder: Path
+    name: str
+    records: tuple[Record, ...]
+    table: pd.DataFrame
+
+
+def load_run(path: str | Path, *, check_hashes: bool = True) -> Run:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    path
+        The folder that ``stimgen run`` wrote.
+    check_hashes
+        Whether to compare every PNG file with the SHA-256 in its record.
+
+    Returns
+    -------
+    Run
+        The stimuli of the run's last manifest. Other files in the folder are not in it.
+
+    Raises
+    ------
+    InputError
+        If the folder is no run, a record is missing or damaged, the table is not that of the records, a PNG
+        file is missing or, with `check_hashes`, is not the one that its record describes.
+
+    Examples
+    --------
+    >>> run = load_run("results/quickstart")  # doctest: +SKIP
+    >>> run.table.loc[run.table["condition"] == "pool4", "path"]  # doctest: +SKIP
+    """
+    folder = RunFolder(Path(path).absolute())
+    if not folder.records.is_dir():
+        what = "holds no stimgen run" if folder.path.is_dir() else "is no folder"
+        raise InputError(
+            f"{folder.path} {what}.",
+            "Name the folder that stimgen run wrote, such as results/NAME: it has the folder records.",
+        )
+    again = f"Run the manifest again with --out {folder.path}: what is there is kept, the rest made anew."
+    name = folder.read_summary().get("name")
+    try:
+        table = pd.read_csv(folder.path / "stimuli.csv", dtype=dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+        ids = [str(stimulus_id) for stimulus_id in table["stimulus_id"]]
+        hashes = [str(png_sha256) for png_sha256 in table["png_sha256"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder.path / 'stimuli.csv'} cannot be read: {error}.", again) from None
+    if not isinstance(name, str):
+        raise InputError(f"{folder.path / 'run.json'} is missing or damaged.", again)
+    records = tuple(_record(folder, stimulus_id, again) for stimulus_id in ids)
+    stale = [
+        record.stimulus_id
+        for record, png_sha256 in zip(records, hashes, strict=True)
+        if png_sha256 != f"sha256:{record.png_sha256}"
+    ]
+    if stale:
+        raise InputError(f"stimuli.csv is not the table of these records: {_some(stale)}.", again)
+    missing = [record.filename for record in records if not folder.png(record.stimulus_id).is_file()]
+    if missing:
+        raise InputError(f"{folder.path} lacks {_some(missing)}.", again)
+    if check_hashes:
+        altered = [
+            record.filename
+            for record in records
+            if sha256(folder.png(record.stimulus_id).read_bytes()) != record.png_sha256
+        ]
+        if altered:
+            message = f"Files in {folder.path} are not those that their records describe: {_some(altered)}."
+            raise InputError(message, again)
+    paths = [str(folder.png(stimulus_id)) for stimulus_id in ids]
+    return Run(folder.path, name, records, table.assign(path=paths))
+
+
+def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:
+    path = folder.record(stimulus_id)
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"There is no record {path}.", cure) from None
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        place = ".".join(map(str, detail["loc"]))
+        reason = f"{place}: {detail['msg']}" if place else detail["msg"]
+        raise InputError(f"The record {path} is damaged ({reason}).", cure) from None
+    if record.stimulus_id != stimulus_id:
+        raise InputError(f"The record {path} is that of {record.stimulus_id}.", cure)
+    return record
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"

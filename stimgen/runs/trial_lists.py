@@ -1,0 +1,188 @@
+"""Trial lists of a run on disk: CSV files for PsychoPy, with their data dictionaries."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from stimgen.errors import InputError
+from stimgen.manifest.document import parse
+from stimgen.manifest.problems import ManifestError
+from stimgen.manifest.resolved import TrialsSpec
+from stimgen.manifest.trials import read_trials
+from stimgen.runs.csv_files import in_order, to_csv, to_json
+from stimgen.runs.load import Run
+from stimgen.runs.store import RunFolder, StoreError, write_atomically
+from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, make_trials
+
+
+def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd.DataFrame:
+    """Return a trial list: one row per trial in the order of showing, or of `morph` one per trial and level.
+
+    Parameters
+    ----------
+    run
+        What is shown.
+    design
+        Name of the design.
+    options
+        Of the design's own model.
+    folder
+        Where the list will be: paths are relative to it.
+
+    Raises
+    ------
+    OptionError
+        If an option cannot be fulfilled with the run's stimuli.
+    InputError
+        If a path could not be a cell of the list.
+    """
+    if not run.records:
+        raise InputError(f"{run.folder} has no stimuli.", "Run its manifest first.")
+    made = make_trials(design, _available(run, accepted_only=options.accepted_only), options)
+    files = {record.stimulus_id: _path(run, record.filename, folder) for record in run.records}
+    hashes = {record.stimulus_id: f"sha256:{record.png_sha256}" for record in run.records}
+    rows = []
+    for row in made.rows:
+        patches = {}
+        for name in DESIGNS[design].patches:
+            patches[f"{name}_file"] = files[row[f"{name}_id"]]
+            patches[f"{name}_sha256"] = hashes[row[f"{name}_id"]]
+        rows.append(row | patches | {"ppd": run.records[0].image.ppd})
+    table = pd.DataFrame(rows)
+    return table.assign(seed=table["seed"].astype("Int64"))
+
+
+def write_trial_list(run: Run, design: str, options: TrialOptions, out: Path) -> None:
+    """Write a trial list to the CSV file `out`, and its data dictionary beside it; folders are made.
+
+    Raises
+    ------
+    InputError
+        As `trial_list` does.
+    StoreError
+        If a file cannot be written.
+    """
+    table = trial_list(run, design, options, out.absolute().parent)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"The folder {out.parent} cannot be made: {error.strerror}."
+        raise StoreError(message, "Choose a folder that you may write to.") from error
+    ordered, dictionary = in_order(f"trials_{design}", table)
+    write_atomically(out, to_csv(ordered))
+    write_atomically(out.with_suffix(".json"), to_json(dictionary))
+
+
+def write_trial_lists(run: Run, trials: Iterable[TrialsSpec]) -> tuple[Path, ...]:
+    """Write trial lists to the folder `trials` of a run, and return their paths.
+
+    Raises
+    ------
+    InputError, StoreError
+        As `write_trial_list` does.
+    """
+    folder = RunFolder(run.folder).trials
+    paths = []
+    for spec in trials:
+        path = folder / f"{spec.id}.csv"
+        try:
+            write_trial_list(run, spec.design, spec.options, path)
+        except InputError as error:
+            raise InputError(f"{path} cannot be made: {error.problem}", error.cure) from None
+        paths.append(path)
+    return tuple(paths)
+
+
+def trials_of_manifest(folder: Path) -> tuple[TrialsSpec, ...]:
+    """Return the trial lists that the manifest of a run asks for; its sources and weights may be gone.
+
+    Raises
+    ------
+    InputError
+        If there is no resolved manifest, it asks for none, or what it asks for is wrong.
+    """
+    path = folder / "manifest.resolved.yaml"
+    try:
+        document = parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}.", "Run the manifest again.") from None
+    if not isinstance(document.data, dict) or not document.data.get("trials"):
+        raise InputError(
+            f"The manifest of {folder} has no trials.",
+            "Add the section trials to the manifest and run it again, or name a design with --design.",
+        )
+    return read_trials(document)
+
+
+def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
+    """Return the trial list that a command line asks for.
+
+    Parameters
+    ----------
+    design
+        Name of the design.
+    settings
+        Options as "key=value", the value as in a manifest.
+
+    Raises
+    ------
+    InputError
+        If the design or an option is unknown, or a value is wrong.
+    """
+    lines = ["trials:", f"  design: {json.dumps(design)}"]
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip() or "\n" in setting:
+            raise InputError(f"--set {setting}: expected KEY=VALUE.", "Write for example --set repeats=10.")
+        lines.append(f"  {key.strip()}: {value}")
+    try:
+        (spec,) = read_trials(parse("\n".join(lines), "--set"))
+    except ManifestError as error:
+        # There are no lines on a command line.
+        raise ManifestError(
+            replace(one, line=None, column=None, location=one.location.removeprefix("trials").strip("."))
+            for one in error.errors
+        ) from None
+    return spec
+
+
+def _available(run: Run, *, accepted_only: bool) -> Available:
+    exemplars = [
+        Exemplar(
+            record.stimulus_id,
+            record.source.id,
+            record.condition,
+            record.seed,
+            record.control is not None and record.control.name == "original",
+        )
+        for record in run.records
+    ]
+    available = Available.of(exemplars, run.records[0].image.size_px)
+    if not accepted_only:
+        return available
+    verdicts = zip(exemplars, run.table["accepted"].tolist(), strict=True)
+    return replace(available, exemplars=tuple(one for one, accepted in verdicts if accepted))
+
+
+def _path(run: Run, filename: str, folder: Path) -> str:
+    """Return the path of a stimulus relative to a folder.
+
+    Resolved, because what follows ".." depends on where links lead.
+    """
+    target, base = (run.folder / filename).resolve(), folder.resolve()
+    try:
+        path = Path(os.path.relpath(target, base)).as_posix()
+    except ValueError:  # another drive on Windows
+        path = target.as_posix()
+    if "," in path or "\\" in path or path.startswith("[") or path != " ".join(path.split()):
+        raise InputError(
+            f'PsychoPy cannot read the path "{path}" in a table.',
+            "Write the list into the run folder, or rename folders with commas, brackets or backslashes.",
+        )
+    return path

@@ -1,0 +1,105 @@
+"""Random places of square patches in square images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stimgen.trials.balance import Row
+from stimgen.trials.options import OptionError
+
+Place = tuple[int, int]
+"""Top-left corner of a patch, (x, y), px."""
+
+
+def side_of(crop_px: int | None, size_px: int) -> int:
+    """Return the side of patches of images of `size_px`: `crop_px`, or the whole image's for None.
+
+    Raises
+    ------
+    OptionError
+        If it is larger than the image.
+    """
+    side = size_px if crop_px is None else crop_px
+    if side > size_px:
+        raise OptionError(
+            "crop_px",
+            f"Patches of {side} px do not fit into stimuli of {size_px} px.",
+            f"Set crop_px to {size_px // 2 * 2} at most.",
+        )
+    return side
+
+
+def side_of_two(crop_px: int | None, size_px: int) -> int:
+    """Return the side of patches of which two that do not overlap must fit into one image.
+
+    Two squares of side c lie apart in a square of side s if and only if s >= 2c: they are c apart along x
+    or along y.
+
+    Raises
+    ------
+    OptionError
+        If two do not fit.
+    """
+    side = size_px if crop_px is None else crop_px
+    if size_px < 2 * side:
+        what = "whole images" if crop_px is None else f"{side} px"
+        raise OptionError(
+            "crop_px",
+            f"Two patches of {what} that do not overlap do not fit into one stimulus of {size_px} px.",
+            f"Set crop_px to {size_px // 4 * 2} at most, or make larger stimuli.",
+        )
+    return side
+
+
+def place_patches(images: Mapping[str, str], size_px: int, side: int, rng: np.random.Generator) -> Row:
+    """Return the columns P_id, P_x and P_y of each patch P, at random places.
+
+    Parameters
+    ----------
+    images
+        Id of the stimulus that each patch is cut from, by the name of the patch. At most two are cut from one
+        stimulus, and these do not overlap.
+    size_px, side
+        Sides of the stimuli and of the patches, px.
+    rng
+        Random generator.
+    """
+    of_image: dict[str, list[str]] = {}
+    for name, image in images.items():
+        of_image.setdefault(image, []).append(name)
+    row: Row = {}
+    for image, names in of_image.items():
+        places = place_two(size_px, side, rng) if len(names) == 2 else (place_one(size_px, side, rng),)
+        for name, (x, y) in zip(names, places, strict=True):
+            row |= {f"{name}_id": image, f"{name}_x": x, f"{name}_y": y}
+    return row
+
+
+def place_one(size_px: int, side: int, rng: np.random.Generator) -> Place:
+    """Return a place of one patch; all places are equally likely."""
+    x, y = rng.integers(0, size_px - side + 1, size=2).tolist()
+    return x, y
+
+
+def place_two(size_px: int, side: int, rng: np.random.Generator) -> tuple[Place, Place]:
+    """Return places of two patches that do not overlap; all such pairs are equally likely.
+
+    `size_px` must be at least twice `side`.
+    """
+    while True:
+        apart = _apart(size_px, side, rng)
+        free = (int(rng.integers(0, size_px - side + 1)), int(rng.integers(0, size_px - side + 1)))
+        along_x = bool(rng.integers(2))
+        # Pairs that lie apart along both axes are drawn twice as often as the others: every second is kept.
+        if abs(free[0] - free[1]) < side or rng.integers(2):
+            xs, ys = (apart, free) if along_x else (free, apart)
+            return (xs[0], ys[0]), (xs[1], ys[1])
+
+
+def _apart(size_px: int, side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Return two coordinates from 0 to size_px - side that differ by `side` or more, all equally likely."""
+    low, high = sorted(rng.choice(size_px - 2 * side + 2, size=2, replace=False).tolist())
+    pair = (low, high + side - 1)
+    return pair if rng.integers(2) else pair[::-1]

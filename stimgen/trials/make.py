@@ -1,0 +1,130 @@
+"""Trial lists: a design's trials in the order in which they are shown, with the columns that all have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stimgen.column import Column
+from stimgen.trials.balance import Row
+from stimgen.trials.crops import side_of
+from stimgen.trials.exemplars import Available
+from stimgen.trials.options import TrialOptions
+from stimgen.trials.order import in_random_order
+from stimgen.trials.registration import DESIGNS
+from stimgen.trials.verify import verify
+
+FIRST_COLUMNS = (
+    Column("design", "Design", "How the trial shows stimuli."),
+    Column("trial", "Trial", "Number of the trial, from 1 in the order of showing."),
+    Column("block", "Block", "Number of the block, from 1."),
+    Column("break_before", "Break", "1 if a break comes before this trial, else 0."),
+    Column("source", "Source", "Id of the source texture."),
+    Column("condition", "Condition", "Condition of the stimulus that is judged."),
+    Column(
+        "seed",
+        "Seed",
+        "Its seed; empty for a control without randomness. Readers make floats of a column with empty cells.",
+    ),
+    Column("stimulus_id", "Stimulus", "The stimulus that is judged."),
+    Column(
+        "crop_px",
+        "Patch",
+        "Side of the patches that are shown; the stimulus's side if it is shown whole.",
+        "px",
+    ),
+    Column(
+        "ppd", "Resolution", "Pixels per degree of visual angle; empty if the manifest gives none.", "px/deg"
+    ),
+    Column("presentation_s", "Presentation", "How long each image is shown.", "s"),
+    Column("response_s", "Response", "How long a response is waited for.", "s"),
+    Column("interval_s", "Interval", "From the response to the next trial.", "s"),
+)
+
+
+@dataclass(frozen=True)
+class TrialList:
+    """Trials in the order in which they are shown.
+
+    Attributes
+    ----------
+    rows
+        The columns, but for those that need the files of a run (P_file, P_sha256) and `ppd`.
+    trials, blocks
+        Numbers of trials and of blocks.
+    seconds
+        Longest duration, without breaks.
+    """
+
+    rows: tuple[Row, ...]
+    trials: int
+    blocks: int
+    seconds: float
+
+
+def design_columns(name: str) -> tuple[Column, ...]:
+    """Return all columns of a design's lists, in their order.
+
+    Raises
+    ------
+    InputError
+        If there is no such design.
+    """
+    design = DESIGNS[name]
+    patches = (column for patch in design.patches for column in _patch_columns(patch))
+    return (*FIRST_COLUMNS, *design.columns, *patches)
+
+
+def make_trials(name: str, available: Available, options: TrialOptions) -> TrialList:
+    """Make a trial list. The same stimuli, options and seed make the same list.
+
+    Parameters
+    ----------
+    name
+        Name of the design.
+    available
+        What can be shown.
+    options
+        Of the design's own model.
+
+    Raises
+    ------
+    OptionError
+        If an option cannot be fulfilled: which, why, and what to change.
+    RuntimeError
+        If the list does not fulfil the constraints, which were verified: a bug.
+    """
+    design = DESIGNS[name]
+    rng = np.random.default_rng(options.seed)
+    made = design.make(available, options, rng)
+    ordered = in_random_order(made, options.min_source_gap, rng)
+    side = side_of(options.crop_px, available.size_px)
+    shared = {
+        "crop_px": side,
+        "presentation_s": options.presentation_s,
+        "response_s": options.response_s,
+        "interval_s": options.interval_s,
+    }
+    rows = []
+    for index, trial in enumerate(ordered):
+        number = {
+            "design": name,
+            "trial": index + 1,
+            "block": index // options.break_every + 1,
+            "break_before": int(index > 0 and index % options.break_every == 0),
+        }
+        rows += [number | shared | row for row in trial]
+    verify(rows, available, options, design.patches)
+    blocks = -(-len(ordered) // options.break_every)
+    return TrialList(tuple(rows), len(ordered), blocks, len(ordered) * options.trial_s)
+
+
+def _patch_columns(patch: str) -> tuple[Column, ...]:
+    return (
+        Column(f"{patch}_id", f"Stimulus, {patch}", f"The stimulus that the {patch} patch is cut from."),
+        Column(f"{patch}_file", f"File, {patch}", "Its PNG file, relative to the folder of the trial list."),
+        Column(f"{patch}_x", f"Left edge, {patch}", f"Left edge of the {patch} patch in the stimulus.", "px"),
+        Column(f"{patch}_y", f"Top edge, {patch}", f"Top edge of the {patch} patch in the stimulus.", "px"),
+        Column(f"{patch}_sha256", f"File's hash, {patch}", 'SHA-256 of the PNG file, after "sha256:".'),
+    )

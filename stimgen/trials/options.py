@@ -1,0 +1,118 @@
+"""Options that the designs share, and what is raised for those that cannot be fulfilled."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from stimgen.errors import InputError
+from stimgen.trials.balance import Balanced
+
+LARGEST_SEED = 2**32 - 1
+LONGEST_S = 3600.0
+
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
+
+
+def _key(word: str) -> str:
+    if not re.fullmatch("[a-z][a-z0-9_]{0,31}", word):
+        raise PydanticCustomError(
+            "key_name",
+            '"{word}" is no name of a key that a table can hold: use small letters or names such as space or '
+            "left; PsychoPy would read a digit as a number.",
+            {"word": word[:40]},
+        )
+    return word
+
+
+Key = Annotated[str, AfterValidator(_key)]
+"""PsychoPy's name of a key."""
+
+
+class OptionError(InputError):
+    """An option of a trial list that cannot be fulfilled with the stimuli there are.
+
+    Parameters
+    ----------
+    option
+        Its name, for the place of the problem in a manifest.
+    problem, cure
+        As in `StimgenError`.
+    """
+
+    def __init__(self, option: str, problem: str, cure: str) -> None:
+        super().__init__(problem, cure)
+        self.option = option
+
+
+class TrialOptions(BaseModel):
+    """Options of every design. Unknown ones are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    sources: tuple[str, ...] | None = Field(None, description="Sources to show; by default all.")
+    crop_px: int | None = Field(
+        None,
+        ge=2,
+        le=4096,
+        multiple_of=2,
+        description="Side of the patch that is shown, at a random place of the image, px; an even number, "
+        "because PsychoPy resamples odd ones. By default the whole image.",
+    )
+    presentation_s: Seconds = Field(0.2, description="How long the stimuli are shown, s.")
+    response_s: Seconds = Field(1.2, description="How long a response is waited for, s.")
+    interval_s: float = Field(
+        0.4, ge=0, le=LONGEST_S, allow_inf_nan=False, description="From the response to the next trial, s."
+    )
+    break_every: int = Field(72, ge=1, le=100_000, description="Trials in a block; a break lies between two.")
+    min_source_gap: int = Field(
+        2,
+        ge=0,
+        le=1000,
+        description="Fewest other trials between two trials with the same source. Needs one source more.",
+    )
+    accepted_only: bool = Field(
+        False, description="Show only stimuli that the manifest's thresholds (accept) accept."
+    )
+    seed: int = Field(
+        1, ge=0, le=LARGEST_SEED, description="Other seeds give other lists, one per participant."
+    )
+
+    @property
+    def trial_s(self) -> float:
+        """Longest duration of a trial, s: the response takes its whole time."""
+        return self.presentation_s + self.response_s + self.interval_s
+
+    @property
+    def balanced(self) -> tuple[Balanced, ...]:
+        """What is balanced, beside exemplars."""
+        return ()
+
+
+class TwoIntervalTiming(TrialOptions):
+    """Timing of designs that show two images one after the other."""
+
+    isi_s: float = Field(
+        0.5,
+        ge=0,
+        le=LONGEST_S,
+        allow_inf_nan=False,
+        description="From the end of the first image to the start of the second, s.",
+    )
+
+    @property
+    def trial_s(self) -> float:
+        """Longest duration of a trial, s."""
+        return self.presentation_s + self.isi_s + super().trial_s
+
+
+class ConditionOptions(TrialOptions):
+    """Options of designs that show each condition equally often."""
+
+    conditions: tuple[str, ...] | None = Field(None, description="Conditions to show; by default all.")
+    repeats: int = Field(
+        5, ge=1, le=1000, description="Trials per condition and source; exemplars take turns in them."
+    )

@@ -1,0 +1,93 @@
+"""Whether a finished trial list keeps its constraints, found from its rows alone.
+
+This is written independently of how lists are made, so that a fault there cannot hide here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from stimgen.trials.balance import Balanced, Row
+from stimgen.trials.exemplars import Available
+from stimgen.trials.options import ConditionOptions, TrialOptions
+
+
+def verify(rows: Sequence[Row], available: Available, options: TrialOptions, patches: Sequence[str]) -> None:
+    """Raise RuntimeError if a trial list does not keep a constraint.
+
+    Parameters
+    ----------
+    rows
+        Rows in the order of showing.
+    available, options
+        What it was made of.
+    patches
+        Names of what is shown in a trial.
+    """
+    broken = [
+        *_order(rows, options),
+        *_patches(rows, available, patches),
+        *(message for rule in options.balanced for message in _balance(_trials(rows), rule)),
+    ]
+    if isinstance(options, ConditionOptions):
+        broken += _exemplars(rows, available, options.repeats)
+    if broken:
+        raise RuntimeError(f"the trial list breaks its constraints: {'; '.join(broken[:3])}")
+
+
+def _trials(rows: Sequence[Row]) -> list[Row]:
+    """Return one row of each trial."""
+    return list({row["trial"]: row for row in rows}.values())
+
+
+def _order(rows: Sequence[Row], options: TrialOptions) -> Iterator[str]:
+    trials = _trials(rows)
+    if [row["trial"] for row in trials] != list(range(1, len(trials) + 1)):
+        yield "trials are not numbered from 1"
+    last: dict[str, int] = {}
+    block = 1
+    for row in trials:
+        source, number = row["source"], row["trial"]
+        if source in last and number - last[source] - 1 < options.min_source_gap:
+            yield f"trials {last[source]} and {number} have the same source"
+        last[source] = number
+        block += row["break_before"]
+        if row["block"] != block or block != (number + options.break_every - 1) // options.break_every:
+            yield f"trial {number} is not in its block"
+
+
+def _patches(rows: Sequence[Row], available: Available, patches: Sequence[str]) -> Iterator[str]:
+    for row in rows:
+        side, number = row["crop_px"], row["trial"]
+        places = [(row[f"{name}_id"], row[f"{name}_x"], row[f"{name}_y"]) for name in patches]
+        if any(not 0 <= edge <= available.size_px - side for _, *edges in places for edge in edges):
+            yield f"a patch of trial {number} leaves its image"
+        for index, (image, x, y) in enumerate(places):
+            for other, other_x, other_y in places[:index]:
+                if image == other and abs(x - other_x) < side and abs(y - other_y) < side:
+                    yield f"patches of trial {number} overlap"
+
+
+def _balance(trials: Sequence[Row], rule: Balanced) -> Iterator[str]:
+    for depth in range(len(rule.within) + 1):
+        counts: dict[tuple[str, ...], Counter[str]] = {}
+        for row in trials:
+            group = tuple(row[column] for column in rule.within[:depth])
+            counts.setdefault(group, Counter(dict.fromkeys(rule.values, 0)))[row[rule.column]] += 1
+        for group, found in counts.items():
+            if max(found.values()) - min(found.values()) > 1 or set(found) != set(rule.values):
+                yield f"{rule.column} is not balanced in {' '.join(group) or 'the list'}"
+
+
+def _exemplars(rows: Sequence[Row], available: Available, repeats: int) -> Iterator[str]:
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for row in rows:
+        counts.setdefault((row["source"], row["condition"]), Counter())[row["stimulus_id"]] += 1
+    of_cell: dict[tuple[str, str], list[str]] = {}
+    for one in available.exemplars:
+        of_cell.setdefault((one.source, one.condition), []).append(one.stimulus_id)
+    for cell, found in counts.items():
+        each = [found[stimulus_id] for stimulus_id in of_cell[cell]]
+        if sum(each) != repeats or found.total() != repeats or max(each) - min(each) > 1:
+            yield f"exemplars of {' '.join(cell)} are not shown equally often"

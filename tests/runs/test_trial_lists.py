@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from run_manifests import IDS, tiny, write_manifest
+from typer.testing import CliRunner
+
+from stimgen.cli import app
+from stimgen.errors import InputError
+from stimgen.runs.load import Run, load_run
+from stimgen.runs.runner import run
+from stimgen.runs.store import RunFolder, sha256
+from stimgen.runs.trial_lists import trial_list, trials_of_command, write_trial_list
+from stimgen.trials import DESIGNS, OptionError, design_columns
+
+NEAR = {"min_source_gap": 0}
+LISTS = {
+    "oddity": {"design": "oddity", "crop_px": 16, "repeats": 3, **NEAR},
+    "which": {"design": "two_interval", **NEAR},
+    "same": {"design": "two_interval", "task": "same_different", "crop_px": 8, **NEAR},
+    "rating": {"design": "rating", "break_every": 4, **NEAR},
+    "category": {
+        "design": "category",
+        "by": "condition",
+        "conditions": ["pool1", "original"],
+        "keys": {"pool1": "n", "original": "space"},
+        **NEAR,
+    },
+    "morph": {"design": "morph", "levels": {"conv1_1": 0, "pool1": 1}, "trials_per_staircase": 4, **NEAR},
+}
+SECTION = [{"id": name, **options} for name, options in LISTS.items()]
+
+
+def command(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments], prog_name="stimgen")
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def listed(finished, tmp_path_factory):
+    """The finished run with its manifest's trial lists, which are added to it afterwards."""
+    folder = tmp_path_factory.mktemp("listed")
+    shutil.copytree(finished.path, folder / "results" / "tiny")
+    result = run(tiny(folder, trials=SECTION))
+    assert (result.made, result.kept) == (0, 7)
+    assert [path.name for path in result.trial_lists] == [f"{name}.csv" for name in LISTS]
+    return RunFolder(result.folder)
+
+
+def parses_as_number(text):
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_obeys_what_psychopy_reads(listed, name):
+    with (listed.trials / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        header, *cells = list(csv.reader(file, strict=True))
+    dictionary = json.loads((listed.trials / f"{name}.json").read_text("utf-8"))
+    described = [column.name for column in design_columns(LISTS[name]["design"])]
+    assert header == described == list(dictionary)
+    assert all(column.isidentifier() for column in header)
+    for column in header:
+        values = [row[header.index(column)] for row in cells]
+        texts = [value for value in values if value and not parses_as_number(value)]
+        assert not texts or len(texts) == len(values), f"{column} has numbers and texts"
+        for text in texts:
+            assert not re.search(r"[,\[\]\\\n\r]|^\s|\s$", text)
+            assert text.lower() not in {"nan", "null", "none", "na", "n/a", "true", "false"}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_patch_is_a_file_with_the_hash_beside_it(listed, name):
+    table = pd.read_csv(listed.trials / f"{name}.csv")
+    sides = {record.stimulus_id: record for record in load_run(listed.path).records}
+    for patch in DESIGNS[LISTS[name]["design"]].patches:
+        for _, row in table.iterrows():
+            file = row[f"{patch}_file"]
+            assert file == f"../stimuli/{row[f'{patch}_id']}.png"
+            content = (listed.trials / file).read_bytes()
+            assert row[f"{patch}_sha256"] == f"sha256:{sha256(content)}"
+            assert sides[row[f"{patch}_id"]].source.id == row["source"]
+    assert set(table["ppd"]) == {41}
+    assert set(table["stimulus_id"]) <= set(IDS)
+
+
+def test_the_lists_are_in_the_order_of_showing(listed):
+    table = pd.read_csv(listed.trials / "rating.csv")
+    assert table["trial"].tolist() == list(range(1, 21))
+    assert table["block"].tolist() == [1 + i // 4 for i in range(20)]
+    assert pd.read_csv(listed.trials / "morph.csv")["trial"].tolist() == [1 + i // 2 for i in range(16)]
+
+
+def test_no_stimulus_depends_on_trials(finished, listed):
+    for stimulus_id in IDS:
+        assert listed.record(stimulus_id).read_bytes() == finished.record(stimulus_id).read_bytes()
+    assert not finished.trials.exists()
+
+
+def test_the_command_writes_the_lists_of_the_manifest_anew(listed, tmp_path):
+    shutil.copytree(listed.path, tmp_path / "run")
+    # The manifest's folder is not there, nor need it be: the run has all that is needed.
+    folder = RunFolder(tmp_path / "run")
+    shutil.rmtree(folder.trials)
+    result = command("trials", folder.path)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("Trial list: ") == len(LISTS)
+    assert contents(folder.trials) == contents(listed.trials)
+
+
+def test_a_list_of_the_command_line_is_that_of_the_manifest(listed, tmp_path):
+    settings = ["crop_px=16", "repeats=3", "min_source_gap=0"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    out = tmp_path / "lists" / "p1.csv"
+    assert command("trials", listed.path, "--design", "oddity", *words, "--out", out).exit_code == 0
+    mine, theirs = pd.read_csv(out), pd.read_csv(listed.trials / "oddity.csv")
+    files = [column for column in mine if column.endswith("_file")]
+    pd.testing.assert_frame_equal(mine.drop(columns=files), theirs.drop(columns=files))
+    for column in files:
+        for a, b in zip(mine[column], theirs[column], strict=True):
+            assert "\\" not in a
+            assert not Path(a).is_absolute()
+            assert (out.parent / a).resolve() == (listed.trials / b).resolve()
+    other = tmp_path / "p2.csv"
+    command("trials", listed.path, "--design", "oddity", *words, "--set", "seed=2", "--out", other)
+    assert pd.read_csv(other)["left_x"].tolist() != mine["left_x"].tolist()
+
+
+REFUSED = [
+    (["--design", "odity", "--out", "x.csv"], 'design: unknown design "odity". Did you mean "oddity"?'),
+    (["--design", "oddity"], "--design and --out go together"),
+    (["--out", "x.csv"], "--design and --out go together"),
+    (["--set", "seed=1"], "--set goes with them"),
+    (["--design", "oddity", "--out", "x.txt"], "is not a CSV file"),
+    (["--design", "oddity", "--out", "x.csv", "--set", "repeats"], "--set repeats: expected KEY=VALUE"),
+    (["--design", "oddity", "--out", "x.csv", "--set", "repeats=0"], "repeats: expected a number at least 1"),
+    (
+        ["--design", "oddity", "--out", "x.csv", "--set", "repeat=2"],
+        'unknown key "repeat". Did you mean "repeats"?',
+    ),
+    (["--design", "oddity", "--out", "x.csv", "--set", "seed=[1"], "--set: not valid YAML"),
+    (["--design", "rating", "--out", "x.csv", "--set", "keys=[f, 1]"], "put it in quotes"),
+    (["--design", "oddity", "--out", "x.csv", "--set", "a=1", "--set", "a=2"], 'the key "a" is given twice'),
+    (["--design", "oddity", "--out", "x.csv", "--set", "design=rating"], 'the key "design" is given twice'),
+    (["--design", "1", "--out", "x.csv"], 'unknown design "1"'),
+    (["--design", "oddity", "--out", "x.csv", "--set", "crop_px=16"], "Set min_source_gap to 0 at most"),
+    (["--design", "oddity", "--out", "x.csv", "--set", "id=7"], "id: expected text, got 7"),
+    (["--design", "oddity", "--out", "x.csv", "--set", "id=a b"], "id: expected an id"),
+    (["--design", "oddity", "--out", "x.csv", "--set", "crop_px=18"], "Set crop_px to 16 at most"),
+    (["--design", "oddity", "--out", "x.csv", "--set", "conditions=[pool9]"], "Two patches of 128 px"),
+    ([], "has no trials"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED)
+def test_what_the_command_refuses(finished, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    result = command("trials", finished.path, *arguments)
+    assert words in result.output
+    assert result.exit_code == 2
+    assert not any(tmp_path.iterdir())
+    assert not finished.trials.exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    result = command("trials", tmp_path)
+    assert result.exit_code == 2
+    assert "holds no stimgen run" in result.output
+
+
+def test_a_damaged_section_is_refused_with_its_place(listed, tmp_path):
+    shutil.copytree(listed.path, tmp_path / "run")
+    path = tmp_path / "run" / "manifest.resolved.yaml"
+    data = yaml.safe_load(path.read_text())
+    data["trials"][0]["crop_px"] = "wide"
+    path.write_text(yaml.safe_dump(data))
+    result = command("trials", tmp_path / "run")
+    assert result.exit_code == 2
+    assert re.search(r'resolved\.yaml:\d+:\d+: trials\[0\]\.crop_px: expected .*"wide"', result.output)
+    path.write_text("trials: [oddity]")
+    assert "expected a mapping such as {design: oddity}" in command("trials", tmp_path / "run").output
+    path.unlink()
+    assert "manifest.resolved.yaml cannot be read" in command("trials", tmp_path / "run").output
+
+
+def test_an_altered_file_is_in_no_list(listed, tmp_path):
+    shutil.copytree(listed.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    shutil.copy(folder.png(IDS[0]), folder.png(IDS[1]))
+    result = command("trials", folder.path)
+    assert result.exit_code == 2
+    assert f"not those that their records describe: stimuli/{IDS[1]}.png" in result.output
+
+
+def test_lists_are_not_written_where_stimuli_are_missing(as_finished, tmp_path, control):
+    def fails(source, rng):
+        raise ValueError("no")
+
+    control("fails", fails)
+    path = write_manifest(
+        tmp_path, controls=["original", "phase_scrambled", "fails"], trials={"design": "rating", **NEAR}
+    )
+    result = command("run", path, "--device", "cpu", "--out", as_finished.path)
+    assert result.exit_code == 3
+    assert "The trial lists are not written, because stimuli are missing." in result.output
+    assert not as_finished.trials.exists()
+
+
+def test_run_says_where_the_lists_are(as_finished, tmp_path):
+    path = write_manifest(tmp_path, trials={"design": "rating", **NEAR})
+    result = command("run", path, "--device", "cpu")
+    assert result.exit_code == 0
+    assert f"Trial lists: {as_finished.trials / 'rating.csv'}" in result.output
+    assert sorted(contents(as_finished.trials)) == ["rating.csv", "rating.json"]
+
+
+def test_only_accepted_stimuli_if_that_is_asked_for(finished, tmp_path):
+    loaded = load_run(finished.path)
+    options = DESIGNS["rating"].options(min_source_gap=0, accepted_only=True)
+    rejected = [stimulus_id == "brick-pool1-s2" for stimulus_id in IDS]
+    some = replace(loaded, table=loaded.table.assign(accepted=[not r for r in rejected]))
+    assert set(trial_list(some, "rating", options, tmp_path)["stimulus_id"]) == set(IDS) - {"brick-pool1-s2"}
+    none = replace(loaded, table=loaded.table.assign(accepted=False))
+    with pytest.raises(OptionError, match="no stimulus of the source brick in the condition conv1_1"):
+        trial_list(none, "rating", options, tmp_path)
+    everything = options.model_copy(update={"accepted_only": False})
+    assert set(trial_list(none, "rating", everything, tmp_path)["stimulus_id"]) == set(IDS)
+
+
+def test_a_run_whose_stimuli_are_rejected_says_which_list_cannot_be_made(as_finished, tmp_path):
+    trials = {"design": "rating", "accepted_only": True, **NEAR}
+    manifest = tiny(tmp_path, accept={"gram_relative_max": 1e-9}, trials=trials)
+    with pytest.raises(InputError, match=r"rating\.csv cannot be made") as caught:
+        run(manifest, out=as_finished.path)
+    assert "no stimulus of the source brick in the condition conv1_1" in str(caught.value)
+    assert "accepted_only" in str(caught.value)
+    assert (as_finished.path / "stimuli.csv").is_file()
+
+
+@pytest.mark.parametrize("name", ["a,b", "a\\b", "a  b", "a\tb"])
+def test_a_path_that_psychopy_would_change_is_refused(finished, tmp_path, name):
+    folder = tmp_path / name
+    shutil.copytree(finished.path, folder / "run")
+    options = DESIGNS["rating"].options(min_source_gap=0)
+    loaded = load_run(folder / "run")
+    with pytest.raises(InputError, match="PsychoPy cannot read the path"):
+        trial_list(loaded, "rating", options, tmp_path)
+    # Inside the run nothing of the name is in the path.
+    inside = trial_list(loaded, "rating", options, folder / "run" / "trials")
+    assert set(inside["image_file"]) == {f"../stimuli/{stimulus_id}.png" for stimulus_id in IDS}
+
+
+def test_a_list_in_a_linked_folder_leads_to_the_files(finished, tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
+    out = tmp_path / "link" / "rating.csv"
+    options = DESIGNS["rating"].options(min_source_gap=0)
+    write_trial_list(load_run(finished.path), "rating", options, out)
+    file = pd.read_csv(out)["image_file"][0]
+    assert Path(os.path.join(out.parent, file)).is_file()  # noqa: PTH118
+
+
+def test_an_empty_run_has_no_list(finished, tmp_path):
+    loaded = load_run(finished.path)
+    empty = Run(loaded.folder, loaded.name, (), loaded.table.iloc[:0])
+    with pytest.raises(InputError, match="has no stimuli"):
+        trial_list(empty, "rating", DESIGNS["rating"].options(), tmp_path)
+
+
+# What PsychoPy makes of the files. It runs in a process of its own, because importing it changes settings.
+# Its numbers are numpy's, here made Python's.
+
+IMPORT = """
+import json, os, sys
+from psychopy import data
+found = {}
+for path in sys.argv[1:]:
+    rows = data.importConditions(path)
+    plain = [{key: getattr(value, "item", lambda: value)() for key, value in row.items()} for row in rows]
+    found[path] = [{key: [type(value).__name__, value] for key, value in row.items()} for row in plain]
+print("FOUND" + json.dumps(found))
+"""
+needs_psychopy = pytest.mark.skipif(
+    find_spec("psychopy") is None and os.environ.get("CI", "").lower() not in ("1", "true"),
+    reason="PsychoPy is not installed: pip install '.[psychopy]'",
+)
+
+
+def imported(paths, folder):
+    """Return the rows of each file as PsychoPy reads them, each value with the name of its type."""
+    # PsychoPy writes preferences and logs below the home folder.
+    environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, *map(str, paths)], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.partition("FOUND")[2])
+
+
+def awkward(loaded):
+    """Return a run whose ids look like other things, with one seed that is the largest there is."""
+    ids = {"pool1": "e5", "conv1_1": "E1", "original": "inf1", "phase_scrambled": "NaN_"}
+    records = []
+    for record in loaded.records:
+        seed = 2**32 - 1 if record.seed == 2 else record.seed
+        name = f"TRUE1-{ids[record.condition]}{'' if seed is None else f'-s{seed}'}"
+        changed = {
+            "stimulus_id": name,
+            "filename": f"stimuli/{name}.png",
+            "condition": ids[record.condition],
+            "seed": seed,
+            "png_sha256": "1" * 30 + "e" + "1" * 33,
+            "source": record.source.model_copy(update={"id": "TRUE1"}),
+        }
+        records.append(record.model_copy(update=changed))
+    return replace(loaded, records=tuple(records)), ids
+
+
+@needs_psychopy
+def test_psychopy_reads_every_cell_with_its_type_and_value(finished, tmp_path):
+    plain = load_run(finished.path)
+    odd, ids = awkward(plain)
+    tables = {}
+    for label, loaded in (("plain", plain), ("odd", odd)):
+        for name, spelt in LISTS.items():
+            options = {key: value for key, value in spelt.items() if key != "design"}
+            if label == "odd" and "conditions" in options:
+                options |= {"conditions": ["e5", "inf1"], "keys": {"e5": "e", "inf1": "n"}}
+            if label == "odd" and "levels" in options:
+                options["levels"] = {"E1": 0, "e5": 1}
+            valid = DESIGNS[spelt["design"]].options(**options)
+            path = tmp_path / label / f"{name}.csv"
+            write_trial_list(loaded, spelt["design"], valid, path)
+            tables[path] = trial_list(loaded, spelt["design"], valid, path.parent)
+    found = imported(tables, tmp_path)
+    assert set(ids.values()) == {row["condition"][1] for row in found[str(tmp_path / "odd" / "rating.csv")]}
+    for path, table in tables.items():
+        rows = found[str(path)]
+        assert len(rows) == len(table)
+        # A seed is read as 3.0 where others are empty, as every program does that has one type per column.
+        with_gaps = {column for column in table if table[column].isna().any()}
+        assert with_gaps <= {"seed"}
+        for row, expected in zip(rows, table.to_dict("records"), strict=True):
+            assert set(row) == set(expected)
+            for column, value in expected.items():
+                if pd.isna(value):
+                    assert row[column] == ["NoneType", None], column
+                else:
+                    assert row[column] == ["float" if column in with_gaps else type(value).__name__, value], (
+                        column
+                    )
+
+
+def test_a_setting_may_be_any_yaml():
+    spec = trials_of_command(
+        "morph", ["levels={pool1: 0.2, pool2: 0.4}", "starts=[0.2]", "seed=3", "id=mine"]
+    )
+    assert spec.id == "mine"
+    assert spec.options.levels == {"pool1": 0.2, "pool2": 0.4}
+    assert (spec.options.starts, spec.options.seed) == ((0.2,), 3)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+from trial_checks import stimuli
+
+from stimgen.trials import DESIGNS, make_trials
+from stimgen.trials.verify import verify
+
+AVAILABLE = stimuli(("bark", "sand", "stone"), ["pool1", "pool2"], [1, 2], size_px=64)
+OPTIONS = DESIGNS["oddity"].options(crop_px=32, repeats=4)
+
+
+def swap(rows, first, second):
+    """Exchange two trials and leave the numbers where they are."""
+    numbers = {"trial", "block", "break_before"}
+    a, b = rows[first], rows[second]
+    rows[first] = b | {key: a[key] for key in numbers}
+    rows[second] = a | {key: b[key] for key in numbers}
+
+
+def turn(rows, column, values):
+    rows[0][column] = values[rows[0][column]]
+
+
+DAMAGE = {
+    "have the same source": lambda rows: swap(rows, 0, 1),
+    "not numbered": lambda rows: rows.pop(0),
+    "not in its block": lambda rows: rows[3].update(break_before=1),
+    "leaves its image": lambda rows: rows[0].update(left_x=33),
+    "overlap": lambda rows: rows[0].update(
+        {f"{name}_{axis}": 0 for name in ("left", "right", "bottom") for axis in "xy"}
+    ),
+    "odd_is is not balanced": lambda rows: turn(
+        rows, "odd_is", {"original": "stimulus", "stimulus": "original"}
+    ),
+    "odd_position is not balanced": lambda rows: rows[0].update(odd_position="top"),
+    "not shown equally often": lambda rows: turn(
+        rows,
+        "stimulus_id",
+        {
+            f"{s}-{c}-s{k}": f"{s}-{c}-s{3 - k}"
+            for s in AVAILABLE.sources
+            for c in ("pool1", "pool2")
+            for k in (1, 2)
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("words", DAMAGE)
+def test_a_broken_constraint_is_noticed(words):
+    rows = [dict(row) for row in make_trials("oddity", AVAILABLE, OPTIONS).rows]
+    verify(rows, AVAILABLE, OPTIONS, DESIGNS["oddity"].patches)
+    DAMAGE[words](rows)
+    with pytest.raises(RuntimeError, match=words):
+        verify(rows, AVAILABLE, OPTIONS, DESIGNS["oddity"].patches)
+
+
+def test_a_design_that_breaks_a_constraint_makes_no_list(monkeypatch):
+    monkeypatch.setattr("stimgen.trials.make.in_random_order", lambda trials, gap, rng: list(trials))
+    with pytest.raises(RuntimeError, match="have the same source"):
+        make_trials("oddity", AVAILABLE, OPTIONS)
