@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.integrate import quad
-from scipy.optimize import brentq
-from scipy.special import ndtr
-from statsmodels.genmod.families import Binomial
-from statsmodels.genmod.families.links import Logit
-from statsmodels.genmod.generalized_linear_model import GLM
+from scipy.optimize import brentq, minimize
+from scipy.special import expit, ndtr
 from statsmodels.stats.proportion import proportion_confint
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the script runs from any folder
@@ -32,42 +28,14 @@ from experiments.shared.errors import ExperimentError
 CHANCE = 1 / 3
 Z95 = 1.959964
 """Half the width of a 95 % Wald interval, in standard errors."""
+MOST = 50.0
+"""Bound of the parameters in the search, for a predictor of mean 0 and SD 1."""
 PLACES = ("left", "right", "bottom")
 
 
-class LogitAboveChance(Logit):  # type: ignore[misc]  # statsmodels has no types
-    """The link of p = chance + (1 - chance - lapse) / (1 + exp(-eta)).
-
-    g(p) = logit((p - chance) / (1 - chance - lapse)); see Knoblauch & Maloney (2012), Modeling Psychophysical
-    Data in R, chapter 4.
-    """
-
-    def __init__(self, chance: float = CHANCE, lapse: float = 0.0) -> None:
-        self.chance = chance
-        self.scale = 1 - chance - lapse
-
-    def _logistic(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (np.asarray(p) - self.chance) / self.scale
-
-    def __call__(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return eta."""
-        return np.asarray(super().__call__(self._logistic(p)))
-
-    def inverse(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return p; tanh, because exp overflows."""
-        return self.chance + self.scale * (1 + np.tanh(np.asarray(z) / 2)) / 2
-
-    def deriv(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the derivative of eta by p."""
-        return np.asarray(super().deriv(self._logistic(p))) / self.scale
-
-    def inverse_deriv(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the derivative of p by eta."""
-        return self.scale / 4 / np.cosh(np.clip(np.asarray(z) / 2, -300, 300)) ** 2
-
-    def deriv2(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the second derivative of eta by p."""
-        return np.asarray(super().deriv2(self._logistic(p))) / self.scale**2
+def accuracy_at(eta: NDArray[np.float64], lapse: float) -> NDArray[np.float64]:
+    """Return p(correct) = 1/3 + (2/3 - lapse) / (1 + exp(-eta))."""
+    return CHANCE + (1 - CHANCE - lapse) * expit(eta)
 
 
 def oddity_accuracy(dprime: float) -> float:
@@ -185,32 +153,49 @@ def fit_psychometric(
     -------
     dict
         intercept, slope and threshold = -intercept / slope, each with its 95 % Wald interval (the threshold's
-        by the delta method), and `note`: empty, or why there is no fit.
+        by the delta method, and empty where the slope's holds 0), and `note`: empty, or why there is no fit.
+        Standard errors are from the expected Fisher information.
     """
     names = ("intercept", "slope", "threshold")
     empty = {f"{name}{end}": np.nan for name in names for end in ("", "_low", "_high")}
     if len(np.unique(x)) < 2:
         return {"trials": len(x), **empty, "note": "fewer than two values of the predictor"}
-    # With a predictor of mean 0 and SD 1 the descent begins from the same place whatever its unit.
+    # With a predictor of mean 0 and SD 1 the search begins from the same places whatever its unit.
     centre, spread = x.mean(), x.std()
     design = np.column_stack([np.ones(len(x)), (x - centre) / spread])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what they warn of is looked at below
-        model = GLM(correct, design, family=Binomial(LogitAboveChance(lapse=lapse), check_link=False))
-        fitted = model.fit(start_params=[0.0, 1.0], maxiter=200)
-    # Where the likelihood rises for ever, the descent ends on a plain so flat that errors are enormous.
-    if not fitted.converged or not (fitted.bse < 10).all():
-        return {"trials": len(x), **empty, "note": "no maximum: the answers are too good, too bad or too few"}
+
+    def cost(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the negative log-likelihood and its gradient."""
+        p = np.clip(accuracy_at(design @ parameters, lapse), 1e-12, 1 - 1e-12)
+        by_p = correct / p - (1 - correct) / (1 - p)
+        slope_of_p = (1 - CHANCE - lapse) * expit(design @ parameters) * expit(-(design @ parameters))
+        likelihood = correct * np.log(p) + (1 - correct) * np.log(1 - p)
+        return -float(likelihood.sum()), -(by_p * slope_of_p) @ design
+
+    # Above a chance level the likelihood may have several maxima: the best of several starts counts.
+    searches = [
+        minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[(-MOST, MOST)] * 2)
+        for start in ([0, 1], [0, -1], [-2, 3], [2, 3])
+    ]
+    best = min(searches, key=lambda search: float(search.fun)).x
+    p = accuracy_at(design @ best, lapse)
+    slope_of_p = (1 - CHANCE - lapse) * expit(design @ best) * expit(-(design @ best))
+    information = (design.T * (slope_of_p**2 / (p * (1 - p)))) @ design
+    # Where the likelihood rises for ever, the search ends at a bound or on a plain that tells nothing.
+    if np.abs(best).max() > 0.99 * MOST or np.linalg.eigvalsh(information)[0] < 0.01:
+        return {"trials": len(x), **empty, "note": "no maximum: answers too good or too bad or too few"}
     back = np.array([[1, -centre / spread], [0, 1 / spread]])
-    intercept, slope = back @ fitted.params
-    covariance = back @ fitted.cov_params() @ back.T
+    intercept, slope = back @ best
+    covariance = back @ np.linalg.inv(information) @ back.T
     threshold = -intercept / slope
     gradient = np.array([-1 / slope, intercept / slope**2])
-    found = {"trials": len(x)}
+    found: dict[str, Any] = {"trials": len(x)}
     variances = (*np.diag(covariance), gradient @ covariance @ gradient)
     for name, value, variance in zip(names, (intercept, slope, threshold), variances, strict=True):
         half = Z95 * np.sqrt(variance)
         found |= {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+    if found["slope_low"] <= 0 <= found["slope_high"]:
+        found |= {"threshold_low": np.nan, "threshold_high": np.nan}
     return {**found, "note": ""}
 
 
@@ -229,33 +214,32 @@ def fit_table(responses: pd.DataFrame, column: str, lapse: float) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def plot(accuracy: pd.DataFrame, fits: pd.DataFrame, column: str, path: Path) -> None:
-    """Draw accuracy by condition with Wilson intervals, and the fitted function, of all participants."""
+def plot(responses: pd.DataFrame, fits: pd.DataFrame, column: str, path: Path) -> None:
+    """Draw accuracy by condition and source with Wilson intervals, and the fitted function, of all together.
+
+    Sources have points of their own: their distances may differ more than those of the conditions, and the
+    function of a mean is not the mean of the function.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 3.6), dpi=150, layout="constrained")
+    answered = responses.dropna(subset=["correct", column])
+    if answered.empty:
+        raise ExperimentError(f"No trial has an answer and a value of {column}.", "Choose another --column.")
+    figure = Figure(figsize=(5.2, 3.6), dpi=150, layout="constrained")
     axes = figure.subplots()
-    points = accuracy[(accuracy["participant"] == "all") & accuracy[column].notna()].sort_values(column)
+    for number, (condition, group) in enumerate(answered.groupby("condition", sort=False)):
+        points = group.groupby("source").agg(x=(column, "mean"), n=("correct", "size"), k=("correct", "sum"))
+        accuracy = points["k"] / points["n"]
+        low, high = proportion_confint(points["k"], points["n"], method="wilson")
+        bars = np.abs([accuracy - low, high - accuracy])
+        axes.errorbar(points["x"], accuracy, yerr=bars, fmt="o", color=f"C{number}", label=condition)
     fit = fits[fits["participant"] == "all"].iloc[0]
-    if points.empty:
-        raise ExperimentError(f"{column} has no value for any condition.", "Choose another --column.")
-    x = np.linspace(points[column].min(), points[column].max(), 300)
     if np.isfinite(fit["slope"]):
-        eta = fit["intercept"] + fit["slope"] * x
-        axes.plot(x, LogitAboveChance(lapse=fit["lapse"]).inverse(eta), color="0.4", zorder=1)
-    bars = [points["accuracy"] - points["accuracy_low"], points["accuracy_high"] - points["accuracy"]]
-    axes.errorbar(points[column], points["accuracy"], yerr=np.abs(bars), fmt="o", color="C0", capsize=2)
-    for _, point in points.iterrows():
-        axes.annotate(
-            str(point["condition"]),
-            (point[column], point["accuracy"]),
-            (4, 4),
-            textcoords="offset points",
-            size=7,
-        )
+        x = np.linspace(answered[column].min(), answered[column].max(), 300)
+        axes.plot(x, accuracy_at(fit["intercept"] + fit["slope"] * x, fit["lapse"]), color="0.4", zorder=1)
     axes.axhline(CHANCE, color="0.7", linestyle=":", zorder=0)
     axes.set(xlabel=column, ylabel="proportion correct", ylim=(0, 1.02))
-    axes.margins(x=0.12)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(path)
 
 
@@ -285,7 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
         responses.to_csv(options.out / "responses.csv", index=False)
         accuracy.to_csv(options.out / "accuracy.csv", index=False, float_format="%.4f")
         fits.to_csv(options.out / "fit.csv", index=False, float_format="%.4f")
-        plot(accuracy, fits, options.column, options.out / "psychometric.png")
+        plot(responses, fits, options.column, options.out / "psychometric.png")
     except ExperimentError as error:
         print(error, file=sys.stderr)
         return 2

@@ -17,6 +17,9 @@ from stimgen.networks.architectures import NETWORKS
 def furnish(folder: Path) -> None:
     """Put into a folder what a user has: the repository's manifests and scripts, textures, weights."""
     shutil.copytree(ROOT / "manifests", folder / "manifests")
+    shutil.copytree(
+        ROOT / "experiments", folder / "experiments", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "make_pictures.py", folder / "docs")
     package = find_spec("skimage")

@@ -29,17 +29,17 @@ def simulate(rng, x, lapse=0.0):
 
 @pytest.mark.parametrize("lapse", [0.0, 0.04])
 def test_parameters_are_recovered_within_their_intervals(lapse):
-    """95 % intervals hold the truth in 95 % of 200 data sets; 17 misses or fewer have p = 0.98 of that."""
+    """95 % intervals hold the truth in 95 % of 100 data sets: 10 misses or fewer in 99 of 100 cases."""
     rng = np.random.default_rng(1)
     x = np.tile(np.linspace(0, 1.2, 7), 100)
     truth = {"intercept": INTERCEPT, "slope": SLOPE, "threshold": -INTERCEPT / SLOPE}
     misses = dict.fromkeys(truth, 0)
-    for _ in range(200):
+    for _ in range(100):
         fit = analysis.fit_psychometric(x, simulate(rng, x, lapse), lapse)
         assert fit["note"] == ""
         for name, value in truth.items():
             misses[name] += not fit[f"{name}_low"] <= value <= fit[f"{name}_high"]
-    assert all(0 < missed <= 17 for missed in misses.values()), misses
+    assert all(0 < missed <= 10 for missed in misses.values()), misses
 
 
 def test_the_fit_is_the_maximum_of_the_likelihood():
@@ -61,7 +61,13 @@ def test_the_fit_is_the_maximum_of_the_likelihood():
 
 @pytest.mark.parametrize(
     ("x", "correct"),
-    [(np.ones(50), np.ones(50)), (np.arange(50.0), np.ones(50)), (np.arange(50.0), np.zeros(50))],
+    [
+        (np.ones(50), np.ones(50)),
+        (np.arange(50.0), np.ones(50)),
+        (np.arange(50.0), np.zeros(50)),
+        (np.tile([0.05, 0.6], 15), np.tile([1.0, 1, 0, 0, 0, 0], 5)),  # at chance
+        (np.repeat([0.05, 0.6], 15), np.repeat([0.0, 1], 15)),  # as steep as one likes
+    ],
 )
 def test_data_without_a_maximum_give_no_numbers(x, correct):
     fit = analysis.fit_psychometric(x, correct)
@@ -70,21 +76,20 @@ def test_data_without_a_maximum_give_no_numbers(x, correct):
     assert math.isnan(fit["threshold_low"])
 
 
-def test_the_link_inverts_and_its_derivatives_are_right():
-    link = analysis.LogitAboveChance(lapse=0.03)
-    eta = np.linspace(-6, 6, 25)
-    p = link.inverse(eta)
-    assert p.min() > 1 / 3
-    assert p.max() < 0.97
-    np.testing.assert_allclose(link(p), eta, atol=1e-9)
-    step = 1e-5
-    np.testing.assert_allclose(
-        link.inverse_deriv(eta), (link.inverse(eta + step) - link.inverse(eta - step)) / 2 / step, rtol=1e-5
-    )
-    np.testing.assert_allclose(link.deriv(p), 1 / link.inverse_deriv(eta), rtol=1e-6)
-    middle = p[5:-5]
-    numeric = (link.deriv(middle + 1e-6) - link.deriv(middle - 1e-6)) / 2e-6
-    np.testing.assert_allclose(link.deriv2(middle), numeric, rtol=1e-3, atol=1e-3)
+def test_a_threshold_has_no_interval_where_there_may_be_no_slope():
+    rng = np.random.default_rng(4)
+    x = np.tile([0.0, 1.0], 40)
+    fit = analysis.fit_psychometric(x, (rng.random(80) < 0.6).astype(float))
+    assert fit["slope_low"] < 0 < fit["slope_high"]
+    assert math.isnan(fit["threshold_low"])
+    assert math.isnan(fit["threshold_high"])
+
+
+def test_a_falling_function_is_found():
+    rng = np.random.default_rng(5)
+    x = np.tile(np.linspace(-1, 0, 5), 100)
+    fit = analysis.fit_psychometric(x, simulate(rng, -x))
+    assert fit["slope_low"] < -SLOPE < fit["slope_high"] < 0
 
 
 @pytest.mark.parametrize("dprime", [0.0, 0.8, 1.5, 3.0])
