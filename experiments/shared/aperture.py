@@ -43,7 +43,7 @@ def aperture(side_px: int, shape: Shape, ramp_px: float) -> NDArray[np.float64]:
     from_centre = np.abs(np.arange(side_px) - (side_px - 1) / 2)
     if shape == "square":
         along = _ramp(side_px / 2 - from_centre, ramp_px)
-        return np.outer(along, along)
+        return np.outer(along, along).astype(np.float64)
     return _ramp(side_px / 2 - np.hypot(from_centre[:, None], from_centre), ramp_px)
 
 

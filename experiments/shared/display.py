@@ -233,6 +233,7 @@ class Display:
             if keys and self._listening_since is None:
                 self._listening_since = flipped
             if press is not None and press[1] == frame:
+                self.keys.device.muteOutsidePsychopy = False  # the window may be behind another one
                 self.keys.device.makeResponse(code=press[0], tDown=logging.defaultClock.getTime())
             self._poll(keys)
             if until_answer and self._answer is not None:

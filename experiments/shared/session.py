@@ -167,7 +167,7 @@ def open_session(
         raise ExperimentError(
             f"{folder}: session {session} of {participant} is complete.", "Start the next one: --session N."
         )
-    _completed(folder / "frames.csv", list(FRAME_COLUMNS))
+    _keep_frames_of(len(opened.done), folder / "frames.csv")
     _write_json(folder / "session.json", metadata)
     dictionary = trial_list.path.with_suffix(".json")
     described = json.loads(dictionary.read_text(encoding="utf-8")) if dictionary.exists() else {}
@@ -215,10 +215,22 @@ def _completed(path: Path, columns: list[str]) -> list[dict[str, str]]:
             f"{path}: the columns are not those of this version.", "Start another session: --session N."
         )
     if whole != content:
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-            os.fsync(file.fileno())
+        _truncate(path, len(whole))
     return list(csv.DictReader(io.StringIO(whole.decode("utf-8"), newline="")))
+
+
+def _keep_frames_of(completed: int, path: Path) -> None:
+    """Cut off the frames of a trial whose row did not reach the disk: it is shown again."""
+    rows = _completed(path, list(FRAME_COLUMNS))
+    kept = [list(row.values()) for row in rows if int(row["trial"]) <= completed]
+    if len(kept) < len(rows):
+        _truncate(path, len(_lines([FRAME_COLUMNS, *kept])))
+
+
+def _truncate(path: Path, length: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(length)
+        os.fsync(file.fileno())
 
 
 def _lines(rows: Iterable[Iterable[object]]) -> bytes:

@@ -56,6 +56,11 @@ def test_whatever_a_crash_leaves_the_session_goes_on_after_the_last_whole_row(
     content = file.read_bytes()
     kept = content[: data.draw(st.integers(0, len(content)))]
     file.write_bytes(kept)
+    frames = session.folder / "frames.csv"
+    content = frames.read_bytes()
+    # Frames reach the disk before their trial: at least those of the trials that are there.
+    needed = len(b"".join(content.splitlines(keepends=True)[: 1 + 2 * max(kept.count(b"\n") - 1, 0)]))
+    frames.write_bytes(content[: data.draw(st.integers(needed, len(content)))])
     whole = max(kept.count(b"\n") - 1, 0)
     again = open_in(folder, trial_list)
     assert len(again.done) == whole
@@ -65,6 +70,7 @@ def test_whatever_a_crash_leaves_the_session_goes_on_after_the_last_whole_row(
     rows = read_csv(file)
     assert [row["trial"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert all(row["response"] == "left" for row in rows)
+    assert [frame["trial"] for frame in read_csv(frames)] == [str(n) for n in range(1, 7) for _ in range(2)]
     with pytest.raises(ExperimentError, match="is complete"):
         open_in(folder, trial_list)
 
