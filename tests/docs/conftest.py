@@ -15,8 +15,11 @@ from stimgen.networks.architectures import NETWORKS
 
 
 def furnish(folder: Path) -> None:
-    """Put into a folder what a user has: the repository's manifests, and textures."""
+    """Put into a folder what a user has: the repository's manifests and experiments, and textures."""
     shutil.copytree(ROOT / "manifests", folder / "manifests")
+    shutil.copytree(
+        ROOT / "experiments", folder / "experiments", ignore=shutil.ignore_patterns("__pycache__")
+    )
     package = find_spec("skimage")
     assert package is not None
     assert package.origin is not None

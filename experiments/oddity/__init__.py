@@ -1,0 +1,1 @@
+"""Spatial three-alternative oddity, and the analysis of its data."""

@@ -1,0 +1,1 @@
+"""What the experiments share: monitor, trial list, aperture, frames, session and simulated observer."""

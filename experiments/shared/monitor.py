@@ -1,0 +1,186 @@
+"""Calibration of a monitor: its size, distance and refresh rate, and how levels become luminance."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from experiments.shared.errors import ExperimentError
+
+KEYS = ("name", "width_cm", "distance_cm", "size_px", "refresh_hz", "gamma", "gamma_table", "linear")
+LUMINANCE_KEYS = ("gamma", "gamma_table", "linear")
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """A calibrated monitor.
+
+    Attributes
+    ----------
+    name
+        What the laboratory calls it.
+    width_cm, distance_cm
+        Width of the picture on the glass, and distance from the eye to its centre.
+    size_px
+        Width and height of the picture in pixels; pixels are taken as square.
+    refresh_hz
+        Frames per second.
+    gamma
+        Exponent of luminance = level ** gamma, or None.
+    measured
+        Measured luminance, shape (n, 4): level from 0 to 1, then red, green and blue; or None.
+        With neither, the display is linear already.
+    """
+
+    name: str
+    width_cm: float
+    distance_cm: float
+    size_px: tuple[int, int]
+    refresh_hz: float
+    gamma: float | None = None
+    measured: NDArray[np.float64] | None = None
+
+    @property
+    def ppd(self) -> float:
+        """Pixels per degree of visual angle at the centre of the screen."""
+        return self.size_px[0] / self.width_cm * 2 * self.distance_cm * math.tan(math.radians(0.5))
+
+    @property
+    def linear(self) -> bool:
+        """Whether luminance is proportional to the level without a gamma ramp."""
+        return self.gamma is None and self.measured is None
+
+    def ramp(self, length: int) -> NDArray[np.float64] | None:
+        """Return the gamma ramp that makes luminance proportional to the level; None if it is already.
+
+        Parameters
+        ----------
+        length
+            Number of entries of the graphics card's table.
+
+        Returns
+        -------
+        ndarray of shape (3, length), 0 to 1
+            For red, green and blue: the level to send for each level asked for. It is the inverse of what
+            was measured, from the darkest to the brightest luminance that the display can show.
+        """
+        asked = np.linspace(0, 1, length)
+        if self.gamma is not None:
+            return np.tile(asked ** (1 / self.gamma), (3, 1))
+        if self.measured is None:
+            return None
+        level, *channels = self.measured.T
+        return np.stack([np.interp(asked, (c - c[0]) / (c[-1] - c[0]), level) for c in channels])
+
+    def described(self) -> dict[str, Any]:
+        """Return what a session's metadata say about the monitor."""
+        measured = None if self.measured is None else self.measured.tolist()
+        return {
+            "name": self.name,
+            "width_cm": self.width_cm,
+            "distance_cm": self.distance_cm,
+            "size_px": list(self.size_px),
+            "refresh_hz": self.refresh_hz,
+            "ppd": round(self.ppd, 4),
+            "gamma": self.gamma,
+            "gamma_table": measured,
+            "linear": self.linear,
+        }
+
+
+def load_monitor(path: Path) -> Monitor:
+    """Read and check a calibration file.
+
+    Raises
+    ------
+    ExperimentError
+        If the file cannot be read or a value is missing, unknown or impossible; all problems at once.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ExperimentError(f"{path}: cannot be read: {error}", "Name a calibration file.") from error
+    problems: list[str] = []
+    if not isinstance(found, dict):
+        problems.append("it is not a list of keys and values")
+        found = {}
+    problems += [f"unknown key {key!r}" for key in found if key not in KEYS]
+    numbers = {key: _positive(found, key, problems) for key in ("width_cm", "distance_cm", "refresh_hz")}
+    size = found.get("size_px")
+    sides = size if isinstance(size, list) and len(size) == 2 else []
+    if not sides or not all(type(side) is int and side > 0 for side in sides):
+        problems.append("size_px must be [width, height] in whole pixels")
+        sides = [1, 1]
+    given = [key for key in LUMINANCE_KEYS if key in found]
+    gamma, measured = None, None
+    if len(given) != 1:
+        problems.append(
+            "exactly one of gamma, gamma_table and linear must be given. Stimuli are linear in luminance: "
+            "measure the display, or write linear: true if its hardware makes it linear"
+        )
+    elif given == ["gamma"]:
+        gamma = _positive(found, "gamma", problems)
+    elif given == ["gamma_table"]:
+        measured = _measured(path.parent / str(found["gamma_table"]), problems)
+    elif found["linear"] is not True:
+        problems.append("linear can only be true; give gamma or gamma_table otherwise")
+    name = found.get("name", path.stem)
+    if not isinstance(name, str):
+        problems.append("name must be a text")
+    if problems:
+        raise ExperimentError(
+            f"{path}: " + f"\n{path}: ".join(problems),
+            "experiments/monitor_example.yaml shows a complete calibration file.",
+        )
+    return Monitor(str(name), **numbers, size_px=(sides[0], sides[1]), gamma=gamma, measured=measured)
+
+
+def check_ppd(monitor: Monitor, stimuli_ppd: float | None, *, allow_mismatch: bool) -> None:
+    """Raise unless the monitor shows the stimuli at the visual angle that they were made for, within 2 %."""
+    if stimuli_ppd is None or allow_mismatch or abs(monitor.ppd / stimuli_ppd - 1) <= 0.02:
+        return
+    distance = monitor.distance_cm * stimuli_ppd / monitor.ppd
+    raise ExperimentError(
+        f"The stimuli were made for {stimuli_ppd:g} px/°, and the monitor {monitor.name} has "
+        f"{monitor.ppd:.1f} px/° at {monitor.distance_cm:g} cm.",
+        f"Move the observer to {distance:.1f} cm and change distance_cm, or pass --allow-ppd-mismatch.",
+    )
+
+
+def _positive(found: dict[str, Any], key: str, problems: list[str]) -> float:
+    value = found.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        problems.append(f"{key} must be a number above 0" + (", and is missing" if value is None else ""))
+        return 1.0
+    return float(value)
+
+
+def _measured(path: Path, problems: list[str]) -> NDArray[np.float64] | None:
+    """Return levels from 0 to 1 and the luminance of each channel, checked."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = list(csv.reader(file))
+        values = np.array([[float(cell) for cell in row] for row in rows if row])
+    except (OSError, ValueError) as error:
+        problems.append(f"gamma_table: {path} cannot be read: {error}")
+        return None
+    if header == ["level", "luminance"] and values.ndim == 2:
+        values = values[:, [0, 1, 1, 1]]
+    elif header != ["level", "red", "green", "blue"] or values.ndim != 2:
+        problems.append(f"gamma_table: {path} must have the columns level,luminance or level,red,green,blue")
+        return None
+    if len(values) < 3 or not (np.isfinite(values).all() and (np.diff(values, axis=0) > 0).all()):
+        problems.append(f"gamma_table: {path} must have three or more rows, and rise in every column")
+        return None
+    if values[0, 0] != 0 or values[-1, 0] not in (1, 255):
+        problems.append(f"gamma_table: the levels of {path} must go from 0 to 1, or from 0 to 255")
+        return None
+    values[:, 0] /= values[-1, 0]
+    return values

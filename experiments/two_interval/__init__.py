@@ -1,0 +1,1 @@
+"""Two images one after the other."""

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from experiments.shared.aperture import aperture, background_level, windowed
+from experiments.shared.trial_list import Patch
+
+
+def test_mean_grey_is_level_128():
+    assert [background_level(x) for x in (0, 0.5, 0.3, 1)] == [0, 128, 77, 255]
+
+
+@given(st.integers(1, 80), st.sampled_from(["circle", "square"]), st.floats(0, 20))
+def test_an_aperture_is_symmetric_and_within_0_and_1(side, shape, ramp_px):
+    weights = aperture(side, shape, ramp_px)
+    assert weights.shape == (side, side)
+    assert weights.min() >= 0
+    assert weights.max() <= 1
+    for same in (weights[::-1], weights[:, ::-1], weights.T):
+        np.testing.assert_array_equal(weights, same)
+
+
+@pytest.mark.parametrize("shape", ["circle", "square"])
+def test_the_ramp_is_a_raised_cosine_from_the_edge(shape):
+    middle = aperture(64, shape, 6)[32]
+    # Row 32 is half a pixel below the centre; the circle's edge is 0.004 px nearer there.
+    distances = np.arange(6) + 0.5
+    np.testing.assert_allclose(middle[:6], (1 - np.cos(np.pi * distances / 6)) / 2, atol=0.003)
+    assert (middle[6:58] > 0.9999).all()
+
+
+def test_a_square_without_a_ramp_changes_nothing():
+    np.testing.assert_array_equal(aperture(20, "square", 0), np.ones((20, 20)))
+    hard = aperture(20, "circle", 0)
+    assert set(np.unique(hard)) == {0, 1}
+    assert hard.sum() == pytest.approx(np.pi * 100, rel=0.02)
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3)])
+def test_a_patch_is_set_on_the_background(tmp_path, shape):
+    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    patch = Patch("image", tmp_path / "image.png", 12, 5, 16, "")
+    crop = pixels[5:21, 12:28]
+    np.testing.assert_array_equal(windowed(patch, np.ones((16, 16)), 77), crop)
+    assert (windowed(patch, np.zeros((16, 16)), 77) == 77).all()
+    half = windowed(patch, np.full((16, 16), 0.5), 77).astype(float)
+    np.testing.assert_allclose(half, (crop.astype(float) + 77) / 2, atol=0.5)

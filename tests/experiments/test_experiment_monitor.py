@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.shared.errors import ExperimentError
+from experiments.shared.monitor import Monitor, check_ppd, load_monitor
+
+GOOD = {"width_cm": 40, "distance_cm": 57.3, "size_px": [800, 600], "refresh_hz": 60, "linear": True}
+EXAMPLE = Path(__file__).parents[2] / "experiments" / "monitor_example.yaml"
+
+
+def load(tmp_path, **changes):
+    content = {key: value for key, value in (GOOD | changes).items() if value is not None}
+    file = tmp_path / "lab.yaml"
+    file.write_text(yaml.safe_dump(content), "utf-8")
+    return load_monitor(file)
+
+
+def test_the_example_loads():
+    monitor = load_monitor(EXAMPLE)
+    assert (monitor.size_px, monitor.refresh_hz, monitor.gamma) == ((1920, 1080), 60, 2.2)
+
+
+def test_pixels_per_degree_are_those_of_the_pixels_that_one_degree_covers(tmp_path):
+    monitor = load(tmp_path, width_cm=53.1, size_px=[1920, 1080], distance_cm=65)
+    # One degree, half of it on each side of the line of sight.
+    degree_cm = 65 * (math.tan(math.radians(0.5)) - math.tan(math.radians(-0.5)))
+    assert monitor.ppd == pytest.approx(degree_cm * 1920 / 53.1)
+    assert monitor.ppd == pytest.approx(41.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"width_cm": 0}, "width_cm must be a number above 0"),
+        ({"distance_cm": None}, "distance_cm must be a number above 0, and is missing"),
+        ({"distance_cm": "57"}, "distance_cm must be a number above 0"),
+        ({"refresh_hz": True}, "refresh_hz must be a number above 0"),
+        ({"refresh_hz": math.inf}, "refresh_hz must be a number above 0"),
+        ({"size_px": [800]}, "size_px must be [width, height] in whole pixels"),
+        ({"size_px": [800.5, 600]}, "size_px must be [width, height] in whole pixels"),
+        ({"with_cm": 40}, "unknown key 'with_cm'"),
+        ({"linear": None}, "exactly one of gamma, gamma_table and linear must be given"),
+        ({"gamma": 2.2}, "exactly one of gamma, gamma_table and linear must be given"),
+        ({"linear": False}, "linear can only be true"),
+        ({"linear": None, "gamma": -1}, "gamma must be a number above 0"),
+        ({"linear": None, "gamma_table": "none.csv"}, "none.csv cannot be read"),
+        ({"name": 7}, "name must be a text"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, changes, problem):
+    with pytest.raises(ExperimentError) as error:
+        load(tmp_path, **changes)
+    assert f"lab.yaml: {problem}" in error.value.problem or problem in error.value.problem
+
+
+def test_all_problems_are_said_at_once(tmp_path):
+    with pytest.raises(ExperimentError) as error:
+        load(tmp_path, width_cm=-1, size_px="800x600")
+    assert len(error.value.problem.splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "a: [\n", "\x00"])
+def test_files_that_are_no_calibration_are_refused(tmp_path, text):
+    (tmp_path / "lab.yaml").write_text(text, "utf-8")
+    with pytest.raises(ExperimentError):
+        load_monitor(tmp_path / "lab.yaml")
+
+
+@given(st.floats(0.3, 4), st.sampled_from([256, 1024]))
+def test_the_ramp_of_a_gamma_makes_luminance_proportional_to_the_level(gamma, length):
+    ramp = Monitor("m", 1, 1, (1, 1), 60, gamma=gamma).ramp(length)
+    assert ramp is not None
+    assert ramp.shape == (3, length)
+    np.testing.assert_allclose(ramp**gamma, np.tile(np.linspace(0, 1, length), (3, 1)), atol=1e-9)
+
+
+def write_table(tmp_path, header, rows):
+    lines = [header, *(",".join(str(cell) for cell in row) for row in rows)]
+    (tmp_path / "lab.csv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def test_the_ramp_of_a_table_makes_the_measured_luminance_linear(tmp_path):
+    level = np.linspace(0, 255, 52)
+    curves = {gamma: 0.4 + 80 * (level / 255) ** gamma for gamma in (1.8, 2.2, 2.6)}
+    write_table(tmp_path, "level,red,green,blue", zip(level, *curves.values(), strict=True))
+    ramp = load(tmp_path, linear=None, gamma_table="lab.csv").ramp(256)
+    assert ramp is not None
+    for channel, gamma in zip(ramp, curves, strict=True):
+        luminance = 0.4 + 80 * channel**gamma
+        np.testing.assert_allclose(luminance, np.linspace(0.4, 80.4, 256), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "problem"),
+    [
+        ("level,cd", [(0, 1), (1, 2), (2, 3)], "must have the columns"),
+        ("level,luminance", [(0, 1), (0.5, 1), (1, 2)], "rise in every column"),
+        ("level,luminance", [(0, 1), (1, 2)], "three or more rows"),
+        ("level,luminance", [(1, 1), (128, 2), (255, 3)], "from 0 to 1, or from 0 to 255"),
+        ("level,luminance", [(0, 1), (128, "x"), (255, 3)], "cannot be read"),
+        ("level,luminance", [(0, 1), (128, 1, 2), (255, 3)], "cannot be read"),
+        ("level,luminance", [], "must have the columns"),
+    ],
+)
+def test_tables_that_are_none_are_refused(tmp_path, header, rows, problem):
+    write_table(tmp_path, header, rows)
+    with pytest.raises(ExperimentError) as error:
+        load(tmp_path, linear=None, gamma_table="lab.csv")
+    assert problem in error.value.problem
+
+
+def test_a_linear_display_needs_no_ramp(tmp_path):
+    assert load(tmp_path).ramp(256) is None
+
+
+def test_another_visual_angle_is_an_error_that_says_where_to_sit(tmp_path):
+    monitor = load(tmp_path)
+    check_ppd(monitor, monitor.ppd * 1.019, allow_mismatch=False)
+    check_ppd(monitor, None, allow_mismatch=False)
+    check_ppd(monitor, 3, allow_mismatch=True)
+    with pytest.raises(ExperimentError) as error:
+        check_ppd(monitor, monitor.ppd * 1.5, allow_mismatch=False)
+    assert "Move the observer to 85.9 cm" in error.value.cure
+    moved = load(tmp_path, distance_cm=85.95)
+    check_ppd(moved, monitor.ppd * 1.5, allow_mismatch=False)

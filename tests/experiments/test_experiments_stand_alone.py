@@ -1,0 +1,35 @@
+"""The experiments can be copied to a computer without stimgen, and stimgen is used without PsychoPy."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def imported(folder):
+    """Return the packages that the files below a folder import."""
+    found = set()
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_experiments_import_nothing_of_stimgen():
+    found = imported("experiments")
+    assert {"psychopy", "experiments"} <= found
+    assert not found & {"stimgen", "torch", "benchmarks"}
+
+
+@pytest.mark.parametrize("folder", ["stimgen", "benchmarks"])
+def test_psychopy_is_imported_by_the_experiments_alone(folder):
+    found = imported(folder)
+    assert "stimgen" in found
+    assert not found & {"psychopy", "experiments"}
