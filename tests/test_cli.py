@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from stimgen.cli import app, parse_seeds
+from stimgen.cli import app
+from stimgen.cli.arguments import parse_seeds
 from stimgen.controls import CONTROLS, Control
 from stimgen.controls.registration import options_model
 from stimgen.errors import InputError

@@ -1,13 +1,13 @@
-"""The command `stimgen decode` (no torch: help must answer at once)."""
+"""The command `stimgen decode`."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stimgen.cli.errors import say
 from stimgen.errors import InputError, nearest
 
 LAYERS = "conv1_1,pool1,pool2,pool3,pool4,pool5"
@@ -114,7 +114,5 @@ def decode(
             report.say(line)
         report.say(f"Table: {out / 'decoding.csv'}, figure: {out / 'decoding.png'}")
     if result.unusable:
-        print(  # noqa: T201
-            f"{len(result.unusable)} images were left out; why is in {out / 'failures.csv'}", file=sys.stderr
-        )
+        say(f"{len(result.unusable)} images were left out; why is in {out / 'failures.csv'}")
         raise typer.Exit(3)

@@ -1,0 +1,64 @@
+"""The command line: one module per command, put together here.
+
+Modules that import torch are imported inside the commands that need them, so that --help and check answer
+at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stimgen import __version__
+from stimgen.cli import weights
+from stimgen.cli.check import check
+from stimgen.cli.decode import decode
+from stimgen.cli.errors import Commands
+from stimgen.cli.figure import figure
+from stimgen.cli.run import run
+from stimgen.cli.schema import schema
+from stimgen.cli.stats import stats
+from stimgen.cli.trials import trials
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (run, check, trials, stats, figure, decode, schema):
+    app.command()(command)
+app.add_typer(weights.app, name="weights")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="stimgen")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"stimgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Texture stimuli for vision science, with the statistics that prove what was shown.
+
+    For example:
+
+      stimgen check manifests/quickstart.yaml
+
+      stimgen run manifests/quickstart.yaml
+
+      stimgen run --help
+    """

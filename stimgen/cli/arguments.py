@@ -1,0 +1,53 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stimgen.errors import InputError
+
+ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest, a YAML file.")]
+NetworkName = Annotated[
+    str | None, typer.Option("--network", help="Network in place of the manifest's, such as vgg16.")
+]
+Seeds = Annotated[
+    str | None, typer.Option("--seeds", help="Seeds in place of the manifest's: 7, or 1,2,5, or 1-10.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, …")]
+
+SEEDS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
+MOST_SEEDS = 100_000
+
+
+def parse_seeds(text: str | None) -> list[int] | None:
+    """Return the seeds that a command line names: "7", "1,2,5" or "1-10".
+
+    Raises
+    ------
+    InputError
+        If it is none of these, a range that runs backwards, or more than 100000 seeds.
+
+    Examples
+    --------
+    >>> parse_seeds("1-3,8")
+    [1, 2, 3, 8]
+    """
+    if text is None:
+        return None
+    seeds: list[int] = []
+    for part in text.split(","):
+        form = SEEDS.fullmatch(part.strip())
+        if form is None:
+            raise InputError(f'--seeds {text}: "{part}" is not a seed.', "Write 7, or 1,2,5, or 1-10.")
+        first, last = int(form[1]), int(form[2] or form[1])
+        if last < first:
+            raise InputError(f'--seeds {text}: "{part}" runs backwards.', f"Write {last}-{first}.")
+        count = len(seeds) + last - first + 1
+        if count > MOST_SEEDS:
+            raise InputError(f"--seeds {text} names {count} seeds or more.", f"Name {MOST_SEEDS} at most.")
+        seeds += range(first, last + 1)
+    return seeds

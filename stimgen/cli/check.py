@@ -1,0 +1,31 @@
+"""The command `stimgen check`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Seeds, parse_seeds
+
+
+def check(
+    manifest: ManifestPath,
+    device: Device = "auto",
+    network: NetworkName = None,
+    seeds: Seeds = None,
+    show_all: Annotated[bool, typer.Option("--all", help="List every source and stimulus.")] = False,
+) -> None:
+    """Say what a manifest would make, how long that takes, and what is wrong with it.
+
+    For example:
+
+      stimgen check manifests/exp1.yaml
+
+      stimgen check manifests/exp1.yaml --all
+    """
+    from stimgen.manifest.check import check_report
+
+    typer.echo(
+        check_report(manifest, network=network, seeds=parse_seeds(seeds), device=device, list_all=show_all)
+    )
