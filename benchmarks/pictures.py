@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from benchmarks.machine import describe_machine
 from benchmarks.synthesis import LAYERS, Race, source
 from stimgen.images.png import quantise
-from stimgen.networks.device import compute_exactly, find_device
+from stimgen.networks.device import find_device
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.presets import Gatys2015, Multiscale
@@ -31,8 +31,6 @@ GAP_PX = 8
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     device = find_device(options.device)
-    if device.type == "cuda":
-        compute_exactly()
     print(describe_machine(device))
     extractor = build_extractor(find_weights("vgg16", "imagenet"), device=device, deepest=LAYERS[-1])
     rows = []

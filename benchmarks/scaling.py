@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.machine import describe_machine, peak_bytes
 from stimgen.networks.architectures import NETWORKS, Architecture
-from stimgen.networks.device import compute_exactly, find_device
+from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.memory import evaluation_bytes, recomputes
 from stimgen.texture.objective import GramObjective
@@ -106,8 +106,6 @@ def measure_in_fresh_process(device: str, size_px: int, batch: int, precision: s
 
 def measure(device: torch.device, size_px: int, batch: int, precision: str) -> Point:
     """Measure one point in this process."""
-    if device.type == "cuda":
-        compute_exactly()
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     vgg16 = NETWORKS["vgg16"]()
     architecture = replace(vgg16, steps=vgg16.upto(LAYERS[-1]))

@@ -34,7 +34,7 @@ from benchmarks.machine import describe_machine, matrix_product_gflops, peak_byt
 from stimgen.images.pixels import Image
 from stimgen.images.sources import load_source
 from stimgen.manifest.resolved import ImageSpec, SourceSpec
-from stimgen.networks.device import compute_exactly, find_device
+from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.goal import SourceImage
@@ -55,8 +55,6 @@ UNITS = "                             evals      s       evals      s"
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     device = find_device(options.device)
-    if device.type == "cuda":
-        compute_exactly()
     extractor = build_extractor(find_weights("vgg16", "imagenet"), device=device, deepest=LAYERS[-1])
     print(describe_machine(device))
     print(f"{options.size} px, batch {options.batch}, default {Multiscale()!r}")

@@ -10,8 +10,6 @@ import typer
 from stimgen.cli.errors import say
 from stimgen.errors import InputError, nearest
 
-LAYERS = "conv1_1,pool1,pool2,pool3,pool4,pool5"
-
 
 def decode(
     folder: Annotated[
@@ -35,7 +33,14 @@ def decode(
             help="Regular expression that finds the group in a file's name; images of a group stay together.",
         ),
     ] = None,
-    layers: Annotated[str, typer.Option("--layers", help="Layers, separated by commas.")] = LAYERS,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            "--layers",
+            help="Layers, separated by commas; conv1_1..pool5 is all from the one to the other. Default: the "
+            "network's usual ones, and its last.",
+        ),
+    ] = None,
     network: Annotated[str, typer.Option("--network", help="Network.")] = "vgg19",
     weights: Annotated[
         str, typer.Option("--weights", help="Name of published or imported weights, a file, or random.")
@@ -85,11 +90,14 @@ def decode(
     from stimgen.decoding.progress import Reporter
     from stimgen.decoding.settings import DecodeSettings, ImageSettings, TrainingSettings
     from stimgen.manifest.schema import NetworkSpec
-    from stimgen.networks.device import compute_exactly, find_device
+    from stimgen.networks.architectures import NETWORKS
+    from stimgen.networks.device import find_device
 
     where = find_device(device)
-    if where.type == "cuda":
-        compute_exactly()
+    architecture = NETWORKS[network]()
+    named = [*architecture.default_layers, architecture.layers[-1]]
+    if layers is not None:
+        named = [layer.strip() for layer in layers.split(",")]
     settings = DecodeSettings(
         folder=folder,
         test=test,
@@ -97,7 +105,7 @@ def decode(
         validation_share=validation_share,
         group_by=group_by,
         network=NetworkSpec(name=network, weights=weights, pooling=pooling, normalise=normalise),
-        layers=tuple(layer.strip() for layer in layers.split(",")),
+        layers=architecture.expand(named),
         image=ImageSettings(size_px, color),
         training=TrainingSettings(components, epochs, seed),
         batch_size=batch_size,

@@ -77,19 +77,20 @@ def stats(
 
     from stimgen.manifest.schema import NetworkSpec
     from stimgen.networks.architectures import NETWORKS
-    from stimgen.networks.device import compute_exactly, find_device
+    from stimgen.networks.device import find_device
     from stimgen.runs.csv_files import in_order, to_csv, to_json
     from stimgen.runs.measure_images import GramMeasurement, measure_images
     from stimgen.runs.store import write_atomically
 
     where = find_device(device)
-    if where.type == "cuda":
-        compute_exactly()
     measurement = None
     if gram and source is not None:
         spec = NetworkSpec(name=network, weights=weights, pooling=pooling, normalise=normalise)
-        named = None if layers is None else tuple(layer.strip() for layer in layers.split(","))
-        measurement = GramMeasurement(spec, named or NETWORKS[network]().default_layers, where)
+        architecture = NETWORKS[network]()
+        named = architecture.default_layers
+        if layers is not None:
+            named = architecture.expand(layer.strip() for layer in layers.split(","))
+        measurement = GramMeasurement(spec, named, where)
     measured = measure_images(
         images, source=source, gram=measurement, portilla_simoncelli=portilla_simoncelli, ppd=ppd
     )

@@ -146,6 +146,7 @@ def _feature_folder(
         "input": asdict(weights.convention),
         "pooling": settings.network.pooling,
         "normalise": settings.network.normalise,
+        "weights_normalised": weights.normalised,
         "size_px": settings.image.size_px,
         "color": settings.image.color,
         "layers": sizes,

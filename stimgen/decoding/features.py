@@ -15,8 +15,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from stimgen.atomic import TEMPORARY
 from stimgen.errors import StimgenError
-from stimgen.runs.store import TEMPORARY, StoreError, write_atomically
+from stimgen.runs.store import StoreError, write_atomically
 
 LINE_BYTES = 65
 """A SHA-256 in hexadecimal digits and the end of the line."""

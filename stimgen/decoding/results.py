@@ -116,6 +116,7 @@ def write_results(
             "file_sha256": weights.file_sha256,
             "tensors_sha256": weights.tensors_sha256,
             "input": weights.convention.name,
+            "normalised": weights.normalised,
         },
         "features": folder.path.name,
         "device": device_name(device),

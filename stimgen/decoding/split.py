@@ -79,13 +79,16 @@ def hold_out(
         count = sum(size for group, size in sizes_of.items() if group in held)
         left = len(of_class) - count
         target = share * len(of_class)
-        for group in rng.permutation(found).tolist():
+        possible = [group for group in rng.permutation(found).tolist() if group not in decided]
+        for group in possible:
             more = sizes_of[group]
-            if group in decided or left == more:
-                continue
-            if count == 0 or abs(count + more - target) < abs(count - target):
+            if left > more and abs(count + more - target) < abs(count - target):
                 held.add(group)
                 count, left = count + more, left - more
+        possible = [group for group in possible if sizes_of[group] < left]
+        if count == 0 and possible:
+            # All groups are larger than twice the share: the smallest comes nearest.
+            held.add(min(possible, key=sizes_of.__getitem__))
         decided.update(sizes_of)
     return np.isin(groups, list(held))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stimgen.manifest.estimate import Estimate, estimate
 from stimgen.manifest.load import load_manifest
-from stimgen.manifest.plan import Stimulus, plan
+from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.trials import planned
 from stimgen.networks.architectures import NETWORKS
@@ -132,7 +132,8 @@ def _accept(manifest: Manifest) -> list[str]:
 
 
 def _weights(manifest: Manifest) -> list[str]:
-    used = dict.fromkeys([entry.network for entry in manifest.layer_sets.values()] or [manifest.network])
+    used = dict.fromkeys(entry.network for entry in manifest.layer_sets.values())
+    used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in plan(manifest))
     keys = dict.fromkeys((network.name, network.weights) for network in used)
     return [f"Weights:   {name} {Path(weights).name}: {whereabouts(name, weights)}" for name, weights in keys]
 

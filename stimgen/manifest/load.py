@@ -235,6 +235,9 @@ def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
         measure = resolve.resolve_measure(measure, network, size_px, document)
         if network is not None and "accept" not in valid.bad:
             resolve.check_accept(file.accept, measure, network, layer_sets.values(), document)
+        if network is not None and len(layer_sets) == len(file.layer_sets):
+            specs = [control for control in found if isinstance(control, ControlSpec)]
+            resolve.check_measured_network(measure, network, layer_sets.values(), specs, document)
     if not file.layer_sets and not file.controls and not {"layer_sets", "controls"} & valid.bad:
         document.complain((), "there is nothing to make; give layer_sets, controls, or both.")
     asked = valid.listed("trials", file.trials)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from stimgen.controls import CONTROLS
-from stimgen.errors import nearest
+from stimgen.errors import InputError, nearest
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.expand import find_file
 from stimgen.manifest.problems import DataPath
@@ -157,21 +157,15 @@ def expand_layers(
     found: set[str] = set()
     for index, entry in enumerate(named):
         where = (*place, index)
-        ends = entry.split("..") if ".." in entry else [entry, entry]
-        unknown = [end for end in ends if end not in architecture.layers]
-        if unknown or len(ends) != 2:
-            hint = nearest(unknown[0], architecture.layers) if unknown else "A range is FIRST..LAST."
-            layer = shorten(unknown[0] if unknown else entry)
-            document.complain(where, f'unknown layer "{layer}" of {architecture.name}. {hint}')
+        try:
+            layers = architecture.range_of(shorten(entry))
+        except InputError as error:
+            document.complain(where, f"{error.problem} {error.cure}")
             continue
-        first, last = (architecture.layers.index(end) for end in ends)
-        if last < first:
-            document.complain(where, f"{entry} runs backwards; write {ends[1]}..{ends[0]}.")
-        for layer in architecture.layers[first : last + 1]:
-            if layer in found:
-                document.complain(where, f'the layer "{layer}" is given twice; weight it with layer_weights.')
-                break
-        found.update(architecture.layers[first : last + 1])
+        if found & set(layers):
+            twice = next(layer for layer in layers if layer in found)
+            document.complain(where, f'the layer "{twice}" is given twice; weight it with layer_weights.')
+        found.update(layers)
     return tuple(layer for layer in architecture.layers if layer in found)
 
 
@@ -198,19 +192,45 @@ def check_accept(
     accept: AcceptSpec,
     measure: MeasureSpec,
     network: NetworkSpec,
-    layer_sets: Iterable[LayerSet],
+    layer_sets: Collection[LayerSet],
     document: Document,
 ) -> None:
-    """Complain about thresholds of Gram distances that textures of another network would all pass unseen."""
-    strangers = [one.name for one in layer_sets if one.network != network]
-    if measure.network == "manifest" and strangers:
-        for name in ("gram_relative_max", "gram_normalised_max"):
-            if getattr(accept, name) is not None:
-                message = (
-                    f"nothing judges {', '.join(strangers)}, made in another network than the one that "
-                    "measures; leave this threshold out, or measure in their own network."
-                )
-                document.complain(("accept", name), message)
+    """Complain about thresholds of Gram distances where these are not of what a layer set matches."""
+    elsewhere = [one.name for one in layer_sets if measure.network == "manifest" and one.network != network]
+    reduced = [one.name for one in layer_sets if one.components is not None]
+    for name in ("gram_relative_max", "gram_normalised_max"):
+        if getattr(accept, name) is None:
+            continue
+        if elsewhere:
+            message = (
+                f"nothing judges {', '.join(elsewhere)}, made in another network than the one that "
+                "measures; leave this threshold out, or measure in their own network."
+            )
+            document.complain(("accept", name), message)
+        if reduced:
+            message = (
+                f"{', '.join(reduced)} match components alone, and distances are of all channels; leave this "
+                "threshold out, and look at the column residual_gram."
+            )
+            document.complain(("accept", name), message)
+
+
+def check_measured_network(
+    measure: MeasureSpec,
+    network: NetworkSpec,
+    layer_sets: Iterable[LayerSet],
+    controls: Iterable[ControlSpec],
+    document: Document,
+) -> None:
+    """Complain about layers to measure in the manifest's network if nothing is measured there."""
+    used = {one.network for one in layer_sets}
+    used |= {one.layer_set.network if one.layer_set else network for one in controls}
+    if measure.layers and measure.network == "own" and network not in used:
+        message = (
+            "no stimulus is measured in the manifest's network, so these layers never are; say network: "
+            "manifest beside them, or leave them out."
+        )
+        document.complain(("measure", "layers"), message)
 
 
 def resolve_measure(

@@ -6,13 +6,13 @@ import json
 import math
 import os
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 from platformdirs import user_cache_path
 
+from stimgen.atomic import write_file
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 CONVOLUTION_SHARE = 0.85
@@ -63,12 +63,7 @@ def record_speed(name: str, gflops: float) -> None:
     path = speed_file()
     speeds = _recorded() | {name: gflops}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".speed-", suffix=".json")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(speeds, file, indent=2, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).replace(path)
+    write_file(path, json.dumps(speeds, indent=2, sort_keys=True).encode())
 
 
 def recorded_speed(name: str) -> float | None:

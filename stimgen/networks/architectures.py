@@ -88,6 +88,33 @@ class Architecture:
         """The convolutions, shallowest first."""
         return tuple(step for step in self.steps if isinstance(step, Convolution))
 
+    def expand(self, named: Iterable[str]) -> tuple[str, ...]:
+        """Return layers in the order of the forward pass, ranges such as "conv1_1..pool4" written out.
+
+        Raises
+        ------
+        InputError
+            If a layer is unknown, or a range is none or runs backwards.
+        """
+        found = {layer for entry in named for layer in self.range_of(entry)}
+        return tuple(layer for layer in self.layers if layer in found)
+
+    def range_of(self, entry: str) -> tuple[str, ...]:
+        """Return the layers that "LAYER" or "FIRST..LAST" names.
+
+        Raises
+        ------
+        InputError
+            If a layer is unknown, or the range is none or runs backwards.
+        """
+        ends = entry.split("..") if ".." in entry else [entry, entry]
+        if len(ends) != 2:
+            raise InputError(f'"{entry}" names no layers of {self.name}.', "A range is FIRST..LAST.")
+        first, last = (self._index(end) for end in ends)
+        if last < first:
+            raise InputError(f"{entry} runs backwards.", f"Write {ends[1]}..{ends[0]}.")
+        return self.layers[first : last + 1]
+
     def upto(self, layer: str) -> tuple[Step, ...]:
         """Return the steps from the image to `layer`, inclusive.
 

@@ -10,7 +10,12 @@ from stimgen.errors import InputError
 
 
 def find_device(device: str) -> torch.device:
-    """Return the device that `device` means.
+    """Return the device that `device` means, after CUDA has been told to compute exactly.
+
+    Parameters
+    ----------
+    device
+        "auto" (the first GPU if there is one), "cpu", "cuda" or "cuda:N".
 
     Raises
     ------
@@ -18,7 +23,7 @@ def find_device(device: str) -> torch.device:
         If there is no such device.
     """
     if device == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        device = "cuda:0" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         return torch.device("cpu")
     # Not by torch.device, which takes cuda:256 for cuda:0.
@@ -32,10 +37,11 @@ def find_device(device: str) -> torch.device:
             f"There is no device {device}: PyTorch sees {count} CUDA devices.",
             "Use --device cpu, or install a PyTorch that fits the GPU's driver.",
         )
+    _compute_exactly()
     return torch.device("cuda", index)
 
 
-def compute_exactly() -> None:
+def _compute_exactly() -> None:
     """Make CUDA keep to float32 (no TF32) and to algorithms whose results repeat."""
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

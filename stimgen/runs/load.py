@@ -23,7 +23,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run.
+    """A run read back.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Run:
     table: pd.DataFrame
 
 
-def load_run(path: str | Path, *, check_hashes: bool = True) -> Run:
+def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = True) -> Run:
     """Read a run folder.
 
     Parameters
@@ -54,6 +54,9 @@ def load_run(path: str | Path, *, check_hashes: bool = True) -> Run:
         The folder that ``stimgen run`` wrote.
     check_hashes
         Whether to compare every PNG file with the SHA-256 in its record.
+    complete
+        Whether to refuse a run that lacks stimuli of its manifest, because it was interrupted or some could
+        not be made.
 
     Returns
     -------
@@ -63,8 +66,9 @@ def load_run(path: str | Path, *, check_hashes: bool = True) -> Run:
     Raises
     ------
     InputError
-        If the folder is no run, a record is missing or damaged, the table is not that of the records, a PNG
-        file is missing or, with `check_hashes`, is not the one that its record describes.
+        If the folder is no run, lacks stimuli (with `complete`), a record is missing or damaged, the table is
+        not that of the records, a PNG file is missing or, with `check_hashes`, is not the one that its record
+        describes.
 
     Examples
     --------
@@ -79,15 +83,18 @@ def load_run(path: str | Path, *, check_hashes: bool = True) -> Run:
             "Name the folder that stimgen run wrote, such as results/NAME: it has the folder records.",
         )
     again = f"Run the manifest again with --out {folder.path}: what is there is kept, the rest made anew."
-    name = folder.read_summary().get("name")
+    summary = folder.read_summary()
+    name, planned = summary.get("name"), summary.get("stimuli")
     try:
         table = pd.read_csv(folder.path / "stimuli.csv", dtype=dict.fromkeys(WHOLE_NUMBERS, "Int64"))
         ids = [str(stimulus_id) for stimulus_id in table["stimulus_id"]]
         hashes = [str(png_sha256) for png_sha256 in table["png_sha256"]]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder.path / 'stimuli.csv'} cannot be read: {error}.", again) from None
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not isinstance(planned, int):
         raise InputError(f"{folder.path / 'run.json'} is missing or damaged.", again)
+    if complete and planned != len(ids):
+        raise InputError(f"{folder.path} has {len(ids)} of the {planned} stimuli of its manifest.", again)
     records = tuple(_record(folder, stimulus_id, again) for stimulus_id in ids)
     stale = [
         record.stimulus_id

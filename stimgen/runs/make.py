@@ -45,12 +45,15 @@ class Rendered:
         (H, W) or (H, W, 3); may leave 0..1.
     synthesis
         How it was synthesised; None for most controls.
+    problem
+        What the synthesis was to reach; None for controls.
     control
         Which control; None for a texture.
     """
 
     image: Image
-    synthesis: SynthesisRecord | None
+    synthesis: Synthesis | None
+    problem: Problem | None
     control: ControlRecord | None
 
 
@@ -110,10 +113,9 @@ def render(
         device = str(extractor.device)
         return [_control(manifest, one, sources, the_set, device, after_evaluation) for one in stimuli]
     goals = {source.id: SourceImage(source.pixels) for source in sources.values()}
-    problems, layer_sets = [], []
+    problems = []
     for stimulus in stimuli:
         assert stimulus.layer_set is not None, "a batch holds textures, or one control"
-        layer_sets.append(stimulus.layer_set)
         problems.append(
             Problem(
                 goals[stimulus.source],
@@ -124,14 +126,8 @@ def render(
         )
     synthesised = synthesise(problems, extractor, manifest.synthesis, after_evaluation)
     return [
-        Rendered(
-            synthesis.image,
-            _synthesis_record(
-                manifest, layer_set, synthesis, matched_distance(problem, extractor, synthesis.image)
-            ),
-            None,
-        )
-        for problem, layer_set, synthesis in zip(problems, layer_sets, synthesised, strict=True)
+        Rendered(synthesis.image, synthesis, problem, None)
+        for problem, synthesis in zip(problems, synthesised, strict=True)
     ]
 
 
@@ -228,10 +224,7 @@ def _control(
         residuals=dict(made.residuals),
         weights_sha256=made.weights_sha256,
     )
-    synthesis = None
-    if made.synthesis and spec.layer_set:
-        synthesis = _synthesis_record(manifest, spec.layer_set, made.synthesis, made.residuals["gram"])
-    return Rendered(made.image, synthesis, record)
+    return Rendered(made.image, made.synthesis, None, record)
 
 
 def _texture_spec(manifest: Manifest, layer_set: LayerSet) -> TextureSpec:
@@ -245,9 +238,28 @@ def _texture_spec(manifest: Manifest, layer_set: LayerSet) -> TextureSpec:
     )
 
 
-def _synthesis_record(
-    manifest: Manifest, layer_set: LayerSet, synthesis: Synthesis, residual_gram: float
-) -> SynthesisRecord:
+def synthesis_record(
+    manifest: Manifest, stimulus: Stimulus, rendered: Rendered, extractor: FeatureExtractor
+) -> SynthesisRecord | None:
+    """Return what the record says of the synthesis; None if there was none.
+
+    Parameters
+    ----------
+    manifest, stimulus
+        What the image is.
+    rendered
+        The image, with its synthesis.
+    extractor
+        The network that made it, if it is a texture.
+    """
+    synthesis, layer_set = rendered.synthesis, stimulus.synthesised
+    if synthesis is None or layer_set is None:
+        return None
+    if rendered.problem is not None:
+        residual_gram = matched_distance(rendered.problem, extractor, synthesis.image)
+    else:
+        assert rendered.control is not None, "what is synthesised is a texture or a control"
+        residual_gram = rendered.control.residuals["gram"]
     return SynthesisRecord(
         preset=manifest.synthesis.preset,
         version=manifest.synthesis.version,

@@ -24,14 +24,14 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed, speed_name
 from stimgen.matching.reference import Reference
 from stimgen.measure.portilla_simoncelli import load_plenoptic
-from stimgen.networks.device import compute_exactly, find_device
+from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch, measured_layers, plan_batches
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.load import load_run
-from stimgen.runs.make import Rendered, finish, render, set_reference
+from stimgen.runs.make import Rendered, finish, render, set_reference, synthesis_record
 from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
@@ -107,8 +107,6 @@ def run(
     """
     progress = progress or Progress(quiet=True)
     where = find_device(device)
-    if where.type == "cuda":
-        compute_exactly()
     if manifest.measure.portilla_simoncelli:
         load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     folder = RunFolder((out or manifest.output).absolute())
@@ -332,7 +330,7 @@ class _Job:
             image=ImageRecord.model_validate(self.manifest.image, from_attributes=True),
             network=self.networks.record(network),
             measured_in=self.networks.record(measuring),
-            synthesis=rendered.synthesis,
+            synthesis=synthesis_record(self.manifest, stimulus, rendered, self.networks.extractor(network)),
             control=rendered.control,
             matching=MatchingRecord(settings=self.manifest.matching, **asdict(finished.residuals)),
             clipped_share=finished.clipped_share,

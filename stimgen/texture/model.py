@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,12 @@ from stimgen.texture.components import embed, principal_components, project
 from stimgen.texture.goal import PixelRange, SourceImage
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import EvaluationHook, Problem, Synthesis, no_hook
-from stimgen.texture.schedule import layers_at
+from stimgen.texture.schedule import layers_at_scale
 from stimgen.texture.statistics import ModelIdentity, TextureStatistics, difference
 from stimgen.texture.synthesis import synthesise
 
 SMALLEST_ANALYSED_PX = 16
 """Images are halved for the coarse scales of a synthesis down to this side, px."""
-
-LARGEST_PX = 4096
-"""A side on which every layer has positions, px."""
 
 
 class TextureModel:
@@ -41,7 +39,7 @@ class TextureModel:
     network
         Name of the network, such as "vgg19".
     layers
-        Layers whose statistics are matched.
+        Layers whose statistics are matched; "conv1_1..pool4" is all from the one to the other.
     weights
         Name of the network's weights, or a file.
     pooling
@@ -84,8 +82,9 @@ class TextureModel:
         device: str = "auto",
     ) -> None:
         architecture = NETWORKS[network]()
-        deepest = architecture.deepest(layers)
-        self.layer_weights = {layer: 1.0 for layer in architecture.layers if layer in layers}
+        matched = architecture.expand(layers)
+        deepest = architecture.deepest(matched)
+        self.layer_weights = dict.fromkeys(matched, 1.0)
         for layer, weight in (layer_weights or {}).items():
             if layer not in self.layer_weights:
                 raise InputError(f'A weight for "{layer}".', nearest(layer, list(self.layer_weights)))
@@ -104,6 +103,7 @@ class TextureModel:
             input=found.convention.name,
             pooling=pooling,
             normalise=normalise,
+            weights_normalised=found.normalised,
             layers=tuple(self.layer_weights),
             components=components,
         )
@@ -130,7 +130,7 @@ class TextureModel:
         for halvings in range(source.halvings + 1):
             side = source.size_px >> halvings
             # A level has all layers of its scale, or larger textures would look for them in vain.
-            layers = layers_at(architecture, self.layer_weights, LARGEST_PX, LARGEST_PX << halvings)
+            layers = layers_at_scale(architecture, self.layer_weights, halvings)
             smallest = max(SMALLEST_ANALYSED_PX, *map(architecture.smallest_px, layers), 0)
             if not layers or (halvings and side < smallest):
                 break
@@ -187,6 +187,11 @@ class TextureModel:
                 "Use the model that analysed the image.",
             )
         size_px = statistics.size_px if size_px is None else size_px
+        try:
+            size_px, rng = index(size_px), np.random.default_rng(index(seed))
+        except (TypeError, ValueError):
+            cure = "Give whole numbers, the seed from 0 on."
+            raise InputError(f"A side of {size_px} px and the seed {seed}.", cure) from None
         deepest = self.identity.layers[-1]
         architecture = self._extractor.architecture
         smallest = max(SMALLEST_ANALYSED_PX, *map(architecture.smallest_px, self.identity.layers))
@@ -195,7 +200,7 @@ class TextureModel:
         problem = Problem(
             _Goal(statistics, self._bases),
             self.layer_weights,
-            np.random.default_rng(seed),
+            rng,
             size_px=size_px,
             bases=self._bases,
         )
@@ -251,7 +256,7 @@ def _numbers(values: Tensor) -> tuple[float, ...]:
 
 def _checked(pixels: Image) -> Image:
     pixels = np.asarray(pixels)
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+    if not pixels.size or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise InputError(
             f"An image of shape {pixels.shape}.",
             "Give (height, width) for grey or (height, width, 3) for RGB.",

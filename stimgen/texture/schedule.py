@@ -167,3 +167,24 @@ def layers_at(
         and architecture.receptive_field(layer) * full_px <= largest * size_px
         and (size_px == full_px or architecture.smallest_px(layer) <= size_px)
     )
+
+
+def layers_at_scale(architecture: Architecture, layers: Iterable[str], halvings: int) -> tuple[str, ...]:
+    """Return the layers that are matched when the image is halved, if it is large enough for all of them.
+
+    Parameters
+    ----------
+    architecture
+        The network.
+    layers
+        The layer set.
+    halvings
+        How often the image is halved.
+    """
+    wanted = set(layers)
+    largest = max(architecture.receptive_field(layer) for layer in wanted)
+    return tuple(
+        layer
+        for layer in architecture.layers
+        if layer in wanted and architecture.receptive_field(layer) << halvings <= largest
+    )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import fsum
+from math import fsum, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from stimgen.atomic import write_file
 from stimgen.errors import InputError, StimgenError
+from stimgen.networks.architectures import NETWORKS
+from stimgen.texture.schedule import layers_at_scale
 
 FORMAT = "stimgen texture statistics 1"
 _KEY = "stimgen"
@@ -38,6 +39,8 @@ class ModelIdentity:
         "average" or "max".
     normalise
         Whether filters are scaled to a mean activation of 1.
+    weights_normalised
+        Whether they were so in the weights' file, which is then used as it is.
     layers
         Layers whose statistics are matched, shallowest first.
     components
@@ -49,6 +52,7 @@ class ModelIdentity:
     input: str
     pooling: str
     normalise: bool
+    weights_normalised: bool
     layers: tuple[str, ...]
     components: int | None
 
@@ -101,15 +105,7 @@ class TextureStatistics:
         }
         content = save(tensors, {_KEY: json.dumps(described)})
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-                try:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    Path(file.name).replace(path)
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+            write_file(path, content)
         except OSError as error:
             raise StimgenError(
                 f"{path} cannot be written: {error.strerror or error}.", "Name a file in a folder with room."
@@ -227,11 +223,17 @@ def _from_plain(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
         if layer not in model.layers or not square or not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} is no Gram matrix")
         grams.setdefault(int(halvings), {})[layer] = tensor.float()
-    if set(grams) != set(range(len(grams))) or set(grams.get(0, {})) != set(model.layers):
+    if set(grams) != set(range(len(grams))) or not grams:
         raise ValueError("Gram matrices are missing")
     pixels = {key: tuple(map(float, described[key])) for key in ("mean", "lowest", "highest")}
     if {len(values) for values in pixels.values()} not in ({1}, {3}):
         raise ValueError("the pixel values are neither grey nor RGB")
+    if not all(isfinite(value) for values in pixels.values() for value in values):
+        raise ValueError("the pixel values are not finite")
+    architecture = NETWORKS[model.network]()
+    for count, level in grams.items():
+        if set(level) != set(layers_at_scale(architecture, model.layers, count)):
+            raise ValueError("Gram matrices are missing")
     return TextureStatistics(
         model=model,
         size_px=int(described["size_px"]),

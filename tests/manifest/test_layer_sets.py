@@ -40,12 +40,12 @@ def test_a_range_is_the_part_of_the_network_between_its_ends(tmp_path_factory, d
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["pool2..conv1_1"], "pool2..conv1_1 runs backwards; write conv1_1..pool2"),
+        (["pool2..conv1_1"], "pool2..conv1_1 runs backwards. Write conv1_1..pool2"),
         (["conv1_1..pool2", "pool1"], 'the layer "pool1" is given twice'),
         (["conv1_1..pool2", "pool2..pool3"], 'the layer "pool2" is given twice'),
-        (["conv1_1..pol2"], 'unknown layer "pol2" of vgg19. Did you mean'),
+        (["conv1_1..pol2"], 'vgg19 has no layer "pol2". Did you mean'),
         (["conv1_1..pool1..pool2"], "A range is FIRST..LAST"),
-        ([".."], 'unknown layer ""'),
+        ([".."], 'vgg19 has no layer ""'),
     ],
 )
 def test_what_is_no_range_is_a_problem_at_its_place(tmp_path, layers, message):
@@ -85,7 +85,7 @@ def test_what_is_measured_resolves_and_loads_again(tmp_path):
 
 
 def test_layers_to_measure_must_be_there_and_fit(tmp_path):
-    with pytest.raises(ManifestError, match='unknown layer "pool9" of vgg16'):
+    with pytest.raises(ManifestError, match='vgg16 has no layer "pool9"'):
         load(tmp_path, measure={"layers": ["pool9"]}, network={"name": "vgg16"})
     with pytest.raises(ManifestError, match="too small for pool5"):
         load(tmp_path, measure={"layers": ["pool5"]}, image={"size_px": 24})
@@ -98,3 +98,19 @@ def test_thresholds_that_nothing_would_be_judged_by_are_refused(tmp_path):
         load(tmp_path, layer_sets=sets, measure=measure, accept=accept)
     assert load(tmp_path, layer_sets=sets, accept=accept).accept.gram_relative_max == 0.1
     assert load(tmp_path, layer_sets={"a": ["pool1"]}, measure=measure, accept=accept)
+
+
+def test_thresholds_of_components_are_refused(tmp_path):
+    sets = {"a": {"layers": ["pool1"], "components": 2}}
+    with pytest.raises(ManifestError, match="a match components alone"):
+        load(tmp_path, layer_sets=sets, accept={"gram_normalised_max": 0.1})
+    assert load(tmp_path, layer_sets=sets, accept={"clipped_share_max": 0.1})
+
+
+def test_layers_to_measure_where_nothing_is_measured_are_refused(tmp_path):
+    sets = {"a": {"layers": ["pool1"], "network": {"pooling": "max"}}}
+    with pytest.raises(ManifestError, match="no stimulus is measured in the manifest's network"):
+        load(tmp_path, layer_sets=sets, measure={"layers": ["pool2"]})
+    measure = {"layers": ["pool2"], "network": "manifest"}
+    assert load(tmp_path, layer_sets=sets, measure=measure)
+    assert load(tmp_path, layer_sets=sets, measure={"layers": ["pool2"]}, controls=["original"])

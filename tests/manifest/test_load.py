@@ -259,7 +259,7 @@ def test_network_override_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "can't use this weights file of vgg16" in with_network(
         tmp_path, {"name": "vgg16", "weights": "w.pth"}, "vgg19"
     )
-    assert 'unknown layer "conv3_4" of vgg16' in refusal(
+    assert 'vgg16 has no layer "conv3_4"' in refusal(
         tmp_path, override_network="vgg16", layer_sets={"a": ["conv3_4"]}
     )
 

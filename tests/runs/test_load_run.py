@@ -121,4 +121,12 @@ def test_a_run_needs_neither_torch_nor_psychopy(finished):
 def test_the_package_has_no_other_names():
     with pytest.raises(AttributeError, match="has no attribute 'load_runs'"):
         stimgen.load_runs  # noqa: B018
-    assert set(stimgen.__all__) == {"Run", "load_run", "__version__"}
+    for name in stimgen.__all__:
+        assert getattr(stimgen, name).__name__ == name
+
+
+def test_a_run_that_lacks_stimuli_is_refused_unless_asked_for(copied):
+    change(copied.path / "run.json", stimuli=len(IDS) + 2)
+    with pytest.raises(InputError, match=f"has {len(IDS)} of the {len(IDS) + 2} stimuli of its manifest"):
+        stimgen.load_run(copied.path)
+    assert len(stimgen.load_run(copied.path, complete=False).records) == len(IDS)

@@ -545,3 +545,13 @@ def test_what_the_command_line_overrides_is_in_run_json(finished, tmp_path):
     result = run(tiny(tmp_path, override_network="vgg16", override_seeds=[3], **changes))
     assert RunFolder(result.folder).read_summary()["overrides"] == {"network": "vgg16", "seeds": [3]}
     assert finished.read_summary()["overrides"] == {}
+
+
+def test_a_residual_that_cannot_be_measured_fails_its_stimulus_alone(tmp_path, monkeypatch):
+    from stimgen.runs import make
+
+    measured = make.matched_distance
+    values = iter([float("nan")])
+    monkeypatch.setattr(make, "matched_distance", lambda *given: next(values, None) or measured(*given))
+    result = run(tiny(tmp_path, controls=None), batch_size=2)
+    assert (result.made, len(result.failures)) == (3, 1)

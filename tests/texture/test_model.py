@@ -75,10 +75,13 @@ def test_it_synthesises_what_a_run_does_from_the_image(model: TextureModel) -> N
 
 
 def test_the_published_procedure_takes_statistics_too(model: TextureModel) -> None:
-    source = texture("gravel", 32)
-    made = model.synthesise(model.analyse(source), preset=stimgen.Gatys2015(iterations=5))
-    assert made.image.shape == (32, 32)
-    assert np.all(np.diff(made.traces[0].losses) <= 0)
+    source, preset = texture("gravel", 32), stimgen.Gatys2015(iterations=5)
+    extractor = build_extractor(find_weights("vgg16", "imagenet"), deepest="pool2")
+    weights = dict.fromkeys(["conv1_1", "pool1", "pool2"], 1.0)
+    problem = Problem(SourceImage(source), weights, np.random.default_rng(2))
+    (expected,) = synthesise([problem], extractor, preset)
+    made = model.synthesise(model.analyse(source), seed=2, preset=preset)
+    assert np.array_equal(made.image, expected.image)
 
 
 @pytest.mark.parametrize("preset", [SHORT, stimgen.Gatys2015(iterations=20)])
@@ -210,6 +213,16 @@ def test_a_gram_matrix_with_nan_is_refused(model: TextureModel, tmp_path: Path) 
         TextureStatistics.load(path)
 
 
+def test_a_file_without_a_coarse_layer_is_refused(model: TextureModel, tmp_path: Path) -> None:
+    statistics = model.analyse(texture("brick", 32))
+    assert set(statistics.grams[1]) == {"conv1_1", "pool1"}
+    path = tmp_path / "lacking.safetensors"
+    lacking = (statistics.grams[0], {"pool1": statistics.grams[1]["pool1"]})
+    dataclasses.replace(statistics, grams=lacking).save(path)
+    with pytest.raises(InputError, match="Gram matrices are missing"):
+        TextureStatistics.load(path)
+
+
 def test_a_folder_that_is_not_there_is_named(model: TextureModel, tmp_path: Path) -> None:
     with pytest.raises(StimgenError, match=r"nowhere.* cannot be written"):
         model.analyse(texture("brick", 32)).save(tmp_path / "nowhere" / "a.safetensors")
@@ -251,6 +264,11 @@ def test_what_the_model_does_not_take_is_named(model: TextureModel, reduced: Tex
         model.analyse(np.full((32, 32), np.nan, np.float32))
     with pytest.raises(InputError, match=r"shape \(32, 32, 4\)"):
         model.analyse(np.zeros((32, 32, 4), np.float32))
+    with pytest.raises(InputError, match=r"shape \(0, 5\)"):
+        model.analyse(np.zeros((0, 5), np.float32))
+    for wrong in ({"seed": -1}, {"size_px": 40.5}, {"seed": "a"}):
+        with pytest.raises(InputError, match="Give whole numbers"):
+            model.synthesise(model.analyse(texture("brick", 32)), **wrong)
     with pytest.raises(InputError, match="components 16 and all"):
         model.synthesise(reduced.analyse(texture("brick", 32)))
     with pytest.raises(InputError, match="Use at least 16 px"):
@@ -262,6 +280,6 @@ def test_what_the_model_does_not_take_is_named(model: TextureModel, reduced: Tex
 
 
 def _statistics(value: float) -> TextureStatistics:
-    model = ModelIdentity("vgg16", "sha256", "torchvision", "average", True, ("conv1_1",), None)
+    model = ModelIdentity("vgg16", "sha256", "torchvision", "average", True, False, ("conv1_1",), None)
     pixel = (value / 10,)
     return TextureStatistics(model, 32, pixel, pixel, pixel, ({"conv1_1": torch.full((1, 2, 2), value)},))

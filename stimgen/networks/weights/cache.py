@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 import platformdirs
 
+from stimgen.atomic import write_file
 from stimgen.errors import InputError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import CONVENTIONS
@@ -112,7 +112,7 @@ def write_cached(weights: Weights, path: Path) -> None:
         tensors[f"{convolution.name}.bias"] = bias
     content = save(tensors, metadata={"format": FORMAT, **asdict(header)})
     with writing_to(path.parent):
-        _write_atomically(path, content)
+        write_file(path, content)
 
 
 def read_header(path: Path) -> CacheHeader | None:
@@ -186,16 +186,3 @@ def read_cached(path: Path) -> Weights:
         file_sha256=header.file_sha256,
         normalised=header.normalised == "yes",
     )
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
