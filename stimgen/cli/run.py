@@ -14,7 +14,8 @@ from stimgen.cli.errors import say
 def run(
     manifest: ManifestPath,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Run folder. Default: results/NAME beside MANIFEST's folder.")
+        Path | None,
+        typer.Option("--out", help="Run folder. Default: results/NAME beside the folder manifests."),
     ] = None,
     device: Device = "auto",
     network: NetworkName = None,

@@ -184,8 +184,12 @@ class Manifest:
 
     @property
     def output(self) -> Path:
-        """Where the run goes unless told otherwise: results/NAME beside the manifest's folder."""
-        return self.folder.parent / "results" / self.name
+        """Where the run goes unless told otherwise: results/NAME beside the manifest's folder.
+
+        For a manifest anywhere below a folder called "manifests", beside that.
+        """
+        above = (folder for folder in (self.folder, *self.folder.parents) if folder.name == "manifests")
+        return next(above, self.folder).parent / "results" / self.name
 
     def resolved(self, folder: Path | None = None) -> dict[str, Any]:
         """Return the manifest with every default spelt out, in plain data that YAML can hold.

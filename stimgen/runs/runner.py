@@ -89,7 +89,7 @@ def run(
     manifest
         A loaded manifest.
     out
-        Run folder; by default ``results/<name>`` beside the manifest's folder.
+        Run folder; by default `Manifest.output`.
     device
         "auto" (the first GPU if there is one), "cpu", or "cuda:N".
     batch_size

@@ -14,6 +14,7 @@ from doc_pages import PAGES, ROOT, blocks
 from workshop import Workshop
 
 NEEDS = {
+    "docs/paper.md": ["internet"],
     "docs/psychopy.md": ["psychopy", "psychopy", "psychopy", "participant", "psychopy"],
     "docs/trials.md": ["psychopy"],
     "docs/tutorial.md": ["matplotlib", "psychopy"],

@@ -70,6 +70,18 @@ def test_a_run_goes_to_results_beside_the_manifests_folder(finished):
     assert finished.path.parent.name == "results"
 
 
+def test_a_manifest_below_a_folder_of_manifests_has_its_results_beside_that(tmp_path):
+    path = write_manifest(tmp_path)
+    below = path.parent / "a" / "b" / "tiny.yaml"
+    below.parent.mkdir(parents=True)
+    path.rename(below)
+    assert load_manifest(below).output == tmp_path.resolve() / "results" / "tiny"
+    elsewhere = tmp_path / "mine" / "tiny.yaml"
+    elsewhere.parent.mkdir()
+    below.rename(elsewhere)
+    assert load_manifest(elsewhere).output == tmp_path.resolve() / "results" / "tiny"
+
+
 def test_out_names_another_folder(tmp_path):
     manifest = tiny(tmp_path, **BLAND, name="elsewhere")
     result = run(manifest, out=tmp_path / "deep" / "down")

@@ -104,6 +104,23 @@ def test_the_loss_of_components_is_that_of_the_projected_features(
     assert result.loss == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("components", [None, 16])
+def test_a_gpu_analyses_as_the_cpu_does_and_reaches_the_statistics(components: int | None) -> None:
+    layers = ["conv1_1", "pool1", "pool2"]
+    cpu, gpu = (
+        TextureModel("vgg16", layers, components=components, device=device) for device in ("cpu", "cuda")
+    )
+    here, there = (one.analyse(texture("gravel")) for one in (cpu, gpu))
+    for ours, theirs in zip(here.grams, there.grams, strict=True):
+        for layer, gram in ours.items():
+            assert torch.linalg.norm(theirs[layer] - gram) < 1e-4 * torch.linalg.norm(gram)
+    made = gpu.synthesise(there, preset=SHORT)
+    again = cpu.analyse(made.image)
+    for layer, target in here.grams[0].items():
+        assert torch.linalg.norm(again.grams[0][layer] - target) < 0.5 * torch.linalg.norm(target)
+
+
 def test_all_components_are_the_whole_model(model: TextureModel) -> None:
     """As many components as channels are a rotation, under which the loss is the same."""
     rotated = TextureModel("vgg16", ["conv1_1", "pool1", "pool2"], components=4096, device="cpu")
