@@ -164,7 +164,7 @@ def expand_layers(
             continue
         if found & set(layers):
             twice = next(layer for layer in layers if layer in found)
-            document.complain(where, f'the layer "{twice}" is given twice; weight it with layer_weights.')
+            document.complain(where, f'the layer "{twice}" is given twice; once is enough.')
         found.update(layers)
     return tuple(layer for layer in architecture.layers if layer in found)
 
@@ -197,7 +197,11 @@ def check_accept(
 ) -> None:
     """Complain about thresholds of Gram distances where these are not of what a layer set matches."""
     elsewhere = [one.name for one in layer_sets if measure.network == "manifest" and one.network != network]
-    reduced = [one.name for one in layer_sets if one.components is not None]
+    reduced = [
+        one.name
+        for one in layer_sets
+        if one.parameters < LayerSet(one.name, one.layers, one.layer_weights, one.network).parameters
+    ]
     for name in ("gram_relative_max", "gram_normalised_max"):
         if getattr(accept, name) is None:
             continue

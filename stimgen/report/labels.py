@@ -119,7 +119,7 @@ def find_typeface(texts: Iterable[str], file: Path | None = None) -> Typeface:
         lacks = sorted(character for character in characters if not _has(font, character))
         if not lacks:
             return candidate
-        lacking = lacking or lacks
+        lacking = min(lacking or lacks, lacks, key=len)
     which = ", ".join(f"{_shown(character)} U+{ord(character):04X}" for character in lacking[:5])
     raise InputError(
         f"No font {'at hand' if file is None else file} has these characters of the labels: {which}.",

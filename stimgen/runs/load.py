@@ -116,7 +116,8 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
             message = f"Files in {folder.path} are not those that their records describe: {_some(altered)}."
             raise InputError(message, again)
     paths = [str(folder.png(stimulus_id)) for stimulus_id in ids]
-    return Run(folder.path, name, records, table.assign(path=paths))
+    # A copy lies in one piece, where adding a column to a wide table warns that it does not.
+    return Run(folder.path, name, records, table.copy().assign(path=paths))
 
 
 def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:

@@ -105,8 +105,9 @@ class Progress:
 
     def stimulus(self, record: Record) -> None:
         """Say that a stimulus is done, and how near it came to its source."""
-        matched = [d.gram_relative for d in record.distances if d.stage == "file" and d.constrained]
-        distance = f"relative Gram distance up to {max(matched):.3f}, " if matched else ""
+        distance = ""
+        if record.synthesis is not None:
+            distance = f"relative Gram distance up to {record.synthesis.residual_gram:.3f}, "
         self._line(f"{record.stimulus_id}  {distance}{record.made.seconds:.1f} s")
 
     def failure(self, failure: Failure) -> None:

@@ -82,6 +82,8 @@ class TextureModel:
         device: str = "auto",
     ) -> None:
         architecture = NETWORKS[network]()
+        if isinstance(layers, str):
+            raise InputError(f'Layers "{layers}".', f'Give a list: ["{layers}"].')
         matched = architecture.expand(layers)
         deepest = architecture.deepest(matched)
         self.layer_weights = dict.fromkeys(matched, 1.0)
@@ -91,8 +93,10 @@ class TextureModel:
             if not 0 < weight < float("inf"):
                 raise InputError(f'The weight {weight} of "{layer}".', "Give a number above 0.")
             self.layer_weights[layer] = float(weight)
-        if components is not None and components < 1:
-            raise InputError(f"{components} components.", "Give 1 or more, or None for all channels.")
+        if components is not None and (not isinstance(components, int) or components < 1):
+            raise InputError(
+                f"{components} components.", "Give a whole number from 1, or None for all channels."
+            )
         found = find_weights(network, weights)
         self._extractor = build_extractor(
             found, pooling=pooling, normalise=normalise, device=find_device(device), deepest=deepest
@@ -115,7 +119,7 @@ class TextureModel:
         ----------
         image
             (H, W) for grey textures or (H, W, 3) for RGB, floats 0..1; or a PNG, TIFF or JPEG file, or
-            skimage:NAME, read as sources of a manifest are.
+            skimage:NAME, whole and in its own size and colours.
 
         Raises
         ------
@@ -180,6 +184,12 @@ class TextureModel:
         InputError
             If the statistics are those of another model, or the texture is too small for the deepest layer.
         """
+        if not isinstance(statistics, TextureStatistics):
+            cure = "Give what analyse, mix or TextureStatistics.load returned."
+            raise InputError(f"Statistics of type {type(statistics).__name__}.", cure)
+        preset = Multiscale() if preset is None else preset
+        if not isinstance(preset, Multiscale | Gatys2015):
+            raise InputError(f"The preset {preset!r}.", "Give stimgen.Multiscale() or stimgen.Gatys2015().")
         if statistics.model != self.identity:
             raise InputError(
                 "The statistics belong to another texture model: "
@@ -204,7 +214,6 @@ class TextureModel:
             size_px=size_px,
             bases=self._bases,
         )
-        preset = Multiscale() if preset is None else preset
         (synthesis,) = synthesise([problem], self._extractor, preset, after_evaluation)
         return synthesis
 
