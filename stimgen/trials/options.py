@@ -91,6 +91,11 @@ class TrialOptions(BaseModel):
         """What is balanced, beside exemplars."""
         return ()
 
+    @property
+    def turns(self) -> tuple[str, int] | None:
+        """Column within whose values a condition's exemplars take turns, and its trials in each."""
+        return None
+
 
 class TwoIntervalTiming(TrialOptions):
     """Timing of designs that show two images one after the other."""
@@ -116,3 +121,8 @@ class ConditionOptions(TrialOptions):
     repeats: int = Field(
         5, ge=1, le=1000, description="Trials per condition and source; exemplars take turns in them."
     )
+
+    @property
+    def turns(self) -> tuple[str, int]:
+        """Exemplars take turns in the trials of each condition and source."""
+        return "source", self.repeats
