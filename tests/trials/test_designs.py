@@ -237,10 +237,8 @@ def test_staircases_keep_their_constraints_or_say_why_not(count, levels, trials,
     levels_of = {(row["staircase"], row["condition"]): row["source"] for row in rows}
     for (staircase, condition), source in levels_of.items():
         own = [row for row in rows if (row["staircase"], row["condition"]) == (staircase, condition)]
-        counts = [
-            sum(row["stimulus_id"] == f"{source}-{condition}-s{one}" for row in own)
-            for one in range(exemplars)
-        ]
+        found = Counter(row["stimulus_id"] for row in own)
+        counts = [found[f"{source}-{condition}-s{seed}"] for seed in range(exemplars)]
         assert max(counts) - min(counts) <= 1
 
 
