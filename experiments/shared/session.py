@@ -32,12 +32,15 @@ MEASURED = {
     "the first.",
     "shown_second_s": "The same of the second interval; empty in a design with one.",
     "isi_shown_s": "Seconds between the two intervals; empty in a design with one.",
-    "frames": "Number of frames of the trial.",
+    "frames": "Number of frames of the trial. frames.csv has one fewer: the last frame stays until the next "
+    "trial begins.",
     "dropped_frames": "Number of frames that stayed longer than 1.5 times the refresh period.",
     "frame_mean_s": "Mean seconds that a frame stayed.",
     "frame_max_s": "Seconds of the frame that stayed longest.",
 }
 """What a session adds to the columns of the trial list, with the descriptions of the data dictionary."""
+RESERVED = frozenset({"nan", "inf", "infinity", "na", "null", "none", "true", "false", "all"})
+"""Words that tables read as something else than text, and the analysis's word for all participants."""
 FRAME_COLUMNS = ("trial", "phase", "frame", "interval_s", "dropped")
 
 
@@ -134,10 +137,11 @@ def open_session(
         If the session is complete, was started with another trial list or other settings, or there is none to
         resume.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", participant):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", participant) or participant.lower() in RESERVED:
         raise ExperimentError(
             f"{participant!r} cannot be the identifier of a participant.",
-            "Use letters, digits, - and _, a letter first: a table would read 007 as the number 7.",
+            "Use letters, digits, - and _, a letter first, and no word such as NA, true or all: a table "
+            "would read 007 as the number 7 and NA as a missing value, and the analysis has a row for all.",
         )
     folder = data / trial_list.design / f"{participant}_{session}"
     if resume and not (folder / "session.json").exists():

@@ -148,15 +148,16 @@ def _trial(row: dict[str, str], design: str, folder: Path) -> Trial:
         correct_key=row["correct_key"],
         presentation_s=_seconds(row, "presentation_s"),
         response_s=_seconds(row, "response_s"),
-        interval_s=_seconds(row, "interval_s"),
-        isi_s=_seconds(row, "isi_s") if design == "two_interval" else 0.0,
+        interval_s=_seconds(row, "interval_s", or_none=True),
+        isi_s=_seconds(row, "isi_s", or_none=True) if design == "two_interval" else 0.0,
     )
 
 
-def _seconds(row: dict[str, str], column: str) -> float:
+def _seconds(row: dict[str, str], column: str, *, or_none: bool = False) -> float:
     seconds = float(row[column])
-    if not 0 < seconds < 3600:
-        raise ValueError(f"{column} must be above 0 seconds")
+    if not (0 < seconds <= 3600 or (or_none and seconds == 0)):
+        least = "0 or more" if or_none else "above 0"
+        raise ValueError(f"{column} must be {least} and at most 3600 seconds")
     return seconds
 
 

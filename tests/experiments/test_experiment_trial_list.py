@@ -51,6 +51,14 @@ def test_the_keys_of_two_intervals_are_those_of_the_task(run_folder, task, keys)
     assert {trial.isi_s for trial in found.trials} == {0.5}
 
 
+def test_durations_may_be_all_that_a_list_may_have(run_folder):
+    path = two_interval_list(run_folder)
+    durations = {"presentation_s": "3600", "interval_s": "0", "isi_s": "0.0"}
+    write_csv(path, [row | durations for row in read_csv(path)])
+    trial = read_trial_list(path, "two_interval").trials[0]
+    assert (trial.presentation_s, trial.interval_s, trial.isi_s) == (3600, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("cells", "problem"),
     [
@@ -58,6 +66,9 @@ def test_the_keys_of_two_intervals_are_those_of_the_task(run_folder, task, keys)
         ({"design": "rating"}, "oddity.csv:4: the design is 'rating'"),
         ({"presentation_s": "0"}, "oddity.csv:4: presentation_s must be above 0"),
         ({"presentation_s": "nan"}, "oddity.csv:4: presentation_s must be above 0"),
+        ({"presentation_s": "3600.1"}, "oddity.csv:4: presentation_s must be above 0 and at most 3600 s"),
+        ({"interval_s": "-0.1"}, "oddity.csv:4: interval_s must be 0 or more and at most 3600 seconds"),
+        ({"interval_s": "nan"}, "oddity.csv:4: interval_s must be 0 or more"),
         ({"left_x": "1.5"}, "oddity.csv:4: invalid literal"),
         ({"crop_px": "0"}, "oddity.csv:4: crop_px must be above 0"),
         ({"break_before": ""}, "oddity.csv:4: break_before must be 0 or 1"),
