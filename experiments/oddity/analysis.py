@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit, ndtr
 from statsmodels.stats.proportion import proportion_confint
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the script runs from any folder
+if not __package__:  # a script runs from any folder, also if the one with all experiments has another name
+    sys.modules["experiments"] = ModuleType("experiments")
+    sys.modules["experiments"].__path__ = [str(Path(__file__).resolve().parents[1])]
 
 from experiments.shared.errors import ExperimentError
 

@@ -103,6 +103,8 @@ def run(experiment: Experiment, options: argparse.Namespace, settings: Mapping[s
 
 
 def _run(experiment: Experiment, options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
+    if options.screenshot:
+        _check_screenshot(options.screenshot)
     monitor = load_monitor(options.monitor)
     trial_list = read_trial_list(options.trial_list, experiment.design)
     check_ppd(monitor, trial_list.ppd, allow_mismatch=options.allow_ppd_mismatch)
@@ -224,6 +226,15 @@ def _checked_refresh(display: Display, options: argparse.Namespace) -> float | N
         f"Frames {found}, and the calibration says {stated:g} Hz: durations would be wrong.",
         "Close other programs, set the display to that rate, or pass --allow-refresh-mismatch for a try.",
     )
+
+
+def _check_screenshot(path: Path) -> None:
+    """Raise unless a picture can be saved there."""
+    if path.suffix.lower() != ".png" or path.is_dir() or not path.parent.is_dir():
+        raise ExperimentError(
+            f"--screenshot {path}: is not the name of a PNG file in a folder that is there.",
+            "Make the folder, and name a file that ends in .png.",
+        )
 
 
 def _screenshot(experiment: Experiment, options: argparse.Namespace, monitor: Monitor, trial: Trial) -> int:

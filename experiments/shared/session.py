@@ -146,7 +146,11 @@ def open_session(
     folder = data / trial_list.design / f"{participant}_{session}"
     if resume and not (folder / "session.json").exists():
         raise ExperimentError(f"{folder}: there is no session to resume.", "Start it without --resume.")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{folder}: the folder of the session cannot be made: {error.strerror}."
+        raise ExperimentError(message, "Name a folder that you may write to with --data.") from error
     identity = {"participant": participant, "session": str(session), "simulated": str(int(simulated))}
     fixed = {
         "design": trial_list.design,
@@ -160,7 +164,11 @@ def open_session(
     metadata: dict[str, Any] = fixed | {"sittings": []}
     opened = Session(folder, trial_list, identity, [], metadata)
     if (folder / "session.json").exists():
-        before = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        try:
+            before = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            message = f"{folder / 'session.json'}: is damaged: {error}"
+            raise ExperimentError(message, "Start another session: --session N.") from error
         metadata["sittings"] = before["sittings"]
         if _has_rows(folder / "trials.csv"):
             _check_same(folder, before, fixed)

@@ -15,9 +15,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the script runs from any folder
+if not __package__:  # a script runs from any folder, also if the one with all experiments has another name
+    sys.modules["experiments"] = ModuleType("experiments")
+    sys.modules["experiments"].__path__ = [str(Path(__file__).resolve().parents[1])]
 
 from experiments.shared import psychopy_check  # noqa: F401 (first: it says what is missing)
 from experiments.shared.arguments import parser

@@ -119,3 +119,9 @@ def test_identifiers_that_a_table_or_a_folder_would_change_are_refused(tmp_path,
     with pytest.raises(ExperimentError, match="cannot be the identifier"):
         open_in(tmp_path, trial_list, participant=participant)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_data_is_said(tmp_path, trial_list):
+    (tmp_path / "data").write_text("", "utf-8")
+    with pytest.raises(ExperimentError, match="cannot be made: Not a directory"):
+        open_in(tmp_path / "data", trial_list)

@@ -325,6 +325,15 @@ def test_intervals_of_no_time_have_no_frames(laboratory):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["none/shot.png", "shot", "shot.txt"])
+def test_a_screenshot_that_cannot_be_saved_is_refused(laboratory, name):
+    trial_list = oddity_list(laboratory.run_folder)
+    assert "Make the folder, and name a file" in laboratory.run(
+        laboratory.command(trial_list, "--screenshot", name), 2
+    )
+
+
+@pytest.mark.slow
 def test_without_a_display_it_says_so(laboratory):
     del laboratory.environment["DISPLAY"]
     printed = laboratory.run(laboratory.command(oddity_list(laboratory.run_folder)), 2)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +37,23 @@ def test_psychopy_is_imported_by_the_experiments_alone(folder):
     found = imported(folder)
     assert "stimgen" in found
     assert not found & {"psychopy", "experiments"}
+
+
+@pytest.mark.parametrize("script", ["oddity/oddity.py", "oddity/analysis.py", "two_interval/two_interval.py"])
+def test_the_folder_may_have_another_name(tmp_path, script):
+    """As far as the first package that is not there: -S hides all that is installed."""
+    shutil.copytree(ROOT / "experiments", tmp_path / "lab scripts")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-S", tmp_path / "lab scripts" / script, "--help"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if script == "oddity/analysis.py":
+        assert "No module named 'numpy'" in done.stderr
+    else:
+        assert done.returncode == 2
+        assert "PsychoPy is not installed for this Python" in done.stderr
+        assert "pip install" in done.stderr
