@@ -238,10 +238,11 @@ def _measured(path: Path, problems: list[str]) -> NDArray[np.float64] | None:
         return None
     falls = np.flatnonzero((np.diff(values, axis=0) <= 0).any(axis=1))
     if len(falls):
+        low, high = values[falls[0] : falls[0] + 2, 0]
         problems.append(
-            f"gamma_table: {path} must rise in every column, and does not from level {values[falls[0], 0]:g} to "
-            f"{values[falls[0] + 1, 0]:g}. Where the photometer cannot tell dark levels apart, keep the row of "
-            "level 0 and leave out the other rows with the same reading"
+            f"gamma_table: {path} must rise in every column, and does not from level {low:g} to {high:g}. "
+            "Where the photometer cannot tell dark levels apart, keep the row of level 0 and leave out the "
+            "other rows with the same reading"
         )
         return None
     if len(header) == 2:
