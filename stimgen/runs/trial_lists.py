@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stimgen.errors import InputError
+from stimgen.errors import InputError, nearest
 from stimgen.manifest.document import parse
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
@@ -174,11 +174,19 @@ def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
         If the design or an option is unknown, or a value is wrong.
     """
     lines = ["trials:", f"  design: {json.dumps(design)}"]
+    known = list(DESIGNS[design].options.model_fields) if design in DESIGNS else None
+    given: set[str] = set()
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip() or "\n" in setting:
             raise InputError(f"--set {setting}: expected KEY=VALUE.", "Write for example --set repeats=10.")
-        lines.append(f"  {key.strip()}: {value}")
+        key = key.strip()
+        if known is not None and key not in known:
+            raise InputError(f'--set {setting}: unknown key "{key}". {nearest(key, known)}')
+        if key in given:
+            raise InputError(f"--set {key} is given twice.", "Give each option once.")
+        given.add(key)
+        lines.append(f"  {key}: {value}")
     try:
         (spec,) = read_trials(parse("\n".join(lines), "--set"))
     except ManifestError as error:
