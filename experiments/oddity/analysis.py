@@ -14,13 +14,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-from scipy.integrate import quad
-from scipy.optimize import brentq, minimize
-from scipy.special import expit, ndtr
-from statsmodels.stats.proportion import proportion_confint
+try:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+    from scipy.integrate import quad
+    from scipy.optimize import brentq, minimize
+    from scipy.special import expit, ndtr
+    from statsmodels.stats.proportion import proportion_confint
+except ModuleNotFoundError as error:
+    print(
+        f"The analysis needs {error.name}, which is not installed for this Python, {sys.executable}.\n"
+        "Install the extra: pip install '.[analysis]', or pip install pandas statsmodels matplotlib.",
+        file=sys.stderr,
+    )
+    raise SystemExit(2) from None
 
 if not __package__:  # a script runs from any folder, also if the one with all experiments has another name
     sys.modules["experiments"] = ModuleType("experiments")
@@ -288,8 +297,6 @@ def plot(responses: pd.DataFrame, fits: pd.DataFrame, column: str, path: Path) -
     Sources have points of their own: their distances may differ more than those of the conditions, and the
     function of a mean is not the mean of the function.
     """
-    from matplotlib.figure import Figure
-
     answered = responses.dropna(subset=["correct", column])
     if answered.empty:
         raise ExperimentError(f"No trial has an answer and a value of {column}.", "Choose another --column.")
