@@ -248,7 +248,7 @@ def fit_psychometric(
         for start in ([0, 1], [0, -1], [-2, 3], [2, 3])
     ]
     best = min(searches, key=lambda search: float(search.fun)).x
-    p = accuracy_at(design @ best, lapse)
+    p = np.clip(accuracy_at(design @ best, lapse), 1e-12, 1 - 1e-12)
     slope_of_p = (1 - CHANCE - lapse) * expit(design @ best) * expit(-(design @ best))
     information = (design.T * (slope_of_p**2 / (p * (1 - p)))) @ design
     # Where the likelihood rises for ever, the search ends at a bound or on a plain that tells nothing.

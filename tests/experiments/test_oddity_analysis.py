@@ -65,6 +65,8 @@ def test_the_fit_is_the_maximum_of_the_likelihood():
         (np.ones(50), np.ones(50)),
         (np.arange(50.0), np.ones(50)),
         (np.arange(50.0), np.zeros(50)),
+        (np.array([0.05, 0.5, 1.2, 0.5]), np.array([1.0, 1, 0, 1])),  # p is 1 to the last bit
+        (np.array([0.05, 0.5, 1.2, 0.5]), np.array([0.0, 1, 1, 1])),
         (np.tile([0.05, 0.6], 15), np.tile([1.0, 1, 0, 0, 0, 0], 5)),  # at chance
         (np.repeat([0.05, 0.6], 15), np.repeat([0.0, 1], 15)),  # as steep as one likes
     ],
