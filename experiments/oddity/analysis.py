@@ -11,17 +11,29 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-from scipy.integrate import quad
-from scipy.optimize import brentq, minimize
-from scipy.special import expit, ndtr
-from statsmodels.stats.proportion import proportion_confint
+try:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+    from scipy.integrate import quad
+    from scipy.optimize import brentq, minimize
+    from scipy.special import expit, ndtr
+    from statsmodels.stats.proportion import proportion_confint
+except ModuleNotFoundError as error:
+    print(
+        f"The analysis needs {error.name}, which is not installed for this Python, {sys.executable}.\n"
+        "Install the extra: pip install '.[analysis]', or pip install pandas statsmodels matplotlib.",
+        file=sys.stderr,
+    )
+    raise SystemExit(2) from None
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the script runs from any folder
+if not __package__:  # a script runs from any folder, also if the one with all experiments has another name
+    sys.modules["experiments"] = ModuleType("experiments")
+    sys.modules["experiments"].__path__ = [str(Path(__file__).resolve().parents[1])]
 
 from experiments.shared.errors import ExperimentError
 
@@ -31,6 +43,7 @@ Z95 = 1.959964
 MOST = 50.0
 """Bound of the parameters in the search, for a predictor of mean 0 and SD 1."""
 PLACES = ("left", "right", "bottom")
+NEEDED = ("participant", "session", "simulated", "design", "trial", "stimulus_id", "condition", "correct")
 
 
 def accuracy_at(eta: NDArray[np.float64], lapse: float) -> NDArray[np.float64]:
@@ -72,20 +85,20 @@ def read_responses(data: Path, stimuli: Path) -> pd.DataFrame:
     Raises
     ------
     ExperimentError
-        If there are no sessions, simulated and real ones are mixed, or the table of stimuli is not of the
-        images that were shown.
+        If there are no sessions, a trial is there twice, simulated and real ones are mixed, or the table of
+        stimuli is not of the images that were shown.
     """
     files = sorted(data.rglob("trials.csv"))
     if not files:
         raise ExperimentError(f"{data}: there are no sessions below it.", "Name the folder of the data.")
-    if not stimuli.exists():
-        raise ExperimentError(f"{stimuli}: there is no such file.", "Name stimuli.csv of the run.")
-    trials = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    trials = pd.concat([_session(file) for file in files], ignore_index=True)
+    _check_once(trials)
+    trials = trials.drop(columns="_file")
     if trials["simulated"].nunique() > 1:
         raise ExperimentError(f"{data}: there are simulated and real sessions.", "Move one kind elsewhere.")
     if set(trials["design"]) != {"oddity"}:
         raise ExperimentError(f"{data}: there are sessions of other designs.", "Name the folder data/oddity.")
-    table = pd.read_csv(stimuli).set_index("stimulus_id")
+    table = _stimuli(stimuli)
     unknown = sorted(set(trials["stimulus_id"]) - set(table.index))
     if unknown:
         raise ExperimentError(
@@ -102,6 +115,63 @@ def read_responses(data: Path, stimuli: Path) -> pd.DataFrame:
                 )
     new = table.columns.difference(trials.columns, sort=False)
     return trials.join(table[new], on="stimulus_id")
+
+
+def _session(file: Path) -> pd.DataFrame:
+    """Return the trials of a session, with the file that they are from."""
+    try:
+        trials = pd.read_csv(file)
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"{file}: cannot be read: {error}", "Move it out of the data.") from error
+    missing = [name for name in NEEDED if name not in trials]
+    if missing:
+        raise ExperimentError(
+            f"{file}: there is no column {missing[0]!r}.", "Name a folder with sessions of this experiment."
+        )
+    # Read as it is written: by itself pandas makes a missing value of NA and 7 of 007.
+    as_written = pd.read_csv(file, usecols=["participant"], dtype=str, keep_default_na=False)
+    if "all" in set(as_written["participant"]):
+        raise ExperimentError(f"{file}: the participant is called all.", "Give the participant another name.")
+    return trials.assign(participant=as_written["participant"], _file=str(file))
+
+
+def _check_once(trials: pd.DataFrame) -> None:
+    """Raise if a trial of a session is there more than once."""
+    names = ["participant", "session", "trial"]
+    again = trials[trials.duplicated(names)]
+    if again.empty:
+        return
+    participant, session, trial = again.iloc[0][names]
+    same = (trials[names] == again.iloc[0][names]).all(axis=1)
+    files = " and ".join(dict.fromkeys(trials.loc[same, "_file"]))
+    raise ExperimentError(
+        f"Trial {trial} of session {session} of the participant {participant} is there twice: in {files}.",
+        "Move the copy out of the data.",
+    )
+
+
+def _stimuli(path: Path) -> pd.DataFrame:
+    """Return the table of a run's stimuli by stimulus_id; `path` may be the run's folder."""
+    path = path / "stimuli.csv" if path.is_dir() else path
+    if not path.exists():
+        raise ExperimentError(f"{path}: there is no such file.", "Name stimuli.csv of the run.")
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"{path}: cannot be read: {error}", "Name stimuli.csv of the run.") from error
+    if "stimulus_id" not in table:
+        raise ExperimentError(f"{path}: is no table of stimuli.", "Name stimuli.csv of the run.")
+    return table.set_index("stimulus_id")
+
+
+def _checked_column(responses: pd.DataFrame, column: str, stimuli: Path) -> None:
+    """Raise unless the predictor is there and has numbers."""
+    numbers = [name for name in map(str, responses) if name.startswith("gram_relative")]
+    known = f"There are: {', '.join(numbers)}."
+    if column not in responses:
+        raise ExperimentError(f"{stimuli}: there is no {column!r}.", known)
+    if not pd.api.types.is_numeric_dtype(responses[column]):
+        raise ExperimentError(f"{stimuli}: {column} is not a column of numbers.", known)
 
 
 def accuracy_table(responses: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -178,7 +248,7 @@ def fit_psychometric(
         for start in ([0, 1], [0, -1], [-2, 3], [2, 3])
     ]
     best = min(searches, key=lambda search: float(search.fun)).x
-    p = accuracy_at(design @ best, lapse)
+    p = np.clip(accuracy_at(design @ best, lapse), 1e-12, 1 - 1e-12)
     slope_of_p = (1 - CHANCE - lapse) * expit(design @ best) * expit(-(design @ best))
     information = (design.T * (slope_of_p**2 / (p * (1 - p)))) @ design
     # Where the likelihood rises for ever, the search ends at a bound or on a plain that tells nothing.
@@ -200,18 +270,25 @@ def fit_psychometric(
 
 
 def fit_table(responses: pd.DataFrame, column: str, lapse: float) -> pd.DataFrame:
-    """Return the fit for each participant and for all; trials without an answer or predictor are left out."""
-    usable = _with_all(responses).dropna(subset=["correct", column])
-    rows = [
-        {
-            "participant": participant,
-            "predictor": column,
-            "lapse": lapse,
-            **fit_psychometric(group[column].to_numpy(float), group["correct"].to_numpy(float), lapse),
-        }
-        for participant, group in usable.groupby("participant", sort=False)
-    ]
+    """Return the fit for each participant and for all.
+
+    Trials without an answer are left out, and so are answers to stimuli without a value of the predictor,
+    whose number is in `note`.
+    """
+    rows = []
+    for participant, group in _with_all(responses).groupby("participant", sort=False):
+        answered = group.dropna(subset=["correct"])
+        usable = answered.dropna(subset=[column])
+        fit = fit_psychometric(usable[column].to_numpy(float), usable["correct"].to_numpy(float), lapse)
+        notes = [without_predictor(len(answered) - len(usable), column), fit["note"]]
+        row = {"participant": participant, "predictor": column, "lapse": lapse, **fit}
+        rows.append(row | {"note": "; ".join(note for note in notes if note)})
     return pd.DataFrame(rows)
+
+
+def without_predictor(count: int, column: str) -> str:
+    """Return what is said of trials that the fit leaves out, nothing if there are none."""
+    return f"{count} answered trials without a value of {column} left out" if count else ""
 
 
 def plot(responses: pd.DataFrame, fits: pd.DataFrame, column: str, path: Path) -> None:
@@ -220,8 +297,6 @@ def plot(responses: pd.DataFrame, fits: pd.DataFrame, column: str, path: Path) -
     Sources have points of their own: their distances may differ more than those of the conditions, and the
     function of a mean is not the mean of the function.
     """
-    from matplotlib.figure import Figure
-
     answered = responses.dropna(subset=["correct", column])
     if answered.empty:
         raise ExperimentError(f"No trial has an answer and a value of {column}.", "Choose another --column.")
@@ -247,7 +322,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Analyse the data that the command line names; return the exit code: 0 done, 2 something is wrong."""
     p = argparse.ArgumentParser(description="Analysis of oddity data.", allow_abbrev=False)
     p.add_argument("data", type=Path, help="folder of the sessions, such as data/oddity")
-    p.add_argument("--stimuli", type=Path, required=True, help="stimuli.csv of the run")
+    p.add_argument("--stimuli", type=Path, required=True, help="stimuli.csv of the run, or its folder")
     p.add_argument("--column", default="gram_relative_pool4", help="predictor (default gram_relative_pool4)")
     p.add_argument("--lapse", type=float, default=0.0, help="fixed share of lapses, 0 to 0.5 (default 0)")
     p.add_argument(
@@ -258,14 +333,14 @@ def main(arguments: list[str] | None = None) -> int:
         if not 0 <= options.lapse <= 0.5:
             raise ExperimentError(f"--lapse {options.lapse:g} is not from 0 to 0.5.", "Use a small share.")
         responses = read_responses(options.data, options.stimuli)
-        if options.column not in responses:
-            known = ", ".join(name for name in map(str, responses) if name.startswith("gram_relative"))
-            raise ExperimentError(
-                f"{options.stimuli}: there is no {options.column!r}.", f"There are: {known}."
-            )
+        _checked_column(responses, options.column, options.stimuli)
         accuracy = accuracy_table(responses, options.column)
         fits = fit_table(responses, options.column, options.lapse)
-        options.out.mkdir(parents=True, exist_ok=True)
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"--out {options.out}: the folder cannot be made: {error.strerror}."
+            raise ExperimentError(message, "Choose another folder.") from error
         responses.to_csv(options.out / "responses.csv", index=False)
         accuracy.to_csv(options.out / "accuracy.csv", index=False, float_format="%.4f")
         fits.to_csv(options.out / "fit.csv", index=False, float_format="%.4f")
@@ -276,6 +351,8 @@ def main(arguments: list[str] | None = None) -> int:
     everyone = accuracy[accuracy["participant"] == "all"]
     columns = ["condition", "trials", "answered", "accuracy", "accuracy_low", "accuracy_high", "dprime"]
     print(everyone[columns].round(3).to_string(index=False))
+    for fit in fits[fits["note"] != ""].itertuples():
+        print(f"{fit.participant}: {fit.note}")
     return 0
 
 

@@ -14,11 +14,15 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the script runs from any folder
+if not __package__:  # a script runs from any folder, also if the one with all experiments has another name
+    sys.modules["experiments"] = ModuleType("experiments")
+    sys.modules["experiments"].__path__ = [str(Path(__file__).resolve().parents[1])]
 
-from experiments.shared.arguments import parser
+from experiments.shared import psychopy_check  # noqa: F401 (first: it says what is missing)
+from experiments.shared.arguments import eccentricity, parser
 from experiments.shared.monitor import Monitor
 from experiments.shared.procedure import Experiment, Images, Stage, run
 from experiments.shared.trial_list import Trial
@@ -47,7 +51,8 @@ def show_trial(stage: Stage, trial: Trial, images: Images) -> Mapping[str, Any]:
     """
     display, frames = stage.display, stage.frames
     dot = [display.fixation]
-    display.show("interval", dot, frames(trial.interval_s))
+    if trial.interval_s:
+        display.show("interval", dot, frames(trial.interval_s))
     onset = display.show(
         "presentation", [*images.values(), *dot], frames(trial.presentation_s), keys=trial.keys
     )
@@ -67,20 +72,21 @@ def main(arguments: list[str] | None = None) -> int:
     p = parser("Spatial three-alternative oddity with the stimuli of a run.", "oddity")
     p.add_argument(
         "--eccentricity-deg",
-        type=float,
+        type=eccentricity,
         default=3.0,
         help="from fixation to the patches' nearest edge (default 3)",
     )
     options = p.parse_args(arguments)
-    eccentricity = {"eccentricity_deg": options.eccentricity_deg}
+    settings = {"eccentricity_deg": options.eccentricity_deg}
     experiment = Experiment(
         design="oddity",
         instructions=instructions,
-        centres_px=partial(centres_px, **eccentricity),
+        centres_px=partial(centres_px, **settings),
         show_trial=show_trial,
         phases=["presentation"],
+        at_once=True,
     )
-    return run(experiment, options, eccentricity)
+    return run(experiment, options, settings)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -11,10 +13,10 @@ def parser(description: str, design: str) -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=description, allow_abbrev=False)
     p.add_argument("trial_list", type=Path, help=f"trial list, such as results/NAME/trials/{design}.csv")
     p.add_argument("--participant", required=True, help="identifier; a letter first")
-    p.add_argument("--session", type=int, default=1, help="number of the session (default 1)")
+    p.add_argument("--session", type=_from(1), default=1, help="number of the session, from 1 (default 1)")
     p.add_argument("--monitor", type=Path, required=True, help="calibration file of the monitor")
     p.add_argument("--data", type=Path, default=Path("data"), help="folder for the data (default data)")
-    p.add_argument("--screen", type=int, default=0, help="number of the screen, from 0 (default 0)")
+    p.add_argument("--screen", type=_from(0), default=0, help="number of the screen, from 0 (default 0)")
     p.add_argument("--windowed", action="store_true", help="in a window of the monitor's size, to try it out")
     p.add_argument(
         "--aperture",
@@ -53,15 +55,39 @@ def parser(description: str, design: str) -> argparse.ArgumentParser:
     return p
 
 
+def eccentricity(text: str) -> float:
+    """Return a distance from fixation in degrees, from 0 to 90."""
+    value = _number(text)
+    if not 0 <= value <= 90:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 90")
+    return value
+
+
+def _from(least: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,9}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} on")
+        return int(text)
+
+    return whole_number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
+
+
 def _fraction(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("must be from 0 to 1")
     return value
 
 
 def _ramp(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 <= value < 10_000:
         raise argparse.ArgumentTypeError("must be 0 or more")
     return value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from psychopy.hardware import keyboard
 from psychopy.visual.backends import gamma as gamma_tables
 
 from experiments.shared.errors import EscapePressed, ExperimentError
+from experiments.shared.layout import corner_px
 from experiments.shared.monitor import Monitor
 from experiments.shared.session import Frame
 
@@ -43,8 +46,8 @@ class Display:
     Raises
     ------
     ExperimentError
-        If the screen has another resolution than the calibration, the gamma ramp cannot be set, or PsychoPy's
-        keyboard does not work.
+        If there is no such screen, it has another resolution than the calibration, the gamma ramp cannot be
+        set, or PsychoPy's keyboard does not work.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Display:
         logging.console.setLevel(logging.ERROR)
         if log is not None:
             logging.LogFile(str(log), level=logging.EXP, filemode="a")
+        _check_screen(screen)
         self.window = visual.Window(
             size=monitor.size_px,
             fullscr=not windowed,
@@ -165,18 +169,11 @@ class Display:
             If the image reaches out of the window.
         """
         height, width = pixels.shape[:2]
-        centre = []
-        for along, side, window in zip(centre_px, (width, height), self.monitor.size_px, strict=True):
-            # The image must begin between two pixels; where it does not, it is resampled without a word.
-            start = int(np.floor(window / 2 + along - side / 2 + 0.5))
-            if not 0 <= start <= window - side:
-                window_px = " × ".join(str(side) for side in self.monitor.size_px)
-                raise ExperimentError(
-                    f"An image of {width} × {height} px at ({centre_px[0]:.0f}, {centre_px[1]:.0f}) px from "
-                    f"the centre is not inside the window of {window_px} px.",
-                    "Use a larger screen, smaller patches or a smaller --eccentricity-deg.",
-                )
-            centre.append(start + side / 2 - window / 2)
+        corner = corner_px(centre_px, (width, height), self.monitor.size_px)
+        centre = [
+            start + side / 2 - window / 2
+            for start, side, window in zip(corner, (width, height), self.monitor.size_px, strict=True)
+        ]
         return visual.ImageStim(
             self.window,
             image=Image.fromarray(pixels),
@@ -281,3 +278,17 @@ class Display:
         """Close the window; PsychoPy puts back the gamma ramp that was there before."""
         logging.flush()
         self.window.close()
+
+
+def _check_screen(screen: int) -> None:
+    """Raise if there is no such screen: PsychoPy would take the first without a word."""
+    count = len(pyglet.canvas.get_display().get_screens())
+    if sys.platform.startswith("linux"):  # screens may also be those of the X server, one display each
+        with contextlib.suppress(pyglet.canvas.xlib.NoSuchDisplayException):
+            pyglet.canvas.Display(x_screen=screen)
+            return
+    if not 0 <= screen < count:
+        raise ExperimentError(
+            f"There is no screen {screen}: the number of screens is {count}, and the first is 0.",
+            "Connect the screen, or name another one with --screen.",
+        )

@@ -16,6 +16,8 @@ from experiments.shared.errors import ExperimentError
 
 KEYS = ("name", "width_cm", "distance_cm", "size_px", "refresh_hz", "gamma", "gamma_table", "linear")
 LUMINANCE_KEYS = ("gamma", "gamma_table", "linear")
+LEAST_GAMMA, MOST_GAMMA = 1.0, 4.0
+"""Displays have about 1.8 to 2.8; below 1 is the inverse, such as 0.45, written by mistake."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,10 @@ def load_monitor(path: Path) -> Monitor:
     ExperimentError
         If the file cannot be read or a value is missing, unknown or impossible; all problems at once.
     """
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ExperimentError(f"{path}: cannot be read: {error}", "Name a calibration file.") from error
+    found = _content(path)
     problems: list[str] = []
     if not isinstance(found, dict):
-        problems.append("it is not a list of keys and values")
+        problems.append("it has no keys and values")
         found = {}
     problems += [f"unknown key {key!r}" for key in found if key not in KEYS]
     numbers = {key: _positive(found, key, problems) for key in ("width_cm", "distance_cm", "refresh_hz")}
@@ -127,8 +126,16 @@ def load_monitor(path: Path) -> Monitor:
         )
     elif given == ["gamma"]:
         gamma = _positive(found, "gamma", problems)
+        if not LEAST_GAMMA <= gamma <= MOST_GAMMA:
+            problems.append(
+                f"gamma is {gamma:g}, and must be from {LEAST_GAMMA:g} to {MOST_GAMMA:g}: it is the exponent "
+                "of luminance = level ** gamma, not its inverse; give a gamma_table for other displays"
+            )
     elif given == ["gamma_table"]:
-        measured = _measured(path.parent / str(found["gamma_table"]), problems)
+        if isinstance(found["gamma_table"], str) and found["gamma_table"].strip():
+            measured = _measured(path.parent / found["gamma_table"], problems)
+        else:
+            problems.append("gamma_table must be the name of a CSV file, such as lab.csv")
     elif found["linear"] is not True:
         problems.append("linear can only be true; give gamma or gamma_table otherwise")
     name = found.get("name", path.stem)
@@ -162,25 +169,83 @@ def _positive(found: dict[str, Any], key: str, problems: list[str]) -> float:
     return float(value)
 
 
+def _content(path: Path) -> Any:
+    """Return what is in a YAML file, whose keys may not be there twice."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+    except OSError as error:
+        raise ExperimentError(
+            f"{path}: cannot be read: {error.strerror}.", "Name a calibration file with --monitor."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ExperimentError(f"{path}: is not a text in UTF-8.", "Save it anew as UTF-8.") from error
+    except yaml.MarkedYAMLError as error:
+        place = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ExperimentError(
+            f"{path}{place}: {error.problem or error.context}.",
+            "Write one key and its value in each line, such as width_cm: 53.1, with a space after the colon.",
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ExperimentError(
+            f"{path}: is not YAML: {error}", "experiments/monitor_example.yaml shows a calibration file."
+        ) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which by itself keeps the last of two equal keys without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if key.value in keys:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value} is given twice", problem_mark=key.start_mark
+                )
+            keys.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def _measured(path: Path, problems: list[str]) -> NDArray[np.float64] | None:
     """Return levels from 0 to 1 and the luminance of each channel, checked."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = list(csv.reader(file))
-        values = np.array([[float(cell) for cell in row] for row in rows if row])
-    except (OSError, ValueError) as error:
+            lines = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         problems.append(f"gamma_table: {path} cannot be read: {error}")
         return None
-    if header == ["level", "luminance"] and values.ndim == 2:
-        values = values[:, [0, 1, 1, 1]]
-    elif header != ["level", "red", "green", "blue"] or values.ndim != 2:
+    header = lines[0][1] if lines else []
+    if header not in (["level", "luminance"], ["level", "red", "green", "blue"]):
         problems.append(f"gamma_table: {path} must have the columns level,luminance or level,red,green,blue")
         return None
-    if len(values) < 3 or not (np.isfinite(values).all() and (np.diff(values, axis=0) > 0).all()):
-        problems.append(f"gamma_table: {path} must have three or more rows, and rise in every column")
+    rows = []
+    for number, row in lines[1:]:
+        try:
+            rows.append([float(cell) for cell in row])
+        except ValueError as error:
+            problems.append(f"gamma_table: {path}:{number}: {error}")
+            return None
+        if len(row) != len(header):
+            problems.append(
+                f"gamma_table: {path}:{number}: {len(row)} cells, and the header has {len(header)}"
+            )
+            return None
+    values = np.array(rows, dtype=np.float64)
+    if len(values) < 3 or not np.isfinite(values).all():
+        problems.append(f"gamma_table: {path} must have three or more rows of finite numbers")
         return None
     if values[0, 0] != 0 or values[-1, 0] not in (1, 255):
         problems.append(f"gamma_table: the levels of {path} must go from 0 to 1, or from 0 to 255")
         return None
+    falls = np.flatnonzero((np.diff(values, axis=0) <= 0).any(axis=1))
+    if len(falls):
+        low, high = values[falls[0] : falls[0] + 2, 0]
+        problems.append(
+            f"gamma_table: {path} must rise in every column, and does not from level {low:g} to {high:g}. "
+            "Where the photometer cannot tell dark levels apart, keep the row of level 0 and leave out the "
+            "other rows with the same reading"
+        )
+        return None
+    if len(header) == 2:
+        values = values[:, [0, 1, 1, 1]]
     values[:, 0] /= values[-1, 0]
     return values

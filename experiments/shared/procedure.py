@@ -16,6 +16,7 @@ from psychopy import data
 from experiments.shared.aperture import aperture, background_level, windowed
 from experiments.shared.display import Display
 from experiments.shared.errors import EscapePressed, ExperimentError
+from experiments.shared.layout import check_layout
 from experiments.shared.monitor import Monitor, check_ppd, load_monitor
 from experiments.shared.observer import Psychometric, SimulatedObserver, stimulus_values
 from experiments.shared.session import Session, open_session
@@ -33,7 +34,7 @@ class Stage:
     observer: SimulatedObserver | None
 
     def frames(self, seconds: float) -> int:
-        """Return a duration as a whole number of frames, at least one."""
+        """Return a duration above 0 as a whole number of frames, at least one."""
         frames = seconds * self.display.monitor.refresh_hz
         return max(1, round(frames)) if self.observer is None else max(2, round(frames / SIMULATED_SPEED))
 
@@ -79,7 +80,9 @@ class Experiment:
     show_trial
         Shows one trial and returns what was measured.
     phases
-        The phases of which a screenshot is made.
+        The phases of which a screenshot is made, as far as a trial has them.
+    at_once
+        Whether all patches of a trial are on the screen at the same time: they may not overlap then.
     """
 
     design: str
@@ -87,6 +90,7 @@ class Experiment:
     centres_px: Callable[[Monitor, int], Mapping[str, tuple[float, float]]]
     show_trial: Callable[[Stage, Trial, Images], Mapping[str, Any]]
     phases: Sequence[str]
+    at_once: bool
 
 
 def run(experiment: Experiment, options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
@@ -99,9 +103,14 @@ def run(experiment: Experiment, options: argparse.Namespace, settings: Mapping[s
 
 
 def _run(experiment: Experiment, options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
+    if options.screenshot:
+        _check_screenshot(options.screenshot)
     monitor = load_monitor(options.monitor)
     trial_list = read_trial_list(options.trial_list, experiment.design)
     check_ppd(monitor, trial_list.ppd, allow_mismatch=options.allow_ppd_mismatch)
+    for side in sorted({patch.side for trial in trial_list.trials for patch in trial.patches.values()}):
+        centres = experiment.centres_px(monitor, side)
+        check_layout(centres, side, monitor.size_px, at_once=experiment.at_once)
     observer = _observer(options, trial_list)
     if options.screenshot:
         return _screenshot(experiment, options, monitor, trial_list.trials[0])
@@ -119,8 +128,14 @@ def _run(experiment: Experiment, options: argparse.Namespace, settings: Mapping[
     try:
         stage = Stage(display, observer)
         refresh_hz = _checked_refresh(display, options) if observer is None else None
+        allowed = {name: getattr(options, name) for name in ("allow_ppd_mismatch", "allow_refresh_mismatch")}
         session.begin_sitting(
-            {"measured_refresh_hz": refresh_hz, "background_level": display.background, **display.facts()}
+            {
+                "measured_refresh_hz": refresh_hz,
+                "background_level": display.background,
+                **allowed,
+                **display.facts(),
+            }
         )
         ended_by = "error"
         try:
@@ -213,6 +228,15 @@ def _checked_refresh(display: Display, options: argparse.Namespace) -> float | N
     )
 
 
+def _check_screenshot(path: Path) -> None:
+    """Raise unless a picture can be saved there."""
+    if path.suffix.lower() != ".png" or path.is_dir() or not path.parent.is_dir():
+        raise ExperimentError(
+            f"--screenshot {path}: is not the name of a PNG file in a folder that is there.",
+            "Make the folder, and name a file that ends in .png.",
+        )
+
+
 def _screenshot(experiment: Experiment, options: argparse.Namespace, monitor: Monitor, trial: Trial) -> int:
     display = _open_display(options, monitor, None)
     try:
@@ -220,7 +244,8 @@ def _screenshot(experiment: Experiment, options: argparse.Namespace, monitor: Mo
         display.screenshots = {}
         display.begin_trial()
         experiment.show_trial(Stage(display, None), trial, images[trial.number])
-        shots = [display.screenshots[phase] for phase in experiment.phases]
+        taken = display.screenshots
+        shots = [taken[phase] for phase in experiment.phases if phase in taken]
     finally:
         display.close()
     Image.fromarray(np.concatenate(shots, axis=1)).save(options.screenshot)

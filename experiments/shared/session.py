@@ -32,12 +32,15 @@ MEASURED = {
     "the first.",
     "shown_second_s": "The same of the second interval; empty in a design with one.",
     "isi_shown_s": "Seconds between the two intervals; empty in a design with one.",
-    "frames": "Number of frames of the trial.",
+    "frames": "Number of frames of the trial. frames.csv has one fewer: the last frame stays until the next "
+    "trial begins.",
     "dropped_frames": "Number of frames that stayed longer than 1.5 times the refresh period.",
     "frame_mean_s": "Mean seconds that a frame stayed.",
     "frame_max_s": "Seconds of the frame that stayed longest.",
 }
 """What a session adds to the columns of the trial list, with the descriptions of the data dictionary."""
+RESERVED = frozenset({"nan", "inf", "infinity", "na", "null", "none", "true", "false", "all"})
+"""Words that tables read as something else than text, and the analysis's word for all participants."""
 FRAME_COLUMNS = ("trial", "phase", "frame", "interval_s", "dropped")
 
 
@@ -134,15 +137,20 @@ def open_session(
         If the session is complete, was started with another trial list or other settings, or there is none to
         resume.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", participant):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", participant) or participant.lower() in RESERVED:
         raise ExperimentError(
             f"{participant!r} cannot be the identifier of a participant.",
-            "Use letters, digits, - and _, a letter first: a table would read 007 as the number 7.",
+            "Use letters, digits, - and _, a letter first, and no word such as NA, true or all: a table "
+            "would read 007 as the number 7 and NA as a missing value, and the analysis has a row for all.",
         )
     folder = data / trial_list.design / f"{participant}_{session}"
     if resume and not (folder / "session.json").exists():
         raise ExperimentError(f"{folder}: there is no session to resume.", "Start it without --resume.")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{folder}: the folder of the session cannot be made: {error.strerror}."
+        raise ExperimentError(message, "Name a folder that you may write to with --data.") from error
     identity = {"participant": participant, "session": str(session), "simulated": str(int(simulated))}
     fixed = {
         "design": trial_list.design,
@@ -156,7 +164,11 @@ def open_session(
     metadata: dict[str, Any] = fixed | {"sittings": []}
     opened = Session(folder, trial_list, identity, [], metadata)
     if (folder / "session.json").exists():
-        before = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        try:
+            before = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            message = f"{folder / 'session.json'}: is damaged: {error}"
+            raise ExperimentError(message, "Start another session: --session N.") from error
         metadata["sittings"] = before["sittings"]
         if _has_rows(folder / "trials.csv"):
             _check_same(folder, before, fixed)

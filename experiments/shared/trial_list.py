@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,10 @@ KEYS = {
     "same_different": ("s", "d"),
 }
 """The keys that answer: of a design, or of a task of two_interval."""
+TIMES = ("presentation_s", "response_s", "interval_s")
+COLUMNS = ("trial", "block", "break_before", "stimulus_id", "condition", "crop_px", "correct_key", *TIMES)
+PATCH_COLUMNS = ("id", "file", "x", "y", "sha256")
+"""What the columns of an image end in."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,26 @@ class TrialList:
         return first.file.resolve().parent.parent
 
 
+@dataclass(frozen=True)
+class _Problem:
+    """What is wrong with a list, and what can be done; equal cures are said once."""
+
+    text: str
+    cure: str
+
+
+NOT_A_LIST = "Name a trial list that stimgen trials has written, such as results/NAME/trials/oddity.csv."
+NOT_AS_WRITTEN = (
+    "Use the file as stimgen trials wrote it (a spreadsheet changes what it saves), or make the list anew."
+)
+NOT_IN_PLACE = (
+    "The list's paths are relative to its folder: put list and run in the same places relative to each other "
+    "as where the list was made, or make the list anew."
+)
+NOT_COPIED = "Copy the image from where the run was made, or run the manifest again."
+NOT_THE_IMAGE = "Copy the run's own image again, or make the trial list anew from the run as it is now."
+
+
 def read_trial_list(path: Path, design: str) -> TrialList:
     """Read a trial list and check it with its images.
 
@@ -78,43 +103,65 @@ def read_trial_list(path: Path, design: str) -> TrialList:
     ------
     ExperimentError
         If the file is no trial list of this design, or an image is missing, has changed, is not 8-bit grey or
-        RGB, or is smaller than its patch; up to ten problems at once.
+        RGB, or is smaller than its patch; up to ten problems at once, and the cure of each kind once.
     """
     try:
         content = path.read_bytes()
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ExperimentError(f"{path}: cannot be read: {error}", "Name a trial list.") from error
-    problems: list[str] = []
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be read: {error.strerror}.", NOT_A_LIST) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ExperimentError(f"{path}: cannot be read: {error}.", NOT_AS_WRITTEN) from error
+    _check_header(path, reader.fieldnames or (), rows, design)
+    problems: list[_Problem] = []
     trials = []
     for line, row in enumerate(rows, start=2):
         try:
             trials.append(_trial(row, design, path.parent))
-        except (KeyError, ValueError, TypeError) as error:
-            text = f"there is no column {error}" if isinstance(error, KeyError) else str(error)
-            problems.append(f"{path}:{line}: {text}")
-    if not rows:
-        problems.append(f"{path}: there are no trials")
+        except (ValueError, TypeError) as error:
+            problems.append(_Problem(f"{path}:{line}: {error}", NOT_AS_WRITTEN))
     numbers = [trial.number for trial in trials]
     if not problems and numbers != list(range(1, len(rows) + 1)):
-        problems.append(f"{path}: the column trial must count 1, 2, 3, …")
+        problems.append(_Problem(f"{path}: the column trial must count 1, 2, 3, …", NOT_AS_WRITTEN))
     ppd = {row.get("ppd") or "" for row in rows}
     if not problems and len(ppd) > 1:
-        problems.append(f"{path}: the column ppd must be the same in all rows")
-    problems += _image_problems(trials)
+        problems.append(_Problem(f"{path}: the column ppd must be the same in all rows", NOT_AS_WRITTEN))
+    problems += _image_problems(path, trials)
     if problems:
-        more = f"\nand {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise ExperimentError("\n".join(problems[:10]) + more, "Make the trial list anew from the run.")
+        shown = problems[:10]
+        more = [f"and {len(problems) - 10} more"] if len(problems) > 10 else []
+        cures = dict.fromkeys(problem.cure for problem in shown)
+        raise ExperimentError("\n".join([*(problem.text for problem in shown), *more]), "\n".join(cures))
     stated = ppd.pop()
     sha256 = f"sha256:{hashlib.sha256(content).hexdigest()}"
     columns = tuple(reader.fieldnames or ())
     return TrialList(path, design, tuple(trials), columns, sha256, float(stated) if stated else None)
 
 
+def _check_header(path: Path, header: Sequence[str], rows: list[dict[str, str]], design: str) -> None:
+    """Raise, once, for what is wrong with the whole file."""
+    needed = [*COLUMNS, *(f"{place}_{end}" for place in PLACES[design] for end in PATCH_COLUMNS)]
+    needed += ["task", "isi_s"] if design == "two_interval" else []
+    if len(header) == 1 and re.match("design[;\t]", header[0]):
+        raise ExperimentError(f"{path}: there are no commas between the cells.", NOT_AS_WRITTEN)
+    if "design" not in header:
+        raise ExperimentError(f"{path}: is no trial list: there is no column 'design'.", NOT_A_LIST)
+    if not rows:
+        raise ExperimentError(f"{path}: there are no trials.", NOT_AS_WRITTEN)
+    other = next((row["design"] for row in rows if row["design"] != design), design)
+    if other != design and other in PLACES:
+        cure = f"Show it with experiments/{other}/{other}.py, or name a list of the design {design}."
+    else:
+        cure = f"Name a list of the design {design}; other designs need a script of your own."
+    if other != design:
+        raise ExperimentError(f"{path}: the design is {other!r}, and this experiment shows {design!r}.", cure)
+    missing = [name for name in needed if name not in header]
+    if missing:
+        raise ExperimentError(f"{path}: there is no column {', '.join(map(repr, missing))}.", NOT_AS_WRITTEN)
+
+
 def _trial(row: dict[str, str], design: str, folder: Path) -> Trial:
-    if row["design"] != design:
-        raise ValueError(f"the design is {row['design']!r}, and this experiment shows {design!r}")
     if None in row or None in row.values():
         raise ValueError("the row has more or fewer cells than the header")
     keys = KEYS.get(row["task"] if design == "two_interval" else design)
@@ -148,22 +195,27 @@ def _trial(row: dict[str, str], design: str, folder: Path) -> Trial:
         correct_key=row["correct_key"],
         presentation_s=_seconds(row, "presentation_s"),
         response_s=_seconds(row, "response_s"),
-        interval_s=_seconds(row, "interval_s"),
-        isi_s=_seconds(row, "isi_s") if design == "two_interval" else 0.0,
+        interval_s=_seconds(row, "interval_s", or_none=True),
+        isi_s=_seconds(row, "isi_s", or_none=True) if design == "two_interval" else 0.0,
     )
 
 
-def _seconds(row: dict[str, str], column: str) -> float:
+def _seconds(row: dict[str, str], column: str, *, or_none: bool = False) -> float:
     seconds = float(row[column])
-    if not 0 < seconds < 3600:
-        raise ValueError(f"{column} must be above 0 seconds")
+    if not (0 < seconds <= 3600 or (or_none and seconds == 0)):
+        least = "0 or more" if or_none else "above 0"
+        raise ValueError(f"{column} must be {least} and at most 3600 seconds")
     return seconds
 
 
-def _image_problems(trials: list[Trial]) -> list[str]:
+def _image_problems(path: Path, trials: list[Trial]) -> list[_Problem]:
     """Return what is wrong with the images, each file named once."""
     patches = [patch for trial in trials for patch in trial.patches.values()]
-    problems: dict[Path, str] = {}
+    files = dict.fromkeys(patch.file for patch in patches)
+    if len(files) > 1 and not any(file.exists() for file in files):
+        text = f"{path}: none of its {len(files)} images is there, such as {next(iter(files))}"
+        return [_Problem(text, NOT_IN_PLACE)]
+    problems: dict[Path, _Problem] = {}
     known: dict[Path, tuple[str, tuple[int, int]]] = {}
     for patch in patches:
         file = patch.file
@@ -178,16 +230,16 @@ def _image_problems(trials: list[Trial]) -> list[str]:
                         raise ValueError(f"is {image.format} {image.mode}, not an 8-bit PNG in grey or RGB")
                     known[file] = (f"sha256:{hashlib.sha256(content).hexdigest()}", image.size)
         except FileNotFoundError:
-            problems[file] = f"{file}: there is no such file"
+            problems[file] = _Problem(f"{file}: there is no such file", NOT_COPIED)
             continue
         except (OSError, UnidentifiedImageError, ValueError) as error:
-            problems[file] = f"{file}: {error}"
+            problems[file] = _Problem(f"{file}: {error}", NOT_THE_IMAGE)
             continue
         sha256, (width, height) = known[file]
         if sha256 != f"sha256:{patch.sha256.removeprefix('sha256:')}":
-            problems[file] = f"{file}: the file has changed since the trial list was made (other SHA-256)"
+            text = "the file has changed since the trial list was made (other SHA-256)"
+            problems[file] = _Problem(f"{file}: {text}", NOT_THE_IMAGE)
         elif not (0 <= patch.x <= width - patch.side and 0 <= patch.y <= height - patch.side):
-            problems[file] = (
-                f"{file}: {patch.side} px from ({patch.x}, {patch.y}) are not inside {width} × {height} px"
-            )
+            text = f"{patch.side} px from ({patch.x}, {patch.y}) are not inside {width} × {height} px"
+            problems[file] = _Problem(f"{file}: {text}", NOT_AS_WRITTEN)
     return list(problems.values())

@@ -15,10 +15,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the script runs from any folder
+if not __package__:  # a script runs from any folder, also if the one with all experiments has another name
+    sys.modules["experiments"] = ModuleType("experiments")
+    sys.modules["experiments"].__path__ = [str(Path(__file__).resolve().parents[1])]
 
+from experiments.shared import psychopy_check  # noqa: F401 (first: it says what is missing)
 from experiments.shared.arguments import parser
 from experiments.shared.monitor import Monitor
 from experiments.shared.procedure import Experiment, Images, Stage, run
@@ -47,9 +51,10 @@ def show_trial(stage: Stage, trial: Trial, images: Images) -> Mapping[str, Any]:
     """
     display, frames = stage.display, stage.frames
     dot = [display.fixation]
-    display.show("interval", dot, frames(trial.interval_s))
+    if trial.interval_s:
+        display.show("interval", dot, frames(trial.interval_s))
     first = display.show("first", [images["first"]], frames(trial.presentation_s))
-    isi = display.show("isi", dot, frames(trial.isi_s))
+    isi = display.show("isi", dot, frames(trial.isi_s)) if trial.isi_s else None
     second = display.show("second", [images["second"]], frames(trial.presentation_s), keys=trial.keys)
     offset = display.show(
         "response",
@@ -59,6 +64,7 @@ def show_trial(stage: Stage, trial: Trial, images: Images) -> Mapping[str, Any]:
         until_answer=True,
         press=stage.press(trial),
     )
+    isi = second if isi is None else isi  # without one, the second image follows the first at once
     shown = {"shown_s": isi - first, "isi_shown_s": second - isi, "shown_second_s": offset - second}
     return {**stage.outcome(trial, second), **{name: f"{seconds:.6f}" for name, seconds in shown.items()}}
 
@@ -72,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         centres_px=centres_px,
         show_trial=show_trial,
         phases=["first", "isi", "second"],
+        at_once=False,
     )
     return run(experiment, p.parse_args(arguments), {})
 

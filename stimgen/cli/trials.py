@@ -26,6 +26,9 @@ def trials(
             "--out", help="CSV file for the list of --design, with its data dictionary (.json) beside it."
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a trial list that is at --out and has other content.")
+    ] = False,
 ) -> None:
     """Write trial lists for PsychoPy: which stimuli are shown, where, in which order, and what is correct.
 
@@ -40,9 +43,9 @@ def trials(
 
       stimgen trials results/exp1 --design rating --set conditions=[pool1,pool4] --out lists/rating.csv
     """
-    if (design is None) != (out is None) or (settings and not design):
+    if (design is None) != (out is None) or ((settings or force) and not design):
         raise InputError(
-            "--design and --out go together, and --set goes with them.",
+            "--design and --out go together, and --set and --force go with them.",
             "Name a design and a file, or neither for the lists of the run's manifest.",
         )
     if out is not None and out.suffix.lower() != ".csv":
@@ -54,6 +57,7 @@ def trials(
     from stimgen.runs.load import load_run
     from stimgen.runs.store import RunFolder
     from stimgen.runs.trial_lists import (
+        check_replaceable,
         trials_of_command,
         trials_of_manifest,
         write_trial_list,
@@ -63,7 +67,9 @@ def trials(
     paths: tuple[Path, ...]
     if design is not None and out is not None:
         spec = trials_of_command(design, settings or ())
-        write_trial_list(load_run(run_folder), spec.design, spec.options, out)
+        loaded = load_run(run_folder)
+        check_replaceable(loaded, spec.design, spec.options, out, force=force)
+        write_trial_list(loaded, spec.design, spec.options, out)
         paths = (out,)
     else:
         loaded = load_run(run_folder)

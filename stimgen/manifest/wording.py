@@ -123,6 +123,8 @@ def message_of(detail: Mapping[str, Any], path: DataPath, document: Document, *,
         as_written = shorten(written or str(value))
         cure = f'put it in quotes: "{as_written}".'
         return f"expected text, got {as_written}, which YAML reads as {meaning}; {cure}"
+    if kind in {"tuple_type", "list_type"} and isinstance(value, str | int | float) and not _form(path):
+        return f"expected a list such as [{shorten(written or str(value))}], got {describe(value, written)}."
     if kind in _COLLECTIONS and _form(path):
         return _expected(path, value, written)
     return f"expected {_scalar(kind, limits, str(detail['msg']))}, got {describe(value, written)}."

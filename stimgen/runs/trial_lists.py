@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stimgen.errors import InputError
+from stimgen.errors import InputError, nearest
 from stimgen.manifest.document import parse
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
@@ -18,7 +19,7 @@ from stimgen.manifest.trials import read_trials
 from stimgen.runs.csv_files import in_order, to_csv, to_json
 from stimgen.runs.load import Run
 from stimgen.runs.store import RunFolder, StoreError, write_atomically
-from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, make_trials
+from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
 
 
 def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd.DataFrame:
@@ -79,6 +80,43 @@ def write_trial_list(run: Run, design: str, options: TrialOptions, out: Path) ->
     write_atomically(out.with_suffix(".json"), to_json(dictionary))
 
 
+def check_replaceable(run: Run, design: str, options: TrialOptions, out: Path, *, force: bool) -> None:
+    """Raise unless a trial list may be written to `out` without a loss.
+
+    Parameters
+    ----------
+    run, design, options, out
+        As for `write_trial_list`.
+    force
+        Whether a trial list with other content may be replaced.
+
+    Raises
+    ------
+    InputError
+        If `out` is in a folder of the run's own files, a file there or its data dictionary is not of a trial
+        list, or, without `force`, a trial list there has other content; and as `trial_list` does.
+    """
+    folder, own = out.absolute().parent, RunFolder(run.folder)
+    if folder.resolve() in {path.resolve() for path in (own.path, own.stimuli, own.records)}:
+        raise InputError(f"{folder} holds the run's own files.", f"Write to {own.trials} or another folder.")
+    lists = {name: [column.name for column in design_columns(name)] for name in DESIGNS}
+    dictionary = out.with_suffix(".json")
+    for path, columns_of in ((out, _header), (dictionary, _described)):
+        if os.path.lexists(path) and columns_of(path) not in lists.values():
+            kind = "trial list" if path is out else "trial list's data dictionary"
+            raise InputError(
+                f"{path} is there and is no {kind} as stimgen writes it.", "Choose another name with --out."
+            )
+    if force or not out.exists():
+        return
+    ordered, _ = in_order(f"trials_{design}", trial_list(run, design, options, folder))
+    if out.read_bytes() != to_csv(ordered).encode():
+        raise InputError(
+            f"{out} is there and is another trial list.",
+            "Choose another name with --out, or replace the list with --force.",
+        )
+
+
 def write_trial_lists(run: Run, trials: Iterable[TrialsSpec]) -> tuple[Path, ...]:
     """Write trial lists to the folder `trials` of a run, and return their paths.
 
@@ -136,11 +174,19 @@ def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
         If the design or an option is unknown, or a value is wrong.
     """
     lines = ["trials:", f"  design: {json.dumps(design)}"]
+    known = list(DESIGNS[design].options.model_fields) if design in DESIGNS else None
+    given: set[str] = set()
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip() or "\n" in setting:
             raise InputError(f"--set {setting}: expected KEY=VALUE.", "Write for example --set repeats=10.")
-        lines.append(f"  {key.strip()}: {value}")
+        key = key.strip()
+        if known is not None and key not in known:
+            raise InputError(f'--set {setting}: unknown key "{key}". {nearest(key, known)}')
+        if key in given:
+            raise InputError(f"--set {key} is given twice.", "Give each option once.")
+        given.add(key)
+        lines.append(f"  {key}: {value}")
     try:
         (spec,) = read_trials(parse("\n".join(lines), "--set"))
     except ManifestError as error:
@@ -150,6 +196,24 @@ def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
             for one in error.errors
         ) from None
     return spec
+
+
+def _header(path: Path) -> list[str] | None:
+    """Return the names of a table's columns; None if it is none."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file, strict=True), None)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return None
+
+
+def _described(path: Path) -> list[str] | None:
+    """Return the names of the columns that a data dictionary describes; None if it is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return list(found) if isinstance(found, dict) else None
 
 
 def _available(run: Run, *, accepted_only: bool) -> Available:

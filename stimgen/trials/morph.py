@@ -46,6 +46,11 @@ class MorphOptions(TwoIntervalTiming):
         """Which interval shows the original."""
         return (KEY,)
 
+    @property
+    def turns(self) -> tuple[str, int]:
+        """Exemplars take turns at each level of each staircase."""
+        return "staircase", self.trials_per_staircase
+
 
 @register_design(
     "morph",

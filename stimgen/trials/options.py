@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from stimgen.errors import InputError
@@ -17,18 +17,20 @@ LONGEST_S = 3600.0
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 
 
-def _key(word: str) -> str:
-    if not re.fullmatch("[a-z][a-z0-9_]{0,31}", word):
+def _key(found: object) -> object:
+    # Also a number, of which pydantic would say that quotes make it a text.
+    word = str(found)
+    if type(found) in (str, int, float) and not re.fullmatch("[a-z][a-z0-9_]{0,31}", word):
         raise PydanticCustomError(
             "key_name",
             '"{word}" is no name of a key that a table can hold: use small letters or names such as space or '
             "left; PsychoPy would read a digit as a number.",
             {"word": word[:40]},
         )
-    return word
+    return found
 
 
-Key = Annotated[str, AfterValidator(_key)]
+Key = Annotated[str, BeforeValidator(_key)]
 """PsychoPy's name of a key."""
 
 
@@ -91,6 +93,11 @@ class TrialOptions(BaseModel):
         """What is balanced, beside exemplars."""
         return ()
 
+    @property
+    def turns(self) -> tuple[str, int] | None:
+        """Column within whose values a condition's exemplars take turns, and its trials in each."""
+        return None
+
 
 class TwoIntervalTiming(TrialOptions):
     """Timing of designs that show two images one after the other."""
@@ -116,3 +123,8 @@ class ConditionOptions(TrialOptions):
     repeats: int = Field(
         5, ge=1, le=1000, description="Trials per condition and source; exemplars take turns in them."
     )
+
+    @property
+    def turns(self) -> tuple[str, int]:
+        """Exemplars take turns in the trials of each condition and source."""
+        return "source", self.repeats

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from stimgen.trials.balance import Balanced, Row
 from stimgen.trials.exemplars import Available
-from stimgen.trials.options import ConditionOptions, TrialOptions
+from stimgen.trials.options import TrialOptions
 
 
 def verify(rows: Sequence[Row], available: Available, options: TrialOptions, patches: Sequence[str]) -> None:
@@ -30,8 +30,8 @@ def verify(rows: Sequence[Row], available: Available, options: TrialOptions, pat
         *_patches(rows, available, patches),
         *(message for rule in options.balanced for message in _balance(_trials(rows), rule)),
     ]
-    if isinstance(options, ConditionOptions):
-        broken += _exemplars(rows, available, options.repeats)
+    if options.turns is not None:
+        broken += _exemplars(rows, available, *options.turns)
     if broken:
         raise RuntimeError(f"the trial list breaks its constraints: {'; '.join(broken[:3])}")
 
@@ -80,14 +80,15 @@ def _balance(trials: Sequence[Row], rule: Balanced) -> Iterator[str]:
                 yield f"{rule.column} is not balanced in {' '.join(group) or 'the list'}"
 
 
-def _exemplars(rows: Sequence[Row], available: Available, repeats: int) -> Iterator[str]:
-    counts: dict[tuple[str, str], Counter[str]] = {}
+def _exemplars(rows: Sequence[Row], available: Available, within: str, trials: int) -> Iterator[str]:
+    counts: dict[tuple[str, str, str], Counter[str]] = {}
     for row in rows:
-        counts.setdefault((row["source"], row["condition"]), Counter())[row["stimulus_id"]] += 1
+        group = row[within], row["source"], row["condition"]
+        counts.setdefault(group, Counter())[row["stimulus_id"]] += 1
     of_cell: dict[tuple[str, str], list[str]] = {}
     for one in available.exemplars:
         of_cell.setdefault((one.source, one.condition), []).append(one.stimulus_id)
-    for cell, found in counts.items():
-        each = [found[stimulus_id] for stimulus_id in of_cell[cell]]
-        if sum(each) != repeats or found.total() != repeats or max(each) - min(each) > 1:
-            yield f"exemplars of {' '.join(cell)} are not shown equally often"
+    for (group_name, *cell), found in counts.items():
+        each = [found[stimulus_id] for stimulus_id in of_cell[cell[0], cell[1]]]
+        if sum(each) != trials or found.total() != trials or max(each) - min(each) > 1:
+            yield f"exemplars of {group_name} {cell[1]} are not shown equally often"

@@ -52,6 +52,10 @@ def test_pixels_per_degree_are_those_of_the_pixels_that_one_degree_covers(tmp_pa
         ({"linear": False}, "linear can only be true"),
         ({"linear": None, "gamma": -1}, "gamma must be a number above 0"),
         ({"linear": None, "gamma_table": "none.csv"}, "none.csv cannot be read"),
+        ({"linear": None, "gamma": 0.4545}, "gamma is 0.4545, and must be from 1 to 4"),
+        ({"linear": None, "gamma": 22}, "gamma is 22, and must be from 1 to 4"),
+        ({"linear": None, "gamma_table": ""}, "gamma_table must be the name of a CSV file"),
+        ({"linear": None, "gamma_table": ["a.csv"]}, "gamma_table must be the name of a CSV file"),
         ({"name": 7}, "name must be a text"),
     ],
 )
@@ -65,6 +69,35 @@ def test_all_problems_are_said_at_once(tmp_path):
     with pytest.raises(ExperimentError) as error:
         load(tmp_path, width_cm=-1, size_px="800x600")
     assert len(error.value.problem.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"name: lab\nwidth_cm: 40\nwidth_cm: 50\n", "lab.yaml:3: the key width_cm is given twice."),
+        (b"name: lab\nwidth_cm 40\ndistance_cm: 57\n", "lab.yaml:3: could not find expected ':'."),
+        ("name: Büro\n".encode("latin-1"), "lab.yaml: is not a text in UTF-8.\nSave it anew as UTF-8."),
+    ],
+)
+def test_what_is_wrong_in_the_text_is_said_with_its_line(tmp_path, content, problem):
+    (tmp_path / "lab.yaml").write_bytes(content)
+    with pytest.raises(ExperimentError) as error:
+        load_monitor(tmp_path / "lab.yaml")
+    assert problem in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(ExperimentError, match="No such file"):
+        load_monitor(tmp_path / "lab.yaml")
+
+
+def test_dark_levels_with_one_reading_may_be_left_out(tmp_path):
+    rows = [(0, 0.1), (8, 0.1), (16, 0.1), (128, 20), (255, 90)]
+    write_table(tmp_path, "level,luminance", rows)
+    with pytest.raises(ExperimentError, match=r"does not from level 0 to 8\..*leave out the other rows"):
+        load(tmp_path, linear=None, gamma_table="lab.csv")
+    write_table(tmp_path, "level,luminance", [rows[0], *rows[3:]])
+    assert load(tmp_path, linear=None, gamma_table="lab.csv").measured is not None
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "a: [\n", "\x00"])
@@ -105,9 +138,11 @@ def test_the_ramp_of_a_table_makes_the_measured_luminance_linear(tmp_path):
         ("level,luminance", [(0, 1), (0.5, 1), (1, 2)], "rise in every column"),
         ("level,luminance", [(0, 1), (1, 2)], "three or more rows"),
         ("level,luminance", [(1, 1), (128, 2), (255, 3)], "from 0 to 1, or from 0 to 255"),
-        ("level,luminance", [(0, 1), (128, "x"), (255, 3)], "cannot be read"),
-        ("level,luminance", [(0, 1), (128, 1, 2), (255, 3)], "cannot be read"),
-        ("level,luminance", [], "must have the columns"),
+        ("level,luminance", [(0, 1), (128, "x"), (255, 3)], "lab.csv:3: could not convert"),
+        ("level,luminance", [(0, 1), (128, 1, 2), (255, 3)], "lab.csv:3: 3 cells, and the header has 2"),
+        ("level,luminance", [(0,), (128,), (255,)], "lab.csv:2: 1 cells, and the header has 2"),
+        ("level,red,green,blue", [(0, 1), (128, 2), (255, 3)], "lab.csv:2: 2 cells, and the header has 4"),
+        ("level,luminance", [], "three or more rows"),
     ],
 )
 def test_tables_that_are_none_are_refused(tmp_path, header, rows, problem):

@@ -112,8 +112,16 @@ def test_the_dictionary_of_the_list_is_taken_over(tmp_path, trial_list):
     assert set(MEASURED) < set(written)
 
 
-@pytest.mark.parametrize("participant", ["007", "", "a b", "../x", "p/1", "é"])
+@pytest.mark.parametrize(
+    "participant", ["007", "", "a b", "../x", "p/1", "é", "NA", "nan", "None", "TRUE", "inf", "all", "All"]
+)
 def test_identifiers_that_a_table_or_a_folder_would_change_are_refused(tmp_path, trial_list, participant):
     with pytest.raises(ExperimentError, match="cannot be the identifier"):
         open_in(tmp_path, trial_list, participant=participant)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_data_is_said(tmp_path, trial_list):
+    (tmp_path / "data").write_text("", "utf-8")
+    with pytest.raises(ExperimentError, match="cannot be made: Not a directory"):
+        open_in(tmp_path / "data", trial_list)

@@ -291,6 +291,68 @@ def test_patches_outside_the_screen_are_refused(laboratory):
 
 
 @pytest.mark.slow
+def test_patches_that_overlap_are_refused(laboratory):
+    trial_list = oddity_list(laboratory.run_folder)
+    near = laboratory.command(trial_list, "--simulate", 1, "--eccentricity-deg")
+    assert "The patches left and right, of 20 × 20 px, overlap." in laboratory.run([*near, "0"], 2)
+    for wrong in ("-1", "nan", "inf", "far"):
+        assert "--eccentricity-deg" in laboratory.run([*near, wrong], 2)
+    assert not laboratory.data.exists()
+
+
+@pytest.mark.slow
+def test_a_screen_that_is_not_there_is_refused(laboratory):
+    command = laboratory.command(oddity_list(laboratory.run_folder), "--simulate", 1, "--screen")
+    printed = laboratory.run([*command, "1"], 2)
+    assert "There is no screen 1: the number of screens is 1, and the first is 0." in printed
+    assert "is not a whole number from 0 on" in laboratory.run([*command, "-1"], 2)
+    laboratory.run([*command, "0"])
+
+
+@pytest.mark.slow
+def test_intervals_of_no_time_have_no_frames(laboratory):
+    trial_list = two_interval_list(laboratory.run_folder, trials=3)
+    write_csv(trial_list, [row | {"interval_s": "0", "isi_s": "0"} for row in read_csv(trial_list)])
+    laboratory.run(laboratory.command(trial_list, "--simulate", 1))
+    folder = session_folder(laboratory, "two_interval")
+    assert {frame["phase"] for frame in read_csv(folder / "frames.csv")} == {"first", "second", "response"}
+    for row in read_csv(folder / "trials.csv"):
+        assert float(row["isi_shown_s"]) == 0
+        assert float(row["shown_s"]) > 0
+    picture = laboratory.folder / "shots.png"
+    laboratory.run(laboratory.command(trial_list, "--screenshot", picture))
+    assert picture.stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["none/shot.png", "shot", "shot.txt"])
+def test_a_screenshot_that_cannot_be_saved_is_refused(laboratory, name):
+    trial_list = oddity_list(laboratory.run_folder)
+    assert "Make the folder, and name a file" in laboratory.run(
+        laboratory.command(trial_list, "--screenshot", name), 2
+    )
+
+
+@pytest.mark.slow
+def test_without_a_display_it_says_so(laboratory):
+    del laboratory.environment["DISPLAY"]
+    printed = laboratory.run(laboratory.command(oddity_list(laboratory.run_folder)), 2)
+    assert "There is no display" in printed
+    assert "xvfb-run" in printed
+
+
+@pytest.mark.slow
+def test_what_was_allowed_is_written_down(laboratory):
+    command = laboratory.command(two_interval_list(laboratory.run_folder, trials=2), "--simulate", 1)
+    laboratory.run([*command, "--allow-ppd-mismatch"])
+    metadata = json.loads((session_folder(laboratory, "two_interval") / "session.json").read_text("utf-8"))
+    (sitting,) = metadata["sittings"]
+    assert (sitting["allow_ppd_mismatch"], sitting["allow_refresh_mismatch"]) == (True, False)
+    for wrong in ("0", "1.5", "a"):
+        assert "is not a whole number from 1 on" in laboratory.run([*command, "--session", wrong], 2)
+
+
+@pytest.mark.slow
 def test_another_refresh_rate_is_refused_unless_allowed(laboratory):
     """A virtual display shows frames as fast as they are drawn."""
     trial_list = oddity_list(laboratory.run_folder)

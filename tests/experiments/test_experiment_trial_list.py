@@ -51,13 +51,24 @@ def test_the_keys_of_two_intervals_are_those_of_the_task(run_folder, task, keys)
     assert {trial.isi_s for trial in found.trials} == {0.5}
 
 
+def test_durations_may_be_all_that_a_list_may_have(run_folder):
+    path = two_interval_list(run_folder)
+    durations = {"presentation_s": "3600", "interval_s": "0", "isi_s": "0.0"}
+    write_csv(path, [row | durations for row in read_csv(path)])
+    trial = read_trial_list(path, "two_interval").trials[0]
+    assert (trial.presentation_s, trial.interval_s, trial.isi_s) == (3600, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("cells", "problem"),
     [
         ({"correct_key": "bottom"}, "oddity.csv:4: correct_key is 'bottom'"),
-        ({"design": "rating"}, "oddity.csv:4: the design is 'rating'"),
+        ({"design": "rating"}, "oddity.csv: the design is 'rating', and this experiment shows 'oddity'."),
         ({"presentation_s": "0"}, "oddity.csv:4: presentation_s must be above 0"),
         ({"presentation_s": "nan"}, "oddity.csv:4: presentation_s must be above 0"),
+        ({"presentation_s": "3600.1"}, "oddity.csv:4: presentation_s must be above 0 and at most 3600 s"),
+        ({"interval_s": "-0.1"}, "oddity.csv:4: interval_s must be 0 or more and at most 3600 seconds"),
+        ({"interval_s": "nan"}, "oddity.csv:4: interval_s must be 0 or more"),
         ({"left_x": "1.5"}, "oddity.csv:4: invalid literal"),
         ({"crop_px": "0"}, "oddity.csv:4: crop_px must be above 0"),
         ({"break_before": ""}, "oddity.csv:4: break_before must be 0 or 1"),
@@ -101,13 +112,13 @@ def test_an_image_with_another_extension_does_not_take_the_place(run_folder):
 def test_missing_columns_rows_and_files_are_said(run_folder, tmp_path):
     path = oddity_list(run_folder)
     write_csv(path, [{k: v for k, v in row.items() if k != "left_y"} for row in read_csv(path)])
-    with pytest.raises(ExperimentError, match=r"oddity.csv:2: there is no column 'left_y'"):
+    with pytest.raises(ExperimentError, match=r"oddity.csv: there is no column 'left_y'\."):
         read_trial_list(path, "oddity")
     path.write_text(path.read_text("utf-8").splitlines()[0] + "\n", "utf-8")
     with pytest.raises(ExperimentError, match="there are no trials"):
         read_trial_list(path, "oddity")
     path.write_bytes(b"")
-    with pytest.raises(ExperimentError, match="there are no trials"):
+    with pytest.raises(ExperimentError, match="is no trial list"):
         read_trial_list(path, "oddity")
     with pytest.raises(ExperimentError, match="cannot be read"):
         read_trial_list(tmp_path / "none.csv", "oddity")
@@ -128,3 +139,46 @@ def test_a_text_with_many_problems_names_ten(run_folder):
     with pytest.raises(ExperimentError) as error:
         read_trial_list(path, "oddity")
     assert error.value.problem.endswith("and 2 more")
+
+
+def error_of(path, design="oddity"):
+    with pytest.raises(ExperimentError) as error:
+        read_trial_list(path, design)
+    return error.value
+
+
+def test_each_cause_has_its_own_cure(run_folder, tmp_path):
+    path = oddity_list(run_folder)
+    away = tmp_path / "oddity.csv"
+    away.write_bytes(path.read_bytes())
+    moved = error_of(away)
+    assert "none of its 4 images is there" in moved.problem
+    assert len(moved.problem.splitlines()) == 1
+    assert "same places relative to each other" in moved.cure
+    (run_folder / "stimuli" / "brick-far.png").rename(tmp_path / "brick-far.png")
+    missing = error_of(path)
+    assert (missing.problem.count("there is no such file"), missing.cure[:15]) == (1, "Copy the image ")
+    (tmp_path / "brick-far.png").rename(run_folder / "stimuli" / "brick-far.png")
+    Image.new("L", (48, 48)).save(run_folder / "stimuli" / "brick-near.png")
+    assert error_of(path).cure.startswith("Copy the run's own image again")
+
+
+def test_a_list_of_another_design_is_said_once_with_its_experiment(run_folder):
+    other = error_of(two_interval_list(run_folder))
+    assert len(other.problem.splitlines()) == 1
+    assert "experiments/two_interval/two_interval.py" in other.cure
+    path = oddity_list(run_folder)
+    write_csv(path, [row | {"design": "morph"} for row in read_csv(path)])
+    assert "a script of your own" in error_of(path).cure
+
+
+def test_what_a_spreadsheet_saved_and_what_is_no_list_are_told_apart(run_folder):
+    path = oddity_list(run_folder)
+    original = path.read_text("utf-8")
+    for changed_text in (original.replace(",", ";"), original.replace(",0.2,", ",00:12,")):
+        assert changed_text != original
+        path.write_text(changed_text, "utf-8")
+        assert error_of(path).cure.startswith("Use the file as stimgen trials wrote it")
+    table = error_of(run_folder / "stimuli.csv")
+    assert "is no trial list" in table.problem
+    assert table.cure.startswith("Name a trial list")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +37,22 @@ def test_psychopy_is_imported_by_the_experiments_alone(folder):
     found = imported(folder)
     assert "stimgen" in found
     assert not found & {"psychopy", "experiments"}
+
+
+@pytest.mark.parametrize("script", ["oddity/oddity.py", "oddity/analysis.py", "two_interval/two_interval.py"])
+def test_the_folder_may_have_another_name(tmp_path, script):
+    """And a script without the packages that it needs says so: -S hides all that are installed."""
+    shutil.copytree(ROOT / "experiments", tmp_path / "lab scripts")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-S", tmp_path / "lab scripts" / script, "--help"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    missing = "The analysis needs " if script == "oddity/analysis.py" else "PsychoPy is not installed"
+    assert done.returncode == 2
+    assert done.stderr.startswith(missing)
+    assert "for this Python" in done.stderr
+    assert "pip install" in done.stderr

@@ -65,6 +65,8 @@ def test_the_fit_is_the_maximum_of_the_likelihood():
         (np.ones(50), np.ones(50)),
         (np.arange(50.0), np.ones(50)),
         (np.arange(50.0), np.zeros(50)),
+        (np.array([0.05, 0.5, 1.2, 0.5]), np.array([1.0, 1, 0, 1])),  # p is 1 to the last bit
+        (np.array([0.05, 0.5, 1.2, 0.5]), np.array([0.0, 1, 1, 1])),
         (np.tile([0.05, 0.6], 15), np.tile([1.0, 1, 0, 0, 0, 0], 5)),  # at chance
         (np.repeat([0.05, 0.6], 15), np.repeat([0.0, 1], 15)),  # as steep as one likes
     ],
@@ -186,3 +188,66 @@ def test_data_that_do_not_belong_together_are_refused(folder, capsys):
     write_csv(file, [row | {"simulated": "0"} for row in read_csv(file)])
     assert analyse(folder) == 2
     assert "there are simulated and real sessions." in capsys.readouterr().err
+
+
+def test_a_trial_that_is_there_twice_is_refused(folder, capsys):
+    data = folder / "data" / "oddity"
+    shutil.copytree(data / "p01_1", data / "copy of p01_1")
+    assert analyse(folder) == 2
+    printed = capsys.readouterr().err
+    assert "Trial 1 of session 1 of the participant p01 is there twice: in " in printed
+    assert f"{data / 'copy of p01_1' / 'trials.csv'} and {data / 'p01_1' / 'trials.csv'}." in printed
+
+
+def test_participants_are_texts(folder, capsys):
+    """Files of another program may have such names; to pandas NA would be no participant at all."""
+    for old, new in (("p01_1", "NA"), ("p02_1", "007")):
+        file = folder / "data" / "oddity" / old / "trials.csv"
+        write_csv(file, [row | {"participant": new} for row in read_csv(file)])
+    assert analyse(folder) == 0
+    assert {row["participant"] for row in read_csv(folder / "analysis" / "accuracy.csv")} == {
+        "NA",
+        "007",
+        "all",
+    }
+    write_csv(file, [row | {"participant": "all"} for row in read_csv(file)])
+    assert analyse(folder) == 2
+    assert "the participant is called all" in capsys.readouterr().err
+
+
+def test_trials_without_a_predictor_are_counted(folder, capsys):
+    stimuli = folder / "results" / "example" / "stimuli.csv"
+    rows = read_csv(stimuli)
+    far = {"gram_relative_pool4": ""}
+    write_csv(stimuli, [row | (far if row["stimulus_id"] == "brick-far" else {}) for row in rows])
+    assert analyse(folder) == 0
+    responses = read_csv(folder / "analysis" / "responses.csv")
+    left_out = [row for row in responses if row["condition"] == "far" and row["correct"]]
+    note = f"{len(left_out)} answered trials without a value of gram_relative_pool4 left out"
+    fits = {row["participant"]: row for row in read_csv(folder / "analysis" / "fit.csv")}
+    assert fits["all"]["note"] == note
+    assert int(fits["all"]["trials"]) == sum(bool(row["correct"]) for row in responses) - len(left_out)
+    assert f"all: {note}" in capsys.readouterr().out
+
+
+def test_the_folder_of_the_run_will_do(folder):
+    assert analyse(folder, "--stimuli", folder / "results" / "example") == 0
+
+
+def test_what_cannot_be_analysed_is_said(folder, capsys):
+    run_json = folder / "results" / "example" / "run.json"
+    run_json.write_text('{"run": [1, 2]}\n', "utf-8")
+    text = folder / "text"
+    text.write_text("", "utf-8")
+    for options, words in (
+        (["--stimuli", run_json], "is no table of stimuli.\nName stimuli.csv of the run."),
+        (["--stimuli", text], "cannot be read"),
+        (["--stimuli", folder], "stimuli.csv: there is no such file."),
+        (["--column", "condition"], "condition is not a column of numbers.\nThere are: gram_relative_pool4"),
+        (["--out", text], "the folder cannot be made"),
+    ):
+        assert analyse(folder, *options) == 2
+        assert words in capsys.readouterr().err
+    (folder / "data" / "oddity" / "p02_1" / "trials.csv").write_text("a,b\n1,2\n", "utf-8")
+    assert analyse(folder) == 2
+    assert "there is no column 'participant'" in capsys.readouterr().err

@@ -151,7 +151,7 @@ REFUSED = [
     (["--design", "odity", "--out", "x.csv"], 'design: unknown design "odity". Did you mean "oddity"?'),
     (["--design", "oddity"], "--design and --out go together"),
     (["--out", "x.csv"], "--design and --out go together"),
-    (["--set", "seed=1"], "--set goes with them"),
+    (["--set", "seed=1"], "--set and --force go with them"),
     (["--design", "oddity", "--out", "x.txt"], "is not a CSV file"),
     (["--design", "oddity", "--out", "x.csv", "--set", "repeats"], "--set repeats: expected KEY=VALUE"),
     (["--design", "oddity", "--out", "x.csv", "--set", "repeats=0"], "repeats: expected a number at least 1"),
@@ -160,15 +160,22 @@ REFUSED = [
         'unknown key "repeat". Did you mean "repeats"?',
     ),
     (["--design", "oddity", "--out", "x.csv", "--set", "seed=[1"], "--set: not valid YAML"),
-    (["--design", "rating", "--out", "x.csv", "--set", "keys=[f, 1]"], "put it in quotes"),
-    (["--design", "oddity", "--out", "x.csv", "--set", "a=1", "--set", "a=2"], 'the key "a" is given twice'),
-    (["--design", "oddity", "--out", "x.csv", "--set", "design=rating"], 'the key "design" is given twice'),
+    (["--design", "rating", "--out", "x.csv", "--set", "keys=[f, 1]"], '"1" is no name of a key'),
+    (["--design", "rating", "--out", "x.csv", "--set", "conditions=x"], 'a list such as [x], got "x"'),
+    (
+        ["--design", "oddity", "--out", "x.csv", "--set", "seed=1", "--set", "seed=2"],
+        "--set seed is given twice.",
+    ),
+    (
+        ["--design", "oddity", "--out", "x.csv", "--set", "design=rating"],
+        'unknown key "design". Known: sources',
+    ),
     (["--design", "1", "--out", "x.csv"], 'unknown design "1"'),
     (["--design", "oddity", "--out", "x.csv", "--set", "crop_px=16"], "Set min_source_gap to 0 at most"),
-    (["--design", "oddity", "--out", "x.csv", "--set", "id=7"], "id: expected text, got 7"),
-    (["--design", "oddity", "--out", "x.csv", "--set", "id=a b"], "id: expected an id"),
+    (["--design", "oddity", "--out", "x.csv", "--set", "id=7"], '--set id=7: unknown key "id".'),
     (["--design", "oddity", "--out", "x.csv", "--set", "crop_px=18"], "Set crop_px to 16 at most"),
     (["--design", "oddity", "--out", "x.csv", "--set", "conditions=[pool9]"], "Two patches of 128 px"),
+    (["--force"], "--set and --force go with them"),
     ([], "has no trials"),
 ]
 
@@ -181,6 +188,50 @@ def test_what_the_command_refuses(finished, tmp_path, monkeypatch, arguments, wo
     assert result.exit_code == 2
     assert not any(tmp_path.iterdir())
     assert not finished.trials.exists()
+
+
+RATING = ["--design", "rating", "--set", "min_source_gap=0"]
+
+
+def test_another_list_is_replaced_only_by_force(finished, tmp_path):
+    out = tmp_path / "p1.csv"
+    for _ in range(2):  # the same list may be written again
+        assert command("trials", finished.path, *RATING, "--out", out).exit_code == 0
+    before = contents(tmp_path)
+    other = ["trials", finished.path, *RATING, "--set", "seed=2", "--out", out]
+    refused = command(*other)
+    assert (refused.exit_code, contents(tmp_path)) == (2, before)
+    assert "p1.csv is there and is another trial list.\nChoose another name with --out, or" in refused.output
+    assert command(*other, "--force").exit_code == 0
+    assert contents(tmp_path)["p1.csv"] != before["p1.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p1.csv", b"participant,age\np01,30\n"),
+        ("p1.csv", b""),
+        ("p1.csv", b"\xff\xfe"),
+        ("p1.json", b'{"participant": {"Description": "mine"}}'),
+        ("p1.json", b"[1]"),
+        ("p1.json", b"{"),
+    ],
+)
+def test_what_is_no_list_is_never_overwritten(finished, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    result = command("trials", finished.path, *RATING, "--out", tmp_path / "p1.csv", "--force")
+    assert result.exit_code == 2
+    assert f"{name} is there and is no trial list" in result.output
+    assert contents(tmp_path) == {name: content}
+
+
+@pytest.mark.parametrize("place", ["stimuli.csv", "new.csv", "stimuli/new.csv", "records/new.csv"])
+def test_no_list_goes_among_the_files_of_a_run(as_finished, place):
+    before = contents(as_finished.records), as_finished.path.joinpath("stimuli.csv").read_bytes()
+    result = command("trials", as_finished.path, *RATING, "--out", as_finished.path / place, "--force")
+    assert result.exit_code == 2
+    assert "holds the run's own files" in result.output
+    assert (contents(as_finished.records), as_finished.path.joinpath("stimuli.csv").read_bytes()) == before
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -373,9 +424,6 @@ def test_psychopy_reads_every_cell_with_its_type_and_value(finished, tmp_path):
 
 
 def test_a_setting_may_be_any_yaml():
-    spec = trials_of_command(
-        "morph", ["levels={pool1: 0.2, pool2: 0.4}", "starts=[0.2]", "seed=3", "id=mine"]
-    )
-    assert spec.id == "mine"
+    spec = trials_of_command("morph", ["levels={pool1: 0.2, pool2: 0.4}", "starts=[0.2]", "seed=3"])
     assert spec.options.levels == {"pool1": 0.2, "pool2": 0.4}
     assert (spec.options.starts, spec.options.seed) == ((0.2,), 3)

@@ -234,6 +234,12 @@ def test_staircases_keep_their_constraints_or_say_why_not(count, levels, trials,
             counts = [shown[f"{source}-{condition}-s{seed}"] for seed in range(exemplars)]
             assert sum(counts) == len(starts) * trials
             assert max(counts) - min(counts) <= len(starts)
+    levels_of = {(row["staircase"], row["condition"]): row["source"] for row in rows}
+    for (staircase, condition), source in levels_of.items():
+        own = [row for row in rows if (row["staircase"], row["condition"]) == (staircase, condition)]
+        found = Counter(row["stimulus_id"] for row in own)
+        counts = [found[f"{source}-{condition}-s{seed}"] for seed in range(exemplars)]
+        assert max(counts) - min(counts) <= 1
 
 
 def test_the_published_oddity_experiment():

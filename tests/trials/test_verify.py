@@ -60,3 +60,21 @@ def test_a_design_that_breaks_a_constraint_makes_no_list(monkeypatch):
     monkeypatch.setattr("stimgen.trials.make.in_random_order", lambda trials, gap, rng: list(trials))
     with pytest.raises(RuntimeError, match="have the same source"):
         make_trials("oddity", AVAILABLE, OPTIONS)
+
+
+def test_exemplars_of_a_level_take_turns_within_each_staircase():
+    """Not only in the whole list: here two staircases exchange exemplars, and the list stays even."""
+    options = DESIGNS["morph"].options(
+        levels={"pool1": 0.2, "pool2": 0.8}, trials_per_staircase=4, min_source_gap=0
+    )
+    rows = [dict(row) for row in make_trials("morph", AVAILABLE, options).rows]
+    verify(rows, AVAILABLE, options, DESIGNS["morph"].patches)
+    first = next(
+        row for row in rows if row["staircase"] == "bark_start1" and row["stimulus_id"] == "bark-pool1-s1"
+    )
+    second = next(
+        row for row in rows if row["staircase"] == "bark_start2" and row["stimulus_id"] == "bark-pool1-s2"
+    )
+    first["stimulus_id"], second["stimulus_id"] = second["stimulus_id"], first["stimulus_id"]
+    with pytest.raises(RuntimeError, match="exemplars of bark_start1 pool1 are not shown equally often"):
+        verify(rows, AVAILABLE, options, DESIGNS["morph"].patches)
