@@ -93,10 +93,8 @@ class TextureModel:
             if not 0 < weight < float("inf"):
                 raise InputError(f'The weight {weight} of "{layer}".', "Give a number above 0.")
             self.layer_weights[layer] = float(weight)
-        if components is not None and (not isinstance(components, int) or components < 1):
-            raise InputError(
-                f"{components} components.", "Give a whole number from 1, or None for all channels."
-            )
+        if components is not None and not (hasattr(components, "__index__") and components >= 1):
+            raise InputError(f"{components} components.", "Give a whole number from 1, or None for all.")
         found = find_weights(network, weights)
         self._extractor = build_extractor(
             found, pooling=pooling, normalise=normalise, device=find_device(device), deepest=deepest

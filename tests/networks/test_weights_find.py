@@ -140,7 +140,7 @@ def test_a_failed_download_leaves_nothing_and_lists_the_ways(
     assert 'The weights "imagenet" of tiny are not in the cache' in message
     assert "stimgen weights fetch tiny imagenet" in message
     assert "stimgen weights import FILE --network tiny" in message
-    assert "weights: FILE" in message
+    assert "the path of a published file" in message
     assert [name for name in _files(cache) if not name.endswith(".lock")] == []
 
 

@@ -286,6 +286,15 @@ def test_what_the_model_does_not_take_is_named(model: TextureModel, reduced: Tex
     for wrong in ({"seed": -1}, {"size_px": 40.5}, {"seed": "a"}):
         with pytest.raises(InputError, match="Give whole numbers"):
             model.synthesise(model.analyse(texture("brick", 32)), **wrong)
+    with pytest.raises(InputError, match=r"Give stimgen\.Multiscale"):
+        model.synthesise(model.analyse(texture("brick", 32)), preset="gatys2015")
+    with pytest.raises(InputError, match="Statistics of type str"):
+        model.synthesise("brick.safetensors")
+    with pytest.raises(InputError, match="Give a list"):
+        TextureModel("vgg16", "conv1_1..pool2", device="cpu")
+    for wrong in (0, 2.5, "8"):
+        with pytest.raises(InputError, match="components"):
+            TextureModel("vgg16", ["conv1_1"], components=wrong, device="cpu")
     with pytest.raises(InputError, match="components 16 and all"):
         model.synthesise(reduced.analyse(texture("brick", 32)))
     with pytest.raises(InputError, match="Use at least 16 px"):

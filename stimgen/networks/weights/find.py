@@ -289,17 +289,17 @@ def _unavailable(published: PublishedWeights, path: Path, error: Exception) -> W
     ways = [
         f"stimgen weights fetch {network} {name}   (where there is internet; then copy {path.name} "
         f"into {path.parent})",
-        f"stimgen weights import FILE --network {network} --input CONVENTION   (a .pth, .safetensors, .onnx or "
-        ".h5 file; published ones are recognised and need no --input)",
+        f"stimgen weights import FILE --network {network} --input CONVENTION   (a .pth, .safetensors, .onnx "
+        "or .h5 file; published ones are recognised and need no --input)",
         "the path of a published file in place of the name of the weights",
     ]
     if package:
         ways.insert(0, f"{package.install}   (the package {package.distribution} carries them)")
     else:
         ways += [
-            f'the weights "{other.name}" of {other.network} in their place, which the package '
-            f"{other.distribution} carries (the extra offline): --network {other.network} on the command line, or "
-            "in the manifest's layer set if that names a network of its own"
+            f'the weights "{other.name}" of {other.network} in their place, in the package '
+            f"{other.distribution} (the extra offline): --network {other.network} on the command line, or in "
+            "the manifest's layer set if that names a network of its own"
             for other in PACKAGED
         ]
     places = f"not in the cache ({path})"
