@@ -12,7 +12,7 @@ import torch
 
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
-from stimgen.networks.weights import find_weights
+from stimgen.networks.weights import find_weights, import_weights
 from stimgen.runs.runner import run
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "gatys2015"
@@ -20,8 +20,8 @@ FIGURES = {"figure1": 4, "figure2": 76, "figure3a": 52, "figure3b": 76, "figure3
 
 
 @pytest.fixture
-def alexnet_file(tmp_path):
-    """Weights of the right shapes in a file as torchvision's is, never trained."""
+def alexnet_name(tmp_path):
+    """Name of imported weights of the right shapes, never trained, from a file as torchvision's is."""
     random = find_weights("alexnet", "random:1")
     places = (0, 3, 6, 8, 10)
     state = {}
@@ -29,7 +29,7 @@ def alexnet_file(tmp_path):
         state |= {f"features.{place}.weight": kernel, f"features.{place}.bias": bias}
     path = tmp_path / "alexnet.pth"
     torch.save(state, path)
-    return path
+    return import_weights(path, "alexnet", name="of_the_right_shapes", convention="torchvision").name
 
 
 def reduced(name, size_px=64, **changes):
@@ -90,10 +90,10 @@ def test_figure_3a_runs_and_fewer_parameters_say_less(tmp_path):
 
 
 @pytest.mark.slow
-def test_figure_3b_runs_with_weights_of_the_right_shapes(tmp_path, alexnet_file):
+def test_figure_3b_runs_with_weights_of_the_right_shapes(tmp_path, alexnet_name):
     manifest = reduced("figure3b")
     layer_sets = {
-        name: replace(entry, network=entry.network.model_copy(update={"weights": str(alexnet_file)}))
+        name: replace(entry, network=entry.network.model_copy(update={"weights": alexnet_name}))
         if entry.network.name == "alexnet"
         else entry
         for name, entry in manifest.layer_sets.items()
