@@ -94,9 +94,11 @@ class Architecture:
         Raises
         ------
         InputError
-            If a layer is unknown, or a range is none or runs backwards.
+            If a layer is unknown or given twice, or a range is none or runs backwards.
         """
-        found = {layer for entry in named for layer in self.range_of(entry)}
+        found = [layer for entry in named for layer in self.range_of(entry)]
+        if twice := [layer for layer in self.layers if found.count(layer) > 1]:
+            raise InputError(f"{twice[0]} is given twice.", "Name each layer once.")
         return tuple(layer for layer in self.layers if layer in found)
 
     def range_of(self, entry: str) -> tuple[str, ...]:
