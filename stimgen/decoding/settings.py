@@ -101,7 +101,5 @@ def refuse_bad_settings(settings: DecodeSettings) -> None:
     ):
         if not 0 < share < 1:
             problems.append(f"{option} {share:g}: expected a share above 0 and below 1, such as 0.25.")
-    if len(set(settings.layers)) < len(settings.layers):
-        problems.append("--layers names a layer twice. Name each once.")
     if problems:
         raise InputError("\n".join(problems))
