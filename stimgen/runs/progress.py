@@ -104,7 +104,7 @@ class Progress:
         self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def stimulus(self, record: Record) -> None:
-        """Say that a stimulus is done, and how near it came to its source."""
+        """Say that a stimulus is done, and a texture how near it came to what it was to match."""
         distance = ""
         if record.synthesis is not None:
             distance = f"relative Gram distance up to {record.synthesis.residual_gram:.3f}, "
