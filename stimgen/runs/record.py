@@ -137,8 +137,8 @@ class ScaleRecord(_Part):
     """Floor and ceiling of the distances of one layer; see `stimgen.measure.gram_scale.GramScale`."""
 
     layer: str
-    floor: float | None
-    ceiling: float
+    floor: float | None = Field(ge=0)
+    ceiling: float = Field(ge=0)
 
 
 class LuminanceRecord(_Part):

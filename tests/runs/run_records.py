@@ -28,6 +28,7 @@ MATCHED_TO = st.sampled_from(["none", "source", "set"])
 LAYERS = ("conv1_1", "pool1", "pool4", "conv5_4")
 SHA256 = st.text("0123456789abcdef", min_size=64, max_size=64)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+DISTANCES = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 IDS = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,20}", fullmatch=True).filter(lambda word: not is_reserved(word))
 FILES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size=20).map(lambda s: f"{s}.pth")
 
@@ -187,7 +188,7 @@ def records(draw):
             for layer in measured
         ),
         scales=tuple(
-            ScaleRecord(layer=layer, floor=draw(st.none() | NUMBERS), ceiling=draw(NUMBERS))
+            ScaleRecord(layer=layer, floor=draw(st.none() | DISTANCES), ceiling=draw(DISTANCES))
             for layer in measured
         ),
         portilla_simoncelli=draw(

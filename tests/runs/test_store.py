@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -154,6 +155,15 @@ def test_a_damaged_record_is_none(as_finished, content):
 def test_a_truncated_record_is_none(as_finished):
     path = as_finished.record("brick-original")
     path.write_bytes(path.read_bytes()[:-20])
+    assert as_finished.read_record("brick-original") is None
+
+
+@pytest.mark.parametrize("field", ["floor", "ceiling"])
+def test_a_record_with_a_negative_distance_is_none(as_finished, field):
+    path = as_finished.record("brick-original")
+    record = json.loads(path.read_bytes())
+    record["scales"][0][field] = -1.0
+    path.write_text(json.dumps(record))
     assert as_finished.read_record("brick-original") is None
 
 
