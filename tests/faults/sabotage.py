@@ -1,0 +1,40 @@
+"""What happens to a `stimgen` process while it works. Imported there, before the command line is read.
+
+Only the moment is arranged: the disk is really full, the folder really gone.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from stimgen import atomic
+
+
+def when_writing(pattern: str, action: Callable[[], object], *, nth: int = 1) -> None:
+    """Do something just before the nth file whose path matches `pattern` is written."""
+    original, seen = atomic.write_file, 0
+
+    def write_file(path: Path, content: bytes) -> None:
+        nonlocal seen
+        if fnmatch.fnmatch(str(path), pattern):
+            seen += 1
+            if seen == nth:
+                action()
+        original(path, content)
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "write_file", None) is original:
+            module.write_file = write_file
+
+
+def fill(folder: str) -> None:
+    """Leave no byte free on the disk of a folder."""
+    with open(Path(folder) / "ballast", "ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
