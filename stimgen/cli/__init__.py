@@ -6,6 +6,7 @@ at once.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,7 +51,13 @@ def options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. Also after the command.")] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log", metavar="FILE", help="Append what happens, in JSON lines. Also after the command."
+        ),
+    ] = None,
 ) -> None:
     """Texture stimuli for vision science, with the statistics that prove what was shown.
 
@@ -59,6 +66,8 @@ def options(
       stimgen check manifests/quickstart.yaml
 
       stimgen run manifests/quickstart.yaml
+
+      stimgen run manifests/quickstart.yaml --log night.jsonl
 
       stimgen run --help
     """

@@ -79,7 +79,7 @@ def test_a_manifest_below_a_folder_of_manifests_has_its_results_beside_that(tmp_
     elsewhere = tmp_path / "mine" / "tiny.yaml"
     elsewhere.parent.mkdir()
     below.rename(elsewhere)
-    assert load_manifest(elsewhere).output == tmp_path.resolve() / "results" / "tiny"
+    assert load_manifest(elsewhere).output == elsewhere.parent.resolve() / "results" / "tiny"
 
 
 def test_out_names_another_folder(tmp_path):
