@@ -69,7 +69,14 @@ class RunFolder:
         StoreError
             If it cannot be made.
         """
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.records.is_dir():
+        try:
+            is_foreign = self.path.is_dir() and any(self.path.iterdir()) and not self._is_run()
+        except OSError as error:
+            raise StoreError(
+                f"The run folder {self.path} cannot be read: {error.strerror}.",
+                "Choose a folder of yours with --out, or mend this one.",
+            ) from error
+        if is_foreign:
             raise InputError(
                 f"{self.path} is not empty and holds no stimgen run.",
                 "Choose an empty or new folder with --out.",
@@ -83,6 +90,10 @@ class RunFolder:
                 f"The run folder {self.path} cannot be made: {error.strerror}.",
                 "Choose a folder that you may write to with --out.",
             ) from error
+
+    def _is_run(self) -> bool:
+        """Return whether there is a run in the folder, also one whose records somebody removed."""
+        return self.records.is_dir() or "stimuli" in self.read_summary()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -61,7 +61,7 @@ FAILED = pytest.StashKey[bool]()
 @pytest.fixture
 def fault(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fault]:
     """The test's row in the table."""
-    row = Fault({f"{tmp_path}/": "", str(tmp_path): "."})
+    row = Fault({f"{tmp_path}/results/faults/": "", f"{tmp_path}/": "", str(tmp_path): "."})
     yield row
     failed = request.node.stash.get(FAILED, True)
     name, done, expects, seen = row.row

@@ -8,13 +8,17 @@ the code has run in the new process; the answer has its number. {"wait": number}
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
 
 
 def serve() -> None:
-    """Answer until the standard input ends. Returns in no forked process: there, `stimgen` ends it."""
+    """Answer until the standard input ends."""
     import torch
 
     import stimgen.cli
@@ -27,6 +31,8 @@ def serve() -> None:
     # Reading the package's weights takes most of the time of a tiny run: once for all.
     networks.find_weights = functools.cache(networks.find_weights)
     networks.find_weights("vgg16", "imagenet")
+    gc.collect()
+    gc.freeze()  # what is shared with the forked processes stays shared
     answers = os.fdopen(os.dup(1), "w")
     answers.write("ready\n")
     answers.flush()
@@ -39,8 +45,7 @@ def serve() -> None:
             answer = os.fork()
             if answer == 0:
                 _become(request)
-                stimgen.cli.main()
-                return
+                _leave(stimgen.cli.main)
         answers.write(f"{answer}\n")
         answers.flush()
 
@@ -55,6 +60,21 @@ def _become(request: dict[str, object]) -> None:
     os.chdir(str(request["cwd"]))
     sys.argv = ["stimgen", *request["argv"]]
     exec(str(request["before"]), {"__name__": "before"})
+
+
+def _leave(main: Callable[[], None]) -> NoReturn:
+    """Run `main` and end the process as it says, without tidying up the memory that it shares."""
+    code: object = 70
+    try:
+        main()
+    except SystemExit as error:
+        code = error.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 70)
 
 
 if __name__ == "__main__":
