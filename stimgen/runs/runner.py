@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch, measured_layers, plan_batches
 from stimgen.runs.environment import device_name, versions
+from stimgen.runs.failures import failure_of
 from stimgen.runs.load import load_run
 from stimgen.runs.make import Rendered, finish, render, set_reference, synthesis_record
 from stimgen.runs.networks import Networks
@@ -354,20 +354,9 @@ class _Job:
         return record
 
     def _failed(self, stimulus: Stimulus, error: Exception) -> Failure:
-        failure = _failure(stimulus, error)
+        failure = failure_of(stimulus.stimulus_id, error)
         self.progress.failure(failure)
         return failure
-
-
-def _failure(stimulus: Stimulus, error: Exception) -> Failure:
-    if isinstance(error, StimgenError):
-        return Failure(stimulus.stimulus_id, error.problem, error.cure)
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return Failure(
-        stimulus.stimulus_id,
-        f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})",
-        "This is unexpected: please report it with the manifest.",
-    )
 
 
 def _summary(

@@ -33,22 +33,23 @@ MANIFEST: dict[str, Any] = {
 """Makes, in this order: one-original, two-original, one-conv1_1-s1, one-conv1_1-s2, and those of two."""
 
 STIMULI = 6
-PROGRESS = re.compile(r" *\d+/\d+  (?!.*FAILED)")
+NO_MESSAGE = re.compile(r" *(\d+/\d+  (?!.*FAILED)|Usage:|Try |[╭╰]|$)")
 
 
-def write_image(path: Path, seed: int) -> None:
-    """Write a PNG file of 40 px with noise."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (40, 40), dtype=np.uint8)
+def write_image(path: Path, seed: int, size_px: int = 40) -> None:
+    """Write a PNG file with noise."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size_px, size_px), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Pillow.fromarray(pixels).save(path, format="PNG")
 
 
-def write_manifest(folder: Path, **changes: Any) -> Path:
+def write_manifest(folder: Path, *, images: bool = True, **changes: Any) -> Path:
     """Write MANIFEST with some sections changed (None: left out) to FOLDER/manifests, with its images."""
     data = {key: value for key, value in (MANIFEST | changes).items() if value is not None}
     path = folder / "manifests" / "faults.yaml"
-    write_image(path.parent / "one.png", 1)
-    write_image(path.parent / "two.png", 2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, seed in (("one", 1), ("two", 2)) if images else ():
+        write_image(path.parent / f"{name}.png", seed)
     path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 
@@ -72,7 +73,7 @@ class Ran:
     @property
     def said(self) -> str:
         """The first line that is not about a stimulus that was made."""
-        lines = [line for line in self.errors.splitlines() if line.strip() and not PROGRESS.match(line)]
+        lines = [line.strip(" │") for line in self.errors.splitlines() if not NO_MESSAGE.match(line)]
         return (lines or self.output.splitlines() or ["nothing"])[0].strip()
 
     def __str__(self) -> str:

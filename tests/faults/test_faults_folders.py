@@ -66,7 +66,7 @@ def test_manifest_without_permission(bench, fault):
     )
     manifest = bench.folder / "manifests" / "faults.yaml"
     manifest.chmod(0)
-    bench.see(bench.run(before=OBEY), 2, "Permission denied", "faults.yaml")
+    bench.see(bench.run(before=OBEY), 2, "not readable", "faults.yaml")
     manifest.chmod(0o644)
     bench.see_same()
 
@@ -207,5 +207,3 @@ def test_quota(bench, fault):
     bench.see(bench.run(before=before), 4, "File too large")
     bench.see_disk()
     bench.see_same()
-
-
