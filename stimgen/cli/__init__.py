@@ -20,6 +20,7 @@ from stimgen.cli.figure import figure
 from stimgen.cli.run import run
 from stimgen.cli.schema import schema
 from stimgen.cli.stats import stats
+from stimgen.cli.streams import release_output, settle_streams
 from stimgen.cli.trials import trials
 
 app = typer.Typer(
@@ -36,7 +37,11 @@ app.add_typer(weights.app, name="weights")
 
 def main() -> None:
     """Run the command line."""
-    app(prog_name="stimgen")
+    settle_streams()
+    try:
+        app(prog_name="stimgen")
+    finally:
+        release_output()
 
 
 def _show_version(asked: bool) -> None:

@@ -17,7 +17,7 @@ import yaml
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.sources import Source, load_source
-from stimgen.manifest.plan import Stimulus, measuring_network, plan
+from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed, speed_name
@@ -110,9 +110,10 @@ def run(
     if manifest.measure.portilla_simoncelli:
         load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     folder = RunFolder((out or manifest.output).absolute())
+    stimuli = plan(manifest)
+    check_paths(folder.path, stimuli)
     sources = load_sources(manifest)
     check_controls(manifest, sources.values())
-    stimuli = plan(manifest)
     networks = Networks(manifest, str(where))
     hashes = {s.stimulus_id: _recipe_hash(manifest, s, sources, networks) for s in stimuli}
     batches = plan_batches(manifest, stimuli, batch_size or default_batch_size(manifest, networks, where))

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "networks"))  # network_files.py
+
 from fault_bench import Bench, Launcher, bytes_of, write_manifest
 from fault_table import Fault, as_markdown, as_text, into_page
 
