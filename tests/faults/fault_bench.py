@@ -33,7 +33,7 @@ MANIFEST: dict[str, Any] = {
 """Makes, in this order: one-original, two-original, one-conv1_1-s1, one-conv1_1-s2, and those of two."""
 
 STIMULI = 6
-NO_MESSAGE = re.compile(r" *(\d+/\d+  (?!.*FAILED)|Usage:|Try |[╭╰]|$)")
+NO_MESSAGE = re.compile(r" *(\d+/\d+  (?!.*FAILED)|\d+%\||Usage:|Try |[╭╰]|$)")
 
 
 def write_image(path: Path, seed: int, size_px: int = 40) -> None:

@@ -66,7 +66,8 @@ class Server:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             case "stalls":
                 connection.sendall(HEAD + length + half)
-                self._leave.wait(3)
+                while self.fault == "stalls" and not self._leave.wait(0.02):
+                    pass
             case "is no HTTP":
                 connection.sendall(b"nonsense\r\n\r\n")
             case "is 404" | "is 500":
