@@ -37,7 +37,7 @@ from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
 from stimgen.runs.statistics import SourceStatistics, source_statistics
-from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.store import FORMAT, RunFolder, StoreError, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 
@@ -364,6 +364,7 @@ def _summary(
     manifest: Manifest, started: datetime, stimuli: int, made: int, kept: int, failed: int, rejected: int
 ) -> dict[str, Any]:
     return {
+        "format": FORMAT,
         "name": manifest.name,
         "overrides": dict(manifest.overrides),
         "stimuli": stimuli,

@@ -20,6 +20,10 @@ from stimgen.runs.record import Record
 """How the names of files begin that are being written."""
 
 
+FORMAT = 1
+"""Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
+
+
 class StoreError(StimgenError):
     """The run folder cannot be written: the run ends, because no other stimulus could be kept either."""
 
@@ -65,7 +69,7 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder holds something else than a run.
+            If the folder holds something else than a run, or a run of a newer stimgen.
         StoreError
             If it cannot be made.
         """
@@ -81,6 +85,7 @@ class RunFolder:
                 f"{self.path} is not empty and holds no stimgen run.",
                 "Choose an empty or new folder with --out.",
             )
+        self.refuse_newer()
         try:
             # The records first: a folder that has them is a run, whatever else is missing.
             self.records.mkdir(parents=True, exist_ok=True)
@@ -160,6 +165,24 @@ class RunFolder:
         except (FileNotFoundError, ValueError):
             return {}
         return summary if isinstance(summary, dict) else {}
+
+    def refuse_newer(self) -> None:
+        """Raise InputError for a run of a newer stimgen, whose records would count as damaged here.
+
+        Raises
+        ------
+        InputError
+            With the version that made it.
+        """
+        summary = self.read_summary()
+        found, versions = summary.get("format", FORMAT), summary.get("versions")
+        if not isinstance(found, int) or found > FORMAT:
+            by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
+            raise InputError(
+                f"{self.path} is a run of a newer stimgen{by}: it has format {found}, and this stimgen knows "
+                f"formats up to {FORMAT}.",
+                "Update stimgen, or choose another folder with --out.",
+            )
 
 
 def sha256(content: bytes) -> str:
