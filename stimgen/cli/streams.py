@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 def settle_streams() -> None:
     """Make the streams of this process such that no work is lost because something cannot be said.
 
-    What the standard error does not take, because its disk is full or its reader gone, is left out. Characters
-    that an encoding lacks are shown as \\\\x, \\\\u. Streams that are closed lead nowhere: otherwise the next file
-    that is opened would get their number, and what is printed.
+    What the standard error does not take, because its disk is full or its reader gone, is left out.
+    Characters that an encoding lacks are shown as escapes. Streams that are closed lead nowhere: otherwise
+    the next file that is opened would get their number, and what is printed.
     """
     for number in range(3):
         try:

@@ -54,8 +54,8 @@ def check_paths(folder: Path, stimuli: Iterable[Stimulus]) -> None:
         if error.errno == errno.ENAMETOOLONG:
             name = max(path.parts, key=lambda part: len(os.fsencode(part)))
             raise InputError(
-                f"The path of {longest} in the run folder has {len(os.fsencode(path))} bytes, and a name in it "
-                f"{len(os.fsencode(name))}: more than the file system takes. It is {path}",
+                f"The path of {longest} in the run folder has {len(os.fsencode(path))} bytes, and a name in "
+                f"it {len(os.fsencode(name))}: more than the file system takes. It is {path}",
                 "Name another folder with --out, or shorten the ids of sources and conditions.",
             ) from None
 

@@ -66,9 +66,9 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
     Raises
     ------
     InputError
-        If the folder is no run, is one of a newer stimgen, lacks stimuli (with `complete`), a record is missing or damaged, the table is
-        not that of the records, a PNG file is missing or, with `check_hashes`, is not the one that its record
-        describes.
+        If the folder is no run, is one of a newer stimgen, lacks stimuli (with `complete`), a record is
+        missing or damaged, the table is not that of the records, a PNG file is missing or, with
+        `check_hashes`, is not the one that its record describes.
 
     Examples
     --------

@@ -51,8 +51,8 @@ def analyse(extractor: FeatureExtractor, images: Tensor, layers: Sequence[str]) 
     overflown = [layer for layer in layers if not grams[layer].isfinite().all()]
     if overflown:
         raise StimgenError(
-            f"The Gram matrix of {overflown[0]} is not finite: the weights of {extractor.architecture.name} have "
-            "numbers that are too large.",
+            f"The Gram matrix of {overflown[0]} is not finite: the weights of {extractor.architecture.name} "
+            "have numbers that are too large.",
             "The weights may be damaged, or their input convention another one: stimgen weights --help.",
         )
     return {layer: grams[layer] for layer in layers}

@@ -140,7 +140,7 @@ def reference(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> d
 
 @pytest.fixture
 def disk(namespace: str, tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Return a function that mounts a disk of its own below `tmp_path`; skips, or with CI set fails, without."""
+    """Return a function that mounts a disk below `tmp_path`; skips where it cannot, fails with CI set."""
     if namespace:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(namespace)
     mounted: list[Path] = []

@@ -153,7 +153,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def state(folder: Path) -> str:
-    """Return what `load_run` says of a run folder, which checks records, files and the table against each other."""
+    """Return what `load_run` says of a run folder: it compares records, files and the table."""
     try:
         run = load_run(folder, complete=False)
     except InputError as error:

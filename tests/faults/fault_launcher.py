@@ -1,8 +1,9 @@
 """A process that has imported stimgen and forks one process per command line: real ones, without the wait.
 
-It reads one JSON object per line from its standard input and answers each with one. {"argv": [...], "cwd": ...,
-"env": {...}, "stdout": file, "stderr": file, "before": Python code} starts `stimgen` with these arguments, after
-the code has run in the new process; the answer has its number. {"wait": number} answers with its exit code.
+It reads one JSON object per line from its standard input and answers each with a number. {"argv": [...],
+"cwd": ..., "env": {...}, "stdout": file, "stderr": file, "before": Python code} starts `stimgen` with these
+arguments, after the code has run in the new process; the answer is the process. {"wait": process} answers
+with its exit code.
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ def _become(request: dict[str, object]) -> None:
     os.dup2(nothing, 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(str(request[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.stdin = open(0)
     os.environ.update(request["env"])
     os.chdir(str(request["cwd"]))
     sys.argv = ["stimgen", *request["argv"]]

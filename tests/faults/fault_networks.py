@@ -1,4 +1,4 @@
-"""A network of two convolutions that `stimgen` processes know of, its weights and where they are published."""
+"""A network of two convolutions, its weights, and a catalogue in which they are published."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
 
 class Server:
-    """Serves one file on a port of its own; `fault` says how the next answers go wrong, None for not at all."""
+    """Serves one file; `fault` says how the next answers go wrong, None for not at all."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content

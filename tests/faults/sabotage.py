@@ -33,7 +33,7 @@ def when_writing(pattern: str, action: Callable[[], object], *, nth: int = 1) ->
 
 def fill(folder: str) -> None:
     """Leave no byte free on the disk of a folder."""
-    with open(Path(folder) / "ballast", "ab", buffering=0) as file:
+    with (Path(folder) / "ballast").open("ab", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(4096))

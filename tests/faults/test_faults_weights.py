@@ -9,8 +9,8 @@ import fault_networks
 import network_files
 import numpy as np
 import pytest
-from fault_server import Server
 from fault_bench import write_manifest
+from fault_server import Server
 
 from stimgen.networks.weights.record import Convolutions
 
