@@ -17,6 +17,8 @@ sys.path.append(str(Path(__file__).parents[1] / "networks"))  # network_files.py
 from fault_bench import Bench, Launcher, bytes_of, write_manifest
 from fault_table import Fault, as_markdown, as_text, into_page
 
+from stimgen.manifest.speed import cpu_name
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CLONE_NEWNS = 0x20000
@@ -64,7 +66,9 @@ FAILED = pytest.StashKey[bool]()
 @pytest.fixture
 def fault(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fault]:
     """The test's row in the table."""
-    row = Fault({f"{tmp_path}/results/faults/": "", f"{tmp_path}/": "", str(tmp_path): "."})
+    row = Fault(
+        {cpu_name(): "the CPU", f"{tmp_path}/results/faults/": "", f"{tmp_path}/": "", str(tmp_path): "."}
+    )
     yield row
     failed = request.node.stash.get(FAILED, True)
     name, done, expects, seen = row.row

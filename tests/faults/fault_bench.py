@@ -33,7 +33,7 @@ MANIFEST: dict[str, Any] = {
 """Makes, in this order: one-original, two-original, one-conv1_1-s1, one-conv1_1-s2, and those of two."""
 
 STIMULI = 6
-NO_MESSAGE = re.compile(r" *(\d+/\d+  (?!.*FAILED)|\d+%\||Usage:|Try |[╭╰]|$)")
+NO_MESSAGE = re.compile(r" *(\d+/\d+  (?!.*FAILED)|\d+%\||.*B/s|Usage:|Try |[╭╰]|$)")
 
 
 def write_image(path: Path, seed: int, size_px: int = 40) -> None:
@@ -73,8 +73,9 @@ class Ran:
     @property
     def said(self) -> str:
         """The first line that is not about a stimulus that was made."""
-        lines = [line.strip(" │") for line in self.errors.splitlines() if not NO_MESSAGE.match(line)]
-        return (lines or self.output.splitlines() or ["nothing"])[0].strip()
+        lines = [line for line in self.errors.splitlines() if not NO_MESSAGE.match(line)]
+        found = [line.strip(" │") for line in (*lines, *self.output.splitlines())]
+        return next(filter(None, found), "nothing")
 
     def __str__(self) -> str:
         return f"exit {self.code}: {self.said}"

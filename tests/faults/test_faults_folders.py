@@ -8,6 +8,8 @@ import pytest
 import sabotage
 from fault_bench import mount
 
+pytestmark = pytest.mark.slow
+
 OBEY = "import sabotage; sabotage.obey_permissions()"
 NET = "import fault_networks; fault_networks.register_tiny()"
 

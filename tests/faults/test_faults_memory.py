@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from fault_bench import STIMULI, write_manifest
 
+pytestmark = pytest.mark.slow
+
 DEVICE = """
 import torch
 from stimgen.runs import make

@@ -12,6 +12,8 @@ from fault_bench import STIMULI, Bench, bytes_of, write_image, write_manifest
 
 from stimgen.runs.load import load_run
 
+pytestmark = pytest.mark.slow
+
 STRANGE = {
     "space and tab": "a b\tc",
     "quotes": 'it\'s "quoted"',

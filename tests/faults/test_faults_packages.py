@@ -9,6 +9,8 @@ import pytest
 from fault_bench import write_manifest
 from test_faults_weights import convolutions
 
+pytestmark = pytest.mark.slow
+
 HIDE = "import sys; sys.modules[{package!r}] = None; "
 UNCACHED = (
     "from stimgen.networks import weights; from stimgen.runs import networks; "

@@ -9,6 +9,8 @@ import pytest
 import tifffile
 from fault_bench import bytes_of, write_image, write_manifest
 
+pytestmark = pytest.mark.slow
+
 
 def sources_of(bench):
     records = [json.loads(path.read_text()) for path in sorted((bench.results / "records").glob("*.json"))]

@@ -8,6 +8,8 @@ import sys
 import pytest
 from fault_bench import Ran, bytes_of, write_image, write_manifest
 
+pytestmark = pytest.mark.slow
+
 CHECK = "check manifests/faults.yaml --all"
 RUN = "run manifests/faults.yaml"
 

@@ -14,6 +14,8 @@ from fault_server import Server
 
 from stimgen.networks.weights.record import Convolutions
 
+pytestmark = pytest.mark.slow
+
 TINY = "import fault_networks; fault_networks.register_tiny()"
 WRITERS = {
     "pth": network_files.write_pth,

@@ -314,6 +314,8 @@ def _reason(error: Exception) -> str:
             f"what came is not the published file: {error}. The transfer was cut off, or the server sent "
             "something else"
         )
+    if isinstance(error, HTTPException):
+        return f"the answer broke off or was no answer ({type(error).__name__}: {error})".replace("\r\n", "")
     return str(error) or type(error).__name__
 
 
