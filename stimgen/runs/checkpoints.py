@@ -244,7 +244,9 @@ def _read(path: Path) -> tuple[_Head, Checkpoint] | None:
 
 def _remove(path: Path) -> None:
     try:
-        path.unlink(missing_ok=True)
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     except OSError as error:
         raise StoreError(
             f"{path} cannot be removed: {error.strerror}.", "Remove it, then run again."
