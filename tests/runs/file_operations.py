@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from stimgen.atomic import TEMPORARY
 
 KINDS = ("half", "sync", "replace", "link", "unlink", "mkdir", "rmdir", "sync folder")
 """Half a file written, a file synced, …: each is told after it happened, "half" in the midst of it."""
+
+FOLDERS = ("out", "stimuli", "records", "trials", "checkpoints")
+"""Names of a run folder, which is called "out", and of those in it."""
 
 
 class Watch:
@@ -24,17 +28,19 @@ class Watch:
     log
         File to which all operations are written, if any.
     kill_at
-        Kind and name of the operation at which the process kills itself.
+        Kind, name and occurrence, from 1, of the operation at which the process kills itself.
     hold_at
-        The operation before which it creates the file `held` and waits until that is gone.
+        The same of the operation before which it creates the file `held` and waits until that is gone.
     held
         See there.
     """
 
     def __init__(
-        self, log: str | None, kill_at: list[str] | None, hold_at: list[str] | None, held: Path
+        self, log: str | None, kill_at: list[Any] | None, hold_at: list[Any] | None, held: Path
     ) -> None:
         self._log, self._kill_at, self._hold_at, self._held = log, kill_at, hold_at, held
+        self._before_counts: Counter[tuple[str, str]] = Counter()
+        self._after_counts: Counter[tuple[str, str]] = Counter()
         self._functions = {
             name: getattr(os, name) for name in ("fsync", "replace", "link", "unlink", "mkdir", "rmdir")
         }
@@ -59,36 +65,42 @@ class Watch:
         return function
 
     def _fsync(self, handle: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        path = Path(f"/proc/self/fd/{handle}").readlink()
         if stat.S_ISDIR(os.fstat(handle).st_mode):
             self._functions["fsync"](handle)
             self._after("sync folder", path)
             return
         self._before("sync", path)
-        if self._kill_at == ["half", name_of(path)]:
-            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+        content = Path(f"/proc/self/fd/{handle}").read_bytes()
+        os.ftruncate(handle, len(content) // 2)
         self._after("half", path)
+        os.pwrite(handle, content, 0)
         self._functions["fsync"](handle)
         self._after("sync", path)
 
     def _before(self, kind: str, path: Path) -> None:
-        if self._hold_at == [kind, name_of(path)]:
-            self._hold_at = None
+        self._before_counts[kind, name_of(path)] += 1
+        if self._hold_at == [kind, name_of(path), self._before_counts[kind, name_of(path)]]:
             self._held.touch()
             while self._held.exists():
                 time.sleep(0.005)
 
     def _after(self, kind: str, path: Path) -> None:
+        self._after_counts[kind, name_of(path)] += 1
         if self._log:
             with Path(self._log).open("a") as file:
                 file.write(f"{kind}\t{name_of(path)}\n")
-        if self._kill_at == [kind, name_of(path)]:
+        if self._kill_at == [kind, name_of(path), self._after_counts[kind, name_of(path)]]:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def name_of(path: Path) -> str:
-    """Return a name that does not tell one temporary file from another, nor one stimulus from another."""
-    name = f"{TEMPORARY}*" if path.name.startswith(TEMPORARY) else path.name
-    if path.parent.name in ("stimuli", "records", "checkpoints") and not name.startswith(TEMPORARY):
+    """Return folder and name, the same for all temporary files, all stimuli, all folders above the run."""
+    folder, name = (part if part in FOLDERS else "above" for part in (path.parent.name, path.name))
+    if path.name.startswith(TEMPORARY):
+        name = f"{TEMPORARY}*"
+    elif folder in ("stimuli", "records", "checkpoints"):
         name = f"*{path.suffix}"
-    return f"{path.parent.name}/{name}"
+    elif folder in FOLDERS:
+        name = path.name
+    return f"{folder}/{name}"

@@ -1,7 +1,7 @@
 """Real processes for little: a server that has imported everything forks the command line.
 
-A forked process is a process: it gets signals, and SIGKILL ends it wherever it is. Starting Python and PyTorch for
-each would take seconds.
+A forked process gets signals as any other, and SIGKILL ends it wherever it is. To start Python and PyTorch
+for each would take seconds.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ class Forker:
         self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
         return int(self._line())
+
+    @property
+    def held(self) -> Path:
+        """The file that is there while a process waits where it was told to."""
+        return self._errors.with_name(f"{self._errors.name}.held")
 
     def errors(self) -> str:
         """Return what the process has written to the standard error so far."""
@@ -94,15 +99,20 @@ def _serve(manifest: str) -> None:
     torch.set_num_threads(1)
     networks.find_weights = functools.cache(networks.find_weights)
     app(["run", "--quiet", manifest], standalone_mode=False)
-    print("ready", flush=True)
+    _say("ready")
     for line in sys.stdin:
         order = json.loads(line)
         started, pid = time.monotonic(), os.fork()
         if pid == 0:
             _command(**order)
-        print(pid, flush=True)
+        _say(str(pid))
         _, status = os.waitpid(pid, 0)
-        print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - started]), flush=True)
+        _say(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - started]))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _command(
@@ -110,8 +120,8 @@ def _command(
     errors: str,
     every_s: float | None = None,
     log: str | None = None,
-    kill_at: list[str] | None = None,
-    hold_at: list[str] | None = None,
+    kill_at: list[Any] | None = None,
+    hold_at: list[Any] | None = None,
 ) -> None:
     """Run a command line and end the process.
 
@@ -125,10 +135,8 @@ def _command(
         Replaces the shortest time between checkpoints.
     log
         File to which the operations on files are written, one per line.
-    kill_at
-        Operation (`file_operations.describe`) at which the process kills itself.
-    hold_at
-        Operation before which it creates the file ERRORS.held and waits until that is deleted.
+    kill_at, hold_at
+        As for `file_operations.Watch`; where it waits, it does for the deletion of the file ERRORS.held.
     """
     from file_operations import Watch
 
