@@ -38,6 +38,7 @@ class Forker:
     def start(self, *arguments: object, **order: Any) -> int:
         """Start a command in a process of its own, and return its number."""
         order |= {"arguments": [str(argument) for argument in arguments], "errors": str(self._errors)}
+        self._errors.write_text("")  # not what the process before has said
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
