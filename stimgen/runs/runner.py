@@ -138,9 +138,10 @@ def run(
             rejected = _count_rejected(manifest, ordered)
             # With nothing to make, the summary stays that of the run that made the stimuli.
             summary = {} if remaining else folder.read_summary()
-            if summary.get("stimuli") == len(stimuli):
+            found = summary.get("kept")
+            if summary.get("stimuli") == len(stimuli) and isinstance(found, int):
                 # It may have been killed before it could say how many it made.
-                summary |= {"made": len(stimuli) - summary.get("kept", 0)}
+                summary |= {"made": len(stimuli) - found}
             else:
                 made = len(records) - kept
                 used = dict.fromkeys(batch.network for batch in batches)
