@@ -297,7 +297,8 @@ def test_an_interrupted_run_goes_on_where_it_was(manifest, tmp_path):
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "Interrupted. What was finished is kept; the same command goes on from there." in errors
+    sentence = "Interrupted. What was finished is kept, and the same command goes on from there: "
+    assert errors.rstrip().endswith(f"{sentence}stimgen run {path}")
     assert "Traceback" not in errors
     kept = {file: file.read_bytes() for file in folder.glob("stimuli/*.png")}
     assert 2 <= len(kept) < 21

@@ -6,6 +6,7 @@ at once.
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,9 @@ app.add_typer(weights.app, name="weights")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; the signal with which Slurm or a shutdown ends it counts as Ctrl-C."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     settle_streams()
     try:
         app(prog_name="stimgen")

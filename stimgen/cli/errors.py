@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 from typing import Any
@@ -31,7 +32,9 @@ class Commands(TyperGroup):
         except (typer.Exit, typer.Abort, UsageError, BrokenPipeError):
             raise  # typer deals with these
         except KeyboardInterrupt:
-            say("Interrupted. What was finished is kept; the same command goes on from there.")
+            # What a shell must be given; the name it was found by may be a path.
+            again = shlex.join(["stimgen", *sys.argv[1:]])
+            say(f"Interrupted. What was finished is kept, and the same command goes on from there: {again}")
             raise typer.Exit(130) from None
         except Exception as error:
             if ctx.params["debug"]:

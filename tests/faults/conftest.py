@@ -22,7 +22,8 @@ from stimgen.manifest.speed import cpu_name
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CLONE_NEWNS = 0x20000
-ROWS = pytest.StashKey[list[tuple[str, str, str, str]]]()
+ROW = "row of the fault table"
+ROWS: list[tuple[str, str, str, str]] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,14 +42,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    rows = config.stash.get(ROWS, [])
-    if rows:
+    if ROWS:
         terminalreporter.write_line("")
-        terminalreporter.write(as_text(rows))
+        terminalreporter.write(as_text(ROWS))
     file = config.getoption("--faults-table", None)
     if file is not None:
         page = file.read_text("utf-8") if file.exists() else ""
-        file.write_text(into_page(page, as_markdown(rows)), "utf-8")
+        file.write_text(into_page(page, as_markdown(ROWS)), "utf-8")
         terminalreporter.write_line(f"Fault table written to {file}")
 
 
@@ -77,8 +77,13 @@ def fault(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fault]:
     else:
         assert name, "the test names no fault"
         assert seen, "the test saw nothing"
-    rows = request.config.stash.setdefault(ROWS, [])
-    rows.append((name or request.node.name, done, expects, seen))
+    # With the report it comes also from another process (pytest-xdist).
+    request.node.user_properties.append((ROW, (name or request.node.name, done, expects, seen)))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        ROWS.extend(tuple(row) for name, row in report.user_properties if name == ROW)
 
 
 @pytest.fixture(scope="session")

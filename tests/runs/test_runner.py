@@ -401,6 +401,14 @@ def test_a_run_killed_before_its_summary_writes_it_the_next_time(as_finished, tm
     assert (summary["stimuli"], summary["kept"]) == (7, 7)
 
 
+def test_a_run_killed_before_its_last_summary_is_said_to_have_made_what_it_made(as_finished, tmp_path):
+    path = as_finished.path / "run.json"
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps(summary | {"made": 0, "kept": 3}))  # as written at its start
+    assert run(tiny(tmp_path)).made == 0
+    assert json.loads(path.read_text()) == summary | {"made": 4, "kept": 3}
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{"])
 def test_a_damaged_summary_is_written_anew(as_finished, tmp_path, content):
     (as_finished.path / "run.json").write_text(content)
