@@ -111,7 +111,7 @@ class Document:
     """Data of a manifest, and where each piece of it stands.
 
     Values that could not be read, and mappings that lost an entry, are `spoilt`: they have a problem already,
-    and what follows from it is not worth a second one.
+    and what follows from it is not worth a second one. Files that are named may be gone without `files_needed`.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Document:
     keys: dict[DataPath, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     spoilt: set[DataPath] = field(default_factory=set)
+    files_needed: bool = True
 
     def walk(self, path: DataPath) -> DataPath:
         """Return the part of `path` that the data has; the steps that it lacks are skipped."""

@@ -78,12 +78,15 @@ def _expand(section: SourceSection, place: DataPath, folder: Path, document: Doc
     if image.startswith(SKIMAGE_PREFIX):
         name = image.removeprefix(SKIMAGE_PREFIX)
         try:
-            skimage_path(name)
+            if document.files_needed:
+                skimage_path(name)
         except InputError as error:
             document.complain(where, f"{_lowered(error.problem)} {error.cure}".strip())
             return []
         return [SourceSpec(section.id or make_id(name), image, None, crop)]
     path = find_file(image, folder)
+    if path is None and not document.files_needed:
+        path = (folder / image).resolve()
     if path:
         return [SourceSpec(section.id or make_id(path.stem), image, path, crop)]
     if not glob.has_magic(image):

@@ -8,26 +8,64 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from stimgen.controls import CONTROLS
-from stimgen.images.sources import Source
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.networks.weights import Weights
 
 VERSION = 1
 """To be raised when the same recipe comes to mean other pixels, or is measured in another way."""
 
 
+class SourceIdentity(Protocol):
+    """What a recipe says of a source: a loaded one, or one in a record."""
+
+    @property
+    def id(self) -> str:
+        """Name of the source."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the image file."""
+
+    @property
+    def crop_box(self) -> tuple[int, int, int, int]:
+        """What was cut from it."""
+
+
+class WeightsIdentity(Protocol):
+    """What a recipe says of weights: loaded ones, or those in a record."""
+
+    @property
+    def tensors_sha256(self) -> str:
+        """Of the tensors."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the filters were normalised already."""
+
+    @property
+    def convention(self) -> Named:
+        """What input they expect."""
+
+
+class Named(Protocol):
+    """An input convention."""
+
+    @property
+    def name(self) -> str:
+        """Name of the convention."""
+
+
 def recipe(
     manifest: Manifest,
     stimulus: Stimulus,
-    sources: Mapping[str, Source],
-    weights_of: Callable[[NetworkSpec], Weights],
+    sources: Mapping[str, SourceIdentity],
+    weights_of: Callable[[NetworkSpec], WeightsIdentity],
     measured: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return the recipe as plain data.
@@ -37,7 +75,7 @@ def recipe(
     manifest, stimulus
         What is asked for.
     sources
-        All loaded sources of the manifest, by id.
+        All sources of the manifest, by id.
     weights_of
         Returns the weights of a network.
     measured
@@ -68,11 +106,11 @@ def recipe(
     }
 
 
-def _identity(source: Source) -> dict[str, Any]:
+def _identity(source: SourceIdentity) -> dict[str, Any]:
     return {"id": source.id, "sha256": source.sha256, "crop_box": list(source.crop_box)}
 
 
-def _network(network: NetworkSpec, weights: Weights) -> dict[str, Any]:
+def _network(network: NetworkSpec, weights: WeightsIdentity) -> dict[str, Any]:
     return {
         "name": network.name,
         "tensors_sha256": weights.tensors_sha256,
@@ -84,7 +122,7 @@ def _network(network: NetworkSpec, weights: Weights) -> dict[str, Any]:
 
 
 def _texture(
-    manifest: Manifest, layer_set: LayerSet, weights_of: Callable[[NetworkSpec], Weights]
+    manifest: Manifest, layer_set: LayerSet, weights_of: Callable[[NetworkSpec], WeightsIdentity]
 ) -> dict[str, Any]:
     return {
         "network": _network(layer_set.network, weights_of(layer_set.network)),
@@ -96,7 +134,7 @@ def _texture(
 
 
 def _control(
-    manifest: Manifest, control: ControlSpec, weights_of: Callable[[NetworkSpec], Weights]
+    manifest: Manifest, control: ControlSpec, weights_of: Callable[[NetworkSpec], WeightsIdentity]
 ) -> dict[str, Any]:
     ingredients: dict[str, Any] = {"name": control.name, "options": dict(control.options)}
     if control.layer_set:
