@@ -111,7 +111,7 @@ class Document:
     """Data of a manifest, and where each piece of it stands.
 
     Values that could not be read, and mappings that lost an entry, are `spoilt`: they have a problem already,
-    and what follows from it is not worth a second one. Files that are named may be gone without `files_needed`.
+    and what follows from it is not worth a second one. Without `files_needed`, files may be gone.
     """
 
     name: str

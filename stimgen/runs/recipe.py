@@ -100,10 +100,14 @@ def recipe(
         "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
         "control": _control(manifest, control, weights_of) if control else None,
-        "source_set": [_identity(one) for one in sources.values()]
-        if "set" in manifest.matching.asked.values() or (control and CONTROLS[control.name].uses_set)
-        else None,
+        "source_set": [_identity(one) for one in sources.values()] if uses_set(manifest, stimulus) else None,
     }
+
+
+def uses_set(manifest: Manifest, stimulus: Stimulus) -> bool:
+    """Return whether a stimulus depends on all sources of the manifest."""
+    control = stimulus.control
+    return "set" in manifest.matching.asked.values() or bool(control and CONTROLS[control.name].uses_set)
 
 
 def _identity(source: SourceIdentity) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch, measured_layers, plan_batches
 from stimgen.runs.environment import device_name, versions
+from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.make import Rendered, finish, render, set_reference, synthesis_record
 from stimgen.runs.networks import Networks
@@ -134,9 +135,11 @@ def run(
             ordered = [records[s.stimulus_id] for s in stimuli if s.stimulus_id in records]
             write_tables(folder, ordered, failures, manifest.accept)
             rejected = _count_rejected(manifest, ordered)
+            fingerprint = stimuli_sha256((record.filename, record.png_sha256) for record in ordered)
+            before = folder.read_summary()
             # With nothing to make, the summary stays that of the run that made the stimuli.
-            summary = {} if remaining else folder.read_summary()
-            if summary.get("stimuli") != len(stimuli):
+            summary = {} if remaining or not describes(before, manifest, stimuli, fingerprint) else before
+            if not summary:
                 made = len(records) - kept
                 used = dict.fromkeys(batch.network for batch in batches)
                 used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in stimuli)
@@ -145,10 +148,11 @@ def run(
                 summary |= {"device": device_name(where), "batch_size": largest}
                 summary |= {"networks": [networks.record(n).model_dump() for n in used]}
                 summary |= {"versions": versions()}
-            content = json.dumps(summary | {"failed": len(failures), "rejected": rejected}, indent=2) + "\n"
-            write_atomically(folder.path / "run.json", content)
+            summary |= {"failed": len(failures), "rejected": rejected, "stimuli_sha256": fingerprint}
+            summary |= {"manifest_sha256": manifests, "trial_lists": before.get("trial_lists", {})}
+            write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
 
-        _write_manifests(folder, manifest)
+        manifests = _write_manifests(folder, manifest)
         # Before anything is made again, so that no table ever describes an image that is gone.
         write_results()
         if remaining:
@@ -390,11 +394,25 @@ def _count_rejected(manifest: Manifest, records: Iterable[Record]) -> int:
     return sum(bool(reasons_to_reject(record, manifest.accept)) for record in records)
 
 
-def _write_manifests(folder: RunFolder, manifest: Manifest) -> None:
-    write_atomically(folder.path / "manifest.yaml", manifest.path.read_bytes())
+def describes(
+    summary: Mapping[str, Any], manifest: Manifest, stimuli: Sequence[Stimulus], fingerprint: str
+) -> bool:
+    """Return whether the summary of an earlier run is about these very stimuli, all of them made."""
+    counts = [summary.get(name) for name in ("made", "kept")]
+    made = sum(count for count in counts if isinstance(count, int))
+    # An older version of stimgen wrote no hash.
+    same = summary.get("stimuli_sha256", fingerprint) == fingerprint
+    return same and summary.get("name") == manifest.name and summary.get("stimuli") == made == len(stimuli)
+
+
+def _write_manifests(folder: RunFolder, manifest: Manifest) -> dict[str, str]:
+    """Write the manifest as given and with nothing left open; return the SHA-256 of both."""
     resolved: dict[str, Any] = manifest.resolved(folder.path)
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
-    write_atomically(folder.path / "manifest.resolved.yaml", text)
+    contents = {"manifest.yaml": manifest.path.read_bytes(), "manifest.resolved.yaml": text.encode()}
+    for name, content in contents.items():
+        write_atomically(folder.path / name, content)
+    return {name: sha256(content) for name, content in contents.items()}
 
 
 def _record_speed(manifest: Manifest, device: torch.device, progress: Progress) -> None:
