@@ -19,7 +19,9 @@ from stimgen.cli.figure import figure
 from stimgen.cli.run import run
 from stimgen.cli.schema import schema
 from stimgen.cli.stats import stats
+from stimgen.cli.tables import tables
 from stimgen.cli.trials import trials
+from stimgen.cli.verify import verify
 
 app = typer.Typer(
     cls=Commands,
@@ -28,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, trials, stats, figure, decode, schema):
+for command in (run, check, verify, tables, trials, stats, figure, decode, schema):
     app.command()(command)
 app.add_typer(weights.app, name="weights")
 

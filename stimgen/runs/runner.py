@@ -39,6 +39,7 @@ from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
 from stimgen.runs.statistics import SourceStatistics, source_statistics
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers, strange_names
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 
@@ -61,9 +62,11 @@ class RunResult:
     failures
         What could not be made.
     strangers
-        Ids of stimuli in the folder that this run does not ask for.
+        Names of PNG files and records in the folder that this run does not ask for.
     trial_lists
         Trial lists that were written: all of the manifest's, but none if stimuli could not be made.
+    removed
+        Files that were removed because the manifest does not ask for them, relative to the folder.
     """
 
     folder: Path
@@ -73,6 +76,7 @@ class RunResult:
     failures: tuple[Failure, ...]
     strangers: tuple[str, ...]
     trial_lists: tuple[Path, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 def run(
@@ -82,6 +86,7 @@ def run(
     device: str = "auto",
     batch_size: int | None = None,
     progress: Progress | None = None,
+    prune: Strangers | None = None,
 ) -> RunResult:
     """Make all stimuli of a manifest that are not done yet.
 
@@ -97,6 +102,9 @@ def run(
         Most textures synthesised at once; by default 1 on a CPU, and what fits on a GPU.
     progress
         Display; none by default.
+    prune
+        What to remove in the end if the manifest does not ask for it, from `find_strangers`; nothing is
+        removed if stimuli could not be made.
 
     Raises
     ------
@@ -174,13 +182,20 @@ def run(
                 raise
             _record_speed(manifest, where, progress)
             write_results()
-        strangers = _strangers(folder, stimuli)
         lists: tuple[Path, ...] = ()
         if manifest.trials and not failures:
             # The files were compared with their records above.
             lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
+        planned = {s.stimulus_id for s in stimuli}
+        removed: tuple[str, ...] = ()
+        if prune and not failures:
+            now = find_strangers(folder, planned, {spec.id for spec in manifest.trials})
+            removed = remove_strangers(folder, both(now, prune))
+        strangers = strange_names(folder, planned)
     rejected = _count_rejected(manifest, records.values())
-    return RunResult(folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists)
+    return RunResult(
+        folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists, removed
+    )
 
 
 def load_sources(manifest: Manifest) -> dict[str, Source]:
@@ -422,8 +437,3 @@ def _record_speed(manifest: Manifest, device: torch.device, progress: Progress) 
     # Estimates can do without it, and a home folder may be read-only.
     with contextlib.suppress(OSError):
         record_speed(speed_name(str(device), manifest.synthesis), progress.flops / progress.seconds / 1e9)
-
-
-def _strangers(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[str, ...]:
-    asked = {s.stimulus_id for s in stimuli}
-    return tuple(sorted(path.stem for path in folder.stimuli.glob("*.png") if path.stem not in asked))

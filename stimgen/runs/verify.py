@@ -33,7 +33,7 @@ from stimgen.runs.verify_files import (
     refuse_a_run_at_work,
 )
 from stimgen.runs.verify_materials import source_findings, weights_findings
-from stimgen.runs.verify_records import Identities, record_findings
+from stimgen.runs.verify_records import OTHER_RECIPE, Identities, record_findings
 from stimgen.runs.verify_stimuli import Kept, stimuli_findings
 from stimgen.runs.verify_summary import (
     Summary,
@@ -83,6 +83,25 @@ class Verification:
         return not any(one.severity in ("wrong", "incomplete") for one in self.findings)
 
 
+@dataclass(frozen=True)
+class Recomputed:
+    """What `stimgen.runs.verify_statistics.recompute_statistics` found.
+
+    Attributes
+    ----------
+    stimuli
+        How many were measured again.
+    lacking
+        Whether others could not be, because sources or weights are not at hand.
+    findings
+        All differences.
+    """
+
+    stimuli: int
+    lacking: bool
+    findings: tuple[Finding, ...]
+
+
 def open_run(path: Path) -> tuple[RunFolder, Manifest]:
     """Return a run that is to be verified, with its manifest; its sources and weights may be gone.
 
@@ -109,6 +128,21 @@ def open_run(path: Path) -> tuple[RunFolder, Manifest]:
             f"The manifest of the run cannot be read, so nothing can be compared with it.\n{problem}",
             "Put the file back that stimgen run wrote, or run the manifest again with --out.",
         ) from None
+
+
+def read_record(folder: RunFolder, stimulus_id: str) -> tuple[Record | None, str]:
+    """Return the record of a stimulus and nothing, or None and the rest of the sentence why there is none."""
+    try:
+        record = Record.model_validate_json(read_regular(folder.record(stimulus_id)))
+    except UnreadableError as error:
+        return None, str(error)
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, detail["loc"]))
+        return None, f"is damaged: {place}{': ' if place else ''}{detail['msg']}"
+    if record.stimulus_id != stimulus_id:
+        return None, f"is the record of {record.stimulus_id}"
+    return record, ""
 
 
 def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verification:
@@ -180,7 +214,7 @@ class _Look:
         """Yield what is wrong with a stimulus, and pass its rows in the tables."""
         stimulus_id, folder = stimulus.stimulus_id, self._folder
         file = f"records/{stimulus_id}.json"
-        record, problem = self._read(stimulus_id)
+        record, problem = read_record(folder, stimulus_id)
         if record is None:
             if problem == "is missing" and stimulus_id not in self._listed:
                 self._lacking.append(stimulus_id)
@@ -194,7 +228,7 @@ class _Look:
         of_png = [wrong(f"stimuli/{stimulus_id}.png", one) for one in png_problems(folder, record)]
         if of_png:
             self.kept.altered.add(stimulus_id)
-        if self._unfinished and any("is of another recipe" in one.problem for one in of_record):
+        if self._unfinished and any(OTHER_RECIPE in one.problem for one in of_record):
             # What a run is to replace is still there when it is killed.
             text = "was made with other settings: the run that was to replace it was ended before"
             of_record, of_png = [incomplete(file, text)], []
@@ -256,24 +290,10 @@ class _Look:
                 "stimuli", f"lacks {len(lacking)} stimuli, which are not made yet: {some(lacking)}"
             )
 
-    def _read(self, stimulus_id: str) -> tuple[Record | None, str]:
-        """Return the record of a stimulus, or None and why there is none."""
-        try:
-            record = Record.model_validate_json(read_regular(self._folder.record(stimulus_id)))
-        except UnreadableError as error:
-            return None, str(error)
-        except ValidationError as error:
-            detail = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, detail["loc"]))
-            return None, f"is damaged: {place}{': ' if place else ''}{detail['msg']}"
-        if record.stimulus_id != stimulus_id:
-            return None, f"is the record of {record.stimulus_id}"
-        return record, ""
-
     def _source(self, source_id: str) -> SourceRecord | None:
         """Return what the first record of a source that can be read says of it."""
         if source_id not in self._sources:
-            records = (self._read(one)[0] for one in self._of_source.get(source_id, ()))
+            records = (read_record(self._folder, one)[0] for one in self._of_source.get(source_id, ()))
             self._sources[source_id] = next((one.source for one in records if one is not None), None)
         return self._sources[source_id]
 

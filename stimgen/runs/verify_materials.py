@@ -17,6 +17,8 @@ from stimgen.runs.finding import Finding, some, unchecked, warning
 from stimgen.runs.record import SourceRecord
 from stimgen.runs.store import sha256
 
+ONLY_BY_READING = "weights whose SHA-256 is compared with that in the records only by --recompute"
+
 
 def source_findings(sources: Iterable[SourceSpec], recorded: Mapping[str, SourceRecord]) -> Iterator[Finding]:
     """Yield sources whose file is another one now, or not at hand; the stimuli stay what they were.
@@ -63,7 +65,7 @@ def weights_findings(recorded: Mapping[NetworkSpec, str]) -> Iterator[Finding]:
         known = None if is_weights_file(weights) else _known_sha256(name, weights)
         file = f"{name} {Path(weights).name}"
         if known is None:
-            yield unchecked(file, "weights whose SHA-256 only --recompute compares with that in the records")
+            yield unchecked(file, ONLY_BY_READING)
         elif known != found:
             yield warning(file, f"has tensors with the SHA-256 {known} here, and the records say {found}")
 
