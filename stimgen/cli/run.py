@@ -88,6 +88,8 @@ def run(
                 f"not what this command asks for, and not in the tables: {', '.join(result.strangers[:5])}"
                 f"{', …' if len(result.strangers) > 5 else ''}"
             )
+    if result.failures and prune:
+        say("Nothing is removed, because stimuli could not be made.")
     if result.failures:
         say(f"{len(result.failures)} stimuli could not be made; why is in {result.folder / 'failures.csv'}")
         raise typer.Exit(3)

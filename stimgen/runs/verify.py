@@ -179,7 +179,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     verified = sum(
         not {record.filename, f"records/{record.stimulus_id}.json"} & bad for record in look.kept.records
     )
-    whole = verified == len(stimuli) and not any(file.startswith("stimuli/") for file in bad)
+    whole = verified == len(stimuli) and not any(f"{file}/".startswith("stimuli/") for file in bad)
     return Verification(
         folder.path,
         manifest.name,
@@ -257,7 +257,8 @@ class _Look:
         accepted = [bool(row["accepted"]) for row in kept.rows.values()]
         if kept.records:
             run = Run(folder.path, manifest.name, tuple(kept.records), pd.DataFrame({"accepted": accepted}))
-            yield from trials_findings(run, manifest.trials, complete=len(kept.rows) == len(stimuli))
+            complete = len(kept.rows) == len(stimuli) and not kept.altered and not folder.stimuli.is_symlink()
+            yield from trials_findings(run, manifest.trials, planned, complete=complete)
         yield from summary_findings(
             self._summary,
             name=manifest.name,

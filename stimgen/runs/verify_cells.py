@@ -81,7 +81,7 @@ def cell_difference(header: Sequence[str], wanted: Sequence[str], found: Sequenc
         for name, right, there in zip(header, wanted, found, strict=True)
         if right != there
     )
-    return f'column {column}: "{there}" is there, and "{right}" follows from the records'
+    return f'column {column}: "{there}" is there, and "{right}" follows from its record'
 
 
 def dictionary_findings(folder: RunFolder, name: str, headers: Sequence[str]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ from stimgen.runs.record import NetworkRecord, Record, SourceRecord
 
 STAGES = ("optimised", "matched", "file")
 OTHER_RECIPE = "is of another recipe"
+SMALLEST_LOSS = 1e-30
+"""Below, float32 has fewer digits."""
+RATIO_TOLERANCE = 1e-4
+"""Relative, of the ratio of two numbers in float32."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,8 @@ def record_findings(
         both = f"{name} is {_short(found[name])}, and the manifest says {_short(asked[name])}"
         yield wrong(file, f"{OTHER_RECIPE}: {both}")
     yield from (wrong(file, problem) for problem in _contradictions(record))
+    if len(networks_of(manifest, stimulus, record)) == 1 and record.network != record.measured_in:
+        yield wrong(file, "contradicts itself: network and measured_in are one, and it says two things of it")
     spec = next(one for one in manifest.sources if one.id == stimulus.source)
     try:
         box = crop_box(
@@ -231,6 +238,14 @@ def _contradictions(record: Record) -> Iterator[str]:
             yield f"has a distance {place} without floor and ceiling"
         elif GramScale(**scale.model_dump()).normalised(one.gram_relative) != one.gram_normalised:
             yield f"contradicts itself: gram_normalised {place} does not follow from gram_relative"
+    ratios = defaultdict(list)
+    for one in record.distances:
+        if one.gram_relative > 0 and one.gram_loss > SMALLEST_LOSS:
+            ratios[one.layer].append(math.sqrt(one.gram_loss) / one.gram_relative)
+    for layer, found in ratios.items():
+        # Both are multiples of one norm, by the same factor at all stages.
+        if max(found) > min(found) * (1 + RATIO_TOLERANCE):
+            yield f"contradicts itself: gram_loss and gram_relative on {layer} do not go together"
     of_spectrum = (len(record.spectrum.power), len(record.spectrum.power_source))
     if len(set(of_spectrum)) > 1:
         yield f"contradicts itself: its power spectra have {of_spectrum[0]} and {of_spectrum[1]} frequencies"

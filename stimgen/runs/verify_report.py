@@ -36,7 +36,8 @@ def _conclusion(result: Verification, measured: Recomputed | None, findings: Seq
     again = f" {measured.stimuli} were measured again." if measured else ""
     if counts["wrong"]:
         right = f"{result.verified} of {stimuli} are what their records describe"
-        return f"{right}, and {counts['wrong']} things are wrong.{again}"
+        things = "1 thing is wrong" if counts["wrong"] == 1 else f"{counts['wrong']} things are wrong"
+        return f"{right}, and {things}.{again}"
     if counts["incomplete"]:
         return (
             f"{result.verified} of {stimuli} are there and right: the run is not complete.{again} "

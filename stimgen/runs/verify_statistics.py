@@ -28,11 +28,11 @@ from stimgen.runs.verify import Advance, Recomputed, open_run
 from stimgen.runs.verify_files import UnreadableError, read_regular
 
 PIXEL_TOLERANCE = 1e-9
-"""Absolute, of statistics in float64 of numbers of the size of 1: other machines differ by 1e-13."""
+"""Relative and absolute, of what is computed in float64 from the pixels of the file."""
 POWER_TOLERANCE = 2e-5
 """Relative, of power spectra, which a record has to six digits."""
 DISTANCE_TOLERANCE = 1e-3
-"""Relative, of what is computed with float32 convolutions."""
+"""Relative, of what is computed with float32 convolutions: other libraries change 1e-6."""
 DISTANCE_FLOOR = 2e-5
 """The same, absolute, in units of the norm of the source's Gram matrix: small distances are differences."""
 

@@ -146,7 +146,7 @@ def _first_cell(
         for column, right in zip(header, row, strict=True):
             found = there[row[0]].get(column, "")
             if found != right:
-                both = f'"{found}" is there, and "{right}" follows from the records'
+                both = f'"{found}" is there, and "{right}" follows from its record'
                 return f"row of {row[0]}, column {column}: {both}"
     return None
 

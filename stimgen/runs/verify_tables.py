@@ -98,8 +98,10 @@ class LongTable:
         )
 
     def _difference(self, line: bytes) -> str:
+        if not self._next:
+            return f"ends before row {self._number}, which {line.partition(b',')[0].decode()} should have"
         try:
-            (wanted,), (found,) = cells_of(line), cells_of(self._next or b"\n")
+            (wanted,), (found,) = cells_of(line), cells_of(self._next)
         except (UnreadableError, ValueError):
             return f"row {self._number} is no row as stimgen writes it"
         if len(found) != len(wanted):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from stimgen.atomic import TEMPORARY
 from stimgen.errors import InputError
@@ -19,7 +19,9 @@ from stimgen.runs.verify_files import DESKTOP_FILES, KILLED, UnreadableError, re
 from stimgen.trials import DESIGNS, design_columns
 
 
-def trials_findings(run: Run, trials: Sequence[TrialsSpec], *, complete: bool) -> Iterator[Finding]:
+def trials_findings(
+    run: Run, trials: Sequence[TrialsSpec], planned: Collection[str], *, complete: bool
+) -> Iterator[Finding]:
     """Yield what is wrong in the folder of trial lists.
 
     A list of the manifest is made anew and compared; another list has to show stimuli of the run.
@@ -30,8 +32,10 @@ def trials_findings(run: Run, trials: Sequence[TrialsSpec], *, complete: bool) -
         What there is to show; of its table the column `accepted`.
     trials
         What the manifest asks for.
+    planned
+        Ids of the stimuli that it asks for.
     complete
-        Whether all its stimuli are there. Else none of its lists can be made, and none is expected.
+        Whether all of them are there and right. Else its lists are not made anew.
     """
     folder = RunFolder(run.folder).trials
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
@@ -40,7 +44,10 @@ def trials_findings(run: Run, trials: Sequence[TrialsSpec], *, complete: bool) -
         for spec in trials:
             yield from _of_manifest(run, spec)
     elif trials:
-        yield unchecked(folder.name, "the manifest's lists not compared, because stimuli are missing")
+        yield unchecked(
+            folder.name,
+            "lists of the manifest not made anew for comparison, because stimuli are missing or altered",
+        )
     for name in names:
         place = f"{folder.name}/{name}"
         if name.startswith(TEMPORARY):
@@ -48,7 +55,7 @@ def trials_findings(run: Run, trials: Sequence[TrialsSpec], *, complete: bool) -
         elif name in DESKTOP_FILES:
             yield warning(place, "is no part of the run")
         elif name.endswith(".csv") and not (complete and name in expected):
-            yield from _other(run, place)
+            yield from _other(run, place, planned)
         elif name not in expected and not (name.endswith(".json") and f"{name[:-5]}.csv" in names):
             yield wrong(place, "is no trial list as stimgen writes it")
 
@@ -72,8 +79,8 @@ def _of_manifest(run: Run, spec: TrialsSpec) -> Iterator[Finding]:
     yield from _dictionary(run, dictionary_file, to_json(dictionary))
 
 
-def _other(run: Run, file: str) -> Iterator[Finding]:
-    """Yield what is wrong with a list that is not, or cannot be, made anew."""
+def _other(run: Run, file: str, planned: Collection[str]) -> Iterator[Finding]:
+    """Yield what is wrong with a list that is not made anew."""
     try:
         header, *rows = cells_of(read_regular(run.folder / file))
     except UnreadableError as error:
@@ -91,7 +98,7 @@ def _other(run: Run, file: str) -> Iterator[Finding]:
         for record in run.records
     }
     for number, cells in enumerate(rows, start=1):
-        problem = _row_problem(dict(zip(header, cells, strict=True)), DESIGNS[design].patches, known)
+        problem = _row_problem(dict(zip(header, cells, strict=True)), DESIGNS[design].patches, known, planned)
         if problem:
             yield wrong(file, f"row {number}: {problem}")
             break
@@ -101,12 +108,17 @@ def _other(run: Run, file: str) -> Iterator[Finding]:
 
 
 def _row_problem(
-    row: Mapping[str, str], patches: Sequence[str], known: Mapping[str, tuple[str, str]]
+    row: Mapping[str, str],
+    patches: Sequence[str],
+    known: Mapping[str, tuple[str, str]],
+    planned: Collection[str],
 ) -> str | None:
     for patch in patches:
         stimulus_id = row[f"{patch}_id"]
-        if stimulus_id not in known:
+        if stimulus_id not in planned:
             return f"shows {stimulus_id}, which is not in the run"
+        if stimulus_id not in known:
+            continue  # what is wrong with it is said elsewhere
         path, sha256 = known[stimulus_id]
         if row[f"{patch}_file"] != path.replace(os.sep, "/"):
             return f"shows {stimulus_id} in the file {row[f'{patch}_file']}, and it is in {path}"
