@@ -39,6 +39,8 @@ COMMANDS = [
     ["figure"],
     ["decode"],
     ["trials"],
+    ["verify"],
+    ["tables"],
     ["weights"],
     ["weights", "list"],
     ["weights", "fetch"],

@@ -23,7 +23,7 @@ def stimuli_sha256(files: Iterable[tuple[str, str]]) -> str:
     Examples
     --------
     >>> stimuli_sha256([("stimuli/b.png", "02" * 32), ("stimuli/a.png", "01" * 32)])[:16]
-    '8b8a33e5c9eb9cd0'
+    '1a167714a0aeacc4'
     """
     total = hashlib.sha256()
     for name, sha256 in sorted(files):

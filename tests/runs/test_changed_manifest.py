@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -202,4 +201,3 @@ class TestPrune:
         folder = RunFolder(tmp_path / "none")
         assert not find_strangers(folder, [], [])
         assert find_strangers(folder, [], []).others == ()
-        shutil.rmtree(tmp_path)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image as Pillow
-from run_manifests import tiny
+from run_manifests import tiny, write_manifest
 from skimage import data
 from typer.testing import CliRunner
 
@@ -521,6 +521,25 @@ def test_the_command_says_what_it_found(there):
     result = json.loads(stimgen("verify", there.path, "--json").stdout)
     assert (result["right"], result["verified"], result["stimuli_sha256"]) == (False, 4, None)
     assert [one["file"] for one in result["findings"] if one["severity"] == "wrong"] == [PNG]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_any_time_is_incomplete_and_then_complete(tmp_path):
+    """A real kill, several times in one run: nothing is ever called wrong."""
+    path = write_manifest(tmp_path, seeds={"count": 12}, controls=["original"])
+    folder = RunFolder(tmp_path / "results" / "tiny")
+    command = [sys.executable, "-m", "stimgen.cli", "run", str(path)]
+    for lines in (1, 3, 8):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+            for _ in range(lines):
+                assert running.stderr.readline()
+            running.kill()
+        result = verify_run(folder.path)
+        assert by_file(result) == {}
+        assert by_file(result, "incomplete")
+        assert not result.right
+    assert stimgen("run", path).exit_code == 0
+    assert verify_run(folder.path).findings == ()
 
 
 class TestRecompute:
