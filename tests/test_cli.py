@@ -138,8 +138,9 @@ def test_a_wrong_command_line_ends_with_2_and_a_message(arguments):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["check"], ["check", "--all"]])
-def test_what_must_answer_at_once_imports_nothing_slow(arguments, manifest):
+def test_what_must_answer_at_once_imports_nothing_slow(arguments, manifest, tmp_path):
     path = [manifest()] if arguments[0] == "check" else []
+    (tmp_path / "results" / "tiny" / "records").mkdir(parents=True)  # check looks at what is there
     script = (
         "import sys\n"
         "from stimgen.cli import app\n"

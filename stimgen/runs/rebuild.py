@@ -14,12 +14,12 @@ from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.record import Record
+from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 from stimgen.runs.verify import open_run, read_record
 from stimgen.runs.verify_cells import cells_of
-from stimgen.runs.verify_files import UnreadableError, read_regular
 from stimgen.runs.verify_records import OTHER_RECIPE, Identities, record_findings
 
 

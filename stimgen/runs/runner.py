@@ -34,12 +34,13 @@ from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.make import Rendered, finish, render, set_reference, synthesis_record
 from stimgen.runs.networks import Networks
+from stimgen.runs.outlook import strange_names
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
 from stimgen.runs.statistics import SourceStatistics, source_statistics
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
-from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers, strange_names
+from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from stimgen.runs.csv_files import to_json
 from stimgen.runs.dictionary import data_dictionary
+from stimgen.runs.outlook import strange_names
+from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, StoreError, sha256
 from stimgen.runs.verify_cells import cells_of
-from stimgen.runs.verify_files import DESKTOP_FILES, UnreadableError, read_regular
+from stimgen.runs.verify_files import DESKTOP_FILES
 from stimgen.trials import DESIGNS, design_columns
 
 
@@ -36,14 +38,6 @@ class Strangers:
     def __bool__(self) -> bool:
         """Return whether there is anything to remove."""
         return bool(self.stimuli or self.trial_lists)
-
-
-def strange_names(folder: RunFolder, planned: Collection[str]) -> tuple[str, ...]:
-    """Return the names of PNG files and records that are not planned, without endings; nothing is read."""
-    places = ((folder.stimuli, "*.png"), (folder.records, "*.json"))
-    return tuple(
-        sorted({path.stem for place, pattern in places for path in place.glob(pattern)} - {*planned})
-    )
 
 
 def find_strangers(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Strangers:

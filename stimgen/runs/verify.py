@@ -6,6 +6,8 @@ needs the network, the statistics of `stimgen.runs.verify_statistics`, is a chec
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +24,11 @@ from stimgen.runs.finding import Finding, incomplete, some, wrong
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import Run
 from stimgen.runs.record import Record, SourceRecord
+from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, as_text, stimulus_row
 from stimgen.runs.verify_cells import cells_of, dictionary_findings
-from stimgen.runs.verify_files import (
-    UnreadableError,
-    look_at_folder,
-    png_problems,
-    read_regular,
-    refuse_a_run_at_work,
-)
+from stimgen.runs.verify_files import look_at_folder, png_problems, refuse_a_run_at_work
 from stimgen.runs.verify_materials import source_findings, weights_findings
 from stimgen.runs.verify_records import OTHER_RECIPE, Identities, record_findings
 from stimgen.runs.verify_stimuli import Kept, stimuli_findings
@@ -48,6 +45,8 @@ from stimgen.runs.verify_tables import LongTable
 from stimgen.runs.verify_trials import trials_findings
 
 RESOLVED = "manifest.resolved.yaml"
+WITNESSES = 3
+"""Records of a source that are asked what it is, for stimuli that depend on all sources."""
 Advance = Callable[[int], object]
 
 
@@ -200,7 +199,8 @@ class _Look:
         self._summary = summary
         self._unfinished = unfinished
         self._known = Identities()
-        self._sources: dict[str, SourceRecord | None] = {}
+        self._sources: dict[str, SourceRecord] = {}
+        self._said: dict[str, SourceRecord | None] = {}
         self._lacking: list[str] = []
         self._failures, self._bad_failures = read_failures(folder)
         ids = [stimulus.stimulus_id for stimulus in plan(manifest)]
@@ -275,8 +275,7 @@ class _Look:
         }
         named = [(spec.name, one.tensors_sha256) for spec, one in weights.items()]
         yield from networks_findings(self._summary, named)
-        there = {name: source for name, source in self._sources.items() if source is not None}
-        yield from source_findings(manifest.sources, there)
+        yield from source_findings(manifest.sources, self._sources)
         yield from weights_findings({spec: one.tensors_sha256 for spec, one in weights.items()})
 
     def _not_made(self) -> Iterator[Finding]:
@@ -292,11 +291,13 @@ class _Look:
             )
 
     def _source(self, source_id: str) -> SourceRecord | None:
-        """Return what the first record of a source that can be read says of it."""
-        if source_id not in self._sources:
+        """Return what most of a few records of a source say of it, so that none of them speaks for all."""
+        if source_id not in self._said:
             records = (read_record(self._folder, one)[0] for one in self._of_source.get(source_id, ()))
-            self._sources[source_id] = next((one.source for one in records if one is not None), None)
-        return self._sources[source_id]
+            said = [one.source for one in itertools.islice(filter(None, records), WITNESSES)]
+            common = Counter(one.model_dump_json() for one in said).most_common(1)
+            self._said[source_id] = SourceRecord.model_validate_json(common[0][0]) if common else None
+        return self._said[source_id]
 
     def _rows_there(self) -> frozenset[str]:
         """Return which stimuli stimuli.csv lists; what else is wrong with it is found later."""

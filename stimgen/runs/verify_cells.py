@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from stimgen.runs.csv_files import to_json
 from stimgen.runs.dictionary import data_dictionary
 from stimgen.runs.finding import Finding, some, wrong
+from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
-from stimgen.runs.verify_files import UnreadableError, read_regular
 
 CELL_CHARACTERS = 10_000_000
 """Most that a cell may hold."""

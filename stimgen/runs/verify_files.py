@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO
 
 from stimgen.atomic import TEMPORARY
 from stimgen.errors import StimgenError
@@ -15,6 +13,7 @@ from stimgen.images.png import decode_png
 from stimgen.runs.columns import RUN_TABLES
 from stimgen.runs.finding import Finding, incomplete, warning, wrong
 from stimgen.runs.record import Record
+from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256
 
 TEXTS = ("manifest.yaml", "manifest.resolved.yaml", "run.json")
@@ -28,46 +27,6 @@ DESKTOP_FILES = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
 PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))
 """All that `stimgen.images.png.encode_png` writes: no gamma, profile, text or time."""
 KILLED = "is the unfinished file of a run that was killed; the next run removes it"
-
-
-class UnreadableError(Exception):
-    """A file is missing, or is nothing to be read; the message is the rest of a sentence."""
-
-
-def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file; links are not followed, and nothing that is no file is waited for.
-
-    Raises
-    ------
-    UnreadableError
-        If it is missing, is something else, or cannot be read.
-    """
-    try:
-        mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            raise UnreadableError("is a symbolic link, and not a file of this run")
-        if not stat.S_ISREG(mode):
-            raise UnreadableError("is a folder" if stat.S_ISDIR(mode) else "is not a regular file")
-        return path.open("rb")
-    except FileNotFoundError:
-        raise UnreadableError("is missing") from None
-    except OSError as error:
-        raise UnreadableError(f"cannot be read: {error.strerror or error}") from None
-
-
-def read_regular(path: Path) -> bytes:
-    """Return what a regular file holds.
-
-    Raises
-    ------
-    UnreadableError
-        As `open_regular` does.
-    """
-    with open_regular(path) as file:
-        try:
-            return file.read()
-        except OSError as error:
-            raise UnreadableError(f"cannot be read: {error.strerror or error}") from None
 
 
 def refuse_a_run_at_work(folder: RunFolder) -> None:

@@ -62,7 +62,7 @@ def weights_findings(recorded: Mapping[NetworkSpec, str]) -> Iterator[Finding]:
         SHA-256 of the tensors in the records, by network.
     """
     for (name, weights), found in {(one.name, one.weights): sha for one, sha in recorded.items()}.items():
-        known = None if is_weights_file(weights) else _known_sha256(name, weights)
+        known = known_sha256(name, weights)
         file = f"{name} {Path(weights).name}"
         if known is None:
             yield unchecked(file, ONLY_BY_READING)
@@ -70,8 +70,10 @@ def weights_findings(recorded: Mapping[NetworkSpec, str]) -> Iterator[Finding]:
             yield warning(file, f"has tensors with the SHA-256 {known} here, and the records say {found}")
 
 
-def _known_sha256(network: str, weights: str) -> str | None:
-    """Return the SHA-256 of the tensors of named weights; None if it is not known without reading them."""
+def known_sha256(network: str, weights: str) -> str | None:
+    """Return the SHA-256 of the tensors of weights; None if it is not known without reading them."""
+    if is_weights_file(weights):
+        return None
     try:
         header = read_header(path) if (path := cached_path(network, weights)).is_file() else None
     except (InputError, WeightsError):

@@ -21,11 +21,11 @@ from stimgen.runs.batches import measured_layers
 from stimgen.runs.finding import Finding, unchecked, wrong
 from stimgen.runs.networks import Networks
 from stimgen.runs.record import Record
+from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.source_grams import SourceGrams, source_grams
 from stimgen.runs.statistics import Statistics, measure, source_statistics
 from stimgen.runs.store import RunFolder
 from stimgen.runs.verify import Advance, Recomputed, open_run
-from stimgen.runs.verify_files import UnreadableError, read_regular
 
 PIXEL_TOLERANCE = 1e-9
 """Relative and absolute, of what is computed in float64 from the pixels of the file."""

@@ -11,10 +11,10 @@ from stimgen.runs.diversity import seed_correlations
 from stimgen.runs.finding import Finding, incomplete, some, unchecked, wrong
 from stimgen.runs.measured_columns import Row
 from stimgen.runs.record import Record
+from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import as_text
 from stimgen.runs.verify_cells import cells_of, column_difference, dictionary_findings
-from stimgen.runs.verify_files import UnreadableError, read_regular
 from stimgen.runs.verify_tables import lacks
 
 CORRELATION = "seed_correlation"

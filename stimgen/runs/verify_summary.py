@@ -9,9 +9,9 @@ from typing import Any
 
 from stimgen.runs.columns import FAILURES
 from stimgen.runs.finding import Finding, incomplete, some, unchecked, wrong
+from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.verify_cells import cells_of, dictionary_findings
-from stimgen.runs.verify_files import UnreadableError, read_regular
 
 FILE = "run.json"
 MANIFESTS = ("manifest.yaml", "manifest.resolved.yaml")

@@ -7,10 +7,10 @@ from typing import IO
 
 from stimgen.runs.finding import Finding, incomplete, some, wrong
 from stimgen.runs.record import Record
+from stimgen.runs.regular_files import UnreadableError, open_regular
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, as_text
 from stimgen.runs.verify_cells import cell_difference, cells_of
-from stimgen.runs.verify_files import UnreadableError, open_regular
 
 
 class LongTable:

@@ -12,10 +12,11 @@ from stimgen.runs.csv_files import in_order, to_csv, to_json
 from stimgen.runs.dictionary import data_dictionary
 from stimgen.runs.finding import Finding, incomplete, unchecked, warning, wrong
 from stimgen.runs.load import Run
+from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
 from stimgen.runs.trial_lists import trial_list
 from stimgen.runs.verify_cells import cells_of, first_difference
-from stimgen.runs.verify_files import DESKTOP_FILES, KILLED, UnreadableError, read_regular
+from stimgen.runs.verify_files import DESKTOP_FILES, KILLED
 from stimgen.trials import DESIGNS, design_columns
 
 

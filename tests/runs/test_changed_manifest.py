@@ -14,6 +14,7 @@ from run_manifests import IDS, tiny, write_manifest
 from typer.testing import CliRunner
 
 from stimgen.cli import app
+from stimgen.runs.outlook import Outlook, outlook
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 from stimgen.runs.strangers import find_strangers
@@ -102,6 +103,55 @@ def test_the_summary_is_that_of_the_stimuli_also_when_as_many_others_are_kept(as
     assert {one.file.split("/")[0] for one in result.findings} == {"stimuli", "records"}
     summary = json.loads((as_finished.path / "run.json").read_bytes())
     assert (summary["overrides"], summary["kept"]) == ({"seeds": [2]}, 4)
+
+
+SOURCES = [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}]
+CHANGES = {
+    "nothing": {},
+    "a seed more": {"seeds": [1, 2, 3]},
+    "a seed less": {"seeds": [2]},
+    "another option": {"controls": ["original", {"name": "phase_scrambled", "periodic_component": True}]},
+    "another crop": {"sources": [{"id": "brick", "image": "skimage:brick", "crop": [0, 0, 64, 64]}]},
+    "another image": {"sources": [{"id": "brick", "image": "skimage:gravel"}]},
+    "a source more": {"sources": SOURCES},
+    "matched to a set of more": {"sources": SOURCES, "matching": {"histogram": "set"}},
+    "thresholds": {"accept": {"clipped_share_max": 0.5}},
+    "effort": {"synthesis": {"preset": "multiscale", "smallest_px": 16, "evaluations": [5, 6]}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_check_says_what_a_run_will_do(as_finished, tmp_path, change):
+    as_finished.png("brick-original").unlink()
+    manifest = tiny(tmp_path, **CHANGES[change])
+    said = outlook(manifest, as_finished)
+    there = set(as_finished.stimuli.glob("*.png"))
+    result = run(manifest)
+    new = set(as_finished.stimuli.glob("*.png")) - there
+    assert (said.keep, said.make) == (result.kept, len(new))
+    assert said.replace == result.made - len(new)
+    assert said.strangers == len(result.strangers)
+
+
+def test_check_says_it_in_a_line_and_only_where_there_is_a_run(as_finished, tmp_path):
+    path = write_manifest(tmp_path)
+    result = stimgen("check", path, "--seeds", "2-3")
+    assert result.stdout.endswith(
+        "There:     to keep 4, to make 3, to replace 0; 3 others are there, not asked for\n"
+    )
+    as_finished.path.rename(tmp_path / "elsewhere")
+    assert "There:" not in stimgen("check", path).stdout
+
+
+def test_check_says_nothing_of_weights_that_it_would_have_to_read(as_finished, tmp_path):
+    random = {"name": "vgg16", "normalise": False, "weights": "random:1"}
+    assert outlook(tiny(tmp_path, network=random), as_finished) is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"source": 1}', '{"source": {"id": "brick"}}', "[" * 10**5])
+def test_check_takes_a_damaged_record_for_none(as_finished, tmp_path, content):
+    as_finished.record(IDS[0]).write_text(content)
+    assert outlook(tiny(tmp_path), as_finished) == Outlook(6, 0, 1, 0)
 
 
 class TestPrune:

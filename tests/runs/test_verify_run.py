@@ -388,6 +388,61 @@ def test_a_run_is_verified_where_its_sources_and_weights_are_not(made, tmp_path)
     assert (finding.severity, "not at hand" in finding.problem) == ("unchecked", True)
 
 
+WIDE = {
+    "image": {"size_px": 32, "color": "rgb"},
+    "sources": [{"id": "coffee", "image": "skimage:coffee"}, {"image": "skimage:rocket", "crop": "random"}],
+    "layer_sets": {
+        "few": {"layers": ["conv1_1", "pool1"], "components": 4, "layer_weights": {"pool1": 0.5}},
+        "max": {"layers": ["pool1"], "network": {"pooling": "max"}},
+    },
+    "seeds": [7],
+    "controls": [
+        "original",
+        "pixel_shuffled",
+        "noise",
+        "spectrum_matched_set",
+        {"name": "block_shuffled", "block_px": 8},
+        {"name": "random_weights", "id": "untrained", "layer_set": "max"},
+    ],
+    "matching": {"histogram": "set", "full_spectrum": "source", "iterations": 2},
+}
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        {"network": "manifest", "layers": ["conv1_2"]},
+        pytest.param({"network": "own"}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_manifest_with_a_bit_of_everything_is_right(tmp_path, measure):
+    folder = RunFolder(run(tiny(tmp_path, **WIDE, measure=measure | {"copying": False})).folder)
+    result = verify_run(folder.path)
+    assert result.findings == ()
+    assert (result.planned, result.verified) == (16, 16)
+    changed = folder.read_record("rocket-few-s7")
+    edit_record(folder, "rocket-few-s7", source__sha256="0" * 64)
+    wrong = by_file(verify_run(folder.path))
+    assert wrong.keys() == {f"records/{changed.stimulus_id}.json", TABLE}
+    assert "says of the source rocket what other records do not" in wrong["records/rocket-few-s7.json"]
+
+
+def test_a_run_of_an_older_version_is_verified_as_far_as_it_goes(there):
+    summary = json.loads((there.path / "run.json").read_bytes())
+    for key in ("stimuli_sha256", "manifest_sha256", "trial_lists"):
+        del summary[key]
+    (there.path / "run.json").write_text(json.dumps(summary))
+    result = verify_run(there.path)
+    assert result.right
+    assert by_file(result, "unchecked").keys() == {"run.json", "manifest.yaml", "manifest.resolved.yaml"}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"made": "x", "networks": 3}', "[" * 10**5])
+def test_a_damaged_summary_is_named(there, content):
+    (there.path / "run.json").write_text(content)
+    assert found(there).keys() == {"run.json"}
+
+
 def test_the_fingerprint_is_what_sha256sum_prints(there):
     command = "sha256sum stimuli/*.png | sha256sum"
     done = subprocess.run(
