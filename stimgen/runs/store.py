@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from stimgen.atomic import TEMPORARY, write_file
+from stimgen.atomic import TEMPORARY, make_folder, write_file
 from stimgen.errors import InputError, StimgenError
+from stimgen.runs import lock
 from stimgen.runs.record import Record
 
-"""How the names of files begin that are being written."""
+VARYING = {"records/*.json": ("made",), "run.json": ("started", "finished", "made", "kept")}
+"""What depends on when and in how many goes a run was made: keys of files, by the files' pattern.
+
+All else in a run folder is the same, byte for byte, however often the run was interrupted."""
 
 
 class StoreError(StimgenError):
@@ -51,6 +54,11 @@ class RunFolder:
         """Folder of the trial lists; there if the manifest asks for any."""
         return self.path / "trials"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints; there while a run works, or after it was interrupted."""
+        return self.path / "checkpoints"
+
     def png(self, stimulus_id: str) -> Path:
         """Return the file that is shown."""
         return self.stimuli / f"{stimulus_id}.png"
@@ -76,8 +84,8 @@ class RunFolder:
             )
         try:
             # The records first: a folder that has them is a run, whatever else is missing.
-            self.records.mkdir(parents=True, exist_ok=True)
-            self.stimuli.mkdir(exist_ok=True)
+            make_folder(self.records)
+            make_folder(self.stimuli)
         except OSError as error:
             raise StoreError(
                 f"The run folder {self.path} cannot be made: {error.strerror}.",
@@ -92,31 +100,23 @@ class RunFolder:
 
         Raises
         ------
-        StimgenError
-            If another run is at work there.
+        LockError
+            If another run is at work there, or may be.
         StoreError
             If the folder cannot be written.
         """
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StimgenError(
-                f"Another stimgen run is at work in {self.path}.",
-                "Wait until it has finished, or choose another folder with --out.",
-            ) from None
-        except OSError as error:
-            raise StoreError(
-                f"The run folder {self.path} cannot be locked: {error.strerror}.",
-                "Choose a folder that you may write to with --out.",
-            ) from error
-        try:
-            for folder in (self.path, self.stimuli, self.records, self.trials):
-                for leftover in folder.glob(f"{TEMPORARY}*"):
-                    leftover.unlink()
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(lock.locked(self.path))
+                for folder in (self.path, self.stimuli, self.records, self.trials, self.checkpoints):
+                    for leftover in folder.glob(f"{TEMPORARY}*"):
+                        leftover.unlink()
+            except OSError as error:
+                raise StoreError(
+                    f"The run folder {self.path} cannot be locked: {error.strerror}.",
+                    "Choose a folder that you may write to with --out.",
+                ) from error
             yield
-        finally:
-            lock.release()
 
     def read_record(self, stimulus_id: str) -> Record | None:
         """Return the record of a stimulus, or None if there is none that can be read.

@@ -12,6 +12,7 @@ from stimgen.images.errors import ImageError
 from stimgen.images.png import decode_png
 from stimgen.runs.columns import RUN_TABLES
 from stimgen.runs.finding import Finding, incomplete, warning, wrong
+from stimgen.runs.lock import LOCK, OWNER
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256
@@ -19,9 +20,9 @@ from stimgen.runs.store import RunFolder, sha256
 TEXTS = ("manifest.yaml", "manifest.resolved.yaml", "run.json")
 """Files of a run beside its tables."""
 OWN_FILES = frozenset(
-    (*TEXTS, ".lock", *(f"{name}{ending}" for name in RUN_TABLES for ending in (".csv", ".json")))
+    (*TEXTS, LOCK, OWNER, *(f"{name}{ending}" for name in RUN_TABLES for ending in (".csv", ".json")))
 )
-OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "figures"))
+OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures"))
 DESKTOP_FILES = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
 """What file managers leave wherever somebody looks."""
 PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))
@@ -42,7 +43,7 @@ def refuse_a_run_at_work(folder: RunFolder) -> None:
     import fcntl
 
     try:
-        handle = os.open(folder.path / ".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(folder.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return
     try:
@@ -73,6 +74,8 @@ def look_at_folder(folder: RunFolder, planned: Collection[str]) -> Iterator[Find
         name = entry.name
         if name.startswith(TEMPORARY):
             yield incomplete(name, KILLED)
+        elif name == OWNER:
+            yield incomplete(name, "is of a run that was killed, or is at work on another machine")
         elif name not in OWN_FILES | OWN_FOLDERS:
             yield warning(name, "is no part of the run")
         elif entry.is_symlink():
