@@ -53,6 +53,11 @@ def unchecked(file: str, problem: str) -> Finding:
     return Finding("unchecked", file, problem)
 
 
+def lost(file: str, problem: str, *, unfinished: bool) -> Finding:
+    """Return that a file is missing or of another state: wrong, unless the run was killed meanwhile."""
+    return Finding("incomplete" if unfinished else "wrong", file, problem)
+
+
 def some(names: Sequence[str]) -> str:
     """Return the first of some names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.runs.finding import Finding, incomplete, some, wrong
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import Run
+from stimgen.runs.lock import OWNER
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
@@ -33,6 +34,7 @@ from stimgen.runs.verify_materials import source_findings, weights_findings
 from stimgen.runs.verify_records import OTHER_RECIPE, Identities, record_findings
 from stimgen.runs.verify_stimuli import Kept, stimuli_findings
 from stimgen.runs.verify_summary import (
+    FILE,
     Summary,
     failures_findings,
     manifest_findings,
@@ -163,12 +165,17 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     stimuli = plan(manifest)
     summary = read_summary(folder)
     present = sum(folder.record(one.stimulus_id).is_file() for one in stimuli)
-    unfinished = not summary.problem and summary.counted < present
-    findings = [
-        *manifest_findings(folder, summary),
-        *look_at_folder(folder, {s.stimulus_id for s in stimuli}),
-    ]
-    look = _Look(folder, manifest, summary, unfinished)
+    killed = (folder.path / OWNER).exists()  # no run leaves it there that ends
+    unfinished = killed or (not summary.problem and summary.counted < present)
+    of_manifest = list(manifest_findings(folder, summary))
+    # Killed between a new manifest and its tables: these are of the old one, or not there.
+    stale = killed and (bool(summary.problem) or any(one.severity == "wrong" for one in of_manifest))
+    if stale:
+        of_manifest = [
+            incomplete(FILE, "and the tables are not those of this manifest yet: the run was killed")
+        ]
+    findings = [*of_manifest, *look_at_folder(folder, {s.stimulus_id for s in stimuli})]
+    look = _Look(folder, manifest, summary, unfinished=unfinished, stale=stale)
     for stimulus in stimuli:
         findings += look.at(stimulus)
         advance(1)
@@ -192,23 +199,28 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
 class _Look:
     """One look at all stimuli of a run, one after the other."""
 
-    def __init__(self, folder: RunFolder, manifest: Manifest, summary: Summary, unfinished: bool) -> None:
+    def __init__(
+        self, folder: RunFolder, manifest: Manifest, summary: Summary, *, unfinished: bool, stale: bool
+    ) -> None:
         self.kept = Kept()
         self._folder = folder
         self._manifest = manifest
         self._summary = summary
         self._unfinished = unfinished
+        self._stale = stale
         self._known = Identities()
         self._sources: dict[str, SourceRecord] = {}
         self._said: dict[str, SourceRecord | None] = {}
         self._lacking: list[str] = []
-        self._failures, self._bad_failures = read_failures(folder)
+        self._failures, self._bad_failures = read_failures(folder, unfinished=unfinished)
         ids = [stimulus.stimulus_id for stimulus in plan(manifest)]
         self._of_source: dict[str, list[str]] = {}
         for stimulus in plan(manifest):
             self._of_source.setdefault(stimulus.source, []).append(stimulus.stimulus_id)
-        self._tables = [LongTable(folder, name, ids, unfinished=unfinished) for name in LONG_TABLES]
-        self._listed = self._rows_there()
+        self._tables = [
+            LongTable(folder, name, ids, unfinished=unfinished) for name in LONG_TABLES if not stale
+        ]
+        self._listed = frozenset() if stale else self._rows_there()
 
     def at(self, stimulus: Stimulus) -> Iterator[Finding]:
         """Yield what is wrong with a stimulus, and pass its rows in the tables."""
@@ -243,40 +255,47 @@ class _Look:
 
     def end(self, stimuli: list[Stimulus]) -> Iterator[Finding]:
         """Yield what is wrong with the tables, the trial lists, the sources and the summary."""
-        kept, manifest, folder = self.kept, self._manifest, self._folder
         yield from self._not_made()
         yield from self._known.findings()
-        yield from stimuli_findings(folder, kept, unfinished=self._unfinished)
+        if not self._stale:
+            yield from self._of_tables({stimulus.stimulus_id for stimulus in stimuli})
+        weights = {
+            spec: max(found, key=lambda one: len(found[one])) for spec, found in self._known.weights.items()
+        }
+        if not self._stale:
+            named = [(spec.name, one.tensors_sha256) for spec, one in weights.items()]
+            yield from networks_findings(self._summary, named)
+        yield from source_findings(self._manifest.sources, self._sources)
+        yield from weights_findings({spec: one.tensors_sha256 for spec, one in weights.items()})
+
+    def _of_tables(self, planned: Collection[str]) -> Iterator[Finding]:
+        kept, manifest, folder, unfinished = self.kept, self._manifest, self._folder, self._unfinished
+        yield from stimuli_findings(folder, kept, unfinished=unfinished)
         for name, table in zip(LONG_TABLES, self._tables, strict=True):
             yield from table.end()
-            yield from dictionary_findings(folder, name, cells_of(as_text(name, [])[0].encode())[0])
+            headers = cells_of(as_text(name, [])[0].encode())[0]
+            yield from dictionary_findings(folder, name, headers, unfinished=unfinished)
         if self._bad_failures:
             yield self._bad_failures
-        planned = {stimulus.stimulus_id for stimulus in stimuli}
-        yield from failures_findings(folder, self._failures, planned, kept.rows)
+        yield from failures_findings(folder, self._failures, planned, kept.rows, unfinished=unfinished)
         accepted = [bool(row["accepted"]) for row in kept.rows.values()]
         if kept.records:
             run = Run(folder.path, manifest.name, tuple(kept.records), pd.DataFrame({"accepted": accepted}))
-            complete = len(kept.rows) == len(stimuli) and not kept.altered and not folder.stimuli.is_symlink()
-            yield from trials_findings(run, manifest.trials, planned, complete=complete)
+            complete = len(kept.rows) == len(planned) and not kept.altered and not folder.stimuli.is_symlink()
+            yield from trials_findings(
+                run, manifest.trials, planned, complete=complete, unfinished=unfinished
+            )
         yield from summary_findings(
             self._summary,
             name=manifest.name,
-            planned=len(stimuli),
+            planned=len(planned),
             records=len(kept.records) + len(kept.unreadable),
             failed=len(self._failures),
             rejected=accepted.count(False),
             fingerprint=stimuli_sha256((record.filename, record.png_sha256) for record in kept.records),
-            unfinished=self._unfinished,
+            unfinished=unfinished,
             unreadable=bool(kept.unreadable),
         )
-        weights = {
-            spec: max(found, key=lambda one: len(found[one])) for spec, found in self._known.weights.items()
-        }
-        named = [(spec.name, one.tensors_sha256) for spec, one in weights.items()]
-        yield from networks_findings(self._summary, named)
-        yield from source_findings(manifest.sources, self._sources)
-        yield from weights_findings({spec: one.tensors_sha256 for spec, one in weights.items()})
 
     def _not_made(self) -> Iterator[Finding]:
         failed = [one for one in self._lacking if one in self._failures]

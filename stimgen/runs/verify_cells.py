@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from stimgen.runs.csv_files import to_json
 from stimgen.runs.dictionary import data_dictionary
-from stimgen.runs.finding import Finding, some, wrong
+from stimgen.runs.finding import Finding, lost, some
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
 
@@ -84,13 +84,15 @@ def cell_difference(header: Sequence[str], wanted: Sequence[str], found: Sequenc
     return f'column {column}: "{there}" is there, and "{right}" follows from its record'
 
 
-def dictionary_findings(folder: RunFolder, name: str, headers: Sequence[str]) -> Iterator[Finding]:
+def dictionary_findings(
+    folder: RunFolder, name: str, headers: Sequence[str], *, unfinished: bool
+) -> Iterator[Finding]:
     """Yield whether the data dictionary of a table is not that of its columns."""
     path = folder.path / f"{name}.json"
     try:
         content = read_regular(path)
     except UnreadableError as error:
-        yield wrong(path.name, str(error))
+        yield lost(path.name, str(error), unfinished=unfinished)
         return
     if content != to_json(data_dictionary(name, list(headers))).encode():
-        yield wrong(path.name, f"is not the data dictionary of {name}.csv")
+        yield lost(path.name, f"is not the data dictionary of {name}.csv", unfinished=unfinished)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from stimgen.errors import StimgenError
 from stimgen.runs.diversity import seed_correlations
-from stimgen.runs.finding import Finding, incomplete, some, unchecked, wrong
+from stimgen.runs.finding import Finding, incomplete, lost, some, unchecked, wrong
 from stimgen.runs.measured_columns import Row
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
@@ -61,7 +61,7 @@ def stimuli_findings(folder: RunFolder, kept: Kept, *, unfinished: bool) -> Iter
         content = read_regular(folder.path / FILE)
         header, *found = cells_of(content)
     except UnreadableError as error:
-        yield wrong(FILE, str(error))
+        yield lost(FILE, str(error), unfinished=unfinished)
         return
     if not header or header[0] != "stimulus_id" or len(set(header)) < len(header):
         yield wrong(FILE, "has another header than stimgen writes")
@@ -97,7 +97,7 @@ def stimuli_findings(folder: RunFolder, kept: Kept, *, unfinished: bool) -> Iter
     elif whole and content != text.encode():
         yield wrong(FILE, "is written in another way than stimgen does: quotes or ends of lines differ")
     if whole:
-        yield from dictionary_findings(folder, "stimuli", wanted_header)
+        yield from dictionary_findings(folder, "stimuli", wanted_header, unfinished=unfinished)
     else:
         yield unchecked("stimuli.json", "not compared, because rows of stimuli.csv are not known")
 

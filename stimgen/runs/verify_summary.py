@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stimgen.runs.columns import FAILURES
-from stimgen.runs.finding import Finding, incomplete, some, unchecked, wrong
+from stimgen.runs.finding import Finding, incomplete, lost, some, unchecked, wrong
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.verify_cells import cells_of, dictionary_findings
@@ -54,27 +54,33 @@ def read_summary(folder: RunFolder) -> Summary:
     return Summary(said, None) if isinstance(said, dict) else Summary({}, wrong(FILE, "is damaged"))
 
 
-def read_failures(folder: RunFolder) -> tuple[dict[str, str], Finding | None]:
+def read_failures(folder: RunFolder, *, unfinished: bool) -> tuple[dict[str, str], Finding | None]:
     """Return why stimuli could not be made, by stimulus id, and what is wrong with failures.csv."""
     file = "failures.csv"
     try:
         header, *rows = cells_of(read_regular(folder.path / file))
     except UnreadableError as error:
-        return {}, wrong(file, str(error))
+        return {}, lost(file, str(error), unfinished=unfinished)
     if header != [column.name for column in FAILURES]:
         return {}, wrong(file, "has another header than stimgen writes")
     return {row[0]: row[1] for row in rows}, None
 
 
 def failures_findings(
-    folder: RunFolder, failures: Collection[str], planned: Collection[str], made: Collection[str]
+    folder: RunFolder,
+    failures: Collection[str],
+    planned: Collection[str],
+    made: Collection[str],
+    *,
+    unfinished: bool,
 ) -> Iterator[Finding]:
     """Yield stimuli in failures.csv that the manifest does not ask for, or that are there."""
     if unknown := [one for one in failures if one not in planned]:
         yield wrong("failures.csv", f"has stimuli that the manifest does not ask for: {some(unknown)}")
     if there := [one for one in failures if one in made]:
-        yield wrong("failures.csv", f"has stimuli that are there: {some(there)}")
-    yield from dictionary_findings(folder, "failures", [column.name for column in FAILURES])
+        yield lost("failures.csv", f"has stimuli that are there: {some(there)}", unfinished=unfinished)
+    headers = [column.name for column in FAILURES]
+    yield from dictionary_findings(folder, "failures", headers, unfinished=unfinished)
 
 
 def manifest_findings(folder: RunFolder, summary: Summary) -> Iterator[Finding]:
@@ -132,7 +138,9 @@ def summary_findings(
         )
     elif summary.counted != records:
         yield wrong(FILE, f"counts {summary.counted} stimuli made and kept, and {records} have a record")
-    right: dict[str, Any] = {"name": name, "stimuli": planned, "failed": failed}
+    right: dict[str, Any] = {"name": name, "stimuli": planned}
+    if not unfinished:
+        right |= {"failed": failed}
     if not unfinished and not unreadable:
         right |= {"rejected": rejected, "stimuli_sha256": fingerprint}
     for key, value in right.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from stimgen.runs.finding import Finding, incomplete, some, wrong
+from stimgen.runs.finding import Finding, incomplete, lost, some, wrong
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, open_regular
 from stimgen.runs.store import RunFolder
@@ -39,7 +39,7 @@ class LongTable:
         try:
             self._lines = open_regular(folder.path / self._file)
         except UnreadableError as error:
-            self.problem = wrong(self._file, str(error))
+            self.problem = lost(self._file, str(error), unfinished=unfinished)
             return
         header, _ = as_text(name, [])
         self._header = header.strip().split(",")

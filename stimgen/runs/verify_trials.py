@@ -10,7 +10,7 @@ from stimgen.errors import InputError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.runs.csv_files import in_order, to_csv, to_json
 from stimgen.runs.dictionary import data_dictionary
-from stimgen.runs.finding import Finding, incomplete, unchecked, warning, wrong
+from stimgen.runs.finding import Finding, incomplete, lost, unchecked, warning, wrong
 from stimgen.runs.load import Run
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
@@ -21,7 +21,7 @@ from stimgen.trials import DESIGNS, design_columns
 
 
 def trials_findings(
-    run: Run, trials: Sequence[TrialsSpec], planned: Collection[str], *, complete: bool
+    run: Run, trials: Sequence[TrialsSpec], planned: Collection[str], *, complete: bool, unfinished: bool
 ) -> Iterator[Finding]:
     """Yield what is wrong in the folder of trial lists.
 
@@ -37,13 +37,15 @@ def trials_findings(
         Ids of the stimuli that it asks for.
     complete
         Whether all of them are there and right. Else its lists are not made anew.
+    unfinished
+        Whether the run was killed, maybe before it wrote them.
     """
     folder = RunFolder(run.folder).trials
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     expected = {f"{spec.id}{ending}" for spec in trials for ending in (".csv", ".json")}
     if complete:
         for spec in trials:
-            yield from _of_manifest(run, spec)
+            yield from _of_manifest(run, spec, unfinished=unfinished)
     elif trials:
         yield unchecked(
             folder.name,
@@ -56,12 +58,12 @@ def trials_findings(
         elif name in DESKTOP_FILES:
             yield warning(place, "is no part of the run")
         elif name.endswith(".csv") and not (complete and name in expected):
-            yield from _other(run, place, planned)
+            yield from _other(run, place, planned, unfinished=unfinished)
         elif name not in expected and not (name.endswith(".json") and f"{name[:-5]}.csv" in names):
             yield wrong(place, "is no trial list as stimgen writes it")
 
 
-def _of_manifest(run: Run, spec: TrialsSpec) -> Iterator[Finding]:
+def _of_manifest(run: Run, spec: TrialsSpec, *, unfinished: bool) -> Iterator[Finding]:
     folder = RunFolder(run.folder).trials
     file, dictionary_file = f"trials/{spec.id}.csv", f"trials/{spec.id}.json"
     try:
@@ -76,11 +78,11 @@ def _of_manifest(run: Run, spec: TrialsSpec) -> Iterator[Finding]:
     except UnreadableError as error:
         problem = str(error)
     if problem:
-        yield wrong(file, problem)
-    yield from _dictionary(run, dictionary_file, to_json(dictionary))
+        yield lost(file, problem, unfinished=unfinished)
+    yield from _dictionary(run, dictionary_file, to_json(dictionary), unfinished=unfinished)
 
 
-def _other(run: Run, file: str, planned: Collection[str]) -> Iterator[Finding]:
+def _other(run: Run, file: str, planned: Collection[str], *, unfinished: bool) -> Iterator[Finding]:
     """Yield what is wrong with a list that is not made anew."""
     try:
         header, *rows = cells_of(read_regular(run.folder / file))
@@ -103,9 +105,8 @@ def _other(run: Run, file: str, planned: Collection[str]) -> Iterator[Finding]:
         if problem:
             yield wrong(file, f"row {number}: {problem}")
             break
-    yield from _dictionary(
-        run, f"{file.removesuffix('.csv')}.json", to_json(data_dictionary(f"trials_{design}", header))
-    )
+    expected = to_json(data_dictionary(f"trials_{design}", header))
+    yield from _dictionary(run, f"{file.removesuffix('.csv')}.json", expected, unfinished=unfinished)
 
 
 def _row_problem(
@@ -128,11 +129,11 @@ def _row_problem(
     return None
 
 
-def _dictionary(run: Run, file: str, expected: str) -> Iterator[Finding]:
+def _dictionary(run: Run, file: str, expected: str, *, unfinished: bool) -> Iterator[Finding]:
     try:
         content = read_regular(run.folder / file)
     except UnreadableError as error:
-        yield wrong(file, str(error))
+        yield lost(file, str(error), unfinished=unfinished)
         return
     if content != expected.encode():
-        yield wrong(file, "is not the data dictionary of this trial list")
+        yield lost(file, "is not the data dictionary of this trial list", unfinished=unfinished)
