@@ -134,7 +134,7 @@ def summary_findings(
         return
     if unfinished:
         yield incomplete(
-            FILE, f"counts {summary.counted} stimuli and {records} are there: the run was killed"
+            FILE, f"counts {summary.counted} stimuli, and {records} are there: the run was killed"
         )
     elif summary.counted != records:
         yield wrong(FILE, f"counts {summary.counted} stimuli made and kept, and {records} have a record")
