@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
 from stimgen.controls.materials import Materials
+from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.registry import Registry
 
@@ -171,12 +172,38 @@ class Control:
     def make(
         self, source: Image, rng: np.random.Generator, materials: Materials, options: Mapping[str, Any]
     ) -> ImageWithResiduals:
-        """Return the control's image of a source, with its residuals, if it has any."""
+        """Return the control's image of a source, with its residuals, if it has any.
+
+        Raises
+        ------
+        StimgenError
+            If what the function returned is no image like the source.
+        """
+        # All stimuli of the source are made of these pixels.
+        pixels = source.view()
+        pixels.flags.writeable = False
         if "materials" in inspect.signature(self.function).parameters:
-            made = self.function(source, rng, materials, **options)
+            made = self.function(pixels, rng, materials, **options)
         else:
-            made = self.function(source, rng, **options)
-        return made if isinstance(made, ImageWithResiduals) else ImageWithResiduals(made)
+            made = self.function(pixels, rng, **options)
+        returned = made if isinstance(made, ImageWithResiduals) else ImageWithResiduals(made)
+        _refuse_other_image(self.name, returned.image, source)
+        return returned
+
+
+def _refuse_other_image(control: str, image: object, source: Image) -> None:
+    if not isinstance(image, np.ndarray):
+        found = f"an object of the type {type(image).__name__}"
+    elif image.shape != source.shape:
+        found = f"an array of the shape {image.shape}"
+    elif not np.issubdtype(image.dtype, np.floating):
+        found = f"an array of the type {image.dtype}"
+    else:
+        return
+    raise StimgenError(
+        f'The control "{control}" returned {found}, not a float32 image of the shape {source.shape}.',
+        "The fault is in the function that is registered under this name.",
+    )
 
 
 CONTROLS: Registry[Control] = Registry("control", "stimgen.controls")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,7 +101,9 @@ def recipe(
         "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
         "control": _control(manifest, control, weights_of) if control else None,
-        "source_set": [_identity(one) for one in sources.values()] if uses_set(manifest, stimulus) else None,
+        "source_set": _source_set(tuple((one.id, one.sha256, one.crop_box) for one in sources.values()))
+        if uses_set(manifest, stimulus)
+        else None,
     }
 
 
@@ -108,6 +111,20 @@ def uses_set(manifest: Manifest, stimulus: Stimulus) -> bool:
     """Return whether a stimulus depends on all sources of the manifest."""
     control = stimulus.control
     return "set" in manifest.matching.asked.values() or bool(control and CONTROLS[control.name].uses_set)
+
+
+class SourceSet(list[dict[str, Any]]):
+    """The identities of all sources; `canonical` is their text, made once for all recipes that hold it."""
+
+    @cached_property
+    def canonical(self) -> str:
+        """The JSON text that goes into the hash."""
+        return _canonical(list(self))
+
+
+@lru_cache(maxsize=4)
+def _source_set(identities: tuple[tuple[str, str, tuple[int, int, int, int]], ...]) -> SourceSet:
+    return SourceSet({"id": one, "sha256": sha256, "crop_box": list(box)} for one, sha256, box in identities)
 
 
 def _identity(source: SourceIdentity) -> dict[str, Any]:
@@ -148,8 +165,15 @@ def _control(
 
 def recipe_sha256(ingredients: dict[str, Any]) -> str:
     """Return the hexadecimal SHA-256 of a recipe."""
-    canonical = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    parts = (
+        f"{_canonical(key)}:{value.canonical if isinstance(value, SourceSet) else _canonical(value)}"
+        for key, value in sorted(ingredients.items())
+    )
+    return hashlib.sha256(f"{{{','.join(parts)}}}".encode()).hexdigest()
+
+
+def _canonical(data: object) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def stimulus_generator(stimulus: Stimulus, purpose: str) -> np.random.Generator:

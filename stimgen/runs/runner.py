@@ -16,7 +16,7 @@ import yaml
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
 from stimgen.images.sources import Source, load_source
-from stimgen.manifest.plan import Stimulus, measuring_network, plan
+from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.speed import record_speed, speed_name
 from stimgen.measure.portilla_simoncelli import load_plenoptic
@@ -36,7 +36,7 @@ from stimgen.runs.outlook import strange_names
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder, sha256, write_atomically
+from stimgen.runs.store import FORMAT, RunFolder, sha256, write_atomically
 from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
@@ -119,9 +119,10 @@ def run(
     if manifest.measure.portilla_simoncelli:
         load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     folder = RunFolder((out or manifest.output).absolute())
+    stimuli = plan(manifest)
+    check_paths(folder.path, stimuli)
     sources = load_sources(manifest)
     check_controls(manifest, sources.values())
-    stimuli = plan(manifest)
     networks = Networks(manifest, str(where))
     hashes = {s.stimulus_id: _recipe_hash(manifest, s, sources, networks) for s in stimuli}
     batches = plan_batches(manifest, stimuli, batch_size or default_batch_size(manifest, networks, where))
@@ -272,6 +273,7 @@ def _summary(
     manifest: Manifest, started: datetime, stimuli: int, made: int, kept: int, failed: int, rejected: int
 ) -> dict[str, Any]:
     return {
+        "format": FORMAT,
         "name": manifest.name,
         "overrides": dict(manifest.overrides),
         "stimuli": stimuli,

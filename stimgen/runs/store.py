@@ -23,6 +23,10 @@ VARYING = {"records/*.json": ("made",), "run.json": ("started", "finished", "mad
 All else in a run folder is the same, byte for byte, however often the run was interrupted."""
 
 
+FORMAT = 1
+"""Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
+
+
 class StoreError(StimgenError):
     """The run folder cannot be written: the run ends, because no other stimulus could be kept either."""
 
@@ -73,15 +77,23 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder holds something else than a run.
+            If the folder holds something else than a run, or a run of a newer stimgen.
         StoreError
             If it cannot be made.
         """
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.records.is_dir():
+        try:
+            is_foreign = self.path.is_dir() and any(self.path.iterdir()) and not self._is_run()
+        except OSError as error:
+            raise StoreError(
+                f"The run folder {self.path} cannot be read: {error.strerror}.",
+                "Choose a folder of yours with --out, or mend this one.",
+            ) from error
+        if is_foreign:
             raise InputError(
                 f"{self.path} is not empty and holds no stimgen run.",
                 "Choose an empty or new folder with --out.",
             )
+        self.refuse_newer()
         try:
             # The records first: a folder that has them is a run, whatever else is missing.
             make_folder(self.records)
@@ -91,6 +103,10 @@ class RunFolder:
                 f"The run folder {self.path} cannot be made: {error.strerror}.",
                 "Choose a folder that you may write to with --out.",
             ) from error
+
+    def _is_run(self) -> bool:
+        """Return whether there is a run in the folder, also one whose records somebody removed."""
+        return self.records.is_dir() or "stimuli" in self.read_summary()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -146,9 +162,27 @@ class RunFolder:
         """Return what run.json says, empty if there is none that can be read."""
         try:
             summary = json.loads((self.path / "run.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return {}
         return summary if isinstance(summary, dict) else {}
+
+    def refuse_newer(self) -> None:
+        """Raise InputError for a run of a newer stimgen, whose records would count as damaged here.
+
+        Raises
+        ------
+        InputError
+            With the version that made it.
+        """
+        summary = self.read_summary()
+        found, versions = summary.get("format", FORMAT), summary.get("versions")
+        if not isinstance(found, int) or found > FORMAT:
+            by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
+            raise InputError(
+                f"{self.path} is a run of a newer stimgen{by}: it has format {found}, and this stimgen knows "
+                f"formats up to {FORMAT}.",
+                "Update stimgen, or choose another folder with --out.",
+            )
 
 
 def sha256(content: bytes) -> str:

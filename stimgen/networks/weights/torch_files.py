@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +25,7 @@ def read_pth(path: Path) -> list[FileLayer]:
     WeightsError
         If the file is damaged, or a pickle with anything but tensors and plain containers in it.
     """
+    _refuse_damaged_zip(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     # The unpickler meets arbitrary bytes: what it raises on them is not a closed list.
@@ -43,6 +46,19 @@ def read_pth(path: Path) -> list[FileLayer]:
             "Save the state dict: torch.save(model.state_dict(), FILE).",
         )
     return _layers({str(name): value for name, value in content.items() if isinstance(value, Tensor)})
+
+
+def _refuse_damaged_zip(path: Path) -> None:
+    """Compare the checksums in the file with its content, which PyTorch does not do."""
+    try:
+        with ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error):
+        return  # of the format before zip files, or what the unpickler will say
+    if damaged is not None:
+        raise WeightsError(
+            f"{path} is damaged: {damaged} in it is not what was saved (CRC-32).", "Get the file again."
+        )
 
 
 def read_safetensors(path: Path) -> list[FileLayer]:
