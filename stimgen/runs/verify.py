@@ -109,7 +109,7 @@ def open_run(path: Path) -> tuple[RunFolder, Manifest]:
     Raises
     ------
     InputError
-        If the folder holds no run, or its manifest cannot be read.
+        If the folder holds no run, or one of a newer stimgen, or its manifest cannot be read.
     StimgenError
         If a run is at work there.
     """
@@ -119,6 +119,7 @@ def open_run(path: Path) -> tuple[RunFolder, Manifest]:
             f"{folder.path} {'holds no stimgen run' if folder.path.is_dir() else 'is no folder'}.",
             "Name the folder that stimgen run wrote, such as results/NAME.",
         )
+    folder.refuse_newer()
     refuse_a_run_at_work(folder)
     try:
         read_regular(folder.path / RESOLVED)

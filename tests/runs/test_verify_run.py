@@ -494,6 +494,14 @@ def test_what_is_no_run_is_refused(tmp_path, there):
         verify_run(there.path)
 
 
+def test_a_run_of_a_newer_version_is_refused(there):
+    path = there.path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 2}))
+    for command in ("verify", "tables"):
+        result = stimgen(command, there.path)
+        assert (result.exit_code, "is a run of a newer stimgen" in result.stderr) == (2, True)
+
+
 def test_what_others_leave_in_the_folder_is_a_warning(there):
     (there.path / "notes.txt").write_text("mine")
     (there.stimuli / ".DS_Store").write_bytes(b"\0")
