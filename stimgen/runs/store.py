@@ -162,7 +162,7 @@ class RunFolder:
         """Return what run.json says, empty if there is none that can be read."""
         try:
             summary = json.loads((self.path / "run.json").read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
             return {}
         return summary if isinstance(summary, dict) else {}
 
