@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ import typer
 
 from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Seeds, parse_seeds
 from stimgen.cli.errors import say
+from stimgen.errors import StimgenError
+
+LOGGER = logging.getLogger("stimgen")
 
 
 def run(
@@ -25,6 +29,9 @@ def run(
         int | None, typer.Option("--batch-size", min=1, help="Most textures synthesised at once.")
     ] = None,
     seeds: Seeds = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html, the run on one page.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
 ) -> None:
     """Make the stimuli of a manifest: images, records and tables.
@@ -50,6 +57,7 @@ def run(
     result = run_manifest(
         loaded, out=out, device=device, batch_size=batch_size, progress=Progress(quiet=quiet)
     )
+    page = _write_report(result.folder) if report else None
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:
@@ -60,6 +68,8 @@ def run(
                 f"{result.rejected} of {result.made + result.kept} stimuli exceed the thresholds of the "
                 "manifest's section accept. They are kept; why is in the table's column reject_reason."
             )
+        if page:
+            say(f"Report: {page}")
         if result.trial_lists:
             say(f"Trial lists: {', '.join(map(str, result.trial_lists))}")
         elif loaded.trials:
@@ -73,3 +83,16 @@ def run(
     if result.failures:
         say(f"{len(result.failures)} stimuli could not be made; why is in {result.folder / 'failures.csv'}")
         raise typer.Exit(3)
+
+
+def _write_report(folder: Path) -> Path | None:
+    """Write the report of a run; without it, the run is what it is, and only a line says so."""
+    from stimgen.report.page import write_report
+
+    try:
+        return write_report([folder])
+    except Exception as error:
+        LOGGER.exception("no report")
+        problem = error.problem if isinstance(error, StimgenError) else f"{type(error).__name__}: {error}"
+        say(f"The report was not written ({' '.join(problem.split())}); stimgen report {folder} tries again.")
+        return None
