@@ -39,6 +39,7 @@ COMMANDS = [
     ["schema"],
     ["stats"],
     ["figure"],
+    ["report"],
     ["decode"],
     ["trials"],
     ["weights"],
@@ -47,7 +48,7 @@ COMMANDS = [
     ["weights", "import"],
     ["weights", "verify"],
 ]
-SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib"]
+SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib", "plotly"]
 
 
 @pytest.fixture(autouse=True)

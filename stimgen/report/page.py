@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import itables.options
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from stimgen import __version__
@@ -38,14 +39,12 @@ COLUMNS_SHOWN = (
     "source",
     "condition",
     "seed",
-    "accepted",
-    "reject_reason",
-    "gram_relative_matched",
-    "gram_relative_held_out",
     "luminance_mean",
     "rms_contrast",
-    "spectral_slope",
-    "copied",
+    "gram_relative_matched",
+    "gram_relative_held_out",
+    "accepted",
+    "reject_reason",
 )
 """Columns of stimuli.csv that the table begins with; a button shows the others."""
 
@@ -114,7 +113,7 @@ def render(runs: Sequence[ReportedRun], folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["date"] = _date
+    environment.filters |= {"date": _date, "breaks": _with_breaks}
     # As it is in the file, because the page names its SHA-256.
     script = files("stimgen.report").joinpath("templates/report.js").read_text(encoding="utf-8")
     bundle = Path(itables.options.dt_bundle)
@@ -271,6 +270,11 @@ def _versions(runs: Sequence[ReportedRun]) -> dict[str, list[str]]:
                 if number not in known:
                     known.append(number)
     return versions
+
+
+def _with_breaks(name: str) -> Markup:
+    """Return a name that may be broken after an underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _date(text: str | None) -> str:

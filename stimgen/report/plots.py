@@ -116,7 +116,11 @@ def _style(stimuli: Sequence[Entry]) -> _Style:
     controls = [condition for condition, kind in kinds.items() if kind == "control"]
     # The lightest fifth of the scale cannot be seen on white.
     ramp = sample_colorscale("Viridis_r", np.linspace(0.2, 1, max(len(textures), 2)).tolist())
-    warm = qualitative.Dark2[1:4] + qualitative.Dark2[5:] + qualitative.Set1
+    # What the scale of the layer sets does not have: no greens, blues and violets.
+    warm = [qualitative.Dark2[place] for place in (1, 3, 6, 5, 7)] + [
+        qualitative.Set1[0],
+        *qualitative.Set1[4:],
+    ]
     colours = dict(zip(textures, ramp, strict=False))
     colours |= {condition: warm[place % len(warm)] for place, condition in enumerate(controls)}
     runs = unique(entry.run.label for entry in stimuli)

@@ -14,7 +14,7 @@ from stimgen.images.pixels import Image, luminance
 from stimgen.images.png import decode_png, quantise
 from stimgen.report.reported import Entry
 
-SIDES_PX = ((300, 128), (800, 96))
+SIDES_PX = ((60, 192), (300, 128), (800, 96))
 """Up to how many stimuli thumbnails have which side; `SMALLEST_PX` beyond."""
 SMALLEST_PX = 72
 QUALITY = 70
@@ -44,7 +44,7 @@ def thumbnail_side(stimuli: int) -> int:
     Examples
     --------
     >>> thumbnail_side(30), thumbnail_side(2000)
-    (128, 72)
+    (192, 72)
     """
     return next((side for most, side in SIDES_PX if stimuli <= most), SMALLEST_PX)
 

@@ -123,11 +123,22 @@ async function drawPlots() {
   const plots = read("plots-data");
   await library("plotly");
   const config = { displaylogo: false, responsive: true, displayModeBar: false };
-  const drawAll = () =>
-    Promise.all(
-      plots.map(({ id, layout, views }) => window.Plotly.react(`plot-${id}`, views[byId("view").value], layout, config))
-    );
+  const drawAll = async () => {
+    for (const { id, layout, views } of plots) {
+      await window.Plotly.react(`plot-${id}`, views[byId("view").value], layout, config);
+      // One at a time, so that the page answers in between.
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+  };
+  const resizeAll = (size) => {
+    for (const plot of document.querySelectorAll(".plot")) {
+      window.Plotly.relayout(plot, size);
+    }
+  };
   byId("view").addEventListener("change", drawAll);
+  // What fits the paper, and not the window.
+  addEventListener("beforeprint", () => resizeAll({ autosize: false, width: 660 }));
+  addEventListener("afterprint", () => resizeAll({ autosize: true, width: null }));
   await drawAll();
 }
 
@@ -182,10 +193,12 @@ async function drawTable() {
       topEnd: { search: { text: "Filter" } },
     },
   });
+  // The keyboard scrolls it too.
+  Object.assign(document.querySelector(".dt-scroll-body"), { tabIndex: 0, role: "region", ariaLabel: "Table" });
 }
 
 if (stimuli.length) {
-  await drawPlots();
   await drawTable();
+  await drawPlots();
 }
 document.documentElement.dataset.ready = "yes";
