@@ -201,4 +201,5 @@ if (stimuli.length) {
   await drawTable();
   await drawPlots();
 }
+performance.mark("drawn");
 document.documentElement.dataset.ready = "yes";
