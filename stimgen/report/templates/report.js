@@ -185,7 +185,7 @@ async function drawTable() {
             text: "Save as CSV",
             filename: "stimuli",
             title: null,
-            exportOptions: { columns: ":all", orthogonal: "export", format: { header: (_, n) => columns[n].name } },
+            exportOptions: { columns: "", orthogonal: "export", format: { header: (_, n) => columns[n].name } },
           },
           { extend: "colvis", text: "Columns" },
         ],
