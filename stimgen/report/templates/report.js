@@ -194,7 +194,7 @@ async function drawTable() {
     },
   });
   // The keyboard scrolls it too.
-  Object.assign(document.querySelector(".dt-scroll-body"), { tabIndex: 0, role: "region", ariaLabel: "Table" });
+  Object.assign(document.querySelector(".dt-scroll-body"), { tabIndex: 0, role: "region", ariaLabel: "Rows of the table" });
 }
 
 if (stimuli.length) {
