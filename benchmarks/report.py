@@ -65,7 +65,7 @@ def picture(page: Path, out: Path, height: int, *, width: int = 1280) -> None:
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
     with Pillow.open(io.BytesIO(base64.b64decode(shot["data"]))) as image:
-        image.convert("RGB").quantize(256).save(out, optimize=True)
+        image.convert("RGB").save(out, optimize=True)
 
 
 def forge(like: Path, folder: Path, *, sources: int, seeds: int, side: int = 128) -> Path:

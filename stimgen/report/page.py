@@ -27,7 +27,7 @@ from stimgen.report.methods import methods
 from stimgen.report.plots import plots
 from stimgen.report.reported import Entry, ReportedRun, entries, read_runs, unique
 from stimgen.report.source_images import source_images
-from stimgen.report.thumbnails import picture, thumbnail_side
+from stimgen.report.thumbnails import SMALLEST_PX, picture, thumbnail_side
 from stimgen.runs.record import NetworkRecord
 from stimgen.runs.store import RunFolder, write_atomically
 
@@ -103,7 +103,8 @@ def render(runs: Sequence[ReportedRun], folder: Path) -> str:
         If a stimulus is no intact PNG file.
     """
     stimuli = entries(runs)
-    side = thumbnail_side(len(stimuli))
+    largest = max((entry.record.image.size_px for entry in stimuli), default=SMALLEST_PX)
+    side = min(thumbnail_side(len(stimuli)), largest)
     pictures = {str(entry.png): picture(entry, side) for entry in stimuli}
     read = source_images(runs, stimuli, side)
     environment = Environment(
@@ -124,6 +125,7 @@ def render(runs: Sequence[ReportedRun], folder: Path) -> str:
         title=", ".join(run.label for run in runs),
         stimuli=stimuli,
         side=side,
+        shown_px=max(side, SMALLEST_PX),
         rows=_rows(runs, stimuli),
         columns=[(run, condition, condition in run.textures) for run in runs for condition in run.conditions],
         pictures=pictures,
