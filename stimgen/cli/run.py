@@ -62,14 +62,12 @@ def run(
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:
             done = f"Nothing to do: all {result.kept} stimuli are there, and the tables are written anew"
-        say(f"{done}. Table: {result.folder / 'stimuli.csv'}")
+        say(f"{done}. Table: {result.folder / 'stimuli.csv'}{f', report: {page}' if page else ''}")
         if result.rejected:
             say(
                 f"{result.rejected} of {result.made + result.kept} stimuli exceed the thresholds of the "
                 "manifest's section accept. They are kept; why is in the table's column reject_reason."
             )
-        if page:
-            say(f"Report: {page}")
         if result.trial_lists:
             say(f"Trial lists: {', '.join(map(str, result.trial_lists))}")
         elif loaded.trials:

@@ -265,7 +265,7 @@ def test_a_run_writes_its_report_unless_told_not_to(small, tmp_path, monkeypatch
     assert not (folder / "report.html").exists()
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.stderr
-    assert f"Report: {folder / 'report.html'}\n" in done.stderr
+    assert done.stderr.endswith(f"Table: {folder / 'stimuli.csv'}, report: {folder / 'report.html'}\n")
     assert len(parsed(folder / "report.html").cssselect(".grid img")) == 14
 
 
