@@ -54,7 +54,7 @@ def browser(width: int = 1400, height: int = 1000) -> Iterator[webdriver.Chrome]
 def open_page(driver: webdriver.Chrome, page: Path) -> None:
     """Open a file and wait until its script has drawn everything."""
     driver.get("about:blank")
-    driver.get_log("performance")  # what the browser's own first page asked for
+    driver.get_log("performance")  # type: ignore[no-untyped-call]  # of the browser's own first page
     driver.get(page.resolve().as_uri())
     WebDriverWait(driver, PATIENCE_S).until(
         lambda one: one.execute_script("return document.documentElement.dataset.ready") == "yes"
@@ -63,9 +63,8 @@ def open_page(driver: webdriver.Chrome, page: Path) -> None:
 
 def requests(driver: webdriver.Chrome) -> list[str]:
     """Return the addresses that pages asked for since the last call."""
-    messages: list[dict[str, Any]] = [
-        json.loads(entry["message"])["message"] for entry in driver.get_log("performance")
-    ]
+    entries = driver.get_log("performance")  # type: ignore[no-untyped-call]
+    messages: list[dict[str, Any]] = [json.loads(entry["message"])["message"] for entry in entries]
     return [
         str(message["params"]["request"]["url"])
         for message in messages
