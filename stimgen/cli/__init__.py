@@ -18,6 +18,7 @@ from stimgen.cli.check import check
 from stimgen.cli.decode import decode
 from stimgen.cli.errors import Commands, say
 from stimgen.cli.figure import figure
+from stimgen.cli.report import report
 from stimgen.cli.run import run
 from stimgen.cli.schema import schema
 from stimgen.cli.stats import stats
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, verify, tables, trials, stats, figure, decode, schema):
+for command in (run, check, verify, tables, trials, stats, figure, report, decode, schema):
     app.command()(command)
 app.add_typer(weights.app, name="weights")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,9 @@ import typer
 
 from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Seeds, parse_seeds
 from stimgen.cli.errors import say
+from stimgen.errors import StimgenError
+
+LOGGER = logging.getLogger("stimgen")
 
 if TYPE_CHECKING:
     from stimgen.manifest.resolved import Manifest
@@ -37,6 +41,9 @@ def run(
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them without a question.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html, the run on one page.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
 ) -> None:
     """Make the stimuli of a manifest: images, records and tables.
@@ -68,11 +75,12 @@ def run(
         progress=Progress(quiet=quiet),
         prune=_to_remove(loaded, out or loaded.output, ask=not yes) if prune else None,
     )
+    page = _write_report(result.folder) if report else None
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:
             done = f"Nothing to do: all {result.kept} stimuli are there, and the tables are written anew"
-        say(f"{done}. Table: {result.folder / 'stimuli.csv'}")
+        say(f"{done}. Table: {result.folder / 'stimuli.csv'}{f', report: {page}' if page else ''}")
         if result.rejected:
             say(
                 f"{result.rejected} of {result.made + result.kept} stimuli exceed the thresholds of the "
@@ -121,3 +129,16 @@ def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Strangers | No
         say("Nothing is removed.")
         return None
     return found
+
+
+def _write_report(folder: Path) -> Path | None:
+    """Write the report of a run; without it, the run is what it is, and only a line says so."""
+    from stimgen.report.page import write_report
+
+    try:
+        return write_report([folder])
+    except Exception as error:
+        LOGGER.exception("no report")
+        problem = error.problem if isinstance(error, StimgenError) else f"{type(error).__name__}: {error}"
+        say(f"The report was not written ({' '.join(problem.split())}); stimgen report {folder} tries again.")
+        return None
