@@ -45,7 +45,9 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
     import tifffile
 
     # What these kinds of file name would be opened, too.
-    alone = {f"is_{kind}": False for kind in ("mmstack", "ndtiff", "ome") if kind in tifffile.TIFF.FILE_FLAGS}
+    alone: dict[str, Any] = {
+        f"is_{kind}": False for kind in ("mmstack", "ndtiff", "ome") if kind in tifffile.TIFF.FILE_FLAGS
+    }
     with _faults(origin), tifffile.TiffFile(io.BytesIO(data), **alone) as file:
         check_claims(file, data, origin)
         page: Any = file.pages.first
