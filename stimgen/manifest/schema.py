@@ -17,6 +17,7 @@ from stimgen.texture.presets import Gatys2015, Multiscale
 VERSION = 1
 ID_PATTERN = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
 LARGEST_SEED = 2**32 - 1
+LARGEST_PX = 4096
 
 # Words that tables read as a missing value, a truth value or a number, whatever their author meant.
 _VALUES = {"nan", "inf", "infinity", "na", "null", "none", "true", "false"}
@@ -86,7 +87,7 @@ class Section(BaseModel):
 class ImageSection(Section):
     """Size and colour of every stimulus. Any two of size_px, size_deg and ppd give the third."""
 
-    size_px: int | None = Field(None, ge=16, le=4096, description="Side of the square stimuli, px.")
+    size_px: int | None = Field(None, ge=16, le=LARGEST_PX, description="Side of the square stimuli, px.")
     size_deg: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Side of the stimuli, degrees of visual angle."
     )

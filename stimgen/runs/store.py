@@ -14,10 +14,12 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from stimgen.atomic import TEMPORARY, write_file
+from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.runs.record import Record
 
-"""How the names of files begin that are being written."""
+MOST_BYTES = 2**26
+"""Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 
 
 class StoreError(StimgenError):
@@ -51,6 +53,11 @@ class RunFolder:
         """Folder of the trial lists; there if the manifest asks for any."""
         return self.path / "trials"
 
+    @property
+    def figures(self) -> Path:
+        """Folder of figures, unless they were written elsewhere."""
+        return self.path / "figures"
+
     def png(self, stimulus_id: str) -> Path:
         """Return the file that is shown."""
         return self.stimuli / f"{stimulus_id}.png"
@@ -65,7 +72,7 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder holds something else than a run.
+            If the folder holds something else than a run, or one of its own folders is a link.
         StoreError
             If it cannot be made.
         """
@@ -74,6 +81,7 @@ class RunFolder:
                 f"{self.path} is not empty and holds no stimgen run.",
                 "Choose an empty or new folder with --out.",
             )
+        self.refuse_links()
         try:
             # The records first: a folder that has them is a run, whatever else is missing.
             self.records.mkdir(parents=True, exist_ok=True)
@@ -83,6 +91,23 @@ class RunFolder:
                 f"The run folder {self.path} cannot be made: {error.strerror}.",
                 "Choose a folder that you may write to with --out.",
             ) from error
+
+    def refuse_links(self) -> None:
+        """Raise if a folder in the run folder is a symbolic link: nothing is written or removed elsewhere.
+
+        The run folder itself may be one, and any folder above it.
+
+        Raises
+        ------
+        InputError
+            If there is one.
+        """
+        for folder in (self.stimuli, self.records, self.trials, self.figures):
+            if folder.is_symlink():
+                raise InputError(
+                    f"{folder} is a symbolic link, and files would be written outside of the run folder.",
+                    f"Make it a folder again, or link the whole folder {self.path}.",
+                )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -94,9 +119,12 @@ class RunFolder:
         ------
         StimgenError
             If another run is at work there.
+        InputError
+            If one of its own folders is a link.
         StoreError
             If the folder cannot be written.
         """
+        self.refuse_links()
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -124,8 +152,8 @@ class RunFolder:
         A record that is damaged or of another format counts as none: its stimulus is made again.
         """
         try:
-            return Record.model_validate_json(self.record(stimulus_id).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return Record.model_validate_json(read_file(self.record(stimulus_id), MOST_BYTES))
+        except (OSError, ValidationError):
             return None
 
     def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
@@ -137,16 +165,16 @@ class RunFolder:
         if record is None or record.stimulus_id != stimulus_id or record.recipe_sha256 != recipe_sha256:
             return None
         try:
-            content = self.png(stimulus_id).read_bytes()
-        except FileNotFoundError:
+            content = read_file(self.png(stimulus_id), MOST_BYTES)
+        except OSError:
             return None
         return record if sha256(content) == record.png_sha256 else None
 
     def read_summary(self) -> dict[str, Any]:
         """Return what run.json says, empty if there is none that can be read."""
         try:
-            summary = json.loads((self.path / "run.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+            summary = json.loads(read_file(self.path / "run.json", MOST_BYTES))
+        except (OSError, ValueError, RecursionError):
             return {}
         return summary if isinstance(summary, dict) else {}
 
