@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,11 @@ def skimage_path(name: str) -> Path:
         offered = [photograph for photograph in PHOTOGRAPHS if photograph in known]
         raise ImageError(f'scikit-image ships no image "{name}".', nearest(name, offered))
     return known[name]
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether the name of a file has neither control characters nor bytes that are no UTF-8."""
+    return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
 
 
 @functools.cache

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import glob
 import re
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 from stimgen.errors import InputError
-from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
+from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, skimage_path
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.globs import TooManyError, matching_files
 from stimgen.manifest.problems import DataPath
@@ -96,7 +95,7 @@ def _expand(section: SourceSection, place: DataPath, folder: Path, document: Doc
     if not matches:
         message = f'no file matches "{shorten(image)}" in {folder}; correct the pattern, or put files there.'
         document.complain(where, message)
-    strange = next((name for name, _ in matches if not _is_plain(name)), None)
+    strange = next((name for name, _ in matches if not is_plain_name(name)), None)
     if strange:
         message = f"the name of the file {strange!a} is no plain text; rename the file."
         document.complain(where, message)
@@ -120,11 +119,6 @@ def _matches(pattern: str, folder: Path) -> list[tuple[str, Path]]:
     except (ValueError, RuntimeError):  # a null character, or an unknown ~user
         return []
     return [(name, path) for name in names if (path := find_file(name, folder))]
-
-
-def _is_plain(name: str) -> bool:
-    """Return whether a name has neither control characters nor bytes that are no UTF-8."""
-    return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
 
 
 def _missing(image: str, folder: Path) -> str:

@@ -18,7 +18,7 @@ from stimgen.manifest.document import MAX_BYTES, parse
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
-from stimgen.runs.csv_files import in_order, to_csv, to_json
+from stimgen.runs.csv_files import harmless, in_order, to_csv, to_json
 from stimgen.runs.load import MOST_TABLE_BYTES, Run
 from stimgen.runs.store import RunFolder, StoreError, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
@@ -246,9 +246,9 @@ def _path(run: Run, filename: str, folder: Path) -> str:
         path = Path(os.path.relpath(target, base)).as_posix()
     except ValueError:  # another drive on Windows
         path = target.as_posix()
-    if "," in path or "\\" in path or path.startswith("[") or path != " ".join(path.split()):
+    if "," in path or "\\" in path or path != " ".join(path.split()) or path != harmless(path):
         raise InputError(
             f'PsychoPy cannot read the path "{path}" in a table.',
-            "Write the list into the run folder, or rename folders with commas, brackets or backslashes.",
+            "Write the list into the run folder, or rename folders with commas, brackets or other signs.",
         )
     return path
