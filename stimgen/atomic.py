@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -20,24 +21,67 @@ def write_file(path: Path, content: bytes) -> None:
     OSError
         If the file cannot be written.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
+    temporary = _temporary(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        _write(temporary, content)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def create_file(path: Path, content: bytes) -> None:
+    """Write a new file as `write_file` does; of two processes or machines that try, one succeeds.
+
+    Raises
+    ------
+    FileExistsError
+        If there is one.
+    OSError
+        If the file cannot be written.
+    """
+    temporary = _temporary(path)
+    try:
+        _write(temporary, content)
+        try:
+            # A rename would replace what another machine has just created; a link does not.
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # FAT and the like have no links; they are not shared between machines
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, so that what is put there is not lost after a power failure.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    missing = [path, *path.parents]
+    missing = missing[: next(place for place, folder in enumerate(missing) if folder.is_dir())]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing or [path]:
+        _sync_folder(folder.parent)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -46,5 +90,8 @@ def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # file systems that cannot sync a folder; their server does
+            raise
     finally:
         os.close(handle)

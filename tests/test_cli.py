@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 import yaml
@@ -295,7 +297,8 @@ def test_an_interrupted_run_goes_on_where_it_was(manifest, tmp_path):
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "Interrupted. What was finished is kept; the same command goes on from there." in errors
+    sentence = "Interrupted. What was finished is kept, and the same command goes on from there: "
+    assert errors.rstrip().endswith(f"{sentence}stimgen run {path}")
     assert "Traceback" not in errors
     kept = {file: file.read_bytes() for file in folder.glob("stimuli/*.png")}
     assert 2 <= len(kept) < 21
@@ -420,3 +423,83 @@ def test_these_are_no_seeds(text):
 
 def test_no_seeds_are_asked_for_without_the_option():
     assert parse_seeds(None) is None
+
+
+def log_lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_the_log_has_what_happened_one_json_object_per_line(manifest, tmp_path):
+    log = tmp_path / "night.jsonl"
+    path = manifest()
+    for _ in range(2):
+        assert stimgen("run", path, "--quiet", "--log", log).exit_code == 0
+    first, second = (list(lines) for lines in split_at_ends(log_lines(log)))
+    assert [line["event"] for line in first] == [
+        "command",
+        "run",
+        *["batch", "stimulus"] * 2,
+        "end",
+    ]
+    made = {line["stimulus_id"]: line for line in first if line["event"] == "stimulus"}
+    for stimulus_id, line in made.items():
+        record = json.loads((tmp_path / "results" / "tiny" / "records" / f"{stimulus_id}.json").read_text())
+        assert line["png_sha256"] == record["png_sha256"]
+    assert first[-1]["exit_code"] == 0
+    assert [line["event"] for line in second] == ["command", "end"]
+    times = [datetime.fromisoformat(line["time"]) for line in first + second]
+    assert times == sorted(times)
+
+
+def split_at_ends(lines):
+    end = [line["event"] for line in lines].index("end") + 1
+    return lines[:end], lines[end:]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the command", "after it"])
+def test_the_log_has_the_traceback_that_the_console_spares(before, manifest, monkeypatch, tmp_path):
+    def broken(*arguments, **options):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("stimgen.manifest.check.check_report", broken)
+    log = ["--log", tmp_path / "a.jsonl"]
+    result = stimgen(*log, "check", manifest()) if before else stimgen("check", manifest(), *log)
+    assert "Traceback" not in result.stderr
+    end = log_lines(tmp_path / "a.jsonl")[-1]
+    assert (end["event"], end["exit_code"], end["error"]) == ("end", 4, "oh")
+    assert "in broken" in end["traceback"]
+
+
+def test_a_stimulus_that_fails_is_in_the_log_with_its_traceback(manifest, monkeypatch, tmp_path):
+    def broken(source, rng):
+        raise ValueError("no such thing")
+
+    monkeypatch.setitem(
+        CONTROLS._entries, "broken", Control("broken", broken, False, options_model("broken", broken))
+    )
+    log = tmp_path / "a.jsonl"
+    assert stimgen("run", manifest(controls=["broken"]), "--log", log).exit_code == 3
+    [failure] = [line for line in log_lines(log) if line["event"] == "failure"]
+    assert failure["stimulus_id"] == "brick-broken"
+    assert "no such thing" in failure["error"]
+    assert "in broken" in failure["traceback"]
+    assert log_lines(log)[-1]["exit_code"] == 3
+
+
+def test_a_log_that_cannot_be_opened_ends_with_2_before_anything_is_made(manifest, tmp_path):
+    result = stimgen("run", manifest(), "--log", tmp_path / "nowhere" / "a.jsonl")
+    assert result.exit_code == 2
+    assert "cannot be opened: No such file or directory" in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_that_fills_its_disk_is_said_once_and_the_run_goes_on(manifest):
+    result = stimgen("run", manifest(), "--log", "/dev/full")
+    assert result.exit_code == 0
+    assert result.stderr.count("cannot be written any more") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "check"], ["check", "--debug"]])
+def test_debug_is_taken_before_and_after_the_command(arguments, tmp_path):
+    assert stimgen(*arguments, tmp_path / "nope.yaml").stderr.startswith("Traceback")

@@ -6,6 +6,8 @@ at once.
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,7 +36,9 @@ app.add_typer(weights.app, name="weights")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; the signal with which Slurm or a shutdown ends it counts as Ctrl-C."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(prog_name="stimgen")
 
 
@@ -50,7 +54,13 @@ def options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. Also after the command.")] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log", metavar="FILE", help="Append what happens, in JSON lines. Also after the command."
+        ),
+    ] = None,
 ) -> None:
     """Texture stimuli for vision science, with the statistics that prove what was shown.
 
@@ -59,6 +69,8 @@ def options(
       stimgen check manifests/quickstart.yaml
 
       stimgen run manifests/quickstart.yaml
+
+      stimgen run manifests/quickstart.yaml --log night.jsonl
 
       stimgen run --help
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 import unicodedata
@@ -10,6 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from stimgen.cli.log import logged
 from stimgen.errors import StimgenError
 
 UsageError: type[BaseException] = typer.BadParameter.__bases__[0]
@@ -19,26 +21,67 @@ UsageError: type[BaseException] = typer.BadParameter.__bases__[0]
 class Commands(TyperGroup):
     """Commands that end with a message and an exit code instead of a traceback (but for --debug)."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take --debug and --log also after the command: they are added when something went wrong."""
+        return super().parse_args(ctx, _common_options_first(args))
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command, and turn what it raises into an exit code."""
         try:
-            return super().invoke(ctx)
+            with logged(ctx.params["log"], exit_code):
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort, UsageError, BrokenPipeError):
             raise  # typer deals with these
         except KeyboardInterrupt:
-            say("Interrupted. What was finished is kept; the same command goes on from there.")
+            # What a shell must be given; the name it was found by may be a path.
+            again = shlex.join(["stimgen", *sys.argv[1:]])
+            say(f"Interrupted. What was finished is kept, and the same command goes on from there: {again}")
             raise typer.Exit(130) from None
         except Exception as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
             if isinstance(error, StimgenError):
                 say(str(error))
-                raise typer.Exit(error.exit_code) from None
-            say(
-                f"Unexpected {type(error).__name__}: {error}\n"
-                "This is a bug. Please report it with what stimgen --debug prints for the same command."
-            )
-            raise typer.Exit(4) from None
+            else:
+                say(
+                    f"Unexpected {type(error).__name__}: {error}\n"
+                    "This is a bug. Please report it with what the same command prints with --debug."
+                )
+            raise typer.Exit(exit_code(error)) from None
+
+
+def exit_code(error: BaseException) -> int:
+    """Return what a command that raises `error` ends with."""
+    if isinstance(error, typer.Exit | StimgenError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, UsageError):
+        return 2
+    return 1 if isinstance(error, typer.Abort | BrokenPipeError) else 4
+
+
+def _common_options_first(arguments: list[str]) -> list[str]:
+    """Return the arguments with the options of all commands in front.
+
+    Examples
+    --------
+    >>> _common_options_first(["run", "a.yaml", "--log", "a.jsonl", "--debug"])
+    ['--log', 'a.jsonl', '--debug', 'run', 'a.yaml']
+    """
+    first: list[str] = []
+    others: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--log":
+            first += [argument, *([value] if (value := next(rest, None)) is not None else [])]
+        elif argument == "--debug" or argument.startswith("--log="):
+            first.append(argument)
+        else:
+            others.append(argument)
+            if argument == "--":
+                break
+    return [*first, *others, *rest]
 
 
 def say(message: str) -> None:

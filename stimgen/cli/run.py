@@ -15,7 +15,9 @@ def run(
     manifest: ManifestPath,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Run folder. Default: results/NAME beside the folder manifests."),
+        typer.Option(
+            "--out", help="Run folder. Default: results/NAME beside the folder manifests, or beside MANIFEST."
+        ),
     ] = None,
     device: Device = "auto",
     network: NetworkName = None,

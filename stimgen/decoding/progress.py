@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -11,9 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stimgen.decoding.dataset import UnusableImage
 from stimgen.decoding.inspection import Advance
 
+LOGGER = logging.getLogger("stimgen")
+
 
 class Reporter:
     """Bars with the time left on a terminal, and lines; nothing when quiet.
+
+    All of it goes to the logger `stimgen` too, also when quiet.
 
     Parameters
     ----------
@@ -40,6 +45,7 @@ class Reporter:
             TimeRemainingColumn(),
             TextColumn("left"),
         )
+        LOGGER.info("begin", extra={"what": what, "total": total})
         hidden = self._quiet or not self._console.is_terminal
         if hidden:
             self.say(f"{what}: {total}")
@@ -54,4 +60,5 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Write a line, as it is."""
+        LOGGER.info("note", extra={"text": text})
         self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)

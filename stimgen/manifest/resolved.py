@@ -184,12 +184,14 @@ class Manifest:
 
     @property
     def output(self) -> Path:
-        """Where the run goes unless told otherwise: results/NAME beside the manifest's folder.
+        """Where the run goes unless told otherwise: results/NAME in the manifest's folder.
 
-        For a manifest anywhere below a folder called "manifests", beside that.
+        For a manifest anywhere below a folder called "manifests", beside that folder.
         """
-        above = (folder for folder in (self.folder, *self.folder.parents) if folder.name == "manifests")
-        return next(above, self.folder).parent / "results" / self.name
+        above = (
+            folder.parent for folder in (self.folder, *self.folder.parents) if folder.name == "manifests"
+        )
+        return next(above, self.folder) / "results" / self.name
 
     def resolved(self, folder: Path | None = None) -> dict[str, Any]:
         """Return the manifest with every default spelt out, in plain data that YAML can hold.

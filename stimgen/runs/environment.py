@@ -25,6 +25,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def rounding(device: torch.device) -> dict[str, str]:
+    """Return what the last bits of a result depend on beside its recipe, to compare it: nothing is shown."""
+    found = {"device": device_name(device), "build": torch.__version__, **versions()}
+    if device.type == "cpu":
+        found["threads"] = str(torch.get_num_threads())
+    return found
+
+
 @cache
 def device_name(device: torch.device) -> str:
     """Return a device's name as people know it."""

@@ -30,6 +30,7 @@ from stimgen.runs.record import (
 )
 from stimgen.runs.source_grams import SourceGrams
 from stimgen.runs.statistics import SourceStatistics, Statistics, measure
+from stimgen.texture.checkpoint import Checkpoints
 from stimgen.texture.goal import SourceImage
 from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
 from stimgen.texture.synthesis import matched_distance, synthesise
@@ -93,6 +94,8 @@ def render(
     extractor: FeatureExtractor,
     bases_of: Callable[[LayerSet], Mapping[str, Tensor]],
     after_evaluation: EvaluationHook,
+    checkpoints: Checkpoints | None = None,
+    hashes: Mapping[str, str] | None = None,
 ) -> list[Rendered]:
     """Make the float images of one batch, in its order.
 
@@ -108,6 +111,10 @@ def render(
         Returns the principal components that a layer set matches, by layer.
     after_evaluation
         Called after each evaluation of a synthesis.
+    checkpoints
+        Of textures; controls that synthesise are made in one go.
+    hashes
+        Of the recipes by stimulus id, for which checkpoints are kept.
     """
     if stimuli[0].control is not None:
         device = str(extractor.device)
@@ -122,9 +129,10 @@ def render(
                 stimulus.layer_set.layer_weights,
                 stimulus_generator(stimulus, "make"),
                 bases=bases_of(stimulus.layer_set),
+                name=hashes[stimulus.stimulus_id] if hashes else "",
             )
         )
-    synthesised = synthesise(problems, extractor, manifest.synthesis, after_evaluation)
+    synthesised = synthesise(problems, extractor, manifest.synthesis, after_evaluation, checkpoints)
     return [
         Rendered(synthesis.image, synthesis, problem, None)
         for problem, synthesis in zip(problems, synthesised, strict=True)

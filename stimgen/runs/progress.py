@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -19,12 +20,14 @@ from stimgen.runs.record import Record
 from stimgen.runs.tables import Failure
 from stimgen.texture.schedule import Stage, stages
 
+LOGGER = logging.getLogger("stimgen")
+
 
 class Progress:
     """A bar with the time left on a terminal, and a line per finished stimulus; nothing when quiet.
 
     The bar counts operations and not stimuli, because a deep layer set takes many times as long as a
-    shallow one.
+    shallow one. All of it goes to the logger `stimgen` too, also when quiet.
 
     Parameters
     ----------
@@ -73,6 +76,9 @@ class Progress:
         self._stimuli = stimuli
         self._costs = {batch: batch_flops(manifest, batch, shared=shared) for batch in batches}
         self._bars.update(self._task, total=sum(self._costs.values()))
+        LOGGER.info(
+            "run", extra={"manifest": str(manifest.path), "stimuli": stimuli, "batches": len(batches)}
+        )
         with self._bars:
             yield
 
@@ -80,6 +86,7 @@ class Progress:
     def batch(self, batch: Batch) -> Iterator[None]:
         """Count what is done inside as part of `batch`."""
         first, *others = (stimulus.stimulus_id for stimulus in batch.stimuli)
+        LOGGER.info("batch", extra={"stimulus_ids": [first, *others]})
         more = f" and {len(others)} more" if others else ""
         self._bars.update(self._task, description=f"{self._finished + 1}/{self._stimuli}  {first}{more}")
         synthesised = batch.stimuli[0].synthesised
@@ -101,6 +108,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Say something that is no stimulus."""
+        LOGGER.warning("note", extra={"text": text})
         self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def stimulus(self, record: Record) -> None:
@@ -108,10 +116,21 @@ class Progress:
         distance = ""
         if record.synthesis is not None:
             distance = f"relative Gram distance up to {record.synthesis.residual_gram:.3f}, "
+        residual = None if record.synthesis is None else record.synthesis.residual_gram
+        LOGGER.info(
+            "stimulus",
+            extra={
+                "stimulus_id": record.stimulus_id,
+                "png_sha256": record.png_sha256,
+                "residual_gram": residual,
+                "seconds": record.made.seconds,
+            },
+        )
         self._line(f"{record.stimulus_id}  {distance}{record.made.seconds:.1f} s")
 
     def failure(self, failure: Failure) -> None:
-        """Say that a stimulus could not be made."""
+        """Say that a stimulus could not be made; the log has the traceback of the exception at hand."""
+        LOGGER.error("failure", exc_info=True, extra=vars(failure))
         self._line(f"{failure.stimulus_id}  FAILED: {failure.error}", "red")
 
     def _line(self, text: str, style: str | None = None) -> None:

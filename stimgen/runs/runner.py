@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
-import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,28 +14,27 @@ import torch
 import yaml
 
 from stimgen.controls import CONTROLS
-from stimgen.errors import InputError, StimgenError
+from stimgen.errors import InputError
 from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
-from stimgen.manifest.schema import NetworkSpec
 from stimgen.manifest.speed import record_speed, speed_name
-from stimgen.matching.reference import Reference
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
-from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batch_size import default_batch_size
-from stimgen.runs.batches import Batch, measured_layers, plan_batches
-from stimgen.runs.environment import device_name, versions
+from stimgen.runs.batches import measured_layers, plan_batches
+from stimgen.runs.checkpoints import RunCheckpoints
+from stimgen.runs.environment import device_name, rounding, versions
+from stimgen.runs.interrupts import interruptible
+from stimgen.runs.job import Job
 from stimgen.runs.load import load_run
-from stimgen.runs.make import Rendered, finish, render, set_reference, synthesis_record
+from stimgen.runs.make import set_reference
 from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
-from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
-from stimgen.runs.statistics import SourceStatistics, source_statistics
-from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.record import Record
+from stimgen.runs.store import RunFolder, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 
@@ -102,6 +99,8 @@ def run(
     StimgenError
         If the run could not start: unreadable sources, missing weights, no such device, a folder that
         cannot be written or is in use. A single stimulus that fails does not raise.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM, when the file being written and the tables are written.
     InputError
         If a trial list cannot be made because too few stimuli are accepted; all else is done then.
     """
@@ -117,9 +116,9 @@ def run(
     hashes = {s.stimulus_id: _recipe_hash(manifest, s, sources, networks) for s in stimuli}
     batches = plan_batches(manifest, stimuli, batch_size or default_batch_size(manifest, networks, where))
     the_set = set_reference(manifest, sources)
-    job = _Job(manifest, sources, networks, hashes, folder, progress, the_set)
+    checkpoints = RunCheckpoints(folder.checkpoints, rounding(where))
     folder.prepare()
-    with folder.locked():
+    with folder.locked(), interruptible() as interrupts:
         started = datetime.now(UTC)
         records = {
             s.stimulus_id: record
@@ -129,6 +128,9 @@ def run(
         kept = len(records)
         failures: list[Failure] = []
         remaining = [b for b in batches if any(s.stimulus_id not in records for s in b.stimuli)]
+        not_done = [sha256 for stimulus_id, sha256 in hashes.items() if stimulus_id not in records]
+        checkpoints.keep_only(hashes.values(), not_done)
+        job = Job(manifest, sources, networks, hashes, folder, progress, the_set, checkpoints, interrupts)
 
         def write_results() -> None:
             ordered = [records[s.stimulus_id] for s in stimuli if s.stimulus_id in records]
@@ -136,7 +138,11 @@ def run(
             rejected = _count_rejected(manifest, ordered)
             # With nothing to make, the summary stays that of the run that made the stimuli.
             summary = {} if remaining else folder.read_summary()
-            if summary.get("stimuli") != len(stimuli):
+            found = summary.get("kept")
+            if summary.get("stimuli") == len(stimuli) and isinstance(found, int):
+                # It may have been killed before it could say how many it made.
+                summary |= {"made": len(stimuli) - found}
+            else:
                 made = len(records) - kept
                 used = dict.fromkeys(batch.network for batch in batches)
                 used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in stimuli)
@@ -150,10 +156,15 @@ def run(
 
         _write_manifests(folder, manifest)
         # Before anything is made again, so that no table ever describes an image that is gone.
-        write_results()
+        with interrupts.held():
+            write_results()
         if remaining:
+            # A PNG without a record is one of a killed run.
             replaced = sum(
-                s.stimulus_id not in records and folder.png(s.stimulus_id).exists() for s in stimuli
+                s.stimulus_id not in records
+                and folder.png(s.stimulus_id).exists()
+                and folder.record(s.stimulus_id).exists()
+                for s in stimuli
             )
             if replaced:
                 progress.note(
@@ -166,15 +177,21 @@ def run(
                         with progress.batch(batch):
                             failures += job.make(batch, records)
             except KeyboardInterrupt:
-                write_results()
+                progress.note("Interrupted: the tables are being written.")
+                with interrupts.held():
+                    write_results()
                 raise
             _record_speed(manifest, where, progress)
-            write_results()
+            with interrupts.held():
+                write_results()
         strangers = _strangers(folder, stimuli)
         lists: tuple[Path, ...] = ()
         if manifest.trials and not failures:
             # The files were compared with their records above.
-            lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
+            finished = load_run(folder.path, check_hashes=False)
+            with interrupts.held():
+                lists = write_trial_lists(finished, manifest.trials)
+        checkpoints.keep_only((), ())
     rejected = _count_rejected(manifest, records.values())
     return RunResult(folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists)
 
@@ -229,145 +246,6 @@ def _recipe_hash(
 ) -> str:
     measured = measured_layers(manifest, measuring_network(manifest, stimulus))
     return recipe_sha256(recipe(manifest, stimulus, sources, networks.weights, measured))
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What making a batch needs; `source_statistics`, by source, are made when first asked for."""
-
-    manifest: Manifest
-    sources: dict[str, Source]
-    networks: Networks
-    hashes: dict[str, str]
-    folder: RunFolder
-    progress: Progress
-    the_set: Reference
-    source_statistics: dict[str, SourceStatistics] = field(default_factory=dict)
-
-    def make(self, batch: Batch, done: dict[str, Record]) -> list[Failure]:
-        """Make the stimuli of a batch that are not in `done`, add their records to it, return failures.
-
-        Those that are done are computed along, so that the others come out the same, and kept as they are.
-
-        Raises
-        ------
-        StoreError
-            If the folder cannot be written.
-        """
-        wanted = [s for s in batch.stimuli if s.stimulus_id not in done]
-        try:
-            extractor = self.networks.extractor(batch.network)
-            started = time.monotonic()
-            rendered = self._render(batch.stimuli, extractor)
-        except Exception as error:
-            return [self._failed(stimulus, error) for stimulus in wanted]
-        seconds = (time.monotonic() - started) / len(batch.stimuli)
-        failures = []
-        for stimulus, image in zip(batch.stimuli, rendered, strict=True):
-            if stimulus in wanted:
-                try:
-                    done[stimulus.stimulus_id] = self._keep(stimulus, batch.network, image, seconds)
-                except StoreError:
-                    raise
-                except Exception as error:
-                    failures.append(self._failed(stimulus, error))
-        return failures
-
-    def _render(self, stimuli: tuple[Stimulus, ...], extractor: FeatureExtractor) -> list[Rendered]:
-        """Make float images, in two halves where the device has no memory for all of them at once."""
-        try:
-            return render(
-                self.manifest,
-                stimuli,
-                self.sources,
-                self.the_set,
-                extractor,
-                self.networks.bases,
-                self.progress.evaluation,
-            )
-        except torch.OutOfMemoryError:
-            if len(stimuli) == 1:
-                raise StimgenError(
-                    f"{device_name(extractor.device)} has not enough memory for one stimulus.",
-                    "Free its memory, use smaller stimuli or shallower layers, or another --device.",
-                ) from None
-        half = len(stimuli) // 2
-        self.progress.note(
-            f"Out of memory with {len(stimuli)} stimuli at once; going on with {half}. "
-            f"--batch-size {half} avoids the attempt."
-        )
-        torch.cuda.empty_cache()
-        return self._render(stimuli[:half], extractor) + self._render(stimuli[half:], extractor)
-
-    def _keep(self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float) -> Record:
-        """Write the PNG, then the record that says it is done."""
-        source = self.sources[stimulus.source]
-        measuring = measuring_network(self.manifest, stimulus)
-        extractor, grams = self.networks.extractor(measuring), self.networks.grams(measuring, source)
-        if source.id not in self.source_statistics:
-            copying = self.manifest.measure.copying
-            self.source_statistics[source.id] = source_statistics(source.pixels, copying=copying)
-        of_source = self.source_statistics[source.id]
-        finished = finish(
-            self.manifest,
-            stimulus,
-            source,
-            rendered.image,
-            extractor,
-            grams,
-            of_source,
-            self.the_set,
-        )
-        record = Record(
-            stimulus_id=stimulus.stimulus_id,
-            filename=f"stimuli/{stimulus.stimulus_id}.png",
-            png_sha256=sha256(finished.png),
-            recipe_sha256=self.hashes[stimulus.stimulus_id],
-            condition=stimulus.condition,
-            kind=stimulus.kind,
-            seed=stimulus.seed,
-            source=SourceRecord.model_validate(source, from_attributes=True),
-            image=ImageRecord.model_validate(self.manifest.image, from_attributes=True),
-            network=self.networks.record(network),
-            measured_in=self.networks.record(measuring),
-            synthesis=synthesis_record(self.manifest, stimulus, rendered, self.networks.extractor(network)),
-            control=rendered.control,
-            matching=MatchingRecord(settings=self.manifest.matching, **asdict(finished.residuals)),
-            clipped_share=finished.clipped_share,
-            luminance=finished.statistics.luminance,
-            slope=finished.statistics.slope,
-            spectrum=finished.statistics.spectrum,
-            copying=finished.statistics.copying,
-            distances=finished.distances,
-            scales=tuple(ScaleRecord(**asdict(scale)) for scale in grams.scales.values()),
-            portilla_simoncelli=finished.portilla_simoncelli,
-            made=MadeRecord(
-                finished=datetime.now(UTC).isoformat(timespec="seconds"),
-                seconds=round(seconds, 3),
-                device=device_name(extractor.device),
-                versions=versions(),
-            ),
-        )
-        write_atomically(self.folder.png(stimulus.stimulus_id), finished.png)
-        write_atomically(self.folder.record(stimulus.stimulus_id), record.model_dump_json(indent=1) + "\n")
-        self.progress.stimulus(record)
-        return record
-
-    def _failed(self, stimulus: Stimulus, error: Exception) -> Failure:
-        failure = _failure(stimulus, error)
-        self.progress.failure(failure)
-        return failure
-
-
-def _failure(stimulus: Stimulus, error: Exception) -> Failure:
-    if isinstance(error, StimgenError):
-        return Failure(stimulus.stimulus_id, error.problem, error.cure)
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return Failure(
-        stimulus.stimulus_id,
-        f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})",
-        "This is unexpected: please report it with the manifest.",
-    )
 
 
 def _summary(

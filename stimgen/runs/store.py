@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from stimgen.atomic import TEMPORARY, write_file
+from stimgen.atomic import TEMPORARY, make_folder, write_file
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
+from stimgen.runs import lock
 from stimgen.runs.record import Record
 
 MOST_BYTES = 2**26
 """Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
+
+VARYING = {"records/*.json": ("made",), "run.json": ("started", "finished", "made", "kept")}
+"""What depends on when and in how many goes a run was made: keys of files, by the files' pattern.
+
+All else in a run folder is the same, byte for byte, however often the run was interrupted."""
 
 
 class StoreError(StimgenError):
@@ -58,6 +63,11 @@ class RunFolder:
         """Folder of figures, unless they were written elsewhere."""
         return self.path / "figures"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints; there while a run works, or after it was interrupted."""
+        return self.path / "checkpoints"
+
     def png(self, stimulus_id: str) -> Path:
         """Return the file that is shown."""
         return self.stimuli / f"{stimulus_id}.png"
@@ -84,8 +94,8 @@ class RunFolder:
         self.refuse_links()
         try:
             # The records first: a folder that has them is a run, whatever else is missing.
-            self.records.mkdir(parents=True, exist_ok=True)
-            self.stimuli.mkdir(exist_ok=True)
+            make_folder(self.records)
+            make_folder(self.stimuli)
         except OSError as error:
             raise StoreError(
                 f"The run folder {self.path} cannot be made: {error.strerror}.",
@@ -102,11 +112,12 @@ class RunFolder:
         InputError
             If there is one.
         """
-        for folder in (self.stimuli, self.records, self.trials, self.figures):
-            if folder.is_symlink():
+        folders = (self.stimuli, self.records, self.trials, self.figures, self.checkpoints)
+        for path in (*folders, self.path / lock.LOCK):
+            if path.is_symlink():
                 raise InputError(
-                    f"{folder} is a symbolic link, and files would be written outside of the run folder.",
-                    f"Make it a folder again, or link the whole folder {self.path}.",
+                    f"{path} is a symbolic link, and stimgen would write outside of the run folder.",
+                    f"Put what it leads to in its place, or link the whole folder {self.path}.",
                 )
 
     @contextlib.contextmanager
@@ -117,34 +128,26 @@ class RunFolder:
 
         Raises
         ------
-        StimgenError
-            If another run is at work there.
+        LockError
+            If another run is at work there, or may be.
         InputError
             If one of its own folders is a link.
         StoreError
             If the folder cannot be written.
         """
         self.refuse_links()
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StimgenError(
-                f"Another stimgen run is at work in {self.path}.",
-                "Wait until it has finished, or choose another folder with --out.",
-            ) from None
-        except OSError as error:
-            raise StoreError(
-                f"The run folder {self.path} cannot be locked: {error.strerror}.",
-                "Choose a folder that you may write to with --out.",
-            ) from error
-        try:
-            for folder in (self.path, self.stimuli, self.records, self.trials):
-                for leftover in folder.glob(f"{TEMPORARY}*"):
-                    leftover.unlink()
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(lock.locked(self.path))
+                for folder in (self.path, self.stimuli, self.records, self.trials, self.checkpoints):
+                    for leftover in folder.glob(f"{TEMPORARY}*"):
+                        leftover.unlink()
+            except OSError as error:
+                raise StoreError(
+                    f"The run folder {self.path} cannot be locked: {error.strerror}.",
+                    "Choose a folder that you may write to with --out.",
+                ) from error
             yield
-        finally:
-            lock.release()
 
     def read_record(self, stimulus_id: str) -> Record | None:
         """Return the record of a stimulus, or None if there is none that can be read.

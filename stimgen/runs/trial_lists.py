@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from stimgen.atomic import make_folder
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, nearest
 from stimgen.manifest.document import MAX_BYTES, parse
@@ -73,7 +74,7 @@ def write_trial_list(run: Run, design: str, options: TrialOptions, out: Path) ->
     """
     table = trial_list(run, design, options, out.absolute().parent)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
     except OSError as error:
         message = f"The folder {out.parent} cannot be made: {error.strerror}."
         raise StoreError(message, "Choose a folder that you may write to.") from error

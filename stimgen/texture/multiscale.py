@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
+from stimgen.texture.checkpoint import Checkpoint, Checkpoints, Reached
 from stimgen.texture.components import project
 from stimgen.texture.goal import Goal, PixelRange
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
@@ -29,6 +30,7 @@ def synthesise_multiscale(
     extractor: FeatureExtractor,
     preset: Multiscale,
     after_evaluation: EvaluationHook = no_hook,
+    checkpoints: Checkpoints | None = None,
 ) -> list[Synthesis]:
     """Synthesise textures coarse to fine, on a GPU all problems of the batch at once.
 
@@ -51,6 +53,9 @@ def synthesise_multiscale(
         Schedule and optimiser settings.
     after_evaluation
         Called after each evaluation.
+    checkpoints
+        Where to go on from, and what is told after each stage: with problems that are synthesised together
+        all of them, on a CPU each alone.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def synthesise_multiscale(
     return [
         synthesis
         for batch in batches
-        for synthesis in synthesise_together(batch, extractor, preset, after_evaluation)
+        for synthesis in synthesise_together(batch, extractor, preset, after_evaluation, checkpoints)
     ]
 
 
@@ -71,13 +76,20 @@ def synthesise_together(
     extractor: FeatureExtractor,
     preset: Multiscale,
     after_evaluation: EvaluationHook = no_hook,
+    checkpoints: Checkpoints | None = None,
 ) -> list[Synthesis]:
     """Synthesise textures as `synthesise_multiscale` does, in shared forward and backward passes."""
     works = [_begin(problem, extractor, preset) for problem in problems]
+    found = checkpoints.load(problems) if checkpoints else None
+    if found:
+        for work, reached in zip(works, found.reached, strict=True):
+            work.go_on_from(reached)
     descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
     targets: dict[int, _Targets] = {}
     last_px = 0
     for size_px, rung in sorted({step for work in works for step in work.stages}):
+        if found and (size_px, rung) <= (found.size_px, found.rung):
+            continue
         active = [work for work in works if (size_px, rung) in work.stages]
         if size_px != last_px:
             targets, last_px = _analyse(works, extractor, size_px), size_px
@@ -100,6 +112,9 @@ def synthesise_together(
         precision = str(objective.extractor.dtype).removeprefix("torch.")
         for place, (work, stage) in enumerate(zip(active, plan, strict=True)):
             _keep(work, stage, precision, minimum, place)
+        if checkpoints:
+            reached_by_all = tuple(Reached(work.image, tuple(work.traces), work.restarts) for work in works)
+            checkpoints.save(problems, Checkpoint(size_px, rung, reached_by_all))
     return [
         Synthesis(
             image=to_images(work.reached)[0],
@@ -128,6 +143,11 @@ class _Work:
         """The image so far."""
         assert self.image is not None, "every problem has a stage, and a stage begins with an image"
         return self.image
+
+    def go_on_from(self, reached: Reached) -> None:
+        """Take over what was reached earlier."""
+        self.image = None if reached.image is None else reached.image.to(self.pixels.mean)
+        self.traces, self.restarts = list(reached.traces), reached.restarts
 
 
 def _begin(problem: Problem, extractor: FeatureExtractor, preset: Multiscale) -> _Work:

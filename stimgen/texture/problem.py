@@ -41,6 +41,8 @@ class Problem:
     bases
         Layer name to principal components, shape (channel, components), on which the features are projected
         before they are matched (`stimgen.texture.components`). Layers without an entry are matched whole.
+    name
+        By which its checkpoints are found: the same for the same texture alone.
     """
 
     goal: Goal
@@ -48,6 +50,7 @@ class Problem:
     noise: np.random.Generator
     size_px: int | None = None
     bases: Mapping[str, Tensor] = field(default_factory=dict)
+    name: str = ""
 
     @property
     def side_px(self) -> int:

@@ -8,6 +8,7 @@ import torch
 
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
+from stimgen.texture.checkpoint import Checkpoints
 from stimgen.texture.components import project
 from stimgen.texture.gram import relative_gram_distance
 from stimgen.texture.multiscale import synthesise_multiscale
@@ -23,6 +24,7 @@ def synthesise(
     extractor: FeatureExtractor,
     preset: Multiscale | Gatys2015,
     after_evaluation: EvaluationHook = no_hook,
+    checkpoints: Checkpoints | None = None,
 ) -> list[Synthesis]:
     """Synthesise one texture per problem.
 
@@ -36,6 +38,9 @@ def synthesise(
         The procedure and its settings.
     after_evaluation
         Called after each evaluation of loss and gradient, for progress displays.
+    checkpoints
+        Where to go on from, and what is told after each stage. `gatys2015` has one stage, and makes no use
+        of it.
 
     Returns
     -------
@@ -44,7 +49,7 @@ def synthesise(
     """
     if isinstance(preset, Gatys2015):
         return synthesise_published(problems, extractor, preset, after_evaluation)
-    return synthesise_multiscale(problems, extractor, preset, after_evaluation)
+    return synthesise_multiscale(problems, extractor, preset, after_evaluation, checkpoints)
 
 
 @torch.no_grad()

@@ -79,7 +79,7 @@ def test_a_manifest_below_a_folder_of_manifests_has_its_results_beside_that(tmp_
     elsewhere = tmp_path / "mine" / "tiny.yaml"
     elsewhere.parent.mkdir()
     below.rename(elsewhere)
-    assert load_manifest(elsewhere).output == tmp_path.resolve() / "results" / "tiny"
+    assert load_manifest(elsewhere).output == elsewhere.parent.resolve() / "results" / "tiny"
 
 
 def test_out_names_another_folder(tmp_path):
@@ -399,6 +399,14 @@ def test_a_run_killed_before_its_summary_writes_it_the_next_time(as_finished, tm
     assert run(tiny(tmp_path)).made == 0
     summary = json.loads((as_finished.path / "run.json").read_text())
     assert (summary["stimuli"], summary["kept"]) == (7, 7)
+
+
+def test_a_run_killed_before_its_last_summary_is_said_to_have_made_what_it_made(as_finished, tmp_path):
+    path = as_finished.path / "run.json"
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps(summary | {"made": 0, "kept": 3}))  # as written at its start
+    assert run(tiny(tmp_path)).made == 0
+    assert json.loads(path.read_text()) == summary | {"made": 4, "kept": 3}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{"])

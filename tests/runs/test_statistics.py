@@ -15,7 +15,7 @@ from skimage.measure import shannon_entropy
 from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.sources import load_source
 from stimgen.measure.copying import copied
-from stimgen.runs import runner
+from stimgen.runs import job
 from stimgen.runs.runner import run
 from stimgen.runs.statistics import measure, source_statistics
 
@@ -110,7 +110,7 @@ def test_any_file_has_a_record(side, channels, kind, source_kind, seed):
 def test_a_source_is_measured_once(tmp_path, monkeypatch):
     measured = []
     monkeypatch.setattr(
-        runner,
+        job,
         "source_statistics",
         lambda pixels, **asked: measured.append(pixels) or source_statistics(pixels, **asked),
     )

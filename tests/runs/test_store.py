@@ -100,10 +100,11 @@ def test_a_killed_process_leaves_no_lock_and_its_half_files_are_removed(tmp_path
     with another_process_in(tmp_path) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        leftover = folder.stimuli / ".tmp-x7"
-        leftover.write_bytes(b"half a P")
+        for place in (tmp_path, folder.stimuli, folder.records, folder.trials, folder.checkpoints):
+            place.mkdir(exist_ok=True)
+            (place / ".tmp-x7").write_bytes(b"half a P")
         with folder.locked():
-            assert not leftover.exists()
+            assert not list(tmp_path.rglob(".tmp-*"))
 
 
 def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):

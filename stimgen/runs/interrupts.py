@@ -1,0 +1,60 @@
+"""Ctrl-C, and the signal with which Slurm and a shutdown ask a process to end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Interrupts:
+    """Raises KeyboardInterrupt when one of these signals comes, but not between what belongs together.
+
+    Signals that come inside `held` are raised, as one, where it ends.
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._pending = False
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Finish what is inside before an interrupt is raised."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+        if self._pending and not self._depth:
+            self._pending = False
+            raise KeyboardInterrupt
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal, as `signal.signal` calls it."""
+        if self._depth == 0:
+            raise KeyboardInterrupt
+        self._pending = True
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interrupts]:
+    """Raise SIGINT and SIGTERM as KeyboardInterrupt inside, except where `Interrupts.held` postpones it.
+
+    A signal that is ignored stays ignored, as in a shell's background jobs. Python takes signals in its main
+    thread alone: in others this does nothing.
+    """
+    interrupts = Interrupts()
+    before = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                handler = signal.getsignal(number)
+                if handler not in (signal.SIG_IGN, None):
+                    before[number] = handler
+                    signal.signal(number, interrupts.receive)
+        yield interrupts
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,183 @@
+"""The making of stimuli, batch by batch: rendered, measured, and kept with their records."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from stimgen.errors import StimgenError
+from stimgen.images.sources import Source
+from stimgen.manifest.plan import Stimulus, measuring_network
+from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.schema import NetworkSpec
+from stimgen.matching.reference import Reference
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.runs.batches import Batch
+from stimgen.runs.checkpoints import RunCheckpoints
+from stimgen.runs.environment import device_name, versions
+from stimgen.runs.interrupts import Interrupts
+from stimgen.runs.make import Rendered, finish, render, synthesis_record
+from stimgen.runs.networks import Networks
+from stimgen.runs.progress import Progress
+from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
+from stimgen.runs.statistics import SourceStatistics, source_statistics
+from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.tables import Failure
+
+
+@dataclass(frozen=True)
+class Job:
+    """What making a batch needs; `source_statistics`, by source, are made when first asked for."""
+
+    manifest: Manifest
+    sources: dict[str, Source]
+    networks: Networks
+    hashes: dict[str, str]
+    folder: RunFolder
+    progress: Progress
+    the_set: Reference
+    checkpoints: RunCheckpoints
+    interrupts: Interrupts
+    source_statistics: dict[str, SourceStatistics] = field(default_factory=dict)
+
+    def make(self, batch: Batch, done: dict[str, Record]) -> list[Failure]:
+        """Make the stimuli of a batch that are not in `done`, add their records to it, return failures.
+
+        Those that are done are computed along, so that the others come out the same, and kept as they are.
+
+        Raises
+        ------
+        StoreError
+            If the folder cannot be written.
+        """
+        wanted = [s for s in batch.stimuli if s.stimulus_id not in done]
+        try:
+            extractor = self.networks.extractor(batch.network)
+            started = time.monotonic()
+            rendered = self._render(batch.stimuli, extractor)
+        except StoreError:
+            raise
+        except Exception as error:
+            self.checkpoints.forget()
+            return [self._failed(stimulus, error) for stimulus in wanted]
+        # What was done before an interruption took its time as well.
+        seconds = (time.monotonic() - started + self.checkpoints.seconds) / len(batch.stimuli)
+        failures = []
+        for stimulus, image in zip(batch.stimuli, rendered, strict=True):
+            if stimulus in wanted:
+                try:
+                    png, record = self._describe(stimulus, batch.network, image, seconds)
+                except Exception as error:
+                    failures.append(self._failed(stimulus, error))
+                    continue
+                with self.interrupts.held():
+                    # The record says that the stimulus is done: after the PNG is on disk.
+                    write_atomically(self.folder.png(stimulus.stimulus_id), png)
+                    text = record.model_dump_json(indent=1) + "\n"
+                    write_atomically(self.folder.record(stimulus.stimulus_id), text)
+                    done[stimulus.stimulus_id] = record
+                self.progress.stimulus(record)
+        self.checkpoints.forget()
+        return failures
+
+    def _render(self, stimuli: tuple[Stimulus, ...], extractor: FeatureExtractor) -> list[Rendered]:
+        """Make float images, in two halves where the device has no memory for all of them at once."""
+        try:
+            return render(
+                self.manifest,
+                stimuli,
+                self.sources,
+                self.the_set,
+                extractor,
+                self.networks.bases,
+                self.progress.evaluation,
+                self.checkpoints,
+                self.hashes,
+            )
+        except torch.OutOfMemoryError:
+            if len(stimuli) == 1:
+                raise StimgenError(
+                    f"{device_name(extractor.device)} has not enough memory for one stimulus.",
+                    "Free its memory, use smaller stimuli or shallower layers, or another --device.",
+                ) from None
+        half = len(stimuli) // 2
+        self.progress.note(
+            f"Out of memory with {len(stimuli)} stimuli at once; going on with {half}. "
+            f"--batch-size {half} avoids the attempt."
+        )
+        torch.cuda.empty_cache()
+        return self._render(stimuli[:half], extractor) + self._render(stimuli[half:], extractor)
+
+    def _describe(
+        self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float
+    ) -> tuple[bytes, Record]:
+        """Return the PNG and its record."""
+        source = self.sources[stimulus.source]
+        measuring = measuring_network(self.manifest, stimulus)
+        extractor, grams = self.networks.extractor(measuring), self.networks.grams(measuring, source)
+        if source.id not in self.source_statistics:
+            copying = self.manifest.measure.copying
+            self.source_statistics[source.id] = source_statistics(source.pixels, copying=copying)
+        of_source = self.source_statistics[source.id]
+        finished = finish(
+            self.manifest,
+            stimulus,
+            source,
+            rendered.image,
+            extractor,
+            grams,
+            of_source,
+            self.the_set,
+        )
+        record = Record(
+            stimulus_id=stimulus.stimulus_id,
+            filename=f"stimuli/{stimulus.stimulus_id}.png",
+            png_sha256=sha256(finished.png),
+            recipe_sha256=self.hashes[stimulus.stimulus_id],
+            condition=stimulus.condition,
+            kind=stimulus.kind,
+            seed=stimulus.seed,
+            source=SourceRecord.model_validate(source, from_attributes=True),
+            image=ImageRecord.model_validate(self.manifest.image, from_attributes=True),
+            network=self.networks.record(network),
+            measured_in=self.networks.record(measuring),
+            synthesis=synthesis_record(self.manifest, stimulus, rendered, self.networks.extractor(network)),
+            control=rendered.control,
+            matching=MatchingRecord(settings=self.manifest.matching, **asdict(finished.residuals)),
+            clipped_share=finished.clipped_share,
+            luminance=finished.statistics.luminance,
+            slope=finished.statistics.slope,
+            spectrum=finished.statistics.spectrum,
+            copying=finished.statistics.copying,
+            distances=finished.distances,
+            scales=tuple(ScaleRecord(**asdict(scale)) for scale in grams.scales.values()),
+            portilla_simoncelli=finished.portilla_simoncelli,
+            made=MadeRecord(
+                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                seconds=round(seconds, 3),
+                device=device_name(extractor.device),
+                versions=versions(),
+            ),
+        )
+        return finished.png, record
+
+    def _failed(self, stimulus: Stimulus, error: Exception) -> Failure:
+        failure = _failure(stimulus, error)
+        self.progress.failure(failure)
+        return failure
+
+
+def _failure(stimulus: Stimulus, error: Exception) -> Failure:
+    if isinstance(error, StimgenError):
+        return Failure(stimulus.stimulus_id, error.problem, error.cure)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return Failure(
+        stimulus.stimulus_id,
+        f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})",
+        "This is unexpected: please report it with the manifest.",
+    )

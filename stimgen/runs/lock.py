@@ -1,0 +1,156 @@
+"""One run at a time in a folder, also where several machines share it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, SoftFileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stimgen.atomic import create_file
+from stimgen.bounded import read_file
+from stimgen.errors import StimgenError
+
+LOCK = ".lock"
+"""The file that the operating system locks. It is empty, and stays."""
+
+OWNER = "lock.json"
+"""The file that says who is at work in the folder. It is there while somebody is, or was killed."""
+
+
+MOST_BYTES = 10_000
+
+
+class LockError(StimgenError):
+    """Another run is at work in the folder, or may be."""
+
+
+class Owner(BaseModel):
+    """Who is at work in a folder.
+
+    Attributes
+    ----------
+    host
+        Name of the machine.
+    pid
+        Process.
+    started
+        When it took the folder, as an ISO date.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    pid: int
+    started: str
+
+    def __str__(self) -> str:
+        """Return what a message says of it."""
+        return f"process {self.pid} on {self.host}, since {self.started}"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder.
+
+    Between processes of one machine, the operating system's lock decides: it ends with its process, however
+    that ends, and whatever process has its number later. Such locks are not always carried between machines
+    that share a folder, so the file `lock.json` names the owner. One on this machine that does not hold the
+    lock is gone, and replaced. Of one on another machine nothing is known: it is never replaced.
+
+    Raises
+    ------
+    LockError
+        If another run is at work there, or was on another machine and did not end cleanly.
+    OSError
+        If the folder cannot be written, or its file system has no locks.
+    """
+    lock, path = FileLock(folder / LOCK), folder / OWNER
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with contextlib.suppress(ValidationError):
+            if owner := read_owner(folder):
+                raise _busy(folder, f": {owner}") from None
+        raise _busy(folder, "") from None
+    except NotImplementedError as error:
+        raise _no_locks() from error
+    try:
+        if isinstance(lock, SoftFileLock):  # what filelock falls back to; it would outlive a killed process
+            raise _no_locks()
+        own = _take(folder, path)
+        try:
+            yield
+        finally:
+            # If it was deleted by hand, it may be another's by now. One that stays, the next run replaces.
+            with contextlib.suppress(ValidationError, OSError):
+                if read_owner(folder) == own:
+                    path.unlink()
+    finally:
+        lock.release()
+
+
+def read_owner(folder: Path) -> Owner | None:
+    """Return who is at work in a folder, or was when it was killed; None if there is nobody.
+
+    Raises
+    ------
+    ValidationError
+        If the file says nothing that can be read.
+    OSError
+        If it cannot be read, or is no file.
+    """
+    try:
+        return Owner.model_validate_json(read_file(folder / OWNER, MOST_BYTES))
+    except FileNotFoundError:
+        return None
+
+
+def _take(folder: Path, path: Path) -> Owner:
+    host = socket.gethostname()
+    own = Owner(host=host, pid=os.getpid(), started=datetime.now(UTC).isoformat(timespec="seconds"))
+    found = _readable_owner(folder, path)
+    if found is not None:
+        if found.host != host:
+            raise _elsewhere(folder, path, found)
+        path.unlink()
+    try:
+        create_file(path, own.model_dump_json(indent=1).encode() + b"\n")
+    except FileExistsError:  # another machine was faster
+        if (found := _readable_owner(folder, path)) is not None:
+            raise _elsewhere(folder, path, found) from None
+        raise _busy(folder, "") from None
+    return own
+
+
+def _readable_owner(folder: Path, path: Path) -> Owner | None:
+    try:
+        return read_owner(folder)
+    except ValidationError:
+        raise LockError(
+            f"{path} is damaged, so it is unknown whether another stimgen run is at work in {folder}.",
+            f"If there is none, on this and on every other machine, delete {path} and run again.",
+        ) from None
+
+
+def _busy(folder: Path, owner: str) -> LockError:
+    return LockError(
+        f"Another stimgen run is at work in {folder}{owner}.",
+        "Wait until it has finished, or choose another folder with --out.",
+    )
+
+
+def _elsewhere(folder: Path, path: Path, owner: Owner) -> LockError:
+    return LockError(
+        f"A stimgen run on another machine is at work in {folder}, or was killed there: {owner}.",
+        f"Wait until it has finished. If it is gone, delete {path} and run again.",
+    )
+
+
+def _no_locks() -> OSError:
+    return OSError(0, "its file system has no locks")

@@ -1,0 +1,206 @@
+"""Ctrl-C and SIGTERM: real signals to real processes, and what is held."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shlex
+import signal
+import threading
+import time
+
+import pytest
+from forking import forker
+from run_manifests import write_manifest
+from same_runs import comparable
+
+from stimgen.atomic import TEMPORARY
+from stimgen.runs.interrupts import interruptible
+
+SLOW = {"seeds": {"count": 4}, "synthesis": {"preset": "multiscale", "smallest_px": 32, "evaluations": [30]}}
+STIMULI = 2 * 4 + 1 + 4
+TABLES = ("stimuli", "gram_distances", "spectra", "traces", "failures")
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forks")
+    with forker(folder, write_manifest(folder, layer_sets=None, controls=["original"])) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_manifest(tmp_path_factory.mktemp("slow"), **SLOW)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(forks, manifest, tmp_path_factory):
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    ended = forks.run("run", manifest, "--out", out)
+    assert ended.code == 0, ended.errors
+    return comparable(out)
+
+
+def until(condition):
+    limit = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.002)
+
+
+def check_ended(ended, manifest, out):
+    """Check what an interrupted run says, and that its tables tell what is there; return the stimuli."""
+    assert ended.code == 130
+    again = shlex.join(["stimgen", "run", str(manifest), "--out", str(out)])
+    sentence = "Interrupted. What was finished is kept, and the same command goes on from there"
+    assert ended.errors.endswith(f"{sentence}: {again}\n")
+    assert "Traceback" not in ended.errors
+    assert not (out / "lock.json").exists()
+    assert not list(out.rglob(f"{TEMPORARY}*"))
+    there = {path.stem for path in out.glob("records/*.json")}
+    assert {path.stem for path in out.glob("stimuli/*.png")} == there
+    for table in TABLES[:3]:
+        with (out / f"{table}.csv").open(encoding="utf-8", newline="") as file:
+            assert {row["stimulus_id"] for row in csv.DictReader(file)} == there
+    return there
+
+
+def check_goes_on(forks, manifest, out, undisturbed):
+    ended = forks.run("run", manifest, "--out", out)
+    assert ended.code == 0, ended.errors
+    assert comparable(out) == undisturbed
+
+
+@BOTH
+def test_an_interrupted_run_says_how_to_go_on_and_does(forks, manifest, undisturbed, tmp_path, number):
+    out = tmp_path / "my run"
+    pid = forks.start("run", manifest, "--out", out)
+    until(lambda: "brick-conv1_1-s1 " in forks.errors())
+    os.kill(pid, number)
+    ended = forks.wait()
+    assert 6 <= len(check_ended(ended, manifest, out)) < STIMULI
+    assert "Interrupted: the tables are being written." in ended.errors
+    check_goes_on(forks, manifest, out, undisturbed)
+
+
+@BOTH
+@pytest.mark.parametrize("place", ["stimuli/*.png", "records/*.json"])
+def test_a_stimulus_that_is_being_written_is_finished(forks, manifest, tmp_path, number, place):
+    out = tmp_path / "out"
+    pid = forks.start("run", manifest, "--out", out, hold_at=["replace", place, 2])
+    until(forks.held.exists)
+    os.kill(pid, number)
+    time.sleep(0.05)
+    forks.held.unlink()
+    there = check_ended(forks.wait(), manifest, out)
+    assert there == {"brick-original", "brick-phase_scrambled-s1"}
+
+
+@BOTH
+def test_a_second_signal_while_it_finishes_changes_nothing(forks, manifest, tmp_path, number):
+    out = tmp_path / "out"
+    pid = forks.start("run", manifest, "--out", out, hold_at=["replace", "out/spectra.csv", 2])
+    until(lambda: "brick-original " in forks.errors())
+    os.kill(pid, signal.SIGINT)
+    until(forks.held.exists)
+    for _ in range(3):
+        os.kill(pid, number)
+        time.sleep(0.02)
+    forks.held.unlink()
+    check_ended(forks.wait(), manifest, out)
+
+
+@BOTH
+def test_a_signal_while_the_last_tables_are_written_waits_for_them(forks, tmp_path, number):
+    manifest = write_manifest(tmp_path, layer_sets=None, controls=["original"])
+    out = tmp_path / "out"
+    pid = forks.start("run", manifest, "--out", out, hold_at=["replace", "out/stimuli.csv", 2])
+    until(forks.held.exists)
+    os.kill(pid, number)
+    time.sleep(0.05)
+    forks.held.unlink()
+    assert check_ended(forks.wait(), manifest, out) == {"brick-original"}
+
+
+@BOTH
+def test_a_signal_before_anything_is_made_ends_it_at_once(forks, manifest, tmp_path, number):
+    out = tmp_path / "out"
+    pid = forks.start("run", manifest, "--out", out, hold_at=["mkdir", "above/out", 1])
+    until(forks.held.exists)
+    os.kill(pid, number)
+    ended = forks.wait()
+    forks.held.unlink()
+    assert ended.code == 130
+    assert ended.errors.startswith("Interrupted. ")
+    assert not out.exists()
+
+
+def test_outside_what_is_held_a_signal_is_raised_at_once():
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_what_is_held_is_finished_whatever_comes():
+    done = []
+
+    def work(interrupts):
+        with interrupts.held():
+            with interrupts.held():
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGTERM)
+                done.append("inner")
+            done.append("outer")
+        done.append("after")
+
+    with interruptible() as interrupts, pytest.raises(KeyboardInterrupt):
+        work(interrupts)
+    assert done == ["inner", "outer"]
+
+
+def test_an_interrupt_is_raised_once():
+    with interruptible() as interrupts:
+        with pytest.raises(KeyboardInterrupt), interrupts.held():
+            signal.raise_signal(signal.SIGINT)
+        with interrupts.held():
+            pass
+
+
+def test_an_error_in_what_is_held_is_raised_as_it_is():
+    def fails():
+        signal.raise_signal(signal.SIGINT)
+        return 1 / 0
+
+    with interruptible() as interrupts, pytest.raises(ZeroDivisionError), interrupts.held():
+        fails()
+
+
+def test_what_happens_to_signals_otherwise_is_restored():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_what_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible():
+            signal.raise_signal(signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_in_another_thread_leaves_signals_alone():
+    before, found = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        with interruptible() as interrupts, interrupts.held():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]

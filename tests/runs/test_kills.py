@@ -1,0 +1,167 @@
+"""Runs that are killed again and again, wherever they are: they end with the bytes of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from file_operations import KINDS
+from forking import Forker, forker
+from run_manifests import write_manifest
+from same_runs import comparable
+
+from stimgen.atomic import TEMPORARY
+
+CHANGES = {
+    "sources": [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}],
+    "trials": [{"id": "which", "design": "two_interval", "min_source_gap": 0}],
+}
+"""Two sources, two layer sets, two controls and a trial list: 14 stimuli."""
+STIMULI = 14
+RANDOM_KILLS = 30
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """An undisturbed run."""
+
+    manifest: Path
+    files: dict[str, bytes | str]
+    seconds: float
+    operations: list[list[str]]
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forks")
+    with forker(folder, write_manifest(folder, layer_sets=None, controls=["original"])) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def undisturbed(forks: Forker, tmp_path_factory) -> Undisturbed:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    manifest, log = write_manifest(folder, **CHANGES), folder / "log.txt"
+    ended = forks.run("run", manifest, "--out", folder / "out", every_s=0.0, log=str(log))
+    assert ended.code == 0, ended.errors
+    lines = [line.split("\t") for line in log.read_text().splitlines()]
+    return Undisturbed(manifest, comparable(folder / "out"), ended.seconds, lines)
+
+
+def state(out: Path) -> set[str]:
+    """Return what a killed run has left, in words."""
+    if not (out / "records").is_dir():
+        return {"nothing"}
+    pngs = {path.stem for path in out.glob("stimuli/*.png")}
+    records = {path.stem for path in out.glob("records/*.json")}
+    assert records <= pngs
+    found = {"owner"} if (out / "lock.json").exists() else set()
+    found |= {"temporary"} if list(out.rglob(f"{TEMPORARY}*")) else set()
+    found |= {"png without record"} if pngs - records else set()
+    found |= {"checkpoint"} if list(out.glob("checkpoints/*.safetensors")) else set()
+    found |= {"trial list"} if list(out.glob("trials/*.csv")) else set()
+    half_way = "half-way" if 0 < len(records) < STIMULI else "all records"
+    return found | {half_way if records else "no record"}
+
+
+def check_the_end(forks: Forker, expected: Undisturbed, out: Path) -> None:
+    """Let the run end, and compare it with the undisturbed one."""
+    ended = forks.run("run", expected.manifest, "--out", out, every_s=0.0)
+    assert ended.code == 0, ended.errors
+    found = comparable(out)
+    assert found.keys() == expected.files.keys()
+    assert [name for name, content in found.items() if content != expected.files[name]] == []
+
+
+def test_kills_at_random_moments(forks, undisturbed, tmp_path):
+    rng = random.Random(5)
+    killed, lives, states = 0, 0, Counter()
+    while killed < RANDOM_KILLS:
+        out, lives = tmp_path / f"life{lives}", lives + 1
+        for _ in range(6):
+            pid = forks.start("run", undisturbed.manifest, "--out", out, every_s=0.0)
+            killer = threading.Timer(
+                rng.uniform(0, 1.1 * undisturbed.seconds), os.kill, [pid, signal.SIGKILL]
+            )
+            killer.start()
+            ended = forks.wait()
+            killer.cancel()
+            assert ended.code in (0, -signal.SIGKILL), ended.errors
+            if ended.code == 0:
+                break
+            killed += 1
+            states.update(state(out))
+        check_the_end(forks, undisturbed, out)
+    assert lives >= 3
+    # Which moments are met depends on the machine; that these are not would be a rare accident.
+    assert {"owner", "half-way", "checkpoint"} <= states.keys(), states
+
+
+def test_kills_between_all_operations_on_files(forks, undisturbed, tmp_path):
+    counts = Counter(map(tuple, undisturbed.operations))
+    assert {kind for kind, _ in counts} == set(KINDS)
+    names = {name.split("/")[1] for _, name in counts}
+    assert {"*.png", "*.json", "*.safetensors", "lock.json", "which.csv", "stimuli.csv", "run.json"} <= names
+    # Tables are written before and after the stimuli are made.
+    again = [("replace", f"out/{name}") for name in ("stimuli.csv", "traces.json", "run.json")]
+    assert [counts[place] for place in again] == [2, 2, 2]
+    places = [(*place, 1) for place in counts] + [(*place, 2) for place in again]
+    assert len(places) >= 45
+    lives, states = 0, Counter()
+    pending = places
+    while pending:
+        out, lives = tmp_path / f"life{lives}" / "out", lives + 1
+        out.parent.mkdir()
+        left = []
+        for place in pending:
+            kind, name, occurrence = place
+            ended = forks.run(
+                "run", undisturbed.manifest, "--out", out, every_s=0.0, kill_at=[kind, name, occurrence]
+            )
+            assert ended.code in (0, -signal.SIGKILL), ended.errors
+            if ended.code == 0:  # this life has that behind it
+                left.append(place)
+            else:
+                states.update(state(out))
+        check_the_end(forks, undisturbed, out)
+        assert len(left) < len(pending), left
+        pending = left
+    expected = {
+        "nothing",
+        "owner",
+        "temporary",
+        "png without record",
+        "checkpoint",
+        "trial list",
+        "no record",
+    }
+    assert states.keys() == expected | {"half-way", "all records"}, states
+
+
+def test_kills_of_the_command_itself(undisturbed, tmp_path):
+    """Not forked, and with the checkpoints of its own."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "stimgen.cli", "run", str(undisturbed.manifest), "--out", str(out)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    rng = random.Random(3)
+    for made in (0, 3, 4):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+            for _ in range(made):
+                assert process.stderr.readline()
+            time.sleep(rng.uniform(0, 0.2))
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+    assert 7 <= len(list(out.glob("records/*.json"))) < STIMULI
+    subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
+    assert comparable(out) == undisturbed.files

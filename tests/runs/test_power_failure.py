@@ -1,0 +1,116 @@
+"""Power failures at any moment: what was said to be done is there, and a run goes on to the same bytes."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from disk import Disk, restore, watched
+from run_manifests import tiny
+from same_runs import comparable
+
+from stimgen.atomic import create_file, make_folder, write_file
+from stimgen.runs import checkpoints
+from stimgen.runs.runner import run
+
+FEW = {"layer_sets": {"pool1": ["conv1_1", "pool1"]}, "seeds": [1], "controls": ["original"]}
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory) -> Disk:
+    """The disk of an undisturbed run with checkpoints, in the folder "above/out"."""
+    root = tmp_path_factory.mktemp("disk")
+    manifest = tiny(tmp_path_factory.mktemp("manifest"), **FEW)
+    with pytest.MonkeyPatch.context() as patch, watched(root) as disk:
+        patch.setattr(checkpoints, "EVERY_S", 0.0)
+        assert run(manifest, out=root / "above" / "out").made == 2
+    return disk
+
+
+def place(disk, kind, name):
+    (found,) = [
+        at for at, operation in enumerate(disk.operations) if operation == (kind, f"above/out/{name}")
+    ]
+    return found
+
+
+def test_a_file_is_synced_before_it_has_its_name_and_its_folder_after(disk):
+    for at, (kind, name) in enumerate(disk.operations):
+        if kind in ("replace", "link"):
+            assert disk.operations[at - 1][0] == "sync"
+            folder = name.rsplit("/", 1)[0]
+            after = [other for other in disk.operations[at + 1 : at + 3] if other[0] != "unlink"]
+            assert after[0] == ("sync folder", folder)
+
+
+@pytest.mark.parametrize("stimulus_id", ["brick-original", "brick-pool1-s1"])
+def test_a_png_is_on_disk_before_its_record_is_written(disk, stimulus_id):
+    png = place(disk, "replace", f"stimuli/{stimulus_id}.png")
+    record = place(disk, "replace", f"records/{stimulus_id}.json")
+    assert disk.operations[png - 1][0] == "sync"
+    assert disk.operations[png + 1] == ("sync folder", "above/out/stimuli")
+    assert disk.operations[png + 2][1].startswith("above/out/records/.tmp-")
+    assert png + 4 == record
+
+
+def test_checkpoints_go_after_their_stimulus_is_done(disk):
+    record = place(disk, "replace", "records/brick-pool1-s1.json")
+    removed = [
+        at for at, (kind, name) in enumerate(disk.operations) if kind == "unlink" and "checkpoints" in name
+    ]
+    assert len(removed) == 1
+    assert removed[0] > record
+
+
+def test_in_every_state_each_file_is_whole(disk):
+    """What has a name of its own has content; a record comes with its PNG."""
+    for state in disk.states:
+        files = {name: content for name, content in state.items() if content is not None}
+        assert all(content for name, content in files.items() if "/.tmp-" not in name)
+        for name in files:
+            if "/records/" in name and "/.tmp-" not in name:
+                assert name.replace("/records/", "/stimuli/").replace(".json", ".png") in files
+
+
+@pytest.mark.slow
+def test_from_every_state_a_run_goes_on_to_the_same_bytes(disk, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    manifest, expected = tiny(tmp_path, **FEW), comparable(disk.root / "above" / "out")
+    assert len(disk.states) > 100
+    for state in disk.states:
+        root = tmp_path / "root"
+        root.mkdir()
+        restore(state, root)
+        assert not run(manifest, out=root / "above" / "out").failures
+        found = comparable(root / "above" / "out")
+        assert found == expected, sorted(state)
+        shutil.rmtree(root)
+
+
+def test_the_simulated_disk_loses_what_is_not_synced(tmp_path):
+    """So that a write which forgot to sync would be found."""
+    with watched(tmp_path) as disk:
+        make_folder(tmp_path / "folder")
+        write_file(tmp_path / "folder" / "a", b"one")
+        assert {"folder": None, "folder/a": b"one"} in disk.states
+        assert {"folder": None} in disk.states
+        (tmp_path / "folder" / "b").write_bytes(b"two")
+        (tmp_path / "folder" / "b").replace(tmp_path / "folder" / "a")
+    assert {"folder": None, "folder/a": b""} in disk.states
+
+
+def test_a_file_is_created_once(tmp_path):
+    create_file(tmp_path / "a", b"one")
+    with pytest.raises(FileExistsError):
+        create_file(tmp_path / "a", b"two")
+    assert (tmp_path / "a").read_bytes() == b"one"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_folders_are_synced_into_those_above_them(tmp_path):
+    with watched(tmp_path) as disk:
+        make_folder(tmp_path / "a" / "b")
+        make_folder(tmp_path / "a" / "b")
+    assert disk.states[-1] == {"a": None, "a/b": None}
+    assert {("sync folder", "a"), ("sync folder", ".")} <= set(disk.operations)
+    assert disk.safe_names == disk.names

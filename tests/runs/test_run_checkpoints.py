@@ -1,0 +1,260 @@
+"""Runs that are interrupted within a synthesis, and what they leave for the next run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from run_manifests import tiny
+from same_runs import comparable
+
+from stimgen.runs import checkpoints, environment
+from stimgen.runs.progress import Progress
+from stimgen.runs.runner import run
+from stimgen.runs.store import RunFolder, StoreError
+from stimgen.texture.synthesis import synthesise
+
+LONG = {
+    "layer_sets": {"pool1": ["conv1_1", "pool1"]},
+    "synthesis": {"preset": "multiscale", "smallest_px": 16, "evaluations": [5, 5], "plain_evaluations": 4},
+    "controls": ["original"],
+}
+"""Two textures of three stages, at 16, 32 and 32 px, and a control."""
+EVALUATIONS = 14
+TEXTURES = ("brick-pool1-s1", "brick-pool1-s2")
+
+
+class Counting(Progress):
+    """Counts evaluations, and interrupts instead of the one with the number `at`."""
+
+    def __init__(self, at=None):
+        super().__init__(quiet=True)
+        self.at, self.evaluations = at, 0
+
+    def evaluation(self, size_px, layers, losses):
+        if self.evaluations == self.at:
+            raise KeyboardInterrupt
+        self.evaluations += 1
+        super().evaluation(size_px, layers, losses)
+
+
+@pytest.fixture(autouse=True)
+def every_stage(monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """What an undisturbed run leaves, without any checkpoint on its way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "EVERY_S", float("inf"))
+        counting = Counting()
+        folder = run(tiny(tmp_path_factory.mktemp("whole"), **LONG), progress=counting).folder
+        assert counting.evaluations == 2 * EVALUATIONS
+        return comparable(folder)
+
+
+def interrupted(tmp_path, at, **options):
+    manifest = tiny(tmp_path, **LONG)
+    with pytest.raises(KeyboardInterrupt):
+        run(manifest, progress=Counting(at), **options)
+    return manifest, RunFolder(manifest.output)
+
+
+def files(folder):
+    return list(folder.checkpoints.iterdir()) if folder.checkpoints.exists() else []
+
+
+def resumed(manifest, **options):
+    counting = Counting()
+    result = run(manifest, progress=counting, **options)
+    assert not result.failures
+    assert not RunFolder(result.folder).checkpoints.exists()
+    return counting.evaluations
+
+
+@pytest.mark.parametrize(
+    ("at", "left"), [(3, 14), (5, 9), (9, 9), (11, 4), (EVALUATIONS + 6, 9)], ids="at {}".format
+)
+def test_an_interrupted_synthesis_goes_on_from_its_last_stage(tmp_path, expected, at, left):
+    manifest, folder = interrupted(tmp_path, at)
+    assert len(files(folder)) == (left < EVALUATIONS)
+    done = EVALUATIONS if at > EVALUATIONS else 0
+    assert resumed(manifest) == 2 * EVALUATIONS - done - (EVALUATIONS - left)
+    assert comparable(folder.path) == expected
+
+
+def test_an_interrupted_batch_goes_on_too(tmp_path, expected):
+    manifest, folder = interrupted(tmp_path, EVALUATIONS + 6, batch_size=2)
+    assert len(files(folder)) == 2  # on a CPU one for each texture, of which none is done
+    assert resumed(manifest, batch_size=2) == 9
+    found = comparable(folder.path)
+    assert json.loads(found.pop("run.json"))["batch_size"] == 2
+    assert found == {name: content for name, content in expected.items() if name != "run.json"}
+
+
+def test_an_interruption_between_synthesis_and_record_costs_no_evaluation(tmp_path, expected, monkeypatch):
+    from stimgen.runs import job
+
+    def finish(manifest, stimulus, *others, whole=job.finish):
+        if stimulus.control:
+            return whole(manifest, stimulus, *others)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "finish", finish)
+        manifest, folder = interrupted(tmp_path, None)
+    assert len(files(folder)) == 1
+    assert resumed(manifest) == EVALUATIONS
+    assert comparable(folder.path) == expected
+
+
+def test_short_syntheses_leave_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_S", 10.0)
+    _, folder = interrupted(tmp_path, 11)
+    assert not folder.checkpoints.exists()
+
+
+def test_the_time_before_an_interruption_counts(tmp_path, monkeypatch):
+    manifest, folder = interrupted(tmp_path, 6)
+    monkeypatch.setattr(checkpoints, "time", Later())
+    assert resumed(manifest) == 2 * EVALUATIONS - 5
+    # The clock went on by 1000 s before each checkpoint that was written.
+    manifest, again = interrupted(tmp_path / "again", 11)
+    monkeypatch.undo()
+    monkeypatch.setattr(checkpoints, "EVERY_S", float("inf"))
+    assert resumed(manifest) == 2 * EVALUATIONS - 10
+    first, second = (again.read_record(stimulus_id).made.seconds for stimulus_id in TEXTURES)
+    assert first > 2000
+    assert second < 1000
+    assert folder.read_record(TEXTURES[0]).made.seconds < 1000
+
+
+class Later:
+    """A clock that is 1000 s later whenever it is read."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 1000
+        return self.now
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def one_bit_flipped(path):
+    content = bytearray(path.read_bytes())
+    content[-200] ^= 1
+    path.write_bytes(content)
+
+
+def without_content(path):
+    path.write_bytes(b"")
+
+
+def something_else(path):
+    path.write_bytes(b"\x80\x04\x95pickled")
+
+
+def head_altered(path):
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'restarts\\":0', b'restarts\\":1', 1))
+
+
+@pytest.mark.parametrize(
+    "damage", [truncated, one_bit_flipped, without_content, something_else, head_altered]
+)
+def test_a_damaged_checkpoint_is_removed_and_the_texture_begun_anew(tmp_path, expected, damage):
+    manifest, folder = interrupted(tmp_path, 6)
+    (file,) = files(folder)
+    before = file.read_bytes()
+    damage(file)
+    assert file.read_bytes() != before
+    assert resumed(manifest) == 2 * EVALUATIONS
+    assert comparable(folder.path) == expected
+
+
+def test_a_checkpoint_under_the_name_of_another_is_not_used(tmp_path, expected):
+    manifest, folder = interrupted(tmp_path, EVALUATIONS + 6, batch_size=2)
+    one, other = files(folder)
+    whole = {one.read_bytes(), other.read_bytes()}
+    assert len(whole) == 2
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    assert resumed(manifest, batch_size=2) == 2 * EVALUATIONS
+    found = comparable(folder.path)
+    assert all(found[name] == expected[name] for name in found if name != "run.json")
+
+
+def test_a_checkpoint_of_other_settings_is_removed_before_anything_is_made(tmp_path):
+    _, folder = interrupted(tmp_path, 6)
+    (before,) = files(folder)
+    changed = tiny(tmp_path, **LONG | {"synthesis": LONG["synthesis"] | {"plain_evaluations": 2}})
+    with pytest.raises(KeyboardInterrupt):
+        run(changed, progress=Counting(0))
+    assert not before.exists()
+    assert not folder.checkpoints.exists()
+
+
+@pytest.mark.parametrize("changed", ["device", "torch", "threads"])
+def test_a_checkpoint_made_elsewhere_is_not_used(tmp_path, expected, monkeypatch, changed):
+    from stimgen.runs import runner
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "rounding", lambda device: environment.rounding(device) | {changed: "other"})
+        manifest, folder = interrupted(tmp_path, 6)
+    assert len(files(folder)) == 1
+    assert resumed(manifest) == 2 * EVALUATIONS
+    assert comparable(folder.path) == expected
+
+
+def test_a_texture_that_fails_leaves_no_checkpoint_and_is_begun_anew(tmp_path, expected, monkeypatch):
+    failed = []
+
+    def fails_at_its_end(*arguments):
+        synthesised = synthesise(*arguments)
+        if not failed:
+            failed.append(arguments)
+            raise RuntimeError("a fault")
+        return synthesised
+
+    monkeypatch.setattr("stimgen.runs.make.synthesise", fails_at_its_end)
+    manifest = tiny(tmp_path, **LONG)
+    result = run(manifest)
+    assert [failure.stimulus_id for failure in result.failures] == [TEXTURES[0]]
+    folder = RunFolder(result.folder)
+    assert not folder.checkpoints.exists()
+    assert resumed(manifest) == EVALUATIONS
+    assert comparable(folder.path) == expected
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run(tmp_path):
+    manifest = tiny(tmp_path, **LONG)
+    folder = RunFolder(manifest.output)
+    folder.prepare()
+    folder.checkpoints.write_text("")
+    with pytest.raises(StoreError, match="checkpoints cannot be made: "):
+        run(manifest)
+
+
+def test_files_of_others_among_the_checkpoints_are_left_alone(tmp_path, expected):
+    manifest, folder = interrupted(tmp_path, 6)
+    (folder.checkpoints / "notes.txt").write_text("mine")
+    run(manifest)
+    assert [path.name for path in folder.checkpoints.iterdir()] == ["notes.txt"]
+    (folder.checkpoints / "notes.txt").unlink()
+    assert comparable(folder.path) == expected
+
+
+def test_nothing_in_a_checkpoint_is_pickled(tmp_path):
+    _, folder = interrupted(tmp_path, 6)
+    (file,) = files(folder)
+    content = file.read_bytes()
+    head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    described = json.loads(head["__metadata__"]["stimgen"])
+    assert (described["size_px"], described["rung"], len(described["recipes"])) == (16, 3, 1)
+    assert head.keys() == {"__metadata__", "0/image", "0/0/losses", "0/0/accepted"}
