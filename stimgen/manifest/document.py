@@ -8,7 +8,6 @@ bounded, and so is the text (after expanding aliases).
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +25,7 @@ MAX_PROBLEMS = 1000
 _TAG = "tag:yaml.org,2002:"
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
+_UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
@@ -294,12 +294,12 @@ def _key_message(key: yaml.Node) -> str:
 
 def _unwanted(text: str) -> str:
     """Return what is in a text and cannot be written to a file, or would steer a terminal; else nothing."""
-    found = next((c for c in text if unicodedata.category(c) in {"Cc", "Cs"} and c not in "\n\t"), None)
+    found = _UNWANTED.search(text)
     if found is None:
         return ""
-    if "\ud800" <= found <= "\udfff":
+    if found[0] >= "\ud800":
         return "half a surrogate pair, which is not a character"
-    return f"the control character U+{ord(found):04X}"
+    return f"the control character U+{ord(found[0]):04X}"
 
 
 def _text(text: str) -> str:
