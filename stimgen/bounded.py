@@ -14,7 +14,8 @@ def read_file(path: Path, most_bytes: int) -> bytes:
     Raises
     ------
     OSError
-        If it cannot be read, is something else than a regular file, or has more than `most_bytes` bytes.
+        If it cannot be read, is something else than a regular file, has more than `most_bytes` bytes, or
+        grows.
     """
     # A pipe would be opened only when somebody writes to it.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -22,8 +23,10 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
-        # What a file says about its length may be untrue, as below /proc.
-        content = b"" if state.st_size > most_bytes else file.read(most_bytes + 1)
-    if state.st_size > most_bytes or len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"Larger than {most_bytes} bytes", str(path))
+        if state.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"Larger than {most_bytes} bytes", str(path))
+        content = file.read(state.st_size + 1)
+    # Below /proc, files say that they are empty, and may be endless.
+    if len(content) > state.st_size:
+        raise OSError(errno.EFBIG, "Longer than it says, or written to while it was read", str(path))
     return content

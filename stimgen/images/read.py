@@ -140,17 +140,21 @@ def read_bytes(path: Path, origin: str) -> bytes:
             start = file.read(SIGNATURE_BYTES)
             if start:
                 _format(start, origin)
-            # What a file says about its length may be untrue, as below /proc.
-            too_large = os.fstat(file.fileno()).st_size > MAX_BYTES
-            data = b"" if too_large else start + file.read(MAX_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            data = start if size > MAX_BYTES else start + file.read(max(size - len(start), 0) + 1)
     except OSError as error:
         raise ImageError(
             f"{origin} cannot be read: {error.strerror or error}.", "Make the file readable for your account."
         ) from error
-    if too_large or len(data) > MAX_BYTES:
+    if size > MAX_BYTES:
         raise ImageError(
             f"{origin} has more than {MAX_BYTES} bytes, which no image needs that stimgen reads.",
             "Crop or shrink the image in an image editor.",
+        )
+    if len(data) != size:
+        raise ImageError(
+            f"{origin} has {size} bytes, and {len(data)} or more were read.",
+            "Something else writes to it: wait until it is finished.",
         )
     if not data:
         raise ImageError(f"{origin} is empty (0 bytes).", "Copy the file again.")

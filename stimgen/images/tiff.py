@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stimgen.images.errors import ImageError
 from stimgen.images.raster import ORIENTATION_TAG, decode_raster
 from stimgen.images.samples import Samples, turn_upright
-from stimgen.images.tiff_bounds import check_claims, refuse_overfull
+from stimgen.images.tiff_bounds import check_claims, check_parts
 
 # The others need the imagecodecs package; Pillow's libtiff reads them up to 8 bits of colour or 16 of grey.
 OWN_COMPRESSIONS = {"NONE", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE"}
@@ -62,7 +62,7 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
         colours = page.samplesperpixel - len(page.extrasamples)
         if COLOURS.get(photometric) != colours or not (floats or integers):
             raise _unreadable(page, origin)
-        refuse_overfull(page, compression, data, origin)
+        check_parts(page, compression, data, origin)
         samples = page.asarray()
         if page.axes.startswith("S"):
             samples = np.moveaxis(samples, 0, -1)

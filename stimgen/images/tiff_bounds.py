@@ -53,15 +53,17 @@ def check_claims(file: Any, data: bytes, origin: str) -> None:
         raise ImageError(f"{origin} is cut off: pixels are missing at its end.", "Copy the file again.")
 
 
-def refuse_overfull(page: Any, compression: str, data: bytes, origin: str) -> None:
-    """Raise if a part of the image holds more than its pixels: decoded, it could fill the memory.
+def check_parts(page: Any, compression: str, data: bytes, origin: str) -> None:
+    """Raise unless every strip or tile holds its pixels: no fewer, which would be black, and no more.
+
+    Parts that hold more could fill the memory when they are decoded.
 
     Parameters
     ----------
     page
         The `tifffile.TiffPage`, whose claims `check_claims` has found possible.
     compression
-        Its compression: only those that tifffile decodes itself need this.
+        Its compression, one of those that tifffile decodes itself.
     data
         The whole file.
     origin
@@ -70,19 +72,31 @@ def refuse_overfull(page: Any, compression: str, data: bytes, origin: str) -> No
     Raises
     ------
     ImageError
-        If it does, or its compressed data are damaged.
+        If one does not, or its compressed data are damaged.
     """
-    most = math.prod(page.chunks) * page.dtype.itemsize
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    width, height = (
+        (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    )
+    row_bytes = math.ceil(width * samples * page.bitspersample / 8)
+    height = min(height, page.tilelength if page.is_tiled else page.imagelength)
+    strips = math.ceil(page.imagelength / height)
+    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        # The last strip may be lower, but some programs fill it up.
+        is_last = not page.is_tiled and index % strips == strips - 1
+        least = row_bytes * (page.imagelength - height * (strips - 1) if is_last else height)
+        most = row_bytes * height
         part = data[offset : offset + count]
-        size = 0
         if compression in DEFLATE:
             size = len(zlib.decompressobj().decompress(part, most + 1))
         elif compression == "PACKBITS":
             size = _unpacked(part, most)
-        if size > most:
+        else:
+            size, most = count, len(data)
+        if not least <= size <= most:
+            amount = "fewer" if size < least else "more"
             raise ImageError(
-                f"{origin} is damaged: a part of it holds more than its pixels.",
+                f"{origin} is damaged: a part of it holds {amount} than its pixels.",
                 "Copy it again, or save it again as PNG.",
             )
 
