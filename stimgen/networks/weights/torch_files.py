@@ -20,8 +20,8 @@ from stimgen.networks.weights.layers import (
 )
 from stimgen.networks.weights.record import WeightsError
 
-MOST_PICKLE_BYTES = 2**20
-"""What a state dict says beside its numbers takes some thousand bytes, and seconds per million."""
+MOST_PICKLE_BYTES = 2**18
+"""What a state dict says beside its numbers takes some thousand bytes, and more would take seconds."""
 
 _WRAPPERS = ("state_dict", "model")
 _SAVE_STATE_DICT = (
