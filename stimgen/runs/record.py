@@ -16,7 +16,7 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 
 
 Settings = Annotated[dict[str, Any], AfterValidator(_finite)]
-STIMULUS_ID = "[A-Za-z][A-Za-z0-9_-]*"
+STIMULUS_ID = "[A-Za-z][A-Za-z0-9_-]{0,254}"
 Stage = Literal["optimised", "matched", "file"]
 
 
@@ -220,7 +220,7 @@ class Record(_Part):
     """
 
     format: Literal[1] = 1
-    stimulus_id: str = Field(pattern=f"^{STIMULUS_ID}$", max_length=255)
+    stimulus_id: str = Field(pattern=f"^{STIMULUS_ID}$")
     filename: str = Field(pattern=rf"^stimuli/{STIMULUS_ID}\.png$")
     png_sha256: str
     recipe_sha256: str
