@@ -68,8 +68,16 @@ def harmless(text: str) -> str:
     if _WHOLE.fullmatch(text) or not text:
         return text
     inner = text.strip(' \t\r\n"')
-    taken = _STARTS.match(inner) or _NUMBER.fullmatch(inner) or inner.lower() in _WORDS
+    taken = _STARTS.match(inner) or _NUMBER.fullmatch(inner) or inner.lower() in _WORDS or _is_number(inner)
     return f"'{text}" if taken or not inner else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def to_json(dictionary: Dictionary) -> str:
