@@ -150,7 +150,7 @@ def _override(
     """Put what the command line says into the data."""
     if network is not None and network not in NETWORKS:
         message = f'unknown network "{network}". {nearest(network, NETWORKS)}'
-        document.problems.append(Problem("--network", None, None, "", message))
+        document.add(Problem("--network", None, None, "", message))
     elif network is not None and isinstance(data.get("network", {}), dict):
         section = data.get("network", {})
         weights, before = section.get("weights"), section.get("name", NetworkSpec().name)
@@ -165,7 +165,7 @@ def _override(
         if wrong or not seeds or len(set(seeds)) < len(seeds):
             found = ", ".join(map(str, seeds)) or "nothing"
             message = f"expected different whole numbers from 0 to {LARGEST_SEED}, got {found}."
-            document.problems.append(Problem("--seeds", None, None, "", message))
+            document.add(Problem("--seeds", None, None, "", message))
         else:
             data["seeds"] = list(seeds)
 
@@ -184,7 +184,8 @@ def _validate(data: dict[str, Any], document: Document) -> _Valid:
         if not places:
             return _Valid(file)
     except ValidationError as error:
-        document.problems.extend(problems_of(error, document, data))
+        for problem in problems_of(error, document, data):
+            document.add(problem)
         places += [steps_in(detail, data) for detail in error.errors(include_url=False)]
     bad: set[str] = set()
     kept: dict[str, list[int]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -12,13 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from stimgen.atomic import make_folder
+from stimgen.bounded import read_file
 from stimgen.errors import InputError, nearest
-from stimgen.manifest.document import parse
+from stimgen.manifest.document import MAX_BYTES, parse
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
-from stimgen.runs.csv_files import in_order, to_csv, to_json
-from stimgen.runs.load import Run
+from stimgen.runs.csv_files import harmless, in_order, to_csv, to_json
+from stimgen.runs.load import MOST_TABLE_BYTES, Run
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
 
@@ -162,7 +164,7 @@ def trials_of_manifest(folder: Path) -> tuple[TrialsSpec, ...]:
     """
     path = folder / "manifest.resolved.yaml"
     try:
-        document = parse(path.read_text(encoding="utf-8"), str(path))
+        document = parse(read_file(path, MAX_BYTES).decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.", "Run the manifest again.") from None
     if not isinstance(document.data, dict) or not document.data.get("trials"):
@@ -216,8 +218,8 @@ def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
 def _header(path: Path) -> list[str] | None:
     """Return the names of a table's columns; None if it is none."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file, strict=True), None)
+        text = read_file(path, MOST_TABLE_BYTES).decode("utf-8-sig")
+        return next(csv.reader(io.StringIO(text, newline=""), strict=True), None)
     except (OSError, UnicodeDecodeError, csv.Error):
         return None
 
@@ -225,7 +227,7 @@ def _header(path: Path) -> list[str] | None:
 def _described(path: Path) -> list[str] | None:
     """Return the names of the columns that a data dictionary describes; None if it is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_file(path, MOST_TABLE_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return list(found) if isinstance(found, dict) else None
@@ -259,9 +261,9 @@ def _path(run: Run, filename: str, folder: Path) -> str:
         path = Path(os.path.relpath(target, base)).as_posix()
     except ValueError:  # another drive on Windows
         path = target.as_posix()
-    if "," in path or "\\" in path or path.startswith("[") or path != " ".join(path.split()):
+    if "," in path or "\\" in path or path != " ".join(path.split()) or path != harmless(path):
         raise InputError(
             f'PsychoPy cannot read the path "{path}" in a table.',
-            "Write the list into the run folder, or rename folders with commas, brackets or backslashes.",
+            "Write the list into the run folder, or rename folders with commas, brackets or other signs.",
         )
     return path
