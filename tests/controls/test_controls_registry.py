@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from stimgen.controls import CONTROLS, Control, ImageWithResiduals, register_control
 from stimgen.controls.registration import options_model
-from stimgen.errors import InputError
+from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image
 from stimgen.images.read import read_image
 from stimgen.registry import Registry
