@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import re
@@ -23,6 +24,8 @@ KEYS = {
 }
 """The keys that answer: of a design, or of a task of two_interval."""
 TIMES = ("presentation_s", "response_s", "interval_s")
+MOST_LIST_BYTES, MOST_IMAGE_BYTES, MOST_PX = 2**28, 2**26, 4096
+"""Largest files that are read, and the largest side of a stimulus."""
 COLUMNS = ("trial", "block", "break_before", "stimulus_id", "condition", "crop_px", "correct_key", *TIMES)
 PATCH_COLUMNS = ("id", "file", "x", "y", "sha256")
 """What the columns of an image end in."""
@@ -106,7 +109,7 @@ def read_trial_list(path: Path, design: str) -> TrialList:
         RGB, or is smaller than its patch; up to ten problems at once, and the cure of each kind once.
     """
     try:
-        content = path.read_bytes()
+        content = _read_file(path, MOST_LIST_BYTES)
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         rows = list(reader)
     except OSError as error:
@@ -137,6 +140,21 @@ def read_trial_list(path: Path, design: str) -> TrialList:
     sha256 = f"sha256:{hashlib.sha256(content).hexdigest()}"
     columns = tuple(reader.fieldnames or ())
     return TrialList(path, design, tuple(trials), columns, sha256, float(stated) if stated else None)
+
+
+def _is_stimulus(file: Path, first: Path) -> bool:
+    """Return whether `file` is an entry of a folder called stimuli, and of the same as `first` is."""
+    folder = file.parent.resolve()
+    return folder.name == "stimuli" and folder == first.parent.resolve() and file.suffix == ".png"
+
+
+def _read_file(path: Path, most_bytes: int) -> bytes:
+    """Return a file's bytes; raise OSError if it is none (a pipe would be waited for), or too large."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file")
+    if path.stat().st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"Larger than {most_bytes} bytes")
+    return path.read_bytes()
 
 
 def _check_header(path: Path, header: Sequence[str], rows: list[dict[str, str]], design: str) -> None:
@@ -215,6 +233,10 @@ def _image_problems(path: Path, trials: list[Trial]) -> list[_Problem]:
     if len(files) > 1 and not any(file.exists() for file in files):
         text = f"{path}: none of its {len(files)} images is there, such as {next(iter(files))}"
         return [_Problem(text, NOT_IN_PLACE)]
+    elsewhere = next((file for file in files if not _is_stimulus(file, next(iter(files)))), None)
+    if elsewhere is not None:
+        text = f"{path}: {elsewhere} is not in the folder stimuli of one run, from which all images are shown"
+        return [_Problem(text, NOT_AS_WRITTEN)]
     problems: dict[Path, _Problem] = {}
     known: dict[Path, tuple[str, tuple[int, int]]] = {}
     for patch in patches:
@@ -224,15 +246,19 @@ def _image_problems(path: Path, trials: list[Trial]) -> list[_Problem]:
         try:
             if file not in known:
                 # PsychoPy shows a file of the same name with another extension where one is missing.
-                content = file.read_bytes()
+                content = _read_file(file, MOST_IMAGE_BYTES)
                 with Image.open(io.BytesIO(content)) as image:
+                    if max(image.size) > MOST_PX:
+                        raise ValueError(
+                            f"has {image.width} × {image.height} pixels, and stimuli {MOST_PX} a side"
+                        )
                     if image.format != "PNG" or image.mode not in ("L", "RGB"):
                         raise ValueError(f"is {image.format} {image.mode}, not an 8-bit PNG in grey or RGB")
                     known[file] = (f"sha256:{hashlib.sha256(content).hexdigest()}", image.size)
         except FileNotFoundError:
             problems[file] = _Problem(f"{file}: there is no such file", NOT_COPIED)
             continue
-        except (OSError, UnidentifiedImageError, ValueError) as error:
+        except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
             problems[file] = _Problem(f"{file}: {error}", NOT_THE_IMAGE)
             continue
         sha256, (width, height) = known[file]

@@ -18,11 +18,14 @@ from stimgen.cli.check import check
 from stimgen.cli.decode import decode
 from stimgen.cli.errors import Commands, say
 from stimgen.cli.figure import figure
+from stimgen.cli.report import report
 from stimgen.cli.run import run
 from stimgen.cli.schema import schema
 from stimgen.cli.stats import stats
 from stimgen.cli.streams import release_output, settle_streams
+from stimgen.cli.tables import tables
 from stimgen.cli.trials import trials
+from stimgen.cli.verify import verify
 from stimgen.errors import of_the_machine
 
 app = typer.Typer(
@@ -32,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, trials, stats, figure, decode, schema):
+for command in (run, check, verify, tables, trials, stats, figure, report, decode, schema):
     app.command()(command)
 app.add_typer(weights.app, name="weights")
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from stimgen.controls.materials import Materials
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
+from stimgen.references import Reference
 from stimgen.registry import Registry
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def register_control(
     check: OptionsCheck | None = None,
     check_source: SourceCheck | None = None,
     prepare: Callable[[], object] | None = None,
+    references: tuple[Reference, ...] = (),
 ) -> Callable[[Function], Function]:
     """Return a decorator that makes a function the control `name`.
 
@@ -83,6 +85,8 @@ def register_control(
         Raises InputError for a source that no image can be made of. It is asked before any work starts.
     prepare
         Raises StimgenError if something that the control needs is not installed; likewise.
+    references
+        Publications that a paper cites for the control.
 
     Raises
     ------
@@ -101,7 +105,7 @@ def register_control(
 
     def decorate(function: Function) -> Function:
         options = options_model(name, function)
-        entry = Control(name, function, seeded, options, uses_set, check, check_source, prepare)
+        entry = Control(name, function, seeded, options, uses_set, check, check_source, prepare, references)
         CONTROLS.add(name, entry)
         return function
 
@@ -158,6 +162,8 @@ class Control:
         Whether the image depends on the other sources.
     check, check_source, prepare
         What is asked before work starts; None for nothing.
+    references
+        Whom to cite.
     """
 
     name: str
@@ -168,6 +174,19 @@ class Control:
     check: OptionsCheck | None = None
     check_source: SourceCheck | None = None
     prepare: Callable[[], object] | None = None
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """What an image of the control is: the first sentence of its docstring, without "Return".
+
+        Examples
+        --------
+        >>> CONTROLS["original"].summary
+        'a copy of the source: the same pixels, which shares every statistic with it'
+        """
+        first = (inspect.getdoc(self.function) or "").partition("\n\n")[0]
+        return " ".join(first.split()).removeprefix("Return ").removesuffix(".")
 
     def make(
         self, source: Image, rng: np.random.Generator, materials: Materials, options: Mapping[str, Any]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stimgen.errors import InputError
+from stimgen.images.read import is_plain_name
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SHOWN = 5
@@ -70,7 +71,8 @@ def find_images(folder: Path, group_by: str | None = None) -> list[LabelledImage
     ------
     InputError
         If there is no such folder, it has fewer than two classes, a class has no images, images lie beside
-        the classes' folders, or the expression is none or is not found in a name.
+        the classes' folders, a name has control characters, or the expression is none or is not found in a
+        name.
 
     Notes
     -----
@@ -97,11 +99,10 @@ def find_images(folder: Path, group_by: str | None = None) -> list[LabelledImage
             f"There are no images in {names(empty)}.",
             f"Put images there ({' '.join(SUFFIXES)}), or remove the folder.",
         )
-    return [
-        LabelledImage(path, path.parent.name, _group(path, pattern))
-        for within in files.values()
-        for path in within
-    ]
+    found = [path for within in files.values() for path in within]
+    if strange := next((path for path in found if not is_plain_name(f"{path.parent.name}{path.name}")), None):
+        raise InputError(f"The name of {str(strange)!a} is no plain text.", "Rename the file or its folder.")
+    return [LabelledImage(path, path.parent.name, _group(path, pattern)) for path in found]
 
 
 def refuse_other_classes(training: Sequence[LabelledImage], test: Sequence[LabelledImage]) -> None:

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 
+from stimgen.bounded import read_file
 from stimgen.decoding.dataset import UnusableImage
 from stimgen.decoding.features import FeatureFolder
 from stimgen.decoding.inspection import Advance
@@ -45,8 +48,12 @@ class Cost:
         Time for reading, network and writing together.
     """
 
-    images: int = 0
-    seconds: float = 0.0
+    images: Annotated[int, Field(ge=0)] = 0
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+_COST = TypeAdapter(Cost)
+MOST_COST_BYTES = 1000
 
 
 def extract(
@@ -109,10 +116,10 @@ def extract(
 
 
 def read_cost(folder: FeatureFolder) -> Cost:
-    """Return what was measured so far; nothing before the second batch of a folder."""
+    """Return what was measured so far; nothing before the second batch of a folder, or if it is damaged."""
     try:
-        return Cost(**json.loads((folder.path / "cost.json").read_bytes()))
-    except FileNotFoundError:
+        return _COST.validate_json(read_file(folder.path / "cost.json", MOST_COST_BYTES), strict=True)
+    except (OSError, ValidationError):  # it says how long a million images would take, and no more
         return Cost()
 
 

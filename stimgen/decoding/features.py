@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,15 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from stimgen.atomic import TEMPORARY
+from stimgen.bounded import read_file
 from stimgen.errors import StimgenError
 from stimgen.runs.store import StoreError, write_atomically
 
 LINE_BYTES = 65
 """A SHA-256 in hexadecimal digits and the end of the line."""
+MOST_BYTES = 2**31
+"""Largest list of images; thirty million images take as much."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 Features = NDArray[np.float32]
 
@@ -55,12 +60,21 @@ class FeatureFolder:
         return self.path / f"{layer}.f32"
 
     def images(self) -> list[str]:
-        """Return the SHA-256 of each row's image; a line that was cut off does not count."""
+        """Return the SHA-256 of each row's image; a line that was cut off does not count.
+
+        Raises
+        ------
+        StimgenError
+            If it is no such list.
+        """
         try:
-            content = self.index.read_bytes()
+            content = read_file(self.index, MOST_BYTES)
         except FileNotFoundError:
             return []
-        return content[: len(content) // LINE_BYTES * LINE_BYTES].decode("ascii").split()
+        lines = content[: len(content) // LINE_BYTES * LINE_BYTES].decode("ascii", errors="replace").split()
+        if any(not _SHA256.fullmatch(line) for line in lines):
+            raise StimgenError(f"{self.index} is damaged.", f"Remove the folder {self.path} and run again.")
+        return lines
 
     def repair(self) -> None:
         """Remove what a kill left behind: rows that are in no list, and half a line.
@@ -68,7 +82,7 @@ class FeatureFolder:
         Raises
         ------
         StimgenError
-            If rows are missing that the list has.
+            If rows are missing that the list has, or a file is a link.
         StoreError
             If the folder cannot be written.
         """
@@ -77,6 +91,7 @@ class FeatureFolder:
         files += [(self.file(layer), 4 * count * size) for layer, size in self.sizes.items()]
         with writing(self.path):
             for path, wanted in files:
+                refuse_link(path)
                 path.touch()
                 if path.stat().st_size < wanted:
                     raise StimgenError(
@@ -180,6 +195,20 @@ def writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {error.strerror}.",
             "Free the disk or mend the folder, then run again: what was finished is kept.",
         ) from error
+
+
+def refuse_link(path: Path) -> None:
+    """Raise if a file that is added to is a symbolic link, which leads out of its folder.
+
+    Raises
+    ------
+    StimgenError
+        If it is one.
+    """
+    if path.is_symlink():
+        raise StimgenError(
+            f"{path} is a symbolic link, and is not written to.", "Remove it, or link its whole folder."
+        )
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -10,13 +10,19 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from stimgen.bounded import read_file
 from stimgen.decoding.dataset import UnusableImage
-from stimgen.errors import InputError
+from stimgen.decoding.features import refuse_link
+from stimgen.errors import InputError, StimgenError
 from stimgen.images.read import read_image
 
 Advance = Callable[[int], None]
 """Told how many more images are done."""
 
+MOST_BYTES = 2**31
+"""Largest file of what was found earlier; ten million images take as much."""
 AT_ONCE = 64
 """Images that threads read ahead; their pixels are dropped at once."""
 
@@ -42,6 +48,9 @@ class Inspected:
     mtime_ns: int
     sha256: str
     side_px: int
+
+
+_ENTRY = TypeAdapter(Inspected)
 
 
 def inspect_images(
@@ -73,8 +82,11 @@ def inspect_images(
     Raises
     ------
     OSError
-        If the log cannot be written.
+        If the log cannot be read or written.
+    StimgenError
+        If the log is damaged, or a link.
     """
+    refuse_link(log)
     known = _read_log(log)
     sha256: dict[Path, str] = {}
     unusable = []
@@ -121,13 +133,16 @@ def _inspected(
 
 def _read_log(log: Path) -> dict[str, Inspected]:
     try:
-        content = log.read_bytes()
+        content = read_file(log, MOST_BYTES)
     except FileNotFoundError:
         return {}
     whole, newline, cut_off = content.rpartition(b"\n")
     if cut_off:
         os.truncate(log, len(whole) + len(newline))
-    entries = (Inspected(**json.loads(line)) for line in whole.splitlines())
+    try:
+        entries = [_ENTRY.validate_json(line, strict=True) for line in whole.splitlines()]
+    except ValidationError:
+        raise StimgenError(f"{log} is damaged.", "Remove it: images are then read again.") from None
     return {entry.path: entry for entry in entries}
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from stimgen.bounded import read_file
 from stimgen.decoding.classifier import Decoded
 from stimgen.decoding.dataset import UnusableImage
 from stimgen.decoding.division import PARTS, Divided
@@ -30,6 +31,7 @@ from stimgen.runs.environment import device_name, versions
 from stimgen.runs.store import write_atomically
 
 TOP = 5
+MOST_BYTES = 2**31
 
 
 @dataclass(frozen=True)
@@ -221,12 +223,13 @@ def keep_decoded(path: Path, key: str, decoded: Decoded) -> None:
 def kept_decoded(path: Path, key: str) -> Decoded | None:
     """Return a layer's answers if they are there and depend on the same; else None."""
     try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        content = json.loads(read_file(path, MOST_BYTES))
+        if content.pop("key", None) != key:
+            return None
+        content["validation_top1"] = dict(content["validation_top1"])
+        for name in ("predicted", "rank"):
+            content[name] = np.asarray(content[name], dtype=np.intp)
+        return Decoded(**content)
+    # What is damaged is made again.
+    except (OSError, ValueError, RecursionError, OverflowError, AttributeError, KeyError, TypeError):
         return None
-    if content.pop("key", None) != key:
-        return None
-    content["validation_top1"] = dict(content["validation_top1"])
-    for name in ("predicted", "rank"):
-        content[name] = np.asarray(content[name], dtype=np.intp)
-    return Decoded(**content)

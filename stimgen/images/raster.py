@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from stimgen.images.errors import ImageError
@@ -23,6 +24,14 @@ TWO_BYTE_LAYOUTS = {
     "RGBA;16B": ("RGBA;16B", "RGBA;16L"),
     "LA;16B": ("RGBA",),
 }
+
+
+START_OF_SCAN = b"\xff\xda"
+MOST_SCANS = 100
+"""A progressive JPEG file has about ten, each of which passes over all pixels."""
+
+PIXELS_PER_BIT = 8 * 8 * 4 * 4
+"""Each block of 8 × 8 pixels takes a bit or more, and colours are sampled up to 4 × 4 times less densely."""
 
 
 def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
@@ -50,6 +59,8 @@ def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
     picture = _open(data, file_format, origin)
     refuse_several_pages(getattr(picture, "n_frames", 1), origin)
     refuse_too_many_pixels(*picture.size, origin)
+    if file_format == "JPEG":
+        _refuse_unlikely_jpeg(data, picture.size, origin)
     if picture.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B", "I"}:
         raise ImageError(
             f"{origin} has the colour model {picture.mode}; stimgen reads grey and RGB images.",
@@ -76,11 +87,31 @@ def _open(data: bytes, file_format: str, origin: str) -> ImageFile:
         warnings.simplefilter("error", Pillow.DecompressionBombWarning)
         try:
             return Pillow.open(io.BytesIO(data), formats=[file_format])
+        except UnidentifiedImageError:
+            raise ImageError(
+                f"{origin} is a damaged or cut-off {file_format} file: its header makes no sense.",
+                "Copy the file again, or open it in an image editor and save it as PNG.",
+            ) from None
         except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
             raise ImageError(
                 f"{origin} claims more pixels than stimgen reads. {error}",
                 "Crop or shrink the image in an image editor.",
             ) from error
+
+
+def _refuse_unlikely_jpeg(data: bytes, size: tuple[int, int], origin: str) -> None:
+    """Raise if decoding would take long, or give pixels that the file has no data for (which are grey)."""
+    if data.count(START_OF_SCAN) > MOST_SCANS:
+        raise ImageError(
+            f"{origin} would take too long to decode: it has more than {MOST_SCANS} scans.",
+            "Save the image as PNG.",
+        )
+    width, height = size
+    if 8 * len(data) * PIXELS_PER_BIT < width * height:
+        raise ImageError(
+            f"{origin} is cut off or damaged: {len(data)} bytes cannot hold {width} × {height} pixels.",
+            "Copy the file again.",
+        )
 
 
 def _samples(picture: ImageFile) -> tuple[NDArray[Any], int]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +24,9 @@ PHOTOGRAPHS = (
     "hubble_deep_field", "ihc", "moon", "motorcycle_left", "motorcycle_right", "retina", "rocket",
 )  # fmt: skip
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+SIGNATURE_BYTES = 16
+MAX_BYTES = 2**30
+"""Largest file that is read; one of `stimgen.images.samples.MAX_PIXELS` has 0.4 GB in RGB with 16 bits."""
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FOREIGN_SIGNATURES = {
     b"GIF8": "GIF",
@@ -88,24 +95,40 @@ def skimage_path(name: str) -> Path:
     >>> skimage_path("brick").name
     'brick.png'
     """
-    package = importlib.util.find_spec("skimage")
-    if package is None or not package.submodule_search_locations:
+    known = _skimage_files()
+    if not known:
         raise ImageError(f"skimage:{name} needs scikit-image.", "Install it: pip install scikit-image.")
-    folder = Path(package.submodule_search_locations[0]) / "data"
-    known = {path.stem: path for path in folder.iterdir() if path.suffix in {".png", ".jpg"}}
     if name not in known:
         offered = [photograph for photograph in PHOTOGRAPHS if photograph in known]
         raise ImageError(f'scikit-image ships no image "{name}".', nearest(name, offered))
     return known[name]
 
 
+def is_plain_name(name: str) -> bool:
+    """Return whether the name of a file has neither control characters nor bytes that are no UTF-8."""
+    return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
+
+
+@functools.cache
+def _skimage_files() -> Mapping[str, Path]:
+    """Return the still images of scikit-image by name; none if it is not installed."""
+    package = importlib.util.find_spec("skimage")
+    if package is None or not package.submodule_search_locations:
+        return {}
+    folder = Path(package.submodule_search_locations[0]) / "data"
+    return {path.stem: path for path in folder.iterdir() if path.suffix in {".png", ".jpg"}}
+
+
 def read_bytes(path: Path, origin: str) -> bytes:
-    """Return a file's bytes, or say why there are none.
+    """Return an image file's bytes, or say why there are none.
+
+    The first ones are looked at before the others are read.
 
     Raises
     ------
     ImageError
-        If there is no such file, if it is a folder or empty, or cannot be read.
+        If there is no such file, if it is a folder or empty, no PNG, TIFF or JPEG file, larger than
+        `MAX_BYTES`, or cannot be read.
     """
     try:
         if not path.exists():
@@ -113,11 +136,26 @@ def read_bytes(path: Path, origin: str) -> bytes:
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise ImageError(f"{origin} is {kind}.", "Name an image file (PNG, TIFF or JPEG).")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            start = file.read(SIGNATURE_BYTES)
+            if start:
+                _format(start, origin)
+            size = os.fstat(file.fileno()).st_size
+            data = start if size > MAX_BYTES else start + file.read(max(size - len(start), 0) + 1)
     except OSError as error:
         raise ImageError(
             f"{origin} cannot be read: {error.strerror or error}.", "Make the file readable for your account."
         ) from error
+    if size > MAX_BYTES:
+        raise ImageError(
+            f"{origin} has more than {MAX_BYTES} bytes, which no image needs that stimgen reads.",
+            "Crop or shrink the image in an image editor.",
+        )
+    if len(data) != size:
+        raise ImageError(
+            f"{origin} has {size} bytes, and {len(data)} or more were read.",
+            "Something else writes to it: wait until it is finished.",
+        )
     if not data:
         raise ImageError(f"{origin} is empty (0 bytes).", "Copy the file again.")
     return data
@@ -146,8 +184,12 @@ def decode(data: bytes, origin: str) -> tuple[Samples, str]:
         if file_format == "TIFF":
             return decode_tiff(data, origin), file_format
         return decode_raster(data, file_format, origin), file_format
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError as error:
+        raise ImageError(
+            f"{origin} is too large for the memory of this machine.", "Crop or shrink the image."
+        ) from error
     except Exception as error:  # decoders raise errors of almost any class on damaged files
         raise ImageError(
             f"{origin} is a damaged or cut-off {file_format} file: {error}.",

@@ -103,7 +103,10 @@ def to_unit_range(decoded: Samples, origin: str) -> Image:
             "Flatten the image onto a background in an image editor, or remove its alpha channel.",
         )
     if decoded.bits is not None:
-        return np.asarray(values / np.float64(2**decoded.bits - 1), dtype=np.float32)
+        # Looked up, because the quotients in double precision would take twice the memory of the result.
+        white = 2**decoded.bits - 1
+        table = (np.arange(white + 1) / np.float64(white)).astype(np.float32)
+        return np.asarray(table[values.astype(np.uint8) if values.dtype == bool else values])
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise ImageError(

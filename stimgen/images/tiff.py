@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from stimgen.images.errors import ImageError
 from stimgen.images.raster import ORIENTATION_TAG, decode_raster
-from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_many_pixels, turn_upright
+from stimgen.images.samples import Samples, turn_upright
+from stimgen.images.tiff_bounds import check_claims, check_parts
 
 # The others need the imagecodecs package; Pillow's libtiff reads them up to 8 bits of colour or 16 of grey.
 OWN_COMPRESSIONS = {"NONE", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE"}
@@ -43,14 +44,13 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
     """
     import tifffile
 
-    with _faults(origin), tifffile.TiffFile(io.BytesIO(data)) as file:
-        pages = max(len(file.pages), sum(len(series) for series in file.series))
-        refuse_several_pages(pages, origin)
+    # What these kinds of file name would be opened, too.
+    alone: dict[str, Any] = {
+        f"is_{kind}": False for kind in ("mmstack", "ndtiff", "ome") if kind in tifffile.TIFF.FILE_FLAGS
+    }
+    with _faults(origin), tifffile.TiffFile(io.BytesIO(data), **alone) as file:
+        check_claims(file, data, origin)
         page: Any = file.pages.first
-        refuse_too_many_pixels(page.imagewidth, page.imagelength, origin)
-        refuse_several_pages(page.imagedepth, origin)
-        if any(o + n > len(data) for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)):
-            raise ImageError(f"{origin} is cut off: pixels are missing at its end.", "Copy the file again.")
         compression, photometric = _name(page.compression), _name(page.photometric)
         if compression not in OWN_COMPRESSIONS:
             two_bytes = page.bitspersample == 16 and page.samplesperpixel == 1 and photometric == "MINISBLACK"
@@ -62,6 +62,7 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
         colours = page.samplesperpixel - len(page.extrasamples)
         if COLOURS.get(photometric) != colours or not (floats or integers):
             raise _unreadable(page, origin)
+        check_parts(page, compression, data, origin)
         samples = page.asarray()
         if page.axes.startswith("S"):
             samples = np.moveaxis(samples, 0, -1)

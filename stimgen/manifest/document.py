@@ -2,7 +2,7 @@
 
 Nothing in the text is executed: nodes are composed with PyYAML's safe loader and turned into text, numbers,
 truth values, lists and mappings here. Size, depth and the number of values (after expanding aliases) are
-bounded.
+bounded, and so is the text (after expanding aliases).
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from stimgen.manifest.problems import DataPath, ManifestError, Problem, dotted
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
 MAX_VALUES = 200_000
+MAX_PROBLEMS = 1000
+"""How many problems are looked for in one file."""
 
 _TAG = "tag:yaml.org,2002:"
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
+_UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
@@ -111,7 +114,7 @@ class Document:
     """Data of a manifest, and where each piece of it stands.
 
     Values that could not be read, and mappings that lost an entry, are `spoilt`: they have a problem already,
-    and what follows from it is not worth a second one.
+    and what follows from it is not worth a second one. Without `files_needed`, files may be gone.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Document:
     keys: dict[DataPath, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     spoilt: set[DataPath] = field(default_factory=set)
+    files_needed: bool = True
 
     def walk(self, path: DataPath) -> DataPath:
         """Return the part of `path` that the data has; the steps that it lacks are skipped."""
@@ -139,8 +143,21 @@ class Document:
         return Problem(self.name, mark.line, mark.column, dotted(found[:-1] if key else found), message)
 
     def complain(self, path: DataPath, message: str, *, key: bool = False) -> None:
-        """Add a problem at `path`."""
-        self.problems.append(self.problem(path, message, key=key))
+        """Add a problem at `path`, as `add` does."""
+        self.add(self.problem(path, message, key=key))
+
+    def add(self, problem: Problem) -> None:
+        """Add a problem.
+
+        Raises
+        ------
+        ManifestError
+            With all of them, if there are more than `MAX_PROBLEMS`.
+        """
+        self.problems.append(problem)
+        if len(self.problems) > MAX_PROBLEMS:
+            message = f"more than {MAX_PROBLEMS} problems; the rest of the file was not looked at."
+            raise ManifestError([*self.problems, Problem(self.name, None, None, "", message)])
 
     def written(self, path: DataPath) -> str | None:
         """Return how the scalar at `path` was written; None for collections and absent values."""
@@ -178,6 +195,7 @@ class _Builder:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._count = 0
+        self._characters = 0
         self._scalars: dict[str, Callable[[str], Any]] = {
             "int": _whole_number,
             "float": _number,
@@ -202,6 +220,8 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             message = f"nested deeper than {MAX_DEPTH} levels; does an alias contain itself?"
             raise ManifestError([*self._document.problems, Problem(self._document.name, *place, "", message)])
+        if isinstance(node, yaml.ScalarNode):
+            self._count_text(node)
         written = node.value if isinstance(node, yaml.ScalarNode) else None
         self._document.values[path] = Mark(*place, written)
         kind = node.tag.removeprefix(_TAG)
@@ -218,6 +238,16 @@ class _Builder:
         )
         return None
 
+    def _count_text(self, node: yaml.ScalarNode) -> None:
+        self._characters += len(node.value)
+        if self._characters > MAX_BYTES:
+            message = (
+                f"more than {MAX_BYTES // 1_000_000} million characters after expanding aliases "
+                "(a YAML bomb?); write it shorter."
+            )
+            place = node.start_mark.line + 1, node.start_mark.column + 1
+            raise ManifestError([*self._document.problems, Problem(self._document.name, *place, "", message)])
+
     def _scalar(self, node: yaml.ScalarNode, kind: str, path: DataPath) -> Any:
         try:
             return self._scalars[kind](node.value)
@@ -232,15 +262,16 @@ class _Builder:
             message = _key_message(key)
             if message:
                 problem = Problem(self._document.name, mark.line, mark.column, dotted(path), message)
-                self._document.problems.append(problem)
+                self._document.add(problem)
                 self._document.spoilt.add(path)
                 continue
+            self._count_text(key)
             first = self._document.keys.get((*path, key.value))
             if first:
                 place = f"line {first.line}, column {first.column}"
                 message = f'the key "{shorten(key.value)}" is given twice, first in {place}.'
                 problem = Problem(self._document.name, mark.line, mark.column, dotted(path), message)
-                self._document.problems.append(problem)
+                self._document.add(problem)
                 continue
             self._document.keys[(*path, key.value)] = mark
             yield key.value, value
@@ -258,20 +289,24 @@ def _key_message(key: yaml.Node) -> str:
         return f'the key {word or "(empty)"} is read {meaning}; for text, put it in quotes: "{word}".'
     if kind not in {"str", "timestamp", "value"}:
         return f'the tag "{key.tag.replace(_TAG, "!!")}" is not allowed; a manifest has plain keys only.'
-    return (
-        ""
-        if _encodable(key.value)
-        else "a key has half a surrogate pair, which is not a character; remove it."
-    )
+    unwanted = _unwanted(key.value)
+    return f"a key has {unwanted}; remove it." if unwanted else ""
 
 
-def _encodable(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _unwanted(text: str) -> str:
+    """Return what is in a text and cannot be written to a file, or would steer a terminal; else nothing."""
+    found = _UNWANTED.search(text)
+    if found is None:
+        return ""
+    if found[0] >= "\ud800":
+        return "half a surrogate pair, which is not a character"
+    return f"the control character U+{ord(found[0]):04X}"
 
 
 def _text(text: str) -> str:
-    if not _encodable(text):
-        raise ValueError("the text has half a surrogate pair, which is not a character; remove it.")
+    unwanted = _unwanted(text)
+    if unwanted:
+        raise ValueError(f"the text has {unwanted}; remove it.")
     return text
 
 

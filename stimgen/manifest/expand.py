@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from stimgen.errors import InputError
-from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
-from stimgen.manifest.document import Document
+from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, skimage_path
+from stimgen.manifest.document import Document, shorten
+from stimgen.manifest.globs import TooManyError, matching_files
 from stimgen.manifest.problems import DataPath
 from stimgen.manifest.resolved import SourceSpec
 from stimgen.manifest.schema import ID_PATTERN, SourceSection, is_reserved
-
-MAX_FILES = 10_000
 
 
 def expand_sources(
@@ -82,24 +80,32 @@ def _expand(section: SourceSection, place: DataPath, folder: Path, document: Doc
     if image.startswith(SKIMAGE_PREFIX):
         name = image.removeprefix(SKIMAGE_PREFIX)
         try:
-            skimage_path(name)
+            if document.files_needed:
+                skimage_path(name)
         except InputError as error:
             document.complain(where, f"{_lowered(error.problem)} {error.cure}".strip())
             return []
         return [SourceSpec(section.id or make_id(name), image, None, crop)]
     path = find_file(image, folder)
+    if path is None and not document.files_needed:
+        path = (folder / image).resolve()
     if path:
         return [SourceSpec(section.id or make_id(path.stem), image, path, crop)]
     if not glob.has_magic(image):
         document.complain(where, _missing(image, folder))
         return []
-    matches = _matches(image, folder)
+    try:
+        matches = _matches(image, folder)
+    except TooManyError as error:
+        document.complain(where, f'"{shorten(image)}" {error}; narrow the pattern.')
+        return []
     if not matches:
-        document.complain(
-            where, f'no file matches "{image}" in {folder}; correct the pattern, or put files there.'
-        )
-    if len(matches) > MAX_FILES:
-        document.complain(where, f'"{image}" matches more than {MAX_FILES} files; narrow the pattern.')
+        message = f'no file matches "{shorten(image)}" in {folder}; correct the pattern, or put files there.'
+        document.complain(where, message)
+    strange = next((name for name, _ in matches if not is_plain_name(name)), None)
+    if strange:
+        message = f"the name of the file {strange!a} is no plain text; rename the file."
+        document.complain(where, message)
         return []
     ids = [_glob_id(section.id, path.stem, len(matches)) for _, path in matches]
     long = next((word for word in ids if not re.match(ID_PATTERN, word)), None)
@@ -115,14 +121,11 @@ def _glob_id(prefix: str | None, stem: str, count: int) -> str:
 
 
 def _matches(pattern: str, folder: Path) -> list[tuple[str, Path]]:
-    # pathlib's glob takes no absolute patterns.
-    names = glob.iglob(str(Path(pattern).expanduser()), root_dir=folder, recursive=True)  # noqa: PTH207
     try:
-        found = [(name, find_file(name, folder)) for name in itertools.islice(names, 10 * MAX_FILES)]
-    except (OSError, ValueError):  # a null character in a folder's name
+        names = matching_files(str(Path(pattern).expanduser()), folder)
+    except (ValueError, RuntimeError):  # a null character, or an unknown ~user
         return []
-    files = [(Path(name).as_posix(), path) for name, path in found if path]
-    return sorted(files, key=lambda match: match[0])
+    return [(name, path) for name in names if (path := find_file(name, folder))]
 
 
 def _missing(image: str, folder: Path) -> str:
@@ -131,8 +134,11 @@ def _missing(image: str, folder: Path) -> str:
     except (OSError, ValueError):
         is_folder = False
     if is_folder:
-        return f'"{image}" is a folder; for all its PNG files write "{image.rstrip("/")}/*.png".'
-    return f'there is no file "{image}" in {folder}; correct the path (it is relative to the manifest).'
+        name = shorten(image)
+        return f'"{name}" is a folder; for all its PNG files write "{name.rstrip("/")}/*.png".'
+    return (
+        f'there is no file "{shorten(image)}" in {folder}; correct the path (it is relative to the manifest).'
+    )
 
 
 def _lowered(sentence: str) -> str:

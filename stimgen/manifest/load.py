@@ -35,7 +35,11 @@ Entry = TypeVar("Entry")
 
 
 def load_manifest(
-    path: str | Path, *, network: str | None = None, seeds: Sequence[int] | None = None
+    path: str | Path,
+    *,
+    network: str | None = None,
+    seeds: Sequence[int] | None = None,
+    files_needed: bool = True,
 ) -> Manifest:
     """Read, check and resolve a manifest.
 
@@ -48,6 +52,8 @@ def load_manifest(
         name a network of their own keep it.
     seeds
         Replaces the manifest's `seeds` (the command line's ``--seeds``).
+    files_needed
+        Whether images and weights must be there. Without, a resolved manifest is read wherever it is.
 
     Returns
     -------
@@ -61,6 +67,7 @@ def load_manifest(
     """
     path = Path(path)
     document = parse(_read_text(path), str(path))
+    document.files_needed = files_needed
     if not isinstance(document.data, dict):
         message = f"a manifest is a mapping that starts with stimgen: 1, not {describe(document.data)}."
         document.complain((), message)
@@ -143,7 +150,7 @@ def _override(
     """Put what the command line says into the data."""
     if network is not None and network not in NETWORKS:
         message = f'unknown network "{network}". {nearest(network, NETWORKS)}'
-        document.problems.append(Problem("--network", None, None, "", message))
+        document.add(Problem("--network", None, None, "", message))
     elif network is not None and isinstance(data.get("network", {}), dict):
         section = data.get("network", {})
         weights, before = section.get("weights"), section.get("name", NetworkSpec().name)
@@ -158,7 +165,7 @@ def _override(
         if wrong or not seeds or len(set(seeds)) < len(seeds):
             found = ", ".join(map(str, seeds)) or "nothing"
             message = f"expected different whole numbers from 0 to {LARGEST_SEED}, got {found}."
-            document.problems.append(Problem("--seeds", None, None, "", message))
+            document.add(Problem("--seeds", None, None, "", message))
         else:
             data["seeds"] = list(seeds)
 
@@ -177,7 +184,8 @@ def _validate(data: dict[str, Any], document: Document) -> _Valid:
         if not places:
             return _Valid(file)
     except ValidationError as error:
-        document.problems.extend(problems_of(error, document, data))
+        for problem in problems_of(error, document, data):
+            document.add(problem)
         places += [steps_in(detail, data) for detail in error.errors(include_url=False)]
     bad: set[str] = set()
     kept: dict[str, list[int]] = {}

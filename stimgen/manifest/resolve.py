@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -87,6 +88,10 @@ def resolve_image(section: ImageSection, document: Document) -> ImageSpec | None
         ppd = size_px / size_deg
     elif ppd:
         size_deg = size_px / ppd
+    if any(number is not None and not 0 < number < math.inf for number in (size_deg, ppd)):
+        message = f"size_deg is {size_deg:g} and ppd {ppd:g}: no display is like that; correct them."
+        document.complain(("image",), message)
+        return None
     return ImageSpec(size_px, size_deg, ppd, section.color)
 
 
@@ -101,12 +106,14 @@ def resolve_network(
         return None
     if is_weights_file(spec.weights):
         path = find_file(spec.weights, folder)
+        if path is None and not document.files_needed:
+            path = (folder / spec.weights).resolve()
         if path is None:
             message = f'there is no weights file "{shorten(spec.weights)}" in {folder}; correct the path.'
             document.complain((*place, "weights"), message)
             return None
         return spec.model_copy(update={"weights": str(path)})
-    if random_seed(spec.weights) is not None:
+    if random_seed(spec.weights) is not None or not document.files_needed:
         return spec
     known = (*weights_names(spec.name), "random")
     if spec.weights not in known:
@@ -300,7 +307,8 @@ def resolve_control(
         valid = control.options.model_validate_json(json.dumps(section.model_extra), strict=True)
     except ValidationError as error:
         known = ["name", "id", *control.options.model_fields]
-        document.problems.extend(option_problems(error, document, place, known))
+        for one in option_problems(error, document, place, known):
+            document.add(one)
         return None
     options = valid.model_dump()
     problem = control.check(options, image.size_px) if control.check and image else None

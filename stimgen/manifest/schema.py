@@ -17,19 +17,25 @@ from stimgen.texture.presets import Gatys2015, Multiscale
 VERSION = 1
 ID_PATTERN = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
 LARGEST_SEED = 2**32 - 1
+LARGEST_PX = 4096
 
 # Words that tables read as a missing value, a truth value or a number, whatever their author meant.
-_RESERVED = {"nan", "inf", "infinity", "na", "null", "none", "true", "false"}
+_VALUES = {"nan", "inf", "infinity", "na", "null", "none", "true", "false"}
+# What Windows takes for a device, whatever ending follows.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 
 def is_reserved(word: str) -> bool:
-    """Return whether pandas or PsychoPy would read `word` in a table as something other than text."""
-    return word.lower() in _RESERVED
+    """Return whether `word` means something else in a table, to pandas or PsychoPy, or as a file name."""
+    return word.lower() in _VALUES | _DEVICES
 
 
 def _not_reserved(word: str) -> str:
-    if is_reserved(word):
+    if word.lower() in _VALUES:
         message = 'tables read "{word}" as a missing value, truth value or number; choose another id.'
+        raise PydanticCustomError("reserved_id", message, {"word": word})
+    if word.lower() in _DEVICES:
+        message = '"{word}" is the name of a device on Windows, and no file can have it; choose another id.'
         raise PydanticCustomError("reserved_id", message, {"word": word})
     return word
 
@@ -81,7 +87,7 @@ class Section(BaseModel):
 class ImageSection(Section):
     """Size and colour of every stimulus. Any two of size_px, size_deg and ppd give the third."""
 
-    size_px: int | None = Field(None, ge=16, le=4096, description="Side of the square stimuli, px.")
+    size_px: int | None = Field(None, ge=16, le=LARGEST_PX, description="Side of the square stimuli, px.")
     size_deg: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Side of the stimuli, degrees of visual angle."
     )

@@ -30,7 +30,8 @@ def resolve_trials(index: int, section: TrialsSection, document: Document) -> Tr
         options = model.model_validate_json(json.dumps(section.model_extra), strict=True)
     except ValidationError as error:
         known = ["design", "id", *model.model_fields]
-        document.problems.extend(option_problems(error, document, place, known))
+        for problem in option_problems(error, document, place, known):
+            document.add(problem)
         return None
     return TrialsSpec(section.id or section.design, section.design, options)
 
@@ -58,7 +59,8 @@ def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
         check_ids(enumerate(sections), document)
         specs = [resolve_trials(index, section, document) for index, section in enumerate(sections)]
     except ValidationError as error:
-        document.problems.extend(problems_of(error, document, data))
+        for problem in problems_of(error, document, data):
+            document.add(problem)
     if document.problems:
         raise ManifestError(document.problems)
     return tuple(spec for spec in specs if spec is not None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import re
@@ -17,11 +16,14 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 import stimgen
+from stimgen.bounded import read_file
 from stimgen.errors import InputError, nearest
+from stimgen.images.read import decode
 from stimgen.images.samples import MAX_PIXELS
 from stimgen.report.finished import RUN_AGAIN
 from stimgen.report.grid import Cell, Grid
 from stimgen.report.labels import Block, Typeface, find_typeface, fit, normalised
+from stimgen.runs.store import MOST_BYTES
 
 FRAME_GREY = 176
 SMALLEST_LABEL_PX = 12
@@ -270,16 +272,21 @@ def _annotation(cell: Cell, column: str) -> str:
 def _image(cell: Cell) -> Pillow.Image:
     path = cell.run.folder / cell.row["filename"]
     try:
-        content = path.read_bytes()
+        content = read_file(path, MOST_BYTES)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", RUN_AGAIN) from None
     if hashlib.sha256(content).hexdigest() != cell.png_sha256:
         raise InputError(
             f"{path} is not the file that stimuli.csv describes: its SHA-256 is another.", RUN_AGAIN
         )
-    with Pillow.open(io.BytesIO(content)) as image:
-        image.load()
-        return image
+    try:
+        samples, file_format = decode(content, str(path))
+    except InputError as error:
+        raise InputError(error.problem, RUN_AGAIN) from None
+    height, width = samples.values.shape[:2]
+    if (file_format, samples.bits, samples.transparent) != ("PNG", 8, 0) or height != width:
+        raise InputError(f"{path} is not a square 8-bit PNG in grey or RGB.", RUN_AGAIN)
+    return Pillow.fromarray(samples.values)
 
 
 def _side(grid: Grid, images: Mapping[tuple[str, str], Pillow.Image], cell_px: int | None) -> int:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from stimgen.bounded import read_file
 from stimgen.errors import InputError
+from stimgen.manifest.document import MAX_BYTES, parse, shorten
+from stimgen.manifest.problems import ManifestError
+
+MOST_TABLE_BYTES = 2**30
+FILENAME = re.compile(r"stimuli/[A-Za-z][A-Za-z0-9_-]*\.png")
 
 ORIGINAL = "original"
 """The control that is the source itself."""
@@ -61,7 +66,7 @@ def read_run(folder: Path) -> FinishedRun:
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.", "Name the folder that stimgen run wrote.")
     rows = _rows(folder / "stimuli.csv")
-    manifest = _manifest(folder / "manifest.resolved.yaml")
+    manifest = read_manifest(folder / "manifest.resolved.yaml")
     controls = {str(control["id"]): control["name"] for control in manifest["controls"]}
 
     def names(asked: list[str], column: str) -> tuple[str, ...]:
@@ -82,28 +87,35 @@ def read_run(folder: Path) -> FinishedRun:
 
 def _rows(path: Path) -> tuple[Mapping[str, str], ...]:
     text = _text(path)
-    rows = tuple(csv.DictReader(io.StringIO(text, newline=""), restval=""))
+    try:
+        rows = tuple(csv.DictReader(io.StringIO(text, newline=""), restval="", restkey="", strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path} is no table as stimgen writes it: {error}.", RUN_AGAIN) from None
     if not rows:
         raise InputError(f"{path} has no rows: the run made no stimulus.", RUN_AGAIN)
     lacking = [column for column in NEEDED if column not in rows[0]]
     if lacking:
         raise InputError(f"{path} has no column {lacking[0]}: stimgen did not write it.", RUN_AGAIN)
+    elsewhere = next((row["filename"] for row in rows if not FILENAME.fullmatch(row["filename"])), None)
+    if elsewhere is not None:
+        message = f'{path} names the file "{shorten(elsewhere)}", which is none of the run\'s stimuli.'
+        raise InputError(message, RUN_AGAIN)
     return rows
 
 
-def _manifest(path: Path) -> Any:
+def read_manifest(path: Path) -> Any:
     """Return the resolved manifest. Only names are read: runs of other versions have other settings."""
     data: Any = None
     try:
-        data = yaml.safe_load(_text(path))
+        data = parse(_text(path, MAX_BYTES), str(path)).data
         complete = (
             isinstance(data["name"], str)
             and isinstance(data["layer_sets"], dict)
             and isinstance(data["seeds"], list)
-            and all("id" in source for source in data["sources"])
-            and all({"id", "name"} <= set(control) for control in data["controls"])
+            and all(isinstance(source["id"], str) for source in data["sources"])
+            and all(isinstance(control[key], str) for control in data["controls"] for key in ("id", "name"))
         )
-    except (yaml.YAMLError, KeyError, TypeError):
+    except (ManifestError, KeyError, TypeError):
         complete = False
     if not complete:
         raise InputError(f"{path} is not a resolved manifest as stimgen writes it.", RUN_AGAIN)
@@ -117,13 +129,13 @@ def _units(path: Path) -> dict[str, str]:
     try:
         entries = json.loads(_text(path)).items()
         return {column: str(entry["Units"]) for column, entry in entries if "Units" in entry}
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         raise InputError(f"{path} is not a data dictionary as stimgen writes it.", RUN_AGAIN) from None
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, most_bytes: int = MOST_TABLE_BYTES) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path, most_bytes).decode("utf-8")
     except FileNotFoundError:
         raise InputError(f"There is no {path.name} in {path.parent}.", RUN_AGAIN) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -20,14 +20,16 @@ def figure_path(runs: Sequence[FinishedRun], grid: Grid, out: Path | None) -> Pa
     ------
     InputError
         If `out` is not a PNG file in a folder that exists, or is among the stimuli or records of a run; if
-        it is needed, because there are several runs.
+        it is needed, because there are several runs; if a folder in the run folder is a link.
     """
     if out is None:
         if len(runs) > 1:
             raise InputError(
                 f"{len(runs)} runs, and no file for their figure.", "Name one with --out FILE.png."
             )
-        return runs[0].folder / "figures" / f"{grid.rows_key}-by-{grid.columns_key}.png"
+        own = RunFolder(runs[0].folder)
+        own.refuse_links()
+        return own.figures / f"{grid.rows_key}-by-{grid.columns_key}.png"
     if out.suffix.lower() != ".png" or not out.parent.is_dir():
         raise InputError(
             f"--out {out} is not a PNG file in a folder that exists.",

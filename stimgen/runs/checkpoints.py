@@ -213,6 +213,8 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _read(path: Path) -> tuple[_Head, Checkpoint] | None:
     """Return what a file holds; None if there is none, or it is damaged. Nothing in it is executed."""
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

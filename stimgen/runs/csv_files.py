@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 
 import pandas as pd
 
@@ -11,6 +13,12 @@ from stimgen.runs.dictionary import Dictionary, data_dictionary
 
 WHOLE_NUMBERS = ("seed", "components", "parameters", "iterations", "evaluations", "restarts")
 """Columns that are whole numbers with gaps."""
+
+_WHOLE = re.compile("-?[1-9][0-9]{0,14}|0")
+_STARTS = re.compile(r"[-=+@\[({'#<$%]")
+# Also times, dates and fractions, which spreadsheets turn into numbers.
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9.,][0-9.,eE+\-/: ]*%?")
+_WORDS = {"nan", "na", "n/a", "null", "none", "true", "false", "inf", "infinity"}
 
 
 def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
@@ -34,8 +42,42 @@ def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Return a table as text."""
-    return str(table.to_csv(index=False, lineterminator="\n"))
+    """Return a table as text, every text in it harmless (`harmless`)."""
+    written = table.copy()
+    for name, column in table.items():
+        if any(isinstance(cell, str) for cell in column):
+            written[name] = column.map(lambda cell: harmless(cell) if isinstance(cell, str) else cell)
+    return str(written.to_csv(index=False, lineterminator="\n"))
+
+
+def harmless(text: str) -> str:
+    r"""Return a text that a spreadsheet, pandas and PsychoPy leave as it is when they read it from a table.
+
+    An apostrophe is put before what they would take for a formula, a list, a number, a date, a truth value or
+    a missing one; and before what begins with an apostrophe, so that without its first one it is the text
+    again. Whole numbers in digits stay, because they are the same for everybody. Control characters but tabs
+    and line ends, and bytes of file names that are no UTF-8, are written as escapes such as ``\x1b``.
+
+    Examples
+    --------
+    >>> harmless("=1+1"), harmless("None"), harmless("1e5"), harmless("42"), harmless("conv1_1 pool1")
+    ("'=1+1", "'None", "'1e5", '42', 'conv1_1 pool1')
+    """
+    steering = {c for c in text if unicodedata.category(c) in {"Cc", "Cs"}} - {"\n", "\t"}
+    text = text.translate({ord(c): c.encode("unicode_escape").decode() for c in steering})
+    if _WHOLE.fullmatch(text) or not text:
+        return text
+    inner = text.strip(' \t\r\n"')
+    taken = _STARTS.match(inner) or _NUMBER.fullmatch(inner) or inner.lower() in _WORDS or _is_number(inner)
+    return f"'{text}" if taken or not inner else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def to_json(dictionary: Dictionary) -> str:

@@ -5,6 +5,8 @@ Needs neither torch nor PsychoPy, so that an experiment can read what it shows.
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +14,15 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
+from stimgen.bounded import read_file
 from stimgen.errors import InputError
+from stimgen.manifest.document import shorten
 from stimgen.runs.csv_files import WHOLE_NUMBERS
-from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder, sha256
+from stimgen.runs.record import STIMULUS_ID, Record
+from stimgen.runs.store import MOST_BYTES, RunFolder, sha256
 
+MOST_TABLE_BYTES = 2**30
+"""Largest table that is read; a million stimuli take about as much."""
 SHOWN = 5
 """How many files a message names."""
 
@@ -87,11 +93,15 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
     summary = folder.read_summary()
     name, planned = summary.get("name"), summary.get("stimuli")
     try:
-        table = pd.read_csv(folder.path / "stimuli.csv", dtype=dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+        content = io.BytesIO(read_file(folder.path / "stimuli.csv", MOST_TABLE_BYTES))
+        table = pd.read_csv(content, dtype=dict.fromkeys(WHOLE_NUMBERS, "Int64"))
         ids = [str(stimulus_id) for stimulus_id in table["stimulus_id"]]
         hashes = [str(png_sha256) for png_sha256 in table["png_sha256"]]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{folder.path / 'stimuli.csv'} cannot be read: {error}.", again) from None
+    strange = next((one for one in ids if not re.fullmatch(STIMULUS_ID, one)), None)
+    if strange is not None:
+        raise InputError(f"{folder.path / 'stimuli.csv'} has the stimulus_id {shorten(strange)!r}.", again)
     if not isinstance(name, str) or not isinstance(planned, int):
         raise InputError(f"{folder.path / 'run.json'} is missing or damaged.", again)
     if complete and planned != len(ids):
@@ -111,7 +121,7 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
         altered = [
             record.filename
             for record in records
-            if sha256(folder.png(record.stimulus_id).read_bytes()) != record.png_sha256
+            if _sha256(folder.png(record.stimulus_id), again) != record.png_sha256
         ]
         if altered:
             message = f"Files in {folder.path} are not those that their records describe: {_some(altered)}."
@@ -124,9 +134,11 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
 def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:
     path = folder.record(stimulus_id)
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = Record.model_validate_json(read_file(path, MOST_BYTES))
     except FileNotFoundError:
         raise InputError(f"There is no record {path}.", cure) from None
+    except OSError as error:
+        raise InputError(f"The record {path} cannot be read: {error.strerror}.", cure) from None
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         place = ".".join(map(str, detail["loc"]))
@@ -135,6 +147,13 @@ def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:
     if record.stimulus_id != stimulus_id:
         raise InputError(f"The record {path} is that of {record.stimulus_id}.", cure)
     return record
+
+
+def _sha256(path: Path, cure: str) -> str:
+    try:
+        return sha256(read_file(path, MOST_BYTES))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.", cure) from None
 
 
 def _some(names: Sequence[str]) -> str:

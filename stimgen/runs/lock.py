@@ -13,6 +13,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stimgen.atomic import create_file
+from stimgen.bounded import read_file
 from stimgen.errors import StimgenError
 
 LOCK = ".lock"
@@ -20,6 +21,9 @@ LOCK = ".lock"
 
 OWNER = "lock.json"
 """The file that says who is at work in the folder. It is there while somebody is, or was killed."""
+
+
+MOST_BYTES = 10_000
 
 
 class LockError(StimgenError):
@@ -98,9 +102,11 @@ def read_owner(folder: Path) -> Owner | None:
     ------
     ValidationError
         If the file says nothing that can be read.
+    OSError
+        If it cannot be read, or is no file.
     """
     try:
-        return Owner.model_validate_json((folder / OWNER).read_bytes())
+        return Owner.model_validate_json(read_file(folder / OWNER, MOST_BYTES))
     except FileNotFoundError:
         return None
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from stimgen.manifest.schema import MatchingSpec
+from stimgen.manifest.schema import LARGEST_PX, LARGEST_SEED, MatchingSpec
 
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    json.dumps(values, allow_nan=False)  # ValueError
+    return values
+
+
+Settings = Annotated[dict[str, Any], AfterValidator(_finite)]
+STIMULUS_ID = "[A-Za-z][A-Za-z0-9_-]{0,254}"
 Stage = Literal["optimised", "matched", "file"]
 
 
@@ -29,9 +38,9 @@ class SourceRecord(_Part):
 class ImageRecord(_Part):
     """Size and colour of the stimulus; None where visual angle is unknown."""
 
-    size_px: int
-    size_deg: float | None
-    ppd: float | None
+    size_px: int = Field(ge=1, le=LARGEST_PX)
+    size_deg: float | None = Field(gt=0)
+    ppd: float | None = Field(gt=0)
     color: Literal["grey", "rgb"]
 
 
@@ -83,7 +92,7 @@ class SynthesisRecord(_Part):
 
     preset: str
     version: int
-    settings: dict[str, Any]
+    settings: Settings
     layer_weights: dict[str, float]
     components: int | None
     parameters: int
@@ -104,7 +113,7 @@ class ControlRecord(_Part):
     """
 
     name: str
-    options: dict[str, Any]
+    options: Settings
     residuals: dict[str, float] = {}
     weights_sha256: str | None = None
 
@@ -123,7 +132,7 @@ class MatchingRecord(_Part):
 
 
 class DistanceRecord(_Part):
-    """Distances of one layer at one stage; see `stimgen.measure.gram.GramDistance` and `ScaleRecord`."""
+    """Distances of one layer at one stage; see `stimgen.measure.gram_distance` and `ScaleRecord`."""
 
     stage: Stage
     layer: str
@@ -134,7 +143,7 @@ class DistanceRecord(_Part):
 
 
 class ScaleRecord(_Part):
-    """Floor and ceiling of the distances of one layer; see `stimgen.measure.gram_scale.GramScale`."""
+    """Floor and ceiling of the distances of one layer; see `stimgen.measure.gram_distance.GramScale`."""
 
     layer: str
     floor: float | None = Field(ge=0)
@@ -211,13 +220,13 @@ class Record(_Part):
     """
 
     format: Literal[1] = 1
-    stimulus_id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
-    filename: str = Field(pattern=r"^stimuli/[A-Za-z][A-Za-z0-9_-]*\.png$")
+    stimulus_id: str = Field(pattern=f"^{STIMULUS_ID}$")
+    filename: str = Field(pattern=rf"^stimuli/{STIMULUS_ID}\.png$")
     png_sha256: str
     recipe_sha256: str
     condition: str
     kind: Literal["texture", "control"]
-    seed: int | None
+    seed: int | None = Field(ge=0, le=LARGEST_SEED)
     source: SourceRecord
     image: ImageRecord
     network: NetworkRecord
@@ -234,3 +243,9 @@ class Record(_Part):
     scales: tuple[ScaleRecord, ...]
     portilla_simoncelli: PortillaSimoncelliRecord | None
     made: MadeRecord
+
+    @model_validator(mode="after")
+    def _names_its_own_file(self) -> Self:
+        if self.filename != f"stimuli/{self.stimulus_id}.png":
+            raise ValueError(f"the filename is not that of {self.stimulus_id}")
+        return self

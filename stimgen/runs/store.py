@@ -13,9 +13,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from stimgen.atomic import TEMPORARY, make_folder, write_file
+from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.runs import lock
 from stimgen.runs.record import Record
+
+MOST_BYTES = 2**26
+"""Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 
 VARYING = {"records/*.json": ("made",), "run.json": ("started", "finished", "made", "kept")}
 """What depends on when and in how many goes a run was made: keys of files, by the files' pattern.
@@ -59,6 +63,11 @@ class RunFolder:
         return self.path / "trials"
 
     @property
+    def figures(self) -> Path:
+        """Folder of figures, unless they were written elsewhere."""
+        return self.path / "figures"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints; there while a run works, or after it was interrupted."""
         return self.path / "checkpoints"
@@ -77,7 +86,8 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder holds something else than a run, or a run of a newer stimgen.
+            If the folder holds something else than a run, a run of a newer stimgen, or one of its own folders
+            is a link.
         StoreError
             If it cannot be made.
         """
@@ -94,6 +104,7 @@ class RunFolder:
                 "Choose an empty or new folder with --out.",
             )
         self.refuse_newer()
+        self.refuse_links()
         try:
             # The records first: a folder that has them is a run, whatever else is missing.
             make_folder(self.records)
@@ -108,6 +119,24 @@ class RunFolder:
         """Return whether there is a run in the folder, also one whose records somebody removed."""
         return self.records.is_dir() or "stimuli" in self.read_summary()
 
+    def refuse_links(self) -> None:
+        """Raise if a folder in the run folder is a symbolic link: nothing is written or removed elsewhere.
+
+        The run folder itself may be one, and any folder above it.
+
+        Raises
+        ------
+        InputError
+            If there is one.
+        """
+        folders = (self.stimuli, self.records, self.trials, self.figures, self.checkpoints)
+        for path in (*folders, self.path / lock.LOCK):
+            if path.is_symlink():
+                raise InputError(
+                    f"{path} is a symbolic link, and stimgen would write outside of the run folder.",
+                    f"Put what it leads to in its place, or link the whole folder {self.path}.",
+                )
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other runs out of the folder while this one works.
@@ -118,9 +147,12 @@ class RunFolder:
         ------
         LockError
             If another run is at work there, or may be.
+        InputError
+            If one of its own folders is a link.
         StoreError
             If the folder cannot be written.
         """
+        self.refuse_links()
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(lock.locked(self.path))
@@ -140,8 +172,8 @@ class RunFolder:
         A record that is damaged or of another format counts as none: its stimulus is made again.
         """
         try:
-            return Record.model_validate_json(self.record(stimulus_id).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return Record.model_validate_json(read_file(self.record(stimulus_id), MOST_BYTES))
+        except (OSError, ValidationError):
             return None
 
     def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
@@ -153,16 +185,16 @@ class RunFolder:
         if record is None or record.stimulus_id != stimulus_id or record.recipe_sha256 != recipe_sha256:
             return None
         try:
-            content = self.png(stimulus_id).read_bytes()
-        except FileNotFoundError:
+            content = read_file(self.png(stimulus_id), MOST_BYTES)
+        except OSError:
             return None
         return record if sha256(content) == record.png_sha256 else None
 
     def read_summary(self) -> dict[str, Any]:
         """Return what run.json says, empty if there is none that can be read."""
         try:
-            summary = json.loads((self.path / "run.json").read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            summary = json.loads(read_file(self.path / "run.json", MOST_BYTES))
+        except (OSError, ValueError, RecursionError):
             return {}
         return summary if isinstance(summary, dict) else {}
 

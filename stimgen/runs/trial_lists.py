@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -12,14 +13,15 @@ from pathlib import Path
 import pandas as pd
 
 from stimgen.atomic import make_folder
+from stimgen.bounded import read_file
 from stimgen.errors import InputError, nearest
-from stimgen.manifest.document import parse
+from stimgen.manifest.document import MAX_BYTES, parse
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
-from stimgen.runs.csv_files import in_order, to_csv, to_json
-from stimgen.runs.load import Run
-from stimgen.runs.store import RunFolder, StoreError, write_atomically
+from stimgen.runs.csv_files import harmless, in_order, to_csv, to_json
+from stimgen.runs.load import MOST_TABLE_BYTES, Run
+from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
 
 
@@ -119,7 +121,9 @@ def check_replaceable(run: Run, design: str, options: TrialOptions, out: Path, *
 
 
 def write_trial_lists(run: Run, trials: Iterable[TrialsSpec]) -> tuple[Path, ...]:
-    """Write trial lists to the folder `trials` of a run, and return their paths.
+    """Write the trial lists of a manifest to the folder `trials` of a run, and return their paths.
+
+    run.json gets their hashes.
 
     Raises
     ------
@@ -135,7 +139,19 @@ def write_trial_lists(run: Run, trials: Iterable[TrialsSpec]) -> tuple[Path, ...
         except InputError as error:
             raise InputError(f"{path} cannot be made: {error.problem}", error.cure) from None
         paths.append(path)
+    _note(RunFolder(run.folder), paths)
     return tuple(paths)
+
+
+def _note(folder: RunFolder, paths: Iterable[Path]) -> None:
+    """Write to run.json which lists are stimgen's, to be known when the manifest asks for others."""
+    summary = folder.read_summary()
+    before = summary.get("trial_lists", {})
+    lists = before | {path.stem: sha256(path.read_bytes()) for path in paths}
+    lists = {name: found for name, found in lists.items() if (folder.trials / f"{name}.csv").is_file()}
+    if summary and lists != before:
+        content = json.dumps(summary | {"trial_lists": lists}, indent=2) + "\n"
+        write_atomically(folder.path / "run.json", content)
 
 
 def trials_of_manifest(folder: Path) -> tuple[TrialsSpec, ...]:
@@ -148,7 +164,7 @@ def trials_of_manifest(folder: Path) -> tuple[TrialsSpec, ...]:
     """
     path = folder / "manifest.resolved.yaml"
     try:
-        document = parse(path.read_text(encoding="utf-8"), str(path))
+        document = parse(read_file(path, MAX_BYTES).decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.", "Run the manifest again.") from None
     if not isinstance(document.data, dict) or not document.data.get("trials"):
@@ -202,8 +218,8 @@ def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
 def _header(path: Path) -> list[str] | None:
     """Return the names of a table's columns; None if it is none."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file, strict=True), None)
+        text = read_file(path, MOST_TABLE_BYTES).decode("utf-8-sig")
+        return next(csv.reader(io.StringIO(text, newline=""), strict=True), None)
     except (OSError, UnicodeDecodeError, csv.Error):
         return None
 
@@ -211,7 +227,7 @@ def _header(path: Path) -> list[str] | None:
 def _described(path: Path) -> list[str] | None:
     """Return the names of the columns that a data dictionary describes; None if it is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_file(path, MOST_TABLE_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return list(found) if isinstance(found, dict) else None
@@ -245,9 +261,9 @@ def _path(run: Run, filename: str, folder: Path) -> str:
         path = Path(os.path.relpath(target, base)).as_posix()
     except ValueError:  # another drive on Windows
         path = target.as_posix()
-    if "," in path or "\\" in path or path.startswith("[") or path != " ".join(path.split()):
+    if "," in path or "\\" in path or path != " ".join(path.split()) or path != harmless(path):
         raise InputError(
             f'PsychoPy cannot read the path "{path}" in a table.',
-            "Write the list into the run folder, or rename folders with commas, brackets or backslashes.",
+            "Write the list into the run folder, or rename folders with commas, brackets or other signs.",
         )
     return path

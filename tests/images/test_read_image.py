@@ -338,10 +338,10 @@ def test_unreadable_file(tmp_path, monkeypatch):
     path = tmp_path / "image.png"
     path.write_bytes(pillow_bytes(noise(8), "PNG"))
 
-    def denied(self):
+    def denied(self, mode):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", denied)
+    monkeypatch.setattr("pathlib.Path.open", denied)
     with pytest.raises(ImageError, match="cannot be read: Permission denied"):
         read_image(path)
 

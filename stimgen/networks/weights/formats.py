@@ -22,6 +22,8 @@ _READERS = {
     ".h5": ("hdf5_files", "read_h5"),
     ".hdf5": ("hdf5_files", "read_h5"),
 }
+MAX_BYTES = 2**31
+"""Largest weights file that is read; VGG-19, with its classifier, has 0.6 GB."""
 SUFFIXES = tuple(_READERS)
 """Endings of the files that can be read."""
 
@@ -57,6 +59,12 @@ def read_convolutions(path: Path, architecture: Architecture) -> Convolutions:
         if path.suffix.lower() == ".caffemodel":
             known += " Save it as one of them in pycaffe: net.save_hdf5('FILE.caffemodel.h5')."
         raise WeightsError(f"{path} has an ending that no weights format has.", known)
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise WeightsError(
+            f"{path} has {size} bytes; weights files of up to {MAX_BYTES} are read.",
+            "Save the convolutions alone.",
+        )
     module, function = _READERS[path.suffix.lower()]
     reader: Callable[[Path], list[FileLayer]] = getattr(
         importlib.import_module(f"stimgen.networks.weights.{module}"), function

@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.networks.weights.layers import FileLayer, group_by_layer, natural_order
+from stimgen.networks.weights.layers import (
+    FileLayer,
+    group_by_layer,
+    natural_order,
+    refuse_too_many_numbers,
+)
 from stimgen.networks.weights.record import WeightsError
 
 if TYPE_CHECKING:
     import h5py
+
+MOST_ITEMS, MOST_LEVELS = 100_000, 30
+MOST_COMPRESSED, SMALL_BYTES = 200, 2**20
+"""How many times smaller than their numbers stored tensors can be: random numbers hardly shrink at all."""
 
 
 def read_h5(path: Path) -> list[FileLayer]:
@@ -44,7 +53,10 @@ def read_h5(path: Path) -> list[FileLayer]:
             top = file.get("model_weights", file)
             if "layer_names" in top.attrs:
                 return group_by_layer((layer, _oihw(tensors[name])) for layer, name in _keras2_names(top))
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except WeightsError:
+        raise
+    # The library meets arbitrary bytes: what it raises on them is not a closed list.
+    except Exception as error:
         raise WeightsError(
             f"{path} is not a readable HDF5 file: {error}.", "If the file is cut off, get it again."
         ) from None
@@ -60,19 +72,38 @@ def read_h5(path: Path) -> list[FileLayer]:
 
 
 def _stored_arrays(file: h5py.File, path: Path) -> dict[str, NDArray[Any]]:
-    """Return the numbers stored in the file itself: no links, and no data in other files."""
+    """Return the numbers stored in the file itself: no links, and no data in other files.
+
+    States of an optimiser are not read.
+    """
     import h5py
 
     arrays: dict[str, NDArray[Any]] = {}
+    visited = numbers = 0
 
     def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if not isinstance(item, h5py.Dataset):
+        nonlocal visited, numbers
+        visited += 1
+        if visited > MOST_ITEMS or name.count("/") > MOST_LEVELS:
+            raise WeightsError(
+                f"{path} has more than {MOST_ITEMS} items, or groups nested deeper than {MOST_LEVELS}.",
+                "Save the convolutions alone.",
+            )
+        if not isinstance(item, h5py.Dataset) or name.startswith("optimizer"):
             return
         if item.external or item.is_virtual:
             raise WeightsError(
                 f"{path} keeps {name} in another file, which is not opened.", "Use a file that holds all."
             )
         if np.issubdtype(item.dtype, np.floating):
+            numbers += item.size or 0
+            refuse_too_many_numbers(numbers, path)
+            if item.nbytes > SMALL_BYTES + MOST_COMPRESSED * item.id.get_storage_size():
+                raise WeightsError(
+                    f"{path}: {name} claims {item.nbytes} bytes and is stored in "
+                    f"{item.id.get_storage_size()}, too few for weights.",
+                    "The file is damaged; get it again.",
+                )
             arrays[name] = item[()]
 
     file.visititems(collect)

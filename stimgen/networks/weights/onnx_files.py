@@ -50,7 +50,8 @@ def read_onnx(path: Path) -> list[FileLayer]:
             )
         try:
             values: NDArray[Any] = onnx.numpy_helper.to_array(stored[name])
-        except ValueError as error:
+        # Types that onnx does not know give errors of other classes than lengths that do not fit.
+        except Exception as error:
             raise WeightsError(
                 f"{path}: tensor {name} is damaged: {error}.", "The file is damaged; get it again."
             ) from None
@@ -58,7 +59,8 @@ def read_onnx(path: Path) -> list[FileLayer]:
 
     return [
         FileLayer(
-            node.name or node.output[0], tuple(array(name, node.name) for name in node.input[1:] if name)
+            node.name or next(iter(node.output), node.op_type),
+            tuple(array(name, node.name) for name in node.input[1:] if name),
         )
         for node in graph.node
         if node.op_type in ("Conv", "BatchNormalization")

@@ -1,0 +1,135 @@
+"""What fuzzing starts from: real manifests, and small files of every kind that the image reader meets."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image as Pillow
+
+from stimgen.controls import CONTROLS
+from stimgen.manifest import schema
+from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.trials import DESIGNS
+
+REPOSITORY = Path(__file__).parents[2]
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def manifests() -> list[bytes]:
+    """Return the manifests of this repository, the broken ones of the tests too."""
+    folders = (REPOSITORY / "manifests", REPOSITORY / "tests" / "manifest" / "broken")
+    return [path.read_bytes() for folder in folders for path in sorted(folder.rglob("*.yaml"))]
+
+
+def manifest_words() -> list[str]:
+    """Return words that a manifest may have: keys, and names that mean something."""
+    sections = [model for model in vars(schema).values() if isinstance(model, type)]
+    keys = {
+        key
+        for model in (*sections, Multiscale, Gatys2015)
+        if issubclass(model, schema.BaseModel)
+        for key in model.model_fields
+    }
+    keys |= {key for control in CONTROLS.values() for key in control.options.model_fields}
+    keys |= {key for design in DESIGNS.values() for key in design.options.model_fields}
+    names = {
+        *CONTROLS,
+        *DESIGNS,
+        "vgg16",
+        "conv1_1",
+        "pool1..pool4",
+        "skimage:brick",
+        "random:1",
+        "&a",
+        "*a",
+        "<<",
+    }
+    return sorted(
+        keys | names | {"!!python/object:", "!!binary", ".inf", ".nan", "1e400", "0x1F", "---", "%YAML"}
+    )
+
+
+def images() -> list[bytes]:
+    """Return small images of every format and colour model."""
+    rng = np.random.default_rng(1)
+    grey = rng.integers(0, 256, (9, 11)).astype(np.uint8)
+    colour = rng.integers(0, 256, (9, 11, 3)).astype(np.uint8)
+    return [*_of_pillow(grey, colour), *_of_tifffile(grey, colour), *_pngs_of_16_bits(grey)]
+
+
+def with_right_checksums(data: bytes) -> bytes:
+    """Return a PNG file with the checksum of every chunk mended, so that what is in it is looked at."""
+    if not data.startswith(PNG_SIGNATURE):
+        return data
+    mended, place = data[:8], 8
+    while place + 12 <= len(data):
+        length = struct.unpack(">I", data[place : place + 4])[0]
+        end = place + 8 + length
+        if end + 4 > len(data):
+            break
+        body = data[place + 4 : end]
+        mended += data[place : place + 4] + body + struct.pack(">I", zlib.crc32(body))
+        place = end + 4
+    return mended + data[place:]
+
+
+def _of_pillow(grey: np.ndarray, colour: np.ndarray) -> Iterator[bytes]:
+    one, three = Pillow.fromarray(grey), Pillow.fromarray(colour)
+    exif = Pillow.Exif()
+    exif[274] = 6
+    palette = three.convert("P", palette=Pillow.Palette.ADAPTIVE)
+    for mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+        image = palette if mode == "P" else three.convert(mode)
+        if mode != "PA":
+            yield _saved(image, "PNG", exif=exif)
+        yield _saved(image.convert("RGB"), "JPEG", quality=90, progressive=mode == "RGB", exif=exif)
+    yield _saved(palette, "PNG", transparency=0)
+    yield _saved(three, "PNG", save_all=True, append_images=[three.rotate(90)])
+    yield _saved(three.convert("CMYK"), "JPEG")
+    yield _saved(one, "JPEG", icc_profile=b"profile")
+    yield _saved(three, "MPO", save_all=True, append_images=[three.rotate(90)])
+    for compression in (None, "tiff_lzw", "tiff_deflate", "packbits", "jpeg"):
+        yield _saved(three, "TIFF", **({"compression": compression} if compression else {}))
+    yield _saved(one.convert("1"), "TIFF", compression="group4")
+    for foreign in ("GIF", "BMP", "WEBP"):
+        yield _saved(three, foreign)
+    yield _saved(three, "GIF", save_all=True, append_images=[three.rotate(90)])
+
+
+def _of_tifffile(grey: np.ndarray, colour: np.ndarray) -> Iterator[bytes]:
+    wide = colour.astype(np.uint16) * 257
+    for array, options in (
+        (grey, {"photometric": "miniswhite"}),
+        (grey > 99, {"photometric": "minisblack"}),
+        (grey, {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}),
+        (wide, {"photometric": "rgb", "compression": "zlib", "predictor": True}),
+        (wide, {"photometric": "rgb", "tile": (16, 16), "byteorder": ">"}),
+        (np.moveaxis(wide, 2, 0), {"photometric": "rgb", "planarconfig": "separate"}),
+        ((grey / 255).astype(np.float32), {"photometric": "minisblack", "bigtiff": True}),
+        (np.stack([grey] * 3), {"photometric": "minisblack", "imagej": True}),
+        (np.stack([grey] * 3), {"photometric": "minisblack", "ome": True}),
+    ):
+        file = io.BytesIO()
+        tifffile.imwrite(file, array, **options)
+        yield file.getvalue()
+
+
+def _pngs_of_16_bits(grey: np.ndarray) -> Iterator[bytes]:
+    for colour_type, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
+        rows = b"".join(b"\0" + bytes(2 * channels * grey.shape[1]) for _ in grey)
+        header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 16, colour_type, 0, 0, 0)
+        chunks = ((b"IHDR", header), (b"gAMA", bytes(4)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+        data = b"".join(struct.pack(">I", len(body)) + name + body + bytes(4) for name, body in chunks)
+        yield with_right_checksums(PNG_SIGNATURE + data)
+
+
+def _saved(image: Pillow.Image, file_format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()

@@ -1,0 +1,35 @@
+"""Each fuzzer finds nothing in half a minute; `python tests/fuzz/NAME.py FOLDER` goes on for ever."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+SECONDS = 25
+NEEDED = "atheris is not installed, or has no wheel for this platform: pip install '.[dev]'"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None and "CI" not in os.environ, reason=NEEDED)
+@pytest.mark.parametrize("name", ["fuzz_manifest", "fuzz_image"])
+def test_the_fuzzer_finds_nothing(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, FOLDER / f"{name}.py", tmp_path / "corpus", f"-max_total_time={SECONDS}"],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=300,
+        check=False,
+    )
+    runs = re.search(r"Done (\d+) runs in", done.stderr)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-5000:]}"
+    # The seeds alone would be nothing; slow machines, shared with other tests, do hundreds.
+    assert runs is not None
+    assert int(runs[1]) > 100

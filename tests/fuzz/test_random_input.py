@@ -1,0 +1,162 @@
+"""Random manifests and images give what they should, or an error with a cause and a cure."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from fuzz_seeds import images, manifest_words, manifests, with_right_checksums
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stimgen.images import samples
+from stimgen.images.errors import ImageError
+from stimgen.images.read import decode
+from stimgen.manifest import document
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.plan import plan
+from stimgen.manifest.problems import ManifestError
+
+
+def trees() -> list[Any]:
+    """The repository's manifests that are YAML, small enough to be written out many times."""
+    found = []
+    for text in manifests():
+        try:
+            tree = document.parse(text.decode(), "").data
+        except (ManifestError, UnicodeDecodeError):
+            continue
+        if isinstance(tree, dict) and len(text) < 3000 and b"&" not in text:
+            found.append(tree)
+    return found
+
+
+TREES, IMAGES = trees(), images()
+WORDS = st.sampled_from(manifest_words())
+SCALARS = st.one_of(
+    WORDS,
+    st.sampled_from(
+        ["", "../../x", "/etc/passwd", "con", "=1", "**", "[", "a..b", "conv1_1..pool9", "x" * 100]
+    ),
+    st.text(max_size=8),
+    st.integers(-3, 5000) | st.sampled_from([2**31, 2**32, 10**20, 10**400]),
+    st.floats() | st.booleans() | st.none(),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | SCALARS.map(str), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(tree: Any) -> list[tuple[Any, Any]]:
+    """Return every container of a tree with every key or index of it."""
+    steps = list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    return [(tree, step) for step in steps] + [place for step in steps for place in places(tree[step])]
+
+
+@st.composite
+def changed_manifests(draw: st.DrawFn) -> Any:
+    """Draw a real manifest with some values changed, taken away, moved or under another key."""
+    tree = copy.deepcopy(draw(st.sampled_from(TREES)))
+    for _ in range(draw(st.integers(1, 4))):
+        found = places(tree)
+        if not found:
+            break
+        container, step = found[draw(st.integers(0, len(found) - 1))]
+        kind = draw(st.sampled_from(["value", "value", "take away", "copy", "key"]))
+        if kind == "value":
+            container[step] = draw(VALUES)
+        elif kind == "take away":
+            del container[step]
+        elif kind == "copy":
+            other, place = found[draw(st.integers(0, len(found) - 1))]
+            other[place] = copy.deepcopy(container[step])
+        elif isinstance(container, dict):
+            container[draw(WORDS)] = container.pop(step)
+        else:
+            container.append(draw(VALUES))
+    return tree
+
+
+def check_manifest(path: Path) -> None:
+    try:
+        manifest = load_manifest(path)
+    except ManifestError as error:
+        assert all(problem.message for problem in error.errors)  # noqa: PT017
+        return
+    ids = [stimulus.stimulus_id for stimulus in plan(manifest)]
+    assert len({one.lower() for one in ids}) == len(ids)
+    resolved = yaml.safe_dump(manifest.resolved(path.parent), sort_keys=False, allow_unicode=True)
+    path.write_text(resolved, encoding="utf-8")
+    assert [stimulus.stimulus_id for stimulus in plan(load_manifest(path))] == ids
+
+
+@pytest.fixture(autouse=True)
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "MAX_VALUES", 2000)
+    monkeypatch.setattr(samples, "MAX_PIXELS", 2**20)
+
+
+RANDOM = settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@RANDOM
+@given(changed_manifests(), st.booleans())
+def test_changed_manifests(tmp_path: Path, tree: Any, flow: bool) -> None:
+    path = tmp_path / "m.yaml"
+    text = yaml.safe_dump(tree, default_flow_style=flow, sort_keys=False, allow_unicode=True)
+    path.write_bytes(text.encode("utf-8", errors="surrogatepass"))
+    check_manifest(path)
+
+
+@RANDOM
+@given(VALUES)
+def test_any_tree_as_a_manifest(tmp_path: Path, tree: Any) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_bytes(yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", errors="surrogatepass"))
+    check_manifest(path)
+
+
+@RANDOM
+@given(st.sampled_from(manifests()), st.data())
+def test_manifests_with_changed_bytes(tmp_path: Path, text: bytes, data: st.DataObject) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_bytes(changed_bytes(text, data))
+    check_manifest(path)
+
+
+@settings(RANDOM, max_examples=300)
+@given(st.sampled_from(IMAGES), st.data())
+@pytest.mark.filterwarnings("default")  # decoders may warn before they give up
+def test_images_with_changed_bytes(content: bytes, data: st.DataObject) -> None:
+    content = with_right_checksums(changed_bytes(content, data))
+    try:
+        decoded, _ = decode(content, "image")
+        pixels = samples.to_unit_range(decoded, "image")
+    except ImageError as error:
+        assert error.cure  # noqa: PT017
+        return
+    assert pixels.dtype == np.float32
+    assert pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    assert np.isfinite(pixels).all()
+    assert 0 <= pixels.min() <= pixels.max() <= 1
+
+
+def changed_bytes(content: bytes, data: st.DataObject) -> bytes:
+    """Draw a file with bytes changed, cut out, doubled or put in, most of them where its header is."""
+    for _ in range(data.draw(st.integers(1, 4))):
+        end = len(content) if data.draw(st.booleans()) else min(len(content), 200)
+        first = data.draw(st.integers(0, max(end - 1, 0)))
+        last = min(first + data.draw(st.integers(0, 12)), len(content))
+        part = data.draw(
+            st.sampled_from([content[first:last] * 2, b"", b"\xff" * (last - first)]) | st.binary(max_size=12)
+        )
+        content = content[:first] + part + content[last:]
+    return content

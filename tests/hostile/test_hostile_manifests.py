@@ -1,0 +1,255 @@
+"""Manifests that are made to exhaust time or memory, to run code, or to leave the folder of results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from bounded_process import SECONDS, Refusal, refusals
+
+from stimgen.manifest import document, globs
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.problems import ManifestError
+
+HEAD = "stimgen: 1\nname: hostile\nimage: {size_px: 32}\n"
+GOOD = HEAD + "sources: ['skimage:brick']\ncontrols: [original]\n"
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
+)
+MAPPINGS = "a0: &a0 {k: x, l: x}\n" + "".join(
+    f"a{i}: &a{i} {{k: *a{i - 1}, l: *a{i - 1}}}\n" for i in range(1, 28)
+)
+TEXTS = {
+    "billion_laughs": (LAUGHS, "more than 200000 values after expanding aliases"),
+    "billion_mappings": (MAPPINGS, "more than 200000 values after expanding aliases"),
+    "long_text_many_aliases": (
+        f"a: &a '{'x' * 200_000}'\nb: [{'*a, ' * 20_000}]\n",
+        "more than 1 million characters after expanding aliases",
+    ),
+    "sources_of_long_aliases": (
+        f"{HEAD}description: &a '{'x' * 200_000}'\nsources: [{'*a, ' * 20_000}]\n",
+        "more than 1 million characters after expanding aliases",
+    ),
+    "alias_of_itself": (f"{GOOD}description: &a [*a]\n", "does an alias contain itself?"),
+    "brackets": ("[" * 400_000, "nested deeper than 30"),
+    "braces": ("{a: " * 10_000, "nested deeper than 30"),
+    "dashes": ("- " * 100_000, "nested deeper than 30"),
+    "questions": ("? " * 100_000, "nested deeper than 30"),
+    "unknown_keys": (GOOD + "".join(f"k{i}: 1\n" for i in range(2000)), "more than 1000 problems"),
+    "bad_seeds": (f"{GOOD}seeds: [{'x, ' * 2000}]\n", "more than 1000 problems"),
+    "unknown_layers": (f"{GOOD}layer_sets: {{a: [{'poool1, ' * 2000}]}}\n", "more than 1000 problems"),
+    "repeated_ranges": (
+        f"{GOOD}layer_sets: {{a: [{'conv1_1..pool5, ' * 2000}]}}\n",
+        "more than 1000 problems",
+    ),
+    "missing_files": (f"{HEAD}controls: [original]\nsources: [{'gone.png, ' * 1500}]\n", "1000 problems"),
+    "too_many_stimuli": (
+        GOOD + "seeds: {count: 100000}\nlayer_sets: {" + "".join(f"s{i}: [pool1], " for i in range(50)) + "}",
+        "make 5100000 stimuli, more than 1000000",
+    ),
+    "too_many_sources": (
+        f"{HEAD}controls: [phase_scrambled]\nseeds: {{count: 1000}}\nsources: ["
+        + "".join(f"{{id: s{i}, image: 'skimage:brick'}}, " for i in range(2000))
+        + "]",
+        "make 2000000 stimuli, more than 1000000",
+    ),
+    "million_seeds": (f"{GOOD}seeds: [{', '.join(map(str, range(1_000_000)))}]\n", "is larger than 1 MB"),
+    "too_many_repeats": (f"{GOOD}trials: {{design: oddity, repeats: 10000000000}}\n", "trials.repeats"),
+    "everything": (f"{HEAD}controls: [original]\nsources: ['/**/*.no_such_ending']\n", "sources[0]"),
+    "everything_by_levels": (f"{HEAD}controls: [original]\nsources: ['{'/*' * 30}']\n", "sources[0]"),
+    "long_pattern": (f"{HEAD}controls: [original]\nsources: ['{'*a' * 3000}']\n", "no file matches"),
+    "stars": (f"{HEAD}controls: [original]\nsources: ['{'**/' * 50}*.none']\n", "no file matches"),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Refusal]:
+    folder = tmp_path_factory.mktemp("hostile")
+    for name, (text, _) in TEXTS.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return refusals(
+        "load_manifest(path)",
+        "from stimgen.manifest.load import load_manifest",
+        [folder / f"{name}.yaml" for name in TEXTS],
+    )
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_refused_in_bounded_time_and_memory(name: str, outcomes: dict[str, Refusal]) -> None:
+    outcome = outcomes[f"{name}.yaml"]
+    assert (outcome.kind, outcome.code) == ("ManifestError", 2)
+    assert TEXTS[name][1] in outcome.message
+    assert outcome.seconds < SECONDS
+    assert len(outcome.message) < 100_000
+
+
+def refusal(folder: Path, text: str | bytes) -> str:
+    path = folder / "m.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path)
+    return str(caught.value)
+
+
+def test_harmless_aliases_work(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(GOOD + "layer_sets: {a: &layers [pool1], b: *layers}\n")
+    assert load_manifest(path).layer_sets["b"].layers == ("pool1",)
+
+
+def test_the_bound_on_text_counts_keys_and_aliases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "MAX_BYTES", 20)
+    assert document.parse("a: &a 1234567\nb: *a\n", "m.yaml").data == {"a": 1234567, "b": 1234567}
+    with pytest.raises(ManifestError, match=r"m\.yaml:\d:\d+: more than 0 million characters"):
+        document.parse("a: &a 1234567\nb: [*a, *a]\n", "m.yaml")
+
+
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.system", "!!python/name:os.system", "!!python/module:os", "!unknown"]
+)
+def test_tags_are_refused_and_run_nothing(tag: str, tmp_path: Path) -> None:
+    payload = tmp_path / "executed"
+    message = refusal(tmp_path, f"{GOOD}description: {tag} ['touch {payload}']\n")
+    assert "m.yaml:6:14: description: the tag" in message
+    assert not payload.exists()
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_other_encodings_are_refused(coding: str, tmp_path: Path) -> None:
+    message = refusal(tmp_path, (GOOD + "description: größe\n").encode(coding))
+    assert "is not UTF-8" in message or "U+0000 is not allowed" in message
+
+
+@pytest.mark.parametrize("escape", ["\\e[31m", "\\0", "\\a", "\\x7f", "\\x9b", "\\r", "\\ud800"])
+def test_texts_that_steer_a_terminal_are_refused(escape: str, tmp_path: Path) -> None:
+    for text in (f'description: "{escape}"', f'"key{escape}": 1'):
+        message = refusal(tmp_path, f"{GOOD}{text}\n")
+        assert "remove it" in message
+        assert message.isprintable()
+
+
+@pytest.mark.parametrize("number", ["1e400", ".inf", "-.inf", ".nan", "9" * 10_000, f"1e{'9' * 10_000}"])
+@pytest.mark.parametrize("key", ["image: {size_px: 32, ppd: %s}", "accept: {gram_relative_max: %s}"])
+def test_numbers_that_are_none_are_refused(number: str, key: str, tmp_path: Path) -> None:
+    text = GOOD.replace("image: {size_px: 32}\n", "") + (key % number) + "\n"
+    if not key.startswith("image"):
+        text += "image: {size_px: 32}\n"
+    message = refusal(tmp_path, text)
+    assert ("ppd" in message) or ("gram_relative_max" in message)
+    assert len(message) < 1000
+
+
+@pytest.mark.parametrize("angle", ["ppd: 1e-320", "size_deg: 1e-320"])
+def test_angles_beyond_all_numbers_are_refused(angle: str, tmp_path: Path) -> None:
+    message = refusal(tmp_path, GOOD.replace("size_px: 32", f"size_px: 32, {angle}"))
+    assert "m.yaml:3:8: image: size_deg is" in message
+
+
+WORDS = [
+    "../../x", "..", ".", "a.", "a/b", "/etc", "con", "NUL", "Aux", "com1", "LPT9", "prn",
+    "=1+1", "@x", "+1", "-1", "1e5", "0x10", "[a]", "$x", "None", "True", "nan", "é", "ａ", "a b", "x\n", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("place", ["name", "source", "layer set", "control", "trials"])
+def test_ids_that_are_no_file_names_or_are_evaluated_are_refused(
+    word: str, place: str, tmp_path: Path
+) -> None:
+    quoted = '"' + word.replace("\n", "\\n") + '"'
+    text = {
+        "name": GOOD.replace("hostile", quoted),
+        "source": GOOD.replace("'skimage:brick'", f"{{id: {quoted}, image: 'skimage:brick'}}"),
+        "layer set": f"{GOOD}layer_sets: {{{quoted}: [pool1]}}\n",
+        "control": GOOD.replace("original", f"{{name: original, id: {quoted}}}"),
+        "trials": f"{GOOD}trials: {{design: oddity, id: {quoted}}}\n",
+    }[place]
+    assert "id" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("word", ["no", "on", "yes", "off", "null", "1", "1.5"])
+def test_what_yaml_reads_as_no_text_is_refused_as_an_id(word: str, tmp_path: Path) -> None:
+    assert "name: expected text, got" in refusal(tmp_path, GOOD.replace("hostile", word))
+    assert f'"{word}"' in refusal(tmp_path, f"{GOOD}layer_sets: {{{word}: [pool1]}}\n")
+
+
+def test_ids_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
+    sources = "[{id: brick, image: 'skimage:brick'}, {id: Brick, image: 'skimage:grass'}]"
+    assert "is taken by" in refusal(tmp_path, GOOD.replace("['skimage:brick']", sources))
+    assert "is taken by" in refusal(tmp_path, f"{GOOD}layer_sets: {{a: [pool1], A: [pool1]}}\n")
+
+
+def test_windows_devices_among_files_get_another_id(tmp_path: Path) -> None:
+    (tmp_path / "con.png").write_bytes(b"x")
+    path = tmp_path / "m.yaml"
+    path.write_text(GOOD.replace("skimage:brick", "*.png"))
+    assert [source.id for source in load_manifest(path).sources] == ["source_con"]
+
+
+def test_results_stay_beside_the_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(GOOD)
+    assert load_manifest(path).output == tmp_path / "results" / "hostile"
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/stdin"])
+def test_devices_are_no_sources_weights_or_manifests(device: str, tmp_path: Path) -> None:
+    assert "no file" in refusal(tmp_path, GOOD.replace("skimage:brick", device))
+    weights = f"{GOOD}network: {{name: vgg16, weights: {device}}}\n"
+    assert "no weights file" in refusal(tmp_path, weights)
+    with pytest.raises(ManifestError, match="not a regular file"):
+        load_manifest(device)
+
+
+def test_pipes_are_no_sources_or_weights(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "no file" in refusal(tmp_path, GOOD.replace("skimage:brick", "pipe.png"))
+    assert "no file matches" in refusal(tmp_path, GOOD.replace("skimage:brick", "*.png"))
+    assert "no weights file" in refusal(tmp_path, f"{GOOD}network: {{weights: ./pipe.png}}\n")
+
+
+def test_names_of_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    for name in (b"\xff.png", b"\x1b[31m.png"):
+        path = tmp_path / os.fsdecode(name)
+        path.touch()
+        message = refusal(tmp_path, GOOD.replace("skimage:brick", "*.png"))
+        assert "is no plain text; rename the file" in message
+        assert message.isprintable()
+        path.unlink()
+
+
+# --- globs ------------------------------------------------------------------------------------------
+
+
+def test_patterns_match_as_in_a_shell(tmp_path: Path) -> None:
+    for name in ("a.png", ".hidden.png", "b/c.png", "b/.d/e.png", "b/f/g.png", "[x].png", "h.PNG"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+
+    def matches(pattern: str) -> list[str]:
+        return globs.matching_files(pattern, tmp_path)
+
+    assert matches("*.png") == ["[x].png", "a.png"]
+    assert matches(".*.png") == [".hidden.png"]
+    assert matches("**/*.png") == ["[x].png", "a.png", "b/c.png", "b/f/g.png"]
+    assert matches("**/**/g.png") == ["b/f/g.png"]
+    assert matches("b/**") == ["b/c.png", "b/f/g.png"]
+    assert matches("b/*/g.png") == ["b/f/g.png"]
+    assert matches("b/../?.png") == ["b/../a.png"]
+    assert matches("[[]x].png") == ["[x].png"]
+    assert matches("*/loop/a.png") == ["b/loop/a.png"]
+    assert matches(f"{tmp_path}/b/*.png") == [f"{tmp_path.as_posix()}/b/c.png"]
+    assert matches("a.png/*") == matches("nowhere/*") == []
+
+
+def test_what_a_pattern_looks_at_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").touch()
+    monkeypatch.setattr(globs, "MAX_ENTRIES", 8)
+    assert len(globs.matching_files("*/*.png", tmp_path)) == 4
+    with pytest.raises(globs.TooManyError, match="looks at more than 8"):
+        globs.matching_files("**/*.none", tmp_path)

@@ -1,0 +1,131 @@
+"""Texts that a spreadsheet, pandas, PsychoPy or a terminal would take for something else."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from stimgen.cli.errors import printable, say
+from stimgen.decoding.dataset import find_images
+from stimgen.errors import InputError
+from stimgen.runs.csv_files import harmless, to_csv
+from stimgen.runs.record import Record
+from stimgen.runs.store import RunFolder
+from stimgen.runs.tables import Failure, write_tables
+
+EVALUATED = [
+    "=1+1", "=HYPERLINK(\"http://x\")", "@x", "+1", "+x", "-x", "-1+1", " =1", "\t=1", "\n=1", '"=1"',
+    '" =1', "'=1",
+    "[1, 2]", "[x", "(1, 2)", "{1}", "#N/A", "#REF!", "<NA>", "$x", "%x",
+    "None", "none", "nan", "NaN", "NA", "N/A", "null", "NULL", "True", "FALSE", "inf", "Infinity", "-inf",
+    "1e5", "1.5", "1,5", ".5", "0x10", "007", "1/2", "1:30", "2015-01-01", "1-2", "50%",
+    "1_000", "10000000000000000",
+]  # fmt: skip
+HARMLESS = [
+    "conv1_1 pool1", "histogram=source", "vgg16", "stimuli/a.png", "./w.pth", "/data/=1/x.png", "a=1",
+    "no progress",
+    "42", "0", "-1", "1980s", "e5", "grey",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", EVALUATED)
+def test_what_would_be_evaluated_gets_an_apostrophe(text: str) -> None:
+    assert harmless(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_is_harmless_stays(text: str) -> None:
+    assert harmless(text) == text
+
+
+def taken_back(text: str) -> str:
+    return text.removeprefix("'")
+
+
+def rows(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text), dtype={"n": "int64"})
+
+
+@given(
+    st.lists(
+        st.sampled_from([*EVALUATED, *HARMLESS])
+        | st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+        | st.text("=+-@[](){}'\"#$%0123456789.eE,:/ aN", min_size=1, max_size=6),
+        min_size=1,
+        max_size=5,
+    )
+)
+@settings(deadline=None, max_examples=200)
+@example(["=1", "None"])
+@example(["'", "''", '"'])
+def test_a_round_trip_through_pandas_keeps_texts(texts: list[str]) -> None:
+    """Without the first apostrophe, every text is what it was; whole numbers are the same in digits."""
+    table = pd.DataFrame({"n": range(len(texts)), "text": texts})
+    read = rows(to_csv(table))
+    assert [taken_back(str(cell)) for cell in read["text"]] == texts
+    assert table["text"].tolist() == texts
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12))
+@settings(deadline=None, max_examples=200)
+def test_no_cell_starts_a_formula_a_list_or_a_number(text: str) -> None:
+    cell = harmless(text)
+    inner = cell.strip()
+    assert cell in (text, f"'{text}")
+    assert not inner.startswith(("=", "+", "@", "[", "(", "{"))
+    if not cell.lstrip("-").isdigit():
+        with pytest.raises(ValueError, match="could not convert"):
+            float(inner)
+
+
+def test_missing_and_other_cells_stay() -> None:
+    table = pd.DataFrame(
+        {"text": ["=1", None], "number": [1.5, None], "truth": [True, False], "empty": ["", "a"]}
+    )
+    assert to_csv(table) == "text,number,truth,empty\n'=1,1.5,True,\n,,False,a\n"
+
+
+def test_control_characters_and_lost_bytes_are_escaped() -> None:
+    assert harmless("a\x1b[31m\0\x9b") == r"a\x1b[31m\x00\x9b"
+    assert harmless(os.fsdecode(b"\xff.png")) == r"\udcff.png"
+    to_csv(pd.DataFrame({"file": [os.fsdecode(b"\xff.png")]})).encode()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "[1, 2]", "None", "\x1b[31m", "a\n=1", "'x"])
+def test_causes_of_failures_are_not_evaluated(text: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.prepare()
+    records: list[Record] = []
+    from stimgen.manifest.schema import AcceptSpec
+
+    write_tables(folder, records, [Failure("brick-a-s1", text, f"{text} and more")], AcceptSpec())
+    cells = pd.read_csv(tmp_path / "failures.csv").loc[0]
+    assert cells["error"] == harmless(" ".join(text.replace(",", ";").split()))
+    assert not str(cells["cure"]).startswith(("=", "["))
+
+
+def test_messages_steer_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = os.fsdecode(b"caf\xe9")
+    say(f"no file \x1b]0;title\x07 {lost}\nline\ttab é")
+    assert capsys.readouterr().err == "no file \\x1b]0;title\\x07 caf\\udce9\nline\ttab é\n"
+    assert printable("plain") == "plain"
+
+
+@pytest.mark.parametrize("name", [b"a\x1b[31m.png", b"\xff.png", b"a\nb.png"])
+@pytest.mark.parametrize("part", ["file", "class"])
+def test_names_of_images_and_classes_are_plain_text(name: bytes, part: str, tmp_path: Path) -> None:
+    strange = os.fsdecode(name)
+    for label in ("a", strange if part == "class" else "b"):
+        (tmp_path / label).mkdir()
+        file = strange if part == "file" else "image.png"
+        Image.new("L", (8, 8)).save(tmp_path / label / file)
+    with pytest.raises(InputError, match="is no plain text") as caught:
+        find_images(tmp_path)
+    assert str(caught.value).replace("\n", "").isprintable()

@@ -1,0 +1,387 @@
+"""Weights files that are made to run code, to open other files, or to exhaust time or memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import struct
+import tarfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.weights import WeightsError, find_weights, import_weights
+from stimgen.networks.weights.cache import cached_path, read_cached
+from stimgen.networks.weights.formats import read_convolutions
+from stimgen.networks.weights.layers import natural_order
+
+VGG16 = NETWORKS["vgg16"]()
+KERNEL = torch.zeros(64, 3, 3, 3)
+
+
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        read_convolutions(path, VGG16)
+    assert caught.value.cure
+    return caught.value.problem
+
+
+# --- pickles ----------------------------------------------------------------------------------------
+
+
+def save_zip(path: Path, payload: object) -> None:
+    torch.save({"features.0.weight": KERNEL, "epoch": payload}, path)
+
+
+def save_legacy(path: Path, payload: object) -> None:
+    torch.save({"features.0.weight": payload}, path, _use_new_zipfile_serialization=False)
+
+
+def save_pickle(path: Path, payload: object) -> None:
+    path.write_bytes(pickle.dumps(payload, protocol=2))
+
+
+def save_tar(path: Path, payload: object) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            content = pickle.dumps(payload, protocol=2)
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def save_numpy(path: Path, payload: object) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.array([payload], dtype=object), allow_pickle=True)
+
+
+def save_npz(path: Path, payload: object) -> None:
+    with path.open("wb") as file:
+        np.savez(file, weight=np.array([payload], dtype=object))
+
+
+@pytest.mark.parametrize("save", [save_zip, save_legacy, save_pickle, save_tar, save_numpy, save_npz])
+@pytest.mark.parametrize("ending", [".pth", ".pt", ".h5", ".onnx", ".safetensors"])
+def test_pickles_are_never_run(save: Callable[[Path, object], None], ending: str, tmp_path: Path) -> None:
+    payload, path = tmp_path / "executed", tmp_path / f"evil{ending}"
+    save(path, Payload(payload))
+    refused(path)
+    with pytest.raises(WeightsError):
+        find_weights("vgg16", str(path))
+    with pytest.raises(WeightsError):
+        import_weights(path, "vgg16", convention="torchvision", cache_dir=tmp_path / "cache")
+    assert not payload.exists()
+
+
+def test_a_payload_would_run_if_it_were_unpickled(tmp_path: Path) -> None:
+    """Else the test above could not fail."""
+    path = tmp_path / "evil.pth"
+    save_zip(path, Payload(tmp_path / "executed"))
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "executed").is_dir()
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".pkl", ".ckpt", ""])
+def test_other_formats_are_not_opened(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{ending}"
+    save_npz(path, 1)
+    assert "an ending that no weights format has" in refused(path)
+
+
+def test_torchscript_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "script.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and still read
+        torch.jit.save(torch.jit.script(torch.nn.Conv2d(3, 64, 3)), path)
+    assert "is a TorchScript program, which is not opened" in refused(path)
+
+
+def repacked(path: Path, compression: int, *, pickled: bytes | None = None, zeros: int = 0) -> None:
+    """Write the archive of a small state dict again, compressed or with other content."""
+    file = io.BytesIO()
+    torch.save({"features.0.weight": KERNEL}, file)
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(path, "w", compression) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if pickled is not None and name.endswith("data.pkl"):
+                content = pickled
+            new.writestr(name, content + bytes(zeros if name.endswith("data/0") else 0))
+
+
+def test_zip_bombs_are_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    repacked(path, zipfile.ZIP_DEFLATED, zeros=2**24)
+    assert path.stat().st_size < 2**16
+    assert "is compressed, and might fill the memory" in refused(path)
+
+
+@pytest.mark.parametrize("count", [2**19, 2**22])
+def test_endless_pickles_end(count: int, tmp_path: Path) -> None:
+    path = tmp_path / "pickle.pth"
+    repacked(path, zipfile.ZIP_STORED, pickled=b"\x80\x02" + b"(" * count)
+    assert "has too much in it beside numbers" in refused(path)
+    path.write_bytes(b"\x80\x02" + b"(" * count)
+    assert "there is too much in it beside numbers" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.zeros(1).expand(64, 3, 30_000, 30_000), "claims to hold 172800000000 numbers"),
+        (torch.zeros(1, dtype=torch.float16).expand(2**40), "claims to hold"),
+        (torch.zeros(64, 3, 3, 3, device="meta"), "tensors of a kind that is not read"),
+        (torch.zeros(64, 3, 3, 3, dtype=torch.complex64), "found 0"),
+        (torch.zeros(64, 3, 3, 3, dtype=torch.int32), "found 0"),
+        (torch.zeros(64, 3, 3), "found 0"),
+        (torch.zeros(64, 4, 3, 3), "needs a kernel of shape (64, 3, 3, 3)"),
+        (KERNEL, "needs a bias of shape (64,)"),
+    ],
+)
+def test_strange_tensors_are_refused(tensor: torch.Tensor, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"features.0.weight": tensor}, path)
+    assert words in refused(path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], "text", {}, {1: KERNEL}, {"state_dict": {"state_dict": 1}}])
+def test_what_is_no_state_dict_is_refused(content: object, tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(content, path)
+    refused(path)
+
+
+def test_a_state_dict_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    content: dict[str, object] = {}
+    content["state_dict"] = content
+    torch.save(content, tmp_path / "net.pth")
+    assert "found 0" in refused(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("name", ["conv" + "9" * 5000, "²", "conv²1", "１", "\x1b[31m"])
+def test_strange_names_of_layers_are_only_names(name: str, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({f"{name}.weight": KERNEL, "conv2.weight": KERNEL.clone()}, tmp_path / "net.safetensors")
+    assert len(refused(tmp_path / "net.safetensors")) < 1000
+
+
+def test_numbers_in_names_are_in_order() -> None:
+    names = ["conv10", "conv9", "conv09", "conv1_2", "conv1_10", f"conv{'9' * 5000}", "a"]
+    ordered = sorted(names, key=natural_order)
+    assert ordered == ["a", "conv1_2", "conv1_10", "conv9", "conv09", "conv10", f"conv{'9' * 5000}"]
+
+
+# --- safetensors, and the cache ---------------------------------------------------------------------
+
+
+def safetensors_of(header: object, body: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+TWO = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+SAFETENSORS = {
+    "huge header": struct.pack("<Q", 2**63) + b"{}",
+    "long header": struct.pack("<Q", 2**40) + b"{}",
+    "more numbers than bytes": safetensors_of({"a": TWO | {"shape": [2**40], "data_offsets": [0, 2**42]}}),
+    "overflow": safetensors_of({"a": TWO | {"shape": [2**62, 4], "data_offsets": [0, 8]}}, bytes(8)),
+    "overlap": safetensors_of({"a": TWO, "b": TWO}, bytes(8)),
+    "unknown type": safetensors_of({"a": TWO | {"dtype": "F99"}}, bytes(8)),
+    "type that torch has and numpy has not": safetensors_of(
+        {"a.weight": {"dtype": "F4", "shape": [16], "data_offsets": [0, 8]}}, bytes(8)
+    ),
+    "deep": safetensors_of(b"[" * 100_000),
+    "no JSON": safetensors_of(b"{"),
+    "nothing": b"",
+    "no tensors": safetensors_of({}),
+}
+HEADER = {
+    "format": "stimgen weights 1", "network": "vgg16", "name": "mine", "convention": "torchvision",
+    "origin": "file", "file_sha256": "0", "tensors_sha256": "0", "normalised": "no",
+}  # fmt: skip
+HEADERS = {
+    "key": HEADER | {"evil": "1"},
+    "network": HEADER | {"network": "../../x"},
+    "convention": HEADER | {"convention": "x"},
+    "normalised": HEADER | {"normalised": "perhaps"},
+    "tensors": HEADER,
+    "format": {"format": "other"},
+}
+
+
+@pytest.mark.parametrize("kind", SAFETENSORS)
+def test_lying_safetensors_are_refused_also_in_the_cache(kind: str, tmp_path: Path) -> None:
+    path = cached_path("vgg16", "mine", tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(SAFETENSORS[kind])
+    refused(path)
+    with pytest.raises(WeightsError):
+        read_cached(path)
+    with pytest.raises(WeightsError):
+        find_weights("vgg16", "mine", cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_lying_headers_of_the_cache_are_refused(kind: str, tmp_path: Path) -> None:
+    path = cached_path("vgg16", "mine", tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(safetensors_of({"__metadata__": HEADERS[kind]}))
+    with pytest.raises(WeightsError) as caught:
+        find_weights("vgg16", "mine", cache_dir=tmp_path)
+    assert str(path) in caught.value.problem
+
+
+# --- ONNX -------------------------------------------------------------------------------------------
+
+
+def onnx_of(tensor: TensorProto | None, **convolution: list[str]) -> bytes:
+    arguments = {"inputs": ["x", "w"], "outputs": ["y"]} | convolution
+    graph = helper.make_graph(
+        [helper.make_node("Conv", **arguments)], "graph", [], [], [tensor] if tensor else []
+    )
+    return bytes(helper.make_model(graph).SerializeToString())
+
+
+def tensor_of(data_type: int, *dims: int, raw: bytes = b"") -> TensorProto:
+    return TensorProto(name="w", data_type=data_type, dims=dims, raw_data=raw)
+
+
+def external(location: str) -> TensorProto:
+    tensor = TensorProto(name="w", data_type=1, dims=[64, 3, 3, 3], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+ONNX = {
+    "data above": (onnx_of(external("../../../../etc/passwd")), "in another file, which is not opened"),
+    "absolute data": (onnx_of(external("/dev/zero")), "in another file, which is not opened"),
+    "more dimensions than data": (onnx_of(tensor_of(1, 2**40, 2**20, raw=bytes(8))), "is damaged"),
+    "negative": (onnx_of(tensor_of(1, -1, 3, raw=bytes(8))), "is damaged"),
+    "unknown type": (onnx_of(tensor_of(99, 2, raw=bytes(8))), "is damaged"),
+    "no type": (onnx_of(tensor_of(0)), "is damaged"),
+    "no data": (onnx_of(tensor_of(1, 64, 3, 3, 3)), "is damaged"),
+    "no tensor": (onnx_of(None), "computes its weights"),
+    "no output": (onnx_of(numpy_helper.from_array(KERNEL.numpy(), "w"), outputs=[]), "needs a bias"),
+    "nothing": (b"", "empty ONNX graph"),
+    "noise": (bytes(range(256)) * 4, "is not a readable ONNX file"),
+}
+
+
+@pytest.mark.parametrize("kind", ONNX)
+def test_lying_onnx_files_are_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(ONNX[kind][0])
+    assert ONNX[kind][1] in refused(path)
+
+
+def test_onnx_files_are_what_this_test_thinks(tmp_path: Path) -> None:
+    assert onnx.load_model_from_string(ONNX["no output"][0]).graph.node[0].op_type == "Conv"
+
+
+# --- HDF5 -------------------------------------------------------------------------------------------
+
+
+def external_link(file: h5py.File) -> None:
+    file["conv1/weight"] = h5py.ExternalLink("/dev/zero", "/x")
+    file["conv1/bias"] = np.zeros(64, "f4")
+
+
+def external_data(file: h5py.File) -> None:
+    file.create_dataset("conv1/weight", (64, 3, 3, 3), "f4", external=[("/dev/zero", 0, 6912)])
+
+
+def virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("/dev/zero", "x", (4,))
+    file.create_virtual_dataset("conv1/weight", layout)
+
+
+def huge(file: h5py.File) -> None:
+    file.create_dataset("conv1/weight", (2**30, 2**20), "f4", chunks=(64, 64))
+
+
+def packed(file: h5py.File) -> None:
+    file.create_dataset("conv1/weight", data=np.zeros(2**22, "f4"), chunks=True, compression="gzip")
+
+
+def deep(file: h5py.File) -> None:
+    group = file
+    for _ in range(200):
+        group = group.create_group("x")
+
+
+def circle(file: h5py.File) -> None:
+    file["a"] = file["/"]
+    file["b"] = h5py.SoftLink("/a/b")
+
+
+def complex_numbers(file: h5py.File) -> None:
+    file["conv1/weight"] = np.zeros((64, 3, 3, 3), "c8")
+
+
+def names_of_no_list(file: h5py.File) -> None:
+    file.attrs["layer_names"] = 5
+
+
+def names_that_lead_out(file: h5py.File) -> None:
+    file.attrs["layer_names"] = ["a"]
+    file.create_group("a").attrs["weight_names"] = ["../../x"]
+
+
+def names_of_no_group(file: h5py.File) -> None:
+    file.attrs["layer_names"] = ["a"]
+    file["a"] = np.zeros(3, "f4")
+
+
+def names_of_no_text(file: h5py.File) -> None:
+    file.attrs["layer_names"] = [b"\xff\xfe"]
+
+
+HDF5 = (
+    external_link, external_data, virtual, huge, packed, deep, circle, complex_numbers,
+    names_of_no_list, names_that_lead_out, names_of_no_group, names_of_no_text,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("write", HDF5)
+def test_lying_hdf5_files_are_refused(write: Callable[[h5py.File], None], tmp_path: Path) -> None:
+    path = tmp_path / "net.h5"
+    with h5py.File(path, "w") as file:
+        write(file)
+    refused(path)
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors", ".onnx", ".h5"])
+def test_huge_files_pipes_and_folders_are_refused_unread(ending: str, tmp_path: Path) -> None:
+    sparse, pipe, folder = (tmp_path / f"{name}{ending}" for name in ("sparse", "pipe", "folder"))
+    with sparse.open("wb") as file:
+        file.truncate(10**12)
+    os.mkfifo(pipe)
+    folder.mkdir()
+    assert "1000000000000 bytes" in refused(sparse)
+    assert "There is no weights file" in refused(pipe)
+    assert "There is no weights file" in refused(folder)
