@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0.dev0"
+
+# Without it, Python prints to the standard error what nobody asked to be logged.
+logging.getLogger("stimgen").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from stimgen.runs.load import Run as Run

@@ -34,6 +34,39 @@ class InputError(StimgenError):
     exit_code = 2
 
 
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+"""How PyTorch, on a GPU or a CPU, says that there is no memory left, in a RuntimeError."""
+
+
+def of_the_machine(error: BaseException) -> StimgenError | None:
+    """Return what a user can do about an error that the machine makes and not stimgen; None for others.
+
+    Memory that ran out, and files that cannot be read or written.
+
+    Examples
+    --------
+    >>> print(of_the_machine(PermissionError(13, "Permission denied", "a.png")))
+    a.png: Permission denied.
+    Mend the file, its folder or its disk, then give the same command again.
+    """
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)
+    ):
+        return StimgenError(
+            "There is not enough memory.",
+            "End other programs, use smaller stimuli or shallower layers, or a machine with more memory; "
+            "then give the same command again.",
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return StimgenError(
+            f"{place}{error.strerror}.",
+            "Mend the file, its folder or its disk, then give the same command again.",
+        )
+    return None
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the sentence that helps after an unknown `word`: the nearest known one, and all of them.
 

@@ -39,15 +39,18 @@ COMMANDS = [
     ["schema"],
     ["stats"],
     ["figure"],
+    ["report"],
     ["decode"],
     ["trials"],
+    ["verify"],
+    ["tables"],
     ["weights"],
     ["weights", "list"],
     ["weights", "fetch"],
     ["weights", "import"],
     ["weights", "verify"],
 ]
-SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib"]
+SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib", "plotly"]
 
 
 @pytest.fixture(autouse=True)
@@ -138,8 +141,9 @@ def test_a_wrong_command_line_ends_with_2_and_a_message(arguments):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["check"], ["check", "--all"]])
-def test_what_must_answer_at_once_imports_nothing_slow(arguments, manifest):
+def test_what_must_answer_at_once_imports_nothing_slow(arguments, manifest, tmp_path):
     path = [manifest()] if arguments[0] == "check" else []
+    (tmp_path / "results" / "tiny" / "records").mkdir(parents=True)  # check looks at what is there
     script = (
         "import sys\n"
         "from stimgen.cli import app\n"
@@ -213,15 +217,16 @@ def test_a_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest):
 
 
 def test_run_makes_keeps_and_says_so(manifest, tmp_path):
-    path, table = manifest(), tmp_path / "results" / "tiny" / "stimuli.csv"
+    path, folder = manifest(), tmp_path / "results" / "tiny"
+    files = f"Table: {folder / 'stimuli.csv'}, report: {folder / 'report.html'}"
     first, second = stimgen("run", path), stimgen("run", path)
     assert (first.exit_code, second.exit_code) == (0, 0)
     lines = first.stderr.splitlines()
     assert re.fullmatch(r"1/2  brick-original  \d+\.\d s", lines[0])
     assert re.fullmatch(r"2/2  brick-conv1_1-s1  relative Gram distance up to \d\.\d{3}, \d+\.\d s", lines[1])
-    assert lines[2:] == [f"2 made, 0 kept, 0 failed. Table: {table}"]
+    assert lines[2:] == [f"2 made, 0 kept, 0 failed. {files}"]
     nothing = "Nothing to do: all 2 stimuli are there, and the tables are written anew."
-    assert second.stderr == f"{nothing} Table: {table}\n"
+    assert second.stderr == f"{nothing} {files}\n"
     assert first.stdout == second.stdout == ""
 
     more = stimgen("run", path, "--seeds", "2-3", "--quiet")
@@ -237,7 +242,7 @@ def test_rejected_stimuli_are_counted_kept_and_no_failure(manifest, tmp_path):
     result = stimgen("run", path)
     assert result.exit_code == 0
     assert result.stderr.splitlines()[-2:] == [
-        f"2 made, 0 kept, 0 failed. Table: {folder / 'stimuli.csv'}",
+        f"2 made, 0 kept, 0 failed. Table: {folder / 'stimuli.csv'}, report: {folder / 'report.html'}",
         "1 of 2 stimuli exceed the thresholds of the manifest's section accept. They are kept; "
         "why is in the table's column reject_reason.",
     ]

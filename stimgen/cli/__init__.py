@@ -16,12 +16,17 @@ from stimgen import __version__
 from stimgen.cli import weights
 from stimgen.cli.check import check
 from stimgen.cli.decode import decode
-from stimgen.cli.errors import Commands
+from stimgen.cli.errors import Commands, say
 from stimgen.cli.figure import figure
+from stimgen.cli.report import report
 from stimgen.cli.run import run
 from stimgen.cli.schema import schema
 from stimgen.cli.stats import stats
+from stimgen.cli.streams import release_output, settle_streams
+from stimgen.cli.tables import tables
 from stimgen.cli.trials import trials
+from stimgen.cli.verify import verify
+from stimgen.errors import of_the_machine
 
 app = typer.Typer(
     cls=Commands,
@@ -30,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, trials, stats, figure, decode, schema):
+for command in (run, check, verify, tables, trials, stats, figure, report, decode, schema):
     app.command()(command)
 app.add_typer(weights.app, name="weights")
 
@@ -39,7 +44,14 @@ def main() -> None:
     """Run the command line; the signal with which Slurm or a shutdown ends it counts as Ctrl-C."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    app(prog_name="stimgen")
+    settle_streams()
+    try:
+        app(prog_name="stimgen")
+    except OSError as error:  # what is printed before a command begins, to a full disk
+        say(str(of_the_machine(error) or error))
+        raise SystemExit(4) from None
+    finally:
+        release_output()
 
 
 def _show_version(asked: bool) -> None:

@@ -25,7 +25,14 @@ def check(
       stimgen check manifests/exp1.yaml --all
     """
     from stimgen.manifest.check import check_report
+    from stimgen.manifest.load import load_manifest
+    from stimgen.runs.outlook import outlook
+    from stimgen.runs.store import RunFolder
 
-    typer.echo(
-        check_report(manifest, network=network, seeds=parse_seeds(seeds), device=device, list_all=show_all)
-    )
+    numbers = parse_seeds(seeds)
+    typer.echo(check_report(manifest, network=network, seeds=numbers, device=device, list_all=show_all))
+    loaded = load_manifest(manifest, network=network, seeds=numbers)
+    found = outlook(loaded, RunFolder(loaded.output))
+    if found:
+        more = f"; {found.strangers} others are there, not asked for" if found.strangers else ""
+        typer.echo(f"There:     to keep {found.keep}, to make {found.make}, to replace {found.replace}{more}")

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from stimgen.cli.log import logged
-from stimgen.errors import StimgenError
+from stimgen.errors import StimgenError, of_the_machine
 
 UsageError: type[BaseException] = typer.BadParameter.__bases__[0]
 """The error of a wrong command line. It is click's or, in newer versions, typer's own."""
@@ -40,8 +40,9 @@ class Commands(TyperGroup):
         except Exception as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
-            if isinstance(error, StimgenError):
-                say(str(error))
+            known = error if isinstance(error, StimgenError) else of_the_machine(error)
+            if known is not None:
+                say(str(known))
             else:
                 say(
                     f"Unexpected {type(error).__name__}: {error}\n"

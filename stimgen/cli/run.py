@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Seeds, parse_seeds
 from stimgen.cli.errors import say
+from stimgen.errors import StimgenError
+
+LOGGER = logging.getLogger("stimgen")
+
+if TYPE_CHECKING:
+    from stimgen.manifest.resolved import Manifest
+    from stimgen.runs.strangers import Strangers
 
 
 def run(
@@ -25,12 +34,23 @@ def run(
         int | None, typer.Option("--batch-size", min=1, help="Most textures synthesised at once.")
     ] = None,
     seeds: Seeds = None,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune", help="Remove stimuli and trial lists in the folder that this command does not ask for."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them without a question.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html, the run on one page.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
 ) -> None:
     """Make the stimuli of a manifest: images, records and tables.
 
     Stimuli that are done are kept, so the same command goes on after an interruption. Those that exceed the
-    manifest's thresholds (accept) are kept too, marked in the table, and no failure.
+    manifest's thresholds (accept) are kept too, marked in the table, and no failure. What is there and not
+    asked for is named and kept; with --prune it is removed in the end, after a question on a terminal.
 
     For example:
 
@@ -48,13 +68,19 @@ def run(
     from stimgen.runs.runner import run as run_manifest
 
     result = run_manifest(
-        loaded, out=out, device=device, batch_size=batch_size, progress=Progress(quiet=quiet)
+        loaded,
+        out=out,
+        device=device,
+        batch_size=batch_size,
+        progress=Progress(quiet=quiet),
+        prune=_to_remove(loaded, out or loaded.output, ask=not yes) if prune else None,
     )
+    page = _write_report(result.folder) if report else None
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:
             done = f"Nothing to do: all {result.kept} stimuli are there, and the tables are written anew"
-        say(f"{done}. Table: {result.folder / 'stimuli.csv'}")
+        say(f"{done}. Table: {result.folder / 'stimuli.csv'}{f', report: {page}' if page else ''}")
         if result.rejected:
             say(
                 f"{result.rejected} of {result.made + result.kept} stimuli exceed the thresholds of the "
@@ -64,12 +90,55 @@ def run(
             say(f"Trial lists: {', '.join(map(str, result.trial_lists))}")
         elif loaded.trials:
             say("The trial lists are not written, because stimuli are missing.")
+        if result.removed:
+            say(f"Removed {len(result.removed)} files: {', '.join(result.removed)}")
         if result.strangers:
             say(
-                f"{len(result.strangers)} PNG files in {result.folder / 'stimuli'} are not what this "
-                f"command asks for, and not in the tables: {', '.join(result.strangers[:5])}"
+                f"{len(result.strangers)} stimuli in {result.folder / 'stimuli'} (--prune removes them) are "
+                f"not what this command asks for, and not in the tables: {', '.join(result.strangers[:5])}"
                 f"{', …' if len(result.strangers) > 5 else ''}"
             )
+    if result.failures and prune:
+        say("Nothing is removed, because stimuli could not be made.")
     if result.failures:
         say(f"{len(result.failures)} stimuli could not be made; why is in {result.folder / 'failures.csv'}")
         raise typer.Exit(3)
+
+
+def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Strangers | None:
+    """Say what a run will remove, and ask on a terminal; None for nothing.
+
+    Before the run, because afterwards nobody may be there to answer.
+    """
+    from stimgen.manifest.plan import plan
+    from stimgen.runs.store import RunFolder
+    from stimgen.runs.strangers import find_strangers
+
+    planned = {stimulus.stimulus_id for stimulus in plan(manifest)}
+    found = find_strangers(RunFolder(folder.absolute()), planned, {spec.id for spec in manifest.trials})
+    for file, reason in found.others:
+        say(f"{folder / file} is not asked for and not removed: {reason}.")
+    if not found:
+        say("There is nothing to remove.")
+        return None
+    kinds = ((found.stimuli, "stimuli with their records"), (found.trial_lists, "trial lists"))
+    what = " and ".join(f"{len(names)} {kind}" for names, kind in kinds if names)
+    say(f"{what} are not asked for: {', '.join((*found.stimuli, *found.trial_lists))}")
+    # Nobody can be asked in a script, where --prune itself is the answer.
+    if ask and sys.stdin.isatty() and not typer.confirm("Remove them when the run is done?", err=True):
+        say("Nothing is removed.")
+        return None
+    return found
+
+
+def _write_report(folder: Path) -> Path | None:
+    """Write the report of a run; without it, the run is what it is, and only a line says so."""
+    from stimgen.report.page import write_report
+
+    try:
+        return write_report([folder])
+    except Exception as error:
+        LOGGER.exception("no report")
+        problem = error.problem if isinstance(error, StimgenError) else f"{type(error).__name__}: {error}"
+        say(f"The report was not written ({' '.join(problem.split())}); stimgen report {folder} tries again.")
+        return None

@@ -10,9 +10,10 @@ from pydantic import Field
 from stimgen.controls.phases import random_phases, with_phases
 from stimgen.controls.registration import register_control
 from stimgen.images.pixels import Image
+from stimgen.references import FIELD_1987, GALERNE_2011
 
 
-@register_control("noise")
+@register_control("noise", references=(FIELD_1987, GALERNE_2011))
 def noise(
     source: Image,
     rng: np.random.Generator,

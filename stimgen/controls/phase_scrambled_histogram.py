@@ -13,9 +13,10 @@ from stimgen.controls.registration import ImageWithResiduals, register_control
 from stimgen.controls.residuals import histogram_residual, spectrum_residual
 from stimgen.images.pixels import Image
 from stimgen.matching.histogram import match_histogram_exact
+from stimgen.references import SCHREIBER_1996
 
 
-@register_control("phase_scrambled_histogram")
+@register_control("phase_scrambled_histogram", references=(SCHREIBER_1996,))
 def phase_scrambled_histogram(
     source: Image,
     rng: np.random.Generator,

@@ -27,6 +27,7 @@ from stimgen.measure.portilla_simoncelli import (
     texture_model,
     texture_statistics,
 )
+from stimgen.references import DUONG_2023, PORTILLA_2000
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,12 @@ def _problem(options: Mapping[str, Any], size_px: int) -> str | None:
     return f"portilla_simoncelli: {problem} {cure}" if problem else None
 
 
-@register_control("portilla_simoncelli", check=_problem, prepare=load_plenoptic)
+@register_control(
+    "portilla_simoncelli",
+    check=_problem,
+    prepare=load_plenoptic,
+    references=(PORTILLA_2000, DUONG_2023),
+)
 def portilla_simoncelli(
     source: Image,
     rng: np.random.Generator,

@@ -11,7 +11,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
 from stimgen.controls.materials import Materials
+from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
+from stimgen.references import Reference
 from stimgen.registry import Registry
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def register_control(
     check: OptionsCheck | None = None,
     check_source: SourceCheck | None = None,
     prepare: Callable[[], object] | None = None,
+    references: tuple[Reference, ...] = (),
 ) -> Callable[[Function], Function]:
     """Return a decorator that makes a function the control `name`.
 
@@ -82,6 +85,8 @@ def register_control(
         Raises InputError for a source that no image can be made of. It is asked before any work starts.
     prepare
         Raises StimgenError if something that the control needs is not installed; likewise.
+    references
+        Publications that a paper cites for the control.
 
     Raises
     ------
@@ -100,7 +105,7 @@ def register_control(
 
     def decorate(function: Function) -> Function:
         options = options_model(name, function)
-        entry = Control(name, function, seeded, options, uses_set, check, check_source, prepare)
+        entry = Control(name, function, seeded, options, uses_set, check, check_source, prepare, references)
         CONTROLS.add(name, entry)
         return function
 
@@ -157,6 +162,8 @@ class Control:
         Whether the image depends on the other sources.
     check, check_source, prepare
         What is asked before work starts; None for nothing.
+    references
+        Whom to cite.
     """
 
     name: str
@@ -167,16 +174,55 @@ class Control:
     check: OptionsCheck | None = None
     check_source: SourceCheck | None = None
     prepare: Callable[[], object] | None = None
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """What an image of the control is: the first sentence of its docstring, without "Return".
+
+        Examples
+        --------
+        >>> CONTROLS["original"].summary
+        'a copy of the source: the same pixels, which shares every statistic with it'
+        """
+        first = (inspect.getdoc(self.function) or "").partition("\n\n")[0]
+        return " ".join(first.split()).removeprefix("Return ").removesuffix(".")
 
     def make(
         self, source: Image, rng: np.random.Generator, materials: Materials, options: Mapping[str, Any]
     ) -> ImageWithResiduals:
-        """Return the control's image of a source, with its residuals, if it has any."""
+        """Return the control's image of a source, with its residuals, if it has any.
+
+        Raises
+        ------
+        StimgenError
+            If what the function returned is no image like the source.
+        """
+        # All stimuli of the source are made of these pixels.
+        pixels = source.view()
+        pixels.flags.writeable = False
         if "materials" in inspect.signature(self.function).parameters:
-            made = self.function(source, rng, materials, **options)
+            made = self.function(pixels, rng, materials, **options)
         else:
-            made = self.function(source, rng, **options)
-        return made if isinstance(made, ImageWithResiduals) else ImageWithResiduals(made)
+            made = self.function(pixels, rng, **options)
+        returned = made if isinstance(made, ImageWithResiduals) else ImageWithResiduals(made)
+        _refuse_other_image(self.name, returned.image, source)
+        return returned
+
+
+def _refuse_other_image(control: str, image: object, source: Image) -> None:
+    if not isinstance(image, np.ndarray):
+        found = f"an object of the type {type(image).__name__}"
+    elif image.shape != source.shape:
+        found = f"an array of the shape {image.shape}"
+    elif not np.issubdtype(image.dtype, np.floating):
+        found = f"an array of the type {image.dtype}"
+    else:
+        return
+    raise StimgenError(
+        f'The control "{control}" returned {found}, not a float32 image of the shape {source.shape}.',
+        "The fault is in the function that is registered under this name.",
+    )
 
 
 CONTROLS: Registry[Control] = Registry("control", "stimgen.controls")

@@ -13,9 +13,10 @@ from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.matching.apply import Targets, match, residuals
 from stimgen.matching.range import clip_to_display
+from stimgen.references import WILLENBOCKEL_2010
 
 
-@register_control("spectrum_matched_set", seeded=False, uses_set=True)
+@register_control("spectrum_matched_set", seeded=False, uses_set=True, references=(WILLENBOCKEL_2010,))
 def spectrum_matched_set(
     source: Image,
     rng: np.random.Generator,

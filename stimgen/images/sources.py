@@ -11,7 +11,7 @@ import numpy as np
 
 from stimgen.images.errors import ImageError
 from stimgen.images.pixels import Image, luminance
-from stimgen.images.read import RawImage, read_image
+from stimgen.images.read import read_image
 
 
 def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
@@ -44,7 +44,7 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
     """
     raw = read_image(source.image if source.path is None else source.path)
     height, width = raw.pixels.shape[:2]
-    box = _box(source, image.size_px, (height, width), name, raw)
+    box = crop_box(source, image, (height, width), name=name, origin=raw.origin)
     pixels, clipped_share = _cut(raw.pixels, box, image)
     return Source(
         id=source.id,
@@ -142,7 +142,23 @@ def crop_generator(name: str, source_id: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
-def _box(source: SourceSpec, size_px: int, size: tuple[int, int], name: str, raw: RawImage) -> Box:
+def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, name: str, origin: str) -> Box:
+    """Return what `load_source` cuts from an image file, in its pixels.
+
+    Parameters
+    ----------
+    source, image, name
+        As for `load_source`.
+    size
+        (height, width) of the file.
+    origin
+        Name of the file in messages.
+
+    Raises
+    ------
+    ImageError
+        If the box is not square, leaves the image, or is smaller than the stimuli.
+    """
     height, width = size
     if source.crop == "centre":
         side = min(height, width)
@@ -150,18 +166,18 @@ def _box(source: SourceSpec, size_px: int, size: tuple[int, int], name: str, raw
     elif source.crop == "random":
         # An image that is too small fails below; the limits keep the draw valid until then.
         rng = crop_generator(name, source.id)
-        top = int(rng.integers(max(height - size_px, 0) + 1))
-        left = int(rng.integers(max(width - size_px, 0) + 1))
-        box = Box(left, top, min(size_px, width, height), min(size_px, width, height))
+        top = int(rng.integers(max(height - image.size_px, 0) + 1))
+        left = int(rng.integers(max(width - image.size_px, 0) + 1))
+        box = Box(left, top, min(image.size_px, width, height), min(image.size_px, width, height))
     elif isinstance(source.crop, str):
         raise ValueError(f'crop is "centre", "random" or a box, not {source.crop!r}')
     else:
         box = Box(*source.crop)
-    _refuse_bad_box(box, source.id, size, raw.origin)
-    if box.width < size_px:
+    _refuse_bad_box(box, source.id, size, origin)
+    if box.width < image.size_px:
         raise ImageError(
-            f'Source "{source.id}": the crop of {raw.origin} is {box.width} × {box.height} pixels, smaller '
-            f"than the stimuli ({size_px} × {size_px}); the file is {width} × {height}.",
+            f'Source "{source.id}": the crop of {origin} is {box.width} × {box.height} pixels, smaller '
+            f"than the stimuli ({image.size_px} × {image.size_px}); the file is {width} × {height}.",
             f"Use a larger image or crop, or set size_px to {box.width} or less. "
             "Sources are never enlarged, because that would remove their high frequencies.",
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stimgen.manifest.estimate import Estimate, estimate
 from stimgen.manifest.load import load_manifest
-from stimgen.manifest.plan import Stimulus, measuring_network, plan
+from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.trials import planned
 from stimgen.networks.architectures import NETWORKS
@@ -49,6 +49,7 @@ def check_report(
     """
     manifest = load_manifest(path, network=network, seeds=seeds)
     stimuli = plan(manifest)
+    check_paths(manifest.output, stimuli)
     return summary(manifest, stimuli, estimate(manifest, stimuli, device=device), list_all=list_all)
 
 

@@ -114,7 +114,7 @@ class Document:
     """Data of a manifest, and where each piece of it stands.
 
     Values that could not be read, and mappings that lost an entry, are `spoilt`: they have a problem already,
-    and what follows from it is not worth a second one.
+    and what follows from it is not worth a second one. Without `files_needed`, files may be gone.
     """
 
     name: str
@@ -123,6 +123,7 @@ class Document:
     keys: dict[DataPath, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     spoilt: set[DataPath] = field(default_factory=set)
+    files_needed: bool = True
 
     def walk(self, path: DataPath) -> DataPath:
         """Return the part of `path` that the data has; the steps that it lacks are skipped."""

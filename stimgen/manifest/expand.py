@@ -43,6 +43,10 @@ def expand_sources(
                 clash = f'the id "{source.id}" of "{source.image}" is taken by "{taken[source.id.lower()]}"'
                 document.complain(where, f"{clash}; give one of them another id.")
             taken.setdefault(source.id.lower(), source.image)
+            if any("\ud800" <= character <= "\udfff" for character in source.image):
+                # No table and no record can name it.
+                shown = source.image.encode(errors="backslashreplace").decode()
+                document.complain(place, f'the name of the file "{shown}" is not UTF-8; rename the file.')
             expanded.append(source)
     return tuple(expanded)
 
@@ -76,12 +80,15 @@ def _expand(section: SourceSection, place: DataPath, folder: Path, document: Doc
     if image.startswith(SKIMAGE_PREFIX):
         name = image.removeprefix(SKIMAGE_PREFIX)
         try:
-            skimage_path(name)
+            if document.files_needed:
+                skimage_path(name)
         except InputError as error:
             document.complain(where, f"{_lowered(error.problem)} {error.cure}".strip())
             return []
         return [SourceSpec(section.id or make_id(name), image, None, crop)]
     path = find_file(image, folder)
+    if path is None and not document.files_needed:
+        path = (folder / image).resolve()
     if path:
         return [SourceSpec(section.id or make_id(path.stem), image, path, crop)]
     if not glob.has_magic(image):

@@ -35,7 +35,11 @@ Entry = TypeVar("Entry")
 
 
 def load_manifest(
-    path: str | Path, *, network: str | None = None, seeds: Sequence[int] | None = None
+    path: str | Path,
+    *,
+    network: str | None = None,
+    seeds: Sequence[int] | None = None,
+    files_needed: bool = True,
 ) -> Manifest:
     """Read, check and resolve a manifest.
 
@@ -48,6 +52,8 @@ def load_manifest(
         name a network of their own keep it.
     seeds
         Replaces the manifest's `seeds` (the command line's ``--seeds``).
+    files_needed
+        Whether images and weights must be there. Without, a resolved manifest is read wherever it is.
 
     Returns
     -------
@@ -61,6 +67,7 @@ def load_manifest(
     """
     path = Path(path)
     document = parse(_read_text(path), str(path))
+    document.files_needed = files_needed
     if not isinstance(document.data, dict):
         message = f"a manifest is a mapping that starts with stimgen: 1, not {describe(document.data)}."
         document.complain((), message)

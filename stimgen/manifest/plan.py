@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from stimgen.errors import InputError
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
 
@@ -31,6 +36,28 @@ def plan(manifest: Manifest) -> list[Stimulus]:
         for seed in (manifest.seeds if control.seeded else (None,))
     ]
     return textures + controls
+
+
+def check_paths(folder: Path, stimuli: Iterable[Stimulus]) -> None:
+    """Refuse a run folder in which a file's name or path would be longer than its file system takes.
+
+    Raises
+    ------
+    InputError
+        With the path that is too long.
+    """
+    longest = max((stimulus.stimulus_id for stimulus in stimuli), key=len)
+    path = folder / "records" / f"{longest}.json"
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            name = max(path.parts, key=lambda part: len(os.fsencode(part)))
+            raise InputError(
+                f"The path of {longest} in the run folder has {len(os.fsencode(path))} bytes, and a name in "
+                f"it {len(os.fsencode(name))}: more than the file system takes. It is {path}",
+                "Name another folder with --out, or shorten the ids of sources and conditions.",
+            ) from None
 
 
 def measuring_network(manifest: Manifest, stimulus: Stimulus) -> NetworkSpec:

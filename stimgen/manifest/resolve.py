@@ -106,12 +106,14 @@ def resolve_network(
         return None
     if is_weights_file(spec.weights):
         path = find_file(spec.weights, folder)
+        if path is None and not document.files_needed:
+            path = (folder / spec.weights).resolve()
         if path is None:
             message = f'there is no weights file "{shorten(spec.weights)}" in {folder}; correct the path.'
             document.complain((*place, "weights"), message)
             return None
         return spec.model_copy(update={"weights": str(path)})
-    if random_seed(spec.weights) is not None:
+    if random_seed(spec.weights) is not None or not document.files_needed:
         return spec
     known = (*weights_names(spec.name), "random")
     if spec.weights not in known:

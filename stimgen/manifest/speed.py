@@ -94,7 +94,9 @@ def gpu_names() -> list[str]:
     """
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
+        answer = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=2, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return []
     names = [line.strip() for line in answer.stdout.splitlines() if line.strip()]

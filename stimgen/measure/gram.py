@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from stimgen.images.pixels import Image
+from stimgen.measure.gram_distance import GramDistance
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.gram import gram_loss, relative_gram_distance
 from stimgen.texture.objective import analyse
 from stimgen.texture.tensors import to_batch
-
-
-@dataclass(frozen=True)
-class GramDistance:
-    """How far one layer's Gram matrix of an image is from its source's; formulas in `stimgen.texture.gram`.
-
-    Attributes
-    ----------
-    layer
-        Layer name.
-    gram_loss
-        ``1 / (4 N^2) * sum (G - T)^2``.
-    gram_relative
-        ``||G - T||_F / ||T||_F``.
-    """
-
-    layer: str
-    gram_loss: float
-    gram_relative: float
 
 
 @torch.no_grad()

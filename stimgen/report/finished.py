@@ -66,7 +66,7 @@ def read_run(folder: Path) -> FinishedRun:
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.", "Name the folder that stimgen run wrote.")
     rows = _rows(folder / "stimuli.csv")
-    manifest = _manifest(folder / "manifest.resolved.yaml")
+    manifest = read_manifest(folder / "manifest.resolved.yaml")
     controls = {str(control["id"]): control["name"] for control in manifest["controls"]}
 
     def names(asked: list[str], column: str) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def _rows(path: Path) -> tuple[Mapping[str, str], ...]:
     return rows
 
 
-def _manifest(path: Path) -> Any:
+def read_manifest(path: Path) -> Any:
     """Return the resolved manifest. Only names are read: runs of other versions have other settings."""
     data: Any = None
     try:

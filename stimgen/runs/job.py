@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-import traceback
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
 
@@ -20,6 +18,7 @@ from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
 from stimgen.runs.environment import device_name, versions
+from stimgen.runs.failures import failure_of
 from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.make import Rendered, finish, render, synthesis_record
 from stimgen.runs.networks import Networks
@@ -167,17 +166,6 @@ class Job:
         return finished.png, record
 
     def _failed(self, stimulus: Stimulus, error: Exception) -> Failure:
-        failure = _failure(stimulus, error)
+        failure = failure_of(stimulus.stimulus_id, error)
         self.progress.failure(failure)
         return failure
-
-
-def _failure(stimulus: Stimulus, error: Exception) -> Failure:
-    if isinstance(error, StimgenError):
-        return Failure(stimulus.stimulus_id, error.problem, error.cure)
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return Failure(
-        stimulus.stimulus_id,
-        f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})",
-        "This is unexpected: please report it with the manifest.",
-    )

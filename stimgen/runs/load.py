@@ -72,9 +72,9 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
     Raises
     ------
     InputError
-        If the folder is no run, lacks stimuli (with `complete`), a record is missing or damaged, the table is
-        not that of the records, a PNG file is missing or, with `check_hashes`, is not the one that its record
-        describes.
+        If the folder is no run, is one of a newer stimgen, lacks stimuli (with `complete`), a record is
+        missing or damaged, the table is not that of the records, a PNG file is missing or, with
+        `check_hashes`, is not the one that its record describes.
 
     Examples
     --------
@@ -88,6 +88,7 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
             f"{folder.path} {what}.",
             "Name the folder that stimgen run wrote, such as results/NAME: it has the folder records.",
         )
+    folder.refuse_newer()
     again = f"Run the manifest again with --out {folder.path}: what is there is kept, the rest made anew."
     summary = folder.read_summary()
     name, planned = summary.get("name"), summary.get("stimuli")

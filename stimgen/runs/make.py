@@ -119,7 +119,7 @@ def render(
     if stimuli[0].control is not None:
         device = str(extractor.device)
         return [_control(manifest, one, sources, the_set, device, after_evaluation) for one in stimuli]
-    goals = {source.id: SourceImage(source.pixels) for source in sources.values()}
+    goals = {name: SourceImage(sources[name].pixels) for name in {one.source for one in stimuli}}
     problems = []
     for stimulus in stimuli:
         assert stimulus.layer_set is not None, "a batch holds textures, or one control"

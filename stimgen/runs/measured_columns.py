@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from stimgen.measure.copying import copied
-from stimgen.measure.gram import GramDistance
-from stimgen.measure.gram_scale import GramScale
+from stimgen.measure.gram_distance import GramDistance, GramScale
 from stimgen.measure.portilla_simoncelli import OVERALL
 from stimgen.runs.record import CopyingRecord, LuminanceRecord, SlopeRecord, SpectrumRecord
 

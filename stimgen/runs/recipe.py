@@ -8,26 +8,65 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 
 from stimgen.controls import CONTROLS
-from stimgen.images.sources import Source
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.networks.weights import Weights
 
 VERSION = 1
 """To be raised when the same recipe comes to mean other pixels, or is measured in another way."""
 
 
+class SourceIdentity(Protocol):
+    """What a recipe says of a source: a loaded one, or one in a record."""
+
+    @property
+    def id(self) -> str:
+        """Name of the source."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the image file."""
+
+    @property
+    def crop_box(self) -> tuple[int, int, int, int]:
+        """What was cut from it."""
+
+
+class WeightsIdentity(Protocol):
+    """What a recipe says of weights: loaded ones, or those in a record."""
+
+    @property
+    def tensors_sha256(self) -> str:
+        """Of the tensors."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the filters were normalised already."""
+
+    @property
+    def convention(self) -> Named:
+        """What input they expect."""
+
+
+class Named(Protocol):
+    """An input convention."""
+
+    @property
+    def name(self) -> str:
+        """Name of the convention."""
+
+
 def recipe(
     manifest: Manifest,
     stimulus: Stimulus,
-    sources: Mapping[str, Source],
-    weights_of: Callable[[NetworkSpec], Weights],
+    sources: Mapping[str, SourceIdentity],
+    weights_of: Callable[[NetworkSpec], WeightsIdentity],
     measured: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return the recipe as plain data.
@@ -37,7 +76,7 @@ def recipe(
     manifest, stimulus
         What is asked for.
     sources
-        All loaded sources of the manifest, by id.
+        All sources of the manifest, by id.
     weights_of
         Returns the weights of a network.
     measured
@@ -62,17 +101,37 @@ def recipe(
         "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
         "control": _control(manifest, control, weights_of) if control else None,
-        "source_set": [_identity(one) for one in sources.values()]
-        if "set" in manifest.matching.asked.values() or (control and CONTROLS[control.name].uses_set)
+        "source_set": _source_set(tuple((one.id, one.sha256, one.crop_box) for one in sources.values()))
+        if uses_set(manifest, stimulus)
         else None,
     }
 
 
-def _identity(source: Source) -> dict[str, Any]:
+def uses_set(manifest: Manifest, stimulus: Stimulus) -> bool:
+    """Return whether a stimulus depends on all sources of the manifest."""
+    control = stimulus.control
+    return "set" in manifest.matching.asked.values() or bool(control and CONTROLS[control.name].uses_set)
+
+
+class SourceSet(list[dict[str, Any]]):
+    """The identities of all sources; `canonical` is their text, made once for all recipes that hold it."""
+
+    @cached_property
+    def canonical(self) -> str:
+        """The JSON text that goes into the hash."""
+        return _canonical(list(self))
+
+
+@lru_cache(maxsize=4)
+def _source_set(identities: tuple[tuple[str, str, tuple[int, int, int, int]], ...]) -> SourceSet:
+    return SourceSet({"id": one, "sha256": sha256, "crop_box": list(box)} for one, sha256, box in identities)
+
+
+def _identity(source: SourceIdentity) -> dict[str, Any]:
     return {"id": source.id, "sha256": source.sha256, "crop_box": list(source.crop_box)}
 
 
-def _network(network: NetworkSpec, weights: Weights) -> dict[str, Any]:
+def _network(network: NetworkSpec, weights: WeightsIdentity) -> dict[str, Any]:
     return {
         "name": network.name,
         "tensors_sha256": weights.tensors_sha256,
@@ -84,7 +143,7 @@ def _network(network: NetworkSpec, weights: Weights) -> dict[str, Any]:
 
 
 def _texture(
-    manifest: Manifest, layer_set: LayerSet, weights_of: Callable[[NetworkSpec], Weights]
+    manifest: Manifest, layer_set: LayerSet, weights_of: Callable[[NetworkSpec], WeightsIdentity]
 ) -> dict[str, Any]:
     return {
         "network": _network(layer_set.network, weights_of(layer_set.network)),
@@ -96,7 +155,7 @@ def _texture(
 
 
 def _control(
-    manifest: Manifest, control: ControlSpec, weights_of: Callable[[NetworkSpec], Weights]
+    manifest: Manifest, control: ControlSpec, weights_of: Callable[[NetworkSpec], WeightsIdentity]
 ) -> dict[str, Any]:
     ingredients: dict[str, Any] = {"name": control.name, "options": dict(control.options)}
     if control.layer_set:
@@ -106,8 +165,15 @@ def _control(
 
 def recipe_sha256(ingredients: dict[str, Any]) -> str:
     """Return the hexadecimal SHA-256 of a recipe."""
-    canonical = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    parts = (
+        f"{_canonical(key)}:{value.canonical if isinstance(value, SourceSet) else _canonical(value)}"
+        for key, value in sorted(ingredients.items())
+    )
+    return hashlib.sha256(f"{{{','.join(parts)}}}".encode()).hexdigest()
+
+
+def _canonical(data: object) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def stimulus_generator(stimulus: Stimulus, purpose: str) -> np.random.Generator:

@@ -132,7 +132,7 @@ class MatchingRecord(_Part):
 
 
 class DistanceRecord(_Part):
-    """Distances of one layer at one stage; see `stimgen.measure.gram.GramDistance` and `ScaleRecord`."""
+    """Distances of one layer at one stage; see `stimgen.measure.gram_distance` and `ScaleRecord`."""
 
     stage: Stage
     layer: str
@@ -143,7 +143,7 @@ class DistanceRecord(_Part):
 
 
 class ScaleRecord(_Part):
-    """Floor and ceiling of the distances of one layer; see `stimgen.measure.gram_scale.GramScale`."""
+    """Floor and ceiling of the distances of one layer; see `stimgen.measure.gram_distance.GramScale`."""
 
     layer: str
     floor: float | None = Field(ge=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import yaml
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
 from stimgen.images.sources import Source, load_source
-from stimgen.manifest.plan import Stimulus, measuring_network, plan
+from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.speed import record_speed, speed_name
 from stimgen.measure.portilla_simoncelli import load_plenoptic
@@ -26,15 +26,18 @@ from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import measured_layers, plan_batches
 from stimgen.runs.checkpoints import RunCheckpoints
 from stimgen.runs.environment import device_name, rounding, versions
+from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.interrupts import interruptible
 from stimgen.runs.job import Job
 from stimgen.runs.load import load_run
 from stimgen.runs.make import set_reference
 from stimgen.runs.networks import Networks
+from stimgen.runs.outlook import strange_names
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder, write_atomically
+from stimgen.runs.store import FORMAT, RunFolder, sha256, write_atomically
+from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 
@@ -57,9 +60,11 @@ class RunResult:
     failures
         What could not be made.
     strangers
-        Ids of stimuli in the folder that this run does not ask for.
+        Names of PNG files and records in the folder that this run does not ask for.
     trial_lists
         Trial lists that were written: all of the manifest's, but none if stimuli could not be made.
+    removed
+        Files that were removed because the manifest does not ask for them, relative to the folder.
     """
 
     folder: Path
@@ -69,6 +74,7 @@ class RunResult:
     failures: tuple[Failure, ...]
     strangers: tuple[str, ...]
     trial_lists: tuple[Path, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 def run(
@@ -78,6 +84,7 @@ def run(
     device: str = "auto",
     batch_size: int | None = None,
     progress: Progress | None = None,
+    prune: Strangers | None = None,
 ) -> RunResult:
     """Make all stimuli of a manifest that are not done yet.
 
@@ -93,6 +100,9 @@ def run(
         Most textures synthesised at once; by default 1 on a CPU, and what fits on a GPU.
     progress
         Display; none by default.
+    prune
+        What to remove in the end if the manifest does not ask for it, from `find_strangers`; nothing is
+        removed if stimuli could not be made.
 
     Raises
     ------
@@ -109,9 +119,10 @@ def run(
     if manifest.measure.portilla_simoncelli:
         load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     folder = RunFolder((out or manifest.output).absolute())
+    stimuli = plan(manifest)
+    check_paths(folder.path, stimuli)
     sources = load_sources(manifest)
     check_controls(manifest, sources.values())
-    stimuli = plan(manifest)
     networks = Networks(manifest, str(where))
     hashes = {s.stimulus_id: _recipe_hash(manifest, s, sources, networks) for s in stimuli}
     batches = plan_batches(manifest, stimuli, batch_size or default_batch_size(manifest, networks, where))
@@ -136,12 +147,13 @@ def run(
             ordered = [records[s.stimulus_id] for s in stimuli if s.stimulus_id in records]
             write_tables(folder, ordered, failures, manifest.accept)
             rejected = _count_rejected(manifest, ordered)
+            fingerprint = stimuli_sha256((record.filename, record.png_sha256) for record in ordered)
+            before = folder.read_summary()
             # With nothing to make, the summary stays that of the run that made the stimuli.
-            summary = {} if remaining else folder.read_summary()
-            found = summary.get("kept")
-            if summary.get("stimuli") == len(stimuli) and isinstance(found, int):
+            summary = {}
+            if not remaining and describes(before, manifest, stimuli, fingerprint):
                 # It may have been killed before it could say how many it made.
-                summary |= {"made": len(stimuli) - found}
+                summary = before | {"made": len(stimuli) - before["kept"]}
             else:
                 made = len(records) - kept
                 used = dict.fromkeys(batch.network for batch in batches)
@@ -151,10 +163,11 @@ def run(
                 summary |= {"device": device_name(where), "batch_size": largest}
                 summary |= {"networks": [networks.record(n).model_dump() for n in used]}
                 summary |= {"versions": versions()}
-            content = json.dumps(summary | {"failed": len(failures), "rejected": rejected}, indent=2) + "\n"
-            write_atomically(folder.path / "run.json", content)
+            summary |= {"failed": len(failures), "rejected": rejected, "stimuli_sha256": fingerprint}
+            summary |= {"manifest_sha256": manifests, "trial_lists": before.get("trial_lists", {})}
+            write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
 
-        _write_manifests(folder, manifest)
+        manifests = _write_manifests(folder, manifest)
         # Before anything is made again, so that no table ever describes an image that is gone.
         with interrupts.held():
             write_results()
@@ -184,7 +197,6 @@ def run(
             _record_speed(manifest, where, progress)
             with interrupts.held():
                 write_results()
-        strangers = _strangers(folder, stimuli)
         lists: tuple[Path, ...] = ()
         if manifest.trials and not failures:
             # The files were compared with their records above.
@@ -192,8 +204,17 @@ def run(
             with interrupts.held():
                 lists = write_trial_lists(finished, manifest.trials)
         checkpoints.keep_only((), ())
+        planned = {s.stimulus_id for s in stimuli}
+        removed: tuple[str, ...] = ()
+        if prune and not failures:
+            now = find_strangers(folder, planned, {spec.id for spec in manifest.trials})
+            with interrupts.held():
+                removed = remove_strangers(folder, both(now, prune))
+        strangers = strange_names(folder, planned)
     rejected = _count_rejected(manifest, records.values())
-    return RunResult(folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists)
+    return RunResult(
+        folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists, removed
+    )
 
 
 def load_sources(manifest: Manifest) -> dict[str, Source]:
@@ -252,6 +273,7 @@ def _summary(
     manifest: Manifest, started: datetime, stimuli: int, made: int, kept: int, failed: int, rejected: int
 ) -> dict[str, Any]:
     return {
+        "format": FORMAT,
         "name": manifest.name,
         "overrides": dict(manifest.overrides),
         "stimuli": stimuli,
@@ -268,11 +290,26 @@ def _count_rejected(manifest: Manifest, records: Iterable[Record]) -> int:
     return sum(bool(reasons_to_reject(record, manifest.accept)) for record in records)
 
 
-def _write_manifests(folder: RunFolder, manifest: Manifest) -> None:
-    write_atomically(folder.path / "manifest.yaml", manifest.path.read_bytes())
+def describes(
+    summary: Mapping[str, Any], manifest: Manifest, stimuli: Sequence[Stimulus], fingerprint: str
+) -> bool:
+    """Return whether the summary of an earlier run is about these very stimuli, all of which are there."""
+    made, kept = summary.get("made"), summary.get("kept")
+    if not isinstance(made, int) or not isinstance(kept, int):
+        return False
+    # A run that was killed had counted fewer; an older version of stimgen wrote no hash.
+    same = made + kept < len(stimuli) or summary.get("stimuli_sha256", fingerprint) == fingerprint
+    return same and (summary.get("name"), summary.get("stimuli")) == (manifest.name, len(stimuli))
+
+
+def _write_manifests(folder: RunFolder, manifest: Manifest) -> dict[str, str]:
+    """Write the manifest as given and with nothing left open; return the SHA-256 of both."""
     resolved: dict[str, Any] = manifest.resolved(folder.path)
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
-    write_atomically(folder.path / "manifest.resolved.yaml", text)
+    contents = {"manifest.yaml": manifest.path.read_bytes(), "manifest.resolved.yaml": text.encode()}
+    for name, content in contents.items():
+        write_atomically(folder.path / name, content)
+    return {name: sha256(content) for name, content in contents.items()}
 
 
 def _record_speed(manifest: Manifest, device: torch.device, progress: Progress) -> None:
@@ -282,8 +319,3 @@ def _record_speed(manifest: Manifest, device: torch.device, progress: Progress) 
     # Estimates can do without it, and a home folder may be read-only.
     with contextlib.suppress(OSError):
         record_speed(speed_name(str(device), manifest.synthesis), progress.flops / progress.seconds / 1e9)
-
-
-def _strangers(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[str, ...]:
-    asked = {s.stimulus_id for s in stimuli}
-    return tuple(sorted(path.stem for path in folder.stimuli.glob("*.png") if path.stem not in asked))

@@ -10,7 +10,8 @@ from torch import Tensor
 from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.images.pixels import Image
 from stimgen.matching.range import clip_to_display
-from stimgen.measure.gram_scale import GramScale, gram_scales
+from stimgen.measure.gram_distance import GramScale
+from stimgen.measure.gram_scale import gram_scales
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.recipe import generator
 from stimgen.texture.objective import analyse

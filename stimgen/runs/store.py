@@ -27,6 +27,10 @@ VARYING = {"records/*.json": ("made",), "run.json": ("started", "finished", "mad
 All else in a run folder is the same, byte for byte, however often the run was interrupted."""
 
 
+FORMAT = 1
+"""Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
+
+
 class StoreError(StimgenError):
     """The run folder cannot be written: the run ends, because no other stimulus could be kept either."""
 
@@ -82,15 +86,24 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder holds something else than a run, or one of its own folders is a link.
+            If the folder holds something else than a run, a run of a newer stimgen, or one of its own folders
+            is a link.
         StoreError
             If it cannot be made.
         """
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.records.is_dir():
+        try:
+            is_foreign = self.path.is_dir() and any(self.path.iterdir()) and not self._is_run()
+        except OSError as error:
+            raise StoreError(
+                f"The run folder {self.path} cannot be read: {error.strerror}.",
+                "Choose a folder of yours with --out, or mend this one.",
+            ) from error
+        if is_foreign:
             raise InputError(
                 f"{self.path} is not empty and holds no stimgen run.",
                 "Choose an empty or new folder with --out.",
             )
+        self.refuse_newer()
         self.refuse_links()
         try:
             # The records first: a folder that has them is a run, whatever else is missing.
@@ -101,6 +114,10 @@ class RunFolder:
                 f"The run folder {self.path} cannot be made: {error.strerror}.",
                 "Choose a folder that you may write to with --out.",
             ) from error
+
+    def _is_run(self) -> bool:
+        """Return whether there is a run in the folder, also one whose records somebody removed."""
+        return self.records.is_dir() or "stimuli" in self.read_summary()
 
     def refuse_links(self) -> None:
         """Raise if a folder in the run folder is a symbolic link: nothing is written or removed elsewhere.
@@ -180,6 +197,24 @@ class RunFolder:
         except (OSError, ValueError, RecursionError):
             return {}
         return summary if isinstance(summary, dict) else {}
+
+    def refuse_newer(self) -> None:
+        """Raise InputError for a run of a newer stimgen, whose records would count as damaged here.
+
+        Raises
+        ------
+        InputError
+            With the version that made it.
+        """
+        summary = self.read_summary()
+        found, versions = summary.get("format", FORMAT), summary.get("versions")
+        if not isinstance(found, int) or found > FORMAT:
+            by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
+            raise InputError(
+                f"{self.path} is a run of a newer stimgen{by}: it has format {found}, and this stimgen knows "
+                f"formats up to {FORMAT}.",
+                "Update stimgen, or choose another folder with --out.",
+            )
 
 
 def sha256(content: bytes) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec, MatchingSpec
-from stimgen.measure.gram import GramDistance
-from stimgen.measure.gram_scale import GramScale
+from stimgen.measure.gram_distance import GramDistance, GramScale
 from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.csv_files import WHOLE_NUMBERS, in_order, to_csv, to_json
 from stimgen.runs.diversity import seed_correlations
@@ -68,18 +68,38 @@ def write_tables(
         If the folder cannot be written.
     """
     correlations = seed_correlations(folder, records)
-    tables = {
+    tables: dict[str, Iterable[Row]] = {
         "stimuli": (
             stimulus_row(record, accept) | {"seed_correlation": correlations[record.stimulus_id]}
             for record in records
-        ),
-        "gram_distances": (row for record in records for row in distance_rows(record)),
-        "spectra": (row for record in records for row in spectrum_rows(record)),
-        "traces": (row for record in records for row in trace_rows(record)),
-        "failures": (vars(failure) for failure in failures),
+        )
     }
+    for name, rows_of in LONG_TABLES.items():
+        tables[name] = itertools.chain.from_iterable(map(rows_of, records))
+    tables["failures"] = (vars(failure) for failure in failures)
     for name, rows in tables.items():
-        _write(folder, name, rows)
+        table, dictionary = as_text(name, rows)
+        write_atomically(folder.path / f"{name}.csv", table)
+        write_atomically(folder.path / f"{name}.json", dictionary)
+
+
+def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
+    """Return a table and its data dictionary as they are in their files.
+
+    Parameters
+    ----------
+    name
+        Name of the table.
+    rows
+        Its rows. Those of one stimulus give the lines that it has in the whole table, if the table is one of
+        `LONG_TABLES`; the columns of stimuli.csv are those of all stimuli together.
+    """
+    table, dictionary = in_order(name, pd.DataFrame([_plain(row) for row in rows]))
+    # Whole numbers with gaps stay whole numbers.
+    for column in WHOLE_NUMBERS:
+        if column in table:
+            table[column] = table[column].astype("Int64")
+    return to_csv(table), to_json(dictionary)
 
 
 def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
@@ -207,19 +227,17 @@ def _words(matching: MatchingSpec) -> str | None:
     return " ".join(words) or None
 
 
-def _write(folder: RunFolder, name: str, rows: Iterable[Row]) -> None:
-    table, dictionary = in_order(name, pd.DataFrame([_plain(row) for row in rows]))
-    # Whole numbers with gaps stay whole numbers.
-    for column in WHOLE_NUMBERS:
-        if column in table:
-            table[column] = table[column].astype("Int64")
-    write_atomically(folder.path / f"{name}.csv", to_csv(table))
-    write_atomically(folder.path / f"{name}.json", to_json(dictionary))
-
-
 def _plain(row: Row) -> Row:
     """Return a row whose texts stay in their cells: PsychoPy reads a comma as the start of a list."""
     return {
         header: " ".join(value.replace(",", ";").split()) if isinstance(value, str) else value
         for header, value in row.items()
     }
+
+
+LONG_TABLES: dict[str, Callable[[Record], list[Row]]] = {
+    "gram_distances": distance_rows,
+    "spectra": spectrum_rows,
+    "traces": trace_rows,
+}
+"""Tables with many rows of each stimulus: name, and what makes the rows of a record."""

@@ -21,7 +21,7 @@ from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
 from stimgen.runs.csv_files import harmless, in_order, to_csv, to_json
 from stimgen.runs.load import MOST_TABLE_BYTES, Run
-from stimgen.runs.store import RunFolder, StoreError, write_atomically
+from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
 
 
@@ -121,7 +121,9 @@ def check_replaceable(run: Run, design: str, options: TrialOptions, out: Path, *
 
 
 def write_trial_lists(run: Run, trials: Iterable[TrialsSpec]) -> tuple[Path, ...]:
-    """Write trial lists to the folder `trials` of a run, and return their paths.
+    """Write the trial lists of a manifest to the folder `trials` of a run, and return their paths.
+
+    run.json gets their hashes.
 
     Raises
     ------
@@ -137,7 +139,19 @@ def write_trial_lists(run: Run, trials: Iterable[TrialsSpec]) -> tuple[Path, ...
         except InputError as error:
             raise InputError(f"{path} cannot be made: {error.problem}", error.cure) from None
         paths.append(path)
+    _note(RunFolder(run.folder), paths)
     return tuple(paths)
+
+
+def _note(folder: RunFolder, paths: Iterable[Path]) -> None:
+    """Write to run.json which lists are stimgen's, to be known when the manifest asks for others."""
+    summary = folder.read_summary()
+    before = summary.get("trial_lists", {})
+    lists = before | {path.stem: sha256(path.read_bytes()) for path in paths}
+    lists = {name: found for name, found in lists.items() if (folder.trials / f"{name}.csv").is_file()}
+    if summary and lists != before:
+        content = json.dumps(summary | {"trial_lists": lists}, indent=2) + "\n"
+        write_atomically(folder.path / "run.json", content)
 
 
 def trials_of_manifest(folder: Path) -> tuple[TrialsSpec, ...]:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stimgen.errors import StimgenError
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.gram import gram_loss, gram_matrix, weighted_gram_loss
 from stimgen.texture.tensors import to_rgb
@@ -40,8 +41,20 @@ def analyse(extractor: FeatureExtractor, images: Tensor, layers: Sequence[str]) 
     -------
     dict
         Layer name to Gram matrices, shape (batch, channel, channel).
+
+    Raises
+    ------
+    StimgenError
+        If one is not finite, because the network's numbers are too large.
     """
     grams = extractor.features(to_rgb(images), layers, gram_matrix)
+    overflown = [layer for layer in layers if not grams[layer].isfinite().all()]
+    if overflown:
+        raise StimgenError(
+            f"The Gram matrix of {overflown[0]} is not finite: the weights of {extractor.architecture.name} "
+            "have numbers that are too large.",
+            "The weights may be damaged, or their input convention another one: stimgen weights --help.",
+        )
     return {layer: grams[layer] for layer in layers}
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from stimgen.controls import CONTROLS, Control, ImageWithResiduals, register_control
 from stimgen.controls.registration import options_model
-from stimgen.errors import InputError
+from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image
 from stimgen.images.read import read_image
 from stimgen.registry import Registry
@@ -92,8 +92,38 @@ def test_residuals_are_carried_and_empty_without():
     control = Control("inexact", inexact, False, options_model("inexact", inexact))
     made = control.make(source, rng, None, {})
     assert made.residuals == residuals
-    assert made.image is source
+    assert np.shares_memory(made.image, source)
     assert CONTROLS["original"].make(source, rng, None, {}).residuals == {}
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        (np.zeros((2, 3), np.float32), r"shape \(2, 3\)"),
+        (np.zeros((2, 2), np.uint8), "type uint8"),
+        (None, "type NoneType"),
+    ],
+)
+def test_what_is_no_image_like_the_source_is_refused(returned, found):
+    def faulty(source: Image, rng: np.random.Generator) -> Image:
+        return returned
+
+    control = Control("faulty", faulty, False, options_model("faulty", faulty))
+    with pytest.raises(StimgenError, match=rf'The control "faulty" returned an .*{found}'):
+        control.make(np.zeros((2, 2), np.float32), np.random.default_rng(0), None, {})
+
+
+def test_a_control_cannot_write_to_its_source():
+    def faulty(source: Image, rng: np.random.Generator) -> Image:
+        source[:] = 1
+        return source
+
+    source = np.zeros((2, 2), np.float32)
+    control = Control("faulty", faulty, False, options_model("faulty", faulty))
+    with pytest.raises(ValueError, match="read-only"):
+        control.make(source, np.random.default_rng(0), None, {})
+    assert source.max() == 0
+    source[:] = 1  # the source itself stays as it was
 
 
 def test_original_is_the_source(source):

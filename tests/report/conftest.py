@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 import pytest
+import torch
+from reported_runs import manifest
 from run_folders import write_run
 
 from stimgen.report.finished import FinishedRun, read_run
+from stimgen.runs import networks
+from stimgen.runs.runner import run
 
 
 @pytest.fixture
@@ -15,3 +22,27 @@ def folder(tmp_path):
 @pytest.fixture
 def tiny(folder) -> FinishedRun:
     return read_run(folder)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """Return a function that runs the small manifest with changes and returns its folder."""
+    before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STIMGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        # The real weights, read from their package once.
+        patch.setattr(networks, "find_weights", functools.cache(networks.find_weights))
+        torch.set_num_threads(1)
+
+        def make(**changes: object) -> Path:
+            return run(manifest(tmp_path_factory.mktemp("made"), **changes), device="cpu").folder
+
+        yield make
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def small(made) -> Path:
+    """The finished run of the small manifest; copy it before changing it."""
+    folder: Path = made()
+    return folder

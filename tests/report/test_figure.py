@@ -37,7 +37,8 @@ def assert_nothing_overlaps(figure, *, readable=True):
     ink = figure.pixels.reshape(height, width, -1).min(axis=2) < 255
     assert not (ink & (covered == 0)).any()
     for place in figure.labels:
-        assert not readable or (cut(figure, place) < 128).any()
+        # A lone ` in the smallest letters has no darker pixel than 165.
+        assert not readable or (cut(figure, place) < 176).any()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from run_manifests import write_manifest
 from same_runs import comparable
 
 from stimgen.atomic import TEMPORARY
+from stimgen.runs.verify import verify_run
 
 CHANGES = {
     "sources": [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}],
@@ -59,13 +60,18 @@ def undisturbed(forks: Forker, tmp_path_factory) -> Undisturbed:
     return Undisturbed(manifest, comparable(folder / "out"), ended.seconds, lines)
 
 
-def state(out: Path) -> set[str]:
+def state(expected: Undisturbed, out: Path) -> set[str]:
     """Return what a killed run has left, in words."""
     if not (out / "records").is_dir():
         return {"nothing"}
     pngs = {path.stem for path in out.glob("stimuli/*.png")}
     records = {path.stem for path in out.glob("records/*.json")}
     assert records <= pngs
+    if (out / "manifest.resolved.yaml").exists():
+        verified = verify_run(out)
+        assert [one for one in verified.findings if one.severity == "wrong"] == []
+        # Killed when all was done.
+        assert not verified.right or comparable(out) == expected.files
     found = {"owner"} if (out / "lock.json").exists() else set()
     found |= {"temporary"} if list(out.rglob(f"{TEMPORARY}*")) else set()
     found |= {"png without record"} if pngs - records else set()
@@ -79,6 +85,7 @@ def check_the_end(forks: Forker, expected: Undisturbed, out: Path) -> None:
     """Let the run end, and compare it with the undisturbed one."""
     ended = forks.run("run", expected.manifest, "--out", out, every_s=0.0)
     assert ended.code == 0, ended.errors
+    assert verify_run(out).findings == ()
     found = comparable(out)
     assert found.keys() == expected.files.keys()
     assert [name for name, content in found.items() if content != expected.files[name]] == []
@@ -101,7 +108,7 @@ def test_kills_at_random_moments(forks, undisturbed, tmp_path):
             if ended.code == 0:
                 break
             killed += 1
-            states.update(state(out))
+            states.update(state(undisturbed, out))
         check_the_end(forks, undisturbed, out)
     assert lives >= 3
     # Which moments are met depends on the machine; that these are not would be a rare accident.
@@ -115,8 +122,9 @@ def test_kills_between_all_operations_on_files(forks, undisturbed, tmp_path):
     assert {"*.png", "*.json", "*.safetensors", "lock.json", "which.csv", "stimuli.csv", "run.json"} <= names
     # Tables are written before and after the stimuli are made.
     again = [("replace", f"out/{name}") for name in ("stimuli.csv", "traces.json", "run.json")]
-    assert [counts[place] for place in again] == [2, 2, 2]
-    places = [(*place, 1) for place in counts] + [(*place, 2) for place in again]
+    # The last time, run.json gets the hashes of the trial lists.
+    assert [counts[place] for place in again] == [2, 2, 3]
+    places = [(*place, 1) for place in counts] + [(*place, 2) for place in again] + [(*again[-1], 3)]
     assert len(places) >= 45
     lives, states = 0, Counter()
     pending = places
@@ -133,7 +141,7 @@ def test_kills_between_all_operations_on_files(forks, undisturbed, tmp_path):
             if ended.code == 0:  # this life has that behind it
                 left.append(place)
             else:
-                states.update(state(out))
+                states.update(state(undisturbed, out))
         check_the_end(forks, undisturbed, out)
         assert len(left) < len(pending), left
         pending = left

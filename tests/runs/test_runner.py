@@ -249,9 +249,10 @@ def test_other_thresholds_change_the_tables_and_no_stimulus(as_finished, tmp_pat
     assert f"relative Gram distance on {worst} is" in judged.loc["brick-pool1-s1", "reject_reason"]
     assert judged.loc[IDS[4:], "accepted"].all()
     assert result.rejected == (~judged["accepted"]).sum() == judged["reject_reason"].notna().sum()
-    assert json.loads((as_finished.path / "run.json").read_text("utf-8")) == summary | {
-        "rejected": result.rejected
-    }
+    after = json.loads((as_finished.path / "run.json").read_text("utf-8"))
+    assert after["manifest_sha256"] != summary["manifest_sha256"]
+    changed = {"rejected": result.rejected, "manifest_sha256": after["manifest_sha256"]}
+    assert after == summary | changed
 
     assert run(tiny(tmp_path)).rejected == 0
     pd.testing.assert_frame_equal(pd.read_csv(as_finished.path / "stimuli.csv"), stimuli)

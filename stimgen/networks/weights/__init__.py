@@ -4,6 +4,7 @@ from stimgen.networks.weights.find import fetch_weights, find_weights, import_we
 from stimgen.networks.weights.inventory import (
     ListedWeights,
     VerifiedWeights,
+    at_hand,
     list_weights,
     verify_weights,
     whereabouts,
@@ -15,6 +16,7 @@ __all__ = [
     "VerifiedWeights",
     "Weights",
     "WeightsError",
+    "at_hand",
     "fetch_weights",
     "find_weights",
     "import_weights",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import socket
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -43,6 +48,12 @@ from stimgen.networks.weights.record import (
     file_sha256,
     weights_of,
 )
+
+TIMEOUT_S = 60.0
+"""How long a download waits for a server that sends nothing, s."""
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+"""What goes wrong in writing a download, and not on its way."""
 
 
 def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = None) -> Weights:
@@ -259,11 +270,15 @@ def _download(published: PublishedWeights, path: Path) -> Weights:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
         file = Path(folder) / Path(published.url).name
         try:
-            torch.hub.download_url_to_file(published.url, os.fspath(file), published.sha256_prefix)
-        # RuntimeError: wrong SHA-256; OSError: no connection, no such address, an error of the server.
-        except (OSError, RuntimeError, ValueError) as error:
+            with _timeout():
+                torch.hub.download_url_to_file(published.url, os.fspath(file), published.sha256_prefix)
+        # RuntimeError: wrong SHA-256; OSError: no connection, no such address, an error of the server;
+        # HTTPException: an answer that breaks off, or is none.
+        except (OSError, HTTPException, RuntimeError, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # It is the server's answer, with its connection.
+            if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                raise
             raise _unavailable(published, path, error) from error
         weights = weights_of(
             read_convolutions(file, NETWORKS[published.network]()),
@@ -281,6 +296,27 @@ def _download(published: PublishedWeights, path: Path) -> Weights:
             stacklevel=2,
         )
     return weights
+
+
+@contextmanager
+def _timeout() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RuntimeError) and "invalid hash" in str(error):
+        return (
+            f"what came is not the published file: {error}. The transfer was cut off, or the server sent "
+            "something else"
+        )
+    if isinstance(error, HTTPException):
+        return f"the answer broke off or was no answer ({type(error).__name__}: {error})".replace("\r\n", "")
+    return str(error) or type(error).__name__
 
 
 def _unavailable(published: PublishedWeights, path: Path, error: Exception) -> WeightsError:
@@ -307,6 +343,6 @@ def _unavailable(published: PublishedWeights, path: Path, error: Exception) -> W
         places += f" and not in the package {package.distribution} (not installed)"
     return WeightsError(
         f'The weights "{name}" of {network} are {places}, and the download of {published.url} failed: '
-        f"{error}",
+        f"{_reason(error)}.",
         "Get them in one of these ways:\n" + "\n".join(f"  - {way}" for way in ways),
     )

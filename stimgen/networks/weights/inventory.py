@@ -93,6 +93,16 @@ def whereabouts(network: str, name_or_path: str) -> str:
     return f"not here yet: to be downloaded by the first run, or stimgen weights fetch {network}{offer}"
 
 
+def at_hand(network: str, name_or_path: str) -> bool:
+    """Return whether `find_weights` needs no download; nothing is read or checked."""
+    if Path(name_or_path).is_absolute():
+        return Path(name_or_path).is_file()
+    if random_seed(name_or_path) is not None or cached_path(network, name_or_path).exists():
+        return True
+    package = packaged_weights(network, name_or_path)
+    return bool(package and installed_file(package))
+
+
 def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
     """Return all weights that can be named: the catalogue first, then the imported ones.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -42,6 +43,7 @@ def read_pth(path: Path) -> list[FileLayer]:
     try:
         if zipfile.is_zipfile(path):
             _check_archive(path)
+            _refuse_damaged_zip(path)
         with _Bounded(path) as file:
             # A subclass of io.BufferedReader, which torch reads as it does any open file.
             content = torch.load(cast("io.BufferedReader", file), map_location="cpu", weights_only=True)
@@ -65,6 +67,19 @@ def read_pth(path: Path) -> list[FileLayer]:
             "Save the state dict: torch.save(model.state_dict(), FILE).",
         )
     return _layers({str(name): value for name, value in content.items() if isinstance(value, Tensor)}, path)
+
+
+def _refuse_damaged_zip(path: Path) -> None:
+    """Compare the checksums in the file with its content, which PyTorch does not do."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error):
+        return  # of the format before zip files, or what the unpickler will say
+    if damaged is not None:
+        raise WeightsError(
+            f"{path} is damaged: {damaged} in it is not what was saved (CRC-32).", "Get the file again."
+        )
 
 
 def read_safetensors(path: Path) -> list[FileLayer]:

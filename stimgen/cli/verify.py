@@ -1,0 +1,62 @@
+"""The command `stimgen verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stimgen.cli.arguments import Device
+from stimgen.cli.errors import say
+
+
+def verify(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute", help="Measure every PNG file again, which needs the sources and the weights."
+        ),
+    ] = False,
+    device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Compare every file of a run with what its records and its manifest say.
+
+    Names each file that is missing, altered or not the run's, and the first cell of each table that does not
+    follow from the records. Writes nothing. Ends with 0 if all is right, and with 3 if not, or if stimuli are
+    not made yet.
+
+    For example:
+
+      stimgen verify results/exp1
+
+      stimgen verify results/exp1 --recompute
+
+      stimgen verify results/exp1 --json > verified.json
+    """
+    from stimgen.runs.verify import verify_run
+    from stimgen.runs.verify_report import as_data, bar, sentences
+
+    with bar("verifying", run_folder) as advance:
+        result = verify_run(run_folder, advance=advance)
+    measured = None
+    if recompute:
+        from stimgen.runs.verify_statistics import recompute_statistics
+
+        with bar("measuring", run_folder) as advance:
+            measured = recompute_statistics(run_folder, device=device, advance=advance)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(as_data(result, measured), indent=2, ensure_ascii=False))
+    else:
+        for line in sentences(result, measured):
+            typer.echo(line)
+    findings = (*result.findings, *(measured.findings if measured else ()))
+    if any(one.severity in ("wrong", "incomplete") for one in findings):
+        raise typer.Exit(3)
+    if measured and measured.lacking:
+        say("Not everything could be measured again: sources or weights are not at hand.")
+        raise typer.Exit(4)

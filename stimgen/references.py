@@ -1,0 +1,252 @@
+"""Publications that a report cites: in the text, in its list of references, and in BibTeX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NAMED_AUTHORS = 3
+"""Authors that a citation in the text names before "et al."."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A publication.
+
+    Attributes
+    ----------
+    key
+        BibTeX key.
+    authors
+        "Family, I." each; a group's name in braces, as BibTeX takes it.
+    year
+        Year.
+    title
+        Title.
+    venue
+        Journal, or proceedings where `pages` of a volume do not say it all.
+    volume, pages
+        "" where there are none.
+    kind
+        BibTeX entry type.
+    note
+        What else helps to find it, such as an arXiv number.
+    """
+
+    key: str
+    authors: tuple[str, ...]
+    year: int
+    title: str
+    venue: str
+    volume: str = ""
+    pages: str = ""
+    kind: str = "article"
+    note: str = ""
+
+    @property
+    def cited(self) -> str:
+        """The citation in the text, without brackets.
+
+        Examples
+        --------
+        >>> GATYS_2015.cited
+        'Gatys, Ecker & Bethge, 2015'
+        """
+        names = [author.partition(",")[0] for author in self.authors]
+        if len(names) > NAMED_AUTHORS:
+            return f"{names[0]} et al., {self.year}"
+        return f"{_joined(names)}, {self.year}"
+
+    @property
+    def text(self) -> str:
+        """The entry in a list of references.
+
+        Examples
+        --------
+        >>> MOISAN_2011.text
+        'Moisan, L. (2011). Periodic plus smooth image decomposition. J. Math. Imaging Vis. 39, 161–179.'
+        """
+        place = " ".join(part for part in (self.venue, self.volume) if part)
+        where = ", ".join(part for part in (place, self.pages) if part)
+        note = f" {self.note}." if self.note else ""
+        authors = _joined(self.authors).replace("{", "").replace("}", "")
+        return f"{authors} ({self.year}). {self.title}. {where}.{note}"
+
+    @property
+    def bibtex(self) -> str:
+        """The entry for a BibTeX file."""
+        fields = {
+            "author": " and ".join(self.authors),
+            "title": f"{{{self.title}}}",
+            "journal" if self.kind == "article" else "booktitle": self.venue,
+            "volume": self.volume,
+            "pages": self.pages.replace("–", "--"),
+            "year": str(self.year),
+            "note": self.note,
+        }
+        lines = [f"  {name} = {{{_latex(value)}}}," for name, value in fields.items() if value]
+        return "\n".join([f"@{self.kind}{{{self.key},", *lines, "}"])
+
+
+def _joined(names: tuple[str, ...] | list[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} & {last}" if first else last
+
+
+def _latex(text: str) -> str:
+    accents = {"É": r"{\'E}", "ö": r"{\"o}"}
+    for letter, command in (accents | {"&": r"\&"}).items():
+        text = text.replace(letter, command)
+    return text
+
+
+GATYS_2015 = Reference(
+    "gatys2015",
+    ("Gatys, L. A.", "Ecker, A. S.", "Bethge, M."),
+    2015,
+    "Texture synthesis using convolutional neural networks",
+    "Advances in Neural Information Processing Systems",
+    "28",
+    kind="inproceedings",
+    note="arXiv:1505.07376",
+)
+SIMONYAN_2015 = Reference(
+    "simonyan2015",
+    ("Simonyan, K.", "Zisserman, A."),
+    2015,
+    "Very deep convolutional networks for large-scale image recognition",
+    "International Conference on Learning Representations",
+    kind="inproceedings",
+    note="arXiv:1409.1556",
+)
+KRIZHEVSKY_2014 = Reference(
+    "krizhevsky2014",
+    ("Krizhevsky, A.",),
+    2014,
+    "One weird trick for parallelizing convolutional neural networks",
+    "arXiv:1404.5997",
+)
+LIU_1989 = Reference(
+    "liu1989",
+    ("Liu, D. C.", "Nocedal, J."),
+    1989,
+    "On the limited memory BFGS method for large scale optimization",
+    "Mathematical Programming",
+    "45",
+    "503–528",
+)
+BYRD_1995 = Reference(
+    "byrd1995",
+    ("Byrd, R. H.", "Lu, P.", "Nocedal, J.", "Zhu, C."),
+    1995,
+    "A limited memory algorithm for bound constrained optimization",
+    "SIAM J. Sci. Comput.",
+    "16",
+    "1190–1208",
+)
+PORTILLA_2000 = Reference(
+    "portilla2000",
+    ("Portilla, J.", "Simoncelli, E. P."),
+    2000,
+    "A parametric texture model based on joint statistics of complex wavelet coefficients",
+    "International Journal of Computer Vision",
+    "40",
+    "49–71",
+)
+DUONG_2023 = Reference(
+    "duong2023",
+    (
+        "Duong, L. R.",
+        "Bonnen, K.",
+        "Broderick, W. F.",
+        "Fiquet, P.-É.",
+        "Parthasarathy, N.",
+        "Yerxa, T.",
+        "Zhao, X.",
+        "Simoncelli, E. P.",
+    ),
+    2023,
+    "Plenoptic: A platform for synthesizing model-optimized visual stimuli",
+    "Journal of Vision",
+    "23(9)",
+    "5822",
+)
+OPPENHEIM_1981 = Reference(
+    "oppenheim1981",
+    ("Oppenheim, A. V.", "Lim, J. S."),
+    1981,
+    "The importance of phase in signals",
+    "Proc. IEEE",
+    "69",
+    "529–541",
+)
+GALERNE_2011 = Reference(
+    "galerne2011",
+    ("Galerne, B.", "Gousseau, Y.", "Morel, J.-M."),
+    2011,
+    "Random phase textures: theory and synthesis",
+    "IEEE Trans. Image Processing",
+    "20",
+    "257–267",
+)
+MOISAN_2011 = Reference(
+    "moisan2011",
+    ("Moisan, L.",),
+    2011,
+    "Periodic plus smooth image decomposition",
+    "J. Math. Imaging Vis.",
+    "39",
+    "161–179",
+)
+SCHREIBER_1996 = Reference(
+    "schreiber1996",
+    ("Schreiber, T.", "Schmitz, A."),
+    1996,
+    "Improved surrogate data for nonlinearity tests",
+    "Phys. Rev. Lett.",
+    "77",
+    "635–638",
+)
+FIELD_1987 = Reference(
+    "field1987",
+    ("Field, D. J.",),
+    1987,
+    "Relations between the statistics of natural images and the response properties of cortical cells",
+    "J. Opt. Soc. Am. A",
+    "4",
+    "2379–2394",
+)
+WILLENBOCKEL_2010 = Reference(
+    "willenbockel2010",
+    (
+        "Willenbockel, V.",
+        "Sadr, J.",
+        "Fiset, D.",
+        "Horne, G. O.",
+        "Gosselin, F.",
+        "Tanaka, J. W.",
+    ),
+    2010,
+    "Controlling low-level image properties: the SHINE toolbox",
+    "Behavior Research Methods",
+    "42",
+    "671–684",
+)
+VAN_DER_WALT_2014 = Reference(
+    "vanderwalt2014",
+    (
+        "van der Walt, S.",
+        "Schönberger, J. L.",
+        "Nunez-Iglesias, J.",
+        "Boulogne, F.",
+        "Warner, J. D.",
+        "Yager, N.",
+        "Gouillart, E.",
+        "Yu, T.",
+        "{the scikit-image contributors}",
+    ),
+    2014,
+    "scikit-image: image processing in Python",
+    "PeerJ",
+    "2",
+    "e453",
+)

@@ -1,0 +1,64 @@
+"""What a verification of a run finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["wrong", "incomplete", "warning", "unchecked"]
+
+SHOWN = 5
+"""How many names a sentence has."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be, or could not be looked at.
+
+    Attributes
+    ----------
+    severity
+        "wrong": a file is not what the run made; "incomplete": something is not made yet; "warning": the
+        stimuli are what was made, and something beside them has changed; "unchecked": what a check needs is
+        not at hand.
+    file
+        The file, relative to the run folder; a source as the manifest names it.
+    problem
+        What is the matter, as the rest of a sentence that begins with the file.
+    """
+
+    severity: Severity
+    file: str
+    problem: str
+
+
+def wrong(file: str, problem: str) -> Finding:
+    """Return that a file is not what the run made."""
+    return Finding("wrong", file, problem)
+
+
+def incomplete(file: str, problem: str) -> Finding:
+    """Return that something is not made yet."""
+    return Finding("incomplete", file, problem)
+
+
+def warning(file: str, problem: str) -> Finding:
+    """Return that something beside the stimuli has changed."""
+    return Finding("warning", file, problem)
+
+
+def unchecked(file: str, problem: str) -> Finding:
+    """Return that something could not be looked at."""
+    return Finding("unchecked", file, problem)
+
+
+def lost(file: str, problem: str, *, unfinished: bool) -> Finding:
+    """Return that a file is missing or of another state: wrong, unless the run was killed meanwhile."""
+    return Finding("incomplete" if unfinished else "wrong", file, problem)
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"

@@ -1,0 +1,31 @@
+"""One number for a whole set of stimuli, which anybody can compute without stimgen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+
+def stimuli_sha256(files: Iterable[tuple[str, str]]) -> str:
+    """Return the SHA-256 of what ``sha256sum stimuli/*.png`` prints in the run folder.
+
+    Parameters
+    ----------
+    files
+        Name relative to the run folder, and SHA-256, of every stimulus; in any order. Names are sorted as
+        the shell does with LC_ALL=C.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+
+    Examples
+    --------
+    >>> stimuli_sha256([("stimuli/b.png", "02" * 32), ("stimuli/a.png", "01" * 32)])[:16]
+    '1a167714a0aeacc4'
+    """
+    total = hashlib.sha256()
+    for name, sha256 in sorted(files):
+        total.update(f"{sha256}  {name}\n".encode())
+    return total.hexdigest()

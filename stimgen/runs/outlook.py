@@ -1,0 +1,165 @@
+"""What a run of a manifest would find in its folder: read from the records, without torch or weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stimgen.errors import InputError
+from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
+from stimgen.images.sources import crop_box
+from stimgen.manifest.plan import Stimulus, measuring_network, plan
+from stimgen.manifest.resolved import Manifest, SourceSpec
+from stimgen.manifest.schema import NetworkSpec
+from stimgen.runs.batches import measured_layers
+from stimgen.runs.recipe import recipe, recipe_sha256
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.store import RunFolder, sha256
+from stimgen.runs.verify_materials import known_sha256
+from stimgen.runs.verify_records import RecordedConvention, RecordedWeights
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How many stimuli of a manifest a run would keep, make, and make again.
+
+    Attributes
+    ----------
+    keep
+        Done, unless their PNG files were altered, which is not looked at.
+    make
+        Not there.
+    replace
+        There, and made with other settings, of another source file, or without a record.
+    strangers
+        There, and not asked for.
+    """
+
+    keep: int
+    make: int
+    replace: int
+    strangers: int
+
+
+def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
+    """Return what a run would do in a folder.
+
+    Returns
+    -------
+    Outlook or None
+        None if there is no run in the folder, or if it cannot be told without reading weights.
+    """
+    if not folder.records.is_dir():
+        return None
+    stimuli = plan(manifest)
+    found = {stimulus.stimulus_id: _record(folder, stimulus.stimulus_id) for stimulus in stimuli}
+    sources = _sources(manifest, found)
+    weights: dict[NetworkSpec, RecordedWeights | None] = {}
+    said = folder.read_summary().get("networks")
+    named = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+
+    def weights_of(network: NetworkSpec) -> RecordedWeights:
+        if network not in weights:
+            weights[network] = _weights(network, named)
+        known = weights[network]
+        if known is None:
+            raise _UnknownError
+        return known
+
+    keep = make = replace = 0
+    for stimulus in stimuli:
+        there = (folder.png(stimulus.stimulus_id)).is_file()
+        record = found[stimulus.stimulus_id]
+        try:
+            if there and record and record["recipe_sha256"] == _hash(manifest, stimulus, sources, weights_of):
+                keep += 1
+            elif there:
+                replace += 1
+            else:
+                make += 1
+        except _UnknownError:
+            return None
+    return Outlook(keep, make, replace, len(strange_names(folder, found)))
+
+
+def strange_names(folder: RunFolder, planned: Collection[str]) -> tuple[str, ...]:
+    """Return the names of PNG files and records that are not planned, without endings; nothing is read."""
+    places = ((folder.stimuli, "*.png"), (folder.records, "*.json"))
+    return tuple(
+        sorted({path.stem for place, pattern in places for path in place.glob(pattern)} - {*planned})
+    )
+
+
+class _UnknownError(Exception):
+    """The hash of weights is not known without reading them."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A source as a recipe needs it."""
+
+    id: str
+    sha256: str
+    crop_box: tuple[int, int, int, int]
+
+
+def _hash(
+    manifest: Manifest, stimulus: Stimulus, sources: Mapping[str, _Source], weights_of: Any
+) -> str | None:
+    if stimulus.source not in sources:
+        return None
+    layers = measured_layers(manifest, measuring_network(manifest, stimulus))
+    return recipe_sha256(recipe(manifest, stimulus, sources, weights_of, layers))
+
+
+def _record(folder: RunFolder, stimulus_id: str) -> dict[str, Any] | None:
+    """Return what a recipe needs of a record; None if there is none that could be that of a stimulus."""
+    try:
+        record = json.loads(read_regular(folder.record(stimulus_id)))
+        source = record["source"]
+        kept = {
+            "recipe_sha256": str(record["recipe_sha256"]),
+            "source": str(source["id"]),
+            "sha256": str(source["sha256"]),
+            "size": (int(source["original_size"][0]), int(source["original_size"][1])),
+        }
+        return kept if record["stimulus_id"] == stimulus_id else None
+    except (UnreadableError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return None
+
+
+def _sources(manifest: Manifest, found: Mapping[str, dict[str, Any] | None]) -> dict[str, _Source]:
+    """Return the sources whose file is the one that a record was made of; stimuli of others are replaced."""
+    recorded = {(one["source"], one["sha256"]): one["size"] for one in found.values() if one}
+    sources = {}
+    for spec in manifest.sources:
+        content = _sha256_of(spec)
+        size = recorded.get((spec.id, content))
+        if content is None or size is None:
+            continue
+        try:
+            box = crop_box(spec, manifest.image, size, name=manifest.name, origin=spec.image)
+        except InputError:  # an image that is too small now; the run says so
+            continue
+        sources[spec.id] = _Source(spec.id, content, box)
+    return sources
+
+
+def _sha256_of(spec: SourceSpec) -> str | None:
+    try:
+        path = spec.path or skimage_path(spec.image.removeprefix(SKIMAGE_PREFIX))
+        return sha256(path.read_bytes())
+    except (InputError, OSError):
+        return None
+
+
+def _weights(network: NetworkSpec, named: list[dict[str, Any]]) -> RecordedWeights | None:
+    """Return weights as the earlier run knew them, if those that a run would use now are the same."""
+    known = known_sha256(network.name, network.weights)
+    for one in named:
+        if (one.get("name"), one.get("tensors_sha256")) == (network.name, known):
+            convention = RecordedConvention(str(one.get("input")))
+            return RecordedWeights(str(known), one.get("weights_normalised") is True, convention)
+    return None

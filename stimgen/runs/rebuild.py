@@ -1,0 +1,143 @@
+"""The tables of a run, written again from its records: without torch, sources or weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stimgen.errors import InputError
+from stimgen.manifest.plan import plan
+from stimgen.manifest.resolved import Manifest
+from stimgen.runs.acceptance import reasons_to_reject
+from stimgen.runs.fingerprint import stimuli_sha256
+from stimgen.runs.load import load_run
+from stimgen.runs.record import Record
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.store import RunFolder, sha256, write_atomically
+from stimgen.runs.tables import Failure, write_tables
+from stimgen.runs.trial_lists import write_trial_lists
+from stimgen.runs.verify import open_run, read_record
+from stimgen.runs.verify_cells import cells_of
+from stimgen.runs.verify_records import OTHER_RECIPE, Identities, record_findings
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was written.
+
+    Attributes
+    ----------
+    folder
+        The run folder.
+    stimuli, planned
+        How many stimuli are in the tables, and how many the manifest asks for.
+    outdated
+        Ids of stimuli that were made with other settings than the manifest's, and are left out.
+    trial_lists
+        Trial lists that were written; none if stimuli are missing.
+    """
+
+    folder: Path
+    stimuli: int
+    planned: int
+    outdated: tuple[str, ...]
+    trial_lists: tuple[Path, ...]
+
+
+def rebuild_tables(path: Path) -> Rebuilt:
+    """Write the tables, data dictionaries and trial lists of a run as `stimgen run` writes them.
+
+    Why stimuli could not be made only failures.csv knows; its rows are kept.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+
+    Raises
+    ------
+    InputError
+        If it holds no run, its manifest cannot be read, records are damaged, or PNG files are not those that
+        their records describe; or a trial list cannot be made, after all else is done.
+    StimgenError
+        If a run is at work there.
+    StoreError
+        If the folder cannot be written.
+    """
+    folder, manifest = open_run(path)
+    with folder.locked():
+        there = _records(folder, manifest)
+        outdated = _outdated(manifest, there)
+        records = [record for stimulus_id, record in there.items() if stimulus_id not in outdated]
+        planned = [stimulus.stimulus_id for stimulus in plan(manifest)]
+        failures = [one for one in _failures(folder) if one.stimulus_id in {*planned} - there.keys()]
+        write_tables(folder, records, failures, manifest.accept)
+        _write_summary(folder, manifest, records, len(planned), len(failures))
+        lists: tuple[Path, ...] = ()
+        if manifest.trials and len(records) == len(planned):
+            lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
+    return Rebuilt(folder.path, len(records), len(planned), outdated, lists)
+
+
+def _records(folder: RunFolder, manifest: Manifest) -> dict[str, Record]:
+    """Return the records by stimulus id, in the order of the plan."""
+    records: dict[str, Record] = {}
+    problems = []
+    for stimulus in plan(manifest):
+        stimulus_id = stimulus.stimulus_id
+        record, problem = read_record(folder, stimulus_id)
+        if record is None:
+            if problem != "is missing":
+                problems.append(f"records/{stimulus_id}.json {problem}")
+            continue
+        records[stimulus_id] = record
+        try:
+            if sha256(read_regular(folder.png(stimulus_id))) != record.png_sha256:
+                problems.append(f"{record.filename} is not the file that its record describes")
+        except UnreadableError as error:
+            problems.append(f"{record.filename} {error}")
+    if problems:
+        raise InputError(
+            f"No tables can be made of {folder.path}:\n" + "\n".join(problems),
+            "Run the manifest again: what is damaged or altered is made again.",
+        )
+    return records
+
+
+def _outdated(manifest: Manifest, records: Mapping[str, Record]) -> tuple[str, ...]:
+    """Return the stimuli that a run of the manifest would make again, as far as records tell."""
+    known, sources = Identities(), {record.source.id: record.source for record in records.values()}
+    outdated = []
+    for stimulus in plan(manifest):
+        record = records.get(stimulus.stimulus_id)
+        if record is None:
+            continue
+        found = record_findings(manifest, stimulus, record, sources.get, known)
+        if any(OTHER_RECIPE in one.problem for one in found):
+            outdated.append(stimulus.stimulus_id)
+        known.add(manifest, stimulus, record)
+    return tuple(outdated)
+
+
+def _failures(folder: RunFolder) -> list[Failure]:
+    try:
+        _, *rows = cells_of(read_regular(folder.path / "failures.csv"))
+        return [Failure(*row) for row in rows]
+    except (UnreadableError, TypeError):
+        return []
+
+
+def _write_summary(
+    folder: RunFolder, manifest: Manifest, records: Sequence[Record], planned: int, failed: int
+) -> None:
+    """Bring the counts of run.json up to date; what it says of the run that made the stimuli stays."""
+    summary = folder.read_summary()
+    summary |= {"name": manifest.name, "stimuli": planned}
+    if sum(one for key in ("made", "kept") if isinstance(one := summary.get(key), int)) != len(records):
+        summary |= {"made": 0, "kept": len(records)}
+    rejected = sum(bool(reasons_to_reject(record, manifest.accept)) for record in records)
+    fingerprint = stimuli_sha256((record.filename, record.png_sha256) for record in records)
+    summary |= {"failed": failed, "rejected": rejected, "stimuli_sha256": fingerprint}
+    write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")

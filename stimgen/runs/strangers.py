@@ -1,0 +1,167 @@
+"""What lies in a run folder and is not what its manifest asks for; and what of that stimgen may remove."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stimgen.runs.csv_files import to_json
+from stimgen.runs.dictionary import data_dictionary
+from stimgen.runs.outlook import strange_names
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.store import RunFolder, StoreError, sha256
+from stimgen.runs.verify_cells import cells_of
+from stimgen.runs.verify_files import DESKTOP_FILES
+from stimgen.trials import DESIGNS, design_columns
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """What a manifest does not ask for, in the run folder.
+
+    Attributes
+    ----------
+    stimuli
+        Ids of stimuli whose record, and PNG file if there is one, are as stimgen wrote them.
+    trial_lists
+        Names of trial lists that stimgen wrote for an earlier manifest, without ".csv".
+    others
+        Files that stimgen did not write, or that were altered since: relative to the run folder, with the
+        reason why they are never removed.
+    """
+
+    stimuli: tuple[str, ...]
+    trial_lists: tuple[str, ...]
+    others: tuple[tuple[str, str], ...]
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to remove."""
+        return bool(self.stimuli or self.trial_lists)
+
+
+def find_strangers(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Strangers:
+    """Return what in a run folder is not asked for, and is known to be stimgen's or not.
+
+    Parameters
+    ----------
+    folder
+        The run; it may be that there is none yet.
+    planned, lists
+        Ids of the stimuli and of the trial lists that the manifest asks for.
+    """
+    stimuli: list[str] = []
+    others: list[tuple[str, str]] = []
+    for name in strange_names(folder, planned):
+        problem = _not_ours(folder, name)
+        if problem is None:
+            stimuli.append(name)
+        else:
+            others += [(_relative(folder, path), problem) for path in _files(folder, name) if _is_there(path)]
+    for place, ending in ((folder.stimuli, ".png"), (folder.records, ".json")):
+        foreign = (
+            path for path in _inside(place) if path.suffix != ending and path.name not in DESKTOP_FILES
+        )
+        others += [(_relative(folder, path), "stimgen writes no such file") for path in foreign]
+    written = folder.read_summary().get("trial_lists", {})
+    old = []
+    for name, recorded in sorted(written.items()) if isinstance(written, dict) else ():
+        if name in lists or not _is_there(folder.trials / f"{name}.csv"):
+            continue
+        try:
+            same = sha256(read_regular(folder.trials / f"{name}.csv")) == recorded
+        except UnreadableError:
+            same = False
+        if same:
+            old.append(name)
+        else:
+            others.append((f"trials/{name}.csv", "it is not as stimgen run wrote it"))
+    return Strangers(tuple(stimuli), tuple(old), tuple(sorted(others)))
+
+
+def remove_strangers(folder: RunFolder, which: Strangers) -> tuple[str, ...]:
+    """Remove stimuli with their records, and trial lists with their dictionaries; return the files' names.
+
+    To be called while the folder is locked, with what `find_strangers` has just returned.
+
+    Raises
+    ------
+    StoreError
+        If a file cannot be removed.
+    """
+    removed = []
+    for path in _to_remove(folder, which):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be removed: {error.strerror}.",
+                "Mend the folder, then run again with --prune.",
+            ) from error
+        removed.append(_relative(folder, path))
+    return tuple(removed)
+
+
+def both(one: Strangers, other: Strangers) -> Strangers:
+    """Return what is removable in both, with the files that are not of the first."""
+    return Strangers(
+        tuple(name for name in one.stimuli if name in other.stimuli),
+        tuple(name for name in one.trial_lists if name in other.trial_lists),
+        one.others,
+    )
+
+
+def _to_remove(folder: RunFolder, which: Strangers) -> Iterator[Path]:
+    for stimulus_id in which.stimuli:
+        # The PNG first: a record without one can still be told to be stimgen's.
+        yield from (path for path in _files(folder, stimulus_id) if _is_there(path))
+    for name in which.trial_lists:
+        table, dictionary = folder.trials / f"{name}.csv", folder.trials / f"{name}.json"
+        if _is_dictionary_of(table, dictionary):
+            yield dictionary
+        yield table
+
+
+def _files(folder: RunFolder, name: str) -> tuple[Path, Path]:
+    return folder.stimuli / f"{name}.png", folder.records / f"{name}.json"
+
+
+def _not_ours(folder: RunFolder, name: str) -> str | None:
+    """Return why the files of a stimulus may not be removed; None if stimgen wrote them as they are."""
+    png, path = _files(folder, name)
+    try:
+        read_regular(path)
+    except UnreadableError:
+        return "it has no record, so it may not be stimgen's"
+    record = folder.read_record(name)
+    if record is None or record.stimulus_id != name:
+        return "its record is damaged or of another stimulus"
+    if not _is_there(png):
+        return None
+    try:
+        content = read_regular(png)
+    except UnreadableError as error:
+        return f"the PNG {error}"
+    return None if sha256(content) == record.png_sha256 else "the PNG was altered since stimgen wrote it"
+
+
+def _is_dictionary_of(table: Path, dictionary: Path) -> bool:
+    try:
+        header = cells_of(read_regular(table))[0]
+        content = read_regular(dictionary)
+    except UnreadableError:
+        return False
+    designs = [name for name in DESIGNS if header == [column.name for column in design_columns(name)]]
+    return any(content == to_json(data_dictionary(f"trials_{name}", header)).encode() for name in designs)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _relative(folder: RunFolder, path: Path) -> str:
+    return path.relative_to(folder.path).as_posix()

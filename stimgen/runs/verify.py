@@ -1,0 +1,337 @@
+"""Whether a run is what its records, tables and manifest say: every file of it, looked at again.
+
+Nothing is written, nothing needs torch, and of each record little is kept while the others are read. What
+needs the network, the statistics of `stimgen.runs.verify_statistics`, is a check of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
+
+from stimgen.errors import InputError
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.plan import Stimulus, plan
+from stimgen.manifest.problems import ManifestError
+from stimgen.manifest.resolved import Manifest
+from stimgen.runs.finding import Finding, incomplete, some, wrong
+from stimgen.runs.fingerprint import stimuli_sha256
+from stimgen.runs.load import Run
+from stimgen.runs.lock import OWNER
+from stimgen.runs.record import Record, SourceRecord
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.store import RunFolder
+from stimgen.runs.tables import LONG_TABLES, as_text, stimulus_row
+from stimgen.runs.verify_cells import cells_of, dictionary_findings
+from stimgen.runs.verify_files import look_at_folder, png_problems, refuse_a_run_at_work
+from stimgen.runs.verify_materials import source_findings, weights_findings
+from stimgen.runs.verify_records import OTHER_RECIPE, Identities, record_findings
+from stimgen.runs.verify_stimuli import Kept, stimuli_findings
+from stimgen.runs.verify_summary import (
+    FILE,
+    Summary,
+    failures_findings,
+    manifest_findings,
+    networks_findings,
+    read_failures,
+    read_summary,
+    summary_findings,
+)
+from stimgen.runs.verify_tables import LongTable
+from stimgen.runs.verify_trials import trials_findings
+
+RESOLVED = "manifest.resolved.yaml"
+WITNESSES = 3
+"""Records of a source that are asked what it is, for stimuli that depend on all sources."""
+Advance = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in a run folder.
+
+    Attributes
+    ----------
+    folder
+        The run, absolute.
+    name
+        Name of its manifest; empty if that cannot be read.
+    planned, verified
+        How many stimuli the manifest asks for, and how many of them are there and right.
+    stimuli_sha256
+        `stimgen.runs.fingerprint.stimuli_sha256` of the PNG files; None unless all of them are there and
+        right, and no others.
+    findings
+        All that is not as it should be, or could not be looked at.
+    """
+
+    folder: Path
+    name: str
+    planned: int
+    verified: int
+    stimuli_sha256: str | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether everything is there and what it should be."""
+        return not any(one.severity in ("wrong", "incomplete") for one in self.findings)
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """What `stimgen.runs.verify_statistics.recompute_statistics` found.
+
+    Attributes
+    ----------
+    stimuli
+        How many were measured again.
+    lacking
+        Whether others could not be, because sources or weights are not at hand.
+    findings
+        All differences.
+    """
+
+    stimuli: int
+    lacking: bool
+    findings: tuple[Finding, ...]
+
+
+def open_run(path: Path) -> tuple[RunFolder, Manifest]:
+    """Return a run that is to be verified, with its manifest; its sources and weights may be gone.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run, or one of a newer stimgen, or its manifest cannot be read.
+    StimgenError
+        If a run is at work there.
+    """
+    folder = RunFolder(path.absolute())
+    if not folder.path.is_dir() or not (folder.records.exists() or (folder.path / RESOLVED).exists()):
+        raise InputError(
+            f"{folder.path} {'holds no stimgen run' if folder.path.is_dir() else 'is no folder'}.",
+            "Name the folder that stimgen run wrote, such as results/NAME.",
+        )
+    folder.refuse_newer()
+    refuse_a_run_at_work(folder)
+    try:
+        read_regular(folder.path / RESOLVED)
+        return folder, load_manifest(folder.path / RESOLVED, files_needed=False)
+    except (UnreadableError, ManifestError) as error:
+        problem = f"{folder.path / RESOLVED} {error}" if isinstance(error, UnreadableError) else str(error)
+        raise InputError(
+            f"The manifest of the run cannot be read, so nothing can be compared with it.\n{problem}",
+            "Put the file back that stimgen run wrote, or run the manifest again with --out.",
+        ) from None
+
+
+def read_record(folder: RunFolder, stimulus_id: str) -> tuple[Record | None, str]:
+    """Return the record of a stimulus and nothing, or None and the rest of the sentence why there is none."""
+    try:
+        record = Record.model_validate_json(read_regular(folder.record(stimulus_id)))
+    except UnreadableError as error:
+        return None, str(error)
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, detail["loc"]))
+        return None, f"is damaged: {place}{': ' if place else ''}{detail['msg']}"
+    if record.stimulus_id != stimulus_id:
+        return None, f"is the record of {record.stimulus_id}"
+    return record, ""
+
+
+def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verification:
+    """Compare every file of a run with what it should be.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    advance
+        Called with 1 after each stimulus.
+
+    Raises
+    ------
+    InputError, StimgenError
+        As `open_run` does.
+    """
+    folder, manifest = open_run(path)
+    stimuli = plan(manifest)
+    summary = read_summary(folder)
+    present = sum(folder.record(one.stimulus_id).is_file() for one in stimuli)
+    killed = (folder.path / OWNER).exists()  # no run leaves it there that ends
+    unfinished = killed or (not summary.problem and summary.counted < present)
+    of_manifest = list(manifest_findings(folder, summary))
+    # Killed between a new manifest and its tables: these are of the old one, or not there.
+    stale = killed and (bool(summary.problem) or any(one.severity == "wrong" for one in of_manifest))
+    if stale:
+        of_manifest = [
+            incomplete(FILE, "and the tables are not those of this manifest yet: the run was killed")
+        ]
+    findings = [*of_manifest, *look_at_folder(folder, {s.stimulus_id for s in stimuli})]
+    look = _Look(folder, manifest, summary, unfinished=unfinished, stale=stale)
+    for stimulus in stimuli:
+        findings += look.at(stimulus)
+        advance(1)
+    findings += look.end(stimuli)
+    own = [(record.filename, record.png_sha256) for record in look.kept.records]
+    bad = {one.file for one in findings if one.severity == "wrong"}
+    verified = sum(
+        not {record.filename, f"records/{record.stimulus_id}.json"} & bad for record in look.kept.records
+    )
+    whole = verified == len(stimuli) and not any(f"{file}/".startswith("stimuli/") for file in bad)
+    return Verification(
+        folder.path,
+        manifest.name,
+        len(stimuli),
+        verified,
+        stimuli_sha256(own) if whole else None,
+        tuple(findings),
+    )
+
+
+class _Look:
+    """One look at all stimuli of a run, one after the other."""
+
+    def __init__(
+        self, folder: RunFolder, manifest: Manifest, summary: Summary, *, unfinished: bool, stale: bool
+    ) -> None:
+        self.kept = Kept()
+        self._folder = folder
+        self._manifest = manifest
+        self._summary = summary
+        self._unfinished = unfinished
+        self._stale = stale
+        self._known = Identities()
+        self._sources: dict[str, SourceRecord] = {}
+        self._said: dict[str, SourceRecord | None] = {}
+        self._lacking: list[str] = []
+        self._failures, self._bad_failures = read_failures(folder, unfinished=unfinished)
+        ids = [stimulus.stimulus_id for stimulus in plan(manifest)]
+        self._of_source: dict[str, list[str]] = {}
+        for stimulus in plan(manifest):
+            self._of_source.setdefault(stimulus.source, []).append(stimulus.stimulus_id)
+        self._tables = [
+            LongTable(folder, name, ids, unfinished=unfinished) for name in LONG_TABLES if not stale
+        ]
+        self._listed = frozenset() if stale else self._rows_there()
+
+    def at(self, stimulus: Stimulus) -> Iterator[Finding]:
+        """Yield what is wrong with a stimulus, and pass its rows in the tables."""
+        stimulus_id, folder = stimulus.stimulus_id, self._folder
+        file = f"records/{stimulus_id}.json"
+        record, problem = read_record(folder, stimulus_id)
+        if record is None:
+            if problem == "is missing" and stimulus_id not in self._listed:
+                self._lacking.append(stimulus_id)
+                return
+            self.kept.unreadable.add(stimulus_id)
+            for table in self._tables:
+                table.skip(stimulus_id)
+            yield wrong(file, problem)
+            return
+        of_record = list(record_findings(self._manifest, stimulus, record, self._source, self._known))
+        of_png = [wrong(f"stimuli/{stimulus_id}.png", one) for one in png_problems(folder, record)]
+        if of_png:
+            self.kept.altered.add(stimulus_id)
+        if self._unfinished and any(OTHER_RECIPE in one.problem for one in of_record):
+            # What a run is to replace is still there when it is killed.
+            text = "was made with other settings: the run that was to replace it was ended before"
+            of_record, of_png = [incomplete(file, text)], []
+        yield from of_record
+        yield from of_png
+        self._known.add(self._manifest, stimulus, record)
+        self._sources.setdefault(record.source.id, record.source)
+        for table in self._tables:
+            table.compare(record)
+        self.kept.rows[stimulus_id] = stimulus_row(record, self._manifest.accept)
+        self.kept.records.append(_light(record))
+
+    def end(self, stimuli: list[Stimulus]) -> Iterator[Finding]:
+        """Yield what is wrong with the tables, the trial lists, the sources and the summary."""
+        yield from self._not_made()
+        yield from self._known.findings()
+        if not self._stale:
+            yield from self._of_tables({stimulus.stimulus_id for stimulus in stimuli})
+        weights = {
+            spec: max(found, key=lambda one: len(found[one])) for spec, found in self._known.weights.items()
+        }
+        if not self._stale:
+            named = [(spec.name, one.tensors_sha256) for spec, one in weights.items()]
+            yield from networks_findings(self._summary, named)
+        yield from source_findings(self._manifest.sources, self._sources)
+        yield from weights_findings({spec: one.tensors_sha256 for spec, one in weights.items()})
+
+    def _of_tables(self, planned: Collection[str]) -> Iterator[Finding]:
+        kept, manifest, folder, unfinished = self.kept, self._manifest, self._folder, self._unfinished
+        yield from stimuli_findings(folder, kept, unfinished=unfinished)
+        for name, table in zip(LONG_TABLES, self._tables, strict=True):
+            yield from table.end()
+            headers = cells_of(as_text(name, [])[0].encode())[0]
+            yield from dictionary_findings(folder, name, headers, unfinished=unfinished)
+        if self._bad_failures:
+            yield self._bad_failures
+        yield from failures_findings(folder, self._failures, planned, kept.rows, unfinished=unfinished)
+        accepted = [bool(row["accepted"]) for row in kept.rows.values()]
+        if kept.records:
+            run = Run(folder.path, manifest.name, tuple(kept.records), pd.DataFrame({"accepted": accepted}))
+            complete = len(kept.rows) == len(planned) and not kept.altered and not folder.stimuli.is_symlink()
+            yield from trials_findings(
+                run, manifest.trials, planned, complete=complete, unfinished=unfinished
+            )
+        yield from summary_findings(
+            self._summary,
+            name=manifest.name,
+            planned=len(planned),
+            records=len(kept.records) + len(kept.unreadable),
+            failed=len(self._failures),
+            rejected=accepted.count(False),
+            fingerprint=stimuli_sha256((record.filename, record.png_sha256) for record in kept.records),
+            unfinished=unfinished,
+            unreadable=bool(kept.unreadable),
+        )
+
+    def _not_made(self) -> Iterator[Finding]:
+        failed = [one for one in self._lacking if one in self._failures]
+        lacking = [one for one in self._lacking if one not in self._failures]
+        for stimulus_id in failed:
+            yield incomplete(
+                f"stimuli/{stimulus_id}.png", f"could not be made: {self._failures[stimulus_id]}"
+            )
+        if lacking:
+            yield incomplete(
+                "stimuli", f"lacks {len(lacking)} stimuli, which are not made yet: {some(lacking)}"
+            )
+
+    def _source(self, source_id: str) -> SourceRecord | None:
+        """Return what most of a few records of a source say of it, so that none of them speaks for all."""
+        if source_id not in self._said:
+            records = (read_record(self._folder, one)[0] for one in self._of_source.get(source_id, ()))
+            said = [one.source for one in itertools.islice(filter(None, records), WITNESSES)]
+            common = Counter(one.model_dump_json() for one in said).most_common(1)
+            self._said[source_id] = SourceRecord.model_validate_json(common[0][0]) if common else None
+        return self._said[source_id]
+
+    def _rows_there(self) -> frozenset[str]:
+        """Return which stimuli stimuli.csv lists; what else is wrong with it is found later."""
+        try:
+            return frozenset(
+                row[0] for row in cells_of(read_regular(self._folder.path / "stimuli.csv")) if row
+            )
+        except UnreadableError:
+            return frozenset()
+
+
+def _light(record: Record) -> Record:
+    """Return a record without what makes it large."""
+    spectrum = record.spectrum.model_copy(update={"power": (), "power_source": ()})
+    return record.model_copy(
+        update={"synthesis": None, "distances": (), "scales": (), "copying": (), "spectrum": spectrum}
+    )

@@ -1,0 +1,98 @@
+"""Files of a run that are tables: read cell by cell, and compared with what they should be."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from stimgen.runs.csv_files import to_json
+from stimgen.runs.dictionary import data_dictionary
+from stimgen.runs.finding import Finding, lost, some
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.store import RunFolder
+
+CELL_CHARACTERS = 10_000_000
+"""Most that a cell may hold."""
+
+
+def cells_of(content: bytes) -> list[list[str]]:
+    """Return the rows of a CSV file with its header.
+
+    Raises
+    ------
+    UnreadableError
+        If it is no CSV file in UTF-8, or has no header.
+    """
+    csv.field_size_limit(CELL_CHARACTERS)
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableError(f"is not a CSV file as stimgen writes it: {error}") from None
+    if not rows or any(len(row) != len(rows[0]) for row in rows):
+        raise UnreadableError("is not a CSV file as stimgen writes it: its rows have not one length")
+    return rows
+
+
+def first_difference(expected: str, content: bytes, names: str = "row") -> str | None:
+    """Return where a CSV file is not as expected, as the rest of a sentence; None if it is.
+
+    Parameters
+    ----------
+    expected
+        The whole file.
+    content
+        What is there.
+    names
+        What rows are called.
+    """
+    if content == expected.encode():
+        return None
+    wanted = cells_of(expected.encode())
+    try:
+        found = cells_of(content)
+    except UnreadableError as error:
+        return str(error)
+    if found[0] != wanted[0]:
+        return column_difference(wanted[0], found[0])
+    for number, (row, there) in enumerate(zip(wanted[1:], found[1:], strict=False), start=1):
+        if row != there:
+            return f"{names} {number}, {cell_difference(wanted[0], row, there)}"
+    if len(found) != len(wanted):
+        return f"has {len(found) - 1} {names}s, and should have {len(wanted) - 1}"
+    return "is written in another way than stimgen does: quotes or ends of lines differ"
+
+
+def column_difference(wanted: Sequence[str], found: Sequence[str]) -> str:
+    """Return how the columns of a table differ, as the rest of a sentence."""
+    lacking = [name for name in wanted if name not in found]
+    more = [name for name in found if name not in wanted]
+    if lacking or more:
+        parts = [f"lacks the columns {some(lacking)}"] if lacking else []
+        parts += [f"has columns that stimgen did not write: {some(more)}"] if more else []
+        return " and ".join(parts)
+    return "has its columns in another order"
+
+
+def cell_difference(header: Sequence[str], wanted: Sequence[str], found: Sequence[str]) -> str:
+    """Return the first cell of a row that differs."""
+    column, right, there = next(
+        (name, right, there)
+        for name, right, there in zip(header, wanted, found, strict=True)
+        if right != there
+    )
+    return f'column {column}: "{there}" is there, and "{right}" follows from its record'
+
+
+def dictionary_findings(
+    folder: RunFolder, name: str, headers: Sequence[str], *, unfinished: bool
+) -> Iterator[Finding]:
+    """Yield whether the data dictionary of a table is not that of its columns."""
+    path = folder.path / f"{name}.json"
+    try:
+        content = read_regular(path)
+    except UnreadableError as error:
+        yield lost(path.name, str(error), unfinished=unfinished)
+        return
+    if content != to_json(data_dictionary(name, list(headers))).encode():
+        yield lost(path.name, f"is not the data dictionary of {name}.csv", unfinished=unfinished)

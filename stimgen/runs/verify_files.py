@@ -1,0 +1,136 @@
+"""The files of a run: which are not the run's, and whether a PNG file is what it should be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from stimgen.atomic import TEMPORARY
+from stimgen.errors import StimgenError
+from stimgen.images.errors import ImageError
+from stimgen.images.png import decode_png
+from stimgen.runs.columns import RUN_TABLES
+from stimgen.runs.finding import Finding, incomplete, warning, wrong
+from stimgen.runs.lock import LOCK, OWNER
+from stimgen.runs.record import Record
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.store import RunFolder, sha256
+
+TEXTS = ("manifest.yaml", "manifest.resolved.yaml", "run.json")
+"""Files of a run beside its tables."""
+REPORT = "report.html"
+"""For people to look at; not compared with anything."""
+OWN_FILES = frozenset(
+    (*TEXTS, REPORT, LOCK, OWNER, *(f"{name}{ending}" for name in RUN_TABLES for ending in (".csv", ".json")))
+)
+OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures"))
+DESKTOP_FILES = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
+"""What file managers leave wherever somebody looks."""
+PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))
+"""All that `stimgen.images.png.encode_png` writes: no gamma, profile, text or time."""
+KILLED = "is the unfinished file of a run that was killed; the next run removes it"
+
+
+def refuse_a_run_at_work(folder: RunFolder) -> None:
+    """Raise if a run is at work in a folder; the folder may be read-only.
+
+    Raises
+    ------
+    StimgenError
+        If its lock is held.
+    """
+    if os.name == "nt":  # there a file that is locked can be read by nobody else
+        return
+    import fcntl
+
+    try:
+        handle = os.open(folder.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StimgenError(
+            f"A stimgen run is at work in {folder.path}.", "Wait until it has finished."
+        ) from None
+    except OSError:  # file systems without locks
+        return
+    finally:
+        os.close(handle)
+
+
+def look_at_folder(folder: RunFolder, planned: Collection[str]) -> Iterator[Finding]:
+    """Yield what is in a run folder and is not the run's.
+
+    What is missing, and what is in trials/, is looked at elsewhere.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    planned
+        Ids of the stimuli that its manifest asks for.
+    """
+    for entry in _entries(folder.path):
+        name = entry.name
+        if name.startswith(TEMPORARY):
+            yield incomplete(name, KILLED)
+        elif name == OWNER:
+            yield incomplete(name, "is of a run that was killed, or is at work on another machine")
+        elif name not in OWN_FILES | OWN_FOLDERS:
+            yield warning(name, "is no part of the run")
+        elif entry.is_symlink():
+            yield wrong(name, "is a symbolic link, and not a part of this run")
+        elif entry.is_dir() != (name in OWN_FOLDERS):
+            yield wrong(name, "is a folder" if entry.is_dir() else "is not a folder")
+    for inner, ending in ((folder.stimuli, ".png"), (folder.records, ".json")):
+        if not inner.is_dir():
+            yield wrong(inner.name, "is missing" if not os.path.lexists(inner) else "is not a folder")
+            continue
+        own = {f"{stimulus_id}{ending}" for stimulus_id in planned}
+        for entry in _entries(inner):
+            place = f"{inner.name}/{entry.name}"
+            if entry.name.startswith(TEMPORARY):
+                yield incomplete(place, KILLED)
+            elif entry.name in DESKTOP_FILES:
+                yield warning(place, "is no part of the run")
+            elif entry.name not in own:
+                yield wrong(place, "is not of a stimulus that the manifest asks for")
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def png_problems(folder: RunFolder, record: Record) -> Iterator[str]:
+    """Yield what is wrong with the PNG file of a record, as rests of sentences."""
+    try:
+        content = read_regular(folder.png(record.stimulus_id))
+    except UnreadableError as error:
+        yield str(error)
+        return
+    found = sha256(content)
+    if found != record.png_sha256:
+        yield f"was altered: its SHA-256 is {found}, and the record says {record.png_sha256}"
+    try:
+        pixels = decode_png(content)
+    except (ImageError, StimgenError) as error:
+        yield f"cannot be read as a stimulus: {error.problem.removeprefix('The PNG data ')}"
+        return
+    side, color = record.image.size_px, "grey" if pixels.ndim == 2 else "rgb"
+    if pixels.shape[:2] != (side, side):
+        yield f"is {pixels.shape[1]} × {pixels.shape[0]} px, and the record says {side} × {side} px"
+    if color != record.image.color:
+        yield f"is {color}, and the record says {record.image.color}"
+    if more := sorted(name.decode("latin-1") for name in set(_chunks(content)) - PNG_CHUNKS):
+        yield f"has {', '.join(more)} beside its pixels, which stimgen never writes"
+
+
+def _chunks(png: bytes) -> Iterator[bytes]:
+    """Yield the names of the chunks of a PNG file that can be decoded."""
+    place = 8
+    while place + 8 <= len(png):
+        yield png[place + 4 : place + 8]
+        place += 12 + int.from_bytes(png[place : place + 4], "big")

@@ -1,0 +1,233 @@
+"""Every PNG file of a run measured again, and compared with what its record says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from stimgen.errors import InputError, StimgenError
+from stimgen.images.png import decode_png
+from stimgen.images.sources import Source, load_source
+from stimgen.manifest.plan import Stimulus, measuring_network, plan
+from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.schema import NetworkSpec
+from stimgen.measure.gram import gram_distances
+from stimgen.measure.gram_distance import GramDistance
+from stimgen.measure.portilla_simoncelli import load_plenoptic, portilla_simoncelli_distances
+from stimgen.networks.device import find_device
+from stimgen.networks.weights import WeightsError, at_hand
+from stimgen.runs.batches import measured_layers
+from stimgen.runs.finding import Finding, unchecked, wrong
+from stimgen.runs.networks import Networks
+from stimgen.runs.record import Record
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.source_grams import SourceGrams, source_grams
+from stimgen.runs.statistics import Statistics, measure, source_statistics
+from stimgen.runs.store import RunFolder
+from stimgen.runs.verify import Advance, Recomputed, open_run
+
+PIXEL_TOLERANCE = 1e-9
+"""Relative and absolute, of what is computed in float64 from the pixels of the file."""
+POWER_TOLERANCE = 2e-5
+"""Relative, of power spectra, which a record has to six digits."""
+DISTANCE_TOLERANCE = 1e-3
+"""Relative, of what is computed with float32 convolutions: other libraries change 1e-6."""
+DISTANCE_FLOOR = 2e-5
+"""The same, absolute, in units of the norm of the source's Gram matrix: small distances are differences."""
+
+Numbers = Mapping[str, float | None]
+
+
+def recompute_statistics(
+    path: Path, *, device: str = "auto", advance: Advance = lambda more: None
+) -> Recomputed:
+    """Measure every stimulus of a run again and compare.
+
+    What was measured before the file was written (the stages `optimised` and `matched`, the synthesis,
+    residuals and clipped pixels) cannot be measured again. Damaged records and files are left to
+    `stimgen.runs.verify.verify_run`.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    device
+        "auto", "cpu" or "cuda:N".
+    advance
+        Called with 1 after each stimulus.
+
+    Raises
+    ------
+    InputError, StimgenError
+        As `open_run` does, or if there is no such device, or plenoptic is needed and not installed.
+    """
+    folder, manifest = open_run(path)
+    where = find_device(device)
+    if manifest.measure.portilla_simoncelli:
+        load_plenoptic()
+    networks = Networks(manifest, str(where))
+    of_source: dict[str, list[Stimulus]] = {}
+    for stimulus in plan(manifest):
+        of_source.setdefault(stimulus.source, []).append(stimulus)
+    findings: list[Finding] = []
+    measured, lacking = 0, False
+    problems: dict[NetworkSpec, str] = {}
+    for spec in manifest.sources:
+        try:
+            source = load_source(spec, manifest.image, name=manifest.name)
+        except InputError as error:
+            findings.append(unchecked(spec.image, f"stimuli of {spec.id} not measured: {error.problem}"))
+            lacking = True
+            continue
+        comparison = _Comparison(manifest, networks, source, problems)
+        for stimulus in of_source[spec.id]:
+            record = folder.read_record(stimulus.stimulus_id)
+            if record is not None and record.stimulus_id == stimulus.stimulus_id:
+                try:
+                    findings += comparison.of(folder, stimulus, record)
+                    measured += 1
+                except _LackingError as error:
+                    findings.append(unchecked(f"stimuli/{stimulus.stimulus_id}.png", str(error)))
+                    lacking = True
+                except (UnreadableError, StimgenError):
+                    pass  # no file that could be measured, which is found without measuring
+            advance(1)
+    return Recomputed(measured, lacking, tuple(findings))
+
+
+class _LackingError(Exception):
+    """A stimulus cannot be measured, because its source or its network is not at hand."""
+
+
+class _Comparison:
+    """Stimuli of one source, measured again."""
+
+    def __init__(
+        self, manifest: Manifest, networks: Networks, source: Source, problems: dict[NetworkSpec, str]
+    ) -> None:
+        self._manifest = manifest
+        self._networks = networks
+        self._source = source
+        self._statistics = source_statistics(source.pixels, copying=manifest.measure.copying)
+        self._grams: dict[NetworkSpec, SourceGrams] = {}
+        self._problems = problems
+
+    def of(self, folder: RunFolder, stimulus: Stimulus, record: Record) -> list[Finding]:
+        """Return every number of a record that is not that of its file."""
+        network = measuring_network(self._manifest, stimulus)
+        if self._source.sha256 != record.source.sha256:
+            raise _LackingError(f"not measured: the source {self._source.id} is another file now")
+        grams = self._grams_in(network, record)
+        seen = decode_png(read_regular(folder.png(stimulus.stimulus_id)))
+        if seen.shape != self._source.pixels.shape:
+            raise UnreadableError("has another shape than its source")
+        (distances,) = gram_distances(self._networks.extractor(network), [seen], grams.targets)
+        found = [
+            *self._of_source(record),
+            *_pixel_differences(record, measure(seen, self._statistics)),
+            *_gram_differences(record, distances, grams),
+        ]
+        if record.portilla_simoncelli is not None:
+            device = str(self._networks.extractor(network).device)
+            again = portilla_simoncelli_distances(seen, self._source.pixels, device=device)
+            found += _differences(
+                "portilla_simoncelli.", record.portilla_simoncelli, again, DISTANCE_TOLERANCE
+            )
+        file = f"records/{stimulus.stimulus_id}.json"
+        return [wrong(file, problem) for problem in found]
+
+    def _grams_in(self, network: NetworkSpec, record: Record) -> SourceGrams:
+        """Return what the source has in a network, whose weights must be those of the record."""
+        if network not in self._problems:
+            self._problems[network] = _weights_problem(self._networks, network, record)
+        if self._problems[network]:
+            raise _LackingError(f"not measured: {self._problems[network]}")
+        if network not in self._grams:
+            layers = measured_layers(self._manifest, network)
+            extractor = self._networks.extractor(network)
+            self._grams[network] = source_grams(extractor, self._source.pixels, layers)
+        return self._grams[network]
+
+    def _of_source(self, record: Record) -> Iterator[str]:
+        source, recorded = self._source, record.source
+        for name in ("crop_box", "original_size"):
+            if getattr(source, name) != getattr(recorded, name):
+                both = f"{getattr(recorded, name)}, and that of the source is {getattr(source, name)}"
+                yield f"says source.{name} is {both}"
+        yield from _differences(
+            "source.", {"clipped_share": recorded.clipped_share}, {"clipped_share": source.clipped_share}
+        )
+
+
+def _weights_problem(networks: Networks, network: NetworkSpec, record: Record) -> str:
+    """Return why distances in a network cannot be compared; empty if they can."""
+    if not at_hand(network.name, network.weights):
+        return f"the weights {network.weights} of {network.name} are not at hand"
+    try:
+        weights = networks.weights(network)
+    except (InputError, WeightsError) as error:
+        return error.problem
+    if weights.tensors_sha256 != record.measured_in.tensors_sha256:
+        return f"the weights {network.weights} of {network.name} here are others than those of the record"
+    return ""
+
+
+def _pixel_differences(record: Record, again: Statistics) -> Iterator[str]:
+    for name in ("luminance", "slope", "spectrum"):
+        recorded, measured = (
+            getattr(one, name).model_dump(exclude={"power", "power_source"}) for one in (record, again)
+        )
+        yield from _differences(f"{name}.", recorded, measured)
+    for name in ("power", "power_source"):
+        both = getattr(record.spectrum, name), getattr(again.spectrum, name)
+        # Where there is next to no power, it is rounding of where there is much.
+        noise = 1e-12 * max(both[1], default=0.0)
+        recorded, measured = ({f"[{place}]": value for place, value in enumerate(one)} for one in both)
+        yield from _differences(f"spectrum.{name}", recorded, measured, POWER_TOLERANCE, noise)
+    recorded, measured = (
+        {f"{part.crop_px}.{key}": getattr(part, key) for part in one for key in ("similarity", "baseline")}
+        for one in (record.copying, again.copying)
+    )
+    yield from _differences("copying.", recorded, measured)
+
+
+def _gram_differences(record: Record, again: Sequence[GramDistance], grams: SourceGrams) -> Iterator[str]:
+    on_file = {one.layer: one for one in record.distances if one.stage == "file"}
+    scales = {one.layer: one for one in record.scales}
+    for one in again:
+        layer = one.layer
+        if layer not in on_file or layer not in scales:
+            continue  # the layers are compared with the manifest's without measuring
+        recorded, scale, right = on_file[layer], scales[layer], grams.scales[layer]
+        of_file = {"gram_relative": recorded.gram_relative, "floor": scale.floor, "ceiling": scale.ceiling}
+        measured = {"gram_relative": one.gram_relative, "floor": right.floor, "ceiling": right.ceiling}
+        yield from _differences(f"{layer}.", of_file, measured, DISTANCE_TOLERANCE, DISTANCE_FLOOR)
+        if one.gram_relative:
+            # The loss is a square; in its root, errors are those of the distance.
+            roots = [math.sqrt(max(loss, 0.0)) for loss in (recorded.gram_loss, one.gram_loss)]
+            floor = DISTANCE_FLOOR * roots[1] / one.gram_relative
+            if not math.isclose(*roots, rel_tol=DISTANCE_TOLERANCE, abs_tol=floor):
+                yield _says(f"{layer}.gram_loss", recorded.gram_loss, one.gram_loss)
+
+
+def _differences(
+    place: str,
+    recorded: Numbers,
+    measured: Numbers,
+    relative: float = PIXEL_TOLERANCE,
+    absolute: float = PIXEL_TOLERANCE,
+) -> Iterator[str]:
+    """Yield the numbers that differ by more than the tolerances, with both."""
+    for name in dict.fromkeys([*recorded, *measured]):
+        said, found = recorded.get(name), measured.get(name)
+        if said is None or found is None:
+            same = said is found
+        else:
+            same = math.isclose(said, found, rel_tol=relative, abs_tol=absolute)
+        if not same:
+            yield _says(f"{place}{name}", said, found)
+
+
+def _says(name: str, said: float | None, found: float | None) -> str:
+    return f"says {name} is {said}, and measured on the file it is {found}"

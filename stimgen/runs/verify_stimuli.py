@@ -1,0 +1,166 @@
+"""stimuli.csv against the records, cell by cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+from stimgen.errors import StimgenError
+from stimgen.runs.diversity import seed_correlations
+from stimgen.runs.finding import Finding, incomplete, lost, some, unchecked, wrong
+from stimgen.runs.measured_columns import Row
+from stimgen.runs.record import Record
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.store import RunFolder
+from stimgen.runs.tables import as_text
+from stimgen.runs.verify_cells import cells_of, column_difference, dictionary_findings
+from stimgen.runs.verify_tables import lacks
+
+CORRELATION = "seed_correlation"
+CORRELATION_TOLERANCE = 1e-9
+"""Of the one column that is measured on several files, and so rounds as the machine does."""
+FILE = "stimuli.csv"
+
+
+@dataclass
+class Kept:
+    """What is kept of the records while they pass by, much less than they hold.
+
+    Attributes
+    ----------
+    records
+        In the order of the plan, without traces, spectra and distances.
+    rows
+        What the records say of each row of stimuli.csv, by stimulus id.
+    unreadable
+        Ids of stimuli whose records cannot be read, or are others'.
+    altered
+        Ids of stimuli whose PNG files are not those of their records.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    rows: dict[str, Row] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
+    altered: set[str] = field(default_factory=set)
+
+
+def stimuli_findings(folder: RunFolder, kept: Kept, *, unfinished: bool) -> Iterator[Finding]:
+    """Yield what of stimuli.csv, or its data dictionary, does not follow from the records.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    kept
+        What the records say.
+    unfinished
+        Whether the run was killed before it wrote its tables, so that rows may be missing.
+    """
+    try:
+        content = read_regular(folder.path / FILE)
+        header, *found = cells_of(content)
+    except UnreadableError as error:
+        yield lost(FILE, str(error), unfinished=unfinished)
+        return
+    if not header or header[0] != "stimulus_id" or len(set(header)) < len(header):
+        yield wrong(FILE, "has another header than stimgen writes")
+        return
+    ids = [row[0] for row in found]
+    listed = set(ids)
+    order = [stimulus_id for stimulus_id in kept.rows if stimulus_id in listed]
+    misplaced = list(_misplaced(ids, order, kept, unfinished=unfinished))
+    yield from misplaced
+    if len(listed) < len(ids):
+        return
+    # A run that was killed had compared what was done before, and nothing else.
+    records = [record for record in kept.records if not unfinished or record.stimulus_id in listed]
+    there = {row[0]: dict(zip(header, row, strict=True)) for row in found}
+    correlations, vague = _correlations(folder, records, kept)
+    if vague:
+        what = f"column {CORRELATION} of {some(vague)} not compared, because files of them are wrong"
+        yield unchecked(FILE, what)
+    expected = []
+    for stimulus_id in order:
+        cell = there[stimulus_id].get(CORRELATION, "")
+        known = stimulus_id in correlations
+        value = _nearly(cell, correlations[stimulus_id]) if known else _number(cell)
+        expected.append(kept.rows[stimulus_id] | {CORRELATION: value})
+    text, _ = as_text("stimuli", expected)
+    wanted_header, *wanted = cells_of(text.encode())
+    # The columns are those of all stimuli together; without some of them they are not known.
+    whole = not kept.unreadable & listed and not any(one.severity == "wrong" for one in misplaced)
+    if whole and header != wanted_header:
+        yield wrong(FILE, column_difference(wanted_header, header))
+    elif difference := _first_cell(wanted_header, wanted, there):
+        yield wrong(FILE, difference)
+    elif whole and content != text.encode():
+        yield wrong(FILE, "is written in another way than stimgen does: quotes or ends of lines differ")
+    if whole:
+        yield from dictionary_findings(folder, "stimuli", wanted_header, unfinished=unfinished)
+    else:
+        yield unchecked("stimuli.json", "not compared, because rows of stimuli.csv are not known")
+
+
+def _misplaced(
+    ids: Sequence[str], order: Sequence[str], kept: Kept, *, unfinished: bool
+) -> Iterator[Finding]:
+    """Yield rows that are missing, twice there, of other stimuli, or in another order."""
+    counted: Set[str] = set(ids)
+    if len(counted) < len(ids):
+        twice = next(one for place, one in enumerate(ids) if one in ids[:place])
+        yield wrong(FILE, f"has two rows of {twice}")
+    missing = [stimulus_id for stimulus_id in kept.rows if stimulus_id not in counted]
+    if missing and unfinished:
+        yield incomplete(FILE, lacks(missing))
+    elif missing:
+        yield wrong(FILE, f"lacks the rows of {some(missing)}")
+    if more := [one for one in ids if one not in kept.rows and one not in kept.unreadable]:
+        yield wrong(FILE, f"has rows of stimuli that the run does not have: {some(more)}")
+    there = [one for one in ids if one in kept.rows]
+    for found, right in zip(there, order, strict=False):
+        if found != right:
+            yield wrong(FILE, f"has its rows in another order: {found} is where {right} should be")
+            return
+
+
+def _correlations(
+    folder: RunFolder, records: Sequence[Record], kept: Kept
+) -> tuple[Mapping[str, float | None], list[str]]:
+    """Return the correlations that can be measured, and the groups of exemplars where they cannot."""
+    vague = {(one.source.id, one.condition) for one in records if one.stimulus_id in kept.altered}
+    for stimulus_id in kept.unreadable:
+        source, condition, *_ = f"{stimulus_id}-".split("-")
+        vague.add((source, condition))
+    sure = [one for one in records if (one.source.id, one.condition) not in vague]
+    try:
+        return seed_correlations(folder, sure), [" ".join(group) for group in sorted(vague)]
+    except StimgenError as error:  # a file was taken away meanwhile
+        return {}, [error.problem]
+
+
+def _first_cell(
+    header: Sequence[str], wanted: Sequence[Sequence[str]], there: Mapping[str, Mapping[str, str]]
+) -> str | None:
+    for row in wanted:
+        for column, right in zip(header, row, strict=True):
+            found = there[row[0]].get(column, "")
+            if found != right:
+                both = f'"{found}" is there, and "{right}" follows from its record'
+                return f"row of {row[0]}, column {column}: {both}"
+    return None
+
+
+def _nearly(cell: str, measured: float | None) -> float | None:
+    """Return the number in a cell if it is what was measured but for rounding, else what was measured."""
+    found = _number(cell)
+    if found is None or measured is None:
+        return measured
+    return found if math.isclose(found, measured, rel_tol=0, abs_tol=CORRELATION_TOLERANCE) else measured
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None

@@ -1,0 +1,163 @@
+"""run.json and failures.csv of a run against what is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stimgen.runs.columns import FAILURES
+from stimgen.runs.finding import Finding, incomplete, lost, some, unchecked, wrong
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.store import RunFolder, sha256
+from stimgen.runs.verify_cells import cells_of, dictionary_findings
+
+FILE = "run.json"
+MANIFESTS = ("manifest.yaml", "manifest.resolved.yaml")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What run.json says.
+
+    Attributes
+    ----------
+    said
+        Its content; empty if it cannot be read.
+    problem
+        Why it cannot be read.
+    """
+
+    said: Mapping[str, Any]
+    problem: Finding | None
+
+    def count(self, name: str) -> int:
+        """Return a number; 0 if it is none."""
+        number = self.said.get(name)
+        return number if isinstance(number, int) else 0
+
+    @property
+    def counted(self) -> int:
+        """How many stimuli were there when the tables were written."""
+        return self.count("made") + self.count("kept")
+
+
+def read_summary(folder: RunFolder) -> Summary:
+    """Return what run.json says."""
+    try:
+        said = json.loads(read_regular(folder.path / FILE))
+    except UnreadableError as error:
+        return Summary({}, wrong(FILE, str(error)))
+    except (ValueError, RecursionError):
+        return Summary({}, wrong(FILE, "is damaged: it is not JSON"))
+    return Summary(said, None) if isinstance(said, dict) else Summary({}, wrong(FILE, "is damaged"))
+
+
+def read_failures(folder: RunFolder, *, unfinished: bool) -> tuple[dict[str, str], Finding | None]:
+    """Return why stimuli could not be made, by stimulus id, and what is wrong with failures.csv."""
+    file = "failures.csv"
+    try:
+        header, *rows = cells_of(read_regular(folder.path / file))
+    except UnreadableError as error:
+        return {}, lost(file, str(error), unfinished=unfinished)
+    if header != [column.name for column in FAILURES]:
+        return {}, wrong(file, "has another header than stimgen writes")
+    return {row[0]: row[1] for row in rows}, None
+
+
+def failures_findings(
+    folder: RunFolder,
+    failures: Collection[str],
+    planned: Collection[str],
+    made: Collection[str],
+    *,
+    unfinished: bool,
+) -> Iterator[Finding]:
+    """Yield stimuli in failures.csv that the manifest does not ask for, or that are there."""
+    if unknown := [one for one in failures if one not in planned]:
+        yield wrong("failures.csv", f"has stimuli that the manifest does not ask for: {some(unknown)}")
+    if there := [one for one in failures if one in made]:
+        yield lost("failures.csv", f"has stimuli that are there: {some(there)}", unfinished=unfinished)
+    headers = [column.name for column in FAILURES]
+    yield from dictionary_findings(folder, "failures", headers, unfinished=unfinished)
+
+
+def manifest_findings(folder: RunFolder, summary: Summary) -> Iterator[Finding]:
+    """Yield manifests that are not those whose hash is in run.json."""
+    recorded = summary.said.get("manifest_sha256")
+    for name in MANIFESTS:
+        try:
+            content = read_regular(folder.path / name)
+        except UnreadableError as error:
+            yield wrong(name, str(error))
+            continue
+        if not isinstance(recorded, dict):
+            yield unchecked(name, "not compared, because run.json has no hash of it")
+        elif recorded.get(name) != sha256(content):
+            yield wrong(name, "is not the one that the run was made with: run.json has another SHA-256 of it")
+
+
+def summary_findings(
+    summary: Summary,
+    *,
+    name: str,
+    planned: int,
+    records: int,
+    failed: int,
+    rejected: int,
+    fingerprint: str,
+    unfinished: bool,
+    unreadable: bool,
+) -> Iterator[Finding]:
+    """Yield numbers in run.json that are not those of the run.
+
+    Parameters
+    ----------
+    summary
+        What it says.
+    name, planned
+        The manifest's name, and how many stimuli it asks for.
+    records, rejected
+        How many stimuli have a record, damaged or not, and how many exceed a threshold.
+    failed
+        How many stimuli are in failures.csv.
+    fingerprint
+        `stimgen.runs.fingerprint.stimuli_sha256` of the records.
+    unfinished
+        Whether the run was killed before it wrote it.
+    unreadable
+        Whether records are damaged, so that what all of them give is not known.
+    """
+    if summary.problem:
+        yield summary.problem
+        return
+    if unfinished:
+        yield incomplete(
+            FILE, f"counts {summary.counted} stimuli, and {records} are there: the run was killed"
+        )
+    elif summary.counted != records:
+        yield wrong(FILE, f"counts {summary.counted} stimuli made and kept, and {records} have a record")
+    right: dict[str, Any] = {"name": name, "stimuli": planned}
+    if not unfinished:
+        right |= {"failed": failed}
+    if not unfinished and not unreadable:
+        right |= {"rejected": rejected, "stimuli_sha256": fingerprint}
+    for key, value in right.items():
+        if key == "stimuli_sha256" and key not in summary.said:
+            yield unchecked(FILE, "has no stimuli_sha256: an older version of stimgen wrote it")
+        elif summary.said.get(key) != value:
+            yield wrong(
+                FILE, f"says {key}: {json.dumps(summary.said.get(key))}, and it is {json.dumps(value)}"
+            )
+
+
+def networks_findings(summary: Summary, recorded: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    """Yield weights of records that run.json does not name; each is the network's name and their SHA-256."""
+    networks = summary.said.get("networks")
+    if summary.problem or not isinstance(networks, list):
+        return
+    named = {(one.get("name"), one.get("tensors_sha256")) for one in networks if isinstance(one, dict)}
+    for network, tensors in recorded:
+        if (network, tensors) not in named:
+            yield wrong(FILE, f"does not name the weights of {network} that records name: {tensors}")

@@ -1,0 +1,49 @@
+"""What happens to a `stimgen` process while it works. Imported there, before the command line is read.
+
+Only the moment is arranged: the disk is really full, the folder really gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fnmatch
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from stimgen import atomic
+
+
+def when_writing(pattern: str, action: Callable[[], object], *, nth: int = 1) -> None:
+    """Do something just before the nth file whose path matches `pattern` is written."""
+    original, seen = atomic.write_file, 0
+
+    def write_file(path: Path, content: bytes) -> None:
+        nonlocal seen
+        if fnmatch.fnmatch(str(path), pattern):
+            seen += 1
+            if seen == nth:
+                action()
+        original(path, content)
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "write_file", None) is original:
+            module.write_file = write_file
+
+
+def fill(folder: str) -> None:
+    """Leave no byte free on the disk of a folder."""
+    with (Path(folder) / "ballast").open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+
+
+def obey_permissions() -> None:
+    """Give up root's capabilities, so that permission bits hold as they do for everybody else."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the version of these structures, and this process
+    nothing = (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, nothing):
+        raise OSError(ctypes.get_errno(), "capset")

@@ -1,0 +1,167 @@
+"""The report in a real browser, opened as the file that it is."""
+
+from __future__ import annotations
+
+import os
+
+import pandas as pd
+import pytest
+from reported_runs import copied
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from benchmarks.browser import browser, missing_programs, open_page, requests
+from benchmarks.report import forge
+from stimgen.report.page import write_report
+
+pytestmark = pytest.mark.slow
+LARGEST_REPORT_BYTES = 30_000_000
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if missing := missing_programs():
+        report = pytest.fail if os.environ.get("CI") else pytest.skip
+        report(f"needs {' and '.join(missing)}")
+    with browser() as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(chromium, small, tmp_path):
+    path = write_report([copied(small, tmp_path / "run", gram_relative_max=1e-9)])
+    open_page(chromium, path)
+    return path
+
+
+def find(driver, selector):
+    return driver.find_element(By.CSS_SELECTOR, selector)
+
+
+def cells(driver, column):
+    heads = [cell.text for cell in driver.find_elements(By.CSS_SELECTOR, ".dt-scroll-head th")]
+    rows = driver.find_elements(By.CSS_SELECTOR, "#stimuli-table tbody tr")
+    return [row.find_elements(By.TAG_NAME, "td")[heads.index(column)].text for row in rows]
+
+
+def panels(driver):
+    """Return address, width in the file and width on the screen of what is shown side by side."""
+    WebDriverWait(driver, 20).until(
+        lambda one: one.execute_script(
+            "return [...document.querySelectorAll('#panels img')].every((i) => i.complete)"
+        )
+    )
+    script = (
+        "return [...document.querySelectorAll('#panels img')]"
+        ".map((i) => [i.src, i.naturalWidth, i.clientWidth, getComputedStyle(i).imageRendering])"
+    )
+    return driver.execute_script(script)
+
+
+def test_it_opens_without_an_error_or_a_request(chromium, page):
+    assert chromium.get_log("browser") == []
+    asked = [address for address in requests(chromium) if not address.startswith(("data:", "blob:"))]
+    assert asked == [page.resolve().as_uri()]
+    for plot in chromium.find_elements(By.CSS_SELECTOR, ".plot"):
+        assert plot.find_elements(By.CSS_SELECTOR, "svg.main-svg .trace, svg.main-svg .point"), (
+            plot.get_attribute("id")
+        )
+    # Of all of these, thumbnails that are shown have been decoded.
+    broken = "return [...document.querySelectorAll('.grid img')].filter((i) => !i.naturalWidth).length"
+    assert chromium.execute_script(broken) == 0
+    assert chromium.get_screenshot_as_png().startswith(b"\x89PNG")
+
+
+def test_the_table_sorts_and_filters(chromium, page):
+    before = cells(chromium, "luminance_mean")
+    assert len(before) == 14
+    (head,) = [
+        h for h in chromium.find_elements(By.CSS_SELECTOR, ".dt-scroll-head th") if h.text == "luminance_mean"
+    ]
+    head.click()
+    up = [float(cell) for cell in cells(chromium, "luminance_mean")]
+    assert up == sorted(up)
+    head.click()
+    down = [float(cell) for cell in cells(chromium, "luminance_mean")]
+    assert down == sorted(down, reverse=True)
+    find(chromium, ".dt-search input").send_keys("grass-pool1")
+    assert set(cells(chromium, "source")) == {"grass"}
+    assert set(cells(chromium, "condition")) == {"pool1"}
+    assert chromium.get_log("browser") == []
+
+
+def test_the_csv_file_has_all_columns_of_the_rows_that_are_left(chromium, page):
+    folder = page.parent / "downloads"
+    folder.mkdir()
+    chromium.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder.resolve())}
+    )
+    find(chromium, ".buttons-csv").click()
+    saved = folder / "stimuli.csv"
+    WebDriverWait(chromium, 20).until(lambda _: saved.is_file() and saved.stat().st_size)
+    pd.testing.assert_frame_equal(pd.read_csv(saved), pd.read_csv(page.parent / "stimuli.csv"))
+
+
+def test_a_stimulus_is_shown_in_its_own_pixels_beside_its_source_and_a_control(chromium, page):
+    chosen = find(chromium, ".grid img[alt='grass, pool1, seed 2']").find_element(By.XPATH, "..")
+    chosen.send_keys(Keys.ENTER)
+    assert find(chromium, "#viewer-title").text == "grass-pool1-s2"
+    shown = panels(chromium)
+    assert [address.rsplit("/", 1)[1] for address, *_ in shown] == [
+        "grass-pool1-s2.png",
+        "grass-original.png",
+    ]
+    assert [size for _, *size in shown] == [[32, 32, "pixelated"]] * 2
+    Select(find(chromium, "#zoom")).select_by_value("4")
+    Select(find(chromium, "#other")).select_by_visible_text("phase_scrambled, seed 1")
+    shown = panels(chromium)
+    assert shown[2][0].endswith("/grass-phase_scrambled-s1.png")
+    assert [width for _, _, width, _ in shown] == [128] * 3
+    find(chromium, "#next").send_keys(Keys.ENTER)
+    assert find(chromium, "#viewer-title").text != "grass-pool1-s2"
+    find(chromium, "#viewer").send_keys(Keys.ESCAPE)
+    assert not find(chromium, "#viewer").is_displayed()
+    assert chromium.get_log("browser") == []
+
+
+def test_a_page_without_its_run_shows_thumbnails_and_says_so(chromium, page, tmp_path):
+    alone = tmp_path / "alone.html"
+    page.rename(alone)
+    open_page(chromium, alone)
+    find(chromium, ".stimulus").click()
+    WebDriverWait(chromium, 20).until(lambda one: "this is the thumbnail" in find(one, "#panels").text)
+    assert all(address.startswith("data:") for address, *_ in panels(chromium))
+    chromium.get_log("browser")  # that a file is not there
+
+
+def test_plots_show_one_source_or_all(chromium, page):
+    count = "return document.querySelectorAll('#plot-luminance .point').length"
+    assert chromium.execute_script(count) == 14
+    Select(find(chromium, "#view")).select_by_visible_text("grass")
+    WebDriverWait(chromium, 20).until(lambda one: one.execute_script(count) == 7)
+    assert chromium.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_no_part_is_wider_than_the_window(chromium, page, width):
+    chromium.set_window_size(width, 1000)
+    open_page(chromium, page)
+    try:
+        wide, seen = chromium.execute_script(
+            "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert wide <= seen
+    finally:
+        chromium.set_window_size(1400, 1000)
+
+
+def test_two_thousand_stimuli_open(chromium, small, tmp_path):
+    page = write_report([forge(small, tmp_path / "many", sources=56, seeds=12)])
+    assert page.stat().st_size < LARGEST_REPORT_BYTES
+    open_page(chromium, page)
+    assert chromium.get_log("browser") == []
+    assert len(chromium.find_elements(By.CSS_SELECTOR, ".grid img")) == 56 * 37
+    assert "of 2,072 entries" in find(chromium, ".dt-info").text
+    asked = [address for address in requests(chromium) if not address.startswith(("data:", "blob:"))]
+    assert asked == [page.resolve().as_uri()]

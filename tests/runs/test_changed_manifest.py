@@ -1,0 +1,253 @@
+"""Another manifest in the folder of an earlier run: what is made again, what is kept, what is removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from run_manifests import IDS, tiny, write_manifest
+from typer.testing import CliRunner
+
+from stimgen.cli import app
+from stimgen.runs.outlook import Outlook, outlook
+from stimgen.runs.runner import run
+from stimgen.runs.store import RunFolder
+from stimgen.runs.strangers import find_strangers
+from stimgen.runs.verify import verify_run
+
+LIST = {"id": "odd", "design": "oddity", "crop_px": 16, "repeats": 3, "min_source_gap": 0}
+PAIR = {"id": "pairs", "design": "rating", "min_source_gap": 0}
+FIRST = [stimulus_id for stimulus_id in IDS if stimulus_id.endswith("-s1")]
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.path.glob("*/*")}
+
+
+def changed(folder, before):
+    """Return the names of files in the folder's folders that are new or were written again."""
+    return {path.name for path, time in times(folder).items() if before.get(path) != time}
+
+
+def files(*ids):
+    return {f"{stimulus_id}{ending}" for stimulus_id in ids for ending in (".png", ".json")}
+
+
+def stimgen(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="stimgen")
+
+
+def names(folder):
+    return {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*")}
+
+
+def test_another_source_file_makes_its_stimuli_again_and_no_others(tmp_path):
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 40, 40), np.uint8)
+    (tmp_path / "manifests").mkdir()
+    for name, picture in zip("ab", pictures, strict=False):
+        Pillow.fromarray(picture).save(tmp_path / "manifests" / f"{name}.png")
+    small = {"layer_sets": {"conv1_1": ["conv1_1"]}, "seeds": [1], "sources": ["a.png", "b.png"]}
+    folder = RunFolder(run(tiny(tmp_path, **small)).folder)
+    before = times(folder)
+    Pillow.fromarray(pictures[2]).save(tmp_path / "manifests" / "b.png")
+    assert {one.file for one in verify_run(folder.path).findings} == {"../../manifests/b.png"}
+
+    result = run(tiny(tmp_path, **small))
+
+    assert (result.made, result.kept, result.strangers) == (3, 3, ())
+    assert changed(folder, before) == files("b-conv1_1-s1", "b-original", "b-phase_scrambled-s1")
+    assert verify_run(folder.path).findings == ()
+
+
+def test_a_seed_more_makes_its_stimuli(as_finished, tmp_path):
+    before = times(as_finished)
+    result = run(tiny(tmp_path, seeds=[1, 2, 3]))
+    assert (result.made, result.kept, result.strangers) == (3, 7, ())
+    new = ("brick-conv1_1-s3", "brick-pool1-s3", "brick-phase_scrambled-s3")
+    assert changed(as_finished, before) == files(*new)
+    assert verify_run(as_finished.path).right
+
+
+def test_a_condition_less_makes_nothing_and_names_what_is_left(as_finished, tmp_path):
+    before = times(as_finished)
+    result = run(tiny(tmp_path, controls=["original"]))
+    assert (result.made, result.kept) == (0, 5)
+    assert result.strangers == ("brick-phase_scrambled-s1", "brick-phase_scrambled-s2")
+    assert changed(as_finished, before) == set()
+    wrong = {one.file for one in verify_run(as_finished.path).findings if one.severity == "wrong"}
+    assert wrong == {f"stimuli/{one}.png" for one in result.strangers} | {
+        f"records/{one}.json" for one in result.strangers
+    }
+
+
+def test_other_trials_write_lists_and_nothing_else(as_finished, tmp_path):
+    run(tiny(tmp_path, trials=[LIST]))
+    before = times(as_finished)
+    result = run(tiny(tmp_path, trials=[LIST | {"repeats": 4}, PAIR]))
+    assert (result.made, result.kept, len(result.trial_lists)) == (0, 7, 2)
+    assert changed(as_finished, before) <= {"odd.csv", "odd.json", "pairs.csv", "pairs.json"}
+    assert {"odd.csv", "pairs.csv"} <= changed(as_finished, before)
+    assert verify_run(as_finished.path).findings == ()
+    assert as_finished.read_summary()["trial_lists"].keys() == {"odd", "pairs"}
+
+
+def test_the_summary_is_that_of_the_stimuli_also_when_as_many_others_are_kept(as_finished, tmp_path):
+    run(tiny(tmp_path, override_seeds=[1]))
+    run(tiny(tmp_path, override_seeds=[2]))
+    result = verify_run(as_finished.path)
+    assert {one.file.split("/")[0] for one in result.findings} == {"stimuli", "records"}
+    summary = json.loads((as_finished.path / "run.json").read_bytes())
+    assert (summary["overrides"], summary["kept"]) == ({"seeds": [2]}, 4)
+
+
+SOURCES = [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}]
+CHANGES = {
+    "nothing": {},
+    "a seed more": {"seeds": [1, 2, 3]},
+    "a seed less": {"seeds": [2]},
+    "another option": {"controls": ["original", {"name": "phase_scrambled", "periodic_component": True}]},
+    "another crop": {"sources": [{"id": "brick", "image": "skimage:brick", "crop": [0, 0, 64, 64]}]},
+    "another image": {"sources": [{"id": "brick", "image": "skimage:gravel"}]},
+    "a source more": {"sources": SOURCES},
+    "matched to a set of more": {"sources": SOURCES, "matching": {"histogram": "set"}},
+    "thresholds": {"accept": {"clipped_share_max": 0.5}},
+    "effort": {"synthesis": {"preset": "multiscale", "smallest_px": 16, "evaluations": [5, 6]}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_check_says_what_a_run_will_do(as_finished, tmp_path, change):
+    as_finished.png("brick-original").unlink()
+    manifest = tiny(tmp_path, **CHANGES[change])
+    said = outlook(manifest, as_finished)
+    there = set(as_finished.stimuli.glob("*.png"))
+    result = run(manifest)
+    new = set(as_finished.stimuli.glob("*.png")) - there
+    assert (said.keep, said.make) == (result.kept, len(new))
+    assert said.replace == result.made - len(new)
+    assert said.strangers == len(result.strangers)
+
+
+def test_check_says_it_in_a_line_and_only_where_there_is_a_run(as_finished, tmp_path):
+    path = write_manifest(tmp_path)
+    result = stimgen("check", path, "--seeds", "2-3")
+    assert result.stdout.endswith(
+        "There:     to keep 4, to make 3, to replace 0; 3 others are there, not asked for\n"
+    )
+    as_finished.path.rename(tmp_path / "elsewhere")
+    assert "There:" not in stimgen("check", path).stdout
+
+
+def test_check_says_nothing_of_weights_that_it_would_have_to_read(as_finished, tmp_path):
+    random = {"name": "vgg16", "normalise": False, "weights": "random:1"}
+    assert outlook(tiny(tmp_path, network=random), as_finished) is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"source": 1}', '{"source": {"id": "brick"}}', "[" * 10**5])
+def test_check_takes_a_damaged_record_for_none(as_finished, tmp_path, content):
+    as_finished.record(IDS[0]).write_text(content)
+    assert outlook(tiny(tmp_path), as_finished) == Outlook(6, 0, 1, 0)
+
+
+class TestPrune:
+    def test_exactly_what_is_not_asked_for_is_removed(self, as_finished, tmp_path):
+        run(tiny(tmp_path, trials=[LIST, PAIR]))
+        before = names(as_finished)
+        path = write_manifest(tmp_path, trials=[LIST])
+
+        result = stimgen("run", path, "--seeds", "2", "--prune", "--quiet")
+
+        assert result.exit_code == 0, result.output
+        said = result.stderr.splitlines()
+        assert said[0] == (
+            "3 stimuli with their records and 1 trial lists are not asked for: "
+            "brick-conv1_1-s1, brick-phase_scrambled-s1, brick-pool1-s1, pairs"
+        )
+        gone = {f"stimuli/{one}.png" for one in FIRST} | {f"records/{one}.json" for one in FIRST}
+        assert before - names(as_finished) == gone | {"trials/pairs.csv", "trials/pairs.json"}
+        assert names(as_finished) <= before
+        assert verify_run(as_finished.path).findings == ()
+
+    def test_without_it_nothing_is_removed(self, as_finished, tmp_path):
+        before = names(as_finished)
+        result = stimgen("run", write_manifest(tmp_path), "--seeds", "2")
+        assert names(as_finished) == before
+        assert "3 stimuli in" in result.stderr
+        assert "(--prune removes them)" in result.stderr
+
+    def test_what_stimgen_did_not_write_stays_and_the_reason_is_said(self, as_finished, tmp_path):
+        png, elsewhere = as_finished.png, tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        altered, linked, unrecorded = FIRST[0], FIRST[1], FIRST[2]
+        png(altered).write_bytes(png(altered).read_bytes() + b"mine")
+        png(linked).rename(elsewhere / "real.png")
+        png(linked).symlink_to(elsewhere / "real.png")
+        as_finished.record(unrecorded).unlink()
+        (as_finished.stimuli / "holiday.png").write_bytes(b"me")
+        (as_finished.records / "notes.txt").write_text("mine")
+        before = names(as_finished)
+
+        result = stimgen("run", write_manifest(tmp_path), "--seeds", "2", "--prune")
+
+        assert result.exit_code == 0
+        assert names(as_finished) == before
+        assert (elsewhere / "real.png").is_file()
+        for words in (
+            f"{altered}.png is not asked for and not removed: the PNG was altered since",
+            f"{linked}.png is not asked for and not removed: the PNG is a symbolic link",
+            f"{unrecorded}.png is not asked for and not removed: it has no record",
+            "holiday.png is not asked for and not removed: it has no record",
+            "notes.txt is not asked for and not removed: stimgen writes no such file",
+            "There is nothing to remove.",
+        ):
+            assert words in result.stderr
+
+    def test_lists_that_a_command_wrote_or_somebody_edited_stay(self, as_finished, tmp_path):
+        run(tiny(tmp_path, trials=[LIST, PAIR]))
+        with (as_finished.trials / "pairs.csv").open("a") as file:
+            file.write("\n")
+        arguments = ["--design", "rating", "--set", "min_source_gap=0"]
+        stimgen("trials", as_finished.path, *arguments, "--out", as_finished.trials / "mine.csv")
+        before = names(as_finished)
+        assert stimgen("run", write_manifest(tmp_path, trials=[LIST]), "--prune").exit_code == 0
+        assert names(as_finished) == before
+        ((file, why),) = find_strangers(as_finished, IDS, ["odd"]).others
+        assert (file, why) == ("trials/pairs.csv", "it is not as stimgen run wrote it")
+
+    def test_nothing_is_removed_where_stimuli_could_not_be_made(self, as_finished, tmp_path, control):
+        def fails(source, rng):
+            raise ValueError("no")
+
+        control("fails", fails)
+        before = names(as_finished)
+        result = stimgen("run", write_manifest(tmp_path, controls=["fails"]), "--prune")
+        assert result.exit_code == 3
+        assert "Nothing is removed, because stimuli could not be made." in result.stderr
+        assert before <= names(as_finished)
+
+    @pytest.mark.skipif(os.name == "nt", reason="terminals of another kind")
+    @pytest.mark.parametrize(("answer", "removed"), [("n", 0), ("y", 3)])
+    def test_on_a_terminal_it_asks(self, as_finished, tmp_path, answer, removed):
+        here, there = os.openpty()
+        command = [sys.executable, "-m", "stimgen.cli", "run", str(write_manifest(tmp_path))]
+        with subprocess.Popen(
+            [*command, "--seeds", "2", "--prune"], stdin=there, stderr=subprocess.PIPE, text=True
+        ) as asked:
+            os.write(here, f"{answer}\n".encode())
+            _, said = asked.communicate(timeout=120)
+        os.close(here)
+        os.close(there)
+        assert asked.returncode == 0, said
+        assert "Remove them when the run is done?" in said
+        assert ("Nothing is removed." in said) == (not removed)
+        assert sum(not as_finished.png(name).exists() for name in FIRST) == removed
+
+    def test_a_folder_that_is_not_there_yet_has_nothing_to_remove(self, tmp_path):
+        folder = RunFolder(tmp_path / "none")
+        assert not find_strangers(folder, [], [])
+        assert find_strangers(folder, [], []).others == ()

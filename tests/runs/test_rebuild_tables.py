@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import shutil
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from run_manifests import IDS, tiny
+from run_records import records
+from typer.testing import CliRunner
+
+from stimgen.cli import app
+from stimgen.errors import InputError
+from stimgen.runs.rebuild import rebuild_tables
+from stimgen.runs.runner import run
+from stimgen.runs.tables import LONG_TABLES, as_text
+
+LIST = {"design": "oddity", "crop_px": 16, "repeats": 3, "min_source_gap": 0}
+
+
+def texts(folder):
+    places = (*folder.path.glob("*.csv"), *folder.path.glob("*.json"), *folder.path.glob("trials/*"))
+    return {path.relative_to(folder.path): path.read_bytes() for path in places}
+
+
+@pytest.fixture
+def listed(as_finished, tmp_path):
+    run(tiny(tmp_path, trials=LIST))
+    shutil.rmtree(tmp_path / "manifests")
+    return as_finished
+
+
+def test_deleted_tables_come_back_to_the_byte_without_sources_or_weights(listed, monkeypatch):
+    monkeypatch.setattr("stimgen.networks.weights.find.find_weights", None)
+    before = texts(listed)
+    assert len(before) == 2 * 5 + 2 + 1
+    for path in before:
+        if path.name != "run.json":
+            (listed.path / path).unlink()
+    result = rebuild_tables(listed.path)
+    assert texts(listed) == before
+    assert (result.stimuli, result.planned, result.outdated) == (7, 7, ())
+
+
+def test_a_lost_summary_is_written_as_far_as_it_is_known(listed):
+    (listed.path / "run.json").unlink()
+    rebuild_tables(listed.path)
+    summary = listed.read_summary()
+    assert (summary["name"], summary["stimuli"], summary["kept"]) == ("tiny", 7, 7)
+    assert CliRunner().invoke(app, ["verify", str(listed.path)]).exit_code == 0
+
+
+def test_damaged_records_and_altered_files_are_named_and_nothing_is_written(listed):
+    before = texts(listed)
+    listed.record(IDS[0]).write_text("{")
+    shutil.copy(listed.record(IDS[1]), listed.record(IDS[2]))
+    listed.png(IDS[3]).write_bytes(b"x")
+    listed.png(IDS[4]).unlink()
+    with pytest.raises(InputError) as error:
+        rebuild_tables(listed.path)
+    for words in (
+        f"records/{IDS[0]}.json is damaged",
+        f"records/{IDS[2]}.json is the record of {IDS[1]}",
+        f"stimuli/{IDS[3]}.png is not the file that its record describes",
+        f"stimuli/{IDS[4]}.png is missing",
+    ):
+        assert words in error.value.problem
+    assert IDS[5] not in error.value.problem
+    assert texts(listed) == before
+    result = CliRunner().invoke(app, ["tables", str(listed.path)])
+    assert (result.exit_code, "No tables can be made" in result.stderr) == (2, True)
+
+
+def test_stimuli_of_other_settings_are_left_out(listed):
+    path = listed.path / "manifest.resolved.yaml"
+    path.write_text(path.read_text("utf-8").replace("periodic_component: false", "periodic_component: true"))
+    result = rebuild_tables(listed.path)
+    assert result.outdated == tuple(IDS[5:])
+    assert pd.read_csv(listed.path / "stimuli.csv")["stimulus_id"].tolist() == IDS[:5]
+
+
+def test_failures_that_were_mended_are_no_longer_listed(listed):
+    listed.png(IDS[0]).unlink()
+    listed.record(IDS[0]).unlink()
+    rows = "".join(f"{name},No memory.,Buy some.\n" for name in IDS[:2])
+    (listed.path / "failures.csv").write_text(f"stimulus_id,error,cure\n{rows}")
+    rebuild_tables(listed.path)
+    assert pd.read_csv(listed.path / "failures.csv")["stimulus_id"].tolist() == [IDS[0]]
+    assert listed.read_summary()["failed"] == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(records(), min_size=1, max_size=4), st.sampled_from(sorted(LONG_TABLES)))
+def test_a_long_table_is_its_stimuli_one_after_the_other(some, name):
+    """What allows a verification to compare it without holding it."""
+    rows_of = LONG_TABLES[name]
+    whole, _ = as_text(name, (row for record in some for row in rows_of(record)))
+    header, _ = as_text(name, [])
+    parts = [as_text(name, rows)[0].removeprefix(header) for record in some if (rows := rows_of(record))]
+    assert whole == header + "".join(parts)

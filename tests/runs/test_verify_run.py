@@ -1,0 +1,652 @@
+"""Every kind of tampering is found, and exactly what was tampered with is named."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image as Pillow
+from run_manifests import tiny, write_manifest
+from skimage import data
+from typer.testing import CliRunner
+
+from stimgen.cli import app
+from stimgen.errors import InputError, StimgenError
+from stimgen.images.png import encode_png
+from stimgen.runs.runner import run
+from stimgen.runs.store import RunFolder, sha256
+from stimgen.runs.verify import verify_run
+
+IDS = [
+    "brick-pool1-s1",
+    "brick-pool1-s2",
+    "brick-original",
+    "brick-phase_scrambled-s1",
+    "brick-phase_scrambled-s2",
+]
+ID = IDS[0]
+PNG, RECORD, TABLE, LONG = f"stimuli/{ID}.png", f"records/{ID}.json", "stimuli.csv", "gram_distances.csv"
+LIST = {"design": "oddity", "crop_px": 16, "repeats": 3, "min_source_gap": 0}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished run with a source file of its own and a trial list; copy it before changing it."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "manifests").mkdir()
+    Pillow.fromarray(data.brick()[:64, :64]).save(folder / "manifests" / "brick.png")
+    sources = [{"id": "brick", "image": "brick.png"}]
+    result = run(tiny(folder, sources=sources, layer_sets={"pool1": ["conv1_1", "pool1"]}, trials=LIST))
+    assert (result.made, len(result.trial_lists)) == (5, 1)
+    return folder
+
+
+@pytest.fixture
+def there(made, tmp_path):
+    """A copy of the run with its source where it was."""
+    shutil.copytree(made, tmp_path / "copy")
+    return RunFolder(tmp_path / "copy" / "results" / "tiny")
+
+
+def stimgen(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="stimgen")
+
+
+def found(folder, severity="wrong"):
+    return by_file(verify_run(folder.path), severity)
+
+
+def by_file(result, severity="wrong"):
+    """Return by file what is wrong with it."""
+    files = {}
+    for one in result.findings:
+        if one.severity == severity:
+            files[one.file] = "; ".join([*([files[one.file]] if one.file in files else []), one.problem])
+    return files
+
+
+def edit_record(folder, stimulus_id=ID, **changes):
+    path = folder.record(stimulus_id)
+    content = json.loads(path.read_bytes())
+    for place, value in changes.items():
+        *steps, last = place.split("__")
+        part = content
+        for step in steps:
+            part = part[int(step)] if step.isdigit() else part[step]
+        part[last] = value
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def change_pixel(folder, stimulus_id=ID):
+    pixels = np.array(Pillow.open(folder.png(stimulus_id)))
+    pixels[3, 4] ^= 1
+    folder.png(stimulus_id).write_bytes(encode_png(pixels))
+    return sha256(folder.png(stimulus_id).read_bytes())
+
+
+def edit_lines(path, change):
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join(change(lines)), "utf-8")
+
+
+def edit_cell(path, row, column, value):
+    cells = list(csv.reader(io.StringIO(path.read_text("utf-8"))))
+    cells[row][cells[0].index(column)] = value
+    path.write_text("".join(",".join(line) + "\n" for line in cells), "utf-8")
+
+
+def pixel(folder):
+    change_pixel(folder)
+
+
+def pixel_and_hash(folder):
+    edit_record(folder, png_sha256=change_pixel(folder))
+
+
+def distance(folder):
+    edit_record(folder, distances__5__gram_relative=0.001)
+
+
+def distance_of_the_float_image(folder):
+    record = folder.read_record(ID)
+    assert record.distances[0].gram_normalised is None, "else gram_normalised would tell"
+    edit_record(folder, distances__0__gram_relative=record.distances[0].gram_relative / 2)
+
+
+def layer_weight(folder):
+    edit_record(folder, synthesis__layer_weights={"conv1_1": 1.0, "pool1": 2.0})
+
+
+def recipe_hash(folder):
+    edit_record(folder, recipe_sha256="0" * 64)
+
+
+def weights_hash(folder):
+    edit_record(folder, network__tensors_sha256="0" * 64)
+
+
+def crop(folder):
+    edit_record(folder, source__crop_box=[1, 0, 63, 63])
+
+
+def damaged_record(folder):
+    folder.record(ID).write_text("{")
+
+
+def cell(folder):
+    edit_cell(folder.path / TABLE, 3, "luminance_mean", "0.5")
+
+
+def correlation(folder):
+    edit_cell(folder.path / TABLE, 3, "seed_correlation", "0.25")
+
+
+def verdict(folder):
+    edit_cell(folder.path / TABLE, 1, "accepted", "False")
+
+
+def row(folder):
+    edit_lines(folder.path / TABLE, lambda lines: lines[:3] + lines[4:])
+
+
+def order(folder):
+    edit_lines(folder.path / TABLE, lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]])
+
+
+def line_ends(folder):
+    (folder.path / TABLE).write_bytes((folder.path / TABLE).read_bytes().replace(b"\n", b"\r\n"))
+
+
+def long_cell(folder):
+    edit_cell(folder.path / LONG, 8, "gram_relative", "0.5")
+
+
+def long_row(folder):
+    edit_lines(folder.path / LONG, lambda lines: lines[:-1])
+
+
+def long_rows(folder):
+    edit_lines(folder.path / "traces.csv", lambda lines: [one for one in lines if not one.startswith(ID)])
+
+
+def long_order(folder):
+    edit_lines(folder.path / "spectra.csv", lambda lines: [lines[0], *reversed(lines[1:])])
+
+
+def more_rows(folder):
+    edit_lines(folder.path / LONG, lambda lines: [*lines, lines[-1]])
+
+
+def dictionary(folder):
+    path = folder.path / "stimuli.json"
+    path.write_text(path.read_text("utf-8").replace("Side of the square image", "Side"), "utf-8")
+
+
+def no_png(folder):
+    folder.png(ID).unlink()
+
+
+def no_record(folder):
+    folder.record(ID).unlink()
+
+
+def no_table(folder):
+    (folder.path / "spectra.csv").unlink()
+
+
+def exchanged(folder):
+    """PNG files of two stimuli change places, with the hashes in their records."""
+    other = "brick-pool1-s2"
+    one, two = folder.png(ID).read_bytes(), folder.png(other).read_bytes()
+    folder.png(ID).write_bytes(two)
+    folder.png(other).write_bytes(one)
+    edit_record(folder, png_sha256=sha256(two))
+    edit_record(folder, other, png_sha256=sha256(one))
+
+
+def renamed(folder):
+    """The files of one stimulus as those of another."""
+    shutil.copy(folder.record("brick-pool1-s2"), folder.record(ID))
+    shutil.copy(folder.png("brick-pool1-s2"), folder.png(ID))
+
+
+def extra_png(folder):
+    shutil.copy(folder.png(ID), folder.png("brick-pool1-s3"))
+
+
+def extra_record(folder):
+    shutil.copy(folder.record(ID), folder.record("brick-pool1-s3"))
+
+
+def link(folder):
+    target = folder.path.parent / "elsewhere.png"
+    folder.png(ID).rename(target)
+    folder.png(ID).symlink_to(target)
+
+
+def pipe(folder):
+    folder.png(ID).unlink()
+    os.mkfifo(folder.png(ID))
+
+
+def linked_folder(folder):
+    folder.stimuli.rename(folder.path.parent / "elsewhere")
+    folder.stimuli.symlink_to(folder.path.parent / "elsewhere")
+
+
+def manifest_description(folder):
+    path = folder.path / "manifest.resolved.yaml"
+    path.write_text(path.read_text("utf-8").replace("description: ''", "description: mine"), "utf-8")
+
+
+def manifest_given(folder):
+    (folder.path / "manifest.yaml").write_text("stimgen: 1\n")
+
+
+def trial(folder):
+    edit_cell(folder.trials / "oddity.csv", 2, "left_sha256", "sha256:" + "0" * 64)
+
+
+def trial_deleted(folder):
+    edit_lines(folder.trials / "oddity.csv", lambda lines: lines[:-1])
+
+
+def list_deleted(folder):
+    (folder.trials / "oddity.csv").unlink()
+
+
+def list_added(folder):
+    (folder.trials / "mine.csv").write_text("a,b\n1,2\n")
+
+
+def chunk(folder):
+    """A text in the PNG file; no pixel changes."""
+    path, body = folder.png(ID), b"tEXtTitle\0mine"
+    content = path.read_bytes()
+    added = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    path.write_bytes(content[:33] + added + content[33:])
+
+
+def counts(folder):
+    path = folder.path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"rejected": 3}))
+
+
+TAMPERING = {
+    pixel: {PNG: "was altered"},
+    pixel_and_hash: {
+        TABLE: f"row of {ID}, column",
+        "run.json": "stimuli_sha256",
+        "trials/oddity.csv": "_sha256",
+    },
+    distance: {RECORD: "on pool1 do not go together", LONG: f"({ID})", TABLE: f"row of {ID}, column gram_"},
+    distance_of_the_float_image: {
+        RECORD: "on conv1_1 do not go together",
+        LONG: f"({ID}), column gram_relative",
+    },
+    layer_weight: {RECORD: "layer_weights is"},
+    recipe_hash: {RECORD: "recipe_sha256"},
+    weights_hash: {RECORD: "contradicts itself", TABLE: "column weights_sha256"},
+    crop: {RECORD: "crop"},
+    damaged_record: {RECORD: "is damaged"},
+    cell: {TABLE: f'row of {IDS[2]}, column luminance_mean: "0.5" is there'},
+    correlation: {TABLE: f"row of {IDS[2]}, column seed_correlation"},
+    verdict: {TABLE: f"row of {IDS[0]}, column accepted"},
+    row: {TABLE: f"lacks the rows of {IDS[2]}"},
+    order: {TABLE: f"another order: {IDS[2]} is where {IDS[1]} should be"},
+    line_ends: {TABLE: "written in another way"},
+    long_cell: {LONG: f"row 8 ({IDS[1]}), column gram_relative"},
+    long_row: {LONG: f"ends before row 30, which {IDS[4]} should have"},
+    long_rows: {"traces.csv": f"the rows of {ID} should follow"},
+    long_order: {"spectra.csv": "row 1"},
+    more_rows: {LONG: "row 31"},
+    dictionary: {"stimuli.json": "data dictionary"},
+    no_png: {PNG: "is missing"},
+    no_record: {RECORD: "is missing"},
+    no_table: {"spectra.csv": "is missing"},
+    exchanged: {
+        TABLE: f"row of {ID}, column png_sha256",
+        "run.json": "stimuli_sha256",
+        "trials/oddity.csv": "_sha256",
+    },
+    renamed: {RECORD: "is the record of brick-pool1-s2"},
+    extra_png: {"stimuli/brick-pool1-s3.png": "not of a stimulus that the manifest asks for"},
+    extra_record: {"records/brick-pool1-s3.json": "not of a stimulus that the manifest asks for"},
+    link: {PNG: "is a symbolic link"},
+    pipe: {PNG: "is not a regular file"},
+    linked_folder: {"stimuli": "is a symbolic link"},
+    manifest_description: {"manifest.resolved.yaml": "is not the one that the run was made with"},
+    manifest_given: {"manifest.yaml": "is not the one that the run was made with"},
+    trial: {"trials/oddity.csv": "row 2, column left_sha256"},
+    trial_deleted: {"trials/oddity.csv": "rows, and should have"},
+    list_deleted: {"trials/oddity.csv": "is missing"},
+    list_added: {"trials/mine.csv": "is no trial list"},
+    chunk: {PNG: "; has tEXt beside its pixels"},
+    counts: {"run.json": "rejected: 3, and it is 0"},
+}
+
+
+def test_an_untouched_run_is_right(there):
+    result = verify_run(there.path)
+    assert result.findings == ()
+    assert result.right
+    assert (result.planned, result.verified) == (5, 5)
+
+
+@pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.__name__)
+def test_tampering_is_found_and_the_file_is_named(there, tamper):
+    tamper(there)
+    result = verify_run(there.path)
+    wrong, expected = by_file(result), TAMPERING[tamper]
+    assert wrong.keys() == expected.keys()
+    for file, words in expected.items():
+        assert words in wrong[file]
+    assert not result.right
+    # A hash of the set is said only where every stimulus is right and there are no others.
+    assert (result.stimuli_sha256 is None) == any(
+        file in ("stimuli", RECORD) or file.startswith("stimuli/") for file in expected
+    )
+
+
+def test_an_edited_manifest_is_named_and_so_is_what_it_no_longer_fits(there):
+    path = there.path / "manifest.resolved.yaml"
+    resolved = yaml.safe_load(path.read_text("utf-8"))
+    resolved["layer_sets"]["pool1"]["layer_weights"]["pool1"] = 2.0
+    path.write_text(yaml.safe_dump(resolved, sort_keys=False), "utf-8")
+    assert found(there).keys() == {
+        "manifest.resolved.yaml",
+        *(f"records/brick-pool1-s{n}.json" for n in (1, 2)),
+    }
+
+
+def test_a_source_that_was_altered_is_a_warning(there):
+    source = there.path.parents[1] / "manifests" / "brick.png"
+    Pillow.fromarray(data.brick()[:64, 1:65]).save(source)
+    result = verify_run(there.path)
+    (warning,) = result.findings
+    assert (warning.severity, warning.file) == ("warning", "../../manifests/brick.png")
+    assert sha256(source.read_bytes()) in warning.problem
+    assert result.right
+
+
+def test_a_run_is_verified_where_its_sources_and_weights_are_not(made, tmp_path):
+    shutil.copytree(made / "results" / "tiny", tmp_path / "archive")
+    result = verify_run(tmp_path / "archive")
+    assert result.right
+    assert result.stimuli_sha256 == verify_run(made / "results" / "tiny").stimuli_sha256
+    (finding,) = result.findings
+    assert (finding.severity, "not at hand" in finding.problem) == ("unchecked", True)
+
+
+WIDE = {
+    "image": {"size_px": 32, "color": "rgb"},
+    "sources": [{"id": "coffee", "image": "skimage:coffee"}, {"image": "skimage:rocket", "crop": "random"}],
+    "layer_sets": {
+        "few": {"layers": ["conv1_1", "pool1"], "components": 4, "layer_weights": {"pool1": 0.5}},
+        "max": {"layers": ["pool1"], "network": {"pooling": "max"}},
+    },
+    "seeds": [7],
+    "controls": [
+        "original",
+        "pixel_shuffled",
+        "noise",
+        "spectrum_matched_set",
+        {"name": "block_shuffled", "block_px": 8},
+        {"name": "random_weights", "id": "untrained", "layer_set": "max"},
+    ],
+    "matching": {"histogram": "set", "full_spectrum": "source", "iterations": 2},
+}
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        {"network": "manifest", "layers": ["conv1_2"]},
+        pytest.param({"network": "own"}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_manifest_with_a_bit_of_everything_is_right(tmp_path, measure):
+    folder = RunFolder(run(tiny(tmp_path, **WIDE, measure=measure | {"copying": False})).folder)
+    result = verify_run(folder.path)
+    assert result.findings == ()
+    assert (result.planned, result.verified) == (16, 16)
+    changed = folder.read_record("rocket-few-s7")
+    edit_record(folder, "rocket-few-s7", source__sha256="0" * 64)
+    wrong = by_file(verify_run(folder.path))
+    assert wrong.keys() == {f"records/{changed.stimulus_id}.json", TABLE}
+    assert "says of the source rocket what other records do not" in wrong["records/rocket-few-s7.json"]
+
+
+def test_a_run_of_an_older_version_is_verified_as_far_as_it_goes(there):
+    summary = json.loads((there.path / "run.json").read_bytes())
+    for key in ("stimuli_sha256", "manifest_sha256", "trial_lists"):
+        del summary[key]
+    (there.path / "run.json").write_text(json.dumps(summary))
+    result = verify_run(there.path)
+    assert result.right
+    assert by_file(result, "unchecked").keys() == {"run.json", "manifest.yaml", "manifest.resolved.yaml"}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"made": "x", "networks": 3}', "[" * 10**5])
+def test_a_damaged_summary_is_named(there, content):
+    (there.path / "run.json").write_text(content)
+    assert found(there).keys() == {"run.json"}
+
+
+def test_the_fingerprint_is_what_sha256sum_prints(there):
+    command = "sha256sum stimuli/*.png | sha256sum"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=there.path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"LC_ALL": "C"},
+    )
+    fingerprint = done.stdout.split()[0]
+    assert verify_run(there.path).stimuli_sha256 == fingerprint
+    assert json.loads((there.path / "run.json").read_bytes())["stimuli_sha256"] == fingerprint
+
+
+def test_verification_writes_nothing_and_works_in_a_read_only_folder(there):
+    before = {path: path.stat().st_mtime_ns for path in [there.path, *there.path.rglob("*")]}
+    for path in before:
+        path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+    try:
+        assert stimgen("verify", there.path).exit_code == 0
+    finally:
+        for path in before:
+            path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    assert {path: path.stat().st_mtime_ns for path in [there.path, *there.path.rglob("*")]} == before
+
+
+def test_verification_does_without_torch(there):
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom stimgen.runs.verify import verify_run\n"
+        "assert verify_run(Path(sys.argv[1])).right\nassert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script, there.path], check=True)
+
+
+def test_a_run_at_work_is_waited_for(there):
+    with there.locked(), pytest.raises(StimgenError, match="A stimgen run is at work"):
+        verify_run(there.path)
+    assert verify_run(there.path).right
+
+
+def test_what_is_no_run_is_refused(tmp_path, there):
+    with pytest.raises(InputError, match="holds no stimgen run"):
+        verify_run(tmp_path)
+    with pytest.raises(InputError, match="is no folder"):
+        verify_run(tmp_path / "nope")
+    (there.path / "manifest.resolved.yaml").write_text("stimgen: 1\nname: [\n")
+    with pytest.raises(InputError, match="cannot be read, so nothing can be compared"):
+        verify_run(there.path)
+
+
+def test_a_run_of_a_newer_version_is_refused(there):
+    path = there.path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 2}))
+    for command in ("verify", "tables"):
+        result = stimgen(command, there.path)
+        assert (result.exit_code, "is a run of a newer stimgen" in result.stderr) == (2, True)
+
+
+def test_what_others_leave_in_the_folder_is_a_warning(there):
+    (there.path / "notes.txt").write_text("mine")
+    (there.stimuli / ".DS_Store").write_bytes(b"\0")
+    assert found(there, "warning") == dict.fromkeys(
+        ["notes.txt", "stimuli/.DS_Store"], "is no part of the run"
+    )
+    assert verify_run(there.path).right
+
+
+def test_a_command_made_trial_list_is_looked_at_too(there):
+    out = there.trials / "mine.csv"
+    arguments = ["--design", "rating", "--set", "min_source_gap=0", "--out", out]
+    assert stimgen("trials", there.path, *arguments).exit_code == 0
+    assert verify_run(there.path).findings == ()
+    edit_cell(out, 1, "stimulus_id" if "image_id" not in out.read_text() else "image_id", "brick-nope")
+    (problem,) = found(there).values()
+    assert problem == "row 1: shows brick-nope, which is not in the run"
+
+
+class TestUnfinished:
+    """A run that was ended is not complete, and nothing is wrong with it."""
+
+    def test_a_run_that_was_interrupted(self, there):
+        """As an interrupt leaves it: tables and summary are of what is there."""
+        for name in IDS[1:3]:
+            there.png(name).unlink()
+            there.record(name).unlink()
+        shutil.rmtree(there.trials)
+        stimgen("tables", there.path)
+        assert found(there) == {}
+        assert found(there, "incomplete").keys() == {"stimuli"}
+        assert "lacks 2 stimuli, which are not made yet" in found(there, "incomplete")["stimuli"]
+
+    def test_a_run_that_was_killed(self, there, tmp_path):
+        """As a kill leaves it: tables of what was there before, and a file that was being written."""
+        keep = {name: there.record(name).read_bytes() for name in IDS[2:4]}
+        for name in IDS[2:]:
+            there.record(name).unlink()
+        pngs = {name: there.png(name).read_bytes() for name in IDS[2:]}
+        for name in IDS[2:]:
+            there.png(name).unlink()
+        shutil.rmtree(there.trials)
+        stimgen("tables", there.path)
+        for name, content in keep.items():
+            there.record(name).write_bytes(content)
+            there.png(name).write_bytes(pngs[name])
+        there.png(IDS[4]).write_bytes(pngs[IDS[4]])  # its record was next
+        (there.stimuli / ".tmp-abc").write_bytes(b"half")
+        assert found(there) == {}
+        incomplete = found(there, "incomplete")
+        assert incomplete.keys() == {"stimuli", "stimuli/.tmp-abc", "run.json", *TABLES_OF_CONTROLS}
+        assert stimgen("verify", there.path).exit_code == 3
+
+        edit_cell(there.path / TABLE, 2, "luminance_mean", "0.5")
+        assert found(there).keys() == {TABLE}
+
+    def test_what_could_not_be_made_is_named(self, there):
+        there.png(ID).unlink()
+        there.record(ID).unlink()
+        (there.path / "failures.csv").write_text(f"stimulus_id,error,cure\n{ID},No memory.,Buy some.\n")
+        stimgen("tables", there.path)
+        assert found(there) == {}
+        assert found(there, "incomplete")[PNG] == "could not be made: No memory."
+
+
+TABLES_OF_CONTROLS = ("stimuli.csv", "gram_distances.csv", "spectra.csv")
+
+
+def test_the_command_says_what_it_found(there):
+    clean = stimgen("verify", there.path)
+    assert clean.exit_code == 0
+    sentence, fingerprint = clean.stdout.splitlines()
+    assert sentence.startswith("5 stimuli: every file is the one its record describes")
+    assert fingerprint.startswith("sha256sum stimuli/*.png | sha256sum: ")
+    change_pixel(there)
+    wrong = stimgen("verify", there.path)
+    assert wrong.exit_code == 3
+    assert wrong.stdout.startswith(f"WRONG  {PNG}: was altered")
+    assert "4 of 5 stimuli are what their records describe, and 1 thing is wrong" in wrong.stdout
+    result = json.loads(stimgen("verify", there.path, "--json").stdout)
+    assert (result["right"], result["verified"], result["stimuli_sha256"]) == (False, 4, None)
+    assert [one["file"] for one in result["findings"] if one["severity"] == "wrong"] == [PNG]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_any_time_is_incomplete_and_then_complete(tmp_path):
+    """A real kill, several times in one run: nothing is ever called wrong."""
+    path = write_manifest(tmp_path, seeds={"count": 12}, controls=["original"])
+    folder = RunFolder(tmp_path / "results" / "tiny")
+    command = [sys.executable, "-m", "stimgen.cli", "run", str(path)]
+    for lines in (1, 3, 8):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+            for _ in range(lines):
+                assert running.stderr.readline()
+            running.kill()
+        result = verify_run(folder.path)
+        assert by_file(result) == {}
+        assert by_file(result, "incomplete")
+        assert not result.right
+    assert stimgen("run", path).exit_code == 0
+    assert verify_run(folder.path).findings == ()
+
+
+class TestRecompute:
+    def test_an_untouched_run_is_right(self, there):
+        result = stimgen("verify", there.path, "--recompute")
+        assert result.exit_code == 0, result.output
+        assert "5 were measured again." in result.stdout
+
+    def test_a_forgery_that_is_consistent_is_found(self, there):
+        """PNG file, hash in the record, tables, trial lists and summary agree, and the numbers are old."""
+        edit_record(there, png_sha256=change_pixel(there))
+        assert stimgen("tables", there.path).exit_code == 0
+        assert verify_run(there.path).findings == ()
+        result = stimgen("verify", there.path, "--recompute")
+        assert result.exit_code == 3
+        lines = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
+        assert {line.split()[1] for line in lines} == {f"{RECORD}:"}
+        assert any("luminance.mean" in line for line in lines)
+
+    def test_a_distance_that_was_made_smaller_is_found_with_both_numbers(self, there):
+        """Where the record does not contradict itself, and the tables are written from it."""
+        record = there.read_record(ID)
+        (number,) = (
+            n for n, one in enumerate(record.distances) if (one.stage, one.layer) == ("file", "pool1")
+        )
+        one = record.distances[number]
+        forged = {"gram_relative": one.gram_relative / 2, "gram_loss": one.gram_loss / 4}
+        edit_record(there, **{f"distances__{number}__{name}": value for name, value in forged.items()})
+        assert one.gram_normalised is None
+        assert stimgen("tables", there.path).exit_code == 0
+        assert found(there) == {}
+        result = stimgen("verify", there.path, "--recompute")
+        assert result.exit_code == 3
+        lines = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
+        assert len(lines) == 2
+        for line, (name, value) in zip(lines, forged.items(), strict=True):
+            assert line.startswith(
+                f"WRONG  {RECORD}: says pool1.{name} is {value}, and measured on the file it is "
+            )
+            assert float(line.split()[-1]) == pytest.approx(getattr(one, name), rel=1e-3)
+
+    def test_what_is_missing_for_it_is_said(self, made, tmp_path):
+        shutil.copytree(made / "results" / "tiny", tmp_path / "archive")
+        result = stimgen("verify", tmp_path / "archive", "--recompute")
+        assert result.exit_code == 4
+        assert "stimuli of brick not measured: There is no file" in result.stdout
+        assert "Not everything could be measured again" in result.stderr
