@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from PIL import Image as Pillow
 
+from benchmarks.machine import describe_machine
 from stimgen.manifest.check import check_report
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import measuring_network, plan
@@ -35,9 +37,9 @@ SIZE_PX = 32
 CONDITIONS = 5
 SHAPES: dict[str, Callable[[int], tuple[int, dict[str, Any]]]] = {
     "5 sources": lambda stimuli: (5, {}),
-    "10 seeds": lambda stimuli: (stimuli // CONDITIONS // 10, {}),
+    "10 seeds": lambda stimuli: (max(1, stimuli // CONDITIONS // 10), {}),
     "10 seeds, matched to the set": lambda stimuli: (
-        stimuli // CONDITIONS // 10,
+        max(1, stimuli // CONDITIONS // 10),
         {"matching": {"histogram": "set"}},
     ),
     "1 seed": lambda stimuli: (stimuli // CONDITIONS, {}),
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Large manifests.")
     parser.add_argument("--stimuli", type=int, nargs="+", default=STIMULI, help="how many stimuli")
     options = parser.parse_args(arguments)
+    print(describe_machine(torch.device("cpu")))
     print(f"{'manifest':30s}  stimuli  sources  check, s  start, s  peak, kB per stimulus")
     for shape, divide in SHAPES.items():
         for stimuli in options.stimuli:
@@ -82,7 +85,7 @@ def write_manifest(folder: Path, stimuli: int, sources: int, **more: Any) -> Pat
         "layer_sets": {f"condition{number}": ["conv1_1"] for number in range(CONDITIONS - 1)},
         "seeds": {"first": 1, "count": stimuli // sources // CONDITIONS},
         "controls": ["phase_scrambled"],
-        "trials": {"design": "rating", "repeats": 1},
+        "trials": {"design": "rating", "repeats": 1, "min_source_gap": 0},
     }
     path = folder / "large.yaml"
     path.write_text(yaml.safe_dump(data | more), "utf-8")

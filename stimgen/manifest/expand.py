@@ -43,10 +43,6 @@ def expand_sources(
                 clash = f'the id "{source.id}" of "{source.image}" is taken by "{taken[source.id.lower()]}"'
                 document.complain(where, f"{clash}; give one of them another id.")
             taken.setdefault(source.id.lower(), source.image)
-            if any("\ud800" <= character <= "\udfff" for character in source.image):
-                # No table and no record can name it.
-                shown = source.image.encode(errors="backslashreplace").decode()
-                document.complain(place, f'the name of the file "{shown}" is not UTF-8; rename the file.')
             expanded.append(source)
     return tuple(expanded)
 

@@ -81,13 +81,13 @@ def test_no_memory_at_the_start(bench, fault):
     fault(
         "computer out of memory before the first stimulus",
         done="the process may take 1 MB more when it reads a source of 3000 px",
-        expects="exit 4 with the cure, no bug report; nothing is made",
+        expects="exit 2 with the image and the cure; nothing is made",
     )
     from PIL import Image as Pillow
 
     Pillow.new("L", (3000, 3000), 100).save(bench.folder / "manifests" / "large.png")
     write_manifest(bench.folder, sources=[{"id": "large", "image": "large.png"}], trials=None)
-    bench.see(bench.run(before=EARLY), 4, "There is not enough memory", "smaller stimuli")
+    bench.see(bench.run(before=EARLY), 2, "large.png", "too large for the memory")
     assert not bench.results.exists()
     bench.see(bench.run(), 0)
 
