@@ -53,6 +53,13 @@ def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
     ImageError
         If the file is damaged, too large, animated or of a colour model that is neither grey nor RGB.
     """
+    with warnings.catch_warnings():
+        # Pillow warns where it leaves something out: a picture, or a tag such as the orientation.
+        warnings.filterwarnings("error", category=UserWarning, module=r"PIL\.")
+        return _decode(data, file_format, origin)
+
+
+def _decode(data: bytes, file_format: str, origin: str) -> Samples:
     if file_format == "PNG":
         # Loading stops at the last row, and so does not see that the end of the file is missing.
         _open(data, file_format, origin).verify()

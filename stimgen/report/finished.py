@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from stimgen.bounded import read_file
 from stimgen.errors import InputError
@@ -17,6 +18,7 @@ from stimgen.manifest.document import MAX_BYTES, parse, shorten
 from stimgen.manifest.problems import ManifestError
 
 MOST_TABLE_BYTES = 2**30
+_DICTIONARY = TypeAdapter(dict[str, dict[str, str]])
 FILENAME = re.compile(r"stimuli/[A-Za-z][A-Za-z0-9_-]*\.png")
 
 ORIGINAL = "original"
@@ -65,7 +67,7 @@ def read_run(folder: Path) -> FinishedRun:
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.", "Name the folder that stimgen run wrote.")
-    rows = _rows(folder / "stimuli.csv")
+    rows = read_rows(folder / "stimuli.csv")
     manifest = read_manifest(folder / "manifest.resolved.yaml")
     controls = {str(control["id"]): control["name"] for control in manifest["controls"]}
 
@@ -85,7 +87,14 @@ def read_run(folder: Path) -> FinishedRun:
     )
 
 
-def _rows(path: Path) -> tuple[Mapping[str, str], ...]:
+def read_rows(path: Path) -> tuple[Mapping[str, str], ...]:
+    """Return the rows of a table of stimuli by header, all cells as text.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is empty, lacks a column that is needed, or names files elsewhere.
+    """
     text = _text(path)
     try:
         rows = tuple(csv.DictReader(io.StringIO(text, newline=""), restval="", restkey="", strict=True))
@@ -124,12 +133,21 @@ def read_manifest(path: Path) -> Any:
 
 def _units(path: Path) -> dict[str, str]:
     """Return the units in a data dictionary; none if there is no dictionary."""
-    if not path.is_file():
-        return {}
+    entries = read_dictionary(path) if path.is_file() else {}
+    return {column: entry["Units"] for column, entry in entries.items() if "Units" in entry}
+
+
+def read_dictionary(path: Path) -> dict[str, dict[str, str]]:
+    """Return a data dictionary.
+
+    Raises
+    ------
+    InputError
+        If there is none as stimgen writes it.
+    """
     try:
-        entries = json.loads(_text(path)).items()
-        return {column: str(entry["Units"]) for column, entry in entries if "Units" in entry}
-    except (ValueError, AttributeError, TypeError, RecursionError):
+        return _DICTIONARY.validate_json(_text(path), strict=True)
+    except ValidationError:
         raise InputError(f"{path} is not a data dictionary as stimgen writes it.", RUN_AGAIN) from None
 
 

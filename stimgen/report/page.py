@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,12 +21,14 @@ from plotly.offline import get_plotlyjs
 from stimgen import __version__
 from stimgen.errors import InputError
 from stimgen.networks.catalogue import published_weights
+from stimgen.report.finished import read_dictionary, read_rows
 from stimgen.report.methods import methods
 from stimgen.report.plots import plots
 from stimgen.report.reported import Entry, ReportedRun, entries, read_runs, unique
 from stimgen.report.source_images import source_images
 from stimgen.report.thumbnails import SMALLEST_PX, picture, thumbnail_side
 from stimgen.runs.record import NetworkRecord
+from stimgen.runs.regular_files import read_regular
 from stimgen.runs.store import RunFolder, write_atomically
 
 FILE = "report.html"
@@ -210,11 +210,10 @@ def _table(runs: Sequence[ReportedRun]) -> dict[str, Any]:
     rows = []
     for run in runs:
         folder = run.run.folder
-        dictionary |= json.loads((folder / "stimuli.json").read_text(encoding="utf-8"))
-        with (folder / "stimuli.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                first = [run.label] if len(runs) > 1 else []
-                rows.append([*first, *(row.get(header, "") for header in headers)])
+        dictionary |= read_dictionary(folder / "stimuli.json")
+        for row in read_rows(folder / "stimuli.csv") if run.records else ():
+            first = [run.label] if len(runs) > 1 else []
+            rows.append([*first, *(row.get(header, "") for header in headers)])
     numbers = {
         header
         for run in runs
@@ -256,9 +255,9 @@ def _manifests(run: ReportedRun) -> dict[str, str]:
     names = ("manifest.yaml", "manifest.resolved.yaml")
     # A manifest of any encoding was given; it is only shown.
     return {
-        name: (folder / name).read_text(encoding="utf-8", errors="replace")
+        name: read_regular(folder / name).decode("utf-8", errors="replace")
         for name in names
-        if (folder / name).is_file()
+        if (folder / name).is_file() and not (folder / name).is_symlink()
     }
 
 

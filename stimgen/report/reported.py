@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stimgen.bounded import read_file
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
 from stimgen.report.finished import ORIGINAL, RUN_AGAIN, read_manifest
-from stimgen.runs.load import Run, load_run
+from stimgen.runs.load import MOST_TABLE_BYTES, Run, load_run
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
 
@@ -142,9 +144,9 @@ def _reported(run: Run, label: str) -> ReportedRun:
 
 def _failures(path: Path) -> tuple[Mapping[str, str], ...]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            rows = tuple(reader)
+        text = read_file(path, MOST_TABLE_BYTES).decode("utf-8")
+        reader = csv.DictReader(io.StringIO(text, newline=""), restval="", restkey="")
+        rows = tuple(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}.", RUN_AGAIN) from None
     if tuple(reader.fieldnames or ()) != FAILURE_COLUMNS:

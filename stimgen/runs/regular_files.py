@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import IO
+
+MOST_BYTES = 2**30
+"""Largest file that is read whole; the table of a million stimuli takes about as much."""
 
 
 class UnreadableError(Exception):
@@ -38,10 +42,13 @@ def read_regular(path: Path) -> bytes:
     Raises
     ------
     UnreadableError
-        As `open_regular` does.
+        As `open_regular` does, and if it is larger than `MOST_BYTES`.
     """
     with open_regular(path) as file:
         try:
-            return file.read()
+            size = os.fstat(file.fileno()).st_size
+            if size > MOST_BYTES:
+                raise UnreadableError(f"is larger than {MOST_BYTES} bytes")
+            return file.read(size)
         except OSError as error:
             raise UnreadableError(f"cannot be read: {error.strerror or error}") from None

@@ -164,7 +164,7 @@ def run(
                 summary |= {"networks": [networks.record(n).model_dump() for n in used]}
                 summary |= {"versions": versions()}
             summary |= {"failed": len(failures), "rejected": rejected, "stimuli_sha256": fingerprint}
-            summary |= {"manifest_sha256": manifests, "trial_lists": before.get("trial_lists", {})}
+            summary |= {"manifest_sha256": manifests, "trial_lists": folder.noted_lists()}
             write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
 
         manifests = _write_manifests(folder, manifest)

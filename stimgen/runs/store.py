@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from stimgen.atomic import TEMPORARY, make_folder, write_file
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
+from stimgen.manifest.schema import ID_PATTERN
 from stimgen.runs import lock
 from stimgen.runs.record import Record
 
@@ -197,6 +199,15 @@ class RunFolder:
         except (OSError, ValueError, RecursionError):
             return {}
         return summary if isinstance(summary, dict) else {}
+
+    def noted_lists(self) -> dict[str, str]:
+        """Return the SHA-256 of the trial lists that run.json calls stimgen's, by id.
+
+        What is no id is left out: it could be the path of a file elsewhere.
+        """
+        noted = self.read_summary().get("trial_lists")
+        entries = noted.items() if isinstance(noted, dict) else ()
+        return {name: str(found) for name, found in entries if re.fullmatch(ID_PATTERN, name)}
 
     def refuse_newer(self) -> None:
         """Raise InputError for a run of a newer stimgen, whose records would count as damaged here.

@@ -63,9 +63,8 @@ def find_strangers(folder: RunFolder, planned: Collection[str], lists: Collectio
             path for path in _inside(place) if path.suffix != ending and path.name not in DESKTOP_FILES
         )
         others += [(_relative(folder, path), "stimgen writes no such file") for path in foreign]
-    written = folder.read_summary().get("trial_lists", {})
     old = []
-    for name, recorded in sorted(written.items()) if isinstance(written, dict) else ():
+    for name, recorded in sorted(folder.noted_lists().items()):
         if name in lists or not _is_there(folder.trials / f"{name}.csv"):
             continue
         try:

@@ -146,7 +146,7 @@ def write_trial_lists(run: Run, trials: Iterable[TrialsSpec]) -> tuple[Path, ...
 def _note(folder: RunFolder, paths: Iterable[Path]) -> None:
     """Write to run.json which lists are stimgen's, to be known when the manifest asks for others."""
     summary = folder.read_summary()
-    before = summary.get("trial_lists", {})
+    before = folder.noted_lists()
     lists = before | {path.stem: sha256(path.read_bytes()) for path in paths}
     lists = {name: found for name, found in lists.items() if (folder.trials / f"{name}.csv").is_file()}
     if summary and lists != before:

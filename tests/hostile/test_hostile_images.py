@@ -227,6 +227,17 @@ def test_a_tiff_that_names_other_files_opens_none(tmp_path: Path, monkeypatch: p
     assert read_image(path).pixels.max() == np.float32(0.2)
 
 
+@pytest.mark.filterwarnings("default")
+def test_an_orientation_that_cannot_be_read_is_not_left_out(tmp_path: Path) -> None:
+    """Outside of tests, Pillow only warns that it skips the tag."""
+    path = tmp_path / "image.jpg"
+    tag = struct.pack("<HHII", 274, 3, 40, 1000)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + tag + bytes(4)
+    path.write_bytes(saved(Pillow.fromarray(GREY.repeat(4, 0)), "JPEG", exif=exif))
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(path)
+
+
 def test_a_file_is_read_once_and_its_identity_is_that_of_its_pixels(tmp_path: Path) -> None:
     """A file that is replaced while it is read gives the old or the new image, never a mixture."""
     path, other = tmp_path / "image.png", tmp_path / "other.png"

@@ -24,7 +24,7 @@ from stimgen.runs.load import load_run
 from stimgen.runs.lock import locked
 from stimgen.runs.record import Record
 from stimgen.runs.runner import run
-from stimgen.runs.store import RunFolder, StoreError
+from stimgen.runs.store import RunFolder, StoreError, sha256
 
 MANIFEST = {
     "stimgen": 1,
@@ -375,3 +375,16 @@ def test_a_figure_decodes_no_bomb(folder: RunFolder, honest: RunFolder) -> None:
     code, output = command("figure", folder.path, "--rows", "seed", "--columns", "condition")
     assert code == 2
     assert "more pixels than stimgen reads" in " ".join(output.split())
+
+
+def test_prune_removes_nothing_elsewhere(folder: RunFolder, honest: RunFolder, tmp_path: Path) -> None:
+    """A summary may call any file a trial list of stimgen's, with its right hash."""
+    precious = tmp_path / "precious.csv"
+    precious.write_text("precious")
+    noted = {"../../precious": sha256(b"precious"), str(tmp_path / "precious"): sha256(b"precious")}
+    for lists in (noted, [1], "x", {"rating": 3}):
+        change(folder.path / "run.json", trial_lists=lists)
+        code, output = command("run", honest.path.parent / "hostile.yaml", "--out", folder.path, "--prune")
+        assert code == 0, output
+        assert precious.read_text() == "precious"
+    assert set(json.loads((folder.path / "run.json").read_bytes())["trial_lists"]) == {"rating"}
