@@ -91,7 +91,12 @@ def _sync_folder(folder: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # file systems that cannot sync a folder; their server does
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+            errno.EOPNOTSUPP,
+            errno.ENOSYS,
+        ):  # file systems that cannot sync a folder; their server does
             raise
     finally:
         os.close(handle)

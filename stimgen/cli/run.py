@@ -89,7 +89,10 @@ def run(
         if result.trial_lists:
             say(f"Trial lists: {', '.join(map(str, result.trial_lists))}")
         elif loaded.trials:
-            say("The trial lists are not written, because stimuli are missing.")
+            say(
+                "The trial lists are not written, because stimuli are missing. Do not use any that are there "
+                "from an earlier run: their stimuli may be replaced."
+            )
         if result.removed:
             say(f"Removed {len(result.removed)} files: {', '.join(result.removed)}")
         if result.strangers:

@@ -29,7 +29,8 @@ def settle_streams() -> None:
     # Under a test runner, or in another program, they are somebody else's.
     if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stderr is sys.__stderr__:
+    # A console of Windows takes text, not bytes.
+    if sys.stderr is sys.__stderr__ and not (os.name == "nt" and sys.stderr and sys.stderr.isatty()):
         encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
         raw = io.BufferedWriter(_Forgiving(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=True)

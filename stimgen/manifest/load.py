@@ -66,7 +66,8 @@ def load_manifest(
         With everything that is wrong in the file.
     """
     path = Path(path)
-    document = parse(_read_text(path), str(path))
+    content = _read(path)
+    document = parse(_text(content, str(path)), str(path))
     document.files_needed = files_needed
     if not isinstance(document.data, dict):
         message = f"a manifest is a mapping that starts with stimgen: 1, not {describe(document.data)}."
@@ -80,7 +81,8 @@ def load_manifest(
     if manifest is None or document.problems:
         raise ManifestError(document.problems)
     said = {"network": network, "seeds": list(seeds) if seeds is not None else None}
-    return replace(manifest, overrides={key: value for key, value in said.items() if value is not None})
+    overrides = {key: value for key, value in said.items() if value is not None}
+    return replace(manifest, overrides=overrides, content=content)
 
 
 @dataclass
@@ -97,7 +99,7 @@ class _Valid:
         return [] if section in self.bad else list(zip(places, entries, strict=True))
 
 
-def _read_text(path: Path) -> str:
+def _read(path: Path) -> bytes:
     name = str(path)
     try:
         if not path.exists():
@@ -117,6 +119,10 @@ def _read_text(path: Path) -> str:
             f"is larger than {MAX_BYTES // 1_000_000} MB, which no manifest needs; use globs and seed ranges."
         )
         raise ManifestError([Problem(name, None, None, "", message)])
+    return content
+
+
+def _text(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

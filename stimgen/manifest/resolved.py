@@ -163,6 +163,8 @@ class Manifest:
         Trial lists, in the file's order. No stimulus depends on them.
     overrides
         What the command line says in place of the file: "network", a name, and "seeds", a list.
+    content
+        The bytes of the file as it was read; it may be edited while a run prepares.
     """
 
     path: Path
@@ -181,6 +183,7 @@ class Manifest:
     accept: AcceptSpec
     trials: tuple[TrialsSpec, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    content: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def output(self) -> Path:

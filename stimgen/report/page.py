@@ -280,4 +280,9 @@ def _with_breaks(name: str) -> Markup:
 
 def _date(text: str | None) -> str:
     """Return an ISO time as people write it; empty if there is none."""
-    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z") if text else ""
+    if not text:
+        return ""
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z")
+    except ValueError:  # somebody edited it
+        return text

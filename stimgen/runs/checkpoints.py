@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ A checkpoint takes some milliseconds, on a slow disk or with many large images u
 does not get noticeably slower, and no more than this and the stage at work is lost."""
 
 _HEAD, _DIGEST = "stimgen", "sha256"
+_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 
 class _Part(BaseModel):
@@ -105,6 +107,8 @@ class RunCheckpoints:
             If a file cannot be removed.
         """
         for path in self._folder.glob("*.safetensors"):
+            if not _NAME.fullmatch(path.name):  # somebody else's
+                continue
             found = _read(path)
             if (
                 found is None

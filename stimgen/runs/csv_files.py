@@ -72,6 +72,11 @@ def harmless(text: str) -> str:
     return f"'{text}" if taken or not inner else text
 
 
+def unmarked(text: str) -> str:
+    """Return a text that `harmless` put an apostrophe before without it, and any other as it is."""
+    return text[1:] if text.startswith("'") else text
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)

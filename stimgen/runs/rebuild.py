@@ -11,6 +11,7 @@ from stimgen.errors import InputError
 from stimgen.manifest.plan import plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.acceptance import reasons_to_reject
+from stimgen.runs.csv_files import unmarked
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.record import Record
@@ -124,7 +125,7 @@ def _outdated(manifest: Manifest, records: Mapping[str, Record]) -> tuple[str, .
 def _failures(folder: RunFolder) -> list[Failure]:
     try:
         _, *rows = cells_of(read_regular(folder.path / "failures.csv"))
-        return [Failure(*row) for row in rows]
+        return [Failure(*map(unmarked, row)) for row in rows]
     except (UnreadableError, TypeError):
         return []
 

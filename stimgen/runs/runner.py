@@ -164,12 +164,16 @@ def run(
                 summary |= {"networks": [networks.record(n).model_dump() for n in used]}
                 summary |= {"versions": versions()}
             summary |= {"failed": len(failures), "rejected": rejected, "stimuli_sha256": fingerprint}
-            summary |= {"manifest_sha256": manifests, "trial_lists": folder.noted_lists()}
+            summary |= {
+                "overrides": dict(manifest.overrides),
+                "manifest_sha256": manifests,
+                "trial_lists": folder.noted_lists(),
+            }
             write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
 
-        manifests = _write_manifests(folder, manifest)
-        # Before anything is made again, so that no table ever describes an image that is gone.
         with interrupts.held():
+            manifests = _write_manifests(folder, manifest)
+            # Before anything is made again, so that no table ever describes an image that is gone.
             write_results()
         if remaining:
             # A PNG without a record is one of a killed run.
@@ -306,7 +310,7 @@ def _write_manifests(folder: RunFolder, manifest: Manifest) -> dict[str, str]:
     """Write the manifest as given and with nothing left open; return the SHA-256 of both."""
     resolved: dict[str, Any] = manifest.resolved(folder.path)
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
-    contents = {"manifest.yaml": manifest.path.read_bytes(), "manifest.resolved.yaml": text.encode()}
+    contents = {"manifest.yaml": manifest.content, "manifest.resolved.yaml": text.encode()}
     for name, content in contents.items():
         write_atomically(folder.path / name, content)
     return {name: sha256(content) for name, content in contents.items()}

@@ -160,7 +160,8 @@ class RunFolder:
                 held.enter_context(lock.locked(self.path))
                 for folder in (self.path, self.stimuli, self.records, self.trials, self.checkpoints):
                     for leftover in folder.glob(f"{TEMPORARY}*"):
-                        leftover.unlink()
+                        if leftover.is_file() or leftover.is_symlink():  # a folder is somebody else's
+                            leftover.unlink()
             except OSError as error:
                 raise StoreError(
                     f"The run folder {self.path} cannot be locked: {error.strerror}.",

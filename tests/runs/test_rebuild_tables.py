@@ -90,6 +90,17 @@ def test_failures_that_were_mended_are_no_longer_listed(listed):
     assert listed.read_summary()["failed"] == 1
 
 
+def test_failures_are_the_same_however_often_they_are_written(listed):
+    listed.png(IDS[0]).unlink()
+    listed.record(IDS[0]).unlink()
+    table = listed.path / "failures.csv"
+    table.write_text(f"stimulus_id,error,cure\n{IDS[0]},'[1] is no image.,''tis the end.\n")
+    before = table.read_bytes().splitlines()
+    for _ in range(2):
+        rebuild_tables(listed.path)
+        assert table.read_bytes().splitlines() == before
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(records(), min_size=1, max_size=4), st.sampled_from(sorted(LONG_TABLES)))
 def test_a_long_table_is_its_stimuli_one_after_the_other(some, name):

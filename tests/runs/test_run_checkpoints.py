@@ -243,10 +243,10 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run(tmp_path):
 
 def test_files_of_others_among_the_checkpoints_are_left_alone(tmp_path, expected):
     manifest, folder = interrupted(tmp_path, 6)
-    (folder.checkpoints / "notes.txt").write_text("mine")
+    (folder.checkpoints / "model.safetensors").write_text("mine")
     run(manifest)
-    assert [path.name for path in folder.checkpoints.iterdir()] == ["notes.txt"]
-    (folder.checkpoints / "notes.txt").unlink()
+    assert [path.name for path in folder.checkpoints.iterdir()] == ["model.safetensors"]
+    (folder.checkpoints / "model.safetensors").unlink()
     assert comparable(folder.path) == expected
 
 

@@ -277,6 +277,13 @@ def test_the_manifests_in_the_folder_are_those_of_the_tables_also_with_nothing_t
     assert resolved["seeds"] == [2]
 
 
+def test_a_manifest_that_is_edited_while_a_run_prepares_is_stored_as_it_was_read(tmp_path):
+    manifest = tiny(tmp_path, **BLAND)
+    given = manifest.path.read_bytes()
+    manifest.path.write_text("stimgen: 1\nname: another\n")
+    assert (run(manifest).folder / "manifest.yaml").read_bytes() == given
+
+
 def test_seeds_of_the_command_line_replace_the_manifests(tmp_path):
     result = run(tiny(tmp_path, override_seeds=[4], controls=None))
     assert sorted(path.stem for path in (result.folder / "stimuli").iterdir()) == [

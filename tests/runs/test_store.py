@@ -181,3 +181,12 @@ def test_an_altered_or_missing_png_is_not_done(as_finished):
     assert not done(as_finished)
     path.unlink()
     assert not done(as_finished)
+
+
+def test_folders_that_begin_like_unfinished_files_are_somebody_elses(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.prepare()
+    (tmp_path / ".tmp-notes").mkdir()
+    with folder.locked():
+        pass
+    assert (tmp_path / ".tmp-notes").is_dir()
