@@ -26,7 +26,7 @@ from stimgen.decoding.intervals import wilson
 from stimgen.decoding.needs import PACKAGES
 from stimgen.decoding.settings import DecodeSettings
 from stimgen.networks.weights import Weights
-from stimgen.runs.csv_files import in_order, to_csv, to_json
+from stimgen.runs.csv_files import in_order, table_of, to_csv, to_json
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.store import write_atomically
 
@@ -197,7 +197,7 @@ def decoding_row(decoded: Decoded, test: NDArray[np.intp], classes: int) -> dict
 
 def _write_table(folder: Path, file: str, name: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Write ``FILE.csv``, the table `name` of `stimgen.runs.columns`, and its data dictionary; return it."""
-    table, dictionary = in_order(name, pd.DataFrame([dict(row) for row in rows]))
+    table, dictionary = in_order(name, table_of(rows))
     if "components" in table:
         table["components"] = table["components"].astype("Int64")
     write_atomically(folder / f"{file}.csv", to_csv(table))

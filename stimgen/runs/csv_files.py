@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -19,6 +21,18 @@ _STARTS = re.compile(r"[-=+@\[({'#<$%]")
 # Also times, dates and fractions, which spreadsheets turn into numbers.
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9.,][0-9.,eE+\-/: ]*%?")
 _WORDS = {"nan", "na", "n/a", "null", "none", "true", "false", "inf", "infinity"}
+
+
+def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    r"""Return rows as a table. Bytes of file names that are no UTF-8 are escapes such as ``\udcff`` in it.
+
+    pandas cannot hold them in every of its kinds of text.
+    """
+    return pd.DataFrame([{name: _encodable(cell) for name, cell in row.items()} for row in rows])
+
+
+def _encodable(cell: Any) -> Any:
+    return cell.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(cell, str) else cell
 
 
 def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:

@@ -128,7 +128,8 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
             raise InputError(message, again)
     paths = [str(folder.png(stimulus_id)) for stimulus_id in ids]
     # A copy lies in one piece, where adding a column to a wide table warns that it does not.
-    return Run(folder.path, name, records, table.copy().assign(path=paths))
+    column = pd.Series(paths, table.index, dtype=object)
+    return Run(folder.path, name, records, table.copy().assign(path=column))
 
 
 def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:

@@ -23,6 +23,7 @@ from stimgen.measure.portilla_simoncelli import (
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import WeightsError, find_weights
+from stimgen.runs.csv_files import table_of
 from stimgen.runs.measured_columns import (
     Row,
     gram_columns,
@@ -96,7 +97,7 @@ def measure_images(
         load_plenoptic()
     _refuse_unsuitable(images, source, gram, portilla_simoncelli)
     reference = None if source is None else _reference(source, gram, portilla_simoncelli)
-    return pd.DataFrame([_row(name, reference, ppd) for name in images])
+    return table_of(_row(name, reference, ppd) for name in images)
 
 
 def _refuse_unsuitable(

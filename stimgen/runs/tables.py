@@ -6,12 +6,10 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from stimgen.manifest.schema import AcceptSpec, MatchingSpec
 from stimgen.measure.gram_distance import GramDistance, GramScale
 from stimgen.runs.acceptance import reasons_to_reject
-from stimgen.runs.csv_files import WHOLE_NUMBERS, in_order, to_csv, to_json
+from stimgen.runs.csv_files import WHOLE_NUMBERS, in_order, table_of, to_csv, to_json
 from stimgen.runs.diversity import seed_correlations
 from stimgen.runs.measured_columns import (
     Row,
@@ -94,7 +92,7 @@ def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
         Its rows. Those of one stimulus give the lines that it has in the whole table, if the table is one of
         `LONG_TABLES`; the columns of stimuli.csv are those of all stimuli together.
     """
-    table, dictionary = in_order(name, pd.DataFrame([_plain(row) for row in rows]))
+    table, dictionary = in_order(name, table_of(_plain(row) for row in rows))
     # Whole numbers with gaps stay whole numbers.
     for column in WHOLE_NUMBERS:
         if column in table:

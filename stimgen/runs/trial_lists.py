@@ -19,7 +19,7 @@ from stimgen.manifest.document import MAX_BYTES, parse
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
-from stimgen.runs.csv_files import harmless, in_order, to_csv, to_json
+from stimgen.runs.csv_files import harmless, in_order, table_of, to_csv, to_json
 from stimgen.runs.load import MOST_TABLE_BYTES, Run
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
@@ -58,7 +58,7 @@ def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd
             patches[f"{name}_file"] = files[row[f"{name}_id"]]
             patches[f"{name}_sha256"] = hashes[row[f"{name}_id"]]
         rows.append(row | patches | {"ppd": run.records[0].image.ppd})
-    table = pd.DataFrame(rows)
+    table = table_of(rows)
     return table.assign(seed=table["seed"].astype("Int64"))
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import atheris
+
+MEMORY = 1200
+"""What fuzzing may take beside what is taken at its start, MB."""
 
 
 def start(
@@ -39,7 +43,10 @@ def start(
     (corpus / "inputs").mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds):
         (corpus / "inputs" / f"seed-{number}").write_bytes(seed)
-    bounds = ["-timeout=20", "-rss_limit_mb=1500", f"-max_len={max_len}", f"-artifact_prefix={corpus}/found-"]
+    # The peak that libFuzzer watches begins with that of the process that started this one.
+    limit = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 + MEMORY
+    bounds = ["-timeout=20", f"-rss_limit_mb={limit}", f"-max_len={max_len}"]
+    bounds.append(f"-artifact_prefix={corpus}/found-")
     if words:
         lines = "".join('"' + "".join(f"\\x{byte:02x}" for byte in word.encode()) + '"\n' for word in words)
         (corpus / "words.txt").write_text(lines)

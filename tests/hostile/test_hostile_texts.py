@@ -15,7 +15,7 @@ from PIL import Image
 from stimgen.cli.errors import printable, say
 from stimgen.decoding.dataset import find_images
 from stimgen.errors import InputError
-from stimgen.runs.csv_files import harmless, to_csv
+from stimgen.runs.csv_files import harmless, table_of, to_csv
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import Failure, write_tables
@@ -95,7 +95,7 @@ def test_missing_and_other_cells_stay() -> None:
 def test_control_characters_and_lost_bytes_are_escaped() -> None:
     assert harmless("a\x1b[31m\0\x9b") == r"a\x1b[31m\x00\x9b"
     assert harmless(os.fsdecode(b"\xff.png")) == r"\udcff.png"
-    to_csv(pd.DataFrame({"file": [os.fsdecode(b"\xff.png")]})).encode()
+    to_csv(table_of([{"file": os.fsdecode(b"\xff.png")}])).encode()
 
 
 @pytest.mark.parametrize("text", ["=1+1", "[1, 2]", "None", "\x1b[31m", "a\n=1", "'x"])
