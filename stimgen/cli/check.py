@@ -26,8 +26,8 @@ def check(
     """
     from stimgen.manifest.check import check_report
     from stimgen.manifest.load import load_manifest
-    from stimgen.runs.outlook import outlook
     from stimgen.runs.store import RunFolder
+    from stimgen.verify.outlook import outlook
 
     numbers = parse_seeds(seeds)
     typer.echo(check_report(manifest, network=network, seeds=numbers, device=device, list_all=show_all))

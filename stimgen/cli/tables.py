@@ -22,7 +22,7 @@ def tables(
 
       stimgen tables results/exp1
     """
-    from stimgen.runs.rebuild import rebuild_tables
+    from stimgen.verify.rebuild import rebuild_tables
 
     rebuilt = rebuild_tables(run_folder)
     say(f"{rebuilt.stimuli} stimuli. Table: {rebuilt.folder / 'stimuli.csv'}")

@@ -36,14 +36,14 @@ def verify(
 
       stimgen verify results/exp1 --json > verified.json
     """
-    from stimgen.runs.verify import verify_run
-    from stimgen.runs.verify_report import as_data, bar, sentences
+    from stimgen.verify.report import as_data, bar, sentences
+    from stimgen.verify.run import verify_run
 
     with bar("verifying", run_folder) as advance:
         result = verify_run(run_folder, advance=advance)
     measured = None
     if recompute:
-        from stimgen.runs.verify_statistics import recompute_statistics
+        from stimgen.verify.statistics import recompute_statistics
 
         with bar("measuring", run_folder) as advance:
             measured = recompute_statistics(run_folder, device=device, advance=advance)

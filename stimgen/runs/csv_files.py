@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import unicodedata
@@ -12,9 +14,12 @@ import pandas as pd
 
 from stimgen.runs.columns import TABLES
 from stimgen.runs.dictionary import Dictionary, data_dictionary
+from stimgen.runs.regular_files import UnreadableError
 
 WHOLE_NUMBERS = ("seed", "components", "parameters", "iterations", "evaluations", "restarts")
 """Columns that are whole numbers with gaps."""
+CELL_CHARACTERS = 10_000_000
+"""Most that a cell may hold."""
 
 _WHOLE = re.compile("-?[1-9][0-9]{0,14}|0")
 _STARTS = re.compile(r"[-=+@\[({'#<$%]")
@@ -102,3 +107,21 @@ def _is_number(text: str) -> bool:
 def to_json(dictionary: Dictionary) -> str:
     """Return a data dictionary as text."""
     return json.dumps(dictionary, indent=2, ensure_ascii=False) + "\n"
+
+
+def cells_of(content: bytes) -> list[list[str]]:
+    """Return the rows of a CSV file with its header.
+
+    Raises
+    ------
+    UnreadableError
+        If it is no CSV file in UTF-8, or has no header.
+    """
+    csv.field_size_limit(CELL_CHARACTERS)
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableError(f"is not a CSV file as stimgen writes it: {error}") from None
+    if not rows or any(len(row) != len(rows[0]) for row in rows):
+        raise UnreadableError("is not a CSV file as stimgen writes it: its rows have not one length")
+    return rows

@@ -32,12 +32,11 @@ from stimgen.runs.job import Job
 from stimgen.runs.load import load_run
 from stimgen.runs.make import set_reference
 from stimgen.runs.networks import Networks
-from stimgen.runs.outlook import strange_names
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import Record
 from stimgen.runs.store import FORMAT, RunFolder, sha256, write_atomically
-from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers
+from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers, strange_names
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 

@@ -29,6 +29,8 @@ VARYING = {"records/*.json": ("made",), "run.json": ("started", "finished", "mad
 All else in a run folder is the same, byte for byte, however often the run was interrupted."""
 
 
+DESKTOP_FILES = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
+"""What file managers leave wherever somebody looks."""
 FORMAT = 1
 """Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
 

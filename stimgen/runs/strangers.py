@@ -6,13 +6,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stimgen.runs.csv_files import to_json
+from stimgen.runs.csv_files import cells_of, to_json
 from stimgen.runs.dictionary import data_dictionary
-from stimgen.runs.outlook import strange_names
 from stimgen.runs.regular_files import UnreadableError, read_regular
-from stimgen.runs.store import RunFolder, StoreError, sha256
-from stimgen.runs.verify_cells import cells_of
-from stimgen.runs.verify_files import DESKTOP_FILES
+from stimgen.runs.store import DESKTOP_FILES, RunFolder, StoreError, sha256
 from stimgen.trials import DESIGNS, design_columns
 
 
@@ -164,3 +161,11 @@ def _inside(folder: Path) -> list[Path]:
 
 def _relative(folder: RunFolder, path: Path) -> str:
     return path.relative_to(folder.path).as_posix()
+
+
+def strange_names(folder: RunFolder, planned: Collection[str]) -> tuple[str, ...]:
+    """Return the names of PNG files and records that are not planned, without endings; nothing is read."""
+    places = ((folder.stimuli, "*.png"), (folder.records, "*.json"))
+    return tuple(
+        sorted({path.stem for place, pattern in places for path in place.glob(pattern)} - {*planned})
+    )

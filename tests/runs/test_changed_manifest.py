@@ -14,11 +14,11 @@ from run_manifests import IDS, tiny, write_manifest
 from typer.testing import CliRunner
 
 from stimgen.cli import app
-from stimgen.runs.outlook import Outlook, outlook
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 from stimgen.runs.strangers import find_strangers
-from stimgen.runs.verify import verify_run
+from stimgen.verify.outlook import Outlook, outlook
+from stimgen.verify.run import verify_run
 
 LIST = {"id": "odd", "design": "oddity", "crop_px": 16, "repeats": 3, "min_source_gap": 0}
 PAIR = {"id": "pairs", "design": "rating", "min_source_gap": 0}

@@ -20,7 +20,7 @@ from run_manifests import write_manifest
 from same_runs import comparable
 
 from stimgen.atomic import TEMPORARY
-from stimgen.runs.verify import verify_run
+from stimgen.verify.run import verify_run
 
 CHANGES = {
     "sources": [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}],

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.errors import InputError
-from stimgen.runs.rebuild import rebuild_tables
 from stimgen.runs.runner import run
 from stimgen.runs.tables import LONG_TABLES, as_text
+from stimgen.verify.rebuild import rebuild_tables
 
 LIST = {"design": "oddity", "crop_px": 16, "repeats": 3, "min_source_gap": 0}
 

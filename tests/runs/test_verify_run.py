@@ -25,7 +25,7 @@ from stimgen.errors import InputError, StimgenError
 from stimgen.images.png import encode_png
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder, sha256
-from stimgen.runs.verify import verify_run
+from stimgen.verify.run import verify_run
 
 IDS = [
     "brick-pool1-s1",
@@ -472,7 +472,7 @@ def test_verification_writes_nothing_and_works_in_a_read_only_folder(there):
 
 def test_verification_does_without_torch(there):
     script = (
-        "import sys\nfrom pathlib import Path\nfrom stimgen.runs.verify import verify_run\n"
+        "import sys\nfrom pathlib import Path\nfrom stimgen.verify.run import verify_run\n"
         "assert verify_run(Path(sys.argv[1])).right\nassert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script, there.path], check=True)

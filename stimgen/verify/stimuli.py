@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from stimgen.errors import StimgenError
+from stimgen.runs.csv_files import cells_of
 from stimgen.runs.diversity import seed_correlations
-from stimgen.runs.finding import Finding, incomplete, lost, some, unchecked, wrong
 from stimgen.runs.measured_columns import Row
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import as_text
-from stimgen.runs.verify_cells import cells_of, column_difference, dictionary_findings
-from stimgen.runs.verify_tables import lacks
+from stimgen.verify.cells import column_difference, dictionary_findings
+from stimgen.verify.finding import Finding, incomplete, lost, some, unchecked, wrong
+from stimgen.verify.tables import lacks
 
 CORRELATION = "seed_correlation"
 CORRELATION_TOLERANCE = 1e-9

@@ -13,9 +13,9 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.catalogue import published_weights
 from stimgen.networks.weights import WeightsError
 from stimgen.networks.weights.cache import cached_path, read_header
-from stimgen.runs.finding import Finding, some, unchecked, warning
 from stimgen.runs.record import SourceRecord
 from stimgen.runs.store import sha256
+from stimgen.verify.finding import Finding, some, unchecked, warning
 
 ONLY_BY_READING = "weights whose SHA-256 is compared with that in the records only by --recompute"
 

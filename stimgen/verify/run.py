@@ -1,7 +1,7 @@
 """Whether a run is what its records, tables and manifest say: every file of it, looked at again.
 
 Nothing is written, nothing needs torch, and of each record little is kept while the others are read. What
-needs the network, the statistics of `stimgen.runs.verify_statistics`, is a check of its own.
+needs the network, the statistics of `stimgen.verify.statistics`, is a check of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.finding import Finding, incomplete, some, wrong
+from stimgen.runs.csv_files import cells_of
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import Run
 from stimgen.runs.lock import OWNER
@@ -28,12 +28,13 @@ from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, as_text, stimulus_row
-from stimgen.runs.verify_cells import cells_of, dictionary_findings
-from stimgen.runs.verify_files import look_at_folder, png_problems, refuse_a_run_at_work
-from stimgen.runs.verify_materials import source_findings, weights_findings
-from stimgen.runs.verify_records import OTHER_RECIPE, Identities, record_findings
-from stimgen.runs.verify_stimuli import Kept, stimuli_findings
-from stimgen.runs.verify_summary import (
+from stimgen.verify.cells import dictionary_findings
+from stimgen.verify.files import look_at_folder, png_problems, refuse_a_run_at_work
+from stimgen.verify.finding import Finding, incomplete, some, wrong
+from stimgen.verify.materials import source_findings, weights_findings
+from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
+from stimgen.verify.stimuli import Kept, stimuli_findings
+from stimgen.verify.summary import (
     FILE,
     Summary,
     failures_findings,
@@ -43,8 +44,8 @@ from stimgen.runs.verify_summary import (
     read_summary,
     summary_findings,
 )
-from stimgen.runs.verify_tables import LongTable
-from stimgen.runs.verify_trials import trials_findings
+from stimgen.verify.tables import LongTable
+from stimgen.verify.trials import trials_findings
 
 RESOLVED = "manifest.resolved.yaml"
 WITNESSES = 3
@@ -86,7 +87,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What `stimgen.runs.verify_statistics.recompute_statistics` found.
+    """What `stimgen.verify.statistics.recompute_statistics` found.
 
     Attributes
     ----------

@@ -18,9 +18,9 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure.gram_distance import GramScale
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.finding import Finding, unchecked, wrong
 from stimgen.runs.recipe import recipe, recipe_sha256, uses_set
 from stimgen.runs.record import NetworkRecord, Record, SourceRecord
+from stimgen.verify.finding import Finding, unchecked, wrong
 
 STAGES = ("optimised", "matched", "file")
 OTHER_RECIPE = "is of another recipe"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from stimgen.runs.finding import Finding, incomplete, lost, some, wrong
+from stimgen.runs.csv_files import cells_of
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, open_regular
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, as_text
-from stimgen.runs.verify_cells import cell_difference, cells_of
+from stimgen.verify.cells import cell_difference
+from stimgen.verify.finding import Finding, incomplete, lost, some, wrong
 
 
 class LongTable:

@@ -11,11 +11,11 @@ from stimgen.errors import StimgenError
 from stimgen.images.errors import ImageError
 from stimgen.images.png import decode_png
 from stimgen.runs.columns import RUN_TABLES
-from stimgen.runs.finding import Finding, incomplete, warning, wrong
 from stimgen.runs.lock import LOCK, OWNER
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
-from stimgen.runs.store import RunFolder, sha256
+from stimgen.runs.store import DESKTOP_FILES, RunFolder, sha256
+from stimgen.verify.finding import Finding, incomplete, warning, wrong
 
 TEXTS = ("manifest.yaml", "manifest.resolved.yaml", "run.json")
 """Files of a run beside its tables."""
@@ -25,8 +25,6 @@ OWN_FILES = frozenset(
     (*TEXTS, REPORT, LOCK, OWNER, *(f"{name}{ending}" for name in RUN_TABLES for ending in (".csv", ".json")))
 )
 OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures"))
-DESKTOP_FILES = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
-"""What file managers leave wherever somebody looks."""
 PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))
 """All that `stimgen.images.png.encode_png` writes: no gamma, profile, text or time."""
 KILLED = "is the unfinished file of a run that was killed; the next run removes it"

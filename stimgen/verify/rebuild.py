@@ -11,7 +11,7 @@ from stimgen.errors import InputError
 from stimgen.manifest.plan import plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.acceptance import reasons_to_reject
-from stimgen.runs.csv_files import unmarked
+from stimgen.runs.csv_files import cells_of, unmarked
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.record import Record
@@ -19,9 +19,8 @@ from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
-from stimgen.runs.verify import open_run, read_record
-from stimgen.runs.verify_cells import cells_of
-from stimgen.runs.verify_records import OTHER_RECIPE, Identities, record_findings
+from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
+from stimgen.verify.run import open_run, read_record
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from stimgen.measure.portilla_simoncelli import load_plenoptic, portilla_simonce
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.finding import Finding, unchecked, wrong
 from stimgen.runs.networks import Networks
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.source_grams import SourceGrams, source_grams
 from stimgen.runs.statistics import Statistics, measure, source_statistics
 from stimgen.runs.store import RunFolder
-from stimgen.runs.verify import Advance, Recomputed, open_run
+from stimgen.verify.finding import Finding, unchecked, wrong
+from stimgen.verify.run import Advance, Recomputed, open_run
 
 PIXEL_TOLERANCE = 1e-9
 """Relative and absolute, of what is computed in float64 from the pixels of the file."""
@@ -46,7 +46,7 @@ def recompute_statistics(
 
     What was measured before the file was written (the stages `optimised` and `matched`, the synthesis,
     residuals and clipped pixels) cannot be measured again. Damaged records and files are left to
-    `stimgen.runs.verify.verify_run`.
+    `stimgen.verify.run.verify_run`.
 
     Parameters
     ----------

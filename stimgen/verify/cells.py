@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 
-from stimgen.runs.csv_files import to_json
+from stimgen.runs.csv_files import cells_of, to_json
 from stimgen.runs.dictionary import data_dictionary
-from stimgen.runs.finding import Finding, lost, some
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
-
-CELL_CHARACTERS = 10_000_000
-"""Most that a cell may hold."""
-
-
-def cells_of(content: bytes) -> list[list[str]]:
-    """Return the rows of a CSV file with its header.
-
-    Raises
-    ------
-    UnreadableError
-        If it is no CSV file in UTF-8, or has no header.
-    """
-    csv.field_size_limit(CELL_CHARACTERS)
-    try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableError(f"is not a CSV file as stimgen writes it: {error}") from None
-    if not rows or any(len(row) != len(rows[0]) for row in rows):
-        raise UnreadableError("is not a CSV file as stimgen writes it: its rows have not one length")
-    return rows
+from stimgen.verify.finding import Finding, lost, some
 
 
 def first_difference(expected: str, content: bytes, names: str = "row") -> str | None:

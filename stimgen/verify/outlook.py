@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,9 @@ from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256
-from stimgen.runs.verify_materials import known_sha256
-from stimgen.runs.verify_records import RecordedConvention, RecordedWeights
+from stimgen.runs.strangers import strange_names
+from stimgen.verify.materials import known_sha256
+from stimgen.verify.records import RecordedConvention, RecordedWeights
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,6 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
         except _UnknownError:
             return None
     return Outlook(keep, make, replace, len(strange_names(folder, found)))
-
-
-def strange_names(folder: RunFolder, planned: Collection[str]) -> tuple[str, ...]:
-    """Return the names of PNG files and records that are not planned, without endings; nothing is read."""
-    places = ((folder.stimuli, "*.png"), (folder.records, "*.json"))
-    return tuple(
-        sorted({path.stem for place, pattern in places for path in place.glob(pattern)} - {*planned})
-    )
 
 
 class _UnknownError(Exception):

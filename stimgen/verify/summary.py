@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stimgen.runs.columns import FAILURES
-from stimgen.runs.finding import Finding, incomplete, lost, some, unchecked, wrong
+from stimgen.runs.csv_files import cells_of
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256
-from stimgen.runs.verify_cells import cells_of, dictionary_findings
+from stimgen.verify.cells import dictionary_findings
+from stimgen.verify.finding import Finding, incomplete, lost, some, unchecked, wrong
 
 FILE = "run.json"
 MANIFESTS = ("manifest.yaml", "manifest.resolved.yaml")

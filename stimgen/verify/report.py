@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stimgen.runs.finding import Finding
-from stimgen.runs.verify import Advance, Recomputed, Verification
-from stimgen.runs.verify_materials import ONLY_BY_READING
+from stimgen.verify.finding import Finding
+from stimgen.verify.materials import ONLY_BY_READING
+from stimgen.verify.run import Advance, Recomputed, Verification
 
 HEADINGS = {"wrong": "WRONG", "incomplete": "INCOMPLETE", "warning": "WARNING", "unchecked": "NOT CHECKED"}
 

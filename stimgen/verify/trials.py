@@ -8,16 +8,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from stimgen.atomic import TEMPORARY
 from stimgen.errors import InputError
 from stimgen.manifest.resolved import TrialsSpec
-from stimgen.runs.csv_files import in_order, to_csv, to_json
+from stimgen.runs.csv_files import cells_of, in_order, to_csv, to_json
 from stimgen.runs.dictionary import data_dictionary
-from stimgen.runs.finding import Finding, incomplete, lost, unchecked, warning, wrong
 from stimgen.runs.load import Run
 from stimgen.runs.regular_files import UnreadableError, read_regular
-from stimgen.runs.store import RunFolder
+from stimgen.runs.store import DESKTOP_FILES, RunFolder
 from stimgen.runs.trial_lists import trial_list
-from stimgen.runs.verify_cells import cells_of, first_difference
-from stimgen.runs.verify_files import DESKTOP_FILES, KILLED
 from stimgen.trials import DESIGNS, design_columns
+from stimgen.verify.cells import first_difference
+from stimgen.verify.files import KILLED
+from stimgen.verify.finding import Finding, incomplete, lost, unchecked, warning, wrong
 
 
 def trials_findings(
