@@ -36,7 +36,7 @@ from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import Record
 from stimgen.runs.store import FORMAT, RunFolder, sha256, write_atomically
-from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers, strange_names
+from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 
@@ -213,7 +213,7 @@ def run(
             now = find_strangers(folder, planned, {spec.id for spec in manifest.trials})
             with interrupts.held():
                 removed = remove_strangers(folder, both(now, prune))
-        strangers = strange_names(folder, planned)
+        strangers = folder.strange_names(planned)
     rejected = _count_rejected(manifest, records.values())
     return RunResult(
         folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists, removed

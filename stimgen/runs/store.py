@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,12 @@ class RunFolder:
         except OSError:
             return None
         return record if sha256(content) == record.png_sha256 else None
+
+    def strange_names(self, planned: Collection[str]) -> tuple[str, ...]:
+        """Return the names, without endings, of PNG files and records that are not planned; reads nothing."""
+        places = ((self.stimuli, "*.png"), (self.records, "*.json"))
+        found = {path.stem for place, pattern in places for path in place.glob(pattern)}
+        return tuple(sorted(found - {*planned}))
 
     def read_summary(self) -> dict[str, Any]:
         """Return what run.json says, empty if there is none that can be read."""

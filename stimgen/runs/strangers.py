@@ -49,7 +49,7 @@ def find_strangers(folder: RunFolder, planned: Collection[str], lists: Collectio
     """
     stimuli: list[str] = []
     others: list[tuple[str, str]] = []
-    for name in strange_names(folder, planned):
+    for name in folder.strange_names(planned):
         problem = _not_ours(folder, name)
         if problem is None:
             stimuli.append(name)
@@ -161,11 +161,3 @@ def _inside(folder: Path) -> list[Path]:
 
 def _relative(folder: RunFolder, path: Path) -> str:
     return path.relative_to(folder.path).as_posix()
-
-
-def strange_names(folder: RunFolder, planned: Collection[str]) -> tuple[str, ...]:
-    """Return the names of PNG files and records that are not planned, without endings; nothing is read."""
-    places = ((folder.stimuli, "*.png"), (folder.records, "*.json"))
-    return tuple(
-        sorted({path.stem for place, pattern in places for path in place.glob(pattern)} - {*planned})
-    )

@@ -17,7 +17,6 @@ from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256
-from stimgen.runs.strangers import strange_names
 from stimgen.verify.materials import known_sha256
 from stimgen.verify.records import RecordedConvention, RecordedWeights
 
@@ -82,7 +81,7 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
                 make += 1
         except _UnknownError:
             return None
-    return Outlook(keep, make, replace, len(strange_names(folder, found)))
+    return Outlook(keep, make, replace, len(folder.strange_names(found)))
 
 
 class _UnknownError(Exception):
