@@ -16,13 +16,9 @@ project_copyright = author
 version = release = __version__
 
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_copybutton"]
-# Reports and pictures of commands lie beside the pages, but not below the built site.
-exclude_patterns = ["build"]
-templates_path: list[str] = []
 
-# Pages are read on GitHub too: anchors of headings are made as there, and a comment is no text.
+# Pages are read on GitHub too: headings have anchors as there.
 myst_heading_anchors = 4
-myst_enable_extensions = ["colon_fence"]
 # Options begin with two hyphens, which must stay two.
 smartquotes = False
 
