@@ -15,6 +15,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import typer
+from typer.cli import get_docs_for_click
+
+from stimgen import cli
 from stimgen.controls import CONTROLS
 from stimgen.manifest.json_schema import json_schema
 from stimgen.networks.architectures import NETWORKS
@@ -28,6 +32,8 @@ from stimgen.trials import DESIGNS, TrialOptions
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)
+EXAMPLES = re.compile(r"(?:^  stimgen .+\n+)+", re.MULTILINE)
+LISTS_OF_COMMANDS = re.compile(r"\*\*Commands\*\*:\n\n(?:\* .+\n)+\n")
 SIZE_PX = 256
 PAPER_FIGURES = ("figure2", "figure3a", "figure3b", "figure3c")
 
@@ -36,7 +42,7 @@ Schema = Mapping[str, Any]
 
 def main() -> None:
     """Rewrite every page that is out of date."""
-    for page in sorted(DOCS.glob("*.md")):
+    for page in sorted(DOCS.rglob("*.md")):
         text = page.read_text(encoding="utf-8")
         fresh = regenerate(text)
         if fresh != text:
@@ -282,6 +288,24 @@ def paper(figure: str) -> Callable[[], str]:
     return conditions
 
 
+def commands() -> str:
+    """Return what `stimgen --help` says of every command, as Typer writes it in Markdown."""
+    program = typer.main.get_command(cli.app)
+    text = get_docs_for_click(
+        obj=program, ctx=typer.Context(program, **program.context_settings), name="stimgen", indent=1
+    )
+    # Lists of commands break off in the middle of a sentence, and what they name has a heading below.
+    text = LISTS_OF_COMMANDS.sub("", text)
+    # Usage is to be read and not to be typed; so are examples, which are blocks of their own in the page.
+    text = text.replace("```console\n$ ", "```text\n")
+    return EXAMPLES.sub(_examples, text).strip()
+
+
+def _examples(found: re.Match[str]) -> str:
+    lines = "\n".join(line.strip() for line in found[0].split("\n") if line)
+    return f"```text\n{lines}\n```\n\n"
+
+
 def photographs() -> str:
     """Return the photographs that filters are normalised on."""
     return table(
@@ -405,6 +429,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "conventions": conventions,
     "weights": weights,
     "hashes": hashes,
+    "commands": commands,
 }
 
 

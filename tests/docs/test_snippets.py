@@ -14,6 +14,9 @@ from doc_pages import PAGES, ROOT, blocks
 from workshop import Workshop
 
 NEEDS = {
+    "docs/howto/analysis.md": ["matplotlib"],
+    "docs/howto/gpu.md": ["gpu", "gpu"],
+    "docs/howto/offline.md": ["internet"],
     "docs/paper.md": ["internet"],
     "docs/psychopy.md": ["psychopy", "psychopy", "psychopy", "participant", "psychopy"],
     "docs/trials.md": ["psychopy"],
@@ -22,7 +25,7 @@ NEEDS = {
 }
 """What blocks of a page need that may be missing: those are compiled, or parsed, and not run.
 
-A participant is always missing.
+A participant is always missing, and so is the GPU of these pages.
 """
 
 
