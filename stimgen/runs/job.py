@@ -24,6 +24,7 @@ from stimgen.runs.make import Rendered, finish, render, synthesis_record
 from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
+from stimgen.runs.seal import sealed
 from stimgen.runs.statistics import SourceStatistics, source_statistics
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.runs.tables import Failure
@@ -163,7 +164,7 @@ class Job:
                 versions=versions(),
             ),
         )
-        return finished.png, record
+        return finished.png, sealed(record)
 
     def _failed(self, stimulus: Stimulus, error: Exception) -> Failure:
         failure = failure_of(stimulus.stimulus_id, error)

@@ -19,6 +19,7 @@ from stimgen.errors import InputError
 from stimgen.manifest.document import shorten
 from stimgen.runs.csv_files import WHOLE_NUMBERS
 from stimgen.runs.record import STIMULUS_ID, Record
+from stimgen.runs.seal import AlteredError, parse_record
 from stimgen.runs.store import MOST_BYTES, RunFolder, sha256
 
 MOST_TABLE_BYTES = 2**30
@@ -73,7 +74,7 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
     ------
     InputError
         If the folder is no run, is one of a newer stimgen, lacks stimuli (with `complete`), a record is
-        missing or damaged, the table is not that of the records, a PNG file is missing or, with
+        missing, damaged or altered, the table is not that of the records, a PNG file is missing or, with
         `check_hashes`, is not the one that its record describes.
 
     Examples
@@ -135,11 +136,13 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
 def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:
     path = folder.record(stimulus_id)
     try:
-        record = Record.model_validate_json(read_file(path, MOST_BYTES))
+        record = parse_record(read_file(path, MOST_BYTES))
     except FileNotFoundError:
         raise InputError(f"There is no record {path}.", cure) from None
     except OSError as error:
         raise InputError(f"The record {path} cannot be read: {error.strerror}.", cure) from None
+    except AlteredError as error:
+        raise InputError(f"The record {path} {error}.", cure) from None
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         place = ".".join(map(str, detail["loc"]))

@@ -213,10 +213,11 @@ class MadeRecord(_Part):
 
 
 class Record(_Part):
-    """One stimulus. Everything but `made` is the same whenever the stimulus is made on one machine.
+    """One stimulus. Everything but `made` and the seal is the same whenever it is made on one machine.
 
     `network` is the one that made the texture, or for a control the one of `measured_in`, in which Gram
     distances are measured. `portilla_simoncelli` is None where the manifest does not ask for it.
+    `record_sha256` is the seal (`stimgen.runs.seal`), None before it is sealed.
     """
 
     format: Literal[1] = 1
@@ -243,6 +244,7 @@ class Record(_Part):
     scales: tuple[ScaleRecord, ...]
     portilla_simoncelli: PortillaSimoncelliRecord | None
     made: MadeRecord
+    record_sha256: str | None = None
 
     @model_validator(mode="after")
     def _names_its_own_file(self) -> Self:

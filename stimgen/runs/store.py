@@ -19,11 +19,12 @@ from stimgen.errors import InputError, StimgenError
 from stimgen.manifest.schema import ID_PATTERN
 from stimgen.runs import lock
 from stimgen.runs.record import Record
+from stimgen.runs.seal import SEAL, AlteredError, parse_record
 
 MOST_BYTES = 2**26
 """Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 
-VARYING = {"records/*.json": ("made",), "run.json": ("started", "finished", "made", "kept")}
+VARYING = {"records/*.json": ("made", SEAL), "run.json": ("started", "finished", "made", "kept")}
 """What depends on when and in how many goes a run was made: keys of files, by the files' pattern.
 
 All else in a run folder is the same, byte for byte, however often the run was interrupted."""
@@ -174,17 +175,18 @@ class RunFolder:
     def read_record(self, stimulus_id: str) -> Record | None:
         """Return the record of a stimulus, or None if there is none that can be read.
 
-        A record that is damaged or of another format counts as none: its stimulus is made again.
+        A record that is damaged, altered or of another format counts as none: its stimulus is made again.
         """
         try:
-            return Record.model_validate_json(read_file(self.record(stimulus_id), MOST_BYTES))
-        except (OSError, ValidationError):
+            return parse_record(read_file(self.record(stimulus_id), MOST_BYTES))
+        except (OSError, ValidationError, AlteredError):
             return None
 
     def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
         """Return the record of a stimulus that is done, else None.
 
-        Done is a stimulus whose record has the recipe's hash and whose PNG has the recorded hash.
+        Done is a stimulus whose record is as it was written and has the recipe's hash, and whose PNG has the
+        recorded hash.
         """
         record = self.read_record(stimulus_id)
         if record is None or record.stimulus_id != stimulus_id or record.recipe_sha256 != recipe_sha256:

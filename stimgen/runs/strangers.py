@@ -131,7 +131,7 @@ def _not_ours(folder: RunFolder, name: str) -> str | None:
         return "it has no record, so it may not be stimgen's"
     record = folder.read_record(name)
     if record is None or record.stimulus_id != name:
-        return "its record is damaged or of another stimulus"
+        return "its record is damaged, altered or of another stimulus"
     if not _is_there(png):
         return None
     try:

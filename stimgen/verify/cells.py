@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from stimgen.runs.csv_files import cells_of, to_json
 from stimgen.runs.dictionary import data_dictionary
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
-from stimgen.verify.finding import Finding, lost, some
+from stimgen.verify.finding import TABLES, Finding, cures_at, lost, some
+
+FORMATTING = "is written in another way than stimgen does, and no value differs"
+"""How a file differs that another program saved and nobody edited."""
+DIGITS = 1e-14
+"""Relative; programs that read and save a table may lose the last of its 17 digits."""
 
 
 def first_difference(expected: str, content: bytes, names: str = "row") -> str | None:
@@ -32,12 +38,19 @@ def first_difference(expected: str, content: bytes, names: str = "row") -> str |
         return str(error)
     if found[0] != wanted[0]:
         return column_difference(wanted[0], found[0])
+    formatted = None
     for number, (row, there) in enumerate(zip(wanted[1:], found[1:], strict=False), start=1):
-        if row != there:
-            return f"{names} {number}, {cell_difference(wanted[0], row, there)}"
+        if difference := cell_difference(wanted[0], row, there):
+            return f"{names} {number}, {difference}"
+        formatted = formatted or formatted_cell(wanted[0], row, there)
     if len(found) != len(wanted):
         return f"has {len(found) - 1} {names}s, and should have {len(wanted) - 1}"
-    return "is written in another way than stimgen does: quotes or ends of lines differ"
+    return other_formatting(formatted)
+
+
+def other_formatting(cell: str | None) -> str:
+    """Return that a table is only written in another way, with the first such cell, as `formatted_cell` says."""
+    return f"{FORMATTING}: {cell or 'quotes or ends of lines do'}"
 
 
 def column_difference(wanted: Sequence[str], found: Sequence[str]) -> str:
@@ -51,14 +64,32 @@ def column_difference(wanted: Sequence[str], found: Sequence[str]) -> str:
     return "has its columns in another order"
 
 
-def cell_difference(header: Sequence[str], wanted: Sequence[str], found: Sequence[str]) -> str:
-    """Return the first cell of a row that differs."""
-    column, right, there = next(
-        (name, right, there)
-        for name, right, there in zip(header, wanted, found, strict=True)
-        if right != there
-    )
-    return f'column {column}: "{there}" is there, and "{right}" follows from its record'
+def cell_difference(header: Sequence[str], wanted: Sequence[str], found: Sequence[str]) -> str | None:
+    """Return the first cell of a row that has another value; None if all are the same (`same_value`)."""
+    for column, right, there in zip(header, wanted, found, strict=True):
+        if not same_value(right, there):
+            return f'column {column}: "{there}" is there, and "{right}" follows from its record'
+    return None
+
+
+def formatted_cell(header: Sequence[str], wanted: Sequence[str], found: Sequence[str]) -> str | None:
+    """Return the first cell of a row that is not the same to the letter."""
+    for column, right, there in zip(header, wanted, found, strict=True):
+        if right != there:
+            return f'column {column} has "{there}" in place of "{right}"'
+    return None
+
+
+def same_value(one: str, other: str) -> bool:
+    """Return whether two cells say the same, however it is written: "1" and "1.0", "True" and "TRUE"."""
+    if one == other or one.lower() == other.lower() in ("true", "false"):
+        return True
+    if not one or not other or "_" in one + other:  # which Python takes for digits
+        return False
+    try:
+        return math.isclose(float(one), float(other), rel_tol=DIGITS)
+    except ValueError:
+        return False
 
 
 def dictionary_findings(
@@ -69,7 +100,7 @@ def dictionary_findings(
     try:
         content = read_regular(path)
     except UnreadableError as error:
-        yield lost(path.name, str(error), unfinished=unfinished)
+        yield lost(path.name, str(error), unfinished=unfinished, cures=cures_at(path, TABLES))
         return
     if content != to_json(data_dictionary(name, list(headers))).encode():
         yield lost(path.name, f"is not the data dictionary of {name}.csv", unfinished=unfinished)

@@ -15,7 +15,8 @@ from stimgen.runs.lock import LOCK, OWNER
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, sha256
-from stimgen.verify.finding import Finding, incomplete, warning, wrong
+from stimgen.runs.strangers import Strangers
+from stimgen.verify.finding import Finding, cures_at, incomplete, warning, wrong
 
 TEXTS = ("manifest.yaml", "manifest.resolved.yaml", "run.json")
 """Files of a run beside its tables."""
@@ -27,6 +28,7 @@ OWN_FILES = frozenset(
 OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures"))
 PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))
 """All that `stimgen.images.png.encode_png` writes: no gamma, profile, text or time."""
+NOT_ASKED = "is not of a stimulus that the manifest asks for"
 KILLED = "is the unfinished file of a run that was killed; the next run removes it"
 
 
@@ -58,7 +60,9 @@ def refuse_a_run_at_work(folder: RunFolder) -> None:
         os.close(handle)
 
 
-def look_at_folder(folder: RunFolder, planned: Collection[str]) -> Iterator[Finding]:
+def look_at_folder(
+    folder: RunFolder, planned: Collection[str], strangers: Strangers, overrides: str
+) -> Iterator[Finding]:
     """Yield what is in a run folder and is not the run's.
 
     What is missing, and what is in trials/, is looked at elsewhere.
@@ -69,6 +73,10 @@ def look_at_folder(folder: RunFolder, planned: Collection[str]) -> Iterator[Find
         The run.
     planned
         Ids of the stimuli that its manifest asks for.
+    strangers
+        What is in the folder and not asked for.
+    overrides
+        Options of the command line that changed what was asked for.
     """
     for entry in _entries(folder.path):
         name = entry.name
@@ -79,12 +87,14 @@ def look_at_folder(folder: RunFolder, planned: Collection[str]) -> Iterator[Find
         elif name not in OWN_FILES | OWN_FOLDERS:
             yield warning(name, "is no part of the run")
         elif entry.is_symlink():
-            yield wrong(name, "is a symbolic link, and not a part of this run")
+            yield wrong(name, "is a symbolic link, and not a part of this run", ("unlink",))
         elif entry.is_dir() != (name in OWN_FOLDERS):
-            yield wrong(name, "is a folder" if entry.is_dir() else "is not a folder")
+            yield wrong(name, "is a folder" if entry.is_dir() else "is not a folder", ("remove", "run"))
+    reasons = dict(strangers.others)
     for inner, ending in ((folder.stimuli, ".png"), (folder.records, ".json")):
         if not inner.is_dir():
-            yield wrong(inner.name, "is missing" if not os.path.lexists(inner) else "is not a folder")
+            if not os.path.lexists(inner):
+                yield wrong(inner.name, "is missing")
             continue
         own = {f"{stimulus_id}{ending}" for stimulus_id in planned}
         for entry in _entries(inner):
@@ -93,8 +103,18 @@ def look_at_folder(folder: RunFolder, planned: Collection[str]) -> Iterator[Find
                 yield incomplete(place, KILLED)
             elif entry.name in DESKTOP_FILES:
                 yield warning(place, "is no part of the run")
-            elif entry.name not in own:
-                yield wrong(place, "is not of a stimulus that the manifest asks for")
+            elif entry.name in own:
+                continue
+            elif Path(entry.name).stem in strangers.stimuli and entry.name.endswith(ending):
+                with_options = f" (the run was made with {overrides})" if overrides else ""
+                yield warning(
+                    place,
+                    f"{NOT_ASKED}{with_options}; it is as stimgen wrote it, and kept. stimgen run … --prune "
+                    "removes it",
+                )
+            else:
+                why = f": {reasons[place]}" if place in reasons else ""
+                yield wrong(place, f"{NOT_ASKED}{why}", ("remove",))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -102,8 +122,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return sorted(entries, key=lambda entry: entry.name)
 
 
-def png_problems(folder: RunFolder, record: Record) -> Iterator[str]:
-    """Yield what is wrong with the PNG file of a record, as rests of sentences."""
+def png_findings(folder: RunFolder, record: Record) -> Iterator[Finding]:
+    """Yield what is wrong with the PNG file of a record."""
+    cures = cures_at(folder.png(record.stimulus_id))
+    yield from (wrong(record.filename, problem, cures) for problem in _png_problems(folder, record))
+
+
+def _png_problems(folder: RunFolder, record: Record) -> Iterator[str]:
     try:
         content = read_regular(folder.png(record.stimulus_id))
     except UnreadableError as error:

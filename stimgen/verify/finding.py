@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Severity = Literal["wrong", "incomplete", "warning", "unchecked"]
+Cure = Literal["unlink", "remove", "run", "tables", "lists"]
+"""What mends a run: see `stimgen.verify.report.CURES`."""
+RUN: tuple[Cure, ...] = ("run",)
+TABLES: tuple[Cure, ...] = ("tables",)
 
 SHOWN = 5
 """How many names a sentence has."""
@@ -26,21 +32,25 @@ class Finding:
         The file, relative to the run folder; a source as the manifest names it.
     problem
         What is the matter, as the rest of a sentence that begins with the file.
+    cures
+        What mends it, to be done in the order of `Cure`; none where the problem says it, or nothing is to be
+        mended.
     """
 
     severity: Severity
     file: str
     problem: str
+    cures: tuple[Cure, ...] = ()
 
 
-def wrong(file: str, problem: str) -> Finding:
+def wrong(file: str, problem: str, cures: tuple[Cure, ...] = RUN) -> Finding:
     """Return that a file is not what the run made."""
-    return Finding("wrong", file, problem)
+    return Finding("wrong", file, problem, cures)
 
 
-def incomplete(file: str, problem: str) -> Finding:
+def incomplete(file: str, problem: str, cures: tuple[Cure, ...] = RUN) -> Finding:
     """Return that something is not made yet."""
-    return Finding("incomplete", file, problem)
+    return Finding("incomplete", file, problem, cures)
 
 
 def warning(file: str, problem: str) -> Finding:
@@ -53,9 +63,16 @@ def unchecked(file: str, problem: str) -> Finding:
     return Finding("unchecked", file, problem)
 
 
-def lost(file: str, problem: str, *, unfinished: bool) -> Finding:
+def lost(file: str, problem: str, *, unfinished: bool, cures: tuple[Cure, ...] = TABLES) -> Finding:
     """Return that a file is missing or of another state: wrong, unless the run was killed meanwhile."""
-    return Finding("incomplete" if unfinished else "wrong", file, problem)
+    return Finding("incomplete" if unfinished else "wrong", file, problem, RUN if unfinished else cures)
+
+
+def cures_at(path: Path, otherwise: tuple[Cure, ...] = RUN) -> tuple[Cure, ...]:
+    """Return what mends a path: a link or a folder in the place of a file has to go first."""
+    if path.is_symlink():
+        return ("unlink",)
+    return ("remove", *otherwise) if os.path.lexists(path) and not path.is_file() else otherwise
 
 
 def some(names: Sequence[str]) -> str:

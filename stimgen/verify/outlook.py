@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from stimgen.manifest.resolved import Manifest, SourceSpec
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import recipe, recipe_sha256
-from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.verify.materials import known_sha256
 from stimgen.verify.records import RecordedConvention, RecordedWeights
@@ -32,7 +31,7 @@ class Outlook:
     make
         Not there.
     replace
-        There, and made with other settings, of another source file, or without a record.
+        There, and made with other settings, of another source file, or without a record as it was written.
     strangers
         There, and not asked for.
     """
@@ -73,7 +72,7 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
         there = (folder.png(stimulus.stimulus_id)).is_file()
         record = found[stimulus.stimulus_id]
         try:
-            if there and record and record["recipe_sha256"] == _hash(manifest, stimulus, sources, weights_of):
+            if there and record and record.recipe_sha256 == _hash(manifest, stimulus, sources, weights_of):
                 keep += 1
             elif there:
                 replace += 1
@@ -106,29 +105,20 @@ def _hash(
     return recipe_sha256(recipe(manifest, stimulus, sources, weights_of, layers))
 
 
-def _record(folder: RunFolder, stimulus_id: str) -> dict[str, Any] | None:
-    """Return what a recipe needs of a record; None if there is none that could be that of a stimulus."""
-    try:
-        record = json.loads(read_regular(folder.record(stimulus_id)))
-        source = record["source"]
-        kept = {
-            "recipe_sha256": str(record["recipe_sha256"]),
-            "source": str(source["id"]),
-            "sha256": str(source["sha256"]),
-            "size": (int(source["original_size"][0]), int(source["original_size"][1])),
-        }
-        return kept if record["stimulus_id"] == stimulus_id else None
-    except (UnreadableError, ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return None
+def _record(folder: RunFolder, stimulus_id: str) -> Record | None:
+    """Return the record of a stimulus as it was written; None if there is none."""
+    record = folder.read_record(stimulus_id)
+    return record if record and record.stimulus_id == stimulus_id else None
 
 
-def _sources(manifest: Manifest, found: Mapping[str, dict[str, Any] | None]) -> dict[str, _Source]:
+def _sources(manifest: Manifest, found: Mapping[str, Record | None]) -> dict[str, _Source]:
     """Return the sources whose file is the one that a record was made of; stimuli of others are replaced."""
-    recorded = {(one["source"], one["sha256"]): one["size"] for one in found.values() if one}
+    sources_of = [one.source for one in found.values() if one]
+    recorded = {(one.id, one.sha256): one.original_size for one in sources_of}
     sources = {}
     for spec in manifest.sources:
         content = _sha256_of(spec)
-        size = recorded.get((spec.id, content))
+        size = recorded.get((spec.id, content)) if content else None
         if content is None or size is None:
             continue
         try:

@@ -87,10 +87,11 @@ def _records(folder: RunFolder, manifest: Manifest) -> dict[str, Record]:
     problems = []
     for stimulus in plan(manifest):
         stimulus_id = stimulus.stimulus_id
-        record, problem = read_record(folder, stimulus_id)
+        read = read_record(folder, stimulus_id)
+        record = read.record
         if record is None:
-            if problem != "is missing":
-                problems.append(f"records/{stimulus_id}.json {problem}")
+            if not read.missing:
+                problems.append(f"records/{stimulus_id}.json {read.problem}")
             continue
         records[stimulus_id] = record
         try:

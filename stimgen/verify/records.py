@@ -20,8 +20,10 @@ from stimgen.measure.gram_distance import GramScale
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import recipe, recipe_sha256, uses_set
 from stimgen.runs.record import NetworkRecord, Record, SourceRecord
-from stimgen.verify.finding import Finding, unchecked, wrong
+from stimgen.verify.finding import RUN, Cure, Finding, unchecked, wrong
 
+ANEW: tuple[Cure, ...] = ("remove", "run")
+"""A record that stimgen did not write as it is, though its seal is right, would be kept by a run."""
 STAGES = ("optimised", "matched", "file")
 OTHER_RECIPE = "is of another recipe"
 SMALLEST_LOSS = 1e-30
@@ -75,7 +77,8 @@ class Identities:
         for what, groups in said:
             _, *others = sorted(groups, key=len, reverse=True)
             for stimulus_id in itertools.chain.from_iterable(others):
-                yield wrong(f"records/{stimulus_id}.json", f"says of {what} what other records do not")
+                file = f"records/{stimulus_id}.json"
+                yield wrong(file, f"says of {what} what other records do not", ANEW)
 
 
 def networks_of(manifest: Manifest, stimulus: Stimulus, record: Record) -> dict[NetworkSpec, NetworkRecord]:
@@ -111,13 +114,14 @@ def record_findings(
     """
     file = f"records/{stimulus.stimulus_id}.json"
     asked, found = _asked(manifest, stimulus), _found(record)
-    different = [name for name in asked if asked[name] != found[name]]
-    for name in different:
-        both = f"{name} is {_short(found[name])}, and the manifest says {_short(asked[name])}"
-        yield wrong(file, f"{OTHER_RECIPE}: {both}")
-    yield from (wrong(file, problem) for problem in _contradictions(record))
+    different = list(_different(asked, found))
+    expected = _recipe_sha256(manifest, stimulus, record, source_of, known)
+    cures = ANEW if expected == record.recipe_sha256 else RUN
+    yield from (wrong(file, f"{OTHER_RECIPE}: {both}", cures) for both in different)
+    yield from (wrong(file, problem, ANEW) for problem in _contradictions(record))
     if len(networks_of(manifest, stimulus, record)) == 1 and record.network != record.measured_in:
-        yield wrong(file, "contradicts itself: network and measured_in are one, and it says two things of it")
+        text = "contradicts itself: network and measured_in are one, and it says two things of it"
+        yield wrong(file, text, ANEW)
     spec = next(one for one in manifest.sources if one.id == stimulus.source)
     try:
         box = crop_box(
@@ -134,7 +138,6 @@ def record_findings(
         both = f"its crop is {list(record.source.crop_box)}, and the manifest's {list(box)}"
         yield wrong(file, f"{OTHER_RECIPE}: {both}")
     elif not different:
-        expected = _recipe_sha256(manifest, stimulus, record, source_of, known)
         if expected is None:
             yield unchecked(
                 file, "depends on sources or weights that no record names: recipe_sha256 not compared"
@@ -186,7 +189,7 @@ def _asked(manifest: Manifest, stimulus: Stimulus) -> dict[str, Any]:
         "image": vars(manifest.image),
         "network": _network(own.network if own else measuring),
         "measured_in": _network(measuring),
-        "measured": [[stage, layer, layer in matched] for stage in STAGES for layer in layers],
+        "measured": {stage: {layer: layer in matched for layer in layers} for stage in STAGES},
         "matching": manifest.matching.model_dump(mode="json"),
         "control": control.name if control else None,
         "options": dict(control.options) if control else None,
@@ -213,7 +216,7 @@ def _found(record: Record) -> dict[str, Any]:
         "image": record.image.model_dump(),
         "network": _recorded(record.network),
         "measured_in": _recorded(record.measured_in),
-        "measured": [[one.stage, one.layer, one.constrained] for one in record.distances],
+        "measured": _measured(record),
         "matching": record.matching.settings.model_dump(mode="json"),
         "control": control.name if control else None,
         "options": control.options if control else None,
@@ -226,6 +229,27 @@ def _found(record: Record) -> dict[str, Any]:
         "portilla_simoncelli": record.portilla_simoncelli is not None,
     }
     return {name: _plain(value) for name, value in found.items()}
+
+
+def _measured(record: Record) -> dict[str, dict[str, bool]]:
+    measured: dict[str, dict[str, bool]] = {}
+    for one in record.distances:
+        measured.setdefault(one.stage, {})[one.layer] = one.constrained
+    return measured
+
+
+def _different(asked: Mapping[str, Any], found: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """Yield the parts that differ, each by its path, with both values."""
+    for name in dict.fromkeys([*asked, *found]):
+        path = f"{within}{name}"
+        if name not in found:
+            yield f"{path} is missing, and the manifest says {_short(asked[name])}"
+        elif name not in asked:
+            yield f"{path} is {_short(found[name])}, and the manifest has none"
+        elif isinstance(asked[name], dict) and isinstance(found[name], dict):
+            yield from _different(asked[name], found[name], f"{path}.")
+        elif asked[name] != found[name]:
+            yield f"{path} is {_short(found[name])}, and the manifest says {_short(asked[name])}"
 
 
 def _contradictions(record: Record) -> Iterator[str]:
@@ -265,6 +289,6 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _short(value: Any, most: int = 200) -> str:
+def _short(value: Any, most: int = 80) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= most else f"{text[: most - 1]}…"

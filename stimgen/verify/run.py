@@ -24,16 +24,19 @@ from stimgen.runs.csv_files import cells_of
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import Run
 from stimgen.runs.lock import OWNER
+from stimgen.runs.measured_columns import Row
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.seal import AlteredError, parse_record
 from stimgen.runs.store import RunFolder
+from stimgen.runs.strangers import Strangers, find_strangers
 from stimgen.runs.tables import LONG_TABLES, as_text, stimulus_row
 from stimgen.verify.cells import dictionary_findings
-from stimgen.verify.files import look_at_folder, png_problems, refuse_a_run_at_work
-from stimgen.verify.finding import Finding, incomplete, some, wrong
+from stimgen.verify.files import look_at_folder, png_findings, refuse_a_run_at_work
+from stimgen.verify.finding import SHOWN, Finding, cures_at, incomplete, some, wrong
 from stimgen.verify.materials import source_findings, weights_findings
 from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
-from stimgen.verify.stimuli import Kept, stimuli_findings
+from stimgen.verify.stimuli import Kept, contradicted, stimuli_findings
 from stimgen.verify.summary import (
     FILE,
     Summary,
@@ -66,8 +69,10 @@ class Verification:
     planned, verified
         How many stimuli the manifest asks for, and how many of them are there and right.
     stimuli_sha256
-        `stimgen.runs.fingerprint.stimuli_sha256` of the PNG files; None unless all of them are there and
-        right, and no others.
+        `stimgen.runs.fingerprint.stimuli_sha256` of the PNG files that the manifest asks for; None unless all
+        of them are there and right, and none that stimgen did not write.
+    strangers
+        How many stimuli are there that an earlier manifest asked for, as stimgen wrote them.
     findings
         All that is not as it should be, or could not be looked at.
     """
@@ -77,6 +82,7 @@ class Verification:
     planned: int
     verified: int
     stimuli_sha256: str | None
+    strangers: int
     findings: tuple[Finding, ...]
 
     @property
@@ -133,19 +139,46 @@ def open_run(path: Path) -> tuple[RunFolder, Manifest]:
         ) from None
 
 
-def read_record(folder: RunFolder, stimulus_id: str) -> tuple[Record | None, str]:
-    """Return the record of a stimulus and nothing, or None and the rest of the sentence why there is none."""
+@dataclass(frozen=True)
+class ReadRecord:
+    """The record of a stimulus, or why there is none.
+
+    Attributes
+    ----------
+    record
+        As it was written.
+    problem
+        Why there is none, as the rest of a sentence.
+    altered
+        What it says now, if it was altered after it was written.
+    """
+
+    record: Record | None
+    problem: str = ""
+    altered: Record | None = None
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no file."""
+        return self.problem == "is missing"
+
+
+def read_record(folder: RunFolder, stimulus_id: str) -> ReadRecord:
+    """Return the record of a stimulus, or why there is none."""
     try:
-        record = Record.model_validate_json(read_regular(folder.record(stimulus_id)))
+        record = parse_record(read_regular(folder.record(stimulus_id)))
     except UnreadableError as error:
-        return None, str(error)
+        return ReadRecord(None, str(error))
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, detail["loc"]))
-        return None, f"is damaged: {place}{': ' if place else ''}{detail['msg']}"
+        return ReadRecord(None, f"is damaged: {place}{': ' if place else ''}{detail['msg']}")
+    except AlteredError as error:
+        own = error.record.stimulus_id == stimulus_id
+        return ReadRecord(None, str(error), error.record if own else None)
     if record.stimulus_id != stimulus_id:
-        return None, f"is the record of {record.stimulus_id}"
-    return record, ""
+        return ReadRecord(None, f"is the record of {record.stimulus_id}")
+    return ReadRecord(record)
 
 
 def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verification:
@@ -176,38 +209,60 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         of_manifest = [
             incomplete(FILE, "and the tables are not those of this manifest yet: the run was killed")
         ]
-    findings = [*of_manifest, *look_at_folder(folder, {s.stimulus_id for s in stimuli})]
-    look = _Look(folder, manifest, summary, unfinished=unfinished, stale=stale)
+    planned = {stimulus.stimulus_id for stimulus in stimuli}
+    strangers = find_strangers(folder, planned, {spec.id for spec in manifest.trials})
+    findings = [*of_manifest, *look_at_folder(folder, planned, strangers, summary.overrides)]
+    look = _Look(folder, manifest, summary, strangers, unfinished=unfinished, stale=stale)
     for stimulus in stimuli:
         findings += look.at(stimulus)
         advance(1)
     findings += look.end(stimuli)
     own = [(record.filename, record.png_sha256) for record in look.kept.records]
-    bad = {one.file for one in findings if one.severity == "wrong"}
+    bad = {one.file for one in findings if one.severity in ("wrong", "incomplete")}
+    foreign = any(one.severity == "wrong" and f"{one.file}/".startswith("stimuli/") for one in findings)
     verified = sum(
         not {record.filename, f"records/{record.stimulus_id}.json"} & bad for record in look.kept.records
     )
-    whole = verified == len(stimuli) and not any(f"{file}/".startswith("stimuli/") for file in bad)
+    whole = verified == len(stimuli) and not foreign
     return Verification(
         folder.path,
         manifest.name,
         len(stimuli),
         verified,
         stimuli_sha256(own) if whole else None,
+        len(strangers.stimuli),
         tuple(findings),
     )
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    """A record that was altered: its row now, and where it contradicts the manifest or a table."""
+
+    problem: str
+    row: Row | None
+    contradictions: tuple[str, ...]
 
 
 class _Look:
     """One look at all stimuli of a run, one after the other."""
 
     def __init__(
-        self, folder: RunFolder, manifest: Manifest, summary: Summary, *, unfinished: bool, stale: bool
+        self,
+        folder: RunFolder,
+        manifest: Manifest,
+        summary: Summary,
+        strangers: Strangers,
+        *,
+        unfinished: bool,
+        stale: bool,
     ) -> None:
         self.kept = Kept()
         self._folder = folder
         self._manifest = manifest
         self._summary = summary
+        self._strangers = strangers
+        self._suspects: dict[str, _Suspect] = {}
         self._unfinished = unfinished
         self._stale = stale
         self._known = Identities()
@@ -228,24 +283,32 @@ class _Look:
         """Yield what is wrong with a stimulus, and pass its rows in the tables."""
         stimulus_id, folder = stimulus.stimulus_id, self._folder
         file = f"records/{stimulus_id}.json"
-        record, problem = read_record(folder, stimulus_id)
+        read = read_record(folder, stimulus_id)
+        record = read.record
         if record is None:
-            if problem == "is missing" and stimulus_id not in self._listed:
+            if read.missing and stimulus_id not in self._listed:
                 self._lacking.append(stimulus_id)
                 return
             self.kept.unreadable.add(stimulus_id)
+            if read.altered:
+                self._suspects[stimulus_id] = self._suspect(stimulus, read.problem, read.altered)
+                return
             for table in self._tables:
                 table.skip(stimulus_id)
-            yield wrong(file, problem)
+            yield wrong(file, read.problem, cures_at(folder.record(stimulus_id)))
             return
         of_record = list(record_findings(self._manifest, stimulus, record, self._source, self._known))
-        of_png = [wrong(f"stimuli/{stimulus_id}.png", one) for one in png_problems(folder, record)]
+        if self._unfinished and any(OTHER_RECIPE in one.problem for one in of_record):
+            # What a run is to replace is still there when it is killed, and its rows are not.
+            self.kept.outdated.add(stimulus_id)
+            for table in self._tables:
+                table.skip(stimulus_id)
+            text = "was made with other settings: the run that was to replace it was ended before"
+            yield incomplete(file, text)
+            return
+        of_png = list(png_findings(folder, record))
         if of_png:
             self.kept.altered.add(stimulus_id)
-        if self._unfinished and any(OTHER_RECIPE in one.problem for one in of_record):
-            # What a run is to replace is still there when it is killed.
-            text = "was made with other settings: the run that was to replace it was ended before"
-            of_record, of_png = [incomplete(file, text)], []
         yield from of_record
         yield from of_png
         self._known.add(self._manifest, stimulus, record)
@@ -258,6 +321,7 @@ class _Look:
     def end(self, stimuli: list[Stimulus]) -> Iterator[Finding]:
         """Yield what is wrong with the tables, the trial lists, the sources and the summary."""
         yield from self._not_made()
+        yield from self._altered()
         yield from self._known.findings()
         if not self._stale:
             yield from self._of_tables({stimulus.stimulus_id for stimulus in stimuli})
@@ -285,7 +349,12 @@ class _Look:
             run = Run(folder.path, manifest.name, tuple(kept.records), pd.DataFrame({"accepted": accepted}))
             complete = len(kept.rows) == len(planned) and not kept.altered and not folder.stimuli.is_symlink()
             yield from trials_findings(
-                run, manifest.trials, planned, complete=complete, unfinished=unfinished
+                run,
+                manifest.trials,
+                planned,
+                self._strangers.trial_lists,
+                complete=complete,
+                unfinished=unfinished,
             )
         yield from summary_findings(
             self._summary,
@@ -298,6 +367,27 @@ class _Look:
             unfinished=unfinished,
             unreadable=bool(kept.unreadable),
         )
+
+    def _suspect(self, stimulus: Stimulus, problem: str, record: Record) -> _Suspect:
+        """Return what shows in which keys a record was altered; its rows in the tables are passed."""
+        tables = [table.altered(record) for table in self._tables]
+        found = record_findings(self._manifest, stimulus, record, self._source, self._known)
+        of_manifest = [one.problem.removeprefix(f"{OTHER_RECIPE}: ") for one in found if one.cures]
+        try:
+            row = stimulus_row(record, self._manifest.accept)
+        except (KeyError, ValueError):  # what is in it does not go together
+            row = None
+        return _Suspect(problem, row, (*of_manifest, *filter(None, tables)))
+
+    def _altered(self) -> Iterator[Finding]:
+        """Yield the records that were altered, with what in them is contradicted."""
+        rows = {stimulus_id: one.row for stimulus_id, one in self._suspects.items() if one.row}
+        of_table = contradicted(self._folder, rows) if rows and not self._stale else {}
+        for stimulus_id, one in self._suspects.items():
+            contradictions = [*of_table.get(stimulus_id, ()), *one.contradictions]
+            more = len(contradictions) - SHOWN
+            hints = contradictions[:SHOWN] + ([f"and {more} more such"] if more > 0 else [])
+            yield wrong(f"records/{stimulus_id}.json", "; ".join([one.problem, *hints]))
 
     def _not_made(self) -> Iterator[Finding]:
         failed = [one for one in self._lacking if one in self._failures]
@@ -314,7 +404,7 @@ class _Look:
     def _source(self, source_id: str) -> SourceRecord | None:
         """Return what most of a few records of a source say of it, so that none of them speaks for all."""
         if source_id not in self._said:
-            records = (read_record(self._folder, one)[0] for one in self._of_source.get(source_id, ()))
+            records = (read_record(self._folder, one).record for one in self._of_source.get(source_id, ()))
             said = [one.source for one in itertools.islice(filter(None, records), WITNESSES)]
             common = Counter(one.model_dump_json() for one in said).most_common(1)
             self._said[source_id] = SourceRecord.model_validate_json(common[0][0]) if common else None

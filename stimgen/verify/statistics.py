@@ -25,6 +25,7 @@ from stimgen.runs.source_grams import SourceGrams, source_grams
 from stimgen.runs.statistics import Statistics, measure, source_statistics
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import Finding, unchecked, wrong
+from stimgen.verify.records import ANEW
 from stimgen.verify.run import Advance, Recomputed, open_run
 
 PIXEL_TOLERANCE = 1e-9
@@ -135,7 +136,7 @@ class _Comparison:
                 "portilla_simoncelli.", record.portilla_simoncelli, again, DISTANCE_TOLERANCE
             )
         file = f"records/{stimulus.stimulus_id}.json"
-        return [wrong(file, problem) for problem in found]
+        return [wrong(file, problem, ANEW) for problem in found]
 
     def _grams_in(self, network: NetworkSpec, record: Record) -> SourceGrams:
         """Return what the source has in a network, whose weights must be those of the record."""

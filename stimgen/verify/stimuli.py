@@ -14,8 +14,15 @@ from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import as_text
-from stimgen.verify.cells import column_difference, dictionary_findings
-from stimgen.verify.finding import Finding, incomplete, lost, some, unchecked, wrong
+from stimgen.verify.cells import (
+    cell_difference,
+    column_difference,
+    dictionary_findings,
+    formatted_cell,
+    other_formatting,
+    same_value,
+)
+from stimgen.verify.finding import TABLES, Finding, cures_at, incomplete, lost, some, unchecked, wrong
 from stimgen.verify.tables import lacks
 
 CORRELATION = "seed_correlation"
@@ -35,7 +42,9 @@ class Kept:
     rows
         What the records say of each row of stimuli.csv, by stimulus id.
     unreadable
-        Ids of stimuli whose records cannot be read, or are others'.
+        Ids of stimuli whose records cannot be read, were altered, or are others'.
+    outdated
+        Ids of stimuli that were made with other settings, which a run that was ended was to replace.
     altered
         Ids of stimuli whose PNG files are not those of their records.
     """
@@ -43,6 +52,7 @@ class Kept:
     records: list[Record] = field(default_factory=list)
     rows: dict[str, Row] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
+    outdated: set[str] = field(default_factory=set)
     altered: set[str] = field(default_factory=set)
 
 
@@ -62,10 +72,10 @@ def stimuli_findings(folder: RunFolder, kept: Kept, *, unfinished: bool) -> Iter
         content = read_regular(folder.path / FILE)
         header, *found = cells_of(content)
     except UnreadableError as error:
-        yield lost(FILE, str(error), unfinished=unfinished)
+        yield lost(FILE, str(error), unfinished=unfinished, cures=cures_at(folder.path / FILE, TABLES))
         return
     if not header or header[0] != "stimulus_id" or len(set(header)) < len(header):
-        yield wrong(FILE, "has another header than stimgen writes")
+        yield wrong(FILE, "has another header than stimgen writes", TABLES)
         return
     ids = [row[0] for row in found]
     listed = set(ids)
@@ -92,11 +102,11 @@ def stimuli_findings(folder: RunFolder, kept: Kept, *, unfinished: bool) -> Iter
     # The columns are those of all stimuli together; without some of them they are not known.
     whole = not kept.unreadable & listed and not any(one.severity == "wrong" for one in misplaced)
     if whole and header != wanted_header:
-        yield wrong(FILE, column_difference(wanted_header, header))
+        yield wrong(FILE, column_difference(wanted_header, header), TABLES)
     elif difference := _first_cell(wanted_header, wanted, there):
-        yield wrong(FILE, difference)
+        yield wrong(FILE, difference, TABLES)
     elif whole and content != text.encode():
-        yield wrong(FILE, "is written in another way than stimgen does: quotes or ends of lines differ")
+        yield wrong(FILE, other_formatting(_first_formatted(wanted_header, wanted, there)), TABLES)
     if whole:
         yield from dictionary_findings(folder, "stimuli", wanted_header, unfinished=unfinished)
     else:
@@ -110,18 +120,20 @@ def _misplaced(
     counted: Set[str] = set(ids)
     if len(counted) < len(ids):
         twice = next(one for place, one in enumerate(ids) if one in ids[:place])
-        yield wrong(FILE, f"has two rows of {twice}")
+        yield wrong(FILE, f"has two rows of {twice}", TABLES)
     missing = [stimulus_id for stimulus_id in kept.rows if stimulus_id not in counted]
     if missing and unfinished:
         yield incomplete(FILE, lacks(missing))
     elif missing:
-        yield wrong(FILE, f"lacks the rows of {some(missing)}")
-    if more := [one for one in ids if one not in kept.rows and one not in kept.unreadable]:
-        yield wrong(FILE, f"has rows of stimuli that the run does not have: {some(more)}")
+        yield wrong(FILE, f"lacks the rows of {some(missing)}", TABLES)
+    known = kept.rows.keys() | kept.unreadable | kept.outdated
+    if more := [one for one in ids if one not in known]:
+        yield wrong(FILE, f"has rows of stimuli that the run does not have: {some(more)}", TABLES)
     there = [one for one in ids if one in kept.rows]
     for found, right in zip(there, order, strict=False):
         if found != right:
-            yield wrong(FILE, f"has its rows in another order: {found} is where {right} should be")
+            text = f"has its rows in another order: {found} is where {right} should be"
+            yield wrong(FILE, text, TABLES)
             return
 
 
@@ -144,12 +156,51 @@ def _first_cell(
     header: Sequence[str], wanted: Sequence[Sequence[str]], there: Mapping[str, Mapping[str, str]]
 ) -> str | None:
     for row in wanted:
-        for column, right in zip(header, row, strict=True):
-            found = there[row[0]].get(column, "")
-            if found != right:
-                both = f'"{found}" is there, and "{right}" follows from its record'
-                return f"row of {row[0]}, column {column}: {both}"
+        if difference := cell_difference(header, row, _row(header, there[row[0]])):
+            return f"row of {row[0]}, {difference}"
     return None
+
+
+def _first_formatted(
+    header: Sequence[str], wanted: Sequence[Sequence[str]], there: Mapping[str, Mapping[str, str]]
+) -> str | None:
+    formatted = (formatted_cell(header, row, _row(header, there[row[0]])) for row in wanted)
+    return next(filter(None, formatted), None)
+
+
+def _row(header: Sequence[str], cells: Mapping[str, str]) -> list[str]:
+    return [cells.get(column, "") for column in header]
+
+
+def contradicted(folder: RunFolder, rows: Mapping[str, Row]) -> dict[str, list[str]]:
+    """Return by stimulus id where stimuli.csv says something else than records that were altered.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    rows
+        What these records say now, by stimulus id.
+    """
+    try:
+        header, *found = cells_of(read_regular(folder.path / FILE))
+    except UnreadableError:
+        return {}
+    there = {row[0]: dict(zip(header, row, strict=True)) for row in found if row}
+    differing: dict[str, list[str]] = {}
+    for stimulus_id in rows.keys() & there.keys():
+        try:
+            columns, says = cells_of(as_text("stimuli", [rows[stimulus_id]])[0].encode())
+        except KeyError:  # it has layers or families that no table has
+            continue
+        differing[stimulus_id] = [
+            f'it says {column} "{said}", and {FILE} "{cell}"'
+            for column, said in zip(columns, says, strict=True)
+            if column != CORRELATION
+            and (cell := there[stimulus_id].get(column)) is not None
+            and not same_value(said, cell)
+        ]
+    return differing
 
 
 def _nearly(cell: str, measured: float | None) -> float | None:

@@ -12,9 +12,11 @@ from stimgen.runs.csv_files import cells_of
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.verify.cells import dictionary_findings
-from stimgen.verify.finding import Finding, incomplete, lost, some, unchecked, wrong
+from stimgen.verify.finding import TABLES, Finding, cures_at, incomplete, lost, some, wrong
 
 FILE = "run.json"
+LASTING = {"manifest_sha256": dict, "networks": list, "versions": dict, "stimuli_sha256": str}
+"""What only stimgen run writes, or every stimgen; without it, something cannot be compared."""
 MANIFESTS = ("manifest.yaml", "manifest.resolved.yaml")
 
 
@@ -33,6 +35,13 @@ class Summary:
     said: Mapping[str, Any]
     problem: Finding | None
 
+    @property
+    def overrides(self) -> str:
+        """The options of the command line that changed the manifest; empty if there were none."""
+        overrides = self.said.get("overrides")
+        options = overrides.items() if isinstance(overrides, dict) else ()
+        return " ".join(f"--{name} {_option(value)}" for name, value in options)
+
     def count(self, name: str) -> int:
         """Return a number; 0 if it is none."""
         number = self.said.get(name)
@@ -44,27 +53,32 @@ class Summary:
         return self.count("made") + self.count("kept")
 
 
+def _option(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def read_summary(folder: RunFolder) -> Summary:
     """Return what run.json says."""
     try:
         said = json.loads(read_regular(folder.path / FILE))
     except UnreadableError as error:
-        return Summary({}, wrong(FILE, str(error)))
+        return Summary({}, wrong(FILE, str(error), cures_at(folder.path / FILE)))
     except (ValueError, RecursionError):
         return Summary({}, wrong(FILE, "is damaged: it is not JSON"))
     return Summary(said, None) if isinstance(said, dict) else Summary({}, wrong(FILE, "is damaged"))
 
 
 def read_failures(folder: RunFolder, *, unfinished: bool) -> tuple[dict[str, str], Finding | None]:
-    """Return why stimuli could not be made, by stimulus id, and what is wrong with failures.csv."""
+    """Return why stimuli could not be made and what to do, by stimulus id, and what is wrong with failures.csv."""
     file = "failures.csv"
     try:
         header, *rows = cells_of(read_regular(folder.path / file))
     except UnreadableError as error:
-        return {}, lost(file, str(error), unfinished=unfinished)
+        cures = cures_at(folder.path / file, TABLES)
+        return {}, lost(file, str(error), unfinished=unfinished, cures=cures)
     if header != [column.name for column in FAILURES]:
-        return {}, wrong(file, "has another header than stimgen writes")
-    return {row[0]: row[1] for row in rows}, None
+        return {}, wrong(file, "has another header than stimgen writes", TABLES)
+    return {row[0]: " ".join(filter(None, row[1:])) for row in rows}, None
 
 
 def failures_findings(
@@ -77,7 +91,8 @@ def failures_findings(
 ) -> Iterator[Finding]:
     """Yield stimuli in failures.csv that the manifest does not ask for, or that are there."""
     if unknown := [one for one in failures if one not in planned]:
-        yield wrong("failures.csv", f"has stimuli that the manifest does not ask for: {some(unknown)}")
+        text = f"has stimuli that the manifest does not ask for: {some(unknown)}"
+        yield wrong("failures.csv", text, TABLES)
     if there := [one for one in failures if one in made]:
         yield lost("failures.csv", f"has stimuli that are there: {some(there)}", unfinished=unfinished)
     headers = [column.name for column in FAILURES]
@@ -91,11 +106,9 @@ def manifest_findings(folder: RunFolder, summary: Summary) -> Iterator[Finding]:
         try:
             content = read_regular(folder.path / name)
         except UnreadableError as error:
-            yield wrong(name, str(error))
+            yield wrong(name, str(error), cures_at(folder.path / name))
             continue
-        if not isinstance(recorded, dict):
-            yield unchecked(name, "not compared, because run.json has no hash of it")
-        elif recorded.get(name) != sha256(content):
+        if isinstance(recorded, dict) and recorded.get(name) != sha256(content):
             yield wrong(name, "is not the one that the run was made with: run.json has another SHA-256 of it")
 
 
@@ -133,24 +146,27 @@ def summary_findings(
     if summary.problem:
         yield summary.problem
         return
-    if unfinished:
+    if unfinished and summary.counted != records:
         yield incomplete(
-            FILE, f"counts {summary.counted} stimuli, and {records} are there: the run was killed"
+            FILE,
+            f"counts {summary.counted} stimuli, and {records} are there: the run was interrupted or killed",
         )
     elif summary.counted != records:
-        yield wrong(FILE, f"counts {summary.counted} stimuli made and kept, and {records} have a record")
+        text = f"counts {summary.counted} stimuli made and kept, and {records} have a record"
+        yield wrong(FILE, text, TABLES)
+    if lacking := [key for key, kind in LASTING.items() if not isinstance(summary.said.get(key), kind)]:
+        text = f"lacks {', '.join(lacking)}: it was lost or edited, so that not all can be compared with it"
+        yield incomplete(FILE, text)
     right: dict[str, Any] = {"name": name, "stimuli": planned}
     if not unfinished:
         right |= {"failed": failed}
     if not unfinished and not unreadable:
         right |= {"rejected": rejected, "stimuli_sha256": fingerprint}
     for key, value in right.items():
-        if key == "stimuli_sha256" and key not in summary.said:
-            yield unchecked(FILE, "has no stimuli_sha256: an older version of stimgen wrote it")
-        elif summary.said.get(key) != value:
-            yield wrong(
-                FILE, f"says {key}: {json.dumps(summary.said.get(key))}, and it is {json.dumps(value)}"
-            )
+        said = summary.said.get(key)
+        if key not in lacking and said != value:
+            text = f"says {key}: {json.dumps(said)}, and it is {json.dumps(value)}"
+            yield wrong(FILE, text, TABLES)
 
 
 def networks_findings(summary: Summary, recorded: Sequence[tuple[str, str]]) -> Iterator[Finding]:

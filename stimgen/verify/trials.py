@@ -17,11 +17,19 @@ from stimgen.runs.trial_lists import trial_list
 from stimgen.trials import DESIGNS, design_columns
 from stimgen.verify.cells import first_difference
 from stimgen.verify.files import KILLED
-from stimgen.verify.finding import Finding, incomplete, lost, unchecked, warning, wrong
+from stimgen.verify.finding import TABLES, Cure, Finding, cures_at, incomplete, lost, unchecked, warning, wrong
+
+LISTS: tuple[Cure, ...] = ("lists",)
 
 
 def trials_findings(
-    run: Run, trials: Sequence[TrialsSpec], planned: Collection[str], *, complete: bool, unfinished: bool
+    run: Run,
+    trials: Sequence[TrialsSpec],
+    planned: Collection[str],
+    earlier: Collection[str],
+    *,
+    complete: bool,
+    unfinished: bool,
 ) -> Iterator[Finding]:
     """Yield what is wrong in the folder of trial lists.
 
@@ -35,6 +43,8 @@ def trials_findings(
         What the manifest asks for.
     planned
         Ids of the stimuli that it asks for.
+    earlier
+        Names of lists, without ".csv", of an earlier manifest, which are as stimgen wrote them.
     complete
         Whether all of them are there and right. Else its lists are not made anew.
     unfinished
@@ -57,10 +67,13 @@ def trials_findings(
             yield incomplete(place, KILLED)
         elif name in DESKTOP_FILES:
             yield warning(place, "is no part of the run")
+        elif name.removesuffix(".csv") in earlier and name.endswith(".csv"):
+            text = "is not asked for by the manifest; it is as stimgen wrote it, and kept. stimgen run … --prune"
+            yield warning(place, f"{text} removes it")
         elif name.endswith(".csv") and not (complete and name in expected):
             yield from _other(run, place, planned, unfinished=unfinished)
         elif name not in expected and not (name.endswith(".json") and f"{name[:-5]}.csv" in names):
-            yield wrong(place, "is no trial list as stimgen writes it")
+            yield wrong(place, "is no trial list as stimgen writes it", ("remove",))
 
 
 def _of_manifest(run: Run, spec: TrialsSpec, *, unfinished: bool) -> Iterator[Finding]:
@@ -71,15 +84,16 @@ def _of_manifest(run: Run, spec: TrialsSpec, *, unfinished: bool) -> Iterator[Fi
             f"trials_{spec.design}", trial_list(run, spec.design, spec.options, folder)
         )
     except InputError as error:
-        yield incomplete(file, f"cannot be made: {error.problem}")
+        yield incomplete(file, f"cannot be made: {' '.join(filter(None, (error.problem, error.cure)))}", ())
         return
     try:
         problem = first_difference(to_csv(table), read_regular(run.folder / file))
     except UnreadableError as error:
         problem = str(error)
     if problem:
-        yield lost(file, problem, unfinished=unfinished)
-    yield from _dictionary(run, dictionary_file, to_json(dictionary), unfinished=unfinished)
+        cures = cures_at(run.folder / file, TABLES)
+        yield lost(file, problem, unfinished=unfinished, cures=cures)
+    yield from _dictionary(run, dictionary_file, to_json(dictionary), TABLES, unfinished=unfinished)
 
 
 def _other(run: Run, file: str, planned: Collection[str], *, unfinished: bool) -> Iterator[Finding]:
@@ -87,13 +101,13 @@ def _other(run: Run, file: str, planned: Collection[str], *, unfinished: bool) -
     try:
         header, *rows = cells_of(read_regular(run.folder / file))
     except UnreadableError as error:
-        yield wrong(file, str(error))
+        yield wrong(file, str(error), ("remove",))
         return
     design = next(
         (name for name in DESIGNS if header == [column.name for column in design_columns(name)]), None
     )
     if design is None:
-        yield wrong(file, "is no trial list as stimgen writes it")
+        yield wrong(file, "is no trial list as stimgen writes it", ("remove",))
         return
     folder = RunFolder(run.folder).trials
     known = {
@@ -103,10 +117,10 @@ def _other(run: Run, file: str, planned: Collection[str], *, unfinished: bool) -
     for number, cells in enumerate(rows, start=1):
         problem = _row_problem(dict(zip(header, cells, strict=True)), DESIGNS[design].patches, known, planned)
         if problem:
-            yield wrong(file, f"row {number}: {problem}")
+            yield wrong(file, f"row {number}: {problem}", LISTS)
             break
     expected = to_json(data_dictionary(f"trials_{design}", header))
-    yield from _dictionary(run, f"{file.removesuffix('.csv')}.json", expected, unfinished=unfinished)
+    yield from _dictionary(run, f"{file.removesuffix('.csv')}.json", expected, LISTS, unfinished=unfinished)
 
 
 def _row_problem(
@@ -129,11 +143,15 @@ def _row_problem(
     return None
 
 
-def _dictionary(run: Run, file: str, expected: str, *, unfinished: bool) -> Iterator[Finding]:
+def _dictionary(
+    run: Run, file: str, expected: str, cures: tuple[Cure, ...], *, unfinished: bool
+) -> Iterator[Finding]:
+    cures = cures_at(run.folder / file, cures)
     try:
         content = read_regular(run.folder / file)
     except UnreadableError as error:
-        yield lost(file, str(error), unfinished=unfinished)
+        yield lost(file, str(error), unfinished=unfinished, cures=cures)
         return
     if content != expected.encode():
-        yield lost(file, "is not the data dictionary of this trial list", unfinished=unfinished)
+        text = "is not the data dictionary of this trial list"
+        yield lost(file, text, unfinished=unfinished, cures=cures)
