@@ -27,6 +27,7 @@ from stimgen.cli.tables import tables
 from stimgen.cli.trials import trials
 from stimgen.cli.verify import verify
 from stimgen.errors import of_the_machine
+from stimgen.runs.interrupts import ASKED_TO_END
 
 app = typer.Typer(
     cls=Commands,
@@ -41,9 +42,10 @@ app.add_typer(weights.app, name="weights")
 
 
 def main() -> None:
-    """Run the command line; the signal with which Slurm or a shutdown ends it counts as Ctrl-C."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run the command line; signals that Slurm, a shutdown or a closed terminal send are as Ctrl-C."""
+    for number in ASKED_TO_END:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     settle_streams()
     try:
         app(prog_name="stimgen")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from stimgen.controls import CONTROLS
 from stimgen.manifest.estimate import Estimate, estimate
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.trials import planned
+from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
 from stimgen.texture.presets import Gatys2015
@@ -77,6 +80,7 @@ def summary(
         f"Size:      {_size(manifest)}",
         *_accept(manifest),
         *_weights(manifest),
+        *_missing(manifest),
         *_synthesis(manifest),
         *_trials(manifest),
         f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
@@ -137,6 +141,16 @@ def _weights(manifest: Manifest) -> list[str]:
     used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in plan(manifest))
     keys = dict.fromkeys((network.name, network.weights) for network in used)
     return [f"Weights:   {name} {Path(weights).name}: {whereabouts(name, weights)}" for name, weights in keys]
+
+
+def _missing(manifest: Manifest) -> list[str]:
+    controls = [CONTROLS[control.name] for control in manifest.controls]
+    used = manifest.measure.portilla_simoncelli or any(one.prepare is load_plenoptic for one in controls)
+    if not used or importlib.util.find_spec("plenoptic"):
+        return []
+    return [
+        "Missing:   the package plenoptic, for Portilla & Simoncelli's statistics: pip install 'stimgen[ps]'"
+    ]
 
 
 def _synthesis(manifest: Manifest) -> list[str]:

@@ -109,7 +109,7 @@ def run(
         If the run could not start: unreadable sources, missing weights, no such device, a folder that
         cannot be written or is in use. A single stimulus that fails does not raise.
     KeyboardInterrupt
-        After Ctrl-C or SIGTERM, when the file being written and the tables are written.
+        After Ctrl-C, SIGTERM or SIGHUP, when the file being written and the tables are written.
     InputError
         If a trial list cannot be made because too few stimuli are accepted; all else is done then.
     """
