@@ -7,6 +7,7 @@ at once.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from stimgen.cli.check import check
 from stimgen.cli.decode import decode
 from stimgen.cli.errors import Commands, say
 from stimgen.cli.figure import figure
+from stimgen.cli.new import new
 from stimgen.cli.report import report
 from stimgen.cli.run import run
 from stimgen.cli.schema import schema
@@ -35,9 +37,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, verify, tables, trials, stats, figure, report, decode, schema):
-    app.command()(command)
-app.add_typer(weights.app, name="weights")
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Make": (new, run, trials),
+    "Check": (check, verify, tables),
+    "Look": (report, figure),
+    "Analyse": (stats, decode),
+    "Set up": (schema,),
+}
+"""The commands under the headings of --help, in its order."""
+
+for panel, commands in PANELS.items():
+    for command in commands:
+        # What a shell puts in place of a pattern without quotes comes as more arguments.
+        settings = {"allow_extra_args": True} if command is new else {}
+        app.command(rich_help_panel=panel, context_settings=settings)(command)
+app.add_typer(weights.app, name="weights", rich_help_panel="Set up")
 
 
 def main() -> None:
