@@ -7,6 +7,7 @@ at once.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from stimgen import __version__
 from stimgen.cli import weights
 from stimgen.cli.check import check
 from stimgen.cli.decode import decode
-from stimgen.cli.errors import Commands, say
+from stimgen.cli.errors import Commands, printable, say
 from stimgen.cli.figure import figure
 from stimgen.cli.new import new
 from stimgen.cli.report import report
@@ -71,6 +72,11 @@ def main() -> None:
 def _show_version(asked: bool) -> None:
     if asked:
         typer.echo(f"stimgen {__version__}")
+        sys.stdout.flush()  # for who reads the first line only
+        from stimgen.runs.environment import report_lines
+
+        for line in report_lines():
+            typer.echo(printable(line))
         raise typer.Exit
 
 
@@ -78,7 +84,12 @@ def _show_version(asked: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version, and after it what a report of a bug should say.",
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. Also after the command.")] = False,
     log: Annotated[

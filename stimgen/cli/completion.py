@@ -92,21 +92,23 @@ def one_of(*words: str) -> Callable[[str], list[str]]:
     return lambda incomplete: _starting(words, incomplete)
 
 
-def columns(context: typer.Context, incomplete: str) -> list[str]:
+def columns(incomplete: str) -> list[str]:
     """Return the columns of the tables of the command's runs."""
-    return _plain(
-        (name for run in _runs(context) for header in _table(run)[:1] for name in header), incomplete
-    )
+    return _plain((name for run in _runs() for header in _table(run)[:1] for name in header), incomplete)
 
 
-def names(context: typer.Context, incomplete: str) -> list[str]:
+def names(incomplete: str) -> list[str]:
     """Return the conditions and sources of the command's runs."""
-    return _plain((name for run in _runs(context) for name in _names(_table(run))), incomplete)
+    return _plain((name for run in _runs() for name in _names(_table(run))), incomplete)
 
 
-def _runs(context: typer.Context) -> list[Path]:
-    given = context.params.get("runs") or ()
-    return [Path(run) for run in given]
+def _runs() -> list[Path]:
+    """Return the runs that the command line names so far.
+
+    From the words that the shell gives: an option without its value keeps arguments from being parsed.
+    """
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    return [Path(word) for word in line.split() if _is_run(word)]
 
 
 def _names(table: list[list[str]]) -> Iterator[str]:

@@ -10,11 +10,14 @@ from typing import Annotated
 import typer
 
 from stimgen.atomic import create_file, make_folder
+from stimgen.bounded import read_file
 from stimgen.cli import completion
 from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
 GITIGNORE = "/results/\n"
+SHOWN = 6
+"""How many sources are named in the end."""
 
 
 def new(
@@ -73,7 +76,6 @@ def new(
         raise InputError(
             f'There is one NAME, and "{context.args[0]}" is one more argument.', "Name images with --images."
         )
-    folder = folder.expanduser()
     manifest = folder / FOLDER / f"{name}.yaml"
     _refuse(manifest)
     # A shell replaces a pattern without quotes by files, of which --images takes the first.
@@ -93,7 +95,7 @@ def new(
     make_folder(manifest.parent)
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     schema_file = manifest.with_name(SCHEMA_FILE)
-    if not _create(schema_file, schema) and schema_file.read_bytes() != schema.encode():
+    if not _create(schema_file, schema) and not _is(schema_file, schema):
         say(f"{schema_file} is of another version of stimgen; replace it: stimgen schema > {schema_file}")
     _create(folder / ".gitignore", GITIGNORE)
     if not images:
@@ -104,7 +106,8 @@ def new(
     except FileExistsError:  # made meanwhile
         _refuse(manifest)
         raise
-    say(f"{manifest}: {len(found)} sources, {size} × {size} px")
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    say(f"{manifest}: {size} × {size} px, sources: {', '.join(one.id for one in found[:SHOWN])}{more}")
     words = shlex.quote(str(manifest))
     say(f"Next:  stimgen check {words}   (what it will make)")
     say(f"       stimgen run {words}     (makes it)")
@@ -128,3 +131,12 @@ def _create(path: Path, text: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def _is(path: Path, text: str) -> bool:
+    """Return whether a file has this text."""
+    content = text.encode()
+    try:
+        return read_file(path, len(content)) == content
+    except OSError:
+        return False
