@@ -72,7 +72,8 @@ def main() -> None:
 def _show_version(asked: bool) -> None:
     if asked:
         typer.echo(f"stimgen {__version__}")
-        sys.stdout.flush()  # for who reads the first line only
+        if sys.stdout is not None:
+            sys.stdout.flush()  # for those who read the first line alone
         from stimgen.runs.environment import report_lines
 
         for line in report_lines():

@@ -363,3 +363,11 @@ def test_it_imports_neither_pytorch_nor_pandas(workplace):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.slow
+def test_what_is_written_runs_as_it_is(workplace):
+    assert new("exp1", "--size", 32).exit_code == 0
+    done = CliRunner().invoke(app, ["run", "manifests/exp1.yaml", "--device", "cpu", "--no-report"])
+    assert done.exit_code == 0, done.output
+    assert len(list((workplace / "results" / "exp1" / "stimuli").glob("*.png"))) == 10
