@@ -34,6 +34,7 @@ MANIFEST = {
 }
 COMMANDS = [
     [],
+    ["new"],
     ["run"],
     ["check"],
     ["schema"],
@@ -125,7 +126,7 @@ def test_help_lists_the_commands():
 def test_the_version():
     result = stimgen("--version")
     assert result.exit_code == 0
-    assert re.fullmatch(r"stimgen \d+\.\d+\.\S+\n", result.stdout)
+    assert re.fullmatch(r"stimgen \d+\.\d+\.\S+", result.stdout.splitlines()[0])
 
 
 @pytest.mark.parametrize(
@@ -213,6 +214,7 @@ def test_a_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest):
     result = stimgen(*["--debug"][: int(debug)], "check", manifest())
     assert result.exit_code == 4
     assert "Unexpected ZeroDivisionError: [red]oh\nThis is a bug. Please report it" in result.stderr
+    assert "what stimgen --version prints" in result.stderr
     assert ("Traceback" in result.stderr) == debug
 
 

@@ -7,6 +7,8 @@ at once.
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +18,9 @@ from stimgen import __version__
 from stimgen.cli import weights
 from stimgen.cli.check import check
 from stimgen.cli.decode import decode
-from stimgen.cli.errors import Commands, say
+from stimgen.cli.errors import Commands, printable, say
 from stimgen.cli.figure import figure
+from stimgen.cli.new import new
 from stimgen.cli.report import report
 from stimgen.cli.run import run
 from stimgen.cli.schema import schema
@@ -36,9 +39,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, verify, tables, trials, stats, figure, report, decode, schema):
-    app.command()(command)
-app.add_typer(weights.app, name="weights")
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Make": (new, run, trials),
+    "Check": (check, verify, tables),
+    "Look": (report, figure),
+    "Analyse": (stats, decode),
+    "Set up": (schema,),
+}
+"""The commands under the headings of --help, in its order."""
+
+for panel, commands in PANELS.items():
+    for command in commands:
+        # What a shell puts in place of a pattern without quotes comes as more arguments.
+        settings = {"allow_extra_args": True} if command is new else {}
+        app.command(rich_help_panel=panel, context_settings=settings)(command)
+app.add_typer(weights.app, name="weights", rich_help_panel="Set up")
 
 
 def main() -> None:
@@ -59,6 +74,12 @@ def main() -> None:
 def _show_version(asked: bool) -> None:
     if asked:
         typer.echo(f"stimgen {__version__}")
+        if sys.stdout is not None:
+            sys.stdout.flush()  # for those who read the first line alone
+        from stimgen.runs.environment import report_lines
+
+        for line in report_lines():
+            typer.echo(printable(line))
         raise typer.Exit
 
 
@@ -66,7 +87,12 @@ def _show_version(asked: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version, and after it what a report of a bug should say.",
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. Also after the command.")] = False,
     log: Annotated[

@@ -46,7 +46,8 @@ class Commands(TyperGroup):
             else:
                 say(
                     f"Unexpected {type(error).__name__}: {error}\n"
-                    "This is a bug. Please report it with what the same command prints with --debug."
+                    "This is a bug. Please report it with what the same command prints with --debug, "
+                    "and what stimgen --version prints."
                 )
             raise typer.Exit(exit_code(error)) from None
 

@@ -7,24 +7,46 @@ from typing import Annotated
 
 import typer
 
+from stimgen.cli import completion
 from stimgen.cli.errors import say
+
+AXES = ("condition", "source", "seed")
 
 
 def figure(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
-    rows: Annotated[str, typer.Option("--rows", help="condition, source or seed.")] = "condition",
-    columns: Annotated[str, typer.Option("--columns", help="Another of these.")] = "source",
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Folders of finished runs.", autocompletion=completion.run_folders
+        ),
+    ],
+    rows: Annotated[
+        str,
+        typer.Option("--rows", help="condition, source or seed.", autocompletion=completion.one_of(*AXES)),
+    ] = "condition",
+    columns: Annotated[
+        str,
+        typer.Option("--columns", help="Another of these.", autocompletion=completion.one_of(*AXES)),
+    ] = "source",
     select: Annotated[
         list[str] | None,
         typer.Option("--select", help="What to show, in this order: condition=pool1,pool2. Repeatable."),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", help="Text in place of a name: NAME=TEXT. Repeatable."),
+        typer.Option(
+            "--label",
+            help="Text in place of a name: NAME=TEXT. Repeatable.",
+            autocompletion=completion.names,
+        ),
     ] = None,
     annotate: Annotated[
         str | None,
-        typer.Option("--annotate", help="Column of stimuli.csv whose value is written below each stimulus."),
+        typer.Option(
+            "--annotate",
+            help="Column of stimuli.csv whose value is written below each stimulus.",
+            autocompletion=completion.columns,
+        ),
     ] = None,
     cell_px: Annotated[
         int | None,
