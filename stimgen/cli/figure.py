@@ -52,7 +52,8 @@ def figure(
 
       stimgen figure results/exp1 results/exp2 --select seed=2 --cell-px 128 --out figure.png
     """
-    from stimgen.report.figure import draw_figure, parse_labels
+    from stimgen.report.captions import parse_labels
+    from stimgen.report.figure import draw_figure
     from stimgen.report.finished import read_run
     from stimgen.report.grid import make_grid, parse_select
     from stimgen.report.write import figure_path, write_figure
