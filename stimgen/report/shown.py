@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image as Pillow
 
 import stimgen
 from stimgen.bounded import read_file
 from stimgen.errors import InputError
+from stimgen.images.png import encode_png
 from stimgen.images.read import decode
 from stimgen.report.captions import names, note
 from stimgen.report.finished import RUN_AGAIN
@@ -40,6 +42,8 @@ class Shown:
         A font that has all characters.
     images
         Stimuli by the names of row and column, square, all of one size; 8-bit grey or RGB, each as its file.
+    files
+        The same as PNG files: those of the run, unless they were resized.
     side_px
         Their side.
     text
@@ -51,6 +55,7 @@ class Shown:
     notes: Mapping[tuple[str, str], str]
     typeface: Typeface
     images: Mapping[tuple[str, str], Pillow.Image] = field(repr=False)
+    files: Mapping[tuple[str, str], bytes] = field(repr=False)
     side_px: int
     text: Mapping[str, str] = field(repr=False)
 
@@ -91,24 +96,19 @@ def show(
     notes = {} if annotate is None else {at: note(cell, annotate) for at, cell in grid.cells.items()}
     # What is written is checked first, because reading images takes time.
     typeface = find_typeface([*written.values(), *notes.values()], font, preferred=preferred)
-    images = {place: _image(cell) for place, cell in grid.cells.items()}
+    files = {place: _content(cell) for place, cell in grid.cells.items()}
+    images = {place: _image(cell, files[place]) for place, cell in grid.cells.items()}
     side = _side(grid, images, cell_px)
     resized = sorted({image.width for image in images.values()} - {side})
-    return Shown(
-        grid=grid,
-        names=written,
-        notes=notes,
-        typeface=typeface,
-        images={
-            place: image if image.width == side else image.resize((side, side), Pillow.Resampling.LANCZOS)
-            for place, image in images.items()
-        },
-        side_px=side,
-        text=_metadata(grid, annotate, resized, side, typeface),
-    )
+    for place, image in images.items():
+        if image.width != side:
+            images[place] = image.resize((side, side), Pillow.Resampling.LANCZOS)
+            files[place] = encode_png(np.asarray(images[place]))
+    text = _metadata(grid, annotate, resized, side, typeface)
+    return Shown(grid, written, notes, typeface, images, files, side, text)
 
 
-def _image(cell: Cell) -> Pillow.Image:
+def _content(cell: Cell) -> bytes:
     path = cell.run.folder / cell.row["filename"]
     try:
         content = read_file(path, MOST_BYTES)
@@ -118,6 +118,11 @@ def _image(cell: Cell) -> Pillow.Image:
         raise InputError(
             f"{path} is not the file that stimuli.csv describes: its SHA-256 is another.", RUN_AGAIN
         )
+    return content
+
+
+def _image(cell: Cell, content: bytes) -> Pillow.Image:
+    path = cell.run.folder / cell.row["filename"]
     try:
         samples, file_format = decode(content, str(path))
     except InputError as error:
