@@ -51,7 +51,18 @@ COMMANDS = [
     ["weights", "import"],
     ["weights", "verify"],
 ]
-SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib", "plotly"]
+SLOW_MODULES = [
+    "torch",
+    "torchvision",
+    "pandas",
+    "skimage",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "plotly",
+    "fpdf",
+    "fontTools",
+]
 
 
 @pytest.fixture(autouse=True)
