@@ -100,7 +100,7 @@ def stimgen(*arguments):
 
 
 def process(*arguments, **options):
-    command = [sys.executable, "-m", "stimgen.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "stimgen", *map(str, arguments)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

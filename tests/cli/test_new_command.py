@@ -226,7 +226,7 @@ def test_own_images_are_read_and_get_ids_from_their_names(workplace):
 def test_a_pattern_that_the_shell_has_replaced(workplace):
     for name in ("a", "b", "c"):
         photograph(workplace / "textures" / f"{name}.png")
-    command = f"{sys.executable} -m stimgen.cli new own --images textures/*.png --size 30"
+    command = f"{sys.executable} -m stimgen new own --images textures/*.png --size 30"
     subprocess.run(command, shell=True, check=True, capture_output=True)
     assert [one.id for one in load_manifest("manifests/own.yaml").sources] == ["a", "b", "c"]
     stray = new("other", "textures/a.png")

@@ -130,7 +130,7 @@ def test_a_real_bash_completes_the_line(project, tmp_path):
         pytest.skip("needs bash")
     program = tmp_path / "bin" / "stimgen"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m stimgen.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m stimgen "$@"\n')
     program.chmod(0o755)
     environment = os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
     script = (

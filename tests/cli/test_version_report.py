@@ -95,7 +95,7 @@ def broken_torch(folder):
 
 def test_a_pytorch_that_cannot_be_imported_is_a_line_with_the_cause(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "stimgen.cli", "--version"],
+        [sys.executable, "-m", "stimgen", "--version"],
         env=os.environ | broken_torch(tmp_path),
         capture_output=True,
         text=True,
@@ -108,7 +108,7 @@ def test_a_pytorch_that_cannot_be_imported_is_a_line_with_the_cause(tmp_path):
 
 
 def test_who_reads_the_first_line_alone_gets_it_without_an_error():
-    command = f"{sys.executable} -m stimgen.cli --version | head -n 1"
+    command = f"{sys.executable} -m stimgen --version | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == (f"stimgen {stimgen.__version__}\n", "")
 

@@ -235,7 +235,7 @@ class TestPrune:
     @pytest.mark.parametrize(("answer", "removed"), [("n", 0), ("y", 3)])
     def test_on_a_terminal_it_asks(self, as_finished, tmp_path, answer, removed):
         here, there = os.openpty()
-        command = [sys.executable, "-m", "stimgen.cli", "run", str(write_manifest(tmp_path))]
+        command = [sys.executable, "-m", "stimgen", "run", str(write_manifest(tmp_path))]
         with subprocess.Popen(
             [*command, "--seeds", "2", "--prune"], stdin=there, stderr=subprocess.PIPE, text=True
         ) as asked:

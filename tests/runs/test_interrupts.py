@@ -153,7 +153,7 @@ def test_a_run_whose_terminal_is_closed_finishes_its_tables(manifest, tmp_path):
         os.setsid()
         fcntl.ioctl(other_end, termios.TIOCSCTTY, 0)
 
-    command = [sys.executable, "-m", "stimgen.cli", "run", manifest, "--out", out]
+    command = [sys.executable, "-m", "stimgen", "run", manifest, "--out", out]
     with subprocess.Popen(
         command, stdin=other_end, stdout=other_end, stderr=other_end, preexec_fn=own_terminal
     ) as running:
