@@ -29,6 +29,9 @@ VARYING = {"records/*.json": ("made",), "run.json": ("started", "finished", "mad
 All else in a run folder is the same, byte for byte, however often the run was interrupted."""
 
 
+PREVIEW_MARK = b"<!doctype html>\n<!-- stimgen preview -->\n"
+"""What a preview begins with, so that it can be told from a file of somebody else."""
+
 FORMAT = 1
 """Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
 
@@ -73,6 +76,19 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints; there while a run works, or after it was interrupted."""
         return self.path / "checkpoints"
+
+    @property
+    def preview(self) -> Path:
+        """The page that shows a run while it works."""
+        return self.path / "preview.html"
+
+    def remove_preview(self) -> None:
+        """Remove the preview of an earlier run, if it can be; a file of that name that is none stays."""
+        try:
+            if read_file(self.preview, MOST_BYTES).startswith(PREVIEW_MARK):
+                self.preview.unlink()
+        except OSError:  # there is none, or it cannot be removed: nothing depends on it
+            pass
 
     def png(self, stimulus_id: str) -> Path:
         """Return the file that is shown."""
