@@ -86,7 +86,7 @@ def run(
         )
     page = _write_report(result.folder) if report else None
     if preview is not None:
-        preview.end(_outcome(result), page)
+        preview.end(_outcome(result, page), page)
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:
@@ -165,9 +165,10 @@ def _watched(manifest: Manifest, folder: Path, progress: Progress) -> Iterator[P
         raise
 
 
-def _outcome(result: RunResult) -> str:
-    failed = f", {len(result.failures)} stimuli could not be made" if result.failures else ""
-    return f"The run is done: {result.made} stimuli made, {result.kept} kept{failed}."
+def _outcome(result: RunResult, page: Path | None) -> str:
+    failed = f", {len(result.failures)} failed" if result.failures else ""
+    done = f"The run is done: {result.made} stimuli made, {result.kept} kept{failed}."
+    return done if page else f"{done} stimgen report {result.folder} writes its report."
 
 
 def _write_report(folder: Path) -> Path | None:

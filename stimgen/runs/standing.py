@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -101,13 +102,15 @@ def time_left(seconds: float | None) -> str:
 
     Examples
     --------
-    >>> [time_left(seconds) for seconds in (None, 8, 93, 1500, 8000, 300000)]
-    ['time left unknown', '10 s left', '2 min left', '25 min left', '2 h 15 min left', '83 h left']
+    >>> [time_left(seconds) for seconds in (None, 0, 1, 8, 93)]
+    ['time left unknown', '0 s left', '5 s left', '10 s left', '2 min left']
+    >>> [time_left(seconds) for seconds in (1500, 8000, 300000)]
+    ['25 min left', '2 h 15 min left', '83 h left']
     """
     if seconds is None:
         return "time left unknown"
     if seconds < 58:
-        return f"{5 * round(seconds / 5)} s left"
+        return f"{5 * math.ceil(seconds / 5)} s left"
     minutes = max(round(seconds / 60), 1)
     if minutes < 60:
         return f"{minutes} min left"
