@@ -249,3 +249,23 @@ def test_an_evaluation_without_finite_loss_is_shown_by_the_lowest_so_far(tmp_pat
             shown.evaluation(Evaluation(1, 1, 32, ("conv1_1",), number, 5, losses, zeros))
             assert (shown._standing.batch.loss, shown._standing.batch.distance) == (4.0, pytest.approx(0.1))
             assert shown._standing.batch.number == number
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_not_waited_for_between_two_looks(tmp_path, monkeypatch):
+    manifest = tiny(tmp_path, controls=[], seeds=[1], layer_sets={"conv1_1": ["conv1_1"]})
+    (batch,) = plan_batches(manifest, plan(manifest), batch_size=1)
+    shown = Progress(console=Console(force_terminal=True, file=io.StringIO(), width=100))
+    losses, zeros = torch.ones(1, device="cuda"), torch.ones(1, device="cuda")
+    one = Evaluation(1, 1, 32, ("conv1_1",), 2, 9, losses, zeros)
+    with shown.run(manifest, [batch], {"brick-conv1_1-s1"}, shared=True, reached={}), shown.batch(batch):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            monkeypatch.setattr(progress_module, "LOOK_EVERY_S", float("inf"))
+            for _ in range(10):
+                shown.evaluation(one)
+            monkeypatch.setattr(progress_module, "LOOK_EVERY_S", 0.0)
+            with pytest.raises(RuntimeError, match="synchronizing"):
+                shown.evaluation(one)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
