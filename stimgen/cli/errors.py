@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 import traceback
-import unicodedata
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from stimgen.cli.log import logged
-from stimgen.errors import StimgenError, of_the_machine
+from stimgen.errors import StimgenError, of_the_machine, printable
 
 UsageError: type[BaseException] = typer.BadParameter.__bases__[0]
 """The error of a wrong command line. It is click's or, in newer versions, typer's own."""
@@ -89,9 +88,3 @@ def _common_options_first(arguments: list[str]) -> list[str]:
 def say(message: str) -> None:
     """Print what is not a result: to the standard error, so that results can be piped."""
     print(printable(message), file=sys.stderr)  # noqa: T201
-
-
-def printable(text: str) -> str:
-    """Return a text that steers no terminal: control characters, as file names may have, are escaped."""
-    steering = {c for c in text if unicodedata.category(c) in {"Cc", "Cs"}} - {"\n", "\t"}
-    return text.translate({ord(c): c.encode("unicode_escape").decode() for c in steering})

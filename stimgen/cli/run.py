@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,9 @@ LOGGER = logging.getLogger("stimgen")
 
 if TYPE_CHECKING:
     from stimgen.manifest.resolved import Manifest
+    from stimgen.report.preview import Preview
+    from stimgen.runs.progress import Progress
+    from stimgen.runs.runner import RunResult
     from stimgen.runs.strangers import Strangers
 
 
@@ -44,6 +49,10 @@ def run(
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write report.html, the run on one page.")
     ] = True,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Open a page in the browser that shows the run while it works."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
 ) -> None:
     """Make the stimuli of a manifest: images, records and tables.
@@ -59,6 +68,8 @@ def run(
       stimgen run manifests/exp1.yaml --device cuda:0 --out /data/exp1
 
       stimgen run manifests/exp1.yaml --network vgg16 --seeds 1-10
+
+      stimgen run manifests/exp1.yaml --watch
     """
     from stimgen.manifest.load import load_manifest
 
@@ -67,15 +78,15 @@ def run(
     from stimgen.runs.progress import Progress
     from stimgen.runs.runner import run as run_manifest
 
-    result = run_manifest(
-        loaded,
-        out=out,
-        device=device,
-        batch_size=batch_size,
-        progress=Progress(quiet=quiet),
-        prune=_to_remove(loaded, out or loaded.output, ask=not yes) if prune else None,
-    )
+    to_remove = _to_remove(loaded, out or loaded.output, ask=not yes) if prune else None
+    progress = Progress(quiet=quiet)
+    with _watched(loaded, out or loaded.output, progress) if watch else contextlib.nullcontext() as preview:
+        result = run_manifest(
+            loaded, out=out, device=device, batch_size=batch_size, progress=progress, prune=to_remove
+        )
     page = _write_report(result.folder) if report else None
+    if preview is not None:
+        preview.end(_outcome(result, page), page)
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:
@@ -132,6 +143,32 @@ def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Strangers | No
         say("Nothing is removed.")
         return None
     return found
+
+
+@contextlib.contextmanager
+def _watched(manifest: Manifest, folder: Path, progress: Progress) -> Iterator[Preview]:
+    """Show what `progress` is told on a page too; if the run ends with an error, the page says so."""
+    from stimgen.report.preview import Preview
+    from stimgen.runs.store import RunFolder
+
+    preview = Preview(RunFolder(folder.absolute()), manifest.name, progress.note)
+    progress.watcher = preview
+    try:
+        yield preview
+    except KeyboardInterrupt:
+        preview.end(
+            "The run was interrupted. What was finished is kept; the same command goes on from there."
+        )
+        raise
+    except BaseException:
+        preview.end("The run ended with an error; the terminal says which. What was finished is kept.")
+        raise
+
+
+def _outcome(result: RunResult, page: Path | None) -> str:
+    failed = f", {len(result.failures)} failed" if result.failures else ""
+    done = f"The run is done: {result.made} stimuli made, {result.kept} kept{failed}."
+    return done if page else f"{done} stimgen report {result.folder} writes its report."
 
 
 def _write_report(folder: Path) -> Path | None:

@@ -138,8 +138,10 @@ def run(
         kept = len(records)
         failures: list[Failure] = []
         remaining = [b for b in batches if any(s.stimulus_id not in records for s in b.stimuli)]
-        not_done = [sha256 for stimulus_id, sha256 in hashes.items() if stimulus_id not in records]
-        checkpoints.keep_only(hashes.values(), not_done)
+        to_make = {stimulus_id: hash_ for stimulus_id, hash_ in hashes.items() if stimulus_id not in records}
+        by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
+        reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
+        folder.remove_preview()
         job = Job(manifest, sources, networks, hashes, folder, progress, the_set, checkpoints, interrupts)
 
         def write_results() -> None:
@@ -188,7 +190,8 @@ def run(
                     "(Another --out would keep them.)"
                 )
             try:
-                with progress.run(manifest, remaining, len(stimuli) - kept, shared=where.type != "cpu"):
+                shared = where.type != "cpu"
+                with progress.run(manifest, remaining, to_make, shared=shared, reached=reached):
                     for batch in remaining:
                         with progress.batch(batch):
                             failures += job.make(batch, records)
