@@ -18,7 +18,7 @@ from stimgen import __version__
 from stimgen.cli import weights
 from stimgen.cli.check import check
 from stimgen.cli.decode import decode
-from stimgen.cli.errors import Commands, printable, say
+from stimgen.cli.errors import Commands, say
 from stimgen.cli.figure import figure
 from stimgen.cli.new import new
 from stimgen.cli.report import report
@@ -29,7 +29,7 @@ from stimgen.cli.streams import release_output, settle_streams
 from stimgen.cli.tables import tables
 from stimgen.cli.trials import trials
 from stimgen.cli.verify import verify
-from stimgen.errors import of_the_machine
+from stimgen.errors import of_the_machine, printable
 from stimgen.runs.interrupts import ASKED_TO_END
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ from stimgen.runs.runner import run
 from stimgen.runs.standing import BatchStanding, Standing
 from stimgen.runs.store import PREVIEW_MARK, RunFolder
 from stimgen.runs.tables import Failure
-from stimgen.runs.verify import verify_run
+from stimgen.verify.run import verify_run
 
 BATCH = BatchStanding("grass-pool1-s2", 0.37, 3, 5, 64, 45, 100, 211.7, 0.0342)
 
