@@ -48,11 +48,13 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 """The commands under the headings of --help, in its order."""
 
+COMMON = "With every command: --debug for tracebacks, --log FILE for what happens, in JSON lines."
+
 for panel, commands in PANELS.items():
     for command in commands:
         # What a shell puts in place of a pattern without quotes comes as more arguments.
         settings = {"allow_extra_args": True} if command is new else {}
-        app.command(rich_help_panel=panel, context_settings=settings)(command)
+        app.command(rich_help_panel=panel, context_settings=settings, epilog=COMMON)(command)
 app.add_typer(weights.app, name="weights", rich_help_panel="Set up")
 
 

@@ -29,8 +29,11 @@ class Commands(TyperGroup):
         try:
             with logged(ctx.params["log"], exit_code):
                 return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, UsageError, BrokenPipeError):
+        except (typer.Exit, UsageError, BrokenPipeError):
             raise  # typer deals with these
+        except typer.Abort:  # Ctrl-C at a question
+            say("\nInterrupted before anything was done.")
+            raise typer.Exit(130) from None
         except KeyboardInterrupt:
             # What a shell must be given; the name it was found by may be a path.
             again = shlex.join(["stimgen", *sys.argv[1:]])
@@ -55,11 +58,11 @@ def exit_code(error: BaseException) -> int:
     """Return what a command that raises `error` ends with."""
     if isinstance(error, typer.Exit | StimgenError):
         return error.exit_code
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
         return 130
     if isinstance(error, UsageError):
         return 2
-    return 1 if isinstance(error, typer.Abort | BrokenPipeError) else 4
+    return 1 if isinstance(error, BrokenPipeError) else 4
 
 
 def _common_options_first(arguments: list[str]) -> list[str]:

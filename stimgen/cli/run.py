@@ -13,7 +13,7 @@ import typer
 
 from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Seeds, parse_seeds
 from stimgen.cli.errors import say
-from stimgen.errors import StimgenError
+from stimgen.errors import InputError, StimgenError
 
 LOGGER = logging.getLogger("stimgen")
 
@@ -59,7 +59,7 @@ def run(
 
     Stimuli that are done are kept, so the same command goes on after an interruption. Those that exceed the
     manifest's thresholds (accept) are kept too, marked in the table, and no failure. What is there and not
-    asked for is named and kept; with --prune it is removed in the end, after a question on a terminal.
+    asked for is named and kept; with --prune it is removed in the end, after a question.
 
     For example:
 
@@ -73,6 +73,8 @@ def run(
     """
     from stimgen.manifest.load import load_manifest
 
+    if yes and not prune:
+        raise InputError("--yes goes with --prune.", "Give both, or neither.")
     loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds))
 
     from stimgen.runs.progress import Progress
@@ -99,6 +101,11 @@ def run(
             )
         if result.trial_lists:
             say(f"Trial lists: {', '.join(map(str, result.trial_lists))}")
+            if result.changed_lists:
+                say(
+                    f"Not as they were before: {', '.join(result.changed_lists)}. Sessions that began with "
+                    "the earlier ones cannot go on."
+                )
         elif loaded.trials:
             say(
                 "The trial lists are not written, because stimuli are missing. Do not use any that are there "
@@ -108,10 +115,12 @@ def run(
             say(f"Removed {len(result.removed)} files: {', '.join(result.removed)}")
         if result.strangers:
             say(
-                f"{len(result.strangers)} stimuli in {result.folder / 'stimuli'} (--prune removes them) are "
-                f"not what this command asks for, and not in the tables: {', '.join(result.strangers[:5])}"
-                f"{', …' if len(result.strangers) > 5 else ''}"
+                f"{len(result.strangers)} stimuli in {result.folder / 'stimuli'} are not what this command "
+                f"asks for, and not in the tables: {', '.join(result.strangers[:5])}"
+                f"{', …' if len(result.strangers) > 5 else ''} (--prune removes those that stimgen made)"
             )
+        if not report and (result.made or result.removed) and (result.folder / "report.html").exists():
+            say(f"report.html there shows an earlier state; stimgen report {result.folder} draws it anew.")
     if result.failures and prune:
         say("Nothing is removed, because stimuli could not be made.")
     if result.failures:
@@ -137,9 +146,12 @@ def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Strangers | No
         return None
     kinds = ((found.stimuli, "stimuli with their records"), (found.trial_lists, "trial lists"))
     what = " and ".join(f"{len(names)} {kind}" for names, kind in kinds if names)
-    say(f"{what} are not asked for: {', '.join((*found.stimuli, *found.trial_lists))}")
-    # Nobody can be asked in a script, where --prune itself is the answer.
-    if ask and sys.stdin.isatty() and not typer.confirm("Remove them when the run is done?", err=True):
+    say(f"Not asked for are {what}: {', '.join((*found.stimuli, *found.trial_lists))}")
+    if ask and not sys.stdin.isatty():
+        raise InputError(
+            "Nobody can be asked here whether to remove them.", "Add --yes, or leave out --prune."
+        )
+    if ask and not typer.confirm("Remove them when the run is done?", err=True):
         say("Nothing is removed.")
         return None
     return found

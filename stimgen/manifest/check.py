@@ -30,6 +30,7 @@ def check_report(
     network: str | None = None,
     seeds: Sequence[int] | None = None,
     device: str = "auto",
+    out: Path | None = None,
     list_all: bool = False,
 ) -> str:
     """Load a manifest and return what it will make, in plain text.
@@ -40,6 +41,8 @@ def check_report(
         As `load_manifest` takes them.
     device
         As `estimate` takes it.
+    out
+        The run folder; by default `Manifest.output`.
     list_all
         Whether to name every source and stimulus.
 
@@ -52,12 +55,18 @@ def check_report(
     """
     manifest = load_manifest(path, network=network, seeds=seeds)
     stimuli = plan(manifest)
-    check_paths(manifest.output, stimuli)
-    return summary(manifest, stimuli, estimate(manifest, stimuli, device=device), list_all=list_all)
+    folder = (out or manifest.output).absolute()
+    check_paths(folder, stimuli)
+    return summary(manifest, stimuli, estimate(manifest, stimuli, device=device), folder, list_all=list_all)
 
 
 def summary(
-    manifest: Manifest, stimuli: Sequence[Stimulus], cost: Estimate, *, list_all: bool = False
+    manifest: Manifest,
+    stimuli: Sequence[Stimulus],
+    cost: Estimate,
+    folder: Path | None = None,
+    *,
+    list_all: bool = False,
 ) -> str:
     """Return counts, ids, size, cost, output folder and warnings, one fact a line."""
     counts = Counter(stimulus.condition for stimulus in stimuli)
@@ -86,7 +95,7 @@ def summary(
         f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
         f"Time:      {_time(cost)}",
         f"Memory:    about {cost.memory_bytes / 1e9:.1f} GB for one stimulus at a time",
-        f"Output:    {manifest.output}",
+        f"Output:    {folder or manifest.output}",
     ]
     if manifest.image.size_px % 2:
         lines.append(

@@ -62,6 +62,8 @@ class RunResult:
         Names of PNG files and records in the folder that this run does not ask for.
     trial_lists
         Trial lists that were written: all of the manifest's, but none if stimuli could not be made.
+    changed_lists
+        Names of those that an earlier run had written with other content.
     removed
         Files that were removed because the manifest does not ask for them, relative to the folder.
     """
@@ -73,6 +75,7 @@ class RunResult:
     failures: tuple[Failure, ...]
     strangers: tuple[str, ...]
     trial_lists: tuple[Path, ...] = ()
+    changed_lists: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
 
@@ -204,11 +207,14 @@ def run(
             with interrupts.held():
                 write_results()
         lists: tuple[Path, ...] = ()
+        lists_before = folder.noted_lists()
         if manifest.trials and not failures:
             # The files were compared with their records above.
             finished = load_run(folder.path, check_hashes=False)
             with interrupts.held():
                 lists = write_trial_lists(finished, manifest.trials)
+        noted = folder.noted_lists()
+        changed = tuple(name for name, of in lists_before.items() if noted.get(name, of) != of)
         checkpoints.keep_only((), ())
         planned = {s.stimulus_id for s in stimuli}
         removed: tuple[str, ...] = ()
@@ -219,7 +225,7 @@ def run(
         strangers = folder.strange_names(planned)
     rejected = _count_rejected(manifest, records.values())
     return RunResult(
-        folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists, removed
+        folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists, changed, removed
     )
 
 
