@@ -246,8 +246,8 @@ def test_run_makes_keeps_and_says_so(manifest, tmp_path):
     assert (more.exit_code, more.output) == (0, "")
     other = stimgen("run", path, "--seeds", "2")
     assert other.stderr.endswith(
-        "are not what this command asks for, and not in the tables: brick-conv1_1-s1, brick-conv1_1-s3 (--prune removes those "
-        "that stimgen made)\n"
+        "are not what this command asks for, and not in the tables: brick-conv1_1-s1, brick-conv1_1-s3 "
+        "(--prune removes those that stimgen made)\n"
     )
 
 
