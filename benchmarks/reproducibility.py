@@ -106,7 +106,7 @@ def _measure(run: Run, case: Circumstances, folder: Path) -> pd.DataFrame:
 
 
 def _stimgen(case: Circumstances, *arguments: str) -> None:
-    command = [case.python, "-m", "stimgen.cli", *arguments]
+    command = [case.python, "-m", "stimgen", *arguments]
     subprocess.run(command, check=True, env=os.environ | dict(case.environment), stderr=subprocess.DEVNULL)
 
 

@@ -28,7 +28,6 @@ from statistics import median
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.machine import describe_machine, matrix_product_gflops, peak_bytes, synchronise
 from stimgen.images.pixels import Image
@@ -40,7 +39,7 @@ from stimgen.networks.weights import find_weights
 from stimgen.texture.goal import SourceImage
 from stimgen.texture.objective import GramObjective, analyse
 from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.problem import Problem, Synthesis
+from stimgen.texture.problem import Evaluation, Problem, Synthesis
 from stimgen.texture.synthesis import synthesise
 from stimgen.texture.tensors import to_batch
 
@@ -96,12 +95,12 @@ class Log:
     losses: list[float] = field(default_factory=list)
     stop_at: float = 0.0
 
-    def hook(self, size_px: int, layers: tuple[str, ...], losses: Tensor) -> None:
+    def hook(self, evaluation: Evaluation) -> None:
         """Note one evaluation; for the published procedure, which reads every loss anyhow."""
         self.seconds.append(time.perf_counter() - self.started)
-        flops = 2 * self.extractor.architecture.forward_flops(layers, size_px)
+        flops = 2 * self.extractor.architecture.forward_flops(evaluation.layers, evaluation.size_px)
         self.flops.append(flops + (self.flops[-1] if self.flops else 0.0))
-        self.losses.append(float(losses.max()))
+        self.losses.append(float(evaluation.losses.max()))
         if self.losses[-1] <= self.stop_at:
             raise ReachedTarget
 

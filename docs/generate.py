@@ -21,6 +21,8 @@ from typer.cli import get_docs_for_click
 from stimgen import cli
 from stimgen.controls import CONTROLS
 from stimgen.manifest.json_schema import json_schema
+from stimgen.manifest.starter import PHOTOGRAPHS as PHOTOGRAPHED
+from stimgen.manifest.starter import FoundSource, read_sources, starter_manifest
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import CONVENTIONS, PACKAGED, PUBLISHED
 from stimgen.networks.normalise import PHOTOGRAPHS
@@ -405,8 +407,18 @@ KINDS = {
     **{f"trials_{name}": "mapping, see [trials](#trials)" for name in DESIGNS},
 }
 
+
+def starter() -> str:
+    """Return what `stimgen new first` writes."""
+    found = read_sources(PHOTOGRAPHED, Path(), size_px=SIZE_PX // 2, name="first")
+    sources = [one for one in found if isinstance(one, FoundSource)]
+    text = starter_manifest("first", sources, size_px=SIZE_PX // 2, ppd=None, network="vgg16")
+    return f"\n```yaml\n{text}```"
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "manifest": section(None),
+    "starter": starter,
     "image": section("ImageSection"),
     "sources": section("SourceSection"),
     "network": section("NetworkSpec"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,12 @@ def of_the_machine(error: BaseException) -> StimgenError | None:
             "Mend the file, its folder or its disk, then give the same command again.",
         )
     return None
+
+
+def printable(text: str) -> str:
+    """Return a text that steers no terminal: control characters, as file names may have, are escaped."""
+    steering = {c for c in text if unicodedata.category(c) in {"Cc", "Cs"}} - {"\n", "\t"}
+    return text.translate({ord(c): c.encode("unicode_escape").decode() for c in steering})
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

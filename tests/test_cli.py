@@ -34,6 +34,7 @@ MANIFEST = {
 }
 COMMANDS = [
     [],
+    ["new"],
     ["run"],
     ["check"],
     ["schema"],
@@ -50,7 +51,18 @@ COMMANDS = [
     ["weights", "import"],
     ["weights", "verify"],
 ]
-SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib", "plotly"]
+SLOW_MODULES = [
+    "torch",
+    "torchvision",
+    "pandas",
+    "skimage",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "plotly",
+    "fpdf",
+    "fontTools",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +100,7 @@ def stimgen(*arguments):
 
 
 def process(*arguments, **options):
-    command = [sys.executable, "-m", "stimgen.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "stimgen", *map(str, arguments)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -125,7 +137,7 @@ def test_help_lists_the_commands():
 def test_the_version():
     result = stimgen("--version")
     assert result.exit_code == 0
-    assert re.fullmatch(r"stimgen \d+\.\d+\.\S+\n", result.stdout)
+    assert re.fullmatch(r"stimgen \d+\.\d+\.\S+", result.stdout.splitlines()[0])
 
 
 @pytest.mark.parametrize(
@@ -213,6 +225,7 @@ def test_a_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest):
     result = stimgen(*["--debug"][: int(debug)], "check", manifest())
     assert result.exit_code == 4
     assert "Unexpected ZeroDivisionError: [red]oh\nThis is a bug. Please report it" in result.stderr
+    assert "what stimgen --version prints" in result.stderr
     assert ("Traceback" in result.stderr) == debug
 
 
@@ -233,7 +246,8 @@ def test_run_makes_keeps_and_says_so(manifest, tmp_path):
     assert (more.exit_code, more.output) == (0, "")
     other = stimgen("run", path, "--seeds", "2")
     assert other.stderr.endswith(
-        "are not what this command asks for, and not in the tables: brick-conv1_1-s1, brick-conv1_1-s3\n"
+        "are not what this command asks for, and not in the tables: brick-conv1_1-s1, brick-conv1_1-s3 "
+        "(--prune removes those that stimgen made)\n"
     )
 
 

@@ -7,6 +7,8 @@ at once.
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,7 @@ from stimgen.cli.check import check
 from stimgen.cli.decode import decode
 from stimgen.cli.errors import Commands, say
 from stimgen.cli.figure import figure
+from stimgen.cli.new import new
 from stimgen.cli.report import report
 from stimgen.cli.run import run
 from stimgen.cli.schema import schema
@@ -26,7 +29,8 @@ from stimgen.cli.streams import release_output, settle_streams
 from stimgen.cli.tables import tables
 from stimgen.cli.trials import trials
 from stimgen.cli.verify import verify
-from stimgen.errors import of_the_machine
+from stimgen.errors import of_the_machine, printable
+from stimgen.runs.interrupts import ASKED_TO_END
 
 app = typer.Typer(
     cls=Commands,
@@ -35,15 +39,30 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, verify, tables, trials, stats, figure, report, decode, schema):
-    app.command()(command)
-app.add_typer(weights.app, name="weights")
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Make": (new, run, trials),
+    "Check": (check, verify, tables),
+    "Look": (report, figure),
+    "Analyse": (stats, decode),
+    "Set up": (schema,),
+}
+"""The commands under the headings of --help, in its order."""
+
+COMMON = "With every command: --debug for tracebacks, --log FILE for what happens, in JSON lines."
+
+for panel, commands in PANELS.items():
+    for command in commands:
+        # What a shell puts in place of a pattern without quotes comes as more arguments.
+        settings = {"allow_extra_args": True} if command is new else {}
+        app.command(rich_help_panel=panel, context_settings=settings, epilog=COMMON)(command)
+app.add_typer(weights.app, name="weights", rich_help_panel="Set up")
 
 
 def main() -> None:
-    """Run the command line; the signal with which Slurm or a shutdown ends it counts as Ctrl-C."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run the command line; signals that Slurm, a shutdown or a closed terminal send are as Ctrl-C."""
+    for number in ASKED_TO_END:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     settle_streams()
     try:
         app(prog_name="stimgen")
@@ -57,6 +76,12 @@ def main() -> None:
 def _show_version(asked: bool) -> None:
     if asked:
         typer.echo(f"stimgen {__version__}")
+        if sys.stdout is not None:
+            sys.stdout.flush()  # for those who read the first line alone
+        from stimgen.runs.environment import report_lines
+
+        for line in report_lines():
+            typer.echo(printable(line))
         raise typer.Exit
 
 
@@ -64,7 +89,12 @@ def _show_version(asked: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version, and after it what a report of a bug should say.",
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. Also after the command.")] = False,
     log: Annotated[

@@ -8,16 +8,29 @@ from typing import Annotated
 
 import typer
 
+from stimgen.cli import completion
 from stimgen.errors import InputError
 
-ManifestPath = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest, a YAML file.")]
+ManifestPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MANIFEST", help="The manifest, a YAML file.", autocompletion=completion.manifests
+    ),
+]
 NetworkName = Annotated[
-    str | None, typer.Option("--network", help="Network in place of the manifest's, such as vgg16.")
+    str | None,
+    typer.Option(
+        "--network",
+        help="Network in place of the manifest's, such as vgg16.",
+        autocompletion=completion.networks,
+    ),
 ]
 Seeds = Annotated[
     str | None, typer.Option("--seeds", help="Seeds in place of the manifest's: 7, or 1,2,5, or 1-10.")
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, …")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda:0, …", autocompletion=completion.devices)
+]
 
 SEEDS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
 MOST_SEEDS = 100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,9 @@ def check(
     device: Device = "auto",
     network: NetworkName = None,
     seeds: Seeds = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run folder, if it will be given to stimgen run.")
+    ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="List every source and stimulus.")] = False,
 ) -> None:
     """Say what a manifest would make, how long that takes, and what is wrong with it.
@@ -30,9 +34,11 @@ def check(
     from stimgen.verify.outlook import outlook
 
     numbers = parse_seeds(seeds)
-    typer.echo(check_report(manifest, network=network, seeds=numbers, device=device, list_all=show_all))
+    typer.echo(
+        check_report(manifest, network=network, seeds=numbers, device=device, out=out, list_all=show_all)
+    )
     loaded = load_manifest(manifest, network=network, seeds=numbers)
-    found = outlook(loaded, RunFolder(loaded.output))
+    found = outlook(loaded, RunFolder((out or loaded.output).absolute()))
     if found:
         more = f"; {found.strangers} others are there, not asked for" if found.strangers else ""
         typer.echo(f"There:     to keep {found.keep}, to make {found.make}, to replace {found.replace}{more}")

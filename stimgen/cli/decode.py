@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from stimgen.cli import completion
+from stimgen.cli.arguments import Device
 from stimgen.cli.errors import say
 from stimgen.errors import InputError, nearest
 
@@ -39,20 +41,33 @@ def decode(
             "--layers",
             help="Layers, separated by commas; conv1_1..pool5 is all from the one to the other. Default: the "
             "network's usual ones, and its last.",
+            autocompletion=completion.layers,
         ),
     ] = None,
-    network: Annotated[str, typer.Option("--network", help="Network.")] = "vgg19",
+    network: Annotated[
+        str, typer.Option("--network", help="Network.", autocompletion=completion.networks)
+    ] = "vgg19",
     weights: Annotated[
-        str, typer.Option("--weights", help="Name of published or imported weights, a file, or random.")
+        str,
+        typer.Option(
+            "--weights",
+            help="Name of published or imported weights, a file, or random.",
+            autocompletion=completion.weights,
+        ),
     ] = "imagenet",
-    pooling: Annotated[str, typer.Option("--pooling", help="average or max.")] = "average",
+    pooling: Annotated[
+        str,
+        typer.Option("--pooling", help="average or max.", autocompletion=completion.one_of("average", "max")),
+    ] = "average",
     normalise: Annotated[
         bool, typer.Option(help="Rescale filters to a mean activation of 1, as manifests do by default.")
     ] = True,
     size_px: Annotated[
         int, typer.Option("--size-px", min=1, help="Side that the largest central square is shrunk to.")
     ] = 224,
-    color: Annotated[str, typer.Option("--color", help="grey or rgb.")] = "rgb",
+    color: Annotated[
+        str, typer.Option("--color", help="grey or rgb.", autocompletion=completion.one_of("grey", "rgb"))
+    ] = "rgb",
     components: Annotated[
         int | None,
         typer.Option("--components", min=1, help="Principal components to keep. Default: all features."),
@@ -66,7 +81,7 @@ def decode(
         Path | None,
         typer.Option("--features", help="Folder that features are kept in. Default: OUT/features."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, …")] = "auto",
+    device: Device = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
 ) -> None:
     """Decode classes of images from the Gram matrices of each layer, with a linear classifier.

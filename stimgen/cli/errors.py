@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 import traceback
-import unicodedata
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from stimgen.cli.log import logged
-from stimgen.errors import StimgenError, of_the_machine
+from stimgen.errors import StimgenError, of_the_machine, printable
 
 UsageError: type[BaseException] = typer.BadParameter.__bases__[0]
 """The error of a wrong command line. It is click's or, in newer versions, typer's own."""
@@ -30,8 +29,11 @@ class Commands(TyperGroup):
         try:
             with logged(ctx.params["log"], exit_code):
                 return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, UsageError, BrokenPipeError):
+        except (typer.Exit, UsageError, BrokenPipeError):
             raise  # typer deals with these
+        except typer.Abort:  # Ctrl-C at a question
+            say("\nInterrupted before anything was done.")
+            raise typer.Exit(130) from None
         except KeyboardInterrupt:
             # What a shell must be given; the name it was found by may be a path.
             again = shlex.join(["stimgen", *sys.argv[1:]])
@@ -46,7 +48,8 @@ class Commands(TyperGroup):
             else:
                 say(
                     f"Unexpected {type(error).__name__}: {error}\n"
-                    "This is a bug. Please report it with what the same command prints with --debug."
+                    "This is a bug. Please report it with what the same command prints with --debug, "
+                    "and what stimgen --version prints."
                 )
             raise typer.Exit(exit_code(error)) from None
 
@@ -55,11 +58,11 @@ def exit_code(error: BaseException) -> int:
     """Return what a command that raises `error` ends with."""
     if isinstance(error, typer.Exit | StimgenError):
         return error.exit_code
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
         return 130
     if isinstance(error, UsageError):
         return 2
-    return 1 if isinstance(error, typer.Abort | BrokenPipeError) else 4
+    return 1 if isinstance(error, BrokenPipeError) else 4
 
 
 def _common_options_first(arguments: list[str]) -> list[str]:
@@ -88,9 +91,3 @@ def _common_options_first(arguments: list[str]) -> list[str]:
 def say(message: str) -> None:
     """Print what is not a result: to the standard error, so that results can be piped."""
     print(printable(message), file=sys.stderr)  # noqa: T201
-
-
-def printable(text: str) -> str:
-    """Return a text that steers no terminal: control characters, as file names may have, are escaped."""
-    steering = {c for c in text if unicodedata.category(c) in {"Cc", "Cs"}} - {"\n", "\t"}
-    return text.translate({ord(c): c.encode("unicode_escape").decode() for c in steering})

@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stimgen.cli import completion
 from stimgen.cli.errors import say
+from stimgen.errors import InputError
+
+if TYPE_CHECKING:
+    from stimgen.report.sheet import Sheet
+
+AXES = ("condition", "source", "seed")
 
 
 def figure(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
-    rows: Annotated[str, typer.Option("--rows", help="condition, source or seed.")] = "condition",
-    columns: Annotated[str, typer.Option("--columns", help="Another of these.")] = "source",
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Folders of finished runs.", autocompletion=completion.run_folders
+        ),
+    ],
+    rows: Annotated[
+        str,
+        typer.Option("--rows", help="condition, source or seed.", autocompletion=completion.one_of(*AXES)),
+    ] = "condition",
+    columns: Annotated[
+        str,
+        typer.Option("--columns", help="Another of these.", autocompletion=completion.one_of(*AXES)),
+    ] = "source",
     select: Annotated[
         list[str] | None,
         typer.Option("--select", help="What to show, in this order: condition=pool1,pool2. Repeatable."),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", help="Text in place of a name: NAME=TEXT. Repeatable."),
+        typer.Option(
+            "--label",
+            help="Text in place of a name: NAME=TEXT. Repeatable.",
+            autocompletion=completion.names,
+        ),
     ] = None,
     annotate: Annotated[
         str | None,
-        typer.Option("--annotate", help="Column of stimuli.csv whose value is written below each stimulus."),
+        typer.Option(
+            "--annotate",
+            help="Column of stimuli.csv whose value is written below each stimulus.",
+            autocompletion=completion.columns,
+        ),
     ] = None,
     cell_px: Annotated[
         int | None,
@@ -33,14 +59,42 @@ def figure(
         ),
     ] = None,
     font: Annotated[Path | None, typer.Option("--font", help="Font file for labels (.ttf, .otf).")] = None,
+    width: Annotated[
+        str | None,
+        typer.Option(
+            "--width",
+            "--width-mm",
+            metavar="MM",
+            help="Width on paper, mm, or single (89), double (183). Default of PDF and SVG: single.",
+        ),
+    ] = None,
+    font_pt: Annotated[
+        float | None,
+        typer.Option("--font-pt", min=4, max=36, help="Size of letters on paper, points. Default: 7."),
+    ] = None,
+    dpi: Annotated[
+        int | None,
+        typer.Option(
+            "--dpi",
+            min=72,
+            max=2400,
+            help="Least resolution of a PNG with --width, pixels per inch. Default 300.",
+        ),
+    ] = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="png, pdf or svg. Default: as --out ends, or png.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="PNG file. Default: RUN/figures/ROWS-by-COLUMNS.png.")
+        Path | None,
+        typer.Option("--out", help="PNG, PDF or SVG file. Default: RUN/figures/ROWS-by-COLUMNS.FORMAT."),
     ] = None,
 ) -> None:
     """Draw stimuli of finished runs as a labelled grid, in their own pixels.
 
     What is neither rows nor columns is the same in all cells: what --select says, or the first seed,
-    source or layer set. The PNG file names its stimuli with their SHA-256.
+    source or layer set. The file names its stimuli with their SHA-256.
+
+    PDF and SVG files are for papers: text is text, and stimuli are not resampled.
 
     For example:
 
@@ -51,19 +105,86 @@ def figure(
       stimgen figure results/exp1 --label pool4="pool4, 177k parameters" --annotate gram_relative_held_out
 
       stimgen figure results/exp1 results/exp2 --select seed=2 --cell-px 128 --out figure.png
+
+      stimgen figure results/exp1 --width double --out figure.pdf
+
+      stimgen figure results/exp1 --width 120 --font-pt 8 --font Arial.ttf --format svg
     """
-    from stimgen.report.figure import draw_figure, parse_labels
+    from stimgen.images.png import encode_png
+    from stimgen.report.captions import parse_labels
+    from stimgen.report.figure import draw_figure
     from stimgen.report.finished import read_run
     from stimgen.report.grid import make_grid, parse_select
-    from stimgen.report.write import figure_path, write_figure
+    from stimgen.report.write import figure_format, figure_path, write_figure
 
+    ending = figure_format(out, file_format)
+    _refuse_paper_options(ending, width, font_pt, dpi)
     finished = [read_run(folder) for folder in runs]
     grid = make_grid(finished, rows=rows, columns=columns, select=parse_select(select or []))
-    path = figure_path(finished, grid, out)
-    drawn = draw_figure(grid, labels=parse_labels(label or []), annotate=annotate, cell_px=cell_px, font=font)
-    write_figure(drawn, path)
-    empty = len(drawn.cells) - len(grid.cells)
+    path = figure_path(finished, grid, out, ending)
+    labels, paper = parse_labels(label or []), ""
+    if ending == "png" and width is None:
+        drawn = draw_figure(grid, labels=labels, annotate=annotate, cell_px=cell_px, font=font)
+        content = encode_png(drawn.pixels, text=dict(drawn.text))
+    else:
+        from stimgen.report.sheet import FONT_PT, draw_sheet, parse_width
+
+        sheet = draw_sheet(
+            grid,
+            width_mm=parse_width(width or "single"),
+            font_pt=font_pt or FONT_PT,
+            labels=labels,
+            annotate=annotate,
+            cell_px=cell_px,
+            font=font,
+        )
+        content, paper = _encode(sheet, ending, dpi), _on_paper(sheet)
+    write_figure(content, path)
+    empty = len(grid.rows) * len(grid.columns) - len(grid.cells)
     say(
         f"{len(grid.cells)} stimuli, {grid.fixed_key} {grid.fixed}"
-        f"{f', empty cells: {empty}' if empty else ''}. Figure: {path}"
+        f"{f', empty cells: {empty}' if empty else ''}. Figure: {path}{paper}"
     )
+
+
+def _refuse_paper_options(ending: str, width: str | None, font_pt: float | None, dpi: int | None) -> None:
+    if ending != "png" and dpi is not None:
+        raise InputError(
+            f"--dpi is for PNG files: in {ending.upper()}, stimuli keep their pixels and text has none.",
+            "Leave it out.",
+        )
+    if ending == "png" and width is None and (font_pt, dpi) != (None, None):
+        option = "--dpi" if font_pt is None else "--font-pt"
+        raise InputError(f"{option} needs a width on paper.", "Give one, such as --width single.")
+
+
+def _encode(sheet: Sheet, ending: str, dpi: int | None) -> bytes:
+    if ending == "pdf":
+        from stimgen.report.sheet_pdf import encode_pdf
+
+        return encode_pdf(sheet)
+    if ending == "svg":
+        from stimgen.report.sheet_svg import encode_svg
+
+        return encode_svg(sheet)
+    from stimgen.report.sheet import ASKED_PPI
+    from stimgen.report.sheet_png import encode_sheet_png
+
+    return encode_sheet_png(sheet, dpi or ASKED_PPI)
+
+
+def _on_paper(sheet: Sheet) -> str:
+    """Return what a figure is on paper, and a word on its resolution if journals want more."""
+    from stimgen.report.sheet import ASKED_PPI
+
+    side_px = sheet.shown.side_px
+    said = (
+        f"\n{sheet.width_mm:g} × {sheet.height_mm:.4g} mm, letters {sheet.font_pt:g} pt "
+        f"({sheet.shown.typeface.name}), stimuli {sheet.ppi:.0f} ppi."
+    )
+    if sheet.ppi < ASKED_PPI:
+        said += (
+            f"\nJournals ask for {ASKED_PPI} ppi of photographs: stimuli of {side_px} px have that up to "
+            f"{side_px / ASKED_PPI * 25.4:.1f} mm a side."
+        )
+    return said

@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
+from stimgen.cli import completion
 from stimgen.cli.errors import say
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders, finished or not.", autocompletion=completion.run_folders
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="HTML file. Default: RUN/report.html.")] = None,
 ) -> None:
     """Show runs on one page: images, plots, the table, and a Methods paragraph.

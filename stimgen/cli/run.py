@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +13,15 @@ import typer
 
 from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Seeds, parse_seeds
 from stimgen.cli.errors import say
-from stimgen.errors import StimgenError
+from stimgen.errors import InputError, StimgenError
 
 LOGGER = logging.getLogger("stimgen")
 
 if TYPE_CHECKING:
     from stimgen.manifest.resolved import Manifest
+    from stimgen.report.preview import Preview
+    from stimgen.runs.progress import Progress
+    from stimgen.runs.runner import RunResult
     from stimgen.runs.strangers import Strangers
 
 
@@ -44,13 +49,17 @@ def run(
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write report.html, the run on one page.")
     ] = True,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Open a page in the browser that shows the run while it works."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
 ) -> None:
     """Make the stimuli of a manifest: images, records and tables.
 
     Stimuli that are done are kept, so the same command goes on after an interruption. Those that exceed the
     manifest's thresholds (accept) are kept too, marked in the table, and no failure. What is there and not
-    asked for is named and kept; with --prune it is removed in the end, after a question on a terminal.
+    asked for is named and kept; with --prune it is removed in the end, after a question.
 
     For example:
 
@@ -59,23 +68,27 @@ def run(
       stimgen run manifests/exp1.yaml --device cuda:0 --out /data/exp1
 
       stimgen run manifests/exp1.yaml --network vgg16 --seeds 1-10
+
+      stimgen run manifests/exp1.yaml --watch
     """
     from stimgen.manifest.load import load_manifest
 
+    if yes and not prune:
+        raise InputError("--yes goes with --prune.", "Give both, or neither.")
     loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds))
 
     from stimgen.runs.progress import Progress
     from stimgen.runs.runner import run as run_manifest
 
-    result = run_manifest(
-        loaded,
-        out=out,
-        device=device,
-        batch_size=batch_size,
-        progress=Progress(quiet=quiet),
-        prune=_to_remove(loaded, out or loaded.output, ask=not yes) if prune else None,
-    )
+    to_remove = _to_remove(loaded, out or loaded.output, ask=not yes) if prune else None
+    progress = Progress(quiet=quiet)
+    with _watched(loaded, out or loaded.output, progress) if watch else contextlib.nullcontext() as preview:
+        result = run_manifest(
+            loaded, out=out, device=device, batch_size=batch_size, progress=progress, prune=to_remove
+        )
     page = _write_report(result.folder) if report else None
+    if preview is not None:
+        preview.end(_outcome(result, page), page)
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:
@@ -88,6 +101,11 @@ def run(
             )
         if result.trial_lists:
             say(f"Trial lists: {', '.join(map(str, result.trial_lists))}")
+            if result.changed_lists:
+                say(
+                    f"Not as they were before: {', '.join(result.changed_lists)}. Sessions that began with "
+                    "the earlier ones cannot go on."
+                )
         elif loaded.trials:
             say(
                 "The trial lists are not written, because stimuli are missing. Do not use any that are there "
@@ -97,10 +115,12 @@ def run(
             say(f"Removed {len(result.removed)} files: {', '.join(result.removed)}")
         if result.strangers:
             say(
-                f"{len(result.strangers)} stimuli in {result.folder / 'stimuli'} (--prune removes them) are "
-                f"not what this command asks for, and not in the tables: {', '.join(result.strangers[:5])}"
-                f"{', …' if len(result.strangers) > 5 else ''}"
+                f"{len(result.strangers)} stimuli in {result.folder / 'stimuli'} are not what this command "
+                f"asks for, and not in the tables: {', '.join(result.strangers[:5])}"
+                f"{', …' if len(result.strangers) > 5 else ''} (--prune removes those that stimgen made)"
             )
+        if not report and (result.made or result.removed) and (result.folder / "report.html").exists():
+            say(f"report.html there shows an earlier state; stimgen report {result.folder} draws it anew.")
     if result.failures and prune:
         say("Nothing is removed, because stimuli could not be made.")
     if result.failures:
@@ -126,12 +146,41 @@ def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Strangers | No
         return None
     kinds = ((found.stimuli, "stimuli with their records"), (found.trial_lists, "trial lists"))
     what = " and ".join(f"{len(names)} {kind}" for names, kind in kinds if names)
-    say(f"{what} are not asked for: {', '.join((*found.stimuli, *found.trial_lists))}")
-    # Nobody can be asked in a script, where --prune itself is the answer.
-    if ask and sys.stdin.isatty() and not typer.confirm("Remove them when the run is done?", err=True):
+    say(f"Not asked for are {what}: {', '.join((*found.stimuli, *found.trial_lists))}")
+    if ask and not sys.stdin.isatty():
+        raise InputError(
+            "Nobody can be asked here whether to remove them.", "Add --yes, or leave out --prune."
+        )
+    if ask and not typer.confirm("Remove them when the run is done?", err=True):
         say("Nothing is removed.")
         return None
     return found
+
+
+@contextlib.contextmanager
+def _watched(manifest: Manifest, folder: Path, progress: Progress) -> Iterator[Preview]:
+    """Show what `progress` is told on a page too; if the run ends with an error, the page says so."""
+    from stimgen.report.preview import Preview
+    from stimgen.runs.store import RunFolder
+
+    preview = Preview(RunFolder(folder.absolute()), manifest.name, progress.note)
+    progress.watcher = preview
+    try:
+        yield preview
+    except KeyboardInterrupt:
+        preview.end(
+            "The run was interrupted. What was finished is kept; the same command goes on from there."
+        )
+        raise
+    except BaseException:
+        preview.end("The run ended with an error; the terminal says which. What was finished is kept.")
+        raise
+
+
+def _outcome(result: RunResult, page: Path | None) -> str:
+    failed = f", {len(result.failures)} failed" if result.failures else ""
+    done = f"The run is done: {result.made} stimuli made, {result.kept} kept{failed}."
+    return done if page else f"{done} stimgen report {result.folder} writes its report."
 
 
 def _write_report(folder: Path) -> Path | None:

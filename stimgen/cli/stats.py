@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stimgen.cli import completion
 from stimgen.cli.arguments import Device
 from stimgen.cli.errors import say
 from stimgen.errors import InputError, nearest
@@ -26,11 +27,21 @@ def stats(
     gram: Annotated[
         bool, typer.Option(help="Measure Gram distances from the source, which needs a network.")
     ] = True,
-    network: Annotated[str, typer.Option("--network", help="Network for Gram distances.")] = "vgg19",
+    network: Annotated[
+        str, typer.Option("--network", help="Network for Gram distances.", autocompletion=completion.networks)
+    ] = "vgg19",
     weights: Annotated[
-        str, typer.Option("--weights", help="Name of published or imported weights, or a file.")
+        str,
+        typer.Option(
+            "--weights",
+            help="Name of published or imported weights, or a file.",
+            autocompletion=completion.weights,
+        ),
     ] = "imagenet",
-    pooling: Annotated[str, typer.Option("--pooling", help="average or max.")] = "average",
+    pooling: Annotated[
+        str,
+        typer.Option("--pooling", help="average or max.", autocompletion=completion.one_of("average", "max")),
+    ] = "average",
     normalise: Annotated[
         bool, typer.Option(help="Rescale filters to a mean activation of 1, as manifests do by default.")
     ] = True,
@@ -40,6 +51,7 @@ def stats(
             "--layers",
             help="Layers for Gram distances, separated by commas. Default: conv1_1,pool1,pool2,pool3,pool4 "
             "for VGG, conv1,pool1,pool2,conv3,conv4 for AlexNet.",
+            autocompletion=completion.layers,
         ),
     ] = None,
     portilla_simoncelli: Annotated[

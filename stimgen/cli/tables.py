@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from stimgen.cli import completion
 from stimgen.cli.errors import say
 
 
 def tables(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    run_folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="The folder of a run.", autocompletion=completion.run_folders),
+    ],
 ) -> None:
     """Write the tables of a run again, from its records: also the data dictionaries and the trial lists.
 

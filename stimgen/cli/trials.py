@@ -7,13 +7,22 @@ from typing import Annotated
 
 import typer
 
+from stimgen.cli import completion
 from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
 
 def trials(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
-    design: Annotated[str | None, typer.Option("--design", help="Design of a list, such as oddity.")] = None,
+    run_folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of a finished run.", autocompletion=completion.run_folders
+        ),
+    ],
+    design: Annotated[
+        str | None,
+        typer.Option("--design", help="Design of a list, such as oddity.", autocompletion=completion.designs),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(

@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from stimgen.cli import completion
 from stimgen.cli.arguments import Device
 from stimgen.cli.errors import say
 
 
 def verify(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    run_folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="The folder of a run.", autocompletion=completion.run_folders),
+    ],
     recompute: Annotated[
         bool,
         typer.Option(

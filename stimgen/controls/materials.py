@@ -49,11 +49,11 @@ class Materials:
     texture
         The layer set that the control's option `layer_set` names; None for controls without this option.
     after_evaluation
-        Called after each evaluation of a synthesis: side in px, layers, losses.
+        Called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
     """
 
     device: str
     photograph: Callable[[], Photograph]
     the_set: Reference | None = None
     texture: TextureSpec | None = None
-    after_evaluation: Callable[[int, tuple[str, ...], Any], None] = lambda size_px, layers, losses: None
+    after_evaluation: Callable[[Any], None] = lambda evaluation: None

@@ -56,7 +56,9 @@ def quantise(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
-def encode_png(pixels: NDArray[np.uint8], *, text: dict[str, str] | None = None) -> bytes:
+def encode_png(
+    pixels: NDArray[np.uint8], *, text: dict[str, str] | None = None, ppi: float | None = None
+) -> bytes:
     """Return a PNG file of 8-bit grey or RGB pixels, the same bytes for the same arguments.
 
     The file holds no time, colour profile or gamma. (Another version of Pillow or zlib may compress
@@ -68,6 +70,8 @@ def encode_png(pixels: NDArray[np.uint8], *, text: dict[str, str] | None = None)
         (H, W) or (H, W, 3) uint8.
     text
         Keywords (1 to 79 Latin-1 characters) and texts to embed, written in alphabetical order.
+    ppi
+        Pixels per inch to state; by default the file says nothing about its size on paper.
 
     Raises
     ------
@@ -86,7 +90,9 @@ def encode_png(pixels: NDArray[np.uint8], *, text: dict[str, str] | None = None)
             raise ValueError(f"a PNG keyword has 1 to 79 printable characters; {keyword!r} does not")
         chunks.add_text(keyword, (text or {})[keyword])
     file = io.BytesIO()
-    Pillow.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", compress_level=6, pnginfo=chunks)
+    size = {} if ppi is None else {"dpi": (ppi, ppi)}
+    image = Pillow.fromarray(np.ascontiguousarray(pixels))
+    image.save(file, "PNG", compress_level=6, pnginfo=chunks, **size)
     return file.getvalue()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from stimgen.controls import CONTROLS
 from stimgen.manifest.estimate import Estimate, estimate
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.trials import planned
+from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
 from stimgen.texture.presets import Gatys2015
@@ -27,6 +30,7 @@ def check_report(
     network: str | None = None,
     seeds: Sequence[int] | None = None,
     device: str = "auto",
+    out: Path | None = None,
     list_all: bool = False,
 ) -> str:
     """Load a manifest and return what it will make, in plain text.
@@ -37,6 +41,8 @@ def check_report(
         As `load_manifest` takes them.
     device
         As `estimate` takes it.
+    out
+        The run folder; by default `Manifest.output`.
     list_all
         Whether to name every source and stimulus.
 
@@ -49,12 +55,18 @@ def check_report(
     """
     manifest = load_manifest(path, network=network, seeds=seeds)
     stimuli = plan(manifest)
-    check_paths(manifest.output, stimuli)
-    return summary(manifest, stimuli, estimate(manifest, stimuli, device=device), list_all=list_all)
+    folder = (out or manifest.output).absolute()
+    check_paths(folder, stimuli)
+    return summary(manifest, stimuli, estimate(manifest, stimuli, device=device), folder, list_all=list_all)
 
 
 def summary(
-    manifest: Manifest, stimuli: Sequence[Stimulus], cost: Estimate, *, list_all: bool = False
+    manifest: Manifest,
+    stimuli: Sequence[Stimulus],
+    cost: Estimate,
+    folder: Path | None = None,
+    *,
+    list_all: bool = False,
 ) -> str:
     """Return counts, ids, size, cost, output folder and warnings, one fact a line."""
     counts = Counter(stimulus.condition for stimulus in stimuli)
@@ -77,12 +89,13 @@ def summary(
         f"Size:      {_size(manifest)}",
         *_accept(manifest),
         *_weights(manifest),
+        *_missing(manifest),
         *_synthesis(manifest),
         *_trials(manifest),
         f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
         f"Time:      {_time(cost)}",
         f"Memory:    about {cost.memory_bytes / 1e9:.1f} GB for one stimulus at a time",
-        f"Output:    {manifest.output}",
+        f"Output:    {folder or manifest.output}",
     ]
     if manifest.image.size_px % 2:
         lines.append(
@@ -137,6 +150,16 @@ def _weights(manifest: Manifest) -> list[str]:
     used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in plan(manifest))
     keys = dict.fromkeys((network.name, network.weights) for network in used)
     return [f"Weights:   {name} {Path(weights).name}: {whereabouts(name, weights)}" for name, weights in keys]
+
+
+def _missing(manifest: Manifest) -> list[str]:
+    controls = [CONTROLS[control.name] for control in manifest.controls]
+    used = manifest.measure.portilla_simoncelli or any(one.prepare is load_plenoptic for one in controls)
+    if not used or importlib.util.find_spec("plenoptic"):
+        return []
+    return [
+        "Missing:   the package plenoptic, for Portilla & Simoncelli's statistics: pip install 'stimgen[ps]'"
+    ]
 
 
 def _synthesis(manifest: Manifest) -> list[str]:

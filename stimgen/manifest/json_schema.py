@@ -68,7 +68,7 @@ def _with_options(
     section: str, key: str, name: str, model: type[BaseModel], shared: dict[str, Any]
 ) -> dict[str, Any]:
     options = model.model_json_schema()
-    base = ManifestFile.model_json_schema()["$defs"][section]["properties"]
+    base = shared[section]["properties"]
     own_name = {"const": name, "description": base[key]["description"]}
     shared |= options.pop("$defs", {})
     return options | {

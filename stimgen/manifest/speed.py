@@ -92,19 +92,29 @@ def gpu_names() -> list[str]:
 
     Empty without a driver, and for GPUs that the variable names otherwise than by numbers.
     """
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    names = _of_driver("name")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return names
+    chosen = [int(index) for index in visible.split(",") if index.strip().isdecimal()]
+    return [names[index] for index in chosen if index < len(names)]
+
+
+def gpu_drivers() -> list[str]:
+    """Return the versions of NVIDIA's driver, one for all GPUs; empty without it."""
+    return list(dict.fromkeys(_of_driver("driver_version")))
+
+
+def _of_driver(query: str) -> list[str]:
+    """Return what NVIDIA's driver says of every GPU; nothing if there is none."""
+    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
     try:
         answer = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=2, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    names = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return names
-    chosen = [int(index) for index in visible.split(",") if index.strip().isdecimal()]
-    return [names[index] for index in chosen if index < len(names)]
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
 
 
 def cpu_name() -> str:

@@ -127,7 +127,7 @@ def message_of(detail: Mapping[str, Any], path: DataPath, document: Document, *,
         return f"expected a list such as [{shorten(written or str(value))}], got {describe(value, written)}."
     if kind in _COLLECTIONS and _form(path):
         return _expected(path, value, written)
-    return f"expected {_scalar(kind, limits, str(detail['msg']))}, got {describe(value, written)}."
+    return f"expected {expectation(kind, limits, str(detail['msg']))}, got {describe(value, written)}."
 
 
 def describe(value: object, written: str | None = None) -> str:
@@ -145,7 +145,8 @@ def describe(value: object, written: str | None = None) -> str:
     return shorten(written or str(value))
 
 
-def _scalar(kind: str, limits: Mapping[str, Any], otherwise: str) -> str:
+def expectation(kind: str, limits: Mapping[str, Any], otherwise: str) -> str:
+    """Return what a validation error of the type `kind` expected; `otherwise` is pydantic's message."""
     if kind in {"greater_than_equal", "less_than_equal", "greater_than", "less_than"}:
         words = {"ge": "at least", "le": "at most", "gt": "above", "lt": "below"}
         return "a number " + " and ".join(f"{words[name]} {_plain(limit)}" for name, limit in limits.items())

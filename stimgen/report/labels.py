@@ -37,7 +37,7 @@ class Typeface:
 
     path: str | None
 
-    def at(self, size_px: int) -> Font:
+    def at(self, size_px: float) -> Font:
         """Return the font in one size."""
         return _load(self.path, size_px)
 
@@ -45,6 +45,20 @@ class Typeface:
     def name(self) -> str:
         """Family and style."""
         return " ".join(part for part in self.at(SMALLEST_FONT_PX).getname() if part)
+
+    @property
+    def family(self) -> str:
+        """Family, as a style sheet names it."""
+        return self.at(SMALLEST_FONT_PX).getname()[0] or "sans-serif"
+
+    @property
+    def content(self) -> bytes:
+        """The font file."""
+        font = self.at(SMALLEST_FONT_PX)
+        if self.path is None:
+            return font.font_bytes
+        assert isinstance(font.path, str)  # where a name was found
+        return Path(font.path).read_bytes()
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,9 @@ class Block:
         return image
 
 
-def find_typeface(texts: Iterable[str], file: Path | None = None) -> Typeface:
+def find_typeface(
+    texts: Iterable[str], file: Path | None = None, *, preferred: Sequence[str] = ()
+) -> Typeface:
     """Return a font that has all characters of some texts.
 
     Parameters
@@ -92,6 +108,8 @@ def find_typeface(texts: Iterable[str], file: Path | None = None) -> Typeface:
     file
         A font file; by default Pillow's own font and, for characters that it lacks, the first of
         `SYSTEM_FONTS` that has them.
+    preferred
+        Names of fonts that are tried before these.
 
     Raises
     ------
@@ -109,7 +127,8 @@ def find_typeface(texts: Iterable[str], file: Path | None = None) -> Typeface:
             ) from None
         candidates = [typeface]
     else:
-        candidates = [Typeface(None), *(Typeface(name) for name in SYSTEM_FONTS)]
+        names = (*preferred, None, *SYSTEM_FONTS)
+        candidates = [Typeface(name) for name in names]
     lacking: list[str] = []
     for candidate in candidates:
         try:
@@ -186,7 +205,7 @@ def fit(texts: Sequence[tuple[str, int]], typeface: Typeface, largest_px: int) -
 
 
 @cache
-def _load(path: str | None, size_px: int) -> Font:
+def _load(path: str | None, size_px: float) -> Font:
     font = ImageFont.load_default(size_px) if path is None else ImageFont.truetype(path, size_px)
     assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's bitmap font has one size
     return font

@@ -91,7 +91,7 @@ class RunCheckpoints:
         self._started = self._saved = 0.0
         self.seconds = 0.0
 
-    def keep_only(self, recipes: Collection[str], not_done: Collection[str]) -> None:
+    def keep_only(self, recipes: Collection[str], not_done: Collection[str]) -> dict[str, tuple[int, int]]:
         """Remove the files that this run cannot use: of other recipes, devices or versions, and damaged ones.
 
         Parameters
@@ -101,11 +101,17 @@ class RunCheckpoints:
         not_done
             Those that are still to be made.
 
+        Returns
+        -------
+        dict
+            Size and rung of the last finished stage, by the recipes of the files that are left.
+
         Raises
         ------
         StoreError
             If a file cannot be removed.
         """
+        reached: dict[str, tuple[int, int]] = {}
         for path in self._folder.glob("*.safetensors"):
             if not _NAME.fullmatch(path.name):  # somebody else's
                 continue
@@ -117,8 +123,11 @@ class RunCheckpoints:
                 or not set(found[0].recipes) & set(not_done)
             ):
                 _remove(path)
+            else:
+                reached |= dict.fromkeys(found[0].recipes, (found[0].size_px, found[0].rung))
         with contextlib.suppress(OSError):  # files are left, or there never was a folder
             self._folder.rmdir()
+        return reached
 
     def load(self, problems: Sequence[Problem]) -> Checkpoint | None:
         """Return how far these problems came; None if there is no checkpoint of them, all together."""

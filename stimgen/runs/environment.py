@@ -1,18 +1,32 @@
-"""What the stimuli were made with."""
+"""What the stimuli were made with, and all that a report of a bug should say."""
 
 from __future__ import annotations
 
 import contextlib
 import platform
+import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+import stimgen
+from stimgen.manifest.speed import cpu_name, gpu_drivers
+from stimgen.networks.weights import list_weights
+from stimgen.networks.weights.cache import weights_folder
+from stimgen.runs.checkout import commit_of
 
-from stimgen.manifest.speed import cpu_name
+if TYPE_CHECKING:
+    import torch
 
 OPTIONAL = ("plenoptic",)
 PACKAGES = ("stimgen", "torch", "numpy", "scipy", "scikit-image", "pillow")
+REPORTED = (
+    *("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-image", "pillow", "tifffile", "pydantic"),
+    *("typer", "plenoptic", "scikit-learn", "psychopy"),
+)
+"""Packages that a report of a bug names, installed or not."""
 
 
 @cache
@@ -27,6 +41,8 @@ def versions() -> dict[str, str]:
 
 def rounding(device: torch.device) -> dict[str, str]:
     """Return what the last bits of a result depend on beside its recipe, to compare it: nothing is shown."""
+    import torch
+
     found = {"device": device_name(device), "build": torch.__version__, **versions()}
     if device.type == "cpu":
         found["threads"] = str(torch.get_num_threads())
@@ -37,5 +53,62 @@ def rounding(device: torch.device) -> dict[str, str]:
 def device_name(device: torch.device) -> str:
     """Return a device's name as people know it."""
     if device.type == "cuda":
+        import torch
+
         return f"{device} {torch.cuda.get_device_name(device)}"
     return cpu_name()
+
+
+def report_lines() -> Iterator[str]:
+    """Yield what a report of a bug should say: versions, processors and weights; one fact a line.
+
+    What takes a while comes last. What cannot be found is said, with the cause.
+    """
+    folder = Path(stimgen.__file__).parent
+    commit = commit_of(folder.parent)
+    if commit:
+        yield _line("commit", commit)
+    yield _line("folder", folder)
+    yield _line("python", f"{platform.python_version()}, {sys.executable}")
+    yield _line("system", platform.platform())
+    for package in REPORTED:
+        try:
+            yield _line(package, version(package))
+        except PackageNotFoundError:
+            yield _line(package, "not installed")
+    yield _line("processor", cpu_name())
+    yield from _torch_lines()
+    yield _line("cache", weights_folder().parent)
+    try:
+        at_hand = [one for one in list_weights() if one.path]
+    except Exception as error:  # whatever is wrong, the other lines are wanted
+        yield _line("weights", f"cannot be listed: {type(error).__name__}: {error}")
+        return
+    for one in at_hand:
+        sha256 = f"tensors sha256:{one.tensors_sha256}" if one.tensors_sha256 else ""
+        yield _line("weights", f"{one.network} {one.name}, {one.location}, {one.problem or sha256}")
+    if not at_hand:
+        yield _line("weights", "none on this machine")
+
+
+def _torch_lines() -> Iterator[str]:
+    """Yield what PyTorch finds; a broken installation is a line, too, because that may be the bug."""
+    try:
+        import torch
+
+        yield _line("threads", torch.get_num_threads())
+        yield _line("CUDA", torch.version.cuda or "PyTorch was built without it")
+        for index in range(torch.cuda.device_count()):
+            yield _line("device", f"cuda:{index} {torch.cuda.get_device_name(index)}")
+        if not torch.cuda.is_available():
+            yield _line("device", "no CUDA device is available")
+        if torch.backends.mps.is_available():
+            yield _line("device", "mps is available, and not used")
+    except Exception as error:
+        yield _line("PyTorch", f"does not work: {type(error).__name__}: {error}")
+    for driver in gpu_drivers():
+        yield _line("driver", driver)
+
+
+def _line(key: str, value: object) -> str:
+    return f"{key:<12}  {' '.join(str(value).split())}"

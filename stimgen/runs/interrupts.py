@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signal with which Slurm and a shutdown ask a process to end."""
+"""Ctrl-C, and the signals with which Slurm, a shutdown or a closed terminal ask a process to end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+
+ASKED_TO_END = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""Signals beside Ctrl-C that ask a process to end; Windows has no SIGHUP."""
 
 
 class Interrupts:
@@ -40,16 +43,16 @@ class Interrupts:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interrupts]:
-    """Raise SIGINT and SIGTERM as KeyboardInterrupt inside, except where `Interrupts.held` postpones it.
+    """Raise KeyboardInterrupt at SIGINT, SIGTERM and SIGHUP, except where `Interrupts.held` postpones it.
 
-    A signal that is ignored stays ignored, as in a shell's background jobs. Python takes signals in its main
-    thread alone: in others this does nothing.
+    A signal that is ignored stays ignored, as in a shell's background jobs or under nohup. Python takes
+    signals in its main thread alone: in others this does nothing.
     """
     interrupts = Interrupts()
     before = {}
     try:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, *ASKED_TO_END):
                 handler = signal.getsignal(number)
                 if handler not in (signal.SIG_IGN, None):
                     before[number] = handler

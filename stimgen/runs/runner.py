@@ -62,6 +62,8 @@ class RunResult:
         Names of PNG files and records in the folder that this run does not ask for.
     trial_lists
         Trial lists that were written: all of the manifest's, but none if stimuli could not be made.
+    changed_lists
+        Names of those that an earlier run had written with other content.
     removed
         Files that were removed because the manifest does not ask for them, relative to the folder.
     """
@@ -73,6 +75,7 @@ class RunResult:
     failures: tuple[Failure, ...]
     strangers: tuple[str, ...]
     trial_lists: tuple[Path, ...] = ()
+    changed_lists: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
 
@@ -109,7 +112,7 @@ def run(
         If the run could not start: unreadable sources, missing weights, no such device, a folder that
         cannot be written or is in use. A single stimulus that fails does not raise.
     KeyboardInterrupt
-        After Ctrl-C or SIGTERM, when the file being written and the tables are written.
+        After Ctrl-C, SIGTERM or SIGHUP, when the file being written and the tables are written.
     InputError
         If a trial list cannot be made because too few stimuli are accepted; all else is done then.
     """
@@ -138,8 +141,10 @@ def run(
         kept = len(records)
         failures: list[Failure] = []
         remaining = [b for b in batches if any(s.stimulus_id not in records for s in b.stimuli)]
-        not_done = [sha256 for stimulus_id, sha256 in hashes.items() if stimulus_id not in records]
-        checkpoints.keep_only(hashes.values(), not_done)
+        to_make = {stimulus_id: hash_ for stimulus_id, hash_ in hashes.items() if stimulus_id not in records}
+        by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
+        reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
+        folder.remove_preview()
         job = Job(manifest, sources, networks, hashes, folder, progress, the_set, checkpoints, interrupts)
 
         def write_results() -> None:
@@ -188,7 +193,8 @@ def run(
                     "(Another --out would keep them.)"
                 )
             try:
-                with progress.run(manifest, remaining, len(stimuli) - kept, shared=where.type != "cpu"):
+                shared = where.type != "cpu"
+                with progress.run(manifest, remaining, to_make, shared=shared, reached=reached):
                     for batch in remaining:
                         with progress.batch(batch):
                             failures += job.make(batch, records)
@@ -201,11 +207,14 @@ def run(
             with interrupts.held():
                 write_results()
         lists: tuple[Path, ...] = ()
+        lists_before = folder.noted_lists()
         if manifest.trials and not failures:
             # The files were compared with their records above.
             finished = load_run(folder.path, check_hashes=False)
             with interrupts.held():
                 lists = write_trial_lists(finished, manifest.trials)
+        noted = folder.noted_lists()
+        changed = tuple(name for name, of in lists_before.items() if noted.get(name, of) != of)
         checkpoints.keep_only((), ())
         planned = {s.stimulus_id for s in stimuli}
         removed: tuple[str, ...] = ()
@@ -216,7 +225,7 @@ def run(
         strangers = folder.strange_names(planned)
     rejected = _count_rejected(manifest, records.values())
     return RunResult(
-        folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists, removed
+        folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists, changed, removed
     )
 
 

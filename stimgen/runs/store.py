@@ -32,6 +32,9 @@ All else in a run folder is the same, byte for byte, however often the run was i
 
 DESKTOP_FILES = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
 """What file managers leave wherever somebody looks."""
+PREVIEW_MARK = b"<!doctype html>\n<!-- stimgen preview -->\n"
+"""What a preview begins with, so that it can be told from a file of somebody else."""
+
 FORMAT = 1
 """Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
 
@@ -76,6 +79,19 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints; there while a run works, or after it was interrupted."""
         return self.path / "checkpoints"
+
+    @property
+    def preview(self) -> Path:
+        """The page that shows a run while it works."""
+        return self.path / "preview.html"
+
+    def remove_preview(self) -> None:
+        """Remove the preview of an earlier run, if it can be; a file of that name that is none stays."""
+        try:
+            if read_file(self.preview, MOST_BYTES).startswith(PREVIEW_MARK):
+                self.preview.unlink()
+        except OSError:  # there is none, or it cannot be removed: nothing depends on it
+            pass
 
     def png(self, stimulus_id: str) -> Path:
         """Return the file that is shown."""

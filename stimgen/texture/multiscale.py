@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from stimgen.texture.metric import flat_metric, on_components
 from stimgen.texture.objective import GramObjective, together
 from stimgen.texture.precision import descent_dtype
 from stimgen.texture.presets import Multiscale
-from stimgen.texture.problem import EvaluationHook, Problem, StageTrace, Synthesis, no_hook
+from stimgen.texture.problem import Evaluation, EvaluationHook, Problem, StageTrace, Synthesis, no_hook
 from stimgen.texture.schedule import Stage, stages
 from stimgen.texture.tensors import to_images
 
@@ -87,7 +87,8 @@ def synthesise_together(
     descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
     targets: dict[int, _Targets] = {}
     last_px = 0
-    for size_px, rung in sorted({step for work in works for step in work.stages}):
+    steps = sorted({step for work in works for step in work.stages})
+    for number, (size_px, rung) in enumerate(steps, 1):
         if found and (size_px, rung) <= (found.size_px, found.rung):
             continue
         active = [work for work in works if (size_px, rung) in work.stages]
@@ -108,7 +109,7 @@ def synthesise_together(
         )
         for work in active:
             work.image = _start(work, size_px, preset.noise_sd)
-        minimum = _descend(active, plan, objective, preset, after_evaluation)
+        minimum = _descend(active, plan, objective, preset, (number, len(steps)), after_evaluation)
         precision = str(objective.extractor.dtype).removeprefix("torch.")
         for place, (work, stage) in enumerate(zip(active, plan, strict=True)):
             _keep(work, stage, precision, minimum, place)
@@ -218,25 +219,34 @@ def _descend(
     plan: Sequence[Stage],
     objective: GramObjective,
     preset: Multiscale,
+    place: tuple[int, int],
     after_evaluation: EvaluationHook,
 ) -> Minimum:
-    """Minimise one stage of the active problems together."""
+    """Minimise one stage of the active problems together; `place` is its number and that of all stages."""
     size_px = plan[0].size_px
     lowest = torch.cat([work.pixels.lowest for work in active])
     highest = torch.cat([work.pixels.highest for work in active])
     # Noise lacks no frequencies; a boost there would only lead to another image than the published start.
     boosts = lowest.new_tensor([preset.boost if stage.enlarged else 0.0 for stage in plan])
+    layers, most, zero_losses = tuple(objective.targets), plan[0].evaluations, objective.loss_of_zero()
+    numbers = count(1)
+
+    def tell(losses: Tensor) -> None:
+        after_evaluation(
+            Evaluation(*place, size_px, layers, next(numbers), most, losses=losses, zero_losses=zero_losses)
+        )
+
     return minimise(
         objective,
         torch.cat([work.reached for work in active]),
         lower=lowest.flatten(1).amin(dim=1),
         upper=highest.flatten(1).amax(dim=1),
-        evaluations=plan[0].evaluations,
+        evaluations=most,
         history=preset.history,
         precondition=boost_high_frequencies(size_px, boosts),
-        enough=preset.stop_distance**2 * objective.loss_of_zero(),
+        enough=preset.stop_distance**2 * zero_losses,
         patience=preset.patience,
-        after_evaluation=partial(after_evaluation, size_px, tuple(objective.targets)),
+        after_evaluation=tell,
     )
 
 

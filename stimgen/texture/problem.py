@@ -12,14 +12,44 @@ from torch import Tensor
 from stimgen.images.pixels import Image
 from stimgen.texture.goal import Goal
 
-EvaluationHook = Callable[[int, tuple[str, ...], Tensor], None]
-"""Called after each evaluation with the image's side in pixels, the layers, and the losses found.
 
-The losses, shape (problem,), are on the device: to read them makes a GPU wait.
-"""
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One evaluation of loss and gradient, of all problems that share a stage.
+
+    Attributes
+    ----------
+    stage, stages
+        Place of the stage, from 1 on, among those of the problems that are synthesised together.
+    size_px
+        Side of the image.
+    layers
+        Layers that are matched.
+    number, most
+        Place of the evaluation in its stage, from 1 on, and after how many the stage ends at the latest;
+        `gatys2015` counts iterations, and may need a few more.
+    losses
+        Loss of each problem as it was found, in the stage's metric, shape (problem,). It is on the device:
+        to read it makes a GPU wait.
+    zero_losses
+        Loss of Gram matrices that are zero, shape (problem,), likewise.
+    """
+
+    stage: int
+    stages: int
+    size_px: int
+    layers: tuple[str, ...]
+    number: int
+    most: int
+    losses: Tensor
+    zero_losses: Tensor
 
 
-def no_hook(size_px: int, layers: tuple[str, ...], losses: Tensor) -> None:
+EvaluationHook = Callable[[Evaluation], None]
+"""Called after each evaluation."""
+
+
+def no_hook(evaluation: Evaluation) -> None:
     """Do nothing after an evaluation."""
 
 

@@ -13,7 +13,7 @@ from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.metric import on_components
 from stimgen.texture.objective import GramObjective
 from stimgen.texture.presets import Gatys2015
-from stimgen.texture.problem import EvaluationHook, Problem, StageTrace, Synthesis, no_hook
+from stimgen.texture.problem import Evaluation, EvaluationHook, Problem, StageTrace, Synthesis, no_hook
 from stimgen.texture.tensors import to_images
 
 MEAN_RGB = (123.68, 116.779, 103.939)
@@ -75,7 +75,7 @@ def _synthesise(
             for name, basis in problem.bases.items()
         },
     )
-    layers = tuple(objective.targets)
+    layers, zero_losses = tuple(objective.targets), objective.loss_of_zero()
     losses: list[float] = []
     iterations: list[int] = []
 
@@ -83,7 +83,10 @@ def _synthesise(
         network_space = torch.from_numpy(point).to(offset).view(1, channels, side, side)
         loss, gradient = objective((network_space + offset) / 255)
         losses.append(float(loss))
-        after_evaluation(side, layers, loss)
+        number = len(losses)
+        after_evaluation(
+            Evaluation(1, 1, side, layers, number, preset.iterations, losses=loss, zero_losses=zero_losses)
+        )
         return LOSS_SCALE * losses[-1], LOSS_SCALE / 255 * gradient.double().cpu().numpy().ravel()
 
     start = problem.noise.standard_normal(channels * side**2)

@@ -21,9 +21,17 @@ from stimgen.verify.finding import Finding, cures_at, incomplete, warning, wrong
 TEXTS = ("manifest.yaml", "manifest.resolved.yaml", "run.json")
 """Files of a run beside its tables."""
 REPORT = "report.html"
+PREVIEW = "preview.html"
 """For people to look at; not compared with anything."""
 OWN_FILES = frozenset(
-    (*TEXTS, REPORT, LOCK, OWNER, *(f"{name}{ending}" for name in RUN_TABLES for ending in (".csv", ".json")))
+    (
+        *TEXTS,
+        REPORT,
+        PREVIEW,
+        LOCK,
+        OWNER,
+        *(f"{name}{ending}" for name in RUN_TABLES for ending in (".csv", ".json")),
+    )
 )
 OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures"))
 PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))

@@ -2,32 +2,12 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
-from doc_pages import ROOT
-from PIL import Image
-from workshop import Workshop
+from workshop import Workshop, furnish
 
 from stimgen.networks.architectures import NETWORKS
-
-
-def furnish(folder: Path) -> None:
-    """Put into a folder what a user has: the repository's manifests and experiments, and textures."""
-    shutil.copytree(ROOT / "manifests", folder / "manifests")
-    shutil.copytree(
-        ROOT / "experiments", folder / "experiments", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    package = find_spec("skimage")
-    assert package is not None
-    assert package.origin is not None
-    textures = folder / "manifests" / "textures"
-    textures.mkdir()
-    with Image.open(Path(package.origin).parent / "data" / "grass.png") as photograph:
-        for name in ("bark", "sand"):
-            photograph.crop((0, 0, 400, 400)).save(textures / f"{name}.png")
 
 
 @contextmanager

@@ -9,9 +9,8 @@ import tomllib
 from importlib.util import find_spec
 
 import pytest
-from conftest import furnish
 from doc_pages import PAGES, ROOT, blocks
-from workshop import Workshop
+from workshop import Workshop, furnish
 
 NEEDS = {
     "docs/howto/analysis.md": ["matplotlib"],

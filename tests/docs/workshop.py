@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 from doc_pages import ROOT, Block
+from PIL import Image
 from typer.testing import CliRunner
 
 from experiments.shared.monitor import load_monitor
@@ -35,6 +36,22 @@ MINIMAL: dict[str, Any] = {
     "sources": ["skimage:brick"],
     "layer_sets": {"conv1_1": ["conv1_1"]},
 }
+
+
+def furnish(folder: Path) -> None:
+    """Put into a folder what a user has: the repository's manifests and experiments, and textures."""
+    shutil.copytree(ROOT / "manifests", folder / "manifests")
+    shutil.copytree(
+        ROOT / "experiments", folder / "experiments", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    package = importlib.util.find_spec("skimage")
+    assert package is not None
+    assert package.origin is not None
+    textures = folder / "manifests" / "textures"
+    textures.mkdir()
+    with Image.open(Path(package.origin).parent / "data" / "grass.png") as photograph:
+        for name in ("bark", "sand"):
+            photograph.crop((0, 0, 400, 400)).save(textures / f"{name}.png")
 
 
 def reduced(manifest: dict[str, Any]) -> dict[str, Any]:

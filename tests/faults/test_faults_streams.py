@@ -19,7 +19,7 @@ def shell(bench):
     """Return a function that gives a command line to a shell; `stimgen` is a function there."""
 
     def run(command, **environment):
-        define = f'set -o pipefail; stimgen() {{ "{sys.executable}" -m stimgen.cli "$@"; }}; '
+        define = f'set -o pipefail; stimgen() {{ "{sys.executable}" -m stimgen "$@"; }}; '
         ended = subprocess.run(
             ["bash", "-c", define + command],
             cwd=bench.folder,
@@ -130,7 +130,7 @@ def test_narrow_terminal(bench, shell, fault, columns):
     )
     environment = {"COLUMNS": columns, "TERM": "xterm", "TERMINAL_WIDTH": ""}
     bench.see(shell("stimgen weights list", **environment), 0, "imagenet")
-    ran = shell(f"script -qec '{sys.executable} -m stimgen.cli {RUN}' /dev/null", **environment)
+    ran = shell(f"script -qec '{sys.executable} -m stimgen {RUN}' /dev/null", **environment)
     fault.saw(f"run: exit {ran.code}")
     assert ran.code == 0, ran.output
     assert bytes_of(bench.results) == bench.reference

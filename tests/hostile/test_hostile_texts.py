@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stimgen.cli.errors import printable, say
+from stimgen.cli.errors import say
 from stimgen.decoding.dataset import find_images
-from stimgen.errors import InputError
+from stimgen.errors import InputError, printable
 from stimgen.runs.csv_files import harmless, table_of, to_csv
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder

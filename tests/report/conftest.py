@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from reported_runs import manifest
 from run_folders import write_run
 
+from benchmarks.browser import browser, missing_programs
 from stimgen.report.finished import FinishedRun, read_run
 from stimgen.runs import networks
 from stimgen.runs.runner import run
@@ -46,3 +48,12 @@ def small(made) -> Path:
     """The finished run of the small manifest; copy it before changing it."""
     folder: Path = made()
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if missing := missing_programs():
+        report = pytest.fail if os.environ.get("CI") else pytest.skip
+        report(f"needs {' and '.join(missing)}")
+    with browser() as driver:
+        yield driver

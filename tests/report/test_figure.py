@@ -15,10 +15,12 @@ from run_folders import noise, write_run
 from stimgen.errors import InputError
 from stimgen.report import figure as figure_module
 from stimgen.report import labels
-from stimgen.report.figure import FRAME_GREY, draw_figure, parse_labels, two_digits
+from stimgen.report.captions import parse_labels, two_digits
+from stimgen.report.figure import draw_figure
 from stimgen.report.finished import read_run
 from stimgen.report.grid import make_grid
 from stimgen.report.labels import find_typeface, normalised
+from stimgen.report.shown import FRAME_GREY
 
 
 def cut(figure, place):

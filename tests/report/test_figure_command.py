@@ -75,13 +75,71 @@ def test_several_runs_need_a_file(folder, tmp_path):
     assert stimgen("figure", folder, other, "--out", tmp_path / "both.png").exit_code == 0
 
 
-@pytest.mark.parametrize("name", ["a.pdf", "a", "nowhere/a.png", "tiny/stimuli/brick-pool1-s1.png"])
+@pytest.mark.parametrize("name", ["a.tif", "a", "nowhere/a.png", "tiny/stimuli/brick-pool1-s1.png"])
 def test_a_file_that_cannot_be_is_refused(folder, tmp_path, name):
     before = (folder / "stimuli" / "brick-pool1-s1.png").read_bytes()
     done = stimgen("figure", folder, "--out", tmp_path / name)
     assert done.exit_code == 2
-    assert re.search("Name a file that ends in .png|Choose another folder", done.stderr)
+    assert re.search("Name a file that ends in .png|Make the folder, or|Choose another folder", done.stderr)
     assert (folder / "stimuli" / "brick-pool1-s1.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("ending", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF-"), ("svg", b"<?xml version='1.0'")]
+)
+def test_every_format_is_the_same_bytes_twice_and_says_its_size(folder, ending, begins):
+    contents = []
+    for _ in range(2):
+        done = stimgen("figure", folder, "--format", ending, "--width", "double", "--columns", "seed")
+        assert done.exit_code == 0, done.stderr
+        path = folder / "figures" / f"condition-by-seed.{ending}"
+        first, size, advice = done.stderr.splitlines()
+        assert first == f"8 stimuli, source brick. Figure: {path}"
+        assert re.fullmatch(r"183 × [0-9.]+ mm, letters 7 pt \(.+\), stimuli [0-9]+ ppi\.", size)
+        assert advice.endswith("stimuli of 32 px have that up to 2.7 mm a side.")
+        contents.append(path.read_bytes())
+        path.unlink()
+    assert contents[0] == contents[1]
+    assert contents[0].startswith(begins)
+
+
+def test_what_ends_in_pdf_is_one_column_wide(folder, tmp_path):
+    done = stimgen("figure", folder, "--out", tmp_path / "A.PDF", "--font-pt", "6.5")
+    assert "\n89 × " in done.stderr
+    assert "letters 6.5 pt" in done.stderr
+    assert (tmp_path / "A.PDF").read_bytes().startswith(b"%PDF-")
+
+
+def test_enough_pixels_need_no_advice(tmp_path):
+    folder = write_run(tmp_path / "run", layer_sets=("pool1",), controls=(), side=480)
+    done = stimgen("figure", folder, "--format", "svg", "--width-mm", "80")
+    assert done.stderr.splitlines()[1:] == [done.stderr.splitlines()[1]]
+    assert int(re.search(r"([0-9]+) ppi", done.stderr)[1]) > 300
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--format", "tiff"], 'unknown format "tiff"'),
+        (["--format", "pdf", "--out", "a.svg"], "no pdf file"),
+        (["--width", "column"], 'width "column"(.|\n)*single'),
+        (["--width", "10"], "20 to 2000 mm"),
+        (["--width", "nan"], "20 to 2000 mm"),
+        (
+            ["--width", "20", "--rows", "source", "--columns", "condition"],
+            "20 mm are too narrow for 4 columns",
+        ),
+        (["--dpi", "600"], "--dpi needs a width"),
+        (["--font-pt", "8"], "--font-pt needs a width"),
+        (["--font-pt", "nan", "--format", "svg"], "Error"),
+        (["--dpi", "600", "--format", "svg"], "--dpi is for PNG"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(folder, options, message):
+    done = stimgen("figure", folder, *options)
+    assert done.exit_code == 2
+    assert re.search(message, done.stderr)
+    assert not (folder / "figures").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_named(folder):
@@ -95,8 +153,9 @@ def test_a_folder_that_cannot_be_made_is_named(folder):
 def test_drawing_needs_no_torch(folder):
     script = (
         "import sys\nfrom stimgen.cli import app\n"
+        "slow = ('torch', 'pandas', 'scipy', 'skimage', 'fpdf', 'fontTools')\n"
         "try:\n    app()\n"
-        "finally:\n    print([m for m in ('torch', 'pandas', 'scipy', 'skimage') if m in sys.modules])\n"
+        "finally:\n    print([m for m in slow if m in sys.modules])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "figure", str(folder)],

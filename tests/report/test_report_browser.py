@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import pandas as pd
 import pytest
+from opened_pages import cells, find, panels
 from reported_runs import copied
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from benchmarks.browser import browser, missing_programs, open_page, requests
+from benchmarks.browser import open_page, requests
 from benchmarks.report import forge
 from stimgen.report.page import write_report
 
@@ -19,44 +18,11 @@ pytestmark = pytest.mark.slow
 LARGEST_REPORT_BYTES = 30_000_000
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    if missing := missing_programs():
-        report = pytest.fail if os.environ.get("CI") else pytest.skip
-        report(f"needs {' and '.join(missing)}")
-    with browser() as driver:
-        yield driver
-
-
 @pytest.fixture
 def page(chromium, small, tmp_path):
     path = write_report([copied(small, tmp_path / "run", gram_relative_max=1e-9)])
     open_page(chromium, path)
     return path
-
-
-def find(driver, selector):
-    return driver.find_element(By.CSS_SELECTOR, selector)
-
-
-def cells(driver, column):
-    heads = [cell.text for cell in driver.find_elements(By.CSS_SELECTOR, ".dt-scroll-head th")]
-    rows = driver.find_elements(By.CSS_SELECTOR, "#stimuli-table tbody tr")
-    return [row.find_elements(By.TAG_NAME, "td")[heads.index(column)].text for row in rows]
-
-
-def panels(driver):
-    """Return address, width in the file and width on the screen of what is shown side by side."""
-    WebDriverWait(driver, 20).until(
-        lambda one: one.execute_script(
-            "return [...document.querySelectorAll('#panels img')].every((i) => i.complete)"
-        )
-    )
-    script = (
-        "return [...document.querySelectorAll('#panels img')]"
-        ".map((i) => [i.src, i.naturalWidth, i.clientWidth, getComputedStyle(i).imageRendering])"
-    )
-    return driver.execute_script(script)
 
 
 def test_it_opens_without_an_error_or_a_request(chromium, page):

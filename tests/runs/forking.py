@@ -146,6 +146,7 @@ def _command(
 
     # A shell's background jobs ignore interrupts, and their children with them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     file = os.open(errors, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(file, 2)
     os.dup2(file, 1)

@@ -161,12 +161,12 @@ class TestPrune:
         before = names(as_finished)
         path = write_manifest(tmp_path, trials=[LIST])
 
-        result = stimgen("run", path, "--seeds", "2", "--prune", "--quiet")
+        result = stimgen("run", path, "--seeds", "2", "--prune", "--yes", "--quiet")
 
         assert result.exit_code == 0, result.output
         said = result.stderr.splitlines()
         assert said[0] == (
-            "3 stimuli with their records and 1 trial lists are not asked for: "
+            "Not asked for are 3 stimuli with their records and 1 trial lists: "
             "brick-conv1_1-s1, brick-phase_scrambled-s1, brick-pool1-s1, pairs"
         )
         gone = {f"stimuli/{one}.png" for one in FIRST} | {f"records/{one}.json" for one in FIRST}
@@ -179,7 +179,7 @@ class TestPrune:
         result = stimgen("run", write_manifest(tmp_path), "--seeds", "2")
         assert names(as_finished) == before
         assert "3 stimuli in" in result.stderr
-        assert "(--prune removes them)" in result.stderr
+        assert "(--prune removes those that stimgen made)" in result.stderr
 
     def test_what_stimgen_did_not_write_stays_and_the_reason_is_said(self, as_finished, tmp_path):
         png, elsewhere = as_finished.png, tmp_path / "elsewhere"
@@ -226,16 +226,28 @@ class TestPrune:
 
         control("fails", fails)
         before = names(as_finished)
-        result = stimgen("run", write_manifest(tmp_path, controls=["fails"]), "--prune")
+        result = stimgen("run", write_manifest(tmp_path, controls=["fails"]), "--prune", "--yes")
         assert result.exit_code == 3
         assert "Nothing is removed, because stimuli could not be made." in result.stderr
         assert before <= names(as_finished)
+
+    def test_in_a_script_it_takes_a_yes(self, as_finished, tmp_path):
+        before = names(as_finished)
+        result = stimgen("run", write_manifest(tmp_path), "--seeds", "2", "--prune")
+        assert result.exit_code == 2
+        assert "Add --yes, or leave out --prune." in result.stderr
+        assert names(as_finished) == before
+
+    def test_a_yes_to_nothing_is_an_error(self, tmp_path):
+        result = stimgen("run", write_manifest(tmp_path), "--yes")
+        assert result.exit_code == 2
+        assert "--yes goes with --prune" in result.stderr
 
     @pytest.mark.skipif(os.name == "nt", reason="terminals of another kind")
     @pytest.mark.parametrize(("answer", "removed"), [("n", 0), ("y", 3)])
     def test_on_a_terminal_it_asks(self, as_finished, tmp_path, answer, removed):
         here, there = os.openpty()
-        command = [sys.executable, "-m", "stimgen.cli", "run", str(write_manifest(tmp_path))]
+        command = [sys.executable, "-m", "stimgen", "run", str(write_manifest(tmp_path))]
         with subprocess.Popen(
             [*command, "--seeds", "2", "--prune"], stdin=there, stderr=subprocess.PIPE, text=True
         ) as asked:

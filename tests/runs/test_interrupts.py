@@ -1,11 +1,16 @@
-"""Ctrl-C and SIGTERM: real signals to real processes, and what is held."""
+"""Ctrl-C, SIGTERM and SIGHUP: real signals to real processes, and what is held."""
 
 from __future__ import annotations
 
 import csv
+import fcntl
 import os
+import pty
 import shlex
 import signal
+import subprocess
+import sys
+import termios
 import threading
 import time
 
@@ -20,7 +25,8 @@ from stimgen.runs.interrupts import interruptible
 SLOW = {"seeds": {"count": 4}, "synthesis": {"preset": "multiscale", "smallest_px": 32, "evaluations": [30]}}
 STIMULI = 2 * 4 + 1 + 4
 TABLES = ("stimuli", "gram_distances", "spectra", "traces", "failures")
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+EACH = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +79,7 @@ def check_goes_on(forks, manifest, out, undisturbed):
     assert comparable(out) == undisturbed
 
 
-@BOTH
+@EACH
 def test_an_interrupted_run_says_how_to_go_on_and_does(forks, manifest, undisturbed, tmp_path, number):
     out = tmp_path / "my run"
     pid = forks.start("run", manifest, "--out", out)
@@ -85,7 +91,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(forks, manifest, undistur
     check_goes_on(forks, manifest, out, undisturbed)
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("place", ["stimuli/*.png", "records/*.json"])
 def test_a_stimulus_that_is_being_written_is_finished(forks, manifest, tmp_path, number, place):
     out = tmp_path / "out"
@@ -98,7 +104,7 @@ def test_a_stimulus_that_is_being_written_is_finished(forks, manifest, tmp_path,
     assert there == {"brick-original", "brick-phase_scrambled-s1"}
 
 
-@BOTH
+@EACH
 def test_a_second_signal_while_it_finishes_changes_nothing(forks, manifest, tmp_path, number):
     out = tmp_path / "out"
     pid = forks.start("run", manifest, "--out", out, hold_at=["replace", "out/spectra.csv", 2])
@@ -112,7 +118,7 @@ def test_a_second_signal_while_it_finishes_changes_nothing(forks, manifest, tmp_
     check_ended(forks.wait(), manifest, out)
 
 
-@BOTH
+@EACH
 def test_a_signal_while_the_last_tables_are_written_waits_for_them(forks, tmp_path, number):
     manifest = write_manifest(tmp_path, layer_sets=None, controls=["original"])
     out = tmp_path / "out"
@@ -124,7 +130,7 @@ def test_a_signal_while_the_last_tables_are_written_waits_for_them(forks, tmp_pa
     assert check_ended(forks.wait(), manifest, out) == {"brick-original"}
 
 
-@BOTH
+@EACH
 def test_a_signal_before_anything_is_made_ends_it_at_once(forks, manifest, tmp_path, number):
     out = tmp_path / "out"
     pid = forks.start("run", manifest, "--out", out, hold_at=["mkdir", "above/out", 1])
@@ -135,6 +141,33 @@ def test_a_signal_before_anything_is_made_ends_it_at_once(forks, manifest, tmp_p
     assert ended.code == 130
     assert ended.errors.startswith("Interrupted. ")
     assert not out.exists()
+
+
+def test_a_run_whose_terminal_is_closed_finishes_its_tables(manifest, tmp_path):
+    """As by an ssh connection that breaks: the terminal is gone, and nothing can be said any more."""
+    out = tmp_path / "out"
+    terminal, other_end = pty.openpty()
+
+    def own_terminal():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        os.setsid()
+        fcntl.ioctl(other_end, termios.TIOCSCTTY, 0)
+
+    command = [sys.executable, "-m", "stimgen", "run", manifest, "--out", out]
+    with subprocess.Popen(
+        command, stdin=other_end, stdout=other_end, stderr=other_end, preexec_fn=own_terminal
+    ) as running:
+        os.close(other_end)
+        seen = b""
+        while b"brick-conv1_1-s1 " not in seen:
+            seen += os.read(terminal, 4096)
+        os.close(terminal)
+        assert running.wait(60) == 130
+    there = {path.stem for path in out.glob("records/*.json")}
+    assert {path.stem for path in out.glob("stimuli/*.png")} == there
+    with (out / "stimuli.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["stimulus_id"] for row in csv.DictReader(file)} == there
+    assert not (out / "lock.json").exists()
 
 
 def test_outside_what_is_held_a_signal_is_raised_at_once():
@@ -177,10 +210,10 @@ def test_an_error_in_what_is_held_is_raised_as_it_is():
 
 
 def test_what_happens_to_signals_otherwise_is_restored():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(signal.SIGINT)
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_what_is_ignored_stays_ignored():

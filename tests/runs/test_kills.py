@@ -160,7 +160,7 @@ def test_kills_between_all_operations_on_files(forks, undisturbed, tmp_path):
 def test_kills_of_the_command_itself(undisturbed, tmp_path):
     """Not forked, and with the checkpoints of its own."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "stimgen.cli", "run", str(undisturbed.manifest), "--out", str(out)]
+    command = [sys.executable, "-m", "stimgen", "run", str(undisturbed.manifest), "--out", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     rng = random.Random(3)
     for made in (0, 3, 4):

@@ -31,11 +31,11 @@ class Counting(Progress):
         super().__init__(quiet=True)
         self.at, self.evaluations = at, 0
 
-    def evaluation(self, size_px, layers, losses):
+    def evaluation(self, evaluation):
         if self.evaluations == self.at:
             raise KeyboardInterrupt
         self.evaluations += 1
-        super().evaluation(size_px, layers, losses)
+        super().evaluation(evaluation)
 
 
 @pytest.fixture(autouse=True)

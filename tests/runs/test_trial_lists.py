@@ -278,6 +278,15 @@ def test_lists_are_not_written_where_stimuli_are_missing(as_finished, tmp_path, 
     assert not as_finished.trials.exists()
 
 
+def test_run_says_which_lists_are_not_as_they_were(as_finished, tmp_path):
+    odd, rating = ({"id": name, **LISTS[name]} for name in ("oddity", "rating"))
+    command("run", write_manifest(tmp_path, trials=[odd, rating]))
+    again = command("run", write_manifest(tmp_path, trials=[odd, rating]))
+    assert "Not as they were before" not in again.output
+    other = command("run", write_manifest(tmp_path, trials=[odd, rating | {"seed": 99}]))
+    assert "Not as they were before: rating. Sessions" in other.output
+
+
 def test_run_says_where_the_lists_are(as_finished, tmp_path):
     path = write_manifest(tmp_path, trials={"design": "rating", **NEAR})
     result = command("run", path, "--device", "cpu")

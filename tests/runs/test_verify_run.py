@@ -591,7 +591,7 @@ def test_a_run_that_is_killed_at_any_time_is_incomplete_and_then_complete(tmp_pa
     """A real kill, several times in one run: nothing is ever called wrong."""
     path = write_manifest(tmp_path, seeds={"count": 12}, controls=["original"])
     folder = RunFolder(tmp_path / "results" / "tiny")
-    command = [sys.executable, "-m", "stimgen.cli", "run", str(path)]
+    command = [sys.executable, "-m", "stimgen", "run", str(path)]
     for lines in (1, 3, 8):
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
             for _ in range(lines):

@@ -76,7 +76,7 @@ def test_shared_passes_go_on_from_every_stage(extractor, color):
         anew, other = problems(1, color), problems(50, color)
         asked = [o if b else a for a, o, b in zip(anew, other, begun, strict=True)]
         found = synthesise_together(
-            asked, extractor, PRESET, lambda size, layers, losses, e=evaluations: e.append(size), again
+            asked, extractor, PRESET, lambda one, e=evaluations: e.append(one.size_px), again
         )
         assert_same(found, expected)
         later = [(one.size_px, one.rung) for one in again.saved.get(names, [])]

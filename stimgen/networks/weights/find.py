@@ -337,6 +337,8 @@ def _unavailable(published: PublishedWeights, path: Path, error: Exception) -> W
             f"{other.distribution} (the extra offline): --network {other.network} on the command line, or in "
             "the manifest's layer set if that names a network of its own"
             for other in PACKAGED
+            # Layers are named alike in networks of one family.
+            if NETWORKS[other.network]().layers[0] in NETWORKS[network]().layers
         ]
     places = f"not in the cache ({path})"
     if package:

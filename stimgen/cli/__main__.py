@@ -1,5 +1,0 @@
-"""`python -m stimgen.cli`, the same as `stimgen`."""
-
-from stimgen.cli import main
-
-main()

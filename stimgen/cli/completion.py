@@ -1,0 +1,172 @@
+"""What a shell offers after Tab: manifests, run folders, and the names that options take.
+
+Everything is found in a moment, without torch or pandas. Names that a shell would take apart are not offered.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import typer
+
+from stimgen.bounded import read_file
+
+PLAIN = re.compile(r"[\w.+@%,=/-]+")
+"""Names that need no quotes in any shell."""
+
+DEPTH = 2
+MAX_ENTRIES = 2000
+"""How many levels below what is typed already, and how many files and folders, are looked at."""
+
+MAX_TABLE_BYTES = 20_000_000
+"""Largest table that names are taken from."""
+
+
+def manifests(incomplete: str) -> list[str]:
+    """Return the YAML files whose paths begin so; those inside of runs are copies, and left out."""
+    return _search(incomplete, lambda entry: entry.is_file() and entry.name.endswith((".yaml", ".yml")))
+
+
+def run_folders(incomplete: str) -> list[str]:
+    """Return the run folders whose paths begin so."""
+    return _search(incomplete, lambda entry: entry.is_dir() and _is_run(entry.path))
+
+
+def networks(incomplete: str) -> list[str]:
+    """Return the names of networks."""
+    from stimgen.networks.architectures import NETWORKS
+
+    return _starting(NETWORKS, incomplete)
+
+
+def layers(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the layers of the command's network for the last name in a list with commas."""
+    from stimgen.networks.architectures import NETWORKS
+
+    before, comma, last = incomplete.rpartition(",")
+    network = str(context.params.get("network"))
+    known = NETWORKS[network]().layers if network in NETWORKS else ()
+    taken = before.split(",")
+    return [f"{before}{comma}{name}" for name in _starting(known, last) if name not in taken]
+
+
+def weights(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the published weights of the command's network, and those in the cache."""
+    from stimgen.networks.catalogue import weights_names
+    from stimgen.networks.weights.cache import cached_paths
+
+    network = str(context.params.get("network"))
+    stems = (path.stem.partition("-") for path in cached_paths())
+    cached = (name for owner, _, name in stems if owner == network)
+    return _starting([*weights_names(network), *cached], incomplete)
+
+
+def conventions(incomplete: str) -> list[str]:
+    """Return the names of input conventions."""
+    from stimgen.networks.catalogue import CONVENTIONS
+
+    return _starting(CONVENTIONS, incomplete)
+
+
+def designs(incomplete: str) -> list[str]:
+    """Return the names of designs."""
+    from stimgen.trials import DESIGNS
+
+    return _starting(DESIGNS, incomplete)
+
+
+def devices(incomplete: str) -> list[str]:
+    """Return the devices of this machine, as NVIDIA's driver lists them."""
+    from stimgen.manifest.speed import gpu_names
+
+    return _starting(["auto", "cpu", *(f"cuda:{index}" for index in range(len(gpu_names())))], incomplete)
+
+
+def one_of(*words: str) -> Callable[[str], list[str]]:
+    """Return a function that completes one of a few words."""
+    return lambda incomplete: _starting(words, incomplete)
+
+
+def columns(incomplete: str) -> list[str]:
+    """Return the columns of the tables of the command's runs."""
+    return _plain((name for run in _runs() for header in _table(run)[:1] for name in header), incomplete)
+
+
+def names(incomplete: str) -> list[str]:
+    """Return the conditions and sources of the command's runs."""
+    return _plain((name for run in _runs() for name in _names(_table(run))), incomplete)
+
+
+def _runs() -> list[Path]:
+    """Return the runs that the command line names so far.
+
+    From the words that the shell gives: an option without its value keeps arguments from being parsed.
+    """
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    return [Path(word) for word in line.split() if _is_run(word)]
+
+
+def _names(table: list[list[str]]) -> Iterator[str]:
+    header, rows = (table[0], table[1:]) if table else ([], [])
+    for key in ("condition", "source"):
+        if key in header:
+            place = header.index(key)
+            yield from (row[place] for row in rows if len(row) == len(header))
+
+
+def _table(run: Path) -> list[list[str]]:
+    """Return header and rows of stimuli.csv; nothing if it cannot be read, which the command will say."""
+    try:
+        text = read_file(run / "stimuli.csv", MAX_TABLE_BYTES).decode("utf-8")
+        return list(csv.reader(text.splitlines()))
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def _search(incomplete: str, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
+    """Return the entries that are wanted and whose paths begin so, those of the upper levels first.
+
+    A run's inside is not looked at. With nothing found, the shell offers files as it always does.
+    """
+    base = incomplete[: incomplete.rfind("/") + 1]
+    waiting, looked_at = deque([(base, 0)]), 0
+    found: list[str] = []
+    while waiting:
+        folder, depth = waiting.popleft()
+        for entry in _entries(folder or "."):
+            looked_at += 1
+            if looked_at > MAX_ENTRIES:
+                return found
+            path = f"{folder}{entry.name}"
+            if entry.name.startswith(".") or not path.startswith(incomplete) or not PLAIN.fullmatch(path):
+                continue
+            if wanted(entry):
+                found.append(path)
+            elif depth < DEPTH and entry.is_dir(follow_symlinks=False) and not _is_run(entry.path):
+                waiting.append((f"{path}/", depth + 1))
+    return found
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as listing:
+            return sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _is_run(path: str) -> bool:
+    return os.path.isfile(f"{path}/run.json")  # noqa: PTH113 (this one is never an error)
+
+
+def _starting(known: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in dict.fromkeys(known) if name.startswith(incomplete)]
+
+
+def _plain(found: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in _starting(found, incomplete) if PLAIN.fullmatch(name)]

@@ -1,0 +1,273 @@
+"""A first manifest, with a comment on every line: it runs as it is, and offers alternatives."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import TypeAdapter, ValidationError
+
+from stimgen.controls import CONTROLS
+from stimgen.errors import InputError
+from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, read_image
+from stimgen.images.sources import crop_box
+from stimgen.manifest.expand import find_file, make_id
+from stimgen.manifest.globs import TooManyError, matching_files
+from stimgen.manifest.resolved import ImageSpec, SourceSpec
+from stimgen.manifest.schema import Id, ImageSection
+from stimgen.manifest.wording import ID_RULE, describe, expectation
+from stimgen.networks.architectures import NETWORKS
+
+SIZE_PX = 128
+NETWORK = "vgg16"
+PHOTOGRAPHS = ("skimage:brick", "skimage:gravel")
+"""Sources of a manifest for which nobody names images."""
+
+COMMENTS_FROM = 60
+"""Characters in a line after which its comment follows where it ends."""
+
+USED_CONTROLS = ("original", "phase_scrambled")
+FOLDER = "manifests"
+SCHEMA_FILE = "stimgen.schema.json"
+"""The JSON Schema that editors find beside the manifest."""
+
+
+@dataclass(frozen=True)
+class FoundSource:
+    """An image that can be a source.
+
+    Attributes
+    ----------
+    id
+        Name in the manifest.
+    image
+        Path relative to the manifest, absolute if it is outside the project; or skimage:NAME.
+    width, height
+        Of the file, px.
+    origin
+        The image as the user named it.
+    """
+
+    id: str
+    image: str
+    width: int
+    height: int
+    origin: str
+
+
+def check_name(name: str) -> None:
+    """Do nothing if a manifest may have this name.
+
+    Raises
+    ------
+    InputError
+        If its schema does not accept it.
+    """
+    try:
+        TypeAdapter(Id).validate_python(name, strict=True)
+    except ValidationError as error:
+        (detail,) = error.errors(include_url=False)
+        reserved = detail["type"] == "reserved_id"
+        problem = detail["msg"] if reserved else f"expected {ID_RULE}, got {describe(name)}."
+        raise InputError(f"{name}: {problem}" if reserved else f"NAME: {problem}") from None
+
+
+def check_size(size_px: int, ppd: float | None, network: str) -> None:
+    """Do nothing if stimuli may have this size, and the network's layers have a position left in it.
+
+    Raises
+    ------
+    InputError
+        If they may not, or there is no such network.
+    """
+    try:
+        ImageSection(size_px=size_px, ppd=ppd)
+    except ValidationError as error:
+        (detail, *_) = error.errors(include_url=False)
+        option, limits = {"size_px": "size", "ppd": "ppd"}[str(detail["loc"][0])], detail.get("ctx", {})
+        expected = expectation(detail["type"], limits, detail["msg"])
+        raise InputError(f"--{option} {detail['input']}: expected {expected}.") from None
+    if ppd is not None and size_px / ppd in (0, inf):
+        raise InputError(f"--ppd {ppd:g}: no display is like that.", "Give pixels per degree, such as 41.")
+    architecture = NETWORKS[network]()
+    smallest = max(architecture.smallest_px(layer) for layer in architecture.default_layers)
+    if size_px < smallest:
+        raise InputError(
+            f"--size {size_px}: the layers of {network} need at least {smallest} px.",
+            "Use a larger size or another network.",
+        )
+
+
+def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
+    """Return the images that paths and globs name, as relative to `folder` as these are; each once.
+
+    Raises
+    ------
+    InputError
+        With every pattern that names no file.
+    """
+    found: dict[str, None] = {}
+    problems = []
+    for pattern in patterns:
+        if pattern.startswith(SKIMAGE_PREFIX) or find_file(pattern, folder):
+            found[pattern] = None
+            continue
+        try:
+            matches = (
+                matching_files(str(Path(pattern).expanduser()), folder) if glob.has_magic(pattern) else []
+            )
+        except (TooManyError, ValueError, RuntimeError) as error:  # a null character, or an unknown ~user
+            problems.append(f'--images: "{pattern}" {error}.')
+            continue
+        if not matches:
+            problems.append(f'--images: no file is called "{pattern}".')
+        found |= dict.fromkeys(matches)
+    if problems:
+        cure = (
+            "Give the path of an image, or a pattern such as textures/*.png, relative to the current folder."
+        )
+        raise InputError("\n".join(problems), cure)
+    return list(found)
+
+
+def read_sources(
+    images: Iterable[str], project: Path, *, size_px: int, name: str
+) -> Iterator[FoundSource | InputError]:
+    """Read images, and yield for each the source that it is, or why it can be none.
+
+    Parameters
+    ----------
+    images
+        As `find_images` returns them, relative to the current folder.
+    project
+        The folder that will hold the folder of manifests.
+    size_px
+        Side of the stimuli, px.
+    name
+        Name of the manifest.
+    """
+    taken: set[str] = set()
+    for image in images:
+        try:
+            packaged = image.startswith(SKIMAGE_PREFIX)
+            path = None if packaged else Path(image).expanduser()
+            if path and not is_plain_name(str(path)):
+                raise InputError(f"The name of the file {image!a} is no plain text.", "Rename the file.")
+            height, width = read_image(path or image).pixels.shape[:2]
+            stem = image.removeprefix(SKIMAGE_PREFIX) if path is None else path.stem
+            source_id = _unused(make_id(stem), taken)
+            spec = SourceSpec(source_id, image, path, "centre")
+            crop_box(spec, ImageSpec(size_px, None, None, "grey"), (height, width), name=name, origin=image)
+        except InputError as error:
+            yield error
+            continue
+        taken.add(source_id.lower())
+        yield FoundSource(source_id, _as_written(path, project) if path else image, width, height, image)
+
+
+def starter_manifest(
+    name: str, sources: Sequence[FoundSource], *, size_px: int, ppd: float | None, network: str
+) -> str:
+    """Return the text of a manifest of this name, for the folder `FOLDER`."""
+    environment = Environment(
+        loader=PackageLoader("stimgen.manifest"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # YAML: `_scalar` quotes
+    )
+    environment.filters |= {"yaml": _scalar, "flow": _flow, "degrees": lambda px, ppd: f"{px / ppd:.6g}"}
+    layers = NETWORKS[network]().default_layers
+    controls = {
+        used: [_control(control, layers[-1]) for control in names if _possible(control, size_px)]
+        for used, names in (
+            ("used", USED_CONTROLS),
+            ("others", [one for one in CONTROLS if one not in USED_CONTROLS]),
+        )
+    }
+    text: str = environment.get_template("starter.yaml.jinja").render(
+        name=name,
+        path=f"{FOLDER}/{name}.yaml",
+        schema_file=SCHEMA_FILE,
+        size_px=size_px,
+        ppd=ppd,
+        sources=sources,
+        network=network,
+        networks=[one for one in NETWORKS if one != network and set(layers) <= set(NETWORKS[one]().layers)],
+        layer_sets=[layers[:1], layers[:3], layers],
+        deepest=layers,
+        controls=controls,
+        crop_px=size_px // 4 * 2,
+        gap=min(2, len(sources) - 1),
+    )
+    return _aligned(text)
+
+
+def _aligned(text: str) -> str:
+    """Return a text with the comments behind a tab, which no value has, below each other in each section."""
+    sections = []
+    for section in text.split("\n\n"):
+        lines = [line.split("\t") for line in section.split("\n")]
+        widths = [len(parts[0]) for parts in lines if len(parts) > 1]
+        width = max((width for width in widths if width <= COMMENTS_FROM), default=COMMENTS_FROM)
+        sections.append(
+            "\n".join(f"{parts[0]:<{width}}  {parts[1]}" if parts[1:] else parts[0] for parts in lines)
+        )
+    return "\n\n".join(sections)
+
+
+def textures_readme() -> str:
+    """Return what the folder for source textures says about itself."""
+    return (Path(__file__).parent / "templates" / "textures.md").read_text(encoding="utf-8")
+
+
+def _control(name: str, layer_set: str) -> dict[str, str]:
+    needs_layers = "layer_set" in CONTROLS[name].options.model_fields
+    entry = f"{{name: {name}, layer_set: {layer_set}}}" if needs_layers else name
+    return {"entry": entry, "summary": CONTROLS[name].summary}
+
+
+def _possible(name: str, size_px: int) -> bool:
+    control = CONTROLS[name]
+    return control.check is None or control.check(control.options().model_dump(), size_px) is None
+
+
+def _unused(word: str, taken: set[str]) -> str:
+    """Return an id that is not taken, ignoring case: the word, or with a number behind it."""
+    number, unused = 1, word
+    while unused.lower() in taken:
+        number += 1
+        unused = f"{word[: 63 - len(str(number))]}_{number}"
+    return unused
+
+
+def _as_written(path: Path, project: Path) -> str:
+    """Return a path as a manifest in the project names it."""
+    file, root = path.parent.resolve() / path.name, project.resolve()
+    inside = file.is_relative_to(root) and (root / FOLDER).resolve() == root / FOLDER
+    return f"../{file.relative_to(root).as_posix()}" if inside else file.as_posix()
+
+
+def _flow(layers: Sequence[str]) -> str:
+    return f"[{', '.join(layers)}]"
+
+
+def _scalar(value: str | float) -> str:
+    """Return a value in YAML, texts in quotes where they are more than an id.
+
+    Examples
+    --------
+    >>> _scalar("brick"), _scalar("no"), _scalar("../a b.png"), _scalar(41.0)
+    ('brick', '"no"', '"../a b.png"', '41')
+    """
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and value < 1e6 else yaml.safe_dump(value).split()[0]
+    if value.isidentifier() and yaml.safe_load(value) == value:
+        return value
+    return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=inf).strip()

