@@ -307,7 +307,7 @@ def describes(
 ) -> bool:
     """Return whether the summary of an earlier run is about these very stimuli, all of which are there."""
     made, kept = summary.get("made"), summary.get("kept")
-    if not isinstance(made, int) or not isinstance(kept, int):
+    if not isinstance(made, int) or not isinstance(kept, int) or not summary.get("networks"):
         return False
     # A run that was killed had counted fewer; an older version of stimgen wrote no hash.
     same = made + kept < len(stimuli) or summary.get("stimuli_sha256", fingerprint) == fingerprint

@@ -49,7 +49,7 @@ def first_difference(expected: str, content: bytes, names: str = "row") -> str |
 
 
 def other_formatting(cell: str | None) -> str:
-    """Return that a table is only written in another way, with the first such cell, as `formatted_cell` says."""
+    """Return that a table is only written in another way; the first such cell is as `formatted_cell` says."""
     return f"{FORMATTING}: {cell or 'quotes or ends of lines do'}"
 
 

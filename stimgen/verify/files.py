@@ -37,6 +37,7 @@ OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures
 PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))
 """All that `stimgen.images.png.encode_png` writes: no gamma, profile, text or time."""
 NOT_ASKED = "is not of a stimulus that the manifest asks for"
+REMOVABLE = "it is as stimgen wrote it, and kept: stimgen run with --prune removes it"
 KILLED = "is the unfinished file of a run that was killed; the next run removes it"
 
 
@@ -95,7 +96,7 @@ def look_at_folder(
         elif name not in OWN_FILES | OWN_FOLDERS:
             yield warning(name, "is no part of the run")
         elif entry.is_symlink():
-            yield wrong(name, "is a symbolic link, and not a part of this run", ("unlink",))
+            yield wrong(name, "is a symbolic link, and not a part of this run", ("remove", "run"))
         elif entry.is_dir() != (name in OWN_FOLDERS):
             yield wrong(name, "is a folder" if entry.is_dir() else "is not a folder", ("remove", "run"))
     reasons = dict(strangers.others)
@@ -115,11 +116,7 @@ def look_at_folder(
                 continue
             elif Path(entry.name).stem in strangers.stimuli and entry.name.endswith(ending):
                 with_options = f" (the run was made with {overrides})" if overrides else ""
-                yield warning(
-                    place,
-                    f"{NOT_ASKED}{with_options}; it is as stimgen wrote it, and kept. stimgen run … --prune "
-                    "removes it",
-                )
+                yield warning(place, f"{NOT_ASKED}{with_options}; {REMOVABLE}")
             else:
                 why = f": {reasons[place]}" if place in reasons else ""
                 yield wrong(place, f"{NOT_ASKED}{why}", ("remove",))

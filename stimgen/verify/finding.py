@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 Severity = Literal["wrong", "incomplete", "warning", "unchecked"]
-Cure = Literal["unlink", "remove", "run", "tables", "lists"]
-"""What mends a run: see `stimgen.verify.report.CURES`."""
+Cure = Literal["remove", "run", "tables", "lists"]
+"""What mends a run: to delete a file, to run the manifest again, `stimgen tables`, `stimgen trials`."""
 RUN: tuple[Cure, ...] = ("run",)
 TABLES: tuple[Cure, ...] = ("tables",)
 
@@ -70,9 +70,8 @@ def lost(file: str, problem: str, *, unfinished: bool, cures: tuple[Cure, ...] =
 
 def cures_at(path: Path, otherwise: tuple[Cure, ...] = RUN) -> tuple[Cure, ...]:
     """Return what mends a path: a link or a folder in the place of a file has to go first."""
-    if path.is_symlink():
-        return ("unlink",)
-    return ("remove", *otherwise) if os.path.lexists(path) and not path.is_file() else otherwise
+    in_the_way = os.path.lexists(path) and (path.is_symlink() or not path.is_file())
+    return ("remove", *otherwise) if in_the_way else otherwise
 
 
 def some(names: Sequence[str]) -> str:

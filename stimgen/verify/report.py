@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,23 +12,75 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stimgen.verify.finding import Finding
+from stimgen.verify.finding import SHOWN, Cure, Finding
 from stimgen.verify.materials import ONLY_BY_READING
 from stimgen.verify.run import Advance, Recomputed, Verification
 
 HEADINGS = {"wrong": "WRONG", "incomplete": "INCOMPLETE", "warning": "WARNING", "unchecked": "NOT CHECKED"}
+FEW = 3
+"""How many of many findings of one kind are told in full."""
 
 
 def sentences(result: Verification, measured: Recomputed | None) -> Iterator[str]:
-    """Yield a line for each finding, the worst first, and in the end what it amounts to."""
+    """Yield a line for each finding, the worst first, and in the end what it amounts to and what mends it.
+
+    Of many findings of one kind the first are told in full, and the others by their number.
+    """
     findings = _all(result, measured)
     for severity, heading in HEADINGS.items():
-        for one in findings:
-            if one.severity == severity:
-                yield f"{heading}  {one.file}: {one.problem}"
+        yield from (
+            f"{heading}  {line}" for line in _grouped([f for f in findings if f.severity == severity])
+        )
     yield _conclusion(result, measured, findings)
+    yield from _mending(result, findings)
     if result.stimuli_sha256:
         yield f"sha256sum stimuli/*.png | sha256sum: {result.stimuli_sha256}"
+
+
+def _grouped(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield a line for each finding; those that say the same of several files of a folder are one."""
+    kinds: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for one in findings:
+        folder, _, _ = one.file.rpartition("/")
+        kind = kinds.setdefault((folder, one.problem.partition(":")[0]), {})
+        kind.setdefault(one.problem, []).append(one.file)
+    for of_kind in kinds.values():
+        told = list(of_kind.items())
+        shown = told if len(told) <= SHOWN else told[:FEW]
+        for problem, files in shown:
+            yield f"{_files(files)}: {problem}"
+        if rest := [file for _, files in told[len(shown) :] for file in files]:
+            yield f"{_files(rest, FEW)}: likewise (--json tells each)"
+
+
+def _files(files: Sequence[str], most: int = SHOWN) -> str:
+    if len(files) <= most:
+        return ", ".join(files)
+    return f"{', '.join(files[:most])} and {len(files) - most} more"
+
+
+def _mending(result: Verification, findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield what mends the run, in the order in which it is to be done."""
+    needed: dict[Cure, list[str]] = {}
+    for one in findings:
+        for cure in one.cures:
+            needed.setdefault(cure, []).append(one.file)
+    if "run" in needed:
+        needed.pop("tables", None)  # which every run writes
+    folder = shlex.quote(str(result.folder))
+    options = f" {result.overrides}" if result.overrides else ""
+    again = f"stimgen run MANIFEST{options} --out {folder}"
+    texts: dict[Cure, str] = {
+        "remove": "delete {files}, or move them elsewhere",
+        "run": f"{again}  (what is right is kept, the rest is made)",
+        "tables": f"stimgen tables {folder}  (writes tables and trial lists from the records)",
+        "lists": "stimgen trials writes {files} anew, with the options that you gave it",
+    }
+    if needed:
+        yield "To mend it:"
+    for cure, text in texts.items():
+        if cure in needed:
+            yield f"  {text.format(files=_files(list(dict.fromkeys(needed[cure]))))}"
 
 
 def _conclusion(result: Verification, measured: Recomputed | None, findings: Sequence[Finding]) -> str:
@@ -39,12 +92,10 @@ def _conclusion(result: Verification, measured: Recomputed | None, findings: Seq
         things = "1 thing is wrong" if counts["wrong"] == 1 else f"{counts['wrong']} things are wrong"
         return f"{right}, and {things}.{again}"
     if counts["incomplete"]:
-        return (
-            f"{result.verified} of {stimuli} are there and right: the run is not complete.{again} "
-            f"Run the manifest again to make the rest."
-        )
+        return f"{result.verified} of {stimuli} are there and right: the run is not complete.{again}"
     every = "every file is the one its record describes, made as the manifest asks"
-    return f"{stimuli}: {every}, and the tables follow from the records.{again}"
+    others = f" {result.strangers} others are there, of an earlier manifest." if result.strangers else ""
+    return f"{stimuli}: {every}, and the tables follow from the records.{others}{again}"
 
 
 def as_data(result: Verification, measured: Recomputed | None) -> dict[str, Any]:
@@ -58,6 +109,7 @@ def as_data(result: Verification, measured: Recomputed | None) -> dict[str, Any]
         "recomputed": measured.stimuli if measured else None,
         "right": not any(one.severity in ("wrong", "incomplete") for one in findings),
         "stimuli_sha256": result.stimuli_sha256,
+        "strangers": result.strangers,
         "findings": [asdict(one) for one in findings],
     }
 

@@ -73,6 +73,8 @@ class Verification:
         of them are there and right, and none that stimgen did not write.
     strangers
         How many stimuli are there that an earlier manifest asked for, as stimgen wrote them.
+    overrides
+        Options of the command line that changed what was asked for; empty if there were none.
     findings
         All that is not as it should be, or could not be looked at.
     """
@@ -83,6 +85,7 @@ class Verification:
     verified: int
     stimuli_sha256: str | None
     strangers: int
+    overrides: str
     findings: tuple[Finding, ...]
 
     @property
@@ -231,6 +234,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         verified,
         stimuli_sha256(own) if whole else None,
         len(strangers.stimuli),
+        summary.overrides,
         tuple(findings),
     )
 

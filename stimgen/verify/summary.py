@@ -69,7 +69,7 @@ def read_summary(folder: RunFolder) -> Summary:
 
 
 def read_failures(folder: RunFolder, *, unfinished: bool) -> tuple[dict[str, str], Finding | None]:
-    """Return why stimuli could not be made and what to do, by stimulus id, and what is wrong with failures.csv."""
+    """Return why stimuli could not be made and what to do, by id, and what is wrong with failures.csv."""
     file = "failures.csv"
     try:
         header, *rows = cells_of(read_regular(folder.path / file))

@@ -17,8 +17,19 @@ from stimgen.runs.trial_lists import trial_list
 from stimgen.trials import DESIGNS, design_columns
 from stimgen.verify.cells import first_difference
 from stimgen.verify.files import KILLED
-from stimgen.verify.finding import TABLES, Cure, Finding, cures_at, incomplete, lost, unchecked, warning, wrong
+from stimgen.verify.finding import (
+    TABLES,
+    Cure,
+    Finding,
+    cures_at,
+    incomplete,
+    lost,
+    unchecked,
+    warning,
+    wrong,
+)
 
+NOT_ASKED = "is not asked for by the manifest"
 LISTS: tuple[Cure, ...] = ("lists",)
 
 
@@ -68,7 +79,9 @@ def trials_findings(
         elif name in DESKTOP_FILES:
             yield warning(place, "is no part of the run")
         elif name.removesuffix(".csv") in earlier and name.endswith(".csv"):
-            text = "is not asked for by the manifest; it is as stimgen wrote it, and kept. stimgen run … --prune"
+            text = (
+                "is not asked for by the manifest; it is as stimgen wrote it, and kept. stimgen run … --prune"
+            )
             yield warning(place, f"{text} removes it")
         elif name.endswith(".csv") and not (complete and name in expected):
             yield from _other(run, place, planned, unfinished=unfinished)

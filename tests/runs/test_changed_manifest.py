@@ -10,14 +10,16 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from run_manifests import IDS, tiny, write_manifest
+from run_manifests import IDS, TINY, tiny, write_manifest
 from typer.testing import CliRunner
 
 from stimgen.cli import app
+from stimgen.runs.job import Job
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 from stimgen.runs.strangers import find_strangers
 from stimgen.verify.outlook import Outlook, outlook
+from stimgen.verify.report import sentences
 from stimgen.verify.run import verify_run
 
 LIST = {"id": "odd", "design": "oddity", "crop_px": 16, "repeats": 3, "min_source_gap": 0}
@@ -80,10 +82,16 @@ def test_a_condition_less_makes_nothing_and_names_what_is_left(as_finished, tmp_
     assert (result.made, result.kept) == (0, 5)
     assert result.strangers == ("brick-phase_scrambled-s1", "brick-phase_scrambled-s2")
     assert changed(as_finished, before) == set()
-    wrong = {one.file for one in verify_run(as_finished.path).findings if one.severity == "wrong"}
-    assert wrong == {f"stimuli/{one}.png" for one in result.strangers} | {
-        f"records/{one}.json" for one in result.strangers
+    verified = verify_run(as_finished.path)
+    assert (verified.right, verified.verified, verified.strangers) == (True, 5, 2)
+    assert {one.file for one in verified.findings if one.severity == "warning"} == {
+        *(f"stimuli/{one}.png" for one in result.strangers),
+        *(f"records/{one}.json" for one in result.strangers),
     }
+    lines = list(sentences(verified, None))
+    assert len(lines) < 6, "what is the same of several files is said once"
+    as_finished.png(result.strangers[0]).write_bytes(b"x")
+    assert not verify_run(as_finished.path).right, "others' files, or altered ones, are wrong"
 
 
 def test_other_trials_write_lists_and_nothing_else(as_finished, tmp_path):
@@ -264,3 +272,32 @@ class TestPrune:
         folder = RunFolder(tmp_path / "none")
         assert not find_strangers(folder, [], [])
         assert find_strangers(folder, [], []).others == ()
+
+
+def test_a_change_that_was_interrupted_does_not_count_what_is_of_the_earlier_settings(
+    as_finished, tmp_path, monkeypatch
+):
+    """Neither as right nor as wrong: the same command replaces it."""
+    make, calls = Job.make, []
+
+    def interrupted(self, batch, records):
+        calls.append(batch)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return make(self, batch, records)
+
+    monkeypatch.setattr(Job, "make", interrupted)
+    changed_manifest = {"synthesis": TINY["synthesis"] | {"evaluations": [5, 6]}}
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny(tmp_path, **changed_manifest))
+    result = verify_run(as_finished.path)
+    assert {one.severity for one in result.findings} == {"incomplete"}
+    # One texture of the new settings, and the controls, which the settings do not concern.
+    assert (result.planned, result.verified, result.stimuli_sha256) == (7, 4, None)
+    of_records = [one for one in result.findings if one.file.startswith("records/")]
+    assert len(of_records) == 3
+    names = ", ".join(one.file for one in of_records)
+    assert any(line.startswith(f"INCOMPLETE  {names}: was made") for line in sentences(result, None))
+    monkeypatch.undo()
+    run(tiny(tmp_path, **changed_manifest))
+    assert verify_run(as_finished.path).findings == ()

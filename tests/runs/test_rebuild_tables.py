@@ -15,6 +15,7 @@ from stimgen.errors import InputError
 from stimgen.runs.runner import run
 from stimgen.runs.tables import LONG_TABLES, as_text
 from stimgen.verify.rebuild import rebuild_tables
+from stimgen.verify.run import verify_run
 
 LIST = {"design": "oddity", "crop_px": 16, "repeats": 3, "min_source_gap": 0}
 
@@ -43,12 +44,18 @@ def test_deleted_tables_come_back_to_the_byte_without_sources_or_weights(listed,
     assert (result.stimuli, result.planned, result.outdated) == (7, 7, ())
 
 
-def test_a_lost_summary_is_written_as_far_as_it_is_known(listed):
+def test_a_lost_summary_is_written_as_far_as_it_is_known(listed, tmp_path):
     (listed.path / "run.json").unlink()
     rebuild_tables(listed.path)
     summary = listed.read_summary()
     assert (summary["name"], summary["stimuli"], summary["kept"]) == ("tiny", 7, 7)
-    assert CliRunner().invoke(app, ["verify", str(listed.path)]).exit_code == 0
+    verified = verify_run(listed.path)
+    assert verified.verified == 7
+    assert not verified.right, "what only stimgen run knows is not there"
+    (finding,) = verified.findings
+    assert (finding.severity, finding.file, finding.cures) == ("incomplete", "run.json", ("run",))
+    run(tiny(tmp_path, trials=LIST))
+    assert verify_run(listed.path).right
 
 
 def test_damaged_records_and_altered_files_are_named_and_nothing_is_written(listed):

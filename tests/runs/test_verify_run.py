@@ -24,6 +24,7 @@ from stimgen.cli import app
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.png import encode_png
 from stimgen.runs.runner import run
+from stimgen.runs.seal import SEAL, content_sha256
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.verify.run import verify_run
 
@@ -75,7 +76,8 @@ def by_file(result, severity="wrong"):
     return files
 
 
-def edit_record(folder, stimulus_id=ID, **changes):
+def edit_record(folder, stimulus_id=ID, *, seal=True, **changes):
+    """Forge a record: a seal that is computed anew hides that it was altered."""
     path = folder.record(stimulus_id)
     content = json.loads(path.read_bytes())
     for place, value in changes.items():
@@ -84,6 +86,8 @@ def edit_record(folder, stimulus_id=ID, **changes):
         for step in steps:
             part = part[int(step)] if step.isdigit() else part[step]
         part[last] = value
+    if seal:
+        content[SEAL] = content_sha256(content)
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -125,6 +129,34 @@ def distance_of_the_float_image(folder):
 
 def layer_weight(folder):
     edit_record(folder, synthesis__layer_weights={"conv1_1": 1.0, "pool1": 2.0})
+
+
+def altered_luminance(folder):
+    edit_record(folder, seal=False, luminance__mean=0.25)
+
+
+def altered_seed(folder):
+    edit_record(folder, seal=False, seed=2)
+
+
+def altered_residual(folder):
+    edit_record(folder, seal=False, synthesis__residual_gram=0.0)
+
+
+def altered_time(folder):
+    edit_record(folder, seal=False, made__device="another")
+
+
+def altered_loss(folder):
+    losses = folder.read_record(ID).synthesis.traces[0].losses
+    edit_record(folder, seal=False, synthesis__traces__0__losses=[1e9, *losses[1:]])
+
+
+def no_seal(folder):
+    path = folder.record(ID)
+    content = json.loads(path.read_bytes())
+    del content[SEAL]
+    path.write_text(json.dumps(content))
 
 
 def recipe_hash(folder):
@@ -282,6 +314,20 @@ def counts(folder):
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"rejected": 3}))
 
 
+def mend(folder, result):
+    """Do what the verification says."""
+    cures = {cure for one in result.findings for cure in one.cures}
+    for one in result.findings:
+        path = folder.path / one.file
+        if "remove" in one.cures and os.path.lexists(path):
+            path.rename(folder.path.parent / path.name)
+    if "run" in cures:
+        done = stimgen("run", folder.path.parents[1] / "manifests" / "tiny.yaml", "--out", folder.path)
+        assert done.exit_code == 0, done.output
+    elif "tables" in cures:
+        assert stimgen("tables", folder.path).exit_code == 0
+
+
 TAMPERING = {
     pixel: {PNG: "was altered"},
     pixel_and_hash: {
@@ -294,8 +340,14 @@ TAMPERING = {
         RECORD: "on conv1_1 do not go together",
         LONG: f"({ID}), column gram_relative",
     },
-    layer_weight: {RECORD: "layer_weights is"},
+    layer_weight: {RECORD: "layer_weights.pool1 is 2.0, and the manifest says 1.0"},
     recipe_hash: {RECORD: "recipe_sha256"},
+    altered_luminance: {RECORD: "it says luminance_mean"},
+    altered_seed: {RECORD: "is damaged"},
+    altered_residual: {RECORD: "it says residual_gram"},
+    altered_time: {RECORD: "was altered after it was written: its record_sha256"},
+    altered_loss: {RECORD: "of traces.csv"},
+    no_seal: {RECORD: "has no record_sha256"},
     weights_hash: {RECORD: "contradicts itself", TABLE: "column weights_sha256"},
     crop: {RECORD: "crop"},
     damaged_record: {RECORD: "is damaged"},
@@ -352,6 +404,8 @@ def test_tampering_is_found_and_the_file_is_named(there, tamper):
     for file, words in expected.items():
         assert words in wrong[file]
     assert not result.right
+    mend(there, result)
+    assert verify_run(there.path).right
     # A hash of the set is said only where every stimulus is right and there are no others.
     assert (result.stimuli_sha256 is None) == any(
         file in ("stimuli", RECORD) or file.startswith("stimuli/") for file in expected
@@ -427,14 +481,15 @@ def test_a_manifest_with_a_bit_of_everything_is_right(tmp_path, measure):
     assert "says of the source rocket what other records do not" in wrong["records/rocket-few-s7.json"]
 
 
-def test_a_run_of_an_older_version_is_verified_as_far_as_it_goes(there):
+def test_a_summary_that_lacks_what_files_are_compared_with_is_not_whole(there):
     summary = json.loads((there.path / "run.json").read_bytes())
     for key in ("stimuli_sha256", "manifest_sha256", "trial_lists"):
         del summary[key]
     (there.path / "run.json").write_text(json.dumps(summary))
     result = verify_run(there.path)
-    assert result.right
-    assert by_file(result, "unchecked").keys() == {"run.json", "manifest.yaml", "manifest.resolved.yaml"}
+    assert not result.right
+    assert by_file(result) == {}
+    assert by_file(result, "incomplete")["run.json"].startswith("lacks manifest_sha256, stimuli_sha256: ")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"made": "x", "networks": 3}', "[" * 10**5])
@@ -564,7 +619,7 @@ class TestUnfinished:
         (there.path / "failures.csv").write_text(f"stimulus_id,error,cure\n{ID},No memory.,Buy some.\n")
         stimgen("tables", there.path)
         assert found(there) == {}
-        assert found(there, "incomplete")[PNG] == "could not be made: No memory."
+        assert found(there, "incomplete")[PNG] == "could not be made: No memory. Buy some."
 
 
 TABLES_OF_CONTROLS = ("stimuli.csv", "gram_distances.csv", "spectra.csv")
