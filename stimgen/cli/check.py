@@ -40,5 +40,7 @@ def check(
     loaded = load_manifest(manifest, network=network, seeds=numbers)
     found = outlook(loaded, RunFolder((out or loaded.output).absolute()))
     if found:
+        unread = " (PNG files not compared)" if found.keep else ""
         more = f"; {found.strangers} others are there, not asked for" if found.strangers else ""
-        typer.echo(f"There:     to keep {found.keep}, to make {found.make}, to replace {found.replace}{more}")
+        rest = f"to make {found.make}, to replace {found.replace}{more}"
+        typer.echo(f"There:     to keep {found.keep}{unread}, {rest}")

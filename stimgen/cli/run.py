@@ -13,6 +13,7 @@ import typer
 
 from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Seeds, parse_seeds
 from stimgen.cli.errors import say
+from stimgen.counting import counted
 from stimgen.errors import InputError, StimgenError
 
 LOGGER = logging.getLogger("stimgen")
@@ -92,11 +93,11 @@ def run(
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:
-            done = f"Nothing to do: all {result.kept} stimuli are there, and the tables are written anew"
+            done = f"Nothing to do: all {counted(result.kept)} are there, and the tables are written anew"
         say(f"{done}. Table: {result.folder / 'stimuli.csv'}{f', report: {page}' if page else ''}")
         if result.rejected:
             say(
-                f"{result.rejected} of {result.made + result.kept} stimuli exceed the thresholds of the "
+                f"{result.rejected} of {counted(result.made + result.kept)} exceed the thresholds of the "
                 "manifest's section accept. They are kept; why is in the table's column reject_reason."
             )
         if result.trial_lists:
@@ -112,11 +113,12 @@ def run(
                 "from an earlier run: their stimuli may be replaced."
             )
         if result.removed:
-            say(f"Removed {len(result.removed)} files: {', '.join(result.removed)}")
+            say(f"Removed {counted(len(result.removed), 'file', 'files')}: {', '.join(result.removed)}")
         if result.strangers:
+            are = "is" if len(result.strangers) == 1 else "are"
             say(
-                f"{len(result.strangers)} stimuli in {result.folder / 'stimuli'} are not what this command "
-                f"asks for, and not in the tables: {', '.join(result.strangers[:5])}"
+                f"{counted(len(result.strangers))} in {result.folder / 'stimuli'} {are} not what this "
+                f"command asks for, and not in the tables: {', '.join(result.strangers[:5])}"
                 f"{', …' if len(result.strangers) > 5 else ''} (--prune removes those that stimgen made)"
             )
         if not report and (result.made or result.removed) and (result.folder / "report.html").exists():
@@ -124,7 +126,7 @@ def run(
     if result.failures and prune:
         say("Nothing is removed, because stimuli could not be made.")
     if result.failures:
-        say(f"{len(result.failures)} stimuli could not be made; why is in {result.folder / 'failures.csv'}")
+        say(f"{counted(len(result.failures))} could not be made; why is in {result.folder / 'failures.csv'}")
         raise typer.Exit(3)
 
 
@@ -179,7 +181,7 @@ def _watched(manifest: Manifest, folder: Path, progress: Progress) -> Iterator[P
 
 def _outcome(result: RunResult, page: Path | None) -> str:
     failed = f", {len(result.failures)} failed" if result.failures else ""
-    done = f"The run is done: {result.made} stimuli made, {result.kept} kept{failed}."
+    done = f"The run is done: {counted(result.made)} made, {result.kept} kept{failed}."
     return done if page else f"{done} stimgen report {result.folder} writes its report."
 
 

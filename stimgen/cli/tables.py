@@ -9,6 +9,7 @@ import typer
 
 from stimgen.cli import completion
 from stimgen.cli.errors import say
+from stimgen.counting import counted
 
 
 def tables(
@@ -29,14 +30,15 @@ def tables(
     from stimgen.verify.rebuild import rebuild_tables
 
     rebuilt = rebuild_tables(run_folder)
-    say(f"{rebuilt.stimuli} stimuli. Table: {rebuilt.folder / 'stimuli.csv'}")
+    say(f"{counted(rebuilt.stimuli)}. Table: {rebuilt.folder / 'stimuli.csv'}")
     if rebuilt.outdated:
         say(
-            f"{len(rebuilt.outdated)} stimuli were made with other settings than the manifest's and are left "
-            f"out: {', '.join(rebuilt.outdated[:5])}{', …' if len(rebuilt.outdated) > 5 else ''}"
+            "Left out, because made with other settings than the manifest's: "
+            f"{counted(len(rebuilt.outdated))}, "
+            f"{', '.join(rebuilt.outdated[:5])}{', …' if len(rebuilt.outdated) > 5 else ''}"
         )
     if rebuilt.stimuli < rebuilt.planned:
         missing = rebuilt.planned - rebuilt.stimuli
-        say(f"{missing} of {rebuilt.planned} stimuli are missing; run the manifest.")
+        say(f"Missing: {missing} of {counted(rebuilt.planned)}. Run the manifest.")
     if rebuilt.trial_lists:
         say(f"Trial lists: {', '.join(map(str, rebuilt.trial_lists))}")

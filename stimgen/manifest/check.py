@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stimgen.controls import CONTROLS
+from stimgen.counting import counted
 from stimgen.manifest.estimate import Estimate, estimate
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
@@ -71,7 +72,7 @@ def summary(
     """Return counts, ids, size, cost, output folder and warnings, one fact a line."""
     counts = Counter(stimulus.condition for stimulus in stimuli)
     width = max(len(condition) for condition in counts)
-    lines = [f"{manifest.path}: {_number(len(stimuli), 'stimulus', 'stimuli')}", ""]
+    lines = [f"{manifest.path}: {counted(len(stimuli), 'stimulus', 'stimuli')}", ""]
     if manifest.description:
         lines[1:1] = [manifest.description]
     for name, layer_set in manifest.layer_sets.items():
@@ -82,10 +83,10 @@ def summary(
         what = what if what == "control" else f"control, {what}"
         lines.append(f"  {control.id:<{width}}  {counts[control.id]:>6}  {what}")
     sources = _some([source.id for source in manifest.sources], list_all)
-    per_source = _number(len(stimuli) // len(manifest.sources), "stimulus", "stimuli")
+    per_source = counted(len(stimuli) // len(manifest.sources), "stimulus", "stimuli")
     lines += [
         "",
-        f"Sources:   {_number(len(manifest.sources), 'source', 'sources')}, {per_source} of each: {sources}",
+        f"Sources:   {counted(len(manifest.sources), 'source', 'sources')}, {per_source} of each: {sources}",
         f"Size:      {_size(manifest)}",
         *_accept(manifest),
         *_weights(manifest),
@@ -184,7 +185,7 @@ def _trials(manifest: Manifest) -> list[str]:
     available, lines = planned(manifest), []
     for spec in manifest.trials:
         made = make_trials(spec.design, available, spec.options)
-        count, blocks = _number(made.trials, "trial", "trials"), _number(made.blocks, "block", "blocks")
+        count, blocks = counted(made.trials, "trial", "trials"), counted(made.blocks, "block", "blocks")
         design = "" if spec.id == spec.design else f" ({spec.design})"
         time = f"{duration(made.seconds)} at most, without breaks"
         lines.append(f"Trials:    {spec.id}{design}: {count} in {blocks}, {time}")
@@ -199,7 +200,3 @@ def _some(names: Sequence[str], list_all: bool) -> str:
     if list_all or len(names) <= SHOWN:
         return ", ".join(names) if len(names) <= SHOWN else "\n  " + "\n  ".join(names)
     return f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more (--all lists them)"
-
-
-def _number(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"

@@ -15,9 +15,11 @@ import pandas as pd
 from pydantic import ValidationError
 
 from stimgen.bounded import read_file
+from stimgen.counting import counted
 from stimgen.errors import InputError
 from stimgen.manifest.document import shorten
 from stimgen.runs.csv_files import WHOLE_NUMBERS
+from stimgen.runs.lock import OWNER
 from stimgen.runs.record import STIMULUS_ID, Record
 from stimgen.runs.seal import AlteredError, parse_record
 from stimgen.runs.store import MOST_BYTES, RunFolder, sha256
@@ -106,7 +108,12 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
     if not isinstance(name, str) or not isinstance(planned, int):
         raise InputError(f"{folder.path / 'run.json'} is missing or damaged.", again)
     if complete and planned != len(ids):
-        raise InputError(f"{folder.path} has {len(ids)} of the {planned} stimuli of its manifest.", again)
+        at_work = (folder.path / OWNER).exists()
+        raise InputError(
+            f"{folder.path} has {len(ids)} of the {counted(planned)} of its manifest"
+            f"{': a run is at work there, or was killed' if at_work else ''}.",
+            f"Wait for the run, or give its command again with --out {folder.path}." if at_work else again,
+        )
     records = tuple(_record(folder, stimulus_id, again) for stimulus_id in ids)
     stale = [
         record.stimulus_id

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from stimgen.controls import CONTROLS
+from stimgen.counting import counted
 from stimgen.errors import InputError
 from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
@@ -180,18 +181,7 @@ def run(
             # Before anything is made again, so that no table ever describes an image that is gone.
             write_results()
         if remaining:
-            # A PNG without a record is one of a killed run.
-            replaced = sum(
-                s.stimulus_id not in records
-                and folder.png(s.stimulus_id).exists()
-                and folder.record(s.stimulus_id).exists()
-                for s in stimuli
-            )
-            if replaced:
-                progress.note(
-                    f"{replaced} stimuli there were made with other settings, or altered: they are replaced. "
-                    "(Another --out would keep them.)"
-                )
+            note_replaced(folder, to_make, progress)
             try:
                 shared = where.type != "cpu"
                 with progress.run(manifest, remaining, to_make, shared=shared, reached=reached):
@@ -227,6 +217,20 @@ def run(
     return RunResult(
         folder.path, len(records) - kept, kept, rejected, tuple(failures), strangers, lists, changed, removed
     )
+
+
+def note_replaced(folder: RunFolder, to_make: Iterable[str], progress: Progress) -> None:
+    """Say how many PNG files that are there a run replaces, and why."""
+    there = [name for name in to_make if folder.png(name).exists()]
+    without = sum(not folder.record(name).exists() for name in there)
+    replaced = len(there) - without
+    if replaced:
+        progress.note(
+            f"{counted(replaced)} there {'was' if replaced == 1 else 'were'} made with other settings, or "
+            "altered: replaced. (Another --out would keep what is there.)"
+        )
+    if without:
+        progress.note(f"{counted(without, 'PNG file', 'PNG files')} there without a record: made again.")
 
 
 def load_sources(manifest: Manifest) -> dict[str, Source]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,9 @@ from stimgen.runs.csv_files import harmless, in_order, table_of, to_csv, to_json
 from stimgen.runs.load import MOST_TABLE_BYTES, Run
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
+
+COLON = re.compile(r"""([{,]\s*[^\s{,:"']+):(?=\S)""")
+"""A key of a mapping in braces whose colon has no space behind it."""
 
 
 def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd.DataFrame:
@@ -202,6 +206,12 @@ def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
             raise InputError(f'--set {setting}: unknown key "{key}". {nearest(key, known)}')
         if key in given:
             raise InputError(f"--set {key} is given twice.", "Give each option once.")
+        spaced = COLON.sub(r"\1: ", value)
+        if value.strip().startswith("{") and spaced != value:
+            # YAML takes {a:b} for one long word, and what it says of that does not help.
+            raise InputError(
+                f"--set {setting}: a space is missing after a colon.", f"Write --set '{key}={spaced}'."
+            )
         given.add(key)
         lines.append(f"  {key}: {value}")
     try:

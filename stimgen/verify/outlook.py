@@ -50,7 +50,7 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
     Outlook or None
         None if there is no run in the folder, or if it cannot be told without reading weights.
     """
-    if not folder.records.is_dir():
+    if not folder.records.is_dir() and not folder.stimuli.is_dir():
         return None
     stimuli = plan(manifest)
     found = {stimulus.stimulus_id: _record(folder, stimulus.stimulus_id) for stimulus in stimuli}

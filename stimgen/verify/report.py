@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stimgen.counting import counted
 from stimgen.verify.finding import SHOWN, Cure, Finding
 from stimgen.verify.materials import ONLY_BY_READING
 from stimgen.verify.run import Advance, Recomputed, Verification
@@ -84,13 +85,13 @@ def _mending(result: Verification, findings: Sequence[Finding]) -> Iterator[str]
 
 
 def _conclusion(result: Verification, measured: Recomputed | None, findings: Sequence[Finding]) -> str:
-    stimuli = f"{result.planned} {'stimulus' if result.planned == 1 else 'stimuli'}"
+    stimuli = counted(result.planned)
     counts = {severity: sum(one.severity == severity for one in findings) for severity in HEADINGS}
     again = f" {measured.stimuli} were measured again." if measured else ""
     if counts["wrong"]:
         right = f"{result.verified} of {stimuli} are what their records describe"
-        things = "1 thing is wrong" if counts["wrong"] == 1 else f"{counts['wrong']} things are wrong"
-        return f"{right}, and {things}.{again}"
+        things = counted(counts["wrong"], "thing is", "things are")
+        return f"{right}, and {things} wrong.{again}"
     if counts["incomplete"]:
         return f"{result.verified} of {stimuli} are there and right: the run is not complete.{again}"
     every = "every file is the one its record describes, made as the manifest asks"

@@ -364,7 +364,7 @@ def test_after_an_interrupt_the_tables_describe_the_images_that_are_there(
     changed = tiny(tmp_path, **{"synthesis": {"smallest_px": 16, "evaluations": [4, 4]}})
     with pytest.raises(KeyboardInterrupt):
         run(changed, progress=Progress())
-    assert "4 stimuli there were made with other settings" in capsys.readouterr().err
+    assert "4 stimuli there were made with other settings, or altered: replaced." in capsys.readouterr().err
     rows = list(csv.DictReader(io.StringIO((as_finished.path / "stimuli.csv").read_text())))
     assert len(rows) == 5  # three controls that are as before, and two textures made anew
     for row in rows:

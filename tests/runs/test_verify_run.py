@@ -343,7 +343,7 @@ TAMPERING = {
     layer_weight: {RECORD: "layer_weights.pool1 is 2.0, and the manifest says 1.0"},
     recipe_hash: {RECORD: "recipe_sha256"},
     altered_luminance: {RECORD: "it says luminance_mean"},
-    altered_seed: {RECORD: "is damaged"},
+    altered_seed: {RECORD: 'it says seed "2", and stimuli.csv "1"'},
     altered_residual: {RECORD: "it says residual_gram"},
     altered_time: {RECORD: "was altered after it was written: its record_sha256"},
     altered_loss: {RECORD: "of traces.csv"},
