@@ -25,7 +25,7 @@ def test_source_changed_between_runs(bench, fault):
     )
     bench.see_same()
     write_image(bench.folder / "manifests" / "two.png", 3)
-    bench.see(bench.run(), 0, "3 made, 3 kept", "they are replaced")
+    bench.see(bench.run(), 0, "3 made, 3 kept", "altered: replaced")
     bench.see_disk()
     after = bytes_of(bench.results)
     changed = {name for name in after if name.endswith(".png") and after[name] != bench.reference[name]}

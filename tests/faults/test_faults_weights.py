@@ -141,7 +141,7 @@ def test_weights_file_changed_between_runs(bench, fault):
     recognise = f"{TINY}; fault_networks.recognise_all()"
     bench.see(bench.run(before=recognise), 0, "6 made")
     fault_networks.write_pth(path, 2.0)
-    bench.see(bench.run(before=recognise), 0, "6 made", "they are replaced")
+    bench.see(bench.run(before=recognise), 0, "6 made", "altered: replaced")
     bench.see_disk()
 
 

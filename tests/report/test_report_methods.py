@@ -12,6 +12,8 @@ from stimgen.controls import CONTROLS
 from stimgen.references import Reference
 from stimgen.report.methods import methods
 from stimgen.report.reported import read_runs
+from stimgen.runs.record import Record
+from stimgen.runs.seal import sealed
 
 REFERENCES = [value for value in vars(references).values() if isinstance(value, Reference)]
 
@@ -161,7 +163,8 @@ def test_several_versions_and_devices_are_all_named(small, tmp_path):
     text = path.read_text("utf-8")
     device = written(folder)[0].records[0].made.device
     text = text.replace(f'"device": "{device}"', '"device": "cuda:0 Card"')
-    path.write_text(re.sub(r'"torch": "[^"]+"', '"torch": "9.9"', text), "utf-8")
+    text = re.sub(r'"torch": "[^"]+"', '"torch": "9.9"', text)
+    path.write_text(sealed(Record.model_validate_json(text)).model_dump_json(), "utf-8")
     _, _, said = written(folder)
     assert re.search(r"PyTorch [\d.]+\S* and 9\.9", said)
     assert f"on {device} and cuda:0 Card." in said

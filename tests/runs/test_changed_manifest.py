@@ -146,7 +146,8 @@ def test_check_says_it_in_a_line_and_only_where_there_is_a_run(as_finished, tmp_
     path = write_manifest(tmp_path)
     result = stimgen("check", path, "--seeds", "2-3")
     assert result.stdout.endswith(
-        "There:     to keep 4 (PNG files not compared), to make 3, to replace 0; 3 others are there, not asked for\n"
+        "There:     to keep 4 (PNG files not compared), to make 3, to replace 0; 3 others are there, "
+        "not asked for\n"
     )
     as_finished.path.rename(tmp_path / "elsewhere")
     assert "There:" not in stimgen("check", path).stdout
