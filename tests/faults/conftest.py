@@ -23,7 +23,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CLONE_NEWNS = 0x20000
 ROW = "row of the fault table"
-ROWS: list[tuple[str, str, str, str]] = []
+ROWS: dict[tuple[str, int, str], tuple[str, str, str, str]] = {}
+"""By file, line and name of the test, in whichever order tests end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,13 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if ROWS:
+    rows = [ROWS[place] for place in sorted(ROWS)]
+    if rows:
         terminalreporter.write_line("")
-        terminalreporter.write(as_text(ROWS))
+        terminalreporter.write(as_text(rows))
     file = config.getoption("--faults-table", None)
     if file is not None:
         page = file.read_text("utf-8") if file.exists() else ""
-        file.write_text(into_page(page, as_markdown(ROWS)), "utf-8")
+        file.write_text(into_page(page, as_markdown(rows)), "utf-8")
         terminalreporter.write_line(f"Fault table written to {file}")
 
 
@@ -83,7 +85,9 @@ def fault(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fault]:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "teardown":
-        ROWS.extend(tuple(row) for name, row in report.user_properties if name == ROW)
+        for name, row in report.user_properties:
+            if name == ROW:
+                ROWS[report.location[0], report.location[1] or 0, report.nodeid] = tuple(row)
 
 
 @pytest.fixture(scope="session")
