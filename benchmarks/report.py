@@ -30,6 +30,7 @@ from benchmarks.browser import browser, open_page
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.report.page import write_report
 from stimgen.runs.record import Record
+from stimgen.runs.seal import sealed
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.tables import write_tables
 
@@ -97,7 +98,7 @@ def forge(like: Path, folder: Path, *, sources: int, seeds: int, side: int = 128
                 one["luminance"] |= {"mean": float(rng.uniform(0.3, 0.7)), "sd": float(rng.uniform(0.1, 0.2))}
                 power = np.geomspace(1e-3, 1e-7, side // 2) * rng.uniform(0.5, 2, side // 2)
                 one["spectrum"] |= {"power": power.tolist(), "power_source": power.tolist()}
-                records.append(Record.model_validate(one))
+                records.append(sealed(Record.model_validate(one)))
                 run.record(name).write_text(records[-1].model_dump_json(), "utf-8")
     write_tables(run, records, (), AcceptSpec())
     resolved = yaml.safe_load((folder / "manifest.resolved.yaml").read_text("utf-8"))

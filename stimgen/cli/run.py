@@ -87,9 +87,9 @@ def run(
         result = run_manifest(
             loaded, out=out, device=device, batch_size=batch_size, progress=progress, prune=to_remove
         )
-    page = _write_report(result.folder) if report else None
-    if preview is not None:
-        preview.end(_outcome(result, page), page)
+        page = _write_report(result.folder) if report else None
+        if preview is not None:
+            preview.end(_outcome(result, page), page)
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made and not result.failures:

@@ -10,6 +10,7 @@ import typer
 from stimgen.cli import completion
 from stimgen.cli.arguments import Device
 from stimgen.cli.errors import say
+from stimgen.errors import printable
 
 
 def verify(
@@ -57,7 +58,7 @@ def verify(
         typer.echo(json.dumps(as_data(result, measured), indent=2, ensure_ascii=False))
     else:
         for line in sentences(result, measured):
-            typer.echo(line)
+            typer.echo(printable(line).replace("\n", "\\n"))
     findings = (*result.findings, *(measured.findings if measured else ()))
     if any(one.severity in ("wrong", "incomplete") for one in findings):
         raise typer.Exit(3)

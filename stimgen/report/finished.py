@@ -105,7 +105,10 @@ def read_rows(path: Path) -> tuple[Mapping[str, str], ...]:
     lacking = [column for column in NEEDED if column not in rows[0]]
     if lacking:
         raise InputError(f"{path} has no column {lacking[0]}: stimgen did not write it.", RUN_AGAIN)
-    elsewhere = next((row["filename"] for row in rows if not FILENAME.fullmatch(row["filename"])), None)
+    names = ((row["filename"], row["stimulus_id"]) for row in rows)
+    elsewhere = next(
+        (file for file, name in names if not FILENAME.fullmatch(file) or Path(file).stem != name), None
+    )
     if elsewhere is not None:
         message = f'{path} names the file "{shorten(elsewhere)}", which is none of the run\'s stimuli.'
         raise InputError(message, RUN_AGAIN)

@@ -128,6 +128,8 @@ class Preview:
 
     def _write(self, outcome: str, report: Path | None) -> bool:
         try:
+            if self._folder.has_other_preview():
+                raise FileExistsError(f"{self._folder.preview} is no preview of stimgen's")
             write_file(self._folder.preview, self._page(outcome, report).encode("utf-8", "replace"))
         except Exception as error:
             if not self._complained:

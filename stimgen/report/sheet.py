@@ -20,6 +20,8 @@ from stimgen.report.shown import Shown, show
 WIDTHS_MM = {"single": 89.0, "double": 183.0}
 """Widths of columns in Nature; of other journals they differ by a few mm."""
 SMALLEST_WIDTH_MM, LARGEST_WIDTH_MM = 20.0, 2000.0
+LARGEST_HEIGHT_MM = 5080.0
+"""200 inches, the largest page of a PDF that all viewers show (ISO 32000-1, annex C)."""
 FONT_PT = 7.0
 """The largest letters that Nature takes."""
 SMALLEST_FONT_PT = 5.0
@@ -197,9 +199,16 @@ def draw_sheet(
             "Give more with --width, show fewer columns with --select, or smaller letters with --font-pt.",
         )
     layout, side, letters = found
+    height_mm = layout.height / _PER_PT * MM_PER_PT
+    if height_mm > LARGEST_HEIGHT_MM:
+        raise InputError(
+            f"{len(grid.rows)} rows of stimuli would be {height_mm:.0f} mm high, and PDF viewers show at "
+            f"most {LARGEST_HEIGHT_MM:g} mm.",
+            "Give a smaller --width, or show fewer rows with --select.",
+        )
     return Sheet(
         width_mm=width_mm,
-        height_mm=layout.height / _PER_PT * MM_PER_PT,
+        height_mm=height_mm,
         font_pt=letters / _PER_PT,
         side_pt=side / _PER_PT,
         cells={place: Square(at.left / _PER_PT, at.top / _PER_PT) for place, at in layout.cells.items()},

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import re
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from stimgen.report.sheet import Sheet
 from stimgen.report.shown import FRAME_GREY
 
 _FRAME_PT = 0.5
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML file can hold, and names in YAML can."""
 _NAMESPACES = {
     "xmlns": "http://www.w3.org/2000/svg",
     "xmlns:xlink": "http://www.w3.org/1999/xlink",
@@ -53,6 +56,8 @@ def encode_svg(sheet: Sheet) -> bytes:
     for line in sheet.lines:
         at_line = {"x": _number(line.x_pt), "y": _number(line.baseline_pt), "text-anchor": line.anchor}
         SubElement(texts, "text", at_line).text = line.text
+    for element in svg.iter():
+        element.text = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", element.text) if element.text else None
     content: bytes = tostring(svg, encoding="utf-8", xml_declaration=True)
     return content + b"\n"
 

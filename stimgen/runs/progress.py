@@ -68,7 +68,7 @@ class Progress:
         # Whether there is a terminal is not for FORCE_COLOR to say: bars in a file are of no use.
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self._console = console or Console(stderr=True, quiet=quiet, force_terminal=terminal)
-        self._has_bars = not quiet and self._console.is_terminal
+        self._has_bars = not quiet and self._console.is_terminal and not self._console.is_dumb_terminal
         self.watcher: Watcher | None = None
         self._clock = clock
         self._pace = Pace()

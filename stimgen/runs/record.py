@@ -82,6 +82,12 @@ class StageRecord(_Part):
     losses: tuple[float, ...]
     accepted: tuple[bool, ...]
 
+    @model_validator(mode="after")
+    def _has_one_of_each(self) -> Self:
+        if len(self.losses) != len(self.accepted):
+            raise ValueError("losses and accepted have not the same length")
+        return self
+
 
 class SynthesisRecord(_Part):
     """How a texture was synthesised; `settings` are the preset's fields.
@@ -190,11 +196,17 @@ class SpectrumRecord(_Part):
     power: tuple[float, ...]
     power_source: tuple[float, ...]
 
+    @model_validator(mode="after")
+    def _has_the_same_frequencies(self) -> Self:
+        if len(self.power) != len(self.power_source):
+            raise ValueError("power and power_source have not the same length")
+        return self
+
 
 class CopyingRecord(_Part):
     """How much parts of `crop_px` × `crop_px` are like the source's; see `stimgen.measure.copying`."""
 
-    crop_px: int
+    crop_px: Literal[32, 64, 128]
     similarity: float | None
     baseline: float | None
 
@@ -250,4 +262,10 @@ class Record(_Part):
     def _names_its_own_file(self) -> Self:
         if self.filename != f"stimuli/{self.stimulus_id}.png":
             raise ValueError(f"the filename is not that of {self.stimulus_id}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_scale_for_each_distance(self) -> Self:
+        if lacking := {one.layer for one in self.distances} - {one.layer for one in self.scales}:
+            raise ValueError(f"floor and ceiling are missing for {', '.join(sorted(lacking))}")
         return self

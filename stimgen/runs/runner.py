@@ -36,7 +36,7 @@ from stimgen.runs.networks import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import Record
-from stimgen.runs.store import FORMAT, RunFolder, sha256, write_atomically
+from stimgen.runs.store import FORMAT, LASTING, RunFolder, sha256, write_atomically
 from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
@@ -156,7 +156,7 @@ def run(
             before = folder.read_summary()
             # With nothing to make, the summary stays that of the run that made the stimuli.
             summary = {}
-            if not remaining and describes(before, manifest, stimuli, fingerprint):
+            if not remaining and describes(before, manifest, ordered, fingerprint):
                 # It may have been killed before it could say how many it made.
                 summary = before | {"made": len(stimuli) - before["kept"]}
             else:
@@ -307,15 +307,24 @@ def _count_rejected(manifest: Manifest, records: Iterable[Record]) -> int:
 
 
 def describes(
-    summary: Mapping[str, Any], manifest: Manifest, stimuli: Sequence[Stimulus], fingerprint: str
+    summary: Mapping[str, Any], manifest: Manifest, records: Sequence[Record], fingerprint: str
 ) -> bool:
-    """Return whether the summary of an earlier run is about these very stimuli, all of which are there."""
-    made, kept = summary.get("made"), summary.get("kept")
-    if not isinstance(made, int) or not isinstance(kept, int) or not summary.get("networks"):
+    """Return whether the summary of an earlier run is about these very stimuli, which are all there are."""
+    counts = (summary.get("made"), summary.get("kept"))
+    if any(type(count) is not int or not 0 <= count <= len(records) for count in counts):
         return False
-    # A run that was killed had counted fewer; an older version of stimgen wrote no hash.
-    same = made + kept < len(stimuli) or summary.get("stimuli_sha256", fingerprint) == fingerprint
-    return same and (summary.get("name"), summary.get("stimuli")) == (manifest.name, len(stimuli))
+    if any(not isinstance(summary.get(key), kind) for key, kind in LASTING.items()):
+        return False
+    networks = [one for one in summary["networks"] if isinstance(one, dict)]
+    named = {(one.get("name"), one.get("tensors_sha256")) for one in networks}
+    used = {
+        (one.name, one.tensors_sha256) for record in records for one in (record.network, record.measured_in)
+    }
+    if not used <= named:
+        return False
+    # A run that was killed had counted fewer.
+    same = summary["made"] + summary["kept"] < len(records) or summary["stimuli_sha256"] == fingerprint
+    return same and (summary.get("name"), summary.get("stimuli")) == (manifest.name, len(records))
 
 
 def _write_manifests(folder: RunFolder, manifest: Manifest) -> dict[str, str]:

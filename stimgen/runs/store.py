@@ -21,6 +21,9 @@ from stimgen.runs import lock
 from stimgen.runs.record import Record
 from stimgen.runs.seal import SEAL, AlteredError, parse_record
 
+LASTING = {"manifest_sha256": dict, "networks": list, "versions": dict, "stimuli_sha256": str}
+"""What run.json has from the run that made the stimuli, with its type; the rest can be counted again."""
+
 MOST_BYTES = 2**26
 """Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 
@@ -92,6 +95,13 @@ class RunFolder:
                 self.preview.unlink()
         except OSError:  # there is none, or it cannot be removed: nothing depends on it
             pass
+
+    def has_other_preview(self) -> bool:
+        """Return whether there is something in the place of the preview that is none."""
+        try:
+            return not read_file(self.preview, MOST_BYTES).startswith(PREVIEW_MARK)
+        except OSError:
+            return self.preview.exists() or self.preview.is_symlink()
 
     def png(self, stimulus_id: str) -> Path:
         """Return the file that is shown."""

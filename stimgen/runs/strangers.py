@@ -100,9 +100,10 @@ def remove_strangers(folder: RunFolder, which: Strangers) -> tuple[str, ...]:
 
 def both(one: Strangers, other: Strangers) -> Strangers:
     """Return what is removable in both, with the files that are not of the first."""
+    stimuli, lists = frozenset(other.stimuli), frozenset(other.trial_lists)
     return Strangers(
-        tuple(name for name in one.stimuli if name in other.stimuli),
-        tuple(name for name in one.trial_lists if name in other.trial_lists),
+        tuple(name for name in one.stimuli if name in stimuli),
+        tuple(name for name in one.trial_lists if name in lists),
         one.others,
     )
 

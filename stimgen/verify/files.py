@@ -99,7 +99,7 @@ def look_at_folder(
             yield wrong(name, "is a symbolic link, and not a part of this run", ("remove", "run"))
         elif entry.is_dir() != (name in OWN_FOLDERS):
             yield wrong(name, "is a folder" if entry.is_dir() else "is not a folder", ("remove", "run"))
-    reasons = dict(strangers.others)
+    reasons, removable = dict(strangers.others), frozenset(strangers.stimuli)
     for inner, ending in ((folder.stimuli, ".png"), (folder.records, ".json")):
         if not inner.is_dir():
             if not os.path.lexists(inner):
@@ -114,7 +114,7 @@ def look_at_folder(
                 yield warning(place, "is no part of the run")
             elif entry.name in own:
                 continue
-            elif Path(entry.name).stem in strangers.stimuli and entry.name.endswith(ending):
+            elif Path(entry.name).stem in removable and entry.name.endswith(ending):
                 with_options = f" (the run was made with {overrides})" if overrides else ""
                 yield warning(place, f"{NOT_ASKED}{with_options}; {REMOVABLE}")
             else:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 Severity = Literal["wrong", "incomplete", "warning", "unchecked"]
-Cure = Literal["remove", "run", "tables", "lists"]
-"""What mends a run: to delete a file, to run the manifest again, `stimgen tables`, `stimgen trials`."""
+Cure = Literal["remove", "restore", "source", "run", "tables", "lists"]
+"""What mends a run: to delete a file, to take it from a backup, to put a source or weights back, to run the
+manifest again, `stimgen tables`, `stimgen trials`."""
+SOURCE: tuple[Cure, ...] = ("source",)
 RUN: tuple[Cure, ...] = ("run",)
 TABLES: tuple[Cure, ...] = ("tables",)
 
@@ -53,14 +55,14 @@ def incomplete(file: str, problem: str, cures: tuple[Cure, ...] = RUN) -> Findin
     return Finding("incomplete", file, problem, cures)
 
 
-def warning(file: str, problem: str) -> Finding:
+def warning(file: str, problem: str, cures: tuple[Cure, ...] = ()) -> Finding:
     """Return that something beside the stimuli has changed."""
-    return Finding("warning", file, problem)
+    return Finding("warning", file, problem, cures)
 
 
-def unchecked(file: str, problem: str) -> Finding:
+def unchecked(file: str, problem: str, cures: tuple[Cure, ...] = ()) -> Finding:
     """Return that something could not be looked at."""
-    return Finding("unchecked", file, problem)
+    return Finding("unchecked", file, problem, cures)
 
 
 def lost(file: str, problem: str, *, unfinished: bool, cures: tuple[Cure, ...] = TABLES) -> Finding:

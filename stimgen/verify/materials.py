@@ -15,7 +15,7 @@ from stimgen.networks.weights import WeightsError
 from stimgen.networks.weights.cache import cached_path, read_header
 from stimgen.runs.record import SourceRecord
 from stimgen.runs.store import sha256
-from stimgen.verify.finding import Finding, some, unchecked, warning
+from stimgen.verify.finding import SOURCE, Finding, some, unchecked, warning
 
 ONLY_BY_READING = "weights whose SHA-256 is compared with that in the records only by --recompute"
 
@@ -46,9 +46,10 @@ def source_findings(sources: Iterable[SourceSpec], recorded: Mapping[str, Source
                 spec.image,
                 f"is another file than the one that the source {spec.id} was made of: its SHA-256 is "
                 f"{sha256(content)}, and the records say {recorded[spec.id].sha256}",
+                SOURCE,
             )
     if gone:
-        yield unchecked(some(gone), "not at hand, so not compared with the SHA-256 in the records")
+        yield unchecked(some(gone), "not at hand, so not compared with the SHA-256 in the records", SOURCE)
 
 
 def weights_findings(recorded: Mapping[NetworkSpec, str]) -> Iterator[Finding]:
@@ -67,7 +68,8 @@ def weights_findings(recorded: Mapping[NetworkSpec, str]) -> Iterator[Finding]:
         if known is None:
             yield unchecked(file, ONLY_BY_READING)
         elif known != found:
-            yield warning(file, f"has tensors with the SHA-256 {known} here, and the records say {found}")
+            text = f"has tensors with the SHA-256 {known} here, and the records say {found}"
+            yield warning(file, text, SOURCE)
 
 
 def known_sha256(network: str, weights: str) -> str | None:

@@ -75,10 +75,12 @@ class Identities:
         said = [(f"the source {name}", list(found.values())) for name, found in self.sources.items()]
         said += [(f"weights of {one.name}", list(found.values())) for one, found in self.weights.items()]
         for what, groups in said:
-            _, *others = sorted(groups, key=len, reverse=True)
-            for stimulus_id in itertools.chain.from_iterable(others):
+            most, *others = sorted(groups, key=len, reverse=True)
+            # Of two that say different things, either may be the one that was changed.
+            unsure = [most] if others and len(others[0]) == len(most) else []
+            for stimulus_id in itertools.chain.from_iterable([*unsure, *others]):
                 file = f"records/{stimulus_id}.json"
-                yield wrong(file, f"says of {what} what other records do not", ANEW)
+                yield wrong(file, f"says of {what} what other records do not", () if unsure else ANEW)
 
 
 def networks_of(manifest: Manifest, stimulus: Stimulus, record: Record) -> dict[NetworkSpec, NetworkRecord]:

@@ -34,7 +34,7 @@ def sentences(result: Verification, measured: Recomputed | None) -> Iterator[str
         )
     yield _conclusion(result, measured, findings)
     yield from _mending(result, findings)
-    if result.stimuli_sha256:
+    if result.stimuli_sha256 and not (measured and measured.wrong):
         yield f"sha256sum stimuli/*.png | sha256sum: {result.stimuli_sha256}"
 
 
@@ -68,11 +68,16 @@ def _mending(result: Verification, findings: Sequence[Finding]) -> Iterator[str]
             needed.setdefault(cure, []).append(one.file)
     if "run" in needed:
         needed.pop("tables", None)  # which every run writes
+    else:
+        needed.pop("source", None)  # nothing is made of it
     folder = shlex.quote(str(result.folder))
     options = f" {result.overrides}" if result.overrides else ""
     again = f"stimgen run MANIFEST{options} --out {folder}"
     texts: dict[Cure, str] = {
         "remove": "delete {files}, or move them elsewhere",
+        "restore": "take {files} from a backup if there is one: without it the image is made anew, "
+        "on another device or version with other pixels",
+        "source": "put back {files}: of what is another file now, everything is made anew",
         "run": f"{again}  (what is right is kept, the rest is made)",
         "tables": f"stimgen tables {folder}  (writes tables and trial lists from the records)",
         "lists": "stimgen trials writes {files} anew, with the options that you gave it",
@@ -88,15 +93,22 @@ def _conclusion(result: Verification, measured: Recomputed | None, findings: Seq
     stimuli = counted(result.planned)
     counts = {severity: sum(one.severity == severity for one in findings) for severity in HEADINGS}
     again = f" {measured.stimuli} were measured again." if measured else ""
+    verified = _verified(result, measured)
     if counts["wrong"]:
-        right = f"{result.verified} of {stimuli} are what their records describe"
+        right = f"{verified} of {stimuli} are what their records describe"
         things = counted(counts["wrong"], "thing is", "things are")
         return f"{right}, and {things} wrong.{again}"
     if counts["incomplete"]:
-        return f"{result.verified} of {stimuli} are there and right: the run is not complete.{again}"
+        return f"{verified} of {stimuli} are there and right: the run is not complete.{again}"
     every = "every file is the one its record describes, made as the manifest asks"
     others = f" {result.strangers} others are there, of an earlier manifest." if result.strangers else ""
     return f"{stimuli}: {every}, and the tables follow from the records.{others}{again}"
+
+
+def _verified(result: Verification, measured: Recomputed | None) -> int:
+    """Return how many stimuli are right, with the numbers that were measured again."""
+    before = {one.file for one in result.findings if one.severity in ("wrong", "incomplete")}
+    return result.verified - len(measured.wrong - before if measured else ())
 
 
 def as_data(result: Verification, measured: Recomputed | None) -> dict[str, Any]:
@@ -106,10 +118,10 @@ def as_data(result: Verification, measured: Recomputed | None) -> dict[str, Any]
         "run": str(result.folder),
         "name": result.name,
         "planned": result.planned,
-        "verified": result.verified,
+        "verified": _verified(result, measured),
         "recomputed": measured.stimuli if measured else None,
         "right": not any(one.severity in ("wrong", "incomplete") for one in findings),
-        "stimuli_sha256": result.stimuli_sha256,
+        "stimuli_sha256": None if measured and measured.wrong else result.stimuli_sha256,
         "strangers": result.strangers,
         "findings": [asdict(one) for one in findings],
     }

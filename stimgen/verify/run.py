@@ -6,6 +6,7 @@ needs the network, the statistics of `stimgen.verify.statistics`, is a check of 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -35,7 +36,7 @@ from stimgen.verify.cells import dictionary_findings
 from stimgen.verify.files import look_at_folder, png_findings, refuse_a_run_at_work
 from stimgen.verify.finding import SHOWN, Finding, cures_at, incomplete, some, wrong
 from stimgen.verify.materials import source_findings, weights_findings
-from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
+from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings
 from stimgen.verify.stimuli import Kept, contradicted, stimuli_findings
 from stimgen.verify.summary import (
     FILE,
@@ -111,6 +112,11 @@ class Recomputed:
     stimuli: int
     lacking: bool
     findings: tuple[Finding, ...]
+
+    @property
+    def wrong(self) -> frozenset[str]:
+        """Files with a number that is not the one of its PNG file."""
+        return frozenset(one.file for one in self.findings if one.severity == "wrong")
 
 
 def open_run(path: Path) -> tuple[RunFolder, Manifest]:
@@ -301,6 +307,18 @@ class _Look:
                 table.skip(stimulus_id)
             yield wrong(file, read.problem, cures_at(folder.record(stimulus_id)))
             return
+        try:
+            yield from self._compared(stimulus, record)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            # Its seal is right, so somebody wrote it on purpose; stimgen cannot have.
+            self.kept.unreadable.add(stimulus_id)
+            for table in self._tables:
+                table.skip(stimulus_id)
+            yield wrong(file, f"holds what does not go together ({type(error).__name__}: {error})", ANEW)
+
+    def _compared(self, stimulus: Stimulus, record: Record) -> Iterator[Finding]:
+        stimulus_id, folder = stimulus.stimulus_id, self._folder
+        file = f"records/{stimulus_id}.json"
         of_record = list(record_findings(self._manifest, stimulus, record, self._source, self._known))
         if self._unfinished and any(OTHER_RECIPE in one.problem for one in of_record):
             # What a run is to replace is still there when it is killed, and its rows are not.
@@ -315,11 +333,12 @@ class _Look:
             self.kept.altered.add(stimulus_id)
         yield from of_record
         yield from of_png
-        self._known.add(self._manifest, stimulus, record)
-        self._sources.setdefault(record.source.id, record.source)
+        row = stimulus_row(record, self._manifest.accept)
         for table in self._tables:
             table.compare(record)
-        self.kept.rows[stimulus_id] = stimulus_row(record, self._manifest.accept)
+        self._known.add(self._manifest, stimulus, record)
+        self._sources.setdefault(record.source.id, record.source)
+        self.kept.rows[stimulus_id] = row
         self.kept.records.append(_light(record))
 
     def end(self, stimuli: list[Stimulus]) -> Iterator[Finding]:
@@ -375,12 +394,11 @@ class _Look:
     def _suspect(self, stimulus: Stimulus, problem: str, record: Record) -> _Suspect:
         """Return what shows in which keys a record was altered; its rows in the tables are passed."""
         tables = [table.altered(record) for table in self._tables]
-        found = record_findings(self._manifest, stimulus, record, self._source, self._known)
-        of_manifest = [one.problem.removeprefix(f"{OTHER_RECIPE}: ") for one in found if one.cures]
-        try:
+        row, of_manifest = None, []
+        with contextlib.suppress(ArithmeticError, LookupError, ValueError):  # what does not go together
+            found = record_findings(self._manifest, stimulus, record, self._source, self._known)
+            of_manifest = [one.problem.removeprefix(f"{OTHER_RECIPE}: ") for one in found if one.cures]
             row = stimulus_row(record, self._manifest.accept)
-        except (KeyError, ValueError):  # what is in it does not go together
-            row = None
         return _Suspect(problem, row, (*of_manifest, *filter(None, tables)))
 
     def _altered(self) -> Iterator[Finding]:
@@ -391,7 +409,7 @@ class _Look:
             contradictions = [*of_table.get(stimulus_id, ()), *one.contradictions]
             more = len(contradictions) - SHOWN
             hints = contradictions[:SHOWN] + ([f"and {more} more such"] if more > 0 else [])
-            yield wrong(f"records/{stimulus_id}.json", "; ".join([one.problem, *hints]))
+            yield wrong(f"records/{stimulus_id}.json", "; ".join([one.problem, *hints]), ("restore", "run"))
 
     def _not_made(self) -> Iterator[Finding]:
         failed = [one for one in self._lacking if one in self._failures]

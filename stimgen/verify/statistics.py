@@ -231,4 +231,4 @@ def _differences(
 
 
 def _says(name: str, said: float | None, found: float | None) -> str:
-    return f"says {name} is {said}, and measured on the file it is {found}"
+    return f"says {name} otherwise than it is measured on the file: {said}, and it is {found}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -119,7 +120,7 @@ def _misplaced(
     """Yield rows that are missing, twice there, of other stimuli, or in another order."""
     counted: Set[str] = set(ids)
     if len(counted) < len(ids):
-        twice = next(one for place, one in enumerate(ids) if one in ids[:place])
+        twice = next(one for one, times in Counter(ids).items() if times > 1)
         yield wrong(FILE, f"has two rows of {twice}", TABLES)
     missing = [stimulus_id for stimulus_id in kept.rows if stimulus_id not in counted]
     if missing and unfinished:
@@ -191,7 +192,7 @@ def contradicted(folder: RunFolder, rows: Mapping[str, Row]) -> dict[str, list[s
     for stimulus_id in rows.keys() & there.keys():
         try:
             columns, says = cells_of(as_text("stimuli", [rows[stimulus_id]])[0].encode())
-        except KeyError:  # it has layers or families that no table has
+        except (ArithmeticError, LookupError, ValueError):  # it has layers or families that no table has
             continue
         differing[stimulus_id] = [
             f'it says {column} "{said}", and {FILE} "{cell}"'

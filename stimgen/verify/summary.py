@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,11 @@ from typing import Any
 from stimgen.runs.columns import FAILURES
 from stimgen.runs.csv_files import cells_of
 from stimgen.runs.regular_files import UnreadableError, read_regular
-from stimgen.runs.store import RunFolder, sha256
+from stimgen.runs.store import LASTING, RunFolder, sha256
 from stimgen.verify.cells import dictionary_findings
 from stimgen.verify.finding import TABLES, Finding, cures_at, incomplete, lost, some, wrong
 
 FILE = "run.json"
-LASTING = {"manifest_sha256": dict, "networks": list, "versions": dict, "stimuli_sha256": str}
-"""What only stimgen run writes, or every stimgen; without it, something cannot be compared."""
 MANIFESTS = ("manifest.yaml", "manifest.resolved.yaml")
 
 
@@ -39,13 +38,15 @@ class Summary:
     def overrides(self) -> str:
         """The options of the command line that changed the manifest; empty if there were none."""
         overrides = self.said.get("overrides")
-        options = overrides.items() if isinstance(overrides, dict) else ()
-        return " ".join(f"--{name} {_option(value)}" for name, value in options)
+        known = overrides if isinstance(overrides, dict) else {}
+        options = ((name, _option(known[name])) for name in ("network", "seeds") if name in known)
+        # They are printed to be pasted, and the run may be a stranger's.
+        return " ".join(f"--{name} {value}" for name, value in options if re.fullmatch(r"[\w,.-]+", value))
 
     def count(self, name: str) -> int:
         """Return a number; 0 if it is none."""
         number = self.said.get(name)
-        return number if isinstance(number, int) else 0
+        return number if type(number) is int else 0
 
     @property
     def counted(self) -> int:
@@ -154,6 +155,8 @@ def summary_findings(
     elif summary.counted != records:
         text = f"counts {summary.counted} stimuli made and kept, and {records} have a record"
         yield wrong(FILE, text, TABLES)
+    if negative := [key for key in ("made", "kept") if summary.count(key) < 0]:
+        yield wrong(FILE, f"says {', '.join(f'{key}: {summary.count(key)}' for key in negative)}")
     if lacking := [key for key, kind in LASTING.items() if not isinstance(summary.said.get(key), kind)]:
         text = f"lacks {', '.join(lacking)}: it was lost or edited, so that not all can be compared with it"
         yield incomplete(FILE, text)

@@ -73,7 +73,7 @@ class LongTable:
         """Pass over the rows of a record that was altered; return the first cell that it contradicts."""
         try:
             lines = as_text(self._name, LONG_TABLES[self._name](record))[0].encode().splitlines()[1:]
-        except (KeyError, ValueError):  # what is in it does not go together
+        except (ArithmeticError, LookupError, ValueError):  # what is in it does not go together
             lines = []
         differing = None
         own = record.stimulus_id.encode()

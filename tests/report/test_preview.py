@@ -204,10 +204,20 @@ def test_a_preview_that_cannot_be_written_is_said_once_and_ends_no_run(tmp_path,
     result = run(asked, progress=watched(asked.output, said))
     assert (result.made, result.failures) == (2, ())
     assert len(said) == 1
-    assert re.match(r"The preview cannot be written \(.*Is a directory.*\); the run goes on\.", said[0])
+    assert re.match(r"The preview cannot be written \(.* is no preview .*\); the run goes on\.", said[0])
     assert opened == []
     assert (blocking / "inside").is_dir()
     assert not list(asked.output.glob(".tmp-*"))
+
+
+def test_a_file_of_somebody_else_is_not_written_over(tmp_path, opened, said, monkeypatch):
+    monkeypatch.setattr(preview, "EVERY_S", 0)
+    asked = manifest(tmp_path, **TWO)
+    (asked.output / "records").mkdir(parents=True)
+    (asked.output / "preview.html").write_text("my notes")
+    run(asked, progress=watched(asked.output, said))
+    assert (asked.output / "preview.html").read_text() == "my notes"
+    assert len(said) == 1
 
 
 def test_the_next_run_removes_a_preview_and_nothing_that_is_none(tmp_path, opened, said):

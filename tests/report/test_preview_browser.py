@@ -42,7 +42,7 @@ def text(driver, name):
 
 
 def started(path, folder):
-    command = [sys.executable, "-m", "stimgen.cli", "run", str(path), "--out", str(folder), "--watch"]
+    command = [sys.executable, "-m", "stimgen", "run", str(path), "--out", str(folder), "--watch"]
     environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")}
     return subprocess.Popen(
         [*command, "--device", "cpu"], env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8"

@@ -341,3 +341,17 @@ def test_any_label_is_on_the_page_of_both_formats_or_refused(one, row, column, w
         assert right <= page.get_width() + 0.5
         assert bottom >= -0.5
         assert top <= page.get_height() + 0.5
+
+
+def test_a_sheet_is_no_higher_than_viewers_show(plain, monkeypatch):
+    monkeypatch.setattr("stimgen.report.sheet.LARGEST_HEIGHT_MM", 100.0)
+    with pytest.raises(
+        InputError, match=r"rows of stimuli would be \d+ mm high, and PDF viewers show at most 100"
+    ):
+        draw_sheet(plain, width_mm=2000.0)
+
+
+def test_characters_that_no_xml_can_hold_are_replaced(plain):
+    name = "a\ufffeb\x07c"
+    svg = etree.fromstring(encode_svg(draw_sheet(plain, labels={"brick": name}, width_mm=89.0)))
+    assert "a\N{REPLACEMENT CHARACTER}b" in "".join(svg.itertext())

@@ -29,6 +29,16 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 EACH = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 
 
+@pytest.fixture(autouse=True)
+def signals_as_in_a_terminal():
+    """Whoever started the tests may have them ignored, as a shell does for what is in the background."""
+    ways = {signal.SIGINT: signal.default_int_handler} | dict.fromkeys(SIGNALS[1:], signal.SIG_DFL)
+    before = {number: signal.signal(number, way) for number, way in ways.items()}
+    yield
+    for number, way in before.items():
+        signal.signal(number, way)
+
+
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forks")

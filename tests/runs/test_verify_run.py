@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ from stimgen.images.png import encode_png
 from stimgen.runs.runner import run
 from stimgen.runs.seal import SEAL, content_sha256
 from stimgen.runs.store import RunFolder, sha256
+from stimgen.verify.finding import RUN, Finding
+from stimgen.verify.report import sentences
 from stimgen.verify.run import verify_run
 
 IDS = [
@@ -328,6 +331,42 @@ def mend(folder, result):
         assert stimgen("tables", folder.path).exit_code == 0
 
 
+def summary_with(**changes):
+    """Return a change of run.json; a value of None leaves the key out."""
+
+    def tamper(folder):
+        path = folder.path / "run.json"
+        content = json.loads(path.read_bytes()) | changes
+        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+    tamper.__name__ = "_".join(changes)
+    return tamper
+
+
+def other_weights(folder):
+    networks = json.loads((folder.path / "run.json").read_bytes())["networks"]
+    networks[0]["tensors_sha256"] = "0" * 64
+    summary_with(networks=networks)(folder)
+
+
+def no_scales(folder):
+    edit_record(folder, scales=[])
+
+
+def unequal_losses(folder):
+    edit_record(folder, synthesis__traces__0__accepted=[])
+
+
+def unknown_layer(folder):
+    record = folder.read_record(ID)
+    scales = [one.model_dump() for one in record.scales]
+    edit_record(folder, distances__0__layer="pool9", scales=[*scales, scales[0] | {"layer": "pool9"}])
+
+
+def large_number(folder):
+    edit_record(folder, seal=False, synthesis__components=10**30)
+
+
 TAMPERING = {
     pixel: {PNG: "was altered"},
     pixel_and_hash: {
@@ -385,6 +424,12 @@ TAMPERING = {
     list_added: {"trials/mine.csv": "is no trial list"},
     chunk: {PNG: "; has tEXt beside its pixels"},
     counts: {"run.json": "rejected: 3, and it is 0"},
+    summary_with(kept=100, made=-95): {"run.json": "says made: -95"},
+    other_weights: {"run.json": "does not name the weights of vgg16"},
+    no_scales: {RECORD: "is damaged: Value error, floor and ceiling are missing for conv1_1, pool1"},
+    unequal_losses: {RECORD: "have not the same length"},
+    unknown_layer: {RECORD: "pool9", LONG: "pool9"},
+    large_number: {RECORD: "was altered after it was written"},
 }
 
 
@@ -490,6 +535,55 @@ def test_a_summary_that_lacks_what_files_are_compared_with_is_not_whole(there):
     assert not result.right
     assert by_file(result) == {}
     assert by_file(result, "incomplete")["run.json"].startswith("lacks manifest_sha256, stimuli_sha256: ")
+
+
+@pytest.mark.parametrize("key", ["versions", "networks", "stimuli_sha256", "manifest_sha256"])
+def test_a_summary_that_lacks_something_is_mended_by_a_run(there, key):
+    summary_with(**{key: None})(there)
+    result = verify_run(there.path)
+    (finding,) = result.findings
+    assert (finding.severity, finding.problem.startswith(f"lacks {key}:")) == ("incomplete", True)
+    mend(there, result)
+    assert verify_run(there.path).findings == ()
+
+
+def test_what_a_stranger_wrote_steers_neither_a_shell_nor_a_terminal(there):
+    there.png(ID).unlink()
+    there.record(ID).unlink()
+    escapes = "\x1b[2J\x1b[Hall right"
+    (there.path / "failures.csv").write_text(f'stimulus_id,error,cure\n{ID},"{escapes}\nall right",\n')
+    stimgen("tables", there.path)
+    summary_with(overrides={"network": "vgg16; touch PWNED", "seeds": [1, 2], "x": "$(y)"})(there)
+    said = stimgen("verify", there.path).stdout
+    assert "\x1b" not in said
+    assert "could not be made: \\x1b[2J\\x1b[Hall right all right" in said
+    assert "PWNED" not in said
+    assert "$(" not in said
+    assert f"stimgen run MANIFEST --seeds 1,2 --out {there.path}" in said
+
+
+def test_a_run_that_would_replace_what_is_right_is_not_advised_without_saying_so(there):
+    source = there.path.parents[1] / "manifests" / "brick.png"
+    Pillow.fromarray(data.brick()[:64, 1:65]).save(source)
+    assert "To mend it" not in stimgen("verify", there.path).stdout
+    change_pixel(there)
+    *_, cure, again = stimgen("verify", there.path).stdout.splitlines()
+    assert cure.startswith("  put back ")
+    assert cure.endswith("brick.png: of what is another file now, everything is made anew")
+    assert again.startswith("  stimgen run MANIFEST --out ")
+
+
+def test_many_findings_of_one_kind_are_told_in_a_few_lines(there):
+    for name in IDS:
+        change_pixel(there, name)
+    lines = stimgen("verify", there.path).stdout.splitlines()
+    assert sum(line.startswith("WRONG") for line in lines) == 5
+    more = [Finding("wrong", f"stimuli/{n}.png", f"was altered: {n}", RUN) for n in range(500)]
+    result = replace(verify_run(there.path), findings=tuple(more))
+    told = [line for line in sentences(result, None) if line.startswith("WRONG")]
+    assert told[:3] == [f"WRONG  stimuli/{n}.png: was altered: {n}" for n in range(3)]
+    names = "stimuli/3.png, stimuli/4.png, stimuli/5.png"
+    assert told[3:] == [f"WRONG  {names} and 494 more: likewise (--json tells each)"]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"made": "x", "networks": 3}', "[" * 10**5])
@@ -676,6 +770,9 @@ class TestRecompute:
         lines = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
         assert {line.split()[1] for line in lines} == {f"{RECORD}:"}
         assert any("luminance.mean" in line for line in lines)
+        assert "4 of 5 stimuli are what their records describe" in result.stdout
+        assert "sha256sum" not in result.stdout
+        assert json.loads(stimgen("verify", there.path, "--recompute", "--json").stdout)["verified"] == 4
 
     def test_a_distance_that_was_made_smaller_is_found_with_both_numbers(self, there):
         """Where the record does not contradict itself, and the tables are written from it."""
@@ -694,9 +791,8 @@ class TestRecompute:
         lines = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
         assert len(lines) == 2
         for line, (name, value) in zip(lines, forged.items(), strict=True):
-            assert line.startswith(
-                f"WRONG  {RECORD}: says pool1.{name} is {value}, and measured on the file it is "
-            )
+            says = f"says pool1.{name} otherwise than it is measured on the file: {value}, and it is "
+            assert line.startswith(f"WRONG  {RECORD}: {says}")
             assert float(line.split()[-1]) == pytest.approx(getattr(one, name), rel=1e-3)
 
     def test_what_is_missing_for_it_is_said(self, made, tmp_path):
