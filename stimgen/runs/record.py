@@ -196,12 +196,6 @@ class SpectrumRecord(_Part):
     power: tuple[float, ...]
     power_source: tuple[float, ...]
 
-    @model_validator(mode="after")
-    def _has_the_same_frequencies(self) -> Self:
-        if len(self.power) != len(self.power_source):
-            raise ValueError("power and power_source have not the same length")
-        return self
-
 
 class CopyingRecord(_Part):
     """How much parts of `crop_px` × `crop_px` are like the source's; see `stimgen.measure.copying`."""
@@ -265,7 +259,9 @@ class Record(_Part):
         return self
 
     @model_validator(mode="after")
-    def _has_a_scale_for_each_distance(self) -> Self:
+    def _holds_what_goes_together(self) -> Self:
+        if len(self.spectrum.power) != len(self.spectrum.power_source):
+            raise ValueError("power and power_source have not the same length")
         if lacking := {one.layer for one in self.distances} - {one.layer for one in self.scales}:
             raise ValueError(f"floor and ceiling are missing for {', '.join(sorted(lacking))}")
         return self

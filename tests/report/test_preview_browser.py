@@ -45,7 +45,13 @@ def started(path, folder):
     command = [sys.executable, "-m", "stimgen", "run", str(path), "--out", str(folder), "--watch"]
     environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")}
     return subprocess.Popen(
-        [*command, "--device", "cpu"], env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        [*command, "--device", "cpu"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        # Tests may be started in the background, where shells have it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
