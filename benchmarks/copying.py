@@ -32,7 +32,7 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.measure.copying import CROPS_PX, LARGEST_BASELINE, copied, copying, source_windows
-from stimgen.runs.runner import load_sources
+from stimgen.runs.preparation import load_sources
 from stimgen.runs.store import RunFolder
 
 Pixels = NDArray[np.floating]

@@ -76,7 +76,8 @@ class RunCheckpoints:
     folder
         Where the files are; made when the first is written.
     made_with
-        What the bytes depend on beside recipes: device, versions.
+        What the bytes depend on beside recipes: device, versions. None where files are only cleared away:
+        then those of any device count as usable.
 
     Attributes
     ----------
@@ -84,9 +85,9 @@ class RunCheckpoints:
         What the checkpoints that were loaded since `forget` had taken.
     """
 
-    def __init__(self, folder: Path, made_with: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, made_with: Mapping[str, str] | None) -> None:
         self._folder = folder
-        self._made_with = dict(made_with)
+        self._made_with = None if made_with is None else dict(made_with)
         self._used: set[Path] = set()
         self._started = self._saved = 0.0
         self.seconds = 0.0
@@ -118,7 +119,7 @@ class RunCheckpoints:
             found = _read(path)
             if (
                 found is None
-                or found[0].made_with != self._made_with
+                or self._made_with not in (None, found[0].made_with)
                 or not set(found[0].recipes) <= set(recipes)
                 or not set(found[0].recipes) & set(not_done)
             ):
@@ -154,6 +155,7 @@ class RunCheckpoints:
         now = time.monotonic()
         if now - self._saved < EVERY_S:
             return
+        assert self._made_with is not None, "where these checkpoints are written, it is known with what"
         head = _Head(
             recipes=_recipes(problems),
             made_with=self._made_with,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 import torch
 
 from stimgen.errors import StimgenError
-from stimgen.images.sources import Source
 from stimgen.manifest.plan import Stimulus, measuring_network
-from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.reference import Reference
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
@@ -21,7 +19,7 @@ from stimgen.runs.environment import device_name, versions
 from stimgen.runs.failures import failure_of
 from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.make import Rendered, finish, render, synthesis_record
-from stimgen.runs.networks import Networks
+from stimgen.runs.preparation import Preparation
 from stimgen.runs.progress import Progress
 from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
 from stimgen.runs.seal import sealed
@@ -32,21 +30,35 @@ from stimgen.runs.tables import Failure
 
 @dataclass(frozen=True)
 class Job:
-    """What making a batch needs; `source_statistics`, by source, are made when first asked for."""
+    """What making a batch needs.
 
-    manifest: Manifest
-    sources: dict[str, Source]
-    networks: Networks
-    hashes: dict[str, str]
+    Attributes
+    ----------
+    prepared
+        Sources and networks.
+    hashes
+        Of the recipes, by stimulus id.
+    folder, checkpoints
+        Where stimuli and records go, and what an interrupted run left of long syntheses.
+    progress, interrupts
+        Who is told what happens, and what may not be interrupted.
+    done
+        Records of the stimuli that are done, by id; `make` adds to them.
+    source_statistics
+        By source; made when first asked for.
+    """
+
+    prepared: Preparation
+    hashes: Mapping[str, str]
     folder: RunFolder
     progress: Progress
-    the_set: Reference
     checkpoints: RunCheckpoints
     interrupts: Interrupts
+    done: dict[str, Record]
     source_statistics: dict[str, SourceStatistics] = field(default_factory=dict)
 
-    def make(self, batch: Batch, done: dict[str, Record]) -> list[Failure]:
-        """Make the stimuli of a batch that are not in `done`, add their records to it, return failures.
+    def make(self, batch: Batch) -> list[Failure]:
+        """Make the stimuli of a batch that are not done, add their records to `done`, return failures.
 
         Those that are done are computed along, so that the others come out the same, and kept as they are.
 
@@ -55,9 +67,9 @@ class Job:
         StoreError
             If the folder cannot be written.
         """
-        wanted = [s for s in batch.stimuli if s.stimulus_id not in done]
+        wanted = [s for s in batch.stimuli if s.stimulus_id not in self.done]
         try:
-            extractor = self.networks.extractor(batch.network)
+            extractor = self.prepared.networks.extractor(batch.network)
             started = time.monotonic()
             rendered = self._render(batch.stimuli, extractor)
         except StoreError:
@@ -80,7 +92,7 @@ class Job:
                     write_atomically(self.folder.png(stimulus.stimulus_id), png)
                     text = record.model_dump_json(indent=1) + "\n"
                     write_atomically(self.folder.record(stimulus.stimulus_id), text)
-                    done[stimulus.stimulus_id] = record
+                    self.done[stimulus.stimulus_id] = record
                 self.progress.stimulus(record)
         self.checkpoints.forget()
         return failures
@@ -89,12 +101,12 @@ class Job:
         """Make float images, in two halves where the device has no memory for all of them at once."""
         try:
             return render(
-                self.manifest,
+                self.prepared.manifest,
                 stimuli,
-                self.sources,
-                self.the_set,
+                self.prepared.sources,
+                self.prepared.the_set,
                 extractor,
-                self.networks.bases,
+                self.prepared.networks.bases,
                 self.progress.evaluation,
                 self.checkpoints,
                 self.hashes,
@@ -117,22 +129,23 @@ class Job:
         self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float
     ) -> tuple[bytes, Record]:
         """Return the PNG and its record."""
-        source = self.sources[stimulus.source]
-        measuring = measuring_network(self.manifest, stimulus)
-        extractor, grams = self.networks.extractor(measuring), self.networks.grams(measuring, source)
+        manifest, networks = self.prepared.manifest, self.prepared.networks
+        source = self.prepared.sources[stimulus.source]
+        measuring = measuring_network(manifest, stimulus)
+        extractor, grams = networks.extractor(measuring), networks.grams(measuring, source)
         if source.id not in self.source_statistics:
-            copying = self.manifest.measure.copying
+            copying = manifest.measure.copying
             self.source_statistics[source.id] = source_statistics(source.pixels, copying=copying)
         of_source = self.source_statistics[source.id]
         finished = finish(
-            self.manifest,
+            manifest,
             stimulus,
             source,
             rendered.image,
             extractor,
             grams,
             of_source,
-            self.the_set,
+            self.prepared.the_set,
         )
         record = Record(
             stimulus_id=stimulus.stimulus_id,
@@ -143,12 +156,12 @@ class Job:
             kind=stimulus.kind,
             seed=stimulus.seed,
             source=SourceRecord.model_validate(source, from_attributes=True),
-            image=ImageRecord.model_validate(self.manifest.image, from_attributes=True),
-            network=self.networks.record(network),
-            measured_in=self.networks.record(measuring),
-            synthesis=synthesis_record(self.manifest, stimulus, rendered, self.networks.extractor(network)),
+            image=ImageRecord.model_validate(manifest.image, from_attributes=True),
+            network=networks.record(network),
+            measured_in=networks.record(measuring),
+            synthesis=synthesis_record(manifest, stimulus, rendered, networks.extractor(network)),
             control=rendered.control,
-            matching=MatchingRecord(settings=self.manifest.matching, **asdict(finished.residuals)),
+            matching=MatchingRecord(settings=manifest.matching, **asdict(finished.residuals)),
             clipped_share=finished.clipped_share,
             luminance=finished.statistics.luminance,
             slope=finished.statistics.slope,

@@ -15,8 +15,8 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs import recipe as module
 from stimgen.runs.networks import Networks
+from stimgen.runs.preparation import load_sources
 from stimgen.runs.recipe import recipe, recipe_sha256
-from stimgen.runs.runner import load_sources
 
 pytestmark = pytest.mark.slow
 

@@ -29,13 +29,13 @@ make.synthesise = synthesise
 """
 EARLY = """
 import re, resource
-from stimgen.runs import runner
-original = runner.load_sources
+from stimgen.runs import preparation
+original = preparation.load_sources
 def load_sources(manifest):
     used = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
     return original(manifest)
-runner.load_sources = load_sources
+preparation.load_sources = load_sources
 """
 CONTROL = """
 import numpy as np

@@ -202,10 +202,10 @@ def test_a_checkpoint_of_other_settings_is_removed_before_anything_is_made(tmp_p
 
 @pytest.mark.parametrize("changed", ["device", "torch", "threads"])
 def test_a_checkpoint_made_elsewhere_is_not_used(tmp_path, expected, monkeypatch, changed):
-    from stimgen.runs import runner
+    from stimgen.runs import executor
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "rounding", lambda device: environment.rounding(device) | {changed: "other"})
+        patch.setattr(executor, "rounding", lambda device: environment.rounding(device) | {changed: "other"})
         manifest, folder = interrupted(tmp_path, 6)
     assert len(files(folder)) == 1
     assert resumed(manifest) == 2 * EVALUATIONS
