@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from stimgen import __version__
-from stimgen.cli import weights
+from stimgen.cli import cluster, weights
 from stimgen.cli.check import check
 from stimgen.cli.decode import decode
 from stimgen.cli.errors import Commands, say
@@ -56,6 +56,7 @@ for panel, commands in PANELS.items():
         settings = {"allow_extra_args": True} if command is new else {}
         app.command(rich_help_panel=panel, context_settings=settings, epilog=COMMON)(command)
 app.add_typer(weights.app, name="weights", rich_help_panel="Set up")
+app.add_typer(cluster.app, name="cluster", rich_help_panel="Set up")
 
 
 def main() -> None:

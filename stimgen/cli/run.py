@@ -13,6 +13,7 @@ import typer
 
 from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Seeds, parse_seeds
 from stimgen.cli.errors import say
+from stimgen.cli.executors import Devices, ExecutorName, SchedulerAt, SitePath, executor_spec, opened
 from stimgen.counting import counted
 from stimgen.errors import InputError, StimgenError
 
@@ -40,6 +41,10 @@ def run(
         int | None, typer.Option("--batch-size", min=1, help="Most textures synthesised at once.")
     ] = None,
     seeds: Seeds = None,
+    executor: ExecutorName = None,
+    devices: Devices = None,
+    scheduler: SchedulerAt = None,
+    site: SitePath = None,
     prune: Annotated[
         bool,
         typer.Option(
@@ -71,11 +76,19 @@ def run(
       stimgen run manifests/exp1.yaml --network vgg16 --seeds 1-10
 
       stimgen run manifests/exp1.yaml --watch
+
+      stimgen run manifests/exp1.yaml --devices cuda:0,cuda:1
     """
     from stimgen.manifest.load import load_manifest
 
     if yes and not prune:
         raise InputError("--yes goes with --prune.", "Give both, or neither.")
+    spec = executor_spec(executor, devices, scheduler, site)
+    if spec.name != "local" and device != "auto":
+        raise InputError(
+            "--device is for a run in this process, and this one has workers.",
+            "Leave it out, or add --executor local.",
+        )
     loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds))
 
     from stimgen.runs.progress import Progress
@@ -84,9 +97,16 @@ def run(
     to_remove = _to_remove(loaded, out or loaded.output, ask=not yes) if prune else None
     progress = Progress(quiet=quiet)
     with _watched(loaded, out or loaded.output, progress) if watch else contextlib.nullcontext() as preview:
-        result = run_manifest(
-            loaded, out=out, device=device, batch_size=batch_size, progress=progress, prune=to_remove
-        )
+        with opened(spec, out or loaded.output) as makers:
+            result = run_manifest(
+                loaded,
+                out=out,
+                device=device,
+                batch_size=batch_size,
+                progress=progress,
+                prune=to_remove,
+                executor=makers,
+            )
         page = _write_report(result.folder) if report else None
         if preview is not None:
             preview.end(_outcome(result, page), page)

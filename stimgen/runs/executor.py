@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from stimgen.runs.batches import Batch
 from stimgen.runs.environment import device_name, rounding
 from stimgen.runs.job import Job
 from stimgen.runs.preparation import Preparation
+from stimgen.runs.progress import Progress
 from stimgen.runs.tables import Failure
 
 
@@ -46,8 +47,8 @@ class Executor(Protocol):
         """Return how many textures are best made at once."""
         ...
 
-    def make(self, job: Job, batches: Sequence[Batch]) -> Iterator[list[Failure]]:
-        """Make batches, and yield after each what could not be made of it.
+    def make(self, job: Job, batches: Sequence[Batch], progress: Progress) -> Generator[list[Failure]]:
+        """Make batches, show it on `progress`, and yield after each what could not be made of it.
 
         Raises
         ------
@@ -98,9 +99,9 @@ class LocalExecutor:
         """Return 1 on a CPU, and what fits on a GPU."""
         return default_batch_size(prepared.manifest, prepared.networks, self._where)
 
-    def make(self, job: Job, batches: Sequence[Batch]) -> Iterator[list[Failure]]:
+    def make(self, job: Job, batches: Sequence[Batch], progress: Progress) -> Generator[list[Failure]]:
         """Make batches in their order, and yield after each what could not be made of it."""
         for batch in batches:
-            with job.progress.batch(batch):
+            with progress.batch(batch):
                 failures = job.make(batch)
             yield failures

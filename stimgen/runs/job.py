@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 import torch
 
@@ -20,12 +21,32 @@ from stimgen.runs.failures import failure_of
 from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.make import Rendered, finish, render, synthesis_record
 from stimgen.runs.preparation import Preparation
-from stimgen.runs.progress import Progress
 from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
 from stimgen.runs.seal import sealed
 from stimgen.runs.statistics import SourceStatistics, source_statistics
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.runs.tables import Failure
+from stimgen.texture.problem import Evaluation
+
+
+class Listener(Protocol):
+    """Who is told what happens, as `stimgen.runs.progress.Progress` is."""
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Take one evaluation of loss and gradient."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Take what is to be said to the user."""
+        ...
+
+    def stimulus(self, record: Record) -> None:
+        """Take a stimulus that is made."""
+        ...
+
+    def failure(self, failure: Failure) -> None:
+        """Take a stimulus that could not be made; the exception is at hand."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,8 @@ class Job:
         Who is told what happens, and what may not be interrupted.
     done
         Records of the stimuli that are done, by id; `make` adds to them.
+    before_writing
+        Called before a stimulus is written; what it raises ends the run.
     source_statistics
         By source; made when first asked for.
     """
@@ -51,10 +74,11 @@ class Job:
     prepared: Preparation
     hashes: Mapping[str, str]
     folder: RunFolder
-    progress: Progress
+    progress: Listener
     checkpoints: RunCheckpoints
     interrupts: Interrupts
     done: dict[str, Record]
+    before_writing: Callable[[], None] = lambda: None
     source_statistics: dict[str, SourceStatistics] = field(default_factory=dict)
 
     def make(self, batch: Batch) -> list[Failure]:
@@ -88,6 +112,7 @@ class Job:
                     failures.append(self._failed(stimulus, error))
                     continue
                 with self.interrupts.held():
+                    self.before_writing()
                     # The record says that the stimulus is done: after the PNG is on disk.
                     write_atomically(self.folder.png(stimulus.stimulus_id), png)
                     text = record.model_dump_json(indent=1) + "\n"

@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.live import Live
 from torch import Tensor
 
+from stimgen.counting import counted
 from stimgen.errors import printable
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.bars import Bars
 from stimgen.runs.batches import Batch
+from stimgen.runs.joint_pace import JointPace
 from stimgen.runs.pace import Pace, evaluation_flops
 from stimgen.runs.record import Record
 from stimgen.runs.standing import BatchStanding, Standing, Watcher, summary
@@ -72,6 +74,7 @@ class Progress:
         self.watcher: Watcher | None = None
         self._clock = clock
         self._pace = Pace()
+        self._joint: JointPace | None = None
         self._stimuli = self._finished = self._failed = 0
         self._began = self._looked = self._last_line = 0.0
         self._network = ""
@@ -151,6 +154,33 @@ class Progress:
             self._read(evaluation)
             self._look(now)
 
+    def sent(self, number: int, batch: Batch) -> None:
+        """Count a batch as given to a worker; from then on, several may be under way at once."""
+        if self._joint is None:
+            self._joint = JointPace(self._pace.costs, self._clock)
+        LOGGER.info("sent", extra={"batch": number, "stimulus_ids": [s.stimulus_id for s in batch.stimuli]})
+        self._joint.sent(number, batch)
+        self._look_sometimes()
+
+    def told(self, number: int, share: float) -> None:
+        """Take how much of a batch a worker has done, 0 to 1."""
+        if self._joint is not None:
+            self._joint.told(number, share)
+
+    def landed(self, number: int, batch: Batch, seconds: float | None) -> None:
+        """Count a batch as finished by a worker, in so many seconds; None if it could not be made."""
+        if self._joint is not None:
+            self._joint.landed(number, batch, seconds)
+        self._look_sometimes()
+
+    def waiting(self) -> None:
+        """Show where the run stands while nothing else happens."""
+        self._look_sometimes()
+
+    def expected_s(self, batch: Batch) -> float | None:
+        """Return how long a worker takes for a batch, by those that have ended; None before."""
+        return None if self._joint is None else self._joint.expected_s(batch)
+
     def note(self, text: str) -> None:
         """Say something that is no stimulus."""
         LOGGER.warning("note", extra={"text": text})
@@ -218,6 +248,11 @@ class Progress:
             distance=distance,
         )
 
+    def _look_sometimes(self) -> None:
+        now = self._clock()
+        if now - self._looked >= LOOK_EVERY_S:
+            self._look(now)
+
     def _look(self, now: float) -> None:
         """Show where the run stands."""
         self._looked = now
@@ -233,13 +268,17 @@ class Progress:
         made = self._finished - self._failed
         batch = self._batch and replace(self._batch, share=self._pace.batch_share)
         of_stimuli = self._finished / self._stimuli if self._stimuli else 0.0
+        joint = self._joint
+        if joint is not None:
+            busy = counted(joint.busy, "worker", "workers")
+            batch = BatchStanding(f"{busy} at work", share=joint.share)
         return Standing(
-            share=self._pace.share if self._pace.total else of_stimuli,
+            share=(joint or self._pace).share if self._pace.total else of_stimuli,
             finished=self._finished,
             failed=self._failed,
             stimuli=self._stimuli,
             elapsed_s=elapsed,
-            left_s=self._pace.seconds_left(),
+            left_s=(joint or self._pace).seconds_left(),
             per_minute=60 * made / elapsed if made and elapsed > 0 else None,
             batch=batch,
         )

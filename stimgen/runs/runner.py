@@ -134,8 +134,11 @@ def run(
         if remaining:
             note_replaced(folder, to_make, progress)
             try:
-                with progress.run(manifest, remaining, to_make, shared=executor.shared, reached=reached):
-                    for failures in executor.make(job, remaining):
+                with (
+                    progress.run(manifest, remaining, to_make, shared=executor.shared, reached=reached),
+                    contextlib.closing(executor.make(job, remaining, progress)) as made,
+                ):
+                    for failures in made:
                         results.failures += failures
             except KeyboardInterrupt:
                 progress.note("Interrupted: the tables are being written.")

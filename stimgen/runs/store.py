@@ -84,6 +84,16 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def shards(self) -> Path:
+        """Folder of the shards; there if some were made one by one."""
+        return self.path / "shards"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what workers say; there if the run had any."""
+        return self.path / "logs"
+
+    @property
     def preview(self) -> Path:
         """The page that shows a run while it works."""
         return self.path / "preview.html"
@@ -123,7 +133,9 @@ class RunFolder:
             If it cannot be made.
         """
         try:
-            is_foreign = self.path.is_dir() and any(self.path.iterdir()) and not self._is_run()
+            # Workers that were asked something before have a log.
+            things = self.path.is_dir() and any(path != self.logs for path in self.path.iterdir())
+            is_foreign = things and not self._is_run()
         except OSError as error:
             raise StoreError(
                 f"The run folder {self.path} cannot be read: {error.strerror}.",
@@ -160,7 +172,8 @@ class RunFolder:
         InputError
             If there is one.
         """
-        folders = (self.stimuli, self.records, self.trials, self.figures, self.checkpoints)
+        made = (self.stimuli, self.records, self.trials, self.figures, self.checkpoints)
+        folders = (*made, self.shards, self.logs)
         for path in (*folders, self.path / lock.LOCK):
             if path.is_symlink():
                 raise InputError(

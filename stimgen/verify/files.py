@@ -33,7 +33,7 @@ OWN_FILES = frozenset(
         *(f"{name}{ending}" for name in RUN_TABLES for ending in (".csv", ".json")),
     )
 )
-OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures"))
+OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures", "shards", "logs"))
 PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))
 """All that `stimgen.images.png.encode_png` writes: no gamma, profile, text or time."""
 NOT_ASKED = "is not of a stimulus that the manifest asks for"

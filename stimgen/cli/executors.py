@@ -1,0 +1,87 @@
+"""Options that say who makes the stimuli of a run."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from stimgen.errors import InputError
+
+if TYPE_CHECKING:
+    from stimgen.executors.dask_executor import DaskExecutor
+    from stimgen.executors.site import ExecutorSpec
+
+ExecutorName = Annotated[
+    Literal["local", "dask"] | None,
+    typer.Option(
+        "--executor",
+        help="Who makes the stimuli: this process (local) or workers (dask). Default: the site file's, "
+        "or local.",
+    ),
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices", help="Workers on this machine: cuda:0,cuda:1 (one per GPU) or cpu:N (cores divided)."
+    ),
+]
+SchedulerAt = Annotated[
+    str | None,
+    typer.Option("--scheduler", help="Address or scheduler file of a Dask cluster whose workers are used."),
+]
+SitePath = Annotated[
+    Path | None,
+    typer.Option("--site", help="Site file. Default: ~/.config/stimgen/site.yaml, if it is there."),
+]
+
+
+def executor_spec(
+    name: str | None, devices: str | None, scheduler: str | None, site: Path | None
+) -> ExecutorSpec:
+    """Return what the site file says, after what the command line says in its place.
+
+    Raises
+    ------
+    InputError
+        If options contradict each other, or the site file is wrong.
+    """
+    from stimgen.executors.devices import parse_devices
+    from stimgen.executors.site import ExecutorSpec, load_site
+
+    if devices is not None and scheduler is not None:
+        raise InputError("--devices and --scheduler exclude each other.", "Give one of them.")
+    if name == "local" and (devices or scheduler):
+        raise InputError(
+            f"--executor local has no {'--devices' if devices else '--scheduler'}.",
+            "Leave it out; --device says what this process computes on.",
+        )
+    if name == "local":
+        return ExecutorSpec()
+    there = load_site(site)
+    if devices is not None:
+        parse_devices(devices)
+        there = there.model_copy(
+            update={"name": "dask", "devices": devices, "scheduler": None, "slurm": None}
+        )
+    elif scheduler is not None:
+        there = there.model_copy(
+            update={"name": "dask", "devices": None, "scheduler": scheduler, "slurm": None}
+        )
+    if name == "dask" and there.name == "local":
+        raise InputError(
+            "--executor dask needs to know where workers come from.",
+            "Give --devices or --scheduler, or a site file with the section executor (docs/scale.md).",
+        )
+    return there
+
+
+def opened(spec: ExecutorSpec, folder: Path) -> contextlib.AbstractContextManager[DaskExecutor | None]:
+    """Return the executor of a run; None for this process."""
+    if spec.name == "local":
+        return contextlib.nullcontext()
+    from stimgen.executors.dask_executor import DaskExecutor
+
+    return DaskExecutor(spec, folder)

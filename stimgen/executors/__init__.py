@@ -1,0 +1,1 @@
+"""Batches made by workers: on several devices, on Slurm, on a Dask scheduler that is there."""

@@ -1,0 +1,259 @@
+"""Where Dask workers come from: this machine, Slurm, or a scheduler that is there."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from stimgen.errors import InputError, StimgenError
+from stimgen.executors.devices import Place, parse_devices
+from stimgen.executors.site import ExecutorSpec, SlurmSpec, TlsFiles
+from stimgen.runs.store import RunFolder
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from distributed.security import Security
+
+LOOPBACK = "127.0.0.1"
+NEEDS = "Install the extra: pip install 'stimgen[cluster]'."
+
+
+def places_of(spec: ExecutorSpec) -> tuple[Place, ...]:
+    """Return the workers on this machine; none if they come from elsewhere."""
+    return parse_devices(spec.devices) if spec.devices is not None else ()
+
+
+def check_installed(spec: ExecutorSpec) -> None:
+    """Raise if the packages for an executor are missing.
+
+    Raises
+    ------
+    StimgenError
+        With the command that installs them.
+    """
+    try:
+        import distributed  # noqa: F401
+
+        if spec.slurm is not None:
+            import dask_jobqueue  # noqa: F401
+    except ImportError as error:
+        raise StimgenError(
+            f"Workers need the Python package {error.name}, which is not installed.", NEEDS
+        ) from None
+
+
+@contextlib.contextmanager
+def connected(spec: ExecutorSpec, folder: Path, wanted: int) -> Iterator[Client]:
+    """Connect to workers; those that were started for it end with it.
+
+    Parameters
+    ----------
+    spec
+        Where workers come from.
+    folder
+        The run folder, where logs go.
+    wanted
+        Most workers that have something to do.
+
+    Raises
+    ------
+    StimgenError
+        If there is no connection.
+    InputError
+        If a connection would cross a network without TLS.
+    """
+    import dask
+    from distributed import Client
+
+    logs = RunFolder(folder).logs
+    logs.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "distributed.scheduler.allowed-failures": spec.restarts,
+        "distributed.admin.tick.limit": "1h",  # loading weights is no fault
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": False,
+        "distributed.comm.timeouts.connect": "30s",
+        # Of processes on this machine, until their log files take over.
+        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "warning",
+    }
+    with dask.config.set(settings), _logged(logs / "driver.log"), contextlib.ExitStack() as stack:
+        security = tls_security(spec.tls) if spec.tls is not None else None
+        if spec.slurm is not None:
+            cluster = stack.enter_context(_slurm(spec.slurm, security, logs, wanted))
+            client = Client(cluster, set_as_default=False)
+        elif spec.scheduler is not None:
+            client = _foreign(spec.scheduler, security)
+        else:
+            cluster = stack.enter_context(_local(places_of(spec)[:wanted], logs))
+            client = Client(cluster, set_as_default=False)
+        stack.callback(client.close, timeout=5)
+        yield client
+
+
+def tls_security(files: TlsFiles) -> Security:
+    """Return what encrypts all connections with certificates of one authority.
+
+    Raises
+    ------
+    InputError
+        If a file is not there.
+    """
+    from distributed.security import Security
+
+    for name, file in files.model_dump().items():
+        if not Path(file).is_file():
+            raise InputError(
+                f"There is no file {file} ({name}).", "stimgen cluster certs FOLDER makes certificates."
+            )
+    sides = {
+        f"tls_{side}_{part}": file
+        for side in ("client", "scheduler", "worker")
+        for part, file in (("cert", files.certificate), ("key", files.key))
+    }
+    return Security(tls_ca_file=files.ca, require_encryption=True, **sides)
+
+
+@contextlib.contextmanager
+def _local(places: tuple[Place, ...], logs: Path) -> Iterator[Any]:
+    """Start one process per device, which only this machine can reach."""
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    with tempfile.TemporaryDirectory(prefix="stimgen-workers-") as scratch:
+        workers = {
+            place.name: {
+                "cls": Nanny,
+                "options": {
+                    "nthreads": 1,
+                    "memory_limit": 0,
+                    "host": LOOPBACK,
+                    "local_directory": scratch,
+                    "env": _environment(place, logs),
+                    "preload": ["stimgen.executors.worker_log"],
+                    "dashboard": False,
+                },
+            }
+            for place in places
+        }
+        scheduler = {"cls": Scheduler, "options": {"host": LOOPBACK, "port": 0, "dashboard": False}}
+        with SpecCluster(workers=workers, scheduler=scheduler, silence_logs=False) as cluster:
+            yield cluster
+
+
+def _environment(place: Place, logs: Path) -> dict[str, str]:
+    threads = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(place.threads)
+    )
+    return threads | {
+        "CUDA_VISIBLE_DEVICES": place.visible,
+        "STIMGEN_WORKER_LOG": str(logs / f"worker-{place.name}.log"),
+    }
+
+
+@contextlib.contextmanager
+def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) -> Iterator[Any]:
+    """Start workers as jobs, and new ones for those that end, with TLS between the machines."""
+    from dask_jobqueue import SLURMCluster
+    from distributed.security import Security
+
+    gres = () if spec.gres is None else (f"--gres={spec.gres}",)
+    jobs = min(spec.jobs, wanted)
+    with tempfile.TemporaryDirectory(prefix="tls-", dir=logs) as private:  # keys: for its owner alone
+        cluster = SLURMCluster(
+            cores=1,  # tasks of a worker at a time
+            job_cpu=spec.cores,
+            processes=1,
+            memory=spec.memory.replace(" ", ""),
+            walltime=spec.walltime,
+            queue=spec.queue,
+            account=spec.account,
+            python=spec.python or sys.executable,
+            interface=spec.interface,
+            job_name="stimgen-worker",
+            job_extra_directives=[*gres, *spec.directives],
+            job_script_prologue=[*spec.prologue, f"export OMP_NUM_THREADS={spec.cores}"],
+            log_directory=str(logs),
+            worker_extra_args=["--no-dashboard", "--memory-limit", "0"],
+            scheduler_options={"dashboard": False, "port": 0},
+            security=security or Security.temporary(),
+            shared_temp_directory=private,
+            protocol="tls://",
+            silence_logs=False,
+        )
+        with cluster:
+            # Not scale(), which never comes back after all jobs were preempted.
+            cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval="1s", wait_count=3)
+            yield cluster
+
+
+def _foreign(scheduler: str, security: Security | None) -> Client:
+    from distributed import Client
+
+    if "://" in scheduler:
+        if security is None and not _stays_here(scheduler):
+            raise InputError(
+                f"The scheduler {scheduler} would be spoken to over a network without encryption: whoever "
+                "reaches it could run programs on your account.",
+                "Give certificates in the section tls of the site file (stimgen cluster certs makes them).",
+            )
+        where: dict[str, Any] = {"address": scheduler}
+    else:
+        if not Path(scheduler).is_file():
+            raise InputError(
+                f"There is no scheduler file {scheduler}.",
+                "Name the file that dask scheduler --scheduler-file wrote, or an address such as tls://host:8786.",
+            )
+        where = {"scheduler_file": scheduler}
+    try:
+        client = Client(**where, security=security, set_as_default=False, timeout="20s")
+    except (OSError, TypeError, ValueError, RuntimeError) as error:
+        raise StimgenError(
+            f"There is no connection to the scheduler {scheduler}: {error}.",
+            "See that it runs, and that tls in the site file names the certificates that it has.",
+        ) from error
+    address = client.scheduler.address
+    if security is None and not _stays_here(address):
+        client.close()
+        raise InputError(
+            f"The scheduler {address} speaks over a network without encryption.",
+            "Start it with certificates (stimgen cluster certs makes them), and name them in the site file.",
+        )
+    return client
+
+
+def _stays_here(address: str) -> bool:
+    """Return whether an address is of this machine alone."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Send what Dask says in this process to a file in place of the terminal, where the display is."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("distributed", "dask_jobqueue", "asyncio", "tornado")]
+    before = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, handlers, propagate in before:
+            logger.handlers[:] = handlers
+            logger.propagate = propagate
+        handler.close()
+        if path.exists() and not path.stat().st_size:
+            path.unlink()

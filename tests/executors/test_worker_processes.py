@@ -1,0 +1,186 @@
+"""Real workers on this machine: the bytes of a local run, whatever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import STIMULI, children, ended, is_worker, until
+
+from stimgen.runs.store import VARYING
+from stimgen.verify.run import verify_run
+
+pytestmark = pytest.mark.slow
+
+TWO = ("--devices", "cpu:2", "--no-report")
+
+
+def contents(folder: Path) -> dict[str, bytes | str]:
+    """Return what two runs of a manifest have in common: all but logs, and when and by whom it was made."""
+    found: dict[str, bytes | str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not path.is_file() or name.parts[0] == "logs":
+            continue
+        content: bytes | str = path.read_bytes()
+        for pattern, keys in VARYING.items():
+            if name.match(pattern):
+                data = json.loads(content)
+                content = json.dumps({key: value for key, value in data.items() if key not in keys})
+        found[name.as_posix()] = content
+    return found
+
+
+def see_complete(folder: Path, local: Path) -> None:
+    """See that a run is complete, right, and the local run's twin."""
+    assert verify_run(folder).findings == ()
+    found, expected = contents(folder), contents(local)
+    assert found.keys() == expected.keys()
+    assert [name for name, content in found.items() if content != expected[name]] == []
+
+
+def made(folder: Path) -> int:
+    return len(list(folder.glob("records/*.json")))
+
+
+def workers_of(process: subprocess.Popen[str]) -> set[int]:
+    return {pid for pid in children(process.pid) if is_worker(pid)}
+
+
+def test_two_workers_make_the_bytes_of_one_process(bench, local):
+    outcome = bench.run("run", bench.manifest, "--out", "run", *TWO)
+    assert outcome.code == 0, outcome.output
+    assert f"{STIMULI} made, 0 kept, 0 failed" in outcome.output
+    assert f"{STIMULI}/{STIMULI}" in outcome.output
+    assert "distributed" not in outcome.output
+    see_complete(bench.folder / "run", local)
+    assert {path.name for path in (bench.folder / "run" / "logs").iterdir()} >= {
+        "worker-cpu-0.log",
+        "worker-cpu-1.log",
+    }
+    again = bench.run("run", bench.manifest, "--out", "run", *TWO)
+    assert again.code == 0
+    assert f"all {STIMULI} stimuli are there" in again.output
+
+
+def test_a_killed_worker_is_replaced(bench, local):
+    run = bench.folder / "run"
+    process = bench.start("run", bench.manifest, "--out", run, *TWO)
+    until(lambda: made(run) >= 9)  # in the syntheses
+    victim = until(lambda: workers_of(process)).pop()
+    os.kill(victim, signal.SIGKILL)
+    outcome = ended(process)
+    assert outcome.code == 0, outcome.output
+    see_complete(run, local)
+
+
+def test_ctrl_c_ends_driver_and_workers_and_the_same_command_goes_on(bench, local):
+    run = bench.folder / "run"
+    process = bench.start("run", bench.manifest, "--out", run, *TWO)
+    until(lambda: made(run) >= 9)
+    workers = until(lambda: workers_of(process))
+    process.send_signal(signal.SIGINT)
+    outcome = ended(process, timeout=40)
+    assert outcome.code == 130, outcome.output
+    assert "the tables are being written" in outcome.output
+    until(lambda: not any(is_worker(pid) for pid in workers))
+    assert [one for one in verify_run(run).findings if one.severity in {"wrong", "warning"}] == []
+    assert bench.run("run", bench.manifest, "--out", run, *TWO).code == 0
+    see_complete(run, local)
+
+
+def test_a_killed_driver_leaves_no_worker_behind_and_the_same_command_goes_on(bench, local):
+    run = bench.folder / "run"
+    process = bench.start("run", bench.manifest, "--out", run, *TWO)
+    until(lambda: made(run) >= 9)
+    workers = until(lambda: workers_of(process))
+    process.kill()
+    until(lambda: not any(is_worker(pid) for pid in workers))
+    process.wait()
+    assert bench.run("run", bench.manifest, "--out", run, *TWO).code == 0
+    see_complete(run, local)
+
+
+@pytest.fixture
+def certificates(bench) -> Path:
+    assert bench.run("cluster", "certs", "tls").code == 0
+    return bench.folder / "tls"
+
+
+@pytest.fixture
+def scheduler(bench, certificates):
+    """A scheduler that asks for certificates, its address, and how to start a worker of it."""
+    tls = ["--tls-ca-file", certificates / "ca.pem", "--tls-cert", certificates / "certificate.pem"]
+    tls += ["--tls-key", certificates / "key.pem"]
+    file = bench.folder / "scheduler.json"
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", *arguments]
+        if arguments[0] == "scheduler":
+            command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *arguments[1:]]
+        with (bench.folder / "dask.log").open("ab") as log:
+            started.append(
+                subprocess.Popen(
+                    [*map(str, [*command, *tls])],
+                    stdout=log,
+                    stderr=log,
+                    cwd=bench.folder,
+                    env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+                )
+            )
+        return started[-1]
+
+    start("scheduler", "--host", "tls://127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file)
+    until(file.exists)
+
+    def start_worker() -> None:
+        start("--scheduler-file", file, "--nthreads", "1", "--no-dashboard", "--host", "tls://127.0.0.1")
+
+    yield file, start_worker
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait()
+
+
+def site(bench, certificates: Path, scheduler: Path, **more: object) -> Path:
+    files = {"ca": "ca.pem", "certificate": "certificate.pem", "key": "key.pem"}
+    tls = {name: str(certificates / file) for name, file in files.items()}
+    path = bench.folder / "site.yaml"
+    section = {"name": "dask", "scheduler": str(scheduler), "tls": tls, **more}
+    path.write_text(yaml.safe_dump({"executor": section}))
+    return path
+
+
+def test_a_scheduler_with_certificates_takes_work_from_those_who_have_them_alone(
+    bench, local, certificates, scheduler
+):
+    file, start_worker = scheduler
+    start_worker()
+    start_worker()
+    address = json.loads(file.read_text())["address"]
+    refused = bench.run("run", bench.manifest, "--out", "run", "--no-report", "--scheduler", address)
+    assert refused.code == 4, refused.output
+    assert "no connection to the scheduler" in refused.output
+    assert "tls in the site file" in refused.output
+    assert made(bench.folder / "run") == 0
+    path = site(bench, certificates, file)
+    outcome = bench.run("run", bench.manifest, "--out", "run", "--no-report", "--site", path)
+    assert outcome.code == 0, outcome.output
+    see_complete(bench.folder / "run", local)
+
+
+def test_a_run_without_workers_says_where_to_look(bench, certificates, scheduler):
+    file, _ = scheduler
+    path = site(bench, certificates, file, wait_s=2.0)
+    outcome = bench.run("run", bench.manifest, "--out", "run", "--no-report", "--site", path)
+    assert outcome.code == 4, outcome.output
+    assert "There was no worker for" in outcome.output
+    assert str(bench.folder / "run" / "logs") in outcome.output
