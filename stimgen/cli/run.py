@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from stimgen.report.preview import Preview
     from stimgen.runs.progress import Progress
     from stimgen.runs.runner import RunResult
+    from stimgen.runs.shards import Shard
     from stimgen.runs.strangers import Strangers
 
 
@@ -41,6 +43,14 @@ def run(
         int | None, typer.Option("--batch-size", min=1, help="Most textures synthesised at once.")
     ] = None,
     seeds: Seeds = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Make part I of N only. Parts can be made at the same time; stimgen tables joins them.",
+        ),
+    ] = None,
     executor: ExecutorName = None,
     devices: Devices = None,
     scheduler: SchedulerAt = None,
@@ -78,11 +88,23 @@ def run(
       stimgen run manifests/exp1.yaml --watch
 
       stimgen run manifests/exp1.yaml --devices cuda:0,cuda:1
+
+      stimgen run manifests/exp1.yaml --shard 3/8
     """
     from stimgen.manifest.load import load_manifest
 
     if yes and not prune:
         raise InputError("--yes goes with --prune.", "Give both, or neither.")
+    from stimgen.runs.shards import parse_shard
+
+    part = parse_shard(shard) if shard is not None else None
+    if part is not None and (prune or watch or executor == "dask" or devices or scheduler or site):
+        raise InputError(
+            "--shard goes without --prune, --watch, and workers.",
+            "Leave them out: a shard is made by this process alone.",
+        )
+    if part is not None:
+        executor = "local"  # whatever the site file says
     spec = executor_spec(executor, devices, scheduler, site)
     if spec.name != "local" and device != "auto":
         raise InputError(
@@ -94,6 +116,9 @@ def run(
     from stimgen.runs.progress import Progress
     from stimgen.runs.runner import run as run_manifest
 
+    if part is not None:
+        _run_shard(loaded, part, out, device, batch_size, Progress(quiet=quiet), quiet=quiet)
+        return
     to_remove = _to_remove(loaded, out or loaded.output, ask=not yes) if prune else None
     progress = Progress(quiet=quiet)
     with _watched(loaded, out or loaded.output, progress) if watch else contextlib.nullcontext() as preview:
@@ -147,6 +172,30 @@ def run(
         say("Nothing is removed, because stimuli could not be made.")
     if result.failures:
         say(f"{counted(len(result.failures))} could not be made; why is in {result.folder / 'failures.csv'}")
+        raise typer.Exit(3)
+
+
+def _run_shard(
+    manifest: Manifest,
+    shard: Shard,
+    out: Path | None,
+    device: str,
+    batch_size: int | None,
+    progress: Progress,
+    *,
+    quiet: bool,
+) -> None:
+    """Make a shard, and say what comes next."""
+    from stimgen.runs.shard_run import run_shard
+
+    result = run_shard(manifest, shard, out=out, device=device, batch_size=batch_size, progress=progress)
+    if not quiet:
+        done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
+        if not result.made + result.kept + len(result.failures):
+            done = "nothing to do, because there are more shards than batches"
+        say(f"Shard {shard}: {done}. When all are made: stimgen tables {shlex.quote(str(result.folder))}")
+    if result.failures:
+        say(f"{counted(len(result.failures))} could not be made; why is in {result.note}")
         raise typer.Exit(3)
 
 

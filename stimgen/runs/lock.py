@@ -41,6 +41,8 @@ class Owner(BaseModel):
         Process.
     started
         When it took the folder, as an ISO date.
+    job
+        The Slurm job that it is; None outside of jobs. A job that is requeued keeps its number.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +50,7 @@ class Owner(BaseModel):
     host: str
     pid: int
     started: str
+    job: str | None = None
 
     def __str__(self) -> str:
         """Return what a message says of it."""
@@ -61,7 +64,8 @@ def locked(folder: Path) -> Iterator[None]:
     Between processes of one machine, the operating system's lock decides: it ends with its process, however
     that ends, and whatever process has its number later. Such locks are not always carried between machines
     that share a folder, so the file `lock.json` names the owner. One on this machine that does not hold the
-    lock is gone, and replaced. Of one on another machine nothing is known: it is never replaced.
+    lock is gone, and replaced. Of one on another machine nothing is known, and it is not replaced, unless it
+    was this very Slurm job, which has been requeued.
 
     Raises
     ------
@@ -111,12 +115,57 @@ def read_owner(folder: Path) -> Owner | None:
         return None
 
 
+def refuse_held(folder: Path) -> None:
+    """Raise if a process holds the lock of a folder, which may be read-only; takes no lock itself.
+
+    Raises
+    ------
+    LockError
+        With who it is, as far as is known.
+    """
+    if os.name == "nt":  # there a file that is locked can be read by nobody else
+        return
+    import fcntl
+
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockError(f"A stimgen run is at work in {folder}.", "Wait until it has finished.") from None
+    except OSError:  # file systems without locks
+        return
+    finally:
+        os.close(handle)
+
+
+def refuse_elsewhere(folder: Path) -> None:
+    """Raise if a run on another machine is at work in a folder, or was killed there.
+
+    Raises
+    ------
+    LockError
+        If there is one, or its file is damaged.
+    """
+    found = _readable_owner(folder, folder / OWNER)
+    if found is not None and found.host != socket.gethostname():
+        raise _elsewhere(folder, folder / OWNER, found)
+
+
+def _slurm_job() -> str | None:
+    number = os.environ.get("SLURM_JOB_ID")
+    return None if number is None else f"{os.environ.get('SLURM_CLUSTER_NAME', '')}:{number}"
+
+
 def _take(folder: Path, path: Path) -> Owner:
     host = socket.gethostname()
-    own = Owner(host=host, pid=os.getpid(), started=datetime.now(UTC).isoformat(timespec="seconds"))
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    own = Owner(host=host, pid=os.getpid(), started=started, job=_slurm_job())
     found = _readable_owner(folder, path)
     if found is not None:
-        if found.host != host:
+        if found.host != host and (own.job is None or found.job != own.job):
             raise _elsewhere(folder, path, found)
         path.unlink()
     try:

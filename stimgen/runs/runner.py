@@ -20,6 +20,7 @@ from stimgen.runs.load import load_run
 from stimgen.runs.preparation import prepare
 from stimgen.runs.progress import Progress
 from stimgen.runs.results import Results
+from stimgen.runs.shards import remove_shards
 from stimgen.runs.store import RunFolder
 from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers
 from stimgen.runs.summary import count_rejected
@@ -126,6 +127,7 @@ def run(
         by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
         reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
         folder.remove_preview()
+        remove_shards(folder)
         job = Job(prepared, hashes, folder, progress, checkpoints, interrupts, records)
         with interrupts.held():
             results = Results(folder, prepared, stimuli, batches, executor, records, bool(remaining))

@@ -88,6 +88,12 @@ class RunFolder:
         """Folder of the shards; there if some were made one by one."""
         return self.path / "shards"
 
+    def shard_folders(self) -> list[Path]:
+        """Return the folders of shards that there are, in order."""
+        if self.shards.is_symlink():
+            return []
+        return sorted(path for path in self.shards.glob("*-of-*") if path.is_dir() and not path.is_symlink())
+
     @property
     def logs(self) -> Path:
         """Folder of what workers say; there if the run had any."""
@@ -190,7 +196,7 @@ class RunFolder:
         Raises
         ------
         LockError
-            If another run is at work there, or may be.
+            If another run or a shard is at work there, or may be.
         InputError
             If one of its own folders is a link.
         StoreError
@@ -200,6 +206,9 @@ class RunFolder:
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(lock.locked(self.path))
+                for shard in self.shard_folders():
+                    lock.refuse_held(shard)
+                    lock.refuse_elsewhere(shard)
                 for folder in (self.path, self.stimuli, self.records, self.trials, self.checkpoints):
                     for leftover in folder.glob(f"{TEMPORARY}*"):
                         if leftover.is_file() or leftover.is_symlink():  # a folder is somebody else's

@@ -11,7 +11,7 @@ from stimgen.errors import StimgenError
 from stimgen.images.errors import ImageError
 from stimgen.images.png import decode_png
 from stimgen.runs.columns import RUN_TABLES
-from stimgen.runs.lock import LOCK, OWNER
+from stimgen.runs.lock import LOCK, OWNER, refuse_held
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, sha256
@@ -42,31 +42,15 @@ KILLED = "is the unfinished file of a run that was killed; the next run removes 
 
 
 def refuse_a_run_at_work(folder: RunFolder) -> None:
-    """Raise if a run is at work in a folder; the folder may be read-only.
+    """Raise if a run or a shard is at work in a folder; the folder may be read-only.
 
     Raises
     ------
-    StimgenError
-        If its lock is held.
+    LockError
+        If a lock is held.
     """
-    if os.name == "nt":  # there a file that is locked can be read by nobody else
-        return
-    import fcntl
-
-    try:
-        handle = os.open(folder.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StimgenError(
-            f"A stimgen run is at work in {folder.path}.", "Wait until it has finished."
-        ) from None
-    except OSError:  # file systems without locks
-        return
-    finally:
-        os.close(handle)
+    for path in (folder.path, *folder.shard_folders()):
+        refuse_held(path)
 
 
 def look_at_folder(

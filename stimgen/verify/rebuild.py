@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.shards import ShardNote, is_unmerged, note_merged, read_notes
 from stimgen.runs.store import RunFolder, sha256, write_atomically
+from stimgen.runs.summary import summary_of_shards
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
@@ -72,12 +74,16 @@ def rebuild_tables(path: Path) -> Rebuilt:
         outdated = _outdated(manifest, there)
         records = [record for stimulus_id, record in there.items() if stimulus_id not in outdated]
         planned = [stimulus.stimulus_id for stimulus in plan(manifest)]
-        failures = [one for one in _failures(folder) if one.stimulus_id in {*planned} - there.keys()]
+        notes = _notes(folder)
+        missing = {*planned} - there.keys()
+        said = {one.stimulus_id: one for one in (*_failures(folder), *_noted_failures(notes))}
+        failures = [said[stimulus_id] for stimulus_id in planned if stimulus_id in missing & said.keys()]
         write_tables(folder, records, failures, manifest.accept)
-        _write_summary(folder, manifest, records, len(planned), len(failures))
+        _write_summary(folder, manifest, records, len(planned), len(failures), notes)
         lists: tuple[Path, ...] = ()
         if manifest.trials and len(records) == len(planned):
             lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
+        note_merged(folder)
     return Rebuilt(folder.path, len(records), len(planned), outdated, lists)
 
 
@@ -130,11 +136,31 @@ def _failures(folder: RunFolder) -> list[Failure]:
         return []
 
 
+def _notes(folder: RunFolder) -> list[ShardNote]:
+    """Return the notes of the shards that were made with the manifest that is there."""
+    resolved = "manifest.resolved.yaml"
+    there = sha256(read_regular(folder.path / resolved))
+    return [note for note in read_notes(folder).values() if note.manifest_sha256.get(resolved) == there]
+
+
+def _noted_failures(notes: Sequence[ShardNote]) -> Iterator[Failure]:
+    for note in notes:
+        yield from (Failure(**failure.model_dump()) for failure in note.failures)
+
+
 def _write_summary(
-    folder: RunFolder, manifest: Manifest, records: Sequence[Record], planned: int, failed: int
+    folder: RunFolder,
+    manifest: Manifest,
+    records: Sequence[Record],
+    planned: int,
+    failed: int,
+    notes: Sequence[ShardNote],
 ) -> None:
-    """Bring the counts of run.json up to date; what it says of the run that made the stimuli stays."""
+    """Bring run.json up to date; what it says of the run that made the stimuli stays, or is of the shards."""
     summary = folder.read_summary()
+    if notes and is_unmerged(folder):
+        lists = folder.noted_lists()
+        summary = summary_of_shards(manifest, notes, plan(manifest), len(records)) | {"trial_lists": lists}
     summary |= {"name": manifest.name, "stimuli": planned}
     if sum(one for key in ("made", "kept") if isinstance(one := summary.get(key), int)) != len(records):
         summary |= {"made": 0, "kept": len(records)}

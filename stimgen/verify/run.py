@@ -29,6 +29,7 @@ from stimgen.runs.measured_columns import Row
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.seal import AlteredError, parse_record
+from stimgen.runs.shards import is_unmerged
 from stimgen.runs.store import RunFolder
 from stimgen.runs.strangers import Strangers, find_strangers
 from stimgen.runs.tables import LONG_TABLES, as_text, stimulus_row
@@ -209,15 +210,15 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     stimuli = plan(manifest)
     summary = read_summary(folder)
     present = sum(folder.record(one.stimulus_id).is_file() for one in stimuli)
-    killed = (folder.path / OWNER).exists()  # no run leaves it there that ends
+    unmerged = is_unmerged(folder)
+    killed = (folder.path / OWNER).exists() or unmerged  # no run leaves it there that ends
     unfinished = killed or (not summary.problem and summary.counted < present)
     of_manifest = list(manifest_findings(folder, summary))
     # Killed between a new manifest and its tables: these are of the old one, or not there.
     stale = killed and (bool(summary.problem) or any(one.severity == "wrong" for one in of_manifest))
     if stale:
-        of_manifest = [
-            incomplete(FILE, "and the tables are not those of this manifest yet: the run was killed")
-        ]
+        why = "stimgen tables writes them from the shards" if unmerged else "the run was killed"
+        of_manifest = [incomplete(FILE, f"and the tables are not those of this manifest yet: {why}")]
     planned = {stimulus.stimulus_id for stimulus in stimuli}
     strangers = find_strangers(folder, planned, {spec.id for spec in manifest.trials})
     findings = [*of_manifest, *look_at_folder(folder, planned, strangers, summary.overrides)]

@@ -70,6 +70,6 @@ def test_the_help_lists_all_commands_in_their_groups():
     assert headings == ["Options", *PANELS]
     assert [name for name in listed if name in COMMANDS[()].commands] == [
         "new", "run", "trials", "check", "verify", "tables", "report", "figure", "stats", "decode",
-        "schema", "weights",
+        "schema", "weights", "cluster",
     ]  # fmt: skip
     assert set(listed) >= set(COMMANDS[()].commands)

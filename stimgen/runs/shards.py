@@ -1,0 +1,218 @@
+"""A part of a run: one of N shards, which processes of one or several machines make side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stimgen.atomic import make_folder
+from stimgen.bounded import read_file
+from stimgen.errors import InputError
+from stimgen.runs import lock
+from stimgen.runs.batches import Batch
+from stimgen.runs.record import NetworkRecord
+from stimgen.runs.store import FORMAT, MOST_BYTES, RunFolder, StoreError, sha256, write_atomically
+
+NOTE = "shard.json"
+MERGED = "merged.json"
+MOST_SHARDS = 10_000
+_TEXT = re.compile(r"([0-9]{1,5})/([0-9]{1,5})")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part.
+
+    Attributes
+    ----------
+    number, count
+        The shard, from 1, and how many there are.
+    """
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        """Return it as on the command line."""
+        return f"{self.number}/{self.count}"
+
+    def folder(self, run: RunFolder) -> Path:
+        """Return where its lock and its note are."""
+        return run.shards / f"{self.number}-of-{self.count}"
+
+    def of(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Return its batches: every N-th, so that each shard has some of every layer set.
+
+        Neighbours in the plan take about as long as each other.
+        """
+        return list(batches[self.number - 1 :: self.count])
+
+
+def parse_shard(text: str) -> Shard:
+    """Return the shard that "3/8" names.
+
+    Raises
+    ------
+    InputError
+        If it names none.
+
+    Examples
+    --------
+    >>> parse_shard("3/8")
+    Shard(number=3, count=8)
+    """
+    form = _TEXT.fullmatch(text)
+    if form is None:
+        raise InputError(f"--shard {text} names no shard.", "Write I/N: 1/8 for the first of eight.")
+    number, count = int(form[1]), int(form[2])
+    if not 1 <= count <= MOST_SHARDS:
+        raise InputError(
+            f"--shard {text}: there can be 1 to {MOST_SHARDS} shards.", "Write I/N, such as 1/8."
+        )
+    if not 1 <= number <= count:
+        raise InputError(
+            f"--shard {text}: there is no shard {number} of {count}.", f"Write 1/{count} to {count}/{count}."
+        )
+    return Shard(number, count)
+
+
+class FailureNote(BaseModel):
+    """A stimulus that could not be made, as in failures.csv."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stimulus_id: str
+    error: str
+    cure: str
+
+
+class ShardNote(BaseModel):
+    """What a shard did; what run.json says of a whole run.
+
+    Attributes
+    ----------
+    manifest_sha256
+        Of the manifests in the run folder, by name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    shard: str
+    stimuli: int
+    made: int
+    kept: int
+    started: str
+    finished: str
+    device: str
+    batch_size: int
+    networks: tuple[NetworkRecord, ...]
+    versions: dict[str, str]
+    overrides: dict[str, str | list[int]]
+    manifest_sha256: dict[str, str]
+    failures: tuple[FailureNote, ...]
+
+
+@contextlib.contextmanager
+def shard_locked(folder: RunFolder, shard: Shard) -> Iterator[None]:
+    """Keep the same shard, shards of another division, and whole runs out while this one works.
+
+    Raises
+    ------
+    LockError
+        If one of them is at work, or may be.
+    StoreError
+        If the folder cannot be written.
+    """
+    own = shard.folder(folder)
+    with contextlib.ExitStack() as held:
+        try:
+            make_folder(own)
+            held.enter_context(lock.locked(own))
+        except OSError as error:
+            raise StoreError(
+                f"The folder {own} cannot be locked: {error.strerror}.",
+                "Choose a folder that you may write to with --out.",
+            ) from error
+        # After its own lock is there: whoever comes at the same time sees it.
+        others = [one for one in folder.shard_folders() if not one.name.endswith(f"-of-{shard.count}")]
+        for other in (folder.path, *others):
+            lock.refuse_held(other)
+            lock.refuse_elsewhere(other)
+        yield
+
+
+def others_at_work(folder: RunFolder, shard: Shard) -> bool:
+    """Return whether another shard is at work."""
+    for other in folder.shard_folders():
+        if other == shard.folder(folder):
+            continue
+        try:
+            lock.refuse_held(other)
+            lock.refuse_elsewhere(other)
+        except lock.LockError:
+            return True
+    return False
+
+
+def read_notes(folder: RunFolder) -> dict[Path, ShardNote]:
+    """Return the notes that can be read, by their path."""
+    notes = {}
+    for one in folder.shard_folders():
+        try:
+            notes[one / NOTE] = ShardNote.model_validate_json(read_file(one / NOTE, MOST_BYTES))
+        except (OSError, ValidationError):
+            continue
+    return notes
+
+
+def is_unmerged(folder: RunFolder) -> bool:
+    """Return whether shards were made since the tables were written."""
+    notes = read_notes(folder)
+    return bool(notes) and _merged(folder) != _digest(notes)
+
+
+def note_merged(folder: RunFolder) -> None:
+    """Write down that all shards are in the tables.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    if notes := read_notes(folder):
+        write_atomically(folder.shards / MERGED, f'{{"notes_sha256": "{_digest(notes)}"}}\n')
+
+
+def remove_shards(folder: RunFolder) -> None:
+    """Remove what shards left beside their stimuli: a whole run says it all in its own files.
+
+    Nothing else is removed, and no link is followed. What cannot be removed stays; nothing depends on it.
+    """
+    with contextlib.suppress(OSError):
+        for one in folder.shard_folders():
+            for name in (NOTE, lock.LOCK, lock.OWNER):
+                (one / name).unlink(missing_ok=True)
+            one.rmdir()
+        if folder.shards.is_dir() and not folder.shards.is_symlink():
+            (folder.shards / MERGED).unlink(missing_ok=True)
+            folder.shards.rmdir()
+
+
+def _digest(notes: dict[Path, ShardNote]) -> str:
+    texts = [f"{path.parent.name} {note.model_dump_json()}" for path, note in notes.items()]
+    return sha256("\n".join(texts).encode())
+
+
+def _merged(folder: RunFolder) -> str | None:
+    try:
+        text = read_file(folder.shards / MERGED, MOST_BYTES).decode()
+    except (OSError, UnicodeDecodeError):
+        return None
+    form = re.fullmatch(r'\{"notes_sha256": "([0-9a-f]{64})"\}\n', text)
+    return form and form[1]

@@ -1,0 +1,222 @@
+"""Shards of a run: made side by side, joined to what one process would have made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from run_manifests import tiny, write_manifest
+from same_runs import comparable
+
+from stimgen.errors import InputError
+from stimgen.manifest.plan import plan
+from stimgen.runs import executor
+from stimgen.runs.batches import plan_batches
+from stimgen.runs.job import Job
+from stimgen.runs.lock import LockError, Owner, locked
+from stimgen.runs.runner import run
+from stimgen.runs.shard_run import run_shard
+from stimgen.runs.shards import NOTE, Shard, is_unmerged, parse_shard, shard_locked
+from stimgen.runs.store import RunFolder
+from stimgen.verify.rebuild import rebuild_tables
+from stimgen.verify.run import verify_run
+
+TRIALS = [{"id": "which", "design": "two_interval", "min_source_gap": 0}]
+CHANGES = {
+    "sources": [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}],
+    "trials": TRIALS,
+}
+
+
+def of_whole(folder: Path) -> dict[str, bytes | str]:
+    """Return what a run that shards made has in common with a whole one: all but notes of shards."""
+    return {name: content for name, content in comparable(folder).items() if not name.startswith("shards/")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    return run(tiny(tmp_path_factory.mktemp("whole"), **CHANGES)).folder
+
+
+@given(batches=st.lists(st.integers(), unique=True, max_size=40), count=st.integers(1, 50))
+def test_shards_are_a_partition(batches, count):
+    parts = [Shard(number, count).of(batches) for number in range(1, count + 1)]
+    assert sorted(one for part in parts for one in part) == sorted(batches)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("text", ["", "x", "1", "0/3", "4/3", "-1/3", "1/0", "1/99999", "1/3/5", "1.0/3"])
+def test_what_is_no_shard_is_refused(text):
+    with pytest.raises(InputError, match="--shard"):
+        parse_shard(text)
+
+
+def test_shards_and_tables_make_what_one_process_makes(tmp_path, whole):
+    manifest = tiny(tmp_path, **CHANGES)
+    results = [run_shard(manifest, Shard(number, 3)) for number in (2, 3, 1)]
+    folder = results[0].folder
+    assert sum(result.made for result in results) == 14
+    assert all(result.made > 0 and result.failures == () for result in results)
+    assert not (folder / "stimuli.csv").exists()
+    assert is_unmerged(RunFolder(folder))
+    unmerged = verify_run(folder)
+    assert {one.severity for one in unmerged.findings} <= {"incomplete", "unchecked"}
+    assert any("stimgen tables" in one.problem for one in unmerged.findings)
+    rebuilt = rebuild_tables(folder)
+    assert (rebuilt.stimuli, rebuilt.planned, len(rebuilt.trial_lists)) == (14, 14, 1)
+    assert verify_run(folder).findings == ()
+    assert of_whole(folder) == of_whole(whole)
+    rebuild_tables(folder)
+    assert of_whole(folder) == of_whole(whole)
+    # The whole run finds nothing to do, and clears the notes away.
+    assert run(manifest).made == 0
+    assert comparable(folder) == comparable(whole)
+
+
+def test_a_shard_again_makes_what_is_missing_and_keeps_its_note(tmp_path):
+    manifest, shard = tiny(tmp_path), Shard(1, 2)
+    first = run_shard(manifest, shard)
+    before = first.note.read_bytes()
+    assert run_shard(manifest, shard).made == 0
+    assert first.note.read_bytes() == before
+    next(RunFolder(first.folder).stimuli.glob("*.png")).unlink()
+    again = run_shard(manifest, shard)
+    assert (again.made, again.kept) == (1, first.made - 1)
+
+
+def test_more_shards_than_batches(tmp_path):
+    manifest = tiny(tmp_path)
+    count = len(plan_batches(manifest, plan(manifest), 1))
+    result = run_shard(manifest, Shard(count + 1, count + 1))
+    assert (result.made, result.kept, result.failures) == (0, 0, ())
+
+
+def test_failures_of_shards_are_in_the_table_until_they_are_made(tmp_path, control, whole):
+    def fails(source, rng):
+        raise ValueError("no")
+
+    control("failing", fails)
+    manifest = tiny(tmp_path, controls=["failing"])
+    results = [run_shard(manifest, Shard(number, 2)) for number in (1, 2)]
+    assert sum(len(result.failures) for result in results) == 1
+    folder = results[0].folder
+    assert rebuild_tables(folder).stimuli == 4
+    assert "brick-failing" in (folder / "failures.csv").read_text()
+    assert json.loads((folder / "run.json").read_text())["failed"] == 1
+    control("failing", lambda source, rng: source)
+    for number in (1, 2):
+        run_shard(manifest, Shard(number, 2))
+    assert rebuild_tables(folder).stimuli == 5
+    assert "brick-failing" not in (folder / "failures.csv").read_text()
+    assert verify_run(folder).findings == ()
+
+
+def test_what_excludes_each_other(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.prepare()
+    with shard_locked(folder, Shard(1, 2)):
+        for other in (Shard(1, 2), Shard(1, 3), Shard(2, 3)):
+            with pytest.raises(LockError), shard_locked(folder, other):
+                pass
+        with pytest.raises(LockError), folder.locked():
+            pass
+        with shard_locked(folder, Shard(2, 2)):
+            pass
+    with folder.locked(), pytest.raises(LockError), shard_locked(folder, Shard(1, 2)):
+        pass
+    with folder.locked():
+        pass
+
+
+def test_another_manifest_does_not_replace_that_of_shards_at_work(tmp_path):
+    manifest = tiny(tmp_path)
+    folder = RunFolder(run_shard(manifest, Shard(1, 2)).folder)
+    other = tiny(tmp_path, seeds=[5])
+    with (
+        shard_locked(folder, Shard(1, 2)),
+        pytest.raises(InputError, match="another manifest"),
+    ):
+        run_shard(other, Shard(2, 2))
+    run_shard(other, Shard(2, 2))
+
+
+def test_a_requeued_slurm_job_takes_its_own_lock_on_another_machine(tmp_path, monkeypatch):
+    own = Owner(host=f"not-{socket.gethostname()}", pid=1, started="2026-01-01T00:00:00+00:00", job="one:42")
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "one")
+    for job, allowed in (("43", False), ("42", True)):
+        (tmp_path / "lock.json").write_text(own.model_dump_json())
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        with contextlib.nullcontext() if allowed else pytest.raises(LockError), locked(tmp_path):
+            pass
+    monkeypatch.delenv("SLURM_JOB_ID")
+    (tmp_path / "lock.json").write_text(own.model_copy(update={"job": None}).model_dump_json())
+    with pytest.raises(LockError), locked(tmp_path):
+        pass
+
+
+def test_a_gpu_needs_a_batch_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(executor.LocalExecutor, "shared", True)
+    with pytest.raises(InputError, match="--batch-size"):
+        run_shard(tiny(tmp_path), Shard(1, 2), device="cpu")
+
+
+def test_an_interrupted_shard_keeps_what_it_made(tmp_path, monkeypatch):
+    make, calls = Job.make, []
+
+    def interrupted(self, batch):
+        calls.append(batch)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return make(self, batch)
+
+    manifest, shard = tiny(tmp_path), Shard(1, 2)
+    monkeypatch.setattr(Job, "make", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_shard(manifest, shard)
+    monkeypatch.undo()
+    assert run_shard(manifest, shard).kept == 2
+
+
+def command(*arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "stimgen", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_shards_in_processes_of_their_own_one_of_them_killed(tmp_path, whole):
+    manifest = write_manifest(tmp_path, **CHANGES)
+    folder = tmp_path / "results" / "tiny"
+    shards = [command("run", manifest, "--shard", f"{number}/2") for number in (1, 2)]
+    until = time.monotonic() + 60
+    while not list(folder.glob("records/*.json")) and time.monotonic() < until:
+        time.sleep(0.005)
+    shards[0].send_signal(signal.SIGKILL)
+    outputs = [shard.communicate(timeout=100)[0] for shard in shards]
+    assert shards[1].returncode == 0, outputs[1]
+    if shards[0].returncode != 0:  # else it was faster than the kill
+        again = command("run", manifest, "--shard", "1/2")
+        output, _ = again.communicate(timeout=100)
+        assert again.returncode == 0, output
+        assert "Shard 1/2" in output
+    joined = command("tables", folder)
+    assert joined.communicate(timeout=100)[0].startswith("14 stimuli")
+    assert verify_run(folder).findings == ()
+    assert of_whole(folder) == of_whole(whole)
+    assert (folder / "shards" / "1-of-2" / NOTE).is_file()
+    shutil.rmtree(folder / "shards")
