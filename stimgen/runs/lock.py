@@ -169,7 +169,7 @@ def _take(folder: Path, path: Path) -> Owner:
             raise _elsewhere(folder, path, found)
         path.unlink()
     try:
-        create_file(path, own.model_dump_json(indent=1).encode() + b"\n")
+        create_file(path, own.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
     except FileExistsError:  # another machine was faster
         if (found := _readable_owner(folder, path)) is not None:
             raise _elsewhere(folder, path, found) from None

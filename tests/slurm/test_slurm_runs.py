@@ -1,0 +1,173 @@
+"""exp1, small, on a real Slurm of two nodes: whatever is killed, the run ends complete and right."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from bench import NODES, wait_until
+
+from stimgen.runs.store import VARYING
+
+pytestmark = pytest.mark.slow
+
+STIMULI = 26
+WHOLE_NODES = ("--partition=high", "--array=1-2", "--cpus-per-task=2")
+
+
+def contents(folder: Path) -> dict[str, bytes | str]:
+    """Return what runs of a manifest have in common: all but logs, notes of shards, and when it was made."""
+    found: dict[str, bytes | str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not path.is_file() or name.parts[0] in {"logs", "shards"} or name.name == ".lock":
+            continue
+        content: bytes | str = path.read_bytes()
+        for pattern, keys in VARYING.items():
+            if name.match(pattern):
+                data = json.loads(content)
+                content = json.dumps({key: value for key, value in data.items() if key not in keys})
+        found[name.as_posix()] = content
+    return found
+
+
+def see_complete(lab, run: Path, local: Path) -> None:
+    """See that a run is complete, right, and the local run's twin."""
+    lab.run("verify", run)
+    found, expected = contents(run), contents(local)
+    assert found.keys() == expected.keys()
+    assert [name for name, content in found.items() if content != expected[name]] == []
+
+
+def made(run: Path) -> int:
+    return len(list(run.glob("records/*.json")))
+
+
+def shards(lab, run: Path, tasks: str = "1-4") -> str:
+    """Submit shards as an array of jobs; return its number."""
+    stimgen = shlex.join([sys.executable, "-m", "stimgen", "run", str(lab.manifest), "--out", str(run)])
+    script = f"exec {stimgen} --device cpu --shard $SLURM_ARRAY_TASK_ID/4"
+    return lab.slurm.submit(script, f"--array={tasks}", "--requeue", "--gres=gpu:1", "--job-name=shards")
+
+
+def join(lab, run: Path, local: Path) -> None:
+    assert f"{STIMULI} stimuli" in lab.run("tables", run)
+    see_complete(lab, run, local)
+
+
+def test_an_array_of_shards_requeued_preempted_and_cancelled(lab, local):
+    slurm, run = lab.slurm, lab.folder / "run"
+    job = shards(lab, run)
+    wait_until(lambda: made(run) >= 4)
+    slurm.command("scontrol", "requeue", wait_until(lambda: slurm.jobs("RUNNING", name="shards"))[0])
+    wait_until(lambda: made(run) >= 8)
+    high = slurm.submit("sleep 1", *WHOLE_NODES)
+    wait_until(lambda: slurm.state(high) == "COMPLETED")
+    slurm.command("scancel", wait_until(lambda: slurm.jobs("RUNNING", name="shards"))[0])
+    wait_until(lambda: not slurm.jobs("RUNNING", "PENDING", "COMPLETING"), 180)
+    assert "CANCELLED" in slurm.state(job), slurm.output()
+    # What was cancelled is submitted again, as all of it.
+    again = shards(lab, run)
+    wait_until(lambda: slurm.state(again) == "COMPLETED", 180)
+    join(lab, run, local)
+
+
+def test_shards_on_a_node_that_dies_go_on_on_the_other(lab, local):
+    slurm, run = lab.slurm, lab.folder / "run"
+    job = shards(lab, run)
+    wait_until(lambda: made(run) >= 4)
+    slurm.kill_node(NODES[0])
+    slurm.command("scontrol", "update", f"NodeName={NODES[0]}", "State=DOWN", "Reason=died")
+    wait_until(lambda: slurm.state(job) == "COMPLETED", 180)
+    slurm.start_node(NODES[0])
+    slurm.command("scontrol", "update", f"NodeName={NODES[0]}", "State=RESUME")
+    join(lab, run, local)
+
+
+@pytest.fixture
+def site(lab) -> Path:
+    """A site file: two workers, each a job on a node of its own with its GPU."""
+    slurm = {
+        "jobs": 2,
+        "queue": "low",
+        "gres": "gpu:1",
+        "memory": "2GB",
+        "cores": 1,
+        "walltime": "00:20:00",
+        "device": "cpu",  # the GPUs are none
+        "interface": "lo",
+        "directives": ["--requeue"],
+    }
+    path = lab.folder / "site.yaml"
+    path.write_text(yaml.safe_dump({"executor": {"name": "dask", "slurm": slurm, "wait_s": 90.0}}))
+    return path
+
+
+def start(lab, site: Path, run: Path):
+    return lab.start("run", lab.manifest, "--out", run, "--site", site, "--no-report")
+
+
+def finish(lab, process, run: Path, local: Path) -> str:
+    output, _ = process.communicate(timeout=300)
+    logs = "\n".join(path.read_text() for path in run.glob("logs/*") if path.is_file())
+    assert process.returncode == 0, f"{output}\n{logs[-5000:]}"
+    see_complete(lab, run, local)
+    wait_until(lambda: not lab.slurm.jobs("RUNNING", "PENDING", "COMPLETING", name="stimgen-worker"))
+    return output
+
+
+def workers(lab) -> list[str]:
+    return lab.slurm.jobs("RUNNING", name="stimgen-worker")
+
+
+def test_workers_on_two_nodes_make_the_bytes_of_one_process(lab, site, local):
+    run = lab.folder / "run"
+    process = start(lab, site, run)
+    wait_until(lambda: len(workers(lab)) == 2)
+    nodes = lab.slurm.command("squeue", "--noheader", "--name=stimgen-worker", "--format=%N %b")
+    assert {line.split()[0] for line in nodes.splitlines()} == {"n1", "n2"}
+    assert "gpu" in nodes
+    output = finish(lab, process, run, local)
+    assert f"{STIMULI} made, 0 kept, 0 failed" in output
+    assert len(list(run.glob("logs/*.out"))) == 2
+    assert not list(run.glob("logs/tls*"))  # no keys are left
+
+
+def test_a_worker_that_is_killed_and_one_that_is_cancelled_are_replaced(lab, site, local):
+    run = lab.folder / "run"
+    process = start(lab, site, run)
+    wait_until(lambda: made(run) >= 11)  # in the syntheses
+    victim = wait_until(lambda: workers(lab))[0]
+    for pid in lab.slurm._processes(f"SLURM_JOB_ID={victim}"):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: made(run) >= 14)
+    lab.slurm.command("scancel", wait_until(lambda: workers(lab))[-1])
+    finish(lab, process, run, local)
+
+
+def test_a_requeued_worker_and_the_preemption_of_all(lab, site, local):
+    run = lab.folder / "run"
+    process = start(lab, site, run)
+    wait_until(lambda: made(run) >= 11)
+    lab.slurm.command("scontrol", "requeue", wait_until(lambda: workers(lab))[0])
+    wait_until(lambda: made(run) >= 14)
+    high = lab.slurm.submit("sleep 3", *WHOLE_NODES)
+    wait_until(lambda: lab.slurm.state(high) == "RUNNING")
+    assert workers(lab) == []
+    finish(lab, process, run, local)
+
+
+def test_a_driver_that_is_killed_and_started_again(lab, site, local):
+    run = lab.folder / "run"
+    process = start(lab, site, run)
+    wait_until(lambda: made(run) >= 11)
+    process.kill()
+    process.communicate()
+    again = start(lab, site, run)
+    finish(lab, again, run, local)
