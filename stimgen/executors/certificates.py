@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stimgen.errors import InputError, StimgenError
-from stimgen.executors.clusters import NEEDS
+
+NEEDS = "Install the extra: pip install 'stimgen[cluster]'."
 
 FILES = {"ca": "ca.pem", "certificate": "certificate.pem", "key": "key.pem"}
 """Names of the files by their keys in the section `tls` of a site file."""

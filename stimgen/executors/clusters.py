@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stimgen.errors import InputError, StimgenError
+from stimgen.executors.certificates import NEEDS, write_certificates
 from stimgen.executors.devices import Place, parse_devices
 from stimgen.executors.site import ExecutorSpec, SlurmSpec, TlsFiles
 from stimgen.runs.store import RunFolder
@@ -22,7 +25,11 @@ if TYPE_CHECKING:
     from distributed.security import Security
 
 LOOPBACK = "127.0.0.1"
-NEEDS = "Install the extra: pip install 'stimgen[cluster]'."
+TLS = "tls-"
+"""What the folder of a run's own certificates begins with."""
+
+LOGGERS = ("distributed", "dask_jobqueue", "asyncio", "tornado", "tornado.application")
+"""What Dask and its parts write to."""
 
 
 def places_of(spec: ExecutorSpec) -> tuple[Place, ...]:
@@ -82,6 +89,7 @@ def connected(spec: ExecutorSpec, folder: Path, wanted: int) -> Iterator[Client]
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": False,
         "distributed.comm.timeouts.connect": "30s",
+        "distributed.scheduler.http.routes": [],  # no pages about the work for others to look at
         # Of processes on this machine, until their log files take over.
         "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "warning",
     }
@@ -143,7 +151,8 @@ def _local(places: tuple[Place, ...], logs: Path) -> Iterator[Any]:
             }
             for place in places
         }
-        scheduler = {"cls": Scheduler, "options": {"host": LOOPBACK, "port": 0, "dashboard": False}}
+        options = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
+        scheduler = {"cls": Scheduler, "options": options}
         with SpecCluster(workers=workers, scheduler=scheduler, silence_logs=False) as cluster:
             yield cluster
 
@@ -162,11 +171,10 @@ def _environment(place: Place, logs: Path) -> dict[str, str]:
 def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) -> Iterator[Any]:
     """Start workers as jobs, and new ones for those that end, with TLS between the machines."""
     from dask_jobqueue import SLURMCluster
-    from distributed.security import Security
 
     gres = () if spec.gres is None else (f"--gres={spec.gres}",)
     jobs = min(spec.jobs, wanted)
-    with tempfile.TemporaryDirectory(prefix="tls-", dir=logs) as private:  # keys: for its owner alone
+    with _own_certificates(logs) as own:
         cluster = SLURMCluster(
             cores=1,  # tasks of a worker at a time
             job_cpu=spec.cores,
@@ -182,16 +190,49 @@ def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) 
             job_script_prologue=[*spec.prologue, f"export OMP_NUM_THREADS={spec.cores}"],
             log_directory=str(logs),
             worker_extra_args=["--no-dashboard", "--memory-limit", "0"],
-            scheduler_options={"dashboard": False, "port": 0},
-            security=security or Security.temporary(),
-            shared_temp_directory=private,
+            scheduler_options={"dashboard": False, "dashboard_address": f"{LOOPBACK}:0", "port": 0},
+            security=security or own,
             protocol="tls://",
             silence_logs=False,
         )
         with cluster:
+            _try_submission(cluster.job_script())
             # Not scale(), which never comes back after all jobs were preempted.
             cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval="1s", wait_count=3)
             yield cluster
+
+
+@contextlib.contextmanager
+def _own_certificates(logs: Path) -> Iterator[Security]:
+    """Make certificates for this run alone, which workers read in the run folder, and nobody else may."""
+    private = Path(tempfile.mkdtemp(prefix=TLS, dir=logs))
+    try:
+        files = {name: str(path) for name, path in write_certificates(private).items()}
+        yield tls_security(TlsFiles(**files))
+    finally:
+        # Also those of drivers that were killed.
+        for old in logs.glob(f"{TLS}*"):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _try_submission(script: str) -> None:
+    """Raise what Slurm has against the jobs of workers, without submitting one.
+
+    Raises
+    ------
+    StimgenError
+        With what sbatch says.
+    """
+    cure = "Mend the section slurm of the site file; sinfo lists partitions, and sbatch must be there."
+    try:
+        tried = subprocess.run(
+            ["sbatch", "--test-only"], input=script, capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StimgenError(f"Slurm cannot be asked for jobs: {error}.", cure) from None
+    if tried.returncode != 0:
+        said = " ".join(line.removeprefix("sbatch: ") for line in tried.stderr.splitlines())
+        raise StimgenError(f"Slurm refuses the jobs of workers: {said}", cure)
 
 
 def _foreign(scheduler: str, security: Security | None) -> Client:
@@ -243,7 +284,7 @@ def _logged(path: Path) -> Iterator[None]:
     """Send what Dask says in this process to a file in place of the terminal, where the display is."""
     handler = logging.FileHandler(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    loggers = [logging.getLogger(name) for name in ("distributed", "dask_jobqueue", "asyncio", "tornado")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.handlers[:] = [handler]

@@ -21,6 +21,7 @@ from typing import Any
 
 NEEDED = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "setpriv")
 NODES = ("n1", "n2")
+NODE = "CPUs=2 RealMemory=8000 Gres=gpu:1"
 
 CONF = """\
 ClusterName=bench
@@ -208,7 +209,7 @@ def _answers(bench: Bench, command: list[str]) -> list[str]:
 def _configure(folder: Path) -> None:
     host, ports = socket.gethostname(), _free_ports(1 + len(NODES))
     nodes = [
-        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 Gres=gpu:1 State=UNKNOWN"
+        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} {NODE} State=UNKNOWN"
         for node, port in zip(NODES, ports[1:], strict=True)
     ]
     (folder / "state").mkdir()
