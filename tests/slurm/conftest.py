@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Lab:
     folder: Path
     slurm: Bench
     environment: dict[str, str]
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def manifest(self) -> Path:
@@ -49,7 +50,7 @@ class Lab:
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start `stimgen ARGUMENTS` where the cluster can be reached."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "stimgen", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -57,6 +58,8 @@ class Lab:
             cwd=self.folder,
             env=self.environment,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *arguments: str | Path, expect: int = 0) -> str:
         """Return what `stimgen ARGUMENTS` prints."""
@@ -84,6 +87,11 @@ def lab(slurm: Bench, tmp_path: Path) -> Iterator[Lab]:
     found.manifest.parent.mkdir()
     found.manifest.write_text(yaml.safe_dump(exp1_small(), sort_keys=False))
     yield found
+    for process in found.started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
     slurm.command("scancel", "--user=root")
 
 
