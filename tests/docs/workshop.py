@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 
 from experiments.shared.monitor import load_monitor
 from stimgen import cli
+from stimgen.executors.site import load_site
 from stimgen.manifest.load import load_manifest
 
 NUMBER = re.compile(r"\d+\.\d+")
@@ -132,6 +133,10 @@ class Workshop:
         data = yaml.safe_load(block.text)
         if "calibration" in block.marks:
             load_monitor(self.folder / block.marks["file"])
+            return
+        if "executor" in data:
+            (self.folder / "site.yaml").write_text(block.text, encoding="utf-8")
+            load_site(self.folder / "site.yaml")
             return
         path = self.folder / "manifests" / f"{'complete' if 'stimgen' in data else 'fragment'}.yaml"
         if "invalid" in block.marks:

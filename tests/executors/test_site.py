@@ -1,0 +1,130 @@
+"""Site files, devices, and the options that say who makes a run."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stimgen.cli.executors import executor_spec
+from stimgen.errors import InputError
+from stimgen.executors.certificates import write_certificates
+from stimgen.executors.clusters import tls_security
+from stimgen.executors.devices import parse_devices
+from stimgen.executors.site import ExecutorSpec, TlsFiles, load_site
+from stimgen.manifest.problems import ManifestError
+
+SLURM = "executor:\n  name: dask\n  slurm:\n    jobs: 2\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "site.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_a_site_file_this_process_makes_everything(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert load_site() == ExecutorSpec()
+    (tmp_path / "stimgen").mkdir()
+    written(tmp_path / "stimgen", SLURM)
+    assert load_site().kind == "slurm"
+
+
+def test_what_a_site_file_says(tmp_path):
+    text = SLURM + '    walltime: "1-02:03:04"\n    directives: ["--constraint=a100"]\n  wait_s: 7\n'
+    spec = load_site(written(tmp_path, text))
+    assert spec.slurm is not None
+    assert spec.slurm.walltime_s == 93784
+    assert spec.slurm.directives == ("--constraint=a100",)
+    assert (spec.patience_s, load_site(written(tmp_path, SLURM)).patience_s) == (7, 3600)
+
+
+def test_paths_are_relative_to_the_site_file(tmp_path):
+    tls = "  tls: {ca: tls/ca.pem, certificate: /etc/c.pem, key: k.pem}\n"
+    spec = load_site(written(tmp_path, "executor:\n  name: dask\n  scheduler: s.json\n" + tls))
+    assert spec.scheduler == str(tmp_path / "s.json")
+    assert spec.tls == TlsFiles(
+        ca=str(tmp_path / "tls" / "ca.pem"), certificate="/etc/c.pem", key=str(tmp_path / "k.pem")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            SLURM + "    quue: x\n",
+            'site.yaml:5:5: executor.slurm: unknown key "quue". Did you mean "queue"',
+        ),
+        (SLURM.replace("jobs: 2", "jobs: 0"), "site.yaml:4:"),
+        (SLURM.replace("dask", "spark"), "site.yaml:2:"),
+        (SLURM + "    walltime: 4\n", "site.yaml:5:"),
+        ("executor: {name: dask}\n", "site.yaml:1:"),
+        ("executor: {name: local, devices: 'cpu:2'}\n", "site.yaml:1:"),
+        ("executor: {name: dask, devices: 'cpu:2', scheduler: x}\n", "site.yaml:1:"),
+        ("- 1\n", "is no mapping"),
+    ],
+)
+def test_mistakes_in_a_site_file_have_their_place(tmp_path, text, said):
+    with pytest.raises(InputError) as caught:
+        load_site(written(tmp_path, text))
+    assert said in str(caught.value)
+
+
+def test_a_site_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        load_site(tmp_path / "none.yaml")
+    with pytest.raises(ManifestError):
+        load_site(written(tmp_path, "executor: [\n"))
+
+
+def test_gpus_are_seen_one_by_one():
+    places = parse_devices("cuda:0,cuda:3", cores=8)
+    assert [(one.name, one.device, one.visible, one.threads) for one in places] == [
+        ("cuda-0", "cuda:0", "0", 4),
+        ("cuda-3", "cuda:0", "3", 4),
+    ]
+
+
+@given(count=st.integers(1, 200), cores=st.integers(1, 256))
+def test_cores_are_divided_and_each_worker_has_one(count, cores):
+    threads = [place.threads for place in parse_devices(f"cpu:{count}", cores)]
+    assert len(threads) == count
+    assert sum(threads) <= max(cores, count)
+    assert min(threads) >= 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "gpu", "cpu", "cpu:0", "cpu:x", "cuda:0,cuda:0", "cuda:0,", "cpu:99999"]
+)
+def test_what_names_no_devices(text):
+    with pytest.raises(InputError):
+        parse_devices(text)
+
+
+def test_the_command_line_goes_before_the_site_file(tmp_path):
+    site = written(tmp_path, SLURM)
+    assert executor_spec(None, None, None, site).kind == "slurm"
+    assert executor_spec("dask", "cpu:2", None, site).devices == "cpu:2"
+    assert executor_spec(None, None, "tls://host:1", site).scheduler == "tls://host:1"
+    assert executor_spec("local", None, None, site) == ExecutorSpec()
+    for wrong in (("local", "cpu:2", None), (None, "cpu:2", "tls://host:1"), (None, "tpu", None)):
+        with pytest.raises(InputError):
+            executor_spec(*wrong, site)
+    with pytest.raises(InputError, match="where workers come from"):
+        executor_spec("dask", None, None, written(tmp_path, "executor: {}\n"))
+
+
+def test_certificates_are_for_their_owner_alone(tmp_path):
+    paths = write_certificates(tmp_path / "tls")
+    for path in paths.values():
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    security = tls_security(TlsFiles(**{name: str(path) for name, path in paths.items()}))
+    assert security.require_encryption
+    assert security.get_connection_args("client")["ssl_context"]
+    with pytest.raises(InputError, match="is there already"):
+        write_certificates(tmp_path / "tls")
