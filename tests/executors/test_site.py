@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -122,7 +121,7 @@ def test_the_command_line_goes_before_the_site_file(tmp_path):
 def test_certificates_are_for_their_owner_alone(tmp_path):
     paths = write_certificates(tmp_path / "tls")
     for path in paths.values():
-        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
     security = tls_security(TlsFiles(**{name: str(path) for name, path in paths.items()}))
     assert security.require_encryption
     assert security.get_connection_args("client")["ssl_context"]
