@@ -139,8 +139,9 @@ class RunFolder:
             If it cannot be made.
         """
         try:
-            # Workers that were asked something before have a log.
-            things = self.path.is_dir() and any(path != self.logs for path in self.path.iterdir())
+            # Workers that were asked something before have a log, and Snakemake makes the folders of shards.
+            before = {self.logs, self.shards}
+            things = self.path.is_dir() and not {*self.path.iterdir()} <= before
             is_foreign = things and not self._is_run()
         except OSError as error:
             raise StoreError(
