@@ -16,6 +16,8 @@ from stimgen.errors import StimgenError
 from stimgen.executors.clusters import check_installed, connected, places_of
 from stimgen.executors.site import ExecutorSpec
 from stimgen.manifest.check import duration
+from stimgen.manifest.plan import plan
+from stimgen.networks.device import find_device
 from stimgen.runs.batches import Batch
 from stimgen.runs.job import Job
 from stimgen.runs.lock import read_owner
@@ -50,7 +52,7 @@ class DaskExecutor:
     StimgenError
         If packages are missing.
     InputError
-        If the devices are none.
+        If the devices are none, or not there.
     """
 
     def __init__(self, spec: ExecutorSpec, folder: Path) -> None:
@@ -58,6 +60,9 @@ class DaskExecutor:
         self._spec = spec
         self._folder = folder.absolute()
         self._places = places_of(spec)
+        for place in self._places:
+            if place.device != "cpu":
+                find_device(place.name.replace("-", ":"))
         self._stack = contextlib.ExitStack()
         self._client: Client | None = None
         self._devices: dict[str, None] = {}
@@ -104,7 +109,7 @@ class DaskExecutor:
             return 1
         from stimgen.executors.tasks import batch_size
 
-        client = self._connect(len(self._places) or 1)
+        client = self._connect(len(plan(prepared.manifest)))
         self._await_worker(client)
         size: int = client.submit(batch_size, prepared.manifest, self.worker_device, pure=False).result()
         return size
@@ -134,7 +139,9 @@ class DaskExecutor:
             for report, batch in flight.land():
                 yield self._take_over(job, batch, report)
         finally:
-            client.unsubscribe_topic(topic)
+            with contextlib.suppress(Exception):  # the scheduler may be gone
+                client.unsubscribe_topic(topic)
+                client.unregister_worker_plugin(topic)
             if flight.under_way:
                 self._give_up(job, flight)
 
@@ -292,7 +299,13 @@ class _Flight:
 
     def _count_workers(self) -> None:
         now = time.monotonic()
-        self.workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
+        try:
+            self.workers = len(self.client.nthreads())
+        except (OSError, TimeoutError) as error:
+            raise StimgenError(
+                f"The connection to the scheduler is lost: {error}.",
+                "What was finished is kept. See that the scheduler runs; the same command goes on.",
+            ) from error
         if self.workers:
             self.lonely_since = self.said_at = now
             return

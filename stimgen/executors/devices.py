@@ -66,8 +66,14 @@ def parse_devices(text: str, cores: int | None = None) -> tuple[Place, ...]:
         if len(set(indices)) < len(indices):
             raise InputError(f"{text}: a GPU is named twice.", "Name each once; its worker uses all of it.")
         threads = max(1, cores // len(indices))
-        return tuple(Place(f"cuda-{i}", "cuda:0", str(i), threads) for i in indices)
+        return tuple(Place(f"cuda-{i}", "cuda:0", _visible(i), threads) for i in indices)
     raise InputError(f'"{text}" names no devices.', "Write cuda:0,cuda:1 for GPUs, or cpu:4 for 4 workers.")
+
+
+def _visible(index: int) -> str:
+    """Return what CUDA calls the card that this process sees as number `index`."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return seen[index].strip() if index < len(seen) and seen[index].strip() else str(index)
 
 
 def available_cores() -> int:

@@ -81,12 +81,15 @@ def test_a_site_file_that_is_not_there(tmp_path):
         load_site(written(tmp_path, "executor: [\n"))
 
 
-def test_gpus_are_seen_one_by_one():
+def test_gpus_are_seen_one_by_one(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     places = parse_devices("cuda:0,cuda:3", cores=8)
     assert [(one.name, one.device, one.visible, one.threads) for one in places] == [
         ("cuda-0", "cuda:0", "0", 4),
         ("cuda-3", "cuda:0", "3", 4),
     ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert [one.visible for one in parse_devices("cuda:0,cuda:1", cores=8)] == ["5", "7"]
 
 
 @given(count=st.integers(1, 200), cores=st.integers(1, 256))
