@@ -2,10 +2,11 @@
 
 ``python -m benchmarks.workers --size 128 --seeds 6 --repeats 3``
 
-Three ways to make the same set, each as a whole process in a fresh run folder, in turn: one worker with one
-thread, two workers with one thread each, one process with two threads (a plain ``stimgen run``). Beside the
-seconds of whole processes, those of the same commands on a set without syntheses are measured: starting Python,
-loading weights, starting workers. What is left is the time of the work itself.
+Three ways to make the same set, each as a whole process in a fresh run folder, in turn: one worker
+with one thread, two workers with one thread each, one process with two threads (a plain ``stimgen
+run``). Beside the seconds of whole processes, those of the same commands on a set without syntheses
+are measured: starting Python, loading weights, starting workers. What is left is the time of the
+work itself.
 """
 
 from __future__ import annotations
