@@ -144,6 +144,8 @@ class DaskExecutor:
                 client.unregister_worker_plugin(topic)
             if flight.under_way:
                 self._give_up(job, flight)
+            with contextlib.suppress(OSError):  # the next run removes it
+                job.folder.remove_leftovers()  # of workers that were killed
 
     def _give_up(self, job: Job, flight: _Flight) -> None:
         """End the workers, and take over what they wrote of their batches."""

@@ -210,16 +210,26 @@ class RunFolder:
                 for shard in self.shard_folders():
                     lock.refuse_held(shard)
                     lock.refuse_elsewhere(shard)
-                for folder in (self.path, self.stimuli, self.records, self.trials, self.checkpoints):
-                    for leftover in folder.glob(f"{TEMPORARY}*"):
-                        if leftover.is_file() or leftover.is_symlink():  # a folder is somebody else's
-                            leftover.unlink()
+                self.remove_leftovers()
             except OSError as error:
                 raise StoreError(
                     f"The run folder {self.path} cannot be locked: {error.strerror}.",
                     "Choose a folder that you may write to with --out.",
                 ) from error
             yield
+
+    def remove_leftovers(self) -> None:
+        """Remove what processes that were killed had been writing; for whoever holds the lock.
+
+        Raises
+        ------
+        OSError
+            If one cannot be removed.
+        """
+        for folder in (self.path, self.stimuli, self.records, self.trials, self.checkpoints):
+            for leftover in folder.glob(f"{TEMPORARY}*"):
+                if leftover.is_file() or leftover.is_symlink():  # a folder is somebody else's
+                    leftover.unlink(missing_ok=True)
 
     def read_record(self, stimulus_id: str) -> Record | None:
         """Return the record of a stimulus, or None if there is none that can be read.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import STIMULI, children, ended, is_worker, until
+from worker_bench import STIMULI, children, ended, is_worker, until
 
 from stimgen.runs.store import VARYING
 from stimgen.verify.run import verify_run

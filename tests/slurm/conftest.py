@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from bench import Bench, missing, started
+from slurm_bench import Bench, missing, started
 
 EXP1 = Path(__file__).parents[2] / "manifests" / "exp1.yaml"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bench import wait_until
+from slurm_bench import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bench import NODES, wait_until
+from slurm_bench import NODES, wait_until
 
 from stimgen.runs.store import VARYING
 

@@ -1,6 +1,6 @@
 """A real Slurm on this machine: two nodes with a fake GPU each, for tests.
 
-`python tests/slurm/bench.py` starts one, and prints how to use it until Ctrl-C.
+`python tests/slurm/slurm_bench.py` starts one, and prints how to use it until Ctrl-C.
 """
 
 from __future__ import annotations

@@ -1,0 +1,117 @@
+"""The real command with workers, in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MANIFEST: dict[str, Any] = {
+    "stimgen": 1,
+    "name": "small",
+    "image": {"size_px": 48, "ppd": 41},
+    "sources": [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}],
+    "network": {"name": "vgg16", "normalise": False},
+    "layer_sets": {"conv1_1": ["conv1_1"], "pool2": ["conv1_1", "pool1", "pool2"]},
+    "seeds": {"first": 1, "count": 3},
+    "synthesis": {"preset": "multiscale", "smallest_px": 24, "evaluations": [40, 60]},
+    "controls": ["original", "phase_scrambled"],
+    "trials": [{"id": "which", "design": "two_interval", "min_source_gap": 0}],
+}
+STIMULI = 20
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    output: str
+
+
+class Bench:
+    """Runs the real command in processes of their own, with one thread each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = folder / "manifests" / "small.yaml"
+        self.manifest.parent.mkdir()
+        self.manifest.write_text(yaml.safe_dump(MANIFEST, sort_keys=False))
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+        """Start `stimgen ARGUMENTS` in a process group of its own; Ctrl-C is not ignored there."""
+        command = [sys.executable, "-m", "stimgen", *map(str, arguments)]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            cwd=self.folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"} | environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        self._started.append(process)
+        return process
+
+    def run(self, *arguments: str | Path, **environment: str) -> Ended:
+        """Run `stimgen ARGUMENTS` to its end."""
+        return ended(self.start(*arguments, **environment))
+
+    def stop(self) -> None:
+        """Kill what is left of the commands."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def ended(process: subprocess.Popen[str], timeout: float = 180) -> Ended:
+    """Wait for a command."""
+    output, _ = process.communicate(timeout=timeout)
+    return Ended(process.returncode, output)
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Return what a condition gives as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
+    return found
+
+
+def children(pid: int) -> set[int]:
+    """Return the processes below a process."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = path.read_text()
+        except OSError:
+            continue
+        parents[int(path.parent.name)] = int(text.rpartition(")")[2].split()[1])
+    found: set[int] = set()
+    front = {pid}
+    while front:
+        front = {child for child, parent in parents.items() if parent in front}
+        found |= front
+    return found
+
+
+def is_worker(pid: int) -> bool:
+    """Return whether a process is one that Dask started to work."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
