@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 TEMPORARY = ".tmp-"
 """What names of unfinished files begin with."""
@@ -13,6 +16,19 @@ TEMPORARY = ".tmp-"
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a power failure.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    with writing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to be written piece by piece; it is there when the context ends, and not if that fails.
 
     It is written under a temporary name in the same folder, synced to disk and renamed.
 
@@ -23,7 +39,10 @@ def write_file(path: Path, content: bytes) -> None:
     """
     temporary = _temporary(path)
     try:
-        _write(temporary, content)
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

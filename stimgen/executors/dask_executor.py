@@ -19,6 +19,7 @@ from stimgen.manifest.check import duration
 from stimgen.manifest.plan import plan
 from stimgen.networks.device import find_device
 from stimgen.runs.batches import Batch
+from stimgen.runs.done import Done
 from stimgen.runs.job import Job
 from stimgen.runs.lock import read_owner
 from stimgen.runs.preparation import Preparation
@@ -156,7 +157,7 @@ class DaskExecutor:
             for stimulus_id in (stimulus.stimulus_id for stimulus in batch.stimuli):
                 record = job.folder.finished(stimulus_id, job.hashes[stimulus_id])
                 if record is not None and stimulus_id not in job.done:
-                    job.done[stimulus_id] = record
+                    job.done[stimulus_id] = Done.of(record)
 
     def _connect(self, wanted: int) -> Client:
         if self._client is None:
@@ -179,7 +180,7 @@ class DaskExecutor:
                 job.progress.note(f"{report.worker}: {note}")
             for stimulus_id in report.made:
                 record = _written(job.folder, stimulus_id, job.hashes[stimulus_id], report.worker)
-                job.done[stimulus_id] = record
+                job.done[stimulus_id] = Done.of(record)
                 job.progress.stimulus(record)
             failures = list(report.failures)
         for failure in failures:

@@ -21,6 +21,7 @@ from stimgen.networks.device import find_device
 from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
+from stimgen.runs.done import Done
 from stimgen.runs.environment import device_name, rounding
 from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.job import Job
@@ -199,12 +200,12 @@ class Workbench:
                     "(stimgen weights list).",
                 )
         listener = _Listener(self._prepared.manifest, order, tell, shared=self._where.type != "cpu")
-        done: dict[str, Record] = {}
+        done: dict[str, Done] = {}
         # A task can come twice, and its first worker may have died after it wrote some of it.
         for stimulus in order.batch.stimuli:
             record = folder.finished(stimulus.stimulus_id, order.hashes[stimulus.stimulus_id])
             if record is not None:
-                done[stimulus.stimulus_id] = record
+                done[stimulus.stimulus_id] = Done.of(record)
         job = Job(
             self._prepared,
             order.hashes,

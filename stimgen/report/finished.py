@@ -16,10 +16,11 @@ from stimgen.bounded import read_file
 from stimgen.errors import InputError
 from stimgen.manifest.document import MAX_BYTES, parse, shorten
 from stimgen.manifest.problems import ManifestError
+from stimgen.runs.record import SUBFOLDER
 
 MOST_TABLE_BYTES = 2**30
 _DICTIONARY = TypeAdapter(dict[str, dict[str, str]])
-FILENAME = re.compile(r"stimuli/[A-Za-z][A-Za-z0-9_-]*\.png")
+FILENAME = re.compile(rf"stimuli/(?:{SUBFOLDER}/)?[A-Za-z][A-Za-z0-9_-]*\.png")
 
 ORIGINAL = "original"
 """The control that is the source itself."""

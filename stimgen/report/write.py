@@ -59,7 +59,7 @@ def figure_path(runs: Sequence[FinishedRun], grid: Grid, out: Path | None, endin
         )
     for run in runs:
         folder = RunFolder(run.folder)
-        if out.resolve().parent in (folder.stimuli.resolve(), folder.records.resolve()):
+        if any(out.resolve().is_relative_to(one.resolve()) for one in (folder.stimuli, folder.records)):
             raise InputError(
                 f"--out {out} lies among the stimuli and records of a run.",
                 f"Choose another folder, such as {run.folder / 'figures'}.",

@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import re
+import sys
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -18,6 +20,8 @@ from stimgen.runs.regular_files import UnreadableError
 
 WHOLE_NUMBERS = ("seed", "components", "parameters", "iterations", "evaluations", "restarts")
 """Columns that are whole numbers with gaps."""
+PIECE_ROWS = 5000
+"""How many lines are made at a time."""
 CELL_CHARACTERS = 10_000_000
 """Most that a cell may hold."""
 
@@ -31,13 +35,26 @@ _WORDS = {"nan", "na", "n/a", "null", "none", "true", "false", "inf", "infinity"
 def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     r"""Return rows as a table. Bytes of file names that are no UTF-8 are escapes such as ``\udcff`` in it.
 
-    pandas cannot hold them in every of its kinds of text.
+    pandas cannot hold them in every of its kinds of text. Rows are kept as columns, and a text
+    that is in many rows once: 100,000 rows of stimuli.csv would take 2 GB as dictionaries.
     """
-    return pd.DataFrame([{name: _encodable(cell) for name, cell in row.items()} for row in rows])
+    columns: dict[str, list[Any]] = {}
+    length = 0
+    for length, row in enumerate(rows, start=1):
+        for name, cell in row.items():
+            if name not in columns:
+                columns[name] = [nan] * (length - 1)
+            columns[name].append(_encodable(cell))
+        if len(row) < len(columns):
+            for name in columns.keys() - row.keys():
+                columns[name].append(nan)
+    return pd.DataFrame(columns, index=range(length))
 
 
 def _encodable(cell: Any) -> Any:
-    return cell.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(cell, str) else cell
+    if not isinstance(cell, str):
+        return cell
+    return sys.intern(cell.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
@@ -62,11 +79,17 @@ def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
 
 def to_csv(table: pd.DataFrame) -> str:
     """Return a table as text, every text in it harmless (`harmless`)."""
-    written = table.copy()
-    for name, column in table.items():
-        if any(isinstance(cell, str) for cell in column):
-            written[name] = column.map(lambda cell: harmless(cell) if isinstance(cell, str) else cell)
-    return str(written.to_csv(index=False, lineterminator="\n"))
+    return "".join(csv_pieces(table))
+
+
+def csv_pieces(table: pd.DataFrame) -> Iterator[str]:
+    """Yield what `to_csv` returns in pieces of some thousand lines."""
+    for start in range(0, max(1, len(table)), PIECE_ROWS):
+        written = table.iloc[start : start + PIECE_ROWS].copy()
+        for name, column in written.items():
+            if any(isinstance(cell, str) for cell in column):
+                written[name] = column.map(lambda cell: harmless(cell) if isinstance(cell, str) else cell)
+        yield str(written.to_csv(index=False, header=start == 0, lineterminator="\n"))
 
 
 def harmless(text: str) -> str:

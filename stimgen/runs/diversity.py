@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,24 @@ MEMORY_BYTES = 2**27
 _File = tuple[Path, str]
 
 
-def seed_correlations(folder: RunFolder, records: Sequence[Record]) -> dict[str, float | None]:
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """What of a record says with which others its file is compared."""
+
+    stimulus_id: str
+    source: str
+    condition: str
+    size_px: int
+    png_sha256: str
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Return it of a record."""
+        side = record.image.size_px
+        return cls(record.stimulus_id, record.source.id, record.condition, side, record.png_sha256)
+
+
+def seed_correlations(folder: RunFolder, exemplars: Sequence[Exemplar]) -> dict[str, float | None]:
     """Return, by stimulus, the highest correlation with another exemplar of its source and condition.
 
     See `stimgen.measure.correlation`. What was computed for the same files is not computed again in this
@@ -32,7 +51,7 @@ def seed_correlations(folder: RunFolder, records: Sequence[Record]) -> dict[str,
     ----------
     folder
         The run.
-    records
+    exemplars
         Stimuli that are done, all those that are to be compared.
 
     Returns
@@ -46,20 +65,20 @@ def seed_correlations(folder: RunFolder, records: Sequence[Record]) -> dict[str,
         If a file is missing or is not the one that its record describes. Records are read together with
         their files, so something else has changed the folder since.
     """
-    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        groups[record.source.id, record.condition].append(record)
+    groups: dict[tuple[str, str], list[Exemplar]] = defaultdict(list)
+    for one in exemplars:
+        groups[one.source, one.condition].append(one)
     return {
-        record.stimulus_id: value
+        one.stimulus_id: value
         for group in groups.values()
-        for record, value in zip(group, _of_group(folder, group), strict=True)
+        for one, value in zip(group, _of_group(folder, group), strict=True)
     }
 
 
-def _of_group(folder: RunFolder, group: Sequence[Record]) -> tuple[float | None, ...]:
+def _of_group(folder: RunFolder, group: Sequence[Exemplar]) -> tuple[float | None, ...]:
     if len(group) == 1:
         return (None,)
-    block = max(1, MEMORY_BYTES // (8 * group[0].image.size_px ** 2))
+    block = max(1, MEMORY_BYTES // (8 * group[0].size_px ** 2))
     return _highest(tuple((folder.png(one.stimulus_id), one.png_sha256) for one in group), block)
 
 

@@ -19,7 +19,7 @@ from stimgen.runs.tables import Failure
 class Executor(Protocol):
     """Makes batches that the runner has planned, in any order, and decides nothing else.
 
-    A stimulus is made when its PNG file and its record are in the run folder and the record is in `Job.done`.
+    A stimulus is made when its PNG file and its record are in the run folder and it is in `Job.done`.
     The same batch plan gives the same stimuli with every executor, as far as the devices compute alike.
     """
 

@@ -16,6 +16,7 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
+from stimgen.runs.done import Done
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.failures import failure_of
 from stimgen.runs.interrupts import Interrupts
@@ -64,7 +65,7 @@ class Job:
     progress, interrupts
         Who is told what happens, and what may not be interrupted.
     done
-        Records of the stimuli that are done, by id; `make` adds to them.
+        The stimuli that are done, by id; `make` adds to them.
     before_writing
         Called before a stimulus is written; what it raises ends the run.
     source_statistics
@@ -77,12 +78,12 @@ class Job:
     progress: Listener
     checkpoints: RunCheckpoints
     interrupts: Interrupts
-    done: dict[str, Record]
+    done: dict[str, Done]
     before_writing: Callable[[], None] = lambda: None
     source_statistics: dict[str, SourceStatistics] = field(default_factory=dict)
 
     def make(self, batch: Batch) -> list[Failure]:
-        """Make the stimuli of a batch that are not done, add their records to `done`, return failures.
+        """Make the stimuli of a batch that are not done, add them to `done`, return failures.
 
         Those that are done are computed along, so that the others come out the same, and kept as they are.
 
@@ -117,7 +118,7 @@ class Job:
                     write_atomically(self.folder.png(stimulus.stimulus_id), png)
                     text = record.model_dump_json(indent=1) + "\n"
                     write_atomically(self.folder.record(stimulus.stimulus_id), text)
-                    self.done[stimulus.stimulus_id] = record
+                    self.done[stimulus.stimulus_id] = Done.of(record)
                 self.progress.stimulus(record)
         self.checkpoints.forget()
         return failures
@@ -174,7 +175,7 @@ class Job:
         )
         record = Record(
             stimulus_id=stimulus.stimulus_id,
-            filename=f"stimuli/{stimulus.stimulus_id}.png",
+            filename=self.folder.filename(stimulus.stimulus_id),
             png_sha256=sha256(finished.png),
             recipe_sha256=self.hashes[stimulus.stimulus_id],
             condition=stimulus.condition,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +18,38 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 
 Settings = Annotated[dict[str, Any], AfterValidator(_finite)]
 STIMULUS_ID = "[A-Za-z][A-Za-z0-9_-]{0,254}"
+SUBFOLDER = "[0-9a-f]{2}"
 Stage = Literal["optimised", "matched", "file"]
+
+
+def png_name(stimulus_id: str, *, spread: bool) -> str:
+    """Return the file that is shown, relative to the run folder.
+
+    Parameters
+    ----------
+    stimulus_id
+        Which stimulus.
+    spread
+        Whether the files of the run are spread over subfolders, as those of large sets are: the subfolder is
+        the first two hexadecimal digits of the SHA-256 of the id.
+
+    Examples
+    --------
+    >>> png_name("brick-pool4-s1", spread=False), png_name("brick-pool4-s1", spread=True)
+    ('stimuli/brick-pool4-s1.png', 'stimuli/f2/brick-pool4-s1.png')
+    """
+    return f"stimuli/{_subfolder(stimulus_id, spread=spread)}{stimulus_id}.png"
+
+
+def record_name(stimulus_id: str, *, spread: bool) -> str:
+    """Return the file of the record, relative to the run folder; see `png_name`."""
+    return f"records/{_subfolder(stimulus_id, spread=spread)}{stimulus_id}.json"
+
+
+def _subfolder(stimulus_id: str, *, spread: bool) -> str:
+    # Files of somebody else may have names that are no UTF-8.
+    name = stimulus_id.encode("utf-8", "surrogatepass")
+    return f"{hashlib.sha256(name).hexdigest()[:2]}/" if spread else ""
 
 
 class _Part(BaseModel):
@@ -228,7 +260,7 @@ class Record(_Part):
 
     format: Literal[1] = 1
     stimulus_id: str = Field(pattern=f"^{STIMULUS_ID}$")
-    filename: str = Field(pattern=rf"^stimuli/{STIMULUS_ID}\.png$")
+    filename: str = Field(pattern=rf"^stimuli/(?:{SUBFOLDER}/)?{STIMULUS_ID}\.png$")
     png_sha256: str
     recipe_sha256: str
     condition: str
@@ -252,9 +284,14 @@ class Record(_Part):
     made: MadeRecord
     record_sha256: str | None = None
 
+    @property
+    def own_name(self) -> str:
+        """The file of this record, relative to the run folder."""
+        return record_name(self.stimulus_id, spread=self.filename.count("/") > 1)
+
     @model_validator(mode="after")
     def _names_its_own_file(self) -> Self:
-        if self.filename != f"stimuli/{self.stimulus_id}.png":
+        if self.filename not in (png_name(self.stimulus_id, spread=spread) for spread in (False, True)):
             raise ValueError(f"the filename is not that of {self.stimulus_id}")
         return self
 

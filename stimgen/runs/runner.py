@@ -13,6 +13,7 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.speed import record_speed, speed_name
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.checkpoints import RunCheckpoints
+from stimgen.runs.done import Done
 from stimgen.runs.executor import Executor, LocalExecutor
 from stimgen.runs.interrupts import interruptible
 from stimgen.runs.job import Job
@@ -23,7 +24,6 @@ from stimgen.runs.results import Results
 from stimgen.runs.shards import remove_shards
 from stimgen.runs.store import RunFolder
 from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers
-from stimgen.runs.summary import count_rejected
 from stimgen.runs.tables import Failure
 from stimgen.runs.trial_lists import write_trial_lists
 
@@ -115,22 +115,22 @@ def run(
     hashes = prepared.recipes()
     batches = plan_batches(manifest, stimuli, batch_size or executor.batch_size(prepared))
     checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
-    folder.prepare()
+    folder.prepare(len(stimuli))
     with folder.locked(), interruptible() as interrupts:
-        records = {
-            s.stimulus_id: record
+        done = {
+            s.stimulus_id: Done.of(record)
             for s in stimuli
             if (record := folder.finished(s.stimulus_id, hashes[s.stimulus_id]))
         }
-        remaining = [b for b in batches if any(s.stimulus_id not in records for s in b.stimuli)]
-        to_make = {stimulus_id: hash_ for stimulus_id, hash_ in hashes.items() if stimulus_id not in records}
+        remaining = [b for b in batches if any(s.stimulus_id not in done for s in b.stimuli)]
+        to_make = {stimulus_id: hash_ for stimulus_id, hash_ in hashes.items() if stimulus_id not in done}
         by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
         reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
         folder.remove_preview()
         remove_shards(folder)
-        job = Job(prepared, hashes, folder, progress, checkpoints, interrupts, records)
+        job = Job(prepared, hashes, folder, progress, checkpoints, interrupts, done)
         with interrupts.held():
-            results = Results(folder, prepared, stimuli, batches, executor, records, bool(remaining))
+            results = Results(folder, prepared, stimuli, batches, executor, done, bool(remaining))
             # Before anything is made again, so that no table ever describes an image that is gone.
             results.write()
         if remaining:
@@ -169,9 +169,9 @@ def run(
         strangers = folder.strange_names(planned)
     return RunResult(
         folder.path,
-        len(records) - results.kept,
+        len(done) - results.kept,
         results.kept,
-        count_rejected(manifest, records.values()),
+        results.rejected,
         tuple(results.failures),
         strangers,
         lists,

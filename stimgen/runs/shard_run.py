@@ -12,6 +12,7 @@ from stimgen.manifest.plan import check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.checkpoints import RunCheckpoints
+from stimgen.runs.done import Done
 from stimgen.runs.environment import versions
 from stimgen.runs.executor import LocalExecutor
 from stimgen.runs.interrupts import interruptible
@@ -99,21 +100,25 @@ def run_shard(
     batches = shard.of(plan_batches(manifest, stimuli, batch_size or 1))
     own = [stimulus for batch in batches for stimulus in batch.stimuli]
     hashes = {stimulus.stimulus_id: prepared.recipe_sha256(stimulus) for stimulus in own}
-    folder.prepare()
+    folder.prepare(len(stimuli))
     folder.refuse_links()
     with shard_locked(folder, shard), interruptible() as interrupts:
         started = datetime.now(UTC)
         _refuse_another_manifest(folder, manifest, shard)
         with interrupts.held():
             manifests = write_manifests(folder, manifest)
-        records = {name: record for name, hash_ in hashes.items() if (record := folder.finished(name, hash_))}
-        kept = len(records)
-        remaining = [batch for batch in batches if any(s.stimulus_id not in records for s in batch.stimuli)]
+        done = {
+            name: Done.of(record)
+            for name, hash_ in hashes.items()
+            if (record := folder.finished(name, hash_))
+        }
+        kept = len(done)
+        remaining = [batch for batch in batches if any(s.stimulus_id not in done for s in batch.stimuli)]
         checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
-        job = Job(prepared, hashes, folder, progress, checkpoints, interrupts, records)
+        job = Job(prepared, hashes, folder, progress, checkpoints, interrupts, done)
         failures: list[Failure] = []
         if remaining:
-            to_make = [name for name in hashes if name not in records]
+            to_make = [name for name in hashes if name not in done]
             with (
                 progress.run(manifest, remaining, to_make, shared=executor.shared, reached={}),
                 contextlib.closing(executor.make(job, remaining, progress)) as made,
@@ -128,7 +133,7 @@ def run_shard(
             note = ShardNote(
                 shard=str(shard),
                 stimuli=len(own),
-                made=len(records) - kept,
+                made=len(done) - kept,
                 kept=kept,
                 started=started.isoformat(timespec="seconds"),
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -142,7 +147,7 @@ def run_shard(
             )
             with interrupts.held():
                 write_atomically(path, note.model_dump_json(indent=1) + "\n")
-    return ShardResult(folder.path, len(records) - kept, kept, tuple(failures), path)
+    return ShardResult(folder.path, len(done) - kept, kept, tuple(failures), path)
 
 
 def _refuse_another_manifest(folder: RunFolder, manifest: Manifest, shard: Shard) -> None:

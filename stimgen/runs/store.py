@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import ValidationError
 
-from stimgen.atomic import TEMPORARY, make_folder, write_file
+from stimgen.atomic import TEMPORARY, make_folder, writing
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.manifest.schema import ID_PATTERN
 from stimgen.runs import lock
-from stimgen.runs.record import Record
+from stimgen.runs.record import Record, png_name, record_name
 from stimgen.runs.seal import SEAL, AlteredError, parse_record
 
 LASTING = {"manifest_sha256": dict, "networks": list, "versions": dict, "stimuli_sha256": str}
@@ -27,7 +28,11 @@ LASTING = {"manifest_sha256": dict, "networks": list, "versions": dict, "stimuli
 MOST_BYTES = 2**26
 """Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 
-VARYING = {"records/*.json": ("made", SEAL), "run.json": ("started", "finished", "made", "kept")}
+VARYING = {
+    "records/*.json": ("made", SEAL),
+    "records/*/*.json": ("made", SEAL),
+    "run.json": ("started", "finished", "made", "kept"),
+}
 """What depends on when and in how many goes a run was made: keys of files, by the files' pattern.
 
 All else in a run folder is the same, byte for byte, however often the run was interrupted."""
@@ -37,6 +42,11 @@ DESKTOP_FILES = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
 """What file managers leave wherever somebody looks."""
 PREVIEW_MARK = b"<!doctype html>\n<!-- stimgen preview -->\n"
 """What a preview begins with, so that it can be told from a file of somebody else."""
+
+MOST_FLAT = 10_000
+"""Most stimuli of a run whose files lie in one folder: file managers and network disks are slow with more."""
+SUBFOLDERS = tuple(f"{number:02x}" for number in range(256))
+"""Where the files of a larger run lie, as `stimgen.runs.record.png_name` says."""
 
 FORMAT = 1
 """Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
@@ -119,16 +129,42 @@ class RunFolder:
         except OSError:
             return self.preview.exists() or self.preview.is_symlink()
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether PNG files and records are spread over subfolders. A run folder stays as it began."""
+        return any((place / SUBFOLDERS[0]).is_dir() for place in (self.records, self.stimuli))
+
+    def places(self) -> Iterator[tuple[Path, str]]:
+        """Yield the folders that may hold PNG files or records, and how the names of these files end."""
+        inner = SUBFOLDERS if self.is_spread else ()
+        for place, ending in ((self.stimuli, ".png"), (self.records, ".json")):
+            for folder in (place, *(place / name for name in inner)):
+                if folder.is_dir():
+                    yield folder, ending
+
+    def filename(self, stimulus_id: str) -> str:
+        """Return the file that is shown, relative to the run folder."""
+        return png_name(stimulus_id, spread=self.is_spread)
+
+    def record_name(self, stimulus_id: str) -> str:
+        """Return the file of the record, relative to the run folder."""
+        return record_name(stimulus_id, spread=self.is_spread)
+
     def png(self, stimulus_id: str) -> Path:
         """Return the file that is shown."""
-        return self.stimuli / f"{stimulus_id}.png"
+        return self.path / self.filename(stimulus_id)
 
     def record(self, stimulus_id: str) -> Path:
         """Return the file of the record."""
-        return self.records / f"{stimulus_id}.json"
+        return self.path / self.record_name(stimulus_id)
 
-    def prepare(self) -> None:
+    def prepare(self, stimuli: int = 0) -> None:
         """Make the folders.
+
+        Parameters
+        ----------
+        stimuli
+            How many there will be; with more than `MOST_FLAT`, a run that has none yet gets subfolders.
 
         Raises
         ------
@@ -159,11 +195,17 @@ class RunFolder:
             # The records first: a folder that has them is a run, whatever else is missing.
             make_folder(self.records)
             make_folder(self.stimuli)
+            if self.is_spread or (stimuli > MOST_FLAT and not self._has_stimuli()):
+                for place, name in itertools.product((self.records, self.stimuli), SUBFOLDERS):
+                    make_folder(place / name)
         except OSError as error:
             raise StoreError(
                 f"The run folder {self.path} cannot be made: {error.strerror}.",
                 "Choose a folder that you may write to with --out.",
             ) from error
+
+    def _has_stimuli(self) -> bool:
+        return any(path.suffix == ending for place, ending in self.places() for path in place.iterdir())
 
     def _is_run(self) -> bool:
         """Return whether there is a run in the folder, also one whose records somebody removed."""
@@ -180,7 +222,8 @@ class RunFolder:
             If there is one.
         """
         made = (self.stimuli, self.records, self.trials, self.figures, self.checkpoints)
-        folders = (*made, self.shards, self.logs)
+        inner = (place / name for place in made[:2] for name in SUBFOLDERS)
+        folders = (*made, self.shards, self.logs, *(inner if self.is_spread else ()))
         for path in (*folders, self.path / lock.LOCK):
             if path.is_symlink():
                 raise InputError(
@@ -226,7 +269,8 @@ class RunFolder:
         OSError
             If one cannot be removed.
         """
-        for folder in (self.path, self.stimuli, self.records, self.trials, self.checkpoints):
+        places = (place for place, _ in self.places())
+        for folder in (self.path, *places, self.trials, self.checkpoints):
             for leftover in folder.glob(f"{TEMPORARY}*"):
                 if leftover.is_file() or leftover.is_symlink():  # a folder is somebody else's
                     leftover.unlink(missing_ok=True)
@@ -248,7 +292,9 @@ class RunFolder:
         recorded hash.
         """
         record = self.read_record(stimulus_id)
-        if record is None or record.stimulus_id != stimulus_id or record.recipe_sha256 != recipe_sha256:
+        if record is None or record.recipe_sha256 != recipe_sha256:
+            return None
+        if (record.stimulus_id, record.filename) != (stimulus_id, self.filename(stimulus_id)):
             return None
         try:
             content = read_file(self.png(stimulus_id), MOST_BYTES)
@@ -258,8 +304,7 @@ class RunFolder:
 
     def strange_names(self, planned: Collection[str]) -> tuple[str, ...]:
         """Return the names, without endings, of PNG files and records that are not planned; reads nothing."""
-        places = ((self.stimuli, "*.png"), (self.records, "*.json"))
-        found = {path.stem for place, pattern in places for path in place.glob(pattern)}
+        found = {path.stem for place, ending in self.places() for path in place.glob(f"*{ending}")}
         return tuple(sorted(found - {*planned}))
 
     def read_summary(self) -> dict[str, Any]:
@@ -311,9 +356,22 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     StoreError
         If the file cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with writing_atomically(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def writing_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to be written piece by piece, as `write_atomically` writes one.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
     try:
-        write_file(path, data)
+        with writing(path) as file:
+            yield file
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written: {error.strerror}.",

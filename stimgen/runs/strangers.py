@@ -55,11 +55,7 @@ def find_strangers(folder: RunFolder, planned: Collection[str], lists: Collectio
             stimuli.append(name)
         else:
             others += [(_relative(folder, path), problem) for path in _files(folder, name) if _is_there(path)]
-    for place, ending in ((folder.stimuli, ".png"), (folder.records, ".json")):
-        foreign = (
-            path for path in _inside(place) if path.suffix != ending and path.name not in DESKTOP_FILES
-        )
-        others += [(_relative(folder, path), "stimgen writes no such file") for path in foreign]
+    others += [(_relative(folder, path), "stimgen writes no such file") for path in _foreign(folder)]
     old = []
     for name, recorded in sorted(folder.noted_lists().items()):
         if name in lists or not _is_there(folder.trials / f"{name}.csv"):
@@ -120,7 +116,7 @@ def _to_remove(folder: RunFolder, which: Strangers) -> Iterator[Path]:
 
 
 def _files(folder: RunFolder, name: str) -> tuple[Path, Path]:
-    return folder.stimuli / f"{name}.png", folder.records / f"{name}.json"
+    return folder.png(name), folder.record(name)
 
 
 def _not_ours(folder: RunFolder, name: str) -> str | None:
@@ -156,8 +152,14 @@ def _is_there(path: Path) -> bool:
     return path.exists() or path.is_symlink()
 
 
-def _inside(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def _foreign(folder: RunFolder) -> Iterator[Path]:
+    """Yield what lies among PNG files and records and has not the place of one."""
+    places = dict(folder.places())
+    for place, ending in places.items():
+        for path in sorted(place.iterdir()):
+            own = folder.png(path.stem) if ending == ".png" else folder.record(path.stem)
+            if path != own and path not in places and path.name not in DESKTOP_FILES:
+                yield path
 
 
 def _relative(folder: RunFolder, path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ import yaml
 
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.batches import plan_batches
-from stimgen.runs.record import Record
+from stimgen.runs.done import Done
 from stimgen.runs.shards import ShardNote
 from stimgen.runs.store import FORMAT, LASTING, RunFolder, sha256, write_atomically
 
@@ -34,30 +33,22 @@ def counts(manifest: Manifest, started: datetime, stimuli: int, made: int, kept:
     }
 
 
-def count_rejected(manifest: Manifest, records: Iterable[Record]) -> int:
-    """Return how many stimuli exceed a threshold of the manifest."""
-    return sum(bool(reasons_to_reject(record, manifest.accept)) for record in records)
-
-
 def describes(
-    summary: Mapping[str, Any], manifest: Manifest, records: Sequence[Record], fingerprint: str
+    summary: Mapping[str, Any], manifest: Manifest, done: Collection[Done], fingerprint: str
 ) -> bool:
     """Return whether the summary of an earlier run is about these very stimuli, which are all there are."""
     counts = (summary.get("made"), summary.get("kept"))
-    if any(type(count) is not int or not 0 <= count <= len(records) for count in counts):
+    if any(type(count) is not int or not 0 <= count <= len(done) for count in counts):
         return False
     if any(not isinstance(summary.get(key), kind) for key, kind in LASTING.items()):
         return False
     networks = [one for one in summary["networks"] if isinstance(one, dict)]
     named = {(one.get("name"), one.get("tensors_sha256")) for one in networks}
-    used = {
-        (one.name, one.tensors_sha256) for record in records for one in (record.network, record.measured_in)
-    }
-    if not used <= named:
+    if not {network for one in done for network in one.networks} <= named:
         return False
     # A run that was killed had counted fewer.
-    same = summary["made"] + summary["kept"] < len(records) or summary["stimuli_sha256"] == fingerprint
-    return same and (summary.get("name"), summary.get("stimuli")) == (manifest.name, len(records))
+    same = summary["made"] + summary["kept"] < len(done) or summary["stimuli_sha256"] == fingerprint
+    return same and (summary.get("name"), summary.get("stimuli")) == (manifest.name, len(done))
 
 
 def summary_of_shards(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec, MatchingSpec
 from stimgen.measure.gram_distance import GramDistance, GramScale
 from stimgen.runs.acceptance import reasons_to_reject
-from stimgen.runs.csv_files import WHOLE_NUMBERS, in_order, table_of, to_csv, to_json
-from stimgen.runs.diversity import seed_correlations
+from stimgen.runs.csv_files import WHOLE_NUMBERS, csv_pieces, in_order, table_of, to_csv, to_json
+from stimgen.runs.dictionary import Dictionary
+from stimgen.runs.diversity import Exemplar, seed_correlations
 from stimgen.runs.measured_columns import (
     Row,
     gram_columns,
@@ -18,9 +22,13 @@ from stimgen.runs.measured_columns import (
     statistic_columns,
 )
 from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder, write_atomically
+from stimgen.runs.store import RunFolder, write_atomically, writing_atomically
 
 MATCHED = ("mean", "contrast", "histogram", "spectrum")
+CORRELATION = "seed_correlation"
+"""The column of stimuli.csv that is measured on several files."""
+TOGETHER = 64
+"""How many records are turned into lines at a time."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +49,19 @@ class Failure:
 
 
 def write_tables(
-    folder: RunFolder, records: Sequence[Record], failures: Sequence[Failure], accept: AcceptSpec
-) -> None:
-    """Write all tables of a run and their data dictionaries.
+    folder: RunFolder, records: Iterable[Record], failures: Sequence[Failure], accept: AcceptSpec
+) -> int:
+    """Write all tables of a run and their data dictionaries; return how many stimuli are rejected.
 
-    The PNG files are read for what is a statistic of several of them (`seed_correlations`).
+    Of each record the row of stimuli.csv stays in memory until all are read, and nothing else. The PNG files
+    are read for what is a statistic of several of them (`seed_correlations`).
 
     Parameters
     ----------
     folder
         The run.
     records
-        Stimuli that are done, in the order of the plan.
+        Stimuli that are done, in the order of the plan; read once.
     failures
         Stimuli that could not be made.
     accept
@@ -65,20 +74,54 @@ def write_tables(
     StoreError
         If the folder cannot be written.
     """
-    correlations = seed_correlations(folder, records)
-    tables: dict[str, Iterable[Row]] = {
-        "stimuli": (
-            stimulus_row(record, accept) | {"seed_correlation": correlations[record.stimulus_id]}
-            for record in records
-        )
-    }
-    for name, rows_of in LONG_TABLES.items():
-        tables[name] = itertools.chain.from_iterable(map(rows_of, records))
-    tables["failures"] = (vars(failure) for failure in failures)
-    for name, rows in tables.items():
-        table, dictionary = as_text(name, rows)
-        write_atomically(folder.path / f"{name}.csv", table)
-        write_atomically(folder.path / f"{name}.json", dictionary)
+    exemplars: list[Exemplar] = []
+    with contextlib.ExitStack() as files:
+        long = [LongFile(files, folder, name) for name in LONG_TABLES]
+
+        def stimuli_rows() -> Iterator[Row]:
+            for some in _together(records):
+                for table in long:
+                    table.add(some)
+                for record in some:
+                    exemplars.append(Exemplar.of(record))
+                    yield stimulus_row(record, accept)
+
+        stimuli = table_of(map(_plain, stimuli_rows()))
+        correlations = seed_correlations(folder, exemplars)
+        stimuli[CORRELATION] = [correlations[one.stimulus_id] for one in exemplars]
+    _write(folder, "stimuli", *_described("stimuli", stimuli))
+    for name in LONG_TABLES:
+        write_atomically(folder.path / f"{name}.json", as_text(name, [])[1])
+    _write(folder, "failures", *_described("failures", table_of(_plain(vars(one)) for one in failures)))
+    return sum(not accepted for accepted in stimuli["accepted"]) if exemplars else 0
+
+
+class LongFile:
+    """A table with many rows of each stimulus, while it is written."""
+
+    def __init__(self, files: contextlib.ExitStack, folder: RunFolder, name: str) -> None:
+        self._name = name
+        self._file = files.enter_context(writing_atomically(folder.path / f"{name}.csv"))
+        self._file.write(as_text(name, [])[0].encode())
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Write the rows of some records."""
+        rows = itertools.chain.from_iterable(map(LONG_TABLES[self._name], records))
+        _, _, lines = as_text(self._name, rows)[0].partition("\n")
+        self._file.write(lines.encode())
+
+
+def _together(records: Iterable[Record]) -> Iterator[list[Record]]:
+    rest = iter(records)
+    while some := list(itertools.islice(rest, TOGETHER)):
+        yield some
+
+
+def _write(folder: RunFolder, name: str, table: pd.DataFrame, dictionary: Dictionary) -> None:
+    with writing_atomically(folder.path / f"{name}.csv") as file:
+        for piece in csv_pieces(table):
+            file.write(piece.encode())
+    write_atomically(folder.path / f"{name}.json", to_json(dictionary))
 
 
 def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
@@ -92,12 +135,17 @@ def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
         Its rows. Those of one stimulus give the lines that it has in the whole table, if the table is one of
         `LONG_TABLES`; the columns of stimuli.csv are those of all stimuli together.
     """
-    table, dictionary = in_order(name, table_of(_plain(row) for row in rows))
+    table, dictionary = _described(name, table_of(_plain(row) for row in rows))
+    return to_csv(table), to_json(dictionary)
+
+
+def _described(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
+    table, dictionary = in_order(name, table)
     # Whole numbers with gaps stay whole numbers.
     for column in WHOLE_NUMBERS:
         if column in table:
             table[column] = table[column].astype("Int64")
-    return to_csv(table), to_json(dictionary)
+    return table, dictionary
 
 
 def stimulus_row(record: Record, accept: AcceptSpec) -> Row:

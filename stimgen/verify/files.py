@@ -12,7 +12,7 @@ from stimgen.images.errors import ImageError
 from stimgen.images.png import decode_png
 from stimgen.runs.columns import RUN_TABLES
 from stimgen.runs.lock import LOCK, OWNER, refuse_held
-from stimgen.runs.record import Record
+from stimgen.runs.record import Record, png_name, record_name
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, sha256
 from stimgen.runs.strangers import Strangers
@@ -83,27 +83,32 @@ def look_at_folder(
             yield wrong(name, "is a symbolic link, and not a part of this run", ("remove", "run"))
         elif entry.is_dir() != (name in OWN_FOLDERS):
             yield wrong(name, "is a folder" if entry.is_dir() else "is not a folder", ("remove", "run"))
-    reasons, removable = dict(strangers.others), frozenset(strangers.stimuli)
-    for inner, ending in ((folder.stimuli, ".png"), (folder.records, ".json")):
-        if not inner.is_dir():
-            if not os.path.lexists(inner):
-                yield wrong(inner.name, "is missing")
-            continue
-        own = {f"{stimulus_id}{ending}" for stimulus_id in planned}
+    for inner in (folder.stimuli, folder.records):
+        if not os.path.lexists(inner):
+            yield wrong(inner.name, "is missing")
+    reasons = dict(strangers.others)
+    own, removable = _names(folder, planned), _names(folder, strangers.stimuli)
+    places = dict(folder.places())
+    for inner in places:
         for entry in _entries(inner):
-            place = f"{inner.name}/{entry.name}"
+            place = (inner / entry.name).relative_to(folder.path).as_posix()
             if entry.name.startswith(TEMPORARY):
                 yield incomplete(place, KILLED)
             elif entry.name in DESKTOP_FILES:
                 yield warning(place, "is no part of the run")
-            elif entry.name in own:
+            elif place in own or (inner / entry.name in places and not entry.is_symlink()):
                 continue
-            elif Path(entry.name).stem in removable and entry.name.endswith(ending):
+            elif place in removable:
                 with_options = f" (the run was made with {overrides})" if overrides else ""
                 yield warning(place, f"{NOT_ASKED}{with_options}; {REMOVABLE}")
             else:
                 why = f": {reasons[place]}" if place in reasons else ""
                 yield wrong(place, f"{NOT_ASKED}{why}", ("remove",))
+
+
+def _names(folder: RunFolder, ids: Collection[str]) -> frozenset[str]:
+    spread = folder.is_spread
+    return frozenset(name(one, spread=spread) for one in ids for name in (png_name, record_name))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

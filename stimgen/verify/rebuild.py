@@ -10,7 +10,6 @@ from pathlib import Path
 from stimgen.errors import InputError
 from stimgen.manifest.plan import plan
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.csv_files import cells_of, unmarked
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
@@ -78,8 +77,9 @@ def rebuild_tables(path: Path) -> Rebuilt:
         missing = {*planned} - there.keys()
         said = {one.stimulus_id: one for one in (*_failures(folder), *_noted_failures(notes))}
         failures = [said[stimulus_id] for stimulus_id in planned if stimulus_id in missing & said.keys()]
-        write_tables(folder, records, failures, manifest.accept)
-        _write_summary(folder, manifest, records, len(planned), len(failures), notes)
+        rejected = write_tables(folder, records, failures, manifest.accept)
+        counted = {"failed": len(failures), "rejected": rejected}
+        _write_summary(folder, manifest, records, len(planned), counted, notes)
         lists: tuple[Path, ...] = ()
         if manifest.trials and len(records) == len(planned):
             lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
@@ -97,7 +97,7 @@ def _records(folder: RunFolder, manifest: Manifest) -> dict[str, Record]:
         record = read.record
         if record is None:
             if not read.missing:
-                problems.append(f"records/{stimulus_id}.json {read.problem}")
+                problems.append(f"{folder.record_name(stimulus_id)} {read.problem}")
             continue
         records[stimulus_id] = record
         try:
@@ -153,7 +153,7 @@ def _write_summary(
     manifest: Manifest,
     records: Sequence[Record],
     planned: int,
-    failed: int,
+    counted: Mapping[str, int],
     notes: Sequence[ShardNote],
 ) -> None:
     """Bring run.json up to date; what it says of the run that made the stimuli stays, or is of the shards."""
@@ -164,7 +164,6 @@ def _write_summary(
     summary |= {"name": manifest.name, "stimuli": planned}
     if sum(one for key in ("made", "kept") if isinstance(one := summary.get(key), int)) != len(records):
         summary |= {"made": 0, "kept": len(records)}
-    rejected = sum(bool(reasons_to_reject(record, manifest.accept)) for record in records)
     fingerprint = stimuli_sha256((record.filename, record.png_sha256) for record in records)
-    summary |= {"failed": failed, "rejected": rejected, "stimuli_sha256": fingerprint}
+    summary |= {**counted, "stimuli_sha256": fingerprint}
     write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")

@@ -20,6 +20,7 @@ from stimgen.measure.gram_distance import GramScale
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import recipe, recipe_sha256, uses_set
 from stimgen.runs.record import NetworkRecord, Record, SourceRecord
+from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import RUN, Cure, Finding, unchecked, wrong
 
 ANEW: tuple[Cure, ...] = ("remove", "run")
@@ -70,7 +71,7 @@ class Identities:
             of_network = self.weights.setdefault(network, defaultdict(list))
             of_network[recorded_weights(recorded)].append(record.stimulus_id)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self, folder: RunFolder) -> Iterator[Finding]:
         """Yield the records that say something else than most do."""
         said = [(f"the source {name}", list(found.values())) for name, found in self.sources.items()]
         said += [(f"weights of {one.name}", list(found.values())) for one, found in self.weights.items()]
@@ -79,7 +80,7 @@ class Identities:
             # Of two that say different things, either may be the one that was changed.
             unsure = [most] if others and len(others[0]) == len(most) else []
             for stimulus_id in itertools.chain.from_iterable([*unsure, *others]):
-                file = f"records/{stimulus_id}.json"
+                file = folder.record_name(stimulus_id)
                 yield wrong(file, f"says of {what} what other records do not", () if unsure else ANEW)
 
 
@@ -114,7 +115,7 @@ def record_findings(
     known
         What other records say.
     """
-    file = f"records/{stimulus.stimulus_id}.json"
+    file = record.own_name
     asked, found = _asked(manifest, stimulus), _found(record)
     different = list(_different(asked, found))
     expected = _recipe_sha256(manifest, stimulus, record, source_of, known)
@@ -186,7 +187,6 @@ def _asked(manifest: Manifest, stimulus: Stimulus) -> dict[str, Any]:
         "condition": stimulus.condition,
         "kind": stimulus.kind,
         "seed": stimulus.seed,
-        "filename": f"stimuli/{stimulus.stimulus_id}.png",
         "source": stimulus.source,
         "image": vars(manifest.image),
         "network": _network(own.network if own else measuring),
@@ -213,7 +213,6 @@ def _found(record: Record) -> dict[str, Any]:
         "condition": record.condition,
         "kind": record.kind,
         "seed": record.seed,
-        "filename": record.filename,
         "source": record.source.id,
         "image": record.image.model_dump(),
         "network": _recorded(record.network),

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stimgen.counting import counted
+from stimgen.runs.fingerprint import fingerprint_command
+from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import SHOWN, Cure, Finding
 from stimgen.verify.materials import ONLY_BY_READING
 from stimgen.verify.run import Advance, Recomputed, Verification
@@ -35,7 +37,8 @@ def sentences(result: Verification, measured: Recomputed | None) -> Iterator[str
     yield _conclusion(result, measured, findings)
     yield from _mending(result, findings)
     if result.stimuli_sha256 and not (measured and measured.wrong):
-        yield f"sha256sum stimuli/*.png | sha256sum: {result.stimuli_sha256}"
+        spread = RunFolder(result.folder).is_spread
+        yield f"{fingerprint_command(spread=spread)}: {result.stimuli_sha256}"
 
 
 def _grouped(findings: Sequence[Finding]) -> Iterator[str]:
@@ -139,7 +142,7 @@ def bar(what: str, run: Path) -> Iterator[Advance]:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
-        task = bars.add_task(what, total=sum(1 for _ in (run / "records").glob("*.json")))
+        task = bars.add_task(what, total=sum(1 for _ in (run / "records").rglob("*.json")))
         yield lambda more: bars.advance(task, more)
 
 

@@ -230,9 +230,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     own = [(record.filename, record.png_sha256) for record in look.kept.records]
     bad = {one.file for one in findings if one.severity in ("wrong", "incomplete")}
     foreign = any(one.severity == "wrong" and f"{one.file}/".startswith("stimuli/") for one in findings)
-    verified = sum(
-        not {record.filename, f"records/{record.stimulus_id}.json"} & bad for record in look.kept.records
-    )
+    verified = sum(not {record.filename, record.own_name} & bad for record in look.kept.records)
     whole = verified == len(stimuli) and not foreign
     return Verification(
         folder.path,
@@ -293,7 +291,7 @@ class _Look:
     def at(self, stimulus: Stimulus) -> Iterator[Finding]:
         """Yield what is wrong with a stimulus, and pass its rows in the tables."""
         stimulus_id, folder = stimulus.stimulus_id, self._folder
-        file = f"records/{stimulus_id}.json"
+        file = folder.record_name(stimulus_id)
         read = read_record(folder, stimulus_id)
         record = read.record
         if record is None:
@@ -319,7 +317,9 @@ class _Look:
 
     def _compared(self, stimulus: Stimulus, record: Record) -> Iterator[Finding]:
         stimulus_id, folder = stimulus.stimulus_id, self._folder
-        file = f"records/{stimulus_id}.json"
+        file = folder.record_name(stimulus_id)
+        if record.filename != folder.filename(stimulus_id):
+            yield wrong(file, f"names the file {record.filename}, which is not where this run has it", ANEW)
         of_record = list(record_findings(self._manifest, stimulus, record, self._source, self._known))
         if self._unfinished and any(OTHER_RECIPE in one.problem for one in of_record):
             # What a run is to replace is still there when it is killed, and its rows are not.
@@ -346,7 +346,7 @@ class _Look:
         """Yield what is wrong with the tables, the trial lists, the sources and the summary."""
         yield from self._not_made()
         yield from self._altered()
-        yield from self._known.findings()
+        yield from self._known.findings(self._folder)
         if not self._stale:
             yield from self._of_tables({stimulus.stimulus_id for stimulus in stimuli})
         weights = {
@@ -410,15 +410,15 @@ class _Look:
             contradictions = [*of_table.get(stimulus_id, ()), *one.contradictions]
             more = len(contradictions) - SHOWN
             hints = contradictions[:SHOWN] + ([f"and {more} more such"] if more > 0 else [])
-            yield wrong(f"records/{stimulus_id}.json", "; ".join([one.problem, *hints]), ("restore", "run"))
+            file = self._folder.record_name(stimulus_id)
+            yield wrong(file, "; ".join([one.problem, *hints]), ("restore", "run"))
 
     def _not_made(self) -> Iterator[Finding]:
         failed = [one for one in self._lacking if one in self._failures]
         lacking = [one for one in self._lacking if one not in self._failures]
         for stimulus_id in failed:
-            yield incomplete(
-                f"stimuli/{stimulus_id}.png", f"could not be made: {self._failures[stimulus_id]}"
-            )
+            file = self._folder.filename(stimulus_id)
+            yield incomplete(file, f"could not be made: {self._failures[stimulus_id]}")
         if lacking:
             yield incomplete(
                 "stimuli", f"lacks {len(lacking)} stimuli, which are not made yet: {some(lacking)}"

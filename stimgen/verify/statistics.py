@@ -89,7 +89,7 @@ def recompute_statistics(
                     findings += comparison.of(folder, stimulus, record)
                     measured += 1
                 except _LackingError as error:
-                    findings.append(unchecked(f"stimuli/{stimulus.stimulus_id}.png", str(error)))
+                    findings.append(unchecked(record.filename, str(error)))
                     lacking = True
                 except (UnreadableError, StimgenError):
                     pass  # no file that could be measured, which is found without measuring
@@ -135,8 +135,7 @@ class _Comparison:
             found += _differences(
                 "portilla_simoncelli.", record.portilla_simoncelli, again, DISTANCE_TOLERANCE
             )
-        file = f"records/{stimulus.stimulus_id}.json"
-        return [wrong(file, problem, ANEW) for problem in found]
+        return [wrong(record.own_name, problem, ANEW) for problem in found]
 
     def _grams_in(self, network: NetworkSpec, record: Record) -> SourceGrams:
         """Return what the source has in a network, whose weights must be those of the record."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from stimgen.errors import StimgenError
 from stimgen.runs.csv_files import cells_of
-from stimgen.runs.diversity import seed_correlations
+from stimgen.runs.diversity import Exemplar, seed_correlations
 from stimgen.runs.measured_columns import Row
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
-from stimgen.runs.tables import as_text
+from stimgen.runs.tables import CORRELATION, as_text
 from stimgen.verify.cells import (
     cell_difference,
     column_difference,
@@ -26,7 +26,6 @@ from stimgen.verify.cells import (
 from stimgen.verify.finding import TABLES, Finding, cures_at, incomplete, lost, some, unchecked, wrong
 from stimgen.verify.tables import lacks
 
-CORRELATION = "seed_correlation"
 CORRELATION_TOLERANCE = 1e-9
 """Of the one column that is measured on several files, and so rounds as the machine does."""
 FILE = "stimuli.csv"
@@ -148,7 +147,8 @@ def _correlations(
         vague.add((source, condition))
     sure = [one for one in records if (one.source.id, one.condition) not in vague]
     try:
-        return seed_correlations(folder, sure), [" ".join(group) for group in sorted(vague)]
+        correlations = seed_correlations(folder, [Exemplar.of(one) for one in sure])
+        return correlations, [" ".join(group) for group in sorted(vague)]
     except StimgenError as error:  # a file was taken away meanwhile
         return {}, [error.problem]
 

@@ -10,7 +10,7 @@ from stimgen.errors import StimgenError
 from stimgen.images.png import encode_png
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.runs import diversity
-from stimgen.runs.diversity import seed_correlations
+from stimgen.runs.diversity import Exemplar, seed_correlations
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.tables import write_tables
 
@@ -39,6 +39,10 @@ def group(finished, tmp_path):
     return write
 
 
+def compared(folder, records):
+    return seed_correlations(folder, [Exemplar.of(record) for record in records])
+
+
 def noise(count, *shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), np.uint8)
 
@@ -64,7 +68,7 @@ def test_it_is_the_highest_of_numpys_whatever_fits_in_memory(group, monkeypatch,
         planes = [plane @ (0.2126, 0.7152, 0.0722) for plane in planes]
     matrix = np.corrcoef([plane.ravel() for plane in planes])
     np.fill_diagonal(matrix, -np.inf)
-    found = seed_correlations(folder, records)
+    found = compared(folder, records)
     assert list(found.values()) == pytest.approx(matrix.max(axis=0).tolist(), abs=1e-6)
 
 
@@ -72,7 +76,7 @@ def test_equal_images_and_images_without_contrast(group):
     one, other = noise(2, 8, 8)
     constant = np.full((8, 8), 77, np.uint8)
     folder, records = group(one, other, one, constant)
-    first, second, third, fourth = seed_correlations(folder, records).values()
+    first, second, third, fourth = compared(folder, records).values()
     assert first == third == pytest.approx(1)
     assert second == pytest.approx(np.corrcoef(one.ravel(), other.ravel())[0, 1], abs=1e-6)
     assert fourth is None
@@ -80,29 +84,29 @@ def test_equal_images_and_images_without_contrast(group):
 
 def test_constant_images_have_no_correlation(group):
     folder, records = group(*np.full((2, 8, 8, 3), 77, np.uint8))
-    assert set(seed_correlations(folder, records).values()) == {None}
+    assert set(compared(folder, records).values()) == {None}
 
 
 def test_other_conditions_and_sources_are_not_compared(group):
     folder, (one, other) = group(*noise(2, 8, 8))
     other = other.model_copy(update={"condition": "pool1"})
-    assert set(seed_correlations(folder, [one, other]).values()) == {None}
+    assert set(compared(folder, [one, other]).values()) == {None}
     other = one.model_copy(update={"source": one.source.model_copy(update={"id": "gravel"})})
-    assert set(seed_correlations(folder, [one, other]).values()) == {None}
+    assert set(compared(folder, [one, other]).values()) == {None}
 
 
 def test_the_same_files_are_not_read_again(group, monkeypatch):
     folder, records = group(*noise(3, 8, 8))
-    first = seed_correlations(folder, records)
+    first = compared(folder, records)
     monkeypatch.setattr(diversity, "decode_png", None)
-    assert seed_correlations(folder, records) == first
+    assert compared(folder, records) == first
 
 
 def test_another_file_is_read(group):
     folder, records = group(*noise(2, 8, 8))
-    first = seed_correlations(folder, records)
+    first = compared(folder, records)
     folder, records = group(*noise(2, 8, 8, seed=1))
-    assert seed_correlations(folder, records) != first
+    assert compared(folder, records) != first
 
 
 def test_a_file_that_is_not_the_records_is_an_error(group):
