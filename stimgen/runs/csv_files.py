@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import re
@@ -52,9 +53,12 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _encodable(cell: Any) -> Any:
-    if not isinstance(cell, str):
-        return cell
-    return sys.intern(cell.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return _same_text(cell) if isinstance(cell, str) else cell
+
+
+@functools.lru_cache(maxsize=4096)
+def _same_text(text: str) -> str:
+    return sys.intern(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
@@ -92,6 +96,7 @@ def csv_pieces(table: pd.DataFrame) -> Iterator[str]:
         yield str(written.to_csv(index=False, header=start == 0, lineterminator="\n"))
 
 
+@functools.lru_cache(maxsize=4096)
 def harmless(text: str) -> str:
     r"""Return a text that a spreadsheet, pandas and PsychoPy leave as it is when they read it from a table.
 

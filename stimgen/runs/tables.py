@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -275,10 +276,12 @@ def _words(matching: MatchingSpec) -> str | None:
 
 def _plain(row: Row) -> Row:
     """Return a row whose texts stay in their cells: PsychoPy reads a comma as the start of a list."""
-    return {
-        header: " ".join(value.replace(",", ";").split()) if isinstance(value, str) else value
-        for header, value in row.items()
-    }
+    return {header: _in_cell(value) if isinstance(value, str) else value for header, value in row.items()}
+
+
+@functools.lru_cache(maxsize=4096)
+def _in_cell(text: str) -> str:
+    return " ".join(text.replace(",", ";").split())
 
 
 LONG_TABLES: dict[str, Callable[[Record], list[Row]]] = {
