@@ -19,6 +19,8 @@ from stimgen.counting import counted
 from stimgen.errors import InputError, StimgenError
 
 LOGGER = logging.getLogger("stimgen")
+MOST_REPORTED = 10_000
+"""Most stimuli of which a run writes a report unasked: it holds a picture of each, 8 kB large."""
 
 if TYPE_CHECKING:
     from stimgen.manifest.resolved import Manifest
@@ -132,7 +134,8 @@ def run(
                 prune=to_remove,
                 executor=makers,
             )
-        page = _write_report(result.folder) if report else None
+        stimuli = result.made + result.kept
+        page = _write_report(result.folder) if report and stimuli <= MOST_REPORTED else None
         if preview is not None:
             preview.end(_outcome(result, page), page)
     if not quiet:
@@ -140,9 +143,11 @@ def run(
         if not result.made and not result.failures:
             done = f"Nothing to do: all {counted(result.kept)} are there, and the tables are written anew"
         say(f"{done}. Table: {result.folder / 'stimuli.csv'}{f', report: {page}' if page else ''}")
+        if report and stimuli > MOST_REPORTED:
+            say(f"No report of so many stimuli is written unasked; stimgen report {result.folder} does it.")
         if result.rejected:
             say(
-                f"{result.rejected} of {counted(result.made + result.kept)} exceed the thresholds of the "
+                f"{result.rejected} of {counted(stimuli)} exceed the thresholds of the "
                 "manifest's section accept. They are kept; why is in the table's column reject_reason."
             )
         if result.trial_lists:

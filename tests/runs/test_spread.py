@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -192,6 +193,15 @@ def test_what_is_not_asked_for_is_removed_from_subfolders(spread, tmp_path):
     wanted = {stimulus_id for stimulus_id in IDS if not stimulus_id.endswith("-s2")}
     assert {path.stem for path in spread.stimuli.rglob("*.png")} == wanted
     assert {path.stem for path in spread.records.rglob("*.json")} == wanted
+
+
+def test_a_report_of_many_stimuli_is_written_when_asked_for_alone(spread, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["stimgen.cli.run"], "MOST_REPORTED", 3)
+    (spread.path / "report.html").unlink(missing_ok=True)
+    done = invoke("run", write_manifest(tmp_path), "--out", spread.path, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert f"stimgen report {spread.path}" in done.stderr
+    assert not (spread.path / "report.html").exists()
 
 
 def test_leftovers_in_subfolders_are_removed_and_links_refused(spread, made, tmp_path):

@@ -69,8 +69,11 @@ def test_an_array_of_shards_requeued_preempted_and_cancelled(lab, local):
     slurm.command("scontrol", "requeue", wait_until(lambda: slurm.jobs("RUNNING", name="shards"))[0])
     wait_until(lambda: made(run) >= 8)
     high = slurm.submit("sleep 1", *WHOLE_NODES)
-    wait_until(lambda: slurm.state(high) == "COMPLETED")
-    slurm.command("scancel", wait_until(lambda: slurm.jobs("RUNNING", name="shards"))[0])
+    # The last shard begins after it, and is cancelled before it can end.
+    last = f"{job}_4"
+    wait_until(lambda: slurm.state(last) == "RUNNING")
+    slurm.command("scancel", last)
+    assert slurm.state(high) == "COMPLETED"
     wait_until(lambda: not slurm.jobs("RUNNING", "PENDING", "COMPLETING"), 180)
     assert "CANCELLED" in slurm.state(job), slurm.output()
     # What was cancelled is submitted again, as all of it.
