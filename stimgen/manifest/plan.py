@@ -47,7 +47,7 @@ def check_paths(folder: Path, stimuli: Iterable[Stimulus]) -> None:
         With the path that is too long.
     """
     longest = max((stimulus.stimulus_id for stimulus in stimuli), key=len)
-    path = folder / "records" / "00" / f"{longest}.json"  # as in the run folder of a large set
+    path = folder / "records" / f"{longest}.json"
     try:
         os.lstat(path)
     except OSError as error:
