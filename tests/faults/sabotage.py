@@ -5,30 +5,32 @@ Only the moment is arranged: the disk is really full, the folder really gone.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fnmatch
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from stimgen import atomic
 
 
 def when_writing(pattern: str, action: Callable[[], object], *, nth: int = 1) -> None:
     """Do something just before the nth file whose path matches `pattern` is written."""
-    original, seen = atomic.write_file, 0
+    original, seen = atomic.writing, 0
 
-    def write_file(path: Path, content: bytes) -> None:
+    def writing(path: Path) -> contextlib.AbstractContextManager[IO[bytes]]:
         nonlocal seen
         if fnmatch.fnmatch(str(path), pattern):
             seen += 1
             if seen == nth:
                 action()
-        original(path, content)
+        return original(path)
 
     for module in list(sys.modules.values()):
-        if getattr(module, "write_file", None) is original:
-            module.write_file = write_file
+        if getattr(module, "writing", None) is original:
+            module.writing = writing
 
 
 def fill(folder: str) -> None:
