@@ -2,12 +2,12 @@
 
 ``python -m benchmarks.scale_simulation``
 
-One driver hands batches to workers. A worker makes a batch in a time that varies; then the driver, which does
-one thing at a time, reads what was made and hands out the next batch. Jobs end after their walltime, and no batch
-is begun that would not be done before, by 1.5 times what a batch takes; the next job starts after a wait.
-Preemptions come at random and cost the whole batch under way, which is more than they do where checkpoints are
-used. 4 ms for the tables of a stimulus at the end are measured by ``python -m benchmarks.large``; 0.6 ms of the
-driver to read a record back, and 5 ms to hand out a batch, are assumed.
+One driver hands batches to workers. A worker makes a batch in a time that varies; then the driver, which
+does one thing at a time, reads what was made and hands out the next batch. Jobs end after their walltime,
+and no batch is begun that would not be done before, by 1.5 times what a batch takes; the next job starts
+after a wait. Preemptions come at random and cost the whole batch under way, which is more than they do
+where checkpoints are used. 4 ms for the tables of a stimulus at the end are measured by ``python -m
+benchmarks.large``; 0.6 ms of the driver to read a record back, and 5 ms to hand out a batch, are assumed.
 """
 
 from __future__ import annotations
