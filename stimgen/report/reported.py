@@ -29,7 +29,9 @@ class ReportedRun:
     label
         Its name, or where runs have the same name something longer that tells them apart.
     run
-        Records and table of what was made.
+        Folder and table of what was made.
+    records
+        The same, in the order of the plan; read once, because a report asks for them often.
     manifest
         The resolved manifest, plain data.
     summary
@@ -42,15 +44,11 @@ class ReportedRun:
 
     label: str
     run: Run
+    records: tuple[Record, ...]
     manifest: Mapping[str, Any]
     summary: Mapping[str, Any]
     failures: tuple[Mapping[str, str], ...]
     rejected: Mapping[str, str]
-
-    @property
-    def records(self) -> tuple[Record, ...]:
-        """What was made, in the order of the plan."""
-        return self.run.records
 
     @property
     def planned(self) -> int:
@@ -135,6 +133,7 @@ def _reported(run: Run, label: str) -> ReportedRun:
     return ReportedRun(
         label=label,
         run=run,
+        records=tuple(run.records),
         manifest=read_manifest(folder.path / "manifest.resolved.yaml"),
         summary=folder.read_summary(),
         failures=_failures(folder.path / "failures.csv"),

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import nan
 from typing import Any
 
@@ -33,23 +33,44 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9.,][0-9.,eE+\-/: ]*%?")
 _WORDS = {"nan", "na", "n/a", "null", "none", "true", "false", "inf", "infinity"}
 
 
+class Columns:
+    """Rows kept as columns, and a text that is in many of them once: a fraction of what dictionaries take."""
+
+    def __init__(self) -> None:
+        self._cells: dict[str, list[Any]] = {}
+        self._length = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Keep one more row."""
+        for name, cell in row.items():
+            if name not in self._cells:
+                self._cells[name] = [nan] * self._length
+            self._cells[name].append(_encodable(cell))
+        self._length += 1
+        if len(row) < len(self._cells):
+            for name in self._cells.keys() - row.keys():
+                self._cells[name].append(nan)
+
+    def table(self) -> pd.DataFrame:
+        """Return all rows as a table."""
+        return pd.DataFrame(self._cells, index=range(self._length))
+
+    def rows(self, places: Sequence[int]) -> pd.DataFrame:
+        """Return some rows as a table with the columns that they have."""
+        some = ((name, [cells[place] for place in places]) for name, cells in self._cells.items())
+        there = {name: cells for name, cells in some if any(cell is not nan for cell in cells)}
+        return pd.DataFrame(there, index=range(len(places)))
+
+
 def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     r"""Return rows as a table. Bytes of file names that are no UTF-8 are escapes such as ``\udcff`` in it.
 
-    pandas cannot hold them in every of its kinds of text. Rows are kept as columns, and a text
-    that is in many rows once: 100,000 rows of stimuli.csv would take 2 GB as dictionaries.
+    pandas cannot hold them in every of its kinds of text.
     """
-    columns: dict[str, list[Any]] = {}
-    length = 0
-    for length, row in enumerate(rows, start=1):
-        for name, cell in row.items():
-            if name not in columns:
-                columns[name] = [nan] * (length - 1)
-            columns[name].append(_encodable(cell))
-        if len(row) < len(columns):
-            for name in columns.keys() - row.keys():
-                columns[name].append(nan)
-    return pd.DataFrame(columns, index=range(length))
+    columns = Columns()
+    for row in rows:
+        columns.add(row)
+    return columns.table()
 
 
 def _encodable(cell: Any) -> Any:
@@ -145,11 +166,21 @@ def cells_of(content: bytes) -> list[list[str]]:
     UnreadableError
         If it is no CSV file in UTF-8, or has no header.
     """
+    return list(rows_of(content))
+
+
+def rows_of(content: bytes) -> Iterator[list[str]]:
+    """Yield what `cells_of` returns, row by row; raises as it does."""
     csv.field_size_limit(CELL_CHARACTERS)
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
+    length = None
     try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
+        for row in csv.reader(text, strict=True):
+            length = len(row) if length is None else length
+            if len(row) != length:
+                raise UnreadableError("is not a CSV file as stimgen writes it: its rows have not one length")
+            yield row
     except (UnicodeDecodeError, csv.Error) as error:
         raise UnreadableError(f"is not a CSV file as stimgen writes it: {error}") from None
-    if not rows or any(len(row) != len(rows[0]) for row in rows):
+    if length is None:
         raise UnreadableError("is not a CSV file as stimgen writes it: its rows have not one length")
-    return rows

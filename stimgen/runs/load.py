@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import pandas as pd
 from pydantic import ValidationError
@@ -30,6 +31,54 @@ SHOWN = 5
 """How many files a message names."""
 
 
+class Records(Sequence[Record]):
+    """The records of a run, read from disk when they are asked for, however large the set is.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    ids
+        Stimuli, in the order of the plan.
+    seals
+        What their records were sealed with when the run was read, in the same order.
+    """
+
+    def __init__(self, folder: RunFolder, ids: Sequence[str], seals: Sequence[str | None]) -> None:
+        self._folder = folder
+        self._ids = ids
+        self._seals = seals
+
+    def __len__(self) -> int:
+        """Return how many stimuli there are."""
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> Records: ...
+    def __getitem__(self, place: int | slice) -> Record | Records:
+        """Return a record, or the records of some stimuli.
+
+        Raises
+        ------
+        InputError
+            If the record is not what it was when the run was read.
+        """
+        if isinstance(place, slice):
+            return Records(self._folder, self._ids[place], self._seals[place])
+        stimulus_id = self._ids[place]
+        record = _record(self._folder, stimulus_id, "Read the run again.")
+        if record.record_sha256 != self._seals[place]:
+            path = self._folder.record(stimulus_id)
+            raise InputError(f"The record {path} is another than when the run was read.", "Read it again.")
+        return record
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield the records in the order of the plan."""
+        return (self[place] for place in range(len(self)))
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """A run read back.
@@ -41,7 +90,8 @@ class Run:
     name
         Name of the manifest.
     records
-        The record of every stimulus, in the order of the manifest's plan.
+        The record of every stimulus, in the order of the manifest's plan. They are read from disk each time
+        that they are asked for; ``tuple(run.records)`` keeps them.
     table
         stimuli.csv, one row per record in the same order, and a column `path`: the PNG file, absolute. The
         columns are described in stimuli.json; `seed`, `iterations`, `evaluations` and `restarts` are whole
@@ -50,7 +100,7 @@ class Run:
 
     folder: Path
     name: str
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     table: pd.DataFrame
 
 
@@ -114,30 +164,28 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
             f"{': a run is at work there, or was killed' if at_work else ''}.",
             f"Wait for the run, or give its command again with --out {folder.path}." if at_work else again,
         )
-    records = tuple(_record(folder, stimulus_id, again) for stimulus_id in ids)
-    stale = [
-        record.stimulus_id
-        for record, png_sha256 in zip(records, hashes, strict=True)
-        if png_sha256 != f"sha256:{record.png_sha256}"
-    ]
+    seals, stale, missing, altered = [], [], [], []
+    for stimulus_id, png_sha256 in zip(ids, hashes, strict=True):
+        record = _record(folder, stimulus_id, again)
+        seals.append(record.record_sha256)
+        png = folder.png(stimulus_id)
+        if png_sha256 != f"sha256:{record.png_sha256}":
+            stale.append(stimulus_id)
+        elif not png.is_file():
+            missing.append(record.filename)
+        elif check_hashes and _sha256(png, again) != record.png_sha256:
+            altered.append(record.filename)
     if stale:
         raise InputError(f"stimuli.csv is not the table of these records: {_some(stale)}.", again)
-    missing = [record.filename for record in records if not folder.png(record.stimulus_id).is_file()]
     if missing:
         raise InputError(f"{folder.path} lacks {_some(missing)}.", again)
-    if check_hashes:
-        altered = [
-            record.filename
-            for record in records
-            if _sha256(folder.png(record.stimulus_id), again) != record.png_sha256
-        ]
-        if altered:
-            message = f"Files in {folder.path} are not those that their records describe: {_some(altered)}."
-            raise InputError(message, again)
+    if altered:
+        message = f"Files in {folder.path} are not those that their records describe: {_some(altered)}."
+        raise InputError(message, again)
     paths = [str(folder.png(stimulus_id)) for stimulus_id in ids]
     # A copy lies in one piece, where adding a column to a wide table warns that it does not.
     column = pd.Series(paths, table.index, dtype=object)
-    return Run(folder.path, name, records, table.copy().assign(path=column))
+    return Run(folder.path, name, Records(folder, ids, seals), table.copy().assign(path=column))
 
 
 def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:

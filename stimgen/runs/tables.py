@@ -87,13 +87,13 @@ def write_tables(
                     exemplars.append(Exemplar.of(record))
                     yield stimulus_row(record, accept)
 
-        stimuli = table_of(map(_plain, stimuli_rows()))
+        stimuli = table_of(map(plain, stimuli_rows()))
         correlations = seed_correlations(folder, exemplars)
         stimuli[CORRELATION] = [correlations[one.stimulus_id] for one in exemplars]
-    _write(folder, "stimuli", *_described("stimuli", stimuli))
+    _write(folder, "stimuli", *described("stimuli", stimuli))
     for name in LONG_TABLES:
         write_atomically(folder.path / f"{name}.json", as_text(name, [])[1])
-    _write(folder, "failures", *_described("failures", table_of(_plain(vars(one)) for one in failures)))
+    _write(folder, "failures", *described("failures", table_of(plain(vars(one)) for one in failures)))
     return sum(not accepted for accepted in stimuli["accepted"]) if exemplars else 0
 
 
@@ -136,11 +136,12 @@ def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
         Its rows. Those of one stimulus give the lines that it has in the whole table, if the table is one of
         `LONG_TABLES`; the columns of stimuli.csv are those of all stimuli together.
     """
-    table, dictionary = _described(name, table_of(_plain(row) for row in rows))
+    table, dictionary = described(name, table_of(plain(row) for row in rows))
     return to_csv(table), to_json(dictionary)
 
 
-def _described(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
+def described(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
+    """Return a table as it is written, and the descriptions of its columns; see `in_order`."""
     table, dictionary = in_order(name, table)
     # Whole numbers with gaps stay whole numbers.
     for column in WHOLE_NUMBERS:
@@ -274,7 +275,7 @@ def _words(matching: MatchingSpec) -> str | None:
     return " ".join(words) or None
 
 
-def _plain(row: Row) -> Row:
+def plain(row: Row) -> Row:
     """Return a row whose texts stay in their cells: PsychoPy reads a comma as the start of a list."""
     return {header: _in_cell(value) if isinstance(value, str) else value for header, value in row.items()}
 

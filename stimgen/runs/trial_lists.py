@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
 from stimgen.runs.csv_files import harmless, in_order, table_of, to_csv, to_json
 from stimgen.runs.load import MOST_TABLE_BYTES, Run
+from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
 
@@ -52,16 +54,25 @@ def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd
     """
     if not run.records:
         raise InputError(f"{run.folder} has no stimuli.", "Run its manifest first.")
-    made = make_trials(design, _available(run, accepted_only=options.accepted_only), options)
-    files = {record.stimulus_id: _path(run, record.filename, folder) for record in run.records}
-    hashes = {record.stimulus_id: f"sha256:{record.png_sha256}" for record in run.records}
+    image = run.records[0].image
+    exemplars: list[Exemplar] = []
+    files, hashes = {}, {}
+    for record in run.records:
+        exemplars.append(_exemplar(record))
+        files[record.stimulus_id] = _path(run, record.filename, folder)
+        hashes[record.stimulus_id] = f"sha256:{record.png_sha256}"
+    available = Available.of(exemplars, image.size_px)
+    if options.accepted_only:
+        accepted = itertools.compress(exemplars, run.table["accepted"].tolist())
+        available = replace(available, exemplars=tuple(accepted))
+    made = make_trials(design, available, options)
     rows = []
     for row in made.rows:
         patches = {}
         for name in DESIGNS[design].patches:
             patches[f"{name}_file"] = files[row[f"{name}_id"]]
             patches[f"{name}_sha256"] = hashes[row[f"{name}_id"]]
-        rows.append(row | patches | {"ppd": run.records[0].image.ppd})
+        rows.append(row | patches | {"ppd": image.ppd})
     table = table_of(rows)
     return table.assign(seed=table["seed"].astype("Int64"))
 
@@ -243,22 +254,9 @@ def _described(path: Path) -> list[str] | None:
     return list(found) if isinstance(found, dict) else None
 
 
-def _available(run: Run, *, accepted_only: bool) -> Available:
-    exemplars = [
-        Exemplar(
-            record.stimulus_id,
-            record.source.id,
-            record.condition,
-            record.seed,
-            record.control is not None and record.control.name == "original",
-        )
-        for record in run.records
-    ]
-    available = Available.of(exemplars, run.records[0].image.size_px)
-    if not accepted_only:
-        return available
-    verdicts = zip(exemplars, run.table["accepted"].tolist(), strict=True)
-    return replace(available, exemplars=tuple(one for one, accepted in verdicts if accepted))
+def _exemplar(record: Record) -> Exemplar:
+    original = record.control is not None and record.control.name == "original"
+    return Exemplar(record.stimulus_id, record.source.id, record.condition, record.seed, original)
 
 
 def _path(run: Run, filename: str, folder: Path) -> str:

@@ -108,7 +108,8 @@ def _hash(
 def _record(folder: RunFolder, stimulus_id: str) -> Record | None:
     """Return the record of a stimulus as it was written; None if there is none."""
     record = folder.read_record(stimulus_id)
-    return record if record and record.stimulus_id == stimulus_id else None
+    own = record and (record.stimulus_id, record.filename) == (stimulus_id, folder.filename(stimulus_id))
+    return record if own else None
 
 
 def _sources(manifest: Manifest, found: Mapping[str, Record | None]) -> dict[str, _Source]:

@@ -20,8 +20,9 @@ from stimgen.runs.store import RunFolder, sha256, write_atomically
 from stimgen.runs.summary import summary_of_shards
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
+from stimgen.verify.read_record import read_record
 from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
-from stimgen.verify.run import open_run, read_record
+from stimgen.verify.run import open_run
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def rebuild_tables(path: Path) -> Rebuilt:
         records = [record for stimulus_id, record in there.items() if stimulus_id not in outdated]
         planned = [stimulus.stimulus_id for stimulus in plan(manifest)]
         notes = _notes(folder)
-        missing = {*planned} - there.keys()
+        missing = {*planned} - {record.stimulus_id for record in records}
         said = {one.stimulus_id: one for one in (*_failures(folder), *_noted_failures(notes))}
         failures = [said[stimulus_id] for stimulus_id in planned if stimulus_id in missing & said.keys()]
         rejected = write_tables(folder, records, failures, manifest.accept)

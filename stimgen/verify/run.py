@@ -14,21 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from pydantic import ValidationError
 
 from stimgen.errors import InputError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.csv_files import cells_of
+from stimgen.runs.csv_files import cells_of, rows_of
 from stimgen.runs.fingerprint import stimuli_sha256
-from stimgen.runs.load import Run
+from stimgen.runs.load import Records, Run
 from stimgen.runs.lock import OWNER
 from stimgen.runs.measured_columns import Row
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
-from stimgen.runs.seal import AlteredError, parse_record
 from stimgen.runs.shards import is_unmerged
 from stimgen.runs.store import RunFolder
 from stimgen.runs.strangers import Strangers, find_strangers
@@ -37,6 +35,7 @@ from stimgen.verify.cells import dictionary_findings
 from stimgen.verify.files import look_at_folder, png_findings, refuse_a_run_at_work
 from stimgen.verify.finding import SHOWN, Finding, cures_at, incomplete, some, wrong
 from stimgen.verify.materials import source_findings, weights_findings
+from stimgen.verify.read_record import read_record
 from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings
 from stimgen.verify.stimuli import Kept, contradicted, stimuli_findings
 from stimgen.verify.summary import (
@@ -149,48 +148,6 @@ def open_run(path: Path) -> tuple[RunFolder, Manifest]:
         ) from None
 
 
-@dataclass(frozen=True)
-class ReadRecord:
-    """The record of a stimulus, or why there is none.
-
-    Attributes
-    ----------
-    record
-        As it was written.
-    problem
-        Why there is none, as the rest of a sentence.
-    altered
-        What it says now, if it was altered after it was written.
-    """
-
-    record: Record | None
-    problem: str = ""
-    altered: Record | None = None
-
-    @property
-    def missing(self) -> bool:
-        """Whether there is no file."""
-        return self.problem == "is missing"
-
-
-def read_record(folder: RunFolder, stimulus_id: str) -> ReadRecord:
-    """Return the record of a stimulus, or why there is none."""
-    try:
-        record = parse_record(read_regular(folder.record(stimulus_id)))
-    except UnreadableError as error:
-        return ReadRecord(None, str(error))
-    except ValidationError as error:
-        detail = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, detail["loc"]))
-        return ReadRecord(None, f"is damaged: {place}{': ' if place else ''}{detail['msg']}")
-    except AlteredError as error:
-        own = error.record.stimulus_id == stimulus_id
-        return ReadRecord(None, str(error), error.record if own else None)
-    if record.stimulus_id != stimulus_id:
-        return ReadRecord(None, f"is the record of {record.stimulus_id}")
-    return ReadRecord(record)
-
-
 def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verification:
     """Compare every file of a run with what it should be.
 
@@ -227,10 +184,10 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         findings += look.at(stimulus)
         advance(1)
     findings += look.end(stimuli)
-    own = [(record.filename, record.png_sha256) for record in look.kept.records]
+    own = look.files
     bad = {one.file for one in findings if one.severity in ("wrong", "incomplete")}
     foreign = any(one.severity == "wrong" and f"{one.file}/".startswith("stimuli/") for one in findings)
-    verified = sum(not {record.filename, record.own_name} & bad for record in look.kept.records)
+    verified = sum(not {folder.filename(one), folder.record_name(one)} & bad for one in look.kept.ids)
     whole = verified == len(stimuli) and not foreign
     return Verification(
         folder.path,
@@ -272,6 +229,7 @@ class _Look:
         self._summary = summary
         self._strangers = strangers
         self._suspects: dict[str, _Suspect] = {}
+        self._accepted: list[bool] = []
         self._unfinished = unfinished
         self._stale = stale
         self._known = Identities()
@@ -318,8 +276,6 @@ class _Look:
     def _compared(self, stimulus: Stimulus, record: Record) -> Iterator[Finding]:
         stimulus_id, folder = stimulus.stimulus_id, self._folder
         file = folder.record_name(stimulus_id)
-        if record.filename != folder.filename(stimulus_id):
-            yield wrong(file, f"names the file {record.filename}, which is not where this run has it", ANEW)
         of_record = list(record_findings(self._manifest, stimulus, record, self._source, self._known))
         if self._unfinished and any(OTHER_RECIPE in one.problem for one in of_record):
             # What a run is to replace is still there when it is killed, and its rows are not.
@@ -339,8 +295,8 @@ class _Look:
             table.compare(record)
         self._known.add(self._manifest, stimulus, record)
         self._sources.setdefault(record.source.id, record.source)
-        self.kept.rows[stimulus_id] = row
-        self.kept.records.append(_light(record))
+        self.kept.add(record, row)
+        self._accepted.append(bool(row["accepted"]))
 
     def end(self, stimuli: list[Stimulus]) -> Iterator[Finding]:
         """Yield what is wrong with the tables, the trial lists, the sources and the summary."""
@@ -367,11 +323,12 @@ class _Look:
             yield from dictionary_findings(folder, name, headers, unfinished=unfinished)
         if self._bad_failures:
             yield self._bad_failures
-        yield from failures_findings(folder, self._failures, planned, kept.rows, unfinished=unfinished)
-        accepted = [bool(row["accepted"]) for row in kept.rows.values()]
-        if kept.records:
-            run = Run(folder.path, manifest.name, tuple(kept.records), pd.DataFrame({"accepted": accepted}))
-            complete = len(kept.rows) == len(planned) and not kept.altered and not folder.stimuli.is_symlink()
+        ids, accepted = kept.ids, self._accepted
+        yield from failures_findings(folder, self._failures, planned, frozenset(ids), unfinished=unfinished)
+        if ids:
+            records = Records(folder, ids, kept.seals)
+            run = Run(folder.path, manifest.name, records, pd.DataFrame({"accepted": accepted}))
+            complete = len(ids) == len(planned) and not kept.altered and not folder.stimuli.is_symlink()
             yield from trials_findings(
                 run,
                 manifest.trials,
@@ -384,13 +341,18 @@ class _Look:
             self._summary,
             name=manifest.name,
             planned=len(planned),
-            records=len(kept.records) + len(kept.unreadable),
+            records=len(ids) + len(kept.unreadable),
             failed=len(self._failures),
             rejected=accepted.count(False),
-            fingerprint=stimuli_sha256((record.filename, record.png_sha256) for record in kept.records),
+            fingerprint=stimuli_sha256(self.files),
             unfinished=unfinished,
             unreadable=bool(kept.unreadable),
         )
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """Names and hashes of the PNG files that records describe."""
+        return [(self._folder.filename(one.stimulus_id), one.png_sha256) for one in self.kept.exemplars]
 
     def _suspect(self, stimulus: Stimulus, problem: str, record: Record) -> _Suspect:
         """Return what shows in which keys a record was altered; its rows in the tables are passed."""
@@ -437,15 +399,7 @@ class _Look:
         """Return which stimuli stimuli.csv lists; what else is wrong with it is found later."""
         try:
             return frozenset(
-                row[0] for row in cells_of(read_regular(self._folder.path / "stimuli.csv")) if row
+                row[0] for row in rows_of(read_regular(self._folder.path / "stimuli.csv")) if row
             )
         except UnreadableError:
             return frozenset()
-
-
-def _light(record: Record) -> Record:
-    """Return a record without what makes it large."""
-    spectrum = record.spectrum.model_copy(update={"power": (), "power_source": ()})
-    return record.model_copy(
-        update={"synthesis": None, "distances": (), "scales": (), "copying": (), "spectrum": spectrum}
-    )
