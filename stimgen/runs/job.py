@@ -114,6 +114,9 @@ class Job:
                     continue
                 with self.interrupts.held():
                     self.before_writing()
+                    if there := self._made_elsewhere(stimulus):
+                        self.done[stimulus.stimulus_id] = Done.of(there)
+                        continue
                     # The record says that the stimulus is done: after the PNG is on disk.
                     write_atomically(self.folder.png(stimulus.stimulus_id), png)
                     text = record.model_dump_json(indent=1) + "\n"
@@ -122,6 +125,11 @@ class Job:
                 self.progress.stimulus(record)
         self.checkpoints.forget()
         return failures
+
+    def _made_elsewhere(self, stimulus: Stimulus) -> Record | None:
+        """Return what another worker made meanwhile: one that is taken for dead may come back."""
+        stimulus_id = stimulus.stimulus_id
+        return self.folder.finished(stimulus_id, self.hashes[stimulus_id])
 
     def _render(self, stimuli: tuple[Stimulus, ...], extractor: FeatureExtractor) -> list[Rendered]:
         """Make float images, in two halves where the device has no memory for all of them at once."""

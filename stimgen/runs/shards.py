@@ -194,11 +194,17 @@ def remove_shards(folder: RunFolder) -> None:
 
     Nothing else is removed, and no link is followed. What cannot be removed stays; nothing depends on it.
     """
-    with contextlib.suppress(OSError):
-        for one in folder.shard_folders():
-            for name in (NOTE, lock.LOCK, lock.OWNER):
+    folders = list(folder.shard_folders())
+    # The notes first: as long as one is there, tables are to be made of it.
+    for one in folders:
+        with contextlib.suppress(OSError):
+            (one / NOTE).unlink(missing_ok=True)
+    for one in folders:
+        with contextlib.suppress(OSError):
+            for name in (lock.LOCK, lock.OWNER):
                 (one / name).unlink(missing_ok=True)
             one.rmdir()
+    with contextlib.suppress(OSError):
         if folder.shards.is_dir() and not folder.shards.is_symlink():
             (folder.shards / MERGED).unlink(missing_ok=True)
             folder.shards.rmdir()

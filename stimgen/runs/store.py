@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -129,10 +130,15 @@ class RunFolder:
         except OSError:
             return self.preview.exists() or self.preview.is_symlink()
 
-    @property
+    @functools.cached_property
     def is_spread(self) -> bool:
-        """Whether PNG files and records are spread over subfolders. A run folder stays as it began."""
-        return any((place / SUBFOLDERS[0]).is_dir() for place in (self.records, self.stimuli))
+        """Whether PNG files and records are spread over subfolders. A run folder stays as it began.
+
+        Looked at once: it does not change while a run is at work. Any subfolder tells, because programs that
+        copy folders may leave out empty ones.
+        """
+        places = itertools.product((self.records, self.stimuli), SUBFOLDERS)
+        return any((place / name).is_dir() for place, name in places)
 
     def places(self) -> Iterator[tuple[Path, str]]:
         """Yield the folders that may hold PNG files or records, and how the names of these files end."""
@@ -192,12 +198,14 @@ class RunFolder:
         self.refuse_newer()
         self.refuse_links()
         try:
+            self.__dict__.pop("is_spread", None)
             # The records first: a folder that has them is a run, whatever else is missing.
             make_folder(self.records)
             make_folder(self.stimuli)
             if self.is_spread or (stimuli > MOST_FLAT and not self._has_stimuli()):
                 for place, name in itertools.product((self.records, self.stimuli), SUBFOLDERS):
                     make_folder(place / name)
+            self.__dict__.pop("is_spread", None)
         except OSError as error:
             raise StoreError(
                 f"The run folder {self.path} cannot be made: {error.strerror}.",
@@ -270,7 +278,8 @@ class RunFolder:
             If one cannot be removed.
         """
         places = (place for place, _ in self.places())
-        for folder in (self.path, *places, self.trials, self.checkpoints):
+        shards = (self.shards, *self.shard_folders())
+        for folder in (self.path, *places, self.trials, self.checkpoints, *shards):
             for leftover in folder.glob(f"{TEMPORARY}*"):
                 if leftover.is_file() or leftover.is_symlink():  # a folder is somebody else's
                     leftover.unlink(missing_ok=True)
