@@ -205,14 +205,14 @@ def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) 
 @contextlib.contextmanager
 def _own_certificates(logs: Path) -> Iterator[Security]:
     """Make certificates for this run alone, which workers read in the run folder, and nobody else may."""
+    for old in logs.glob(f"{TLS}*"):  # of drivers that were killed: who connects holds the lock of the run
+        shutil.rmtree(old, ignore_errors=True)
     private = Path(tempfile.mkdtemp(prefix=TLS, dir=logs))
     try:
         files = {name: str(path) for name, path in write_certificates(private).items()}
         yield tls_security(TlsFiles(**files))
     finally:
-        # Also those of drivers that were killed.
-        for old in logs.glob(f"{TLS}*"):
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def _try_submission(script: str) -> None:

@@ -154,10 +154,7 @@ class DaskExecutor:
         self._stack.close()
         self._client = None
         for _, batch, _ in flight.under_way.values():
-            for stimulus_id in (stimulus.stimulus_id for stimulus in batch.stimuli):
-                record = job.folder.finished(stimulus_id, job.hashes[stimulus_id])
-                if record is not None and stimulus_id not in job.done:
-                    job.done[stimulus_id] = Done.of(record)
+            _take_what_is_there(job, batch)
 
     def _connect(self, wanted: int) -> Client:
         if self._client is None:
@@ -276,6 +273,7 @@ class _Flight:
                 )
             self._retire(error)
         elif isinstance(error, KilledWorker):
+            _take_what_is_there(self.job, batch)
             return [
                 Failure(
                     stimulus.stimulus_id,
@@ -355,6 +353,14 @@ def _written(folder: RunFolder, stimulus_id: str, recipe_sha256: str, worker: st
                 "The run folder must be on a file system that all machines share, at the same path.",
             )
         time.sleep(0.2)
+
+
+def _take_what_is_there(job: Job, batch: Batch) -> None:
+    """Take over what a worker wrote of a batch that it did not finish."""
+    for stimulus_id in (stimulus.stimulus_id for stimulus in batch.stimuli):
+        record = job.folder.finished(stimulus_id, job.hashes[stimulus_id])
+        if record is not None and stimulus_id not in job.done:
+            job.done[stimulus_id] = Done.of(record)
 
 
 def _is_of_dask(error: BaseException) -> bool:

@@ -43,6 +43,8 @@ class Owner(BaseModel):
         When it took the folder, as an ISO date.
     job
         The Slurm job that it is; None outside of jobs. A job that is requeued keeps its number.
+    restarts
+        How often that job was requeued; None outside of jobs. Two processes of one job have the same.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +53,7 @@ class Owner(BaseModel):
     pid: int
     started: str
     job: str | None = None
+    restarts: int | None = None
 
     def __str__(self) -> str:
         """Return what a message says of it."""
@@ -162,10 +165,13 @@ def _slurm_job() -> str | None:
 def _take(folder: Path, path: Path) -> Owner:
     host = socket.gethostname()
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    own = Owner(host=host, pid=os.getpid(), started=started, job=_slurm_job())
+    job = _slurm_job()
+    restarts = None if job is None else int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    own = Owner(host=host, pid=os.getpid(), started=started, job=job, restarts=restarts)
     found = _readable_owner(folder, path)
     if found is not None:
-        if found.host != host and (own.job is None or found.job != own.job):
+        requeued = found.job == own.job and (own.restarts or 0) > (found.restarts or 0)
+        if found.host != host and not requeued:
             raise _elsewhere(folder, path, found)
         path.unlink()
     try:

@@ -113,10 +113,12 @@ def run(
     check_paths(folder.path, stimuli)
     prepared = prepare(manifest, executor.device)
     hashes = prepared.recipes()
-    batches = plan_batches(manifest, stimuli, batch_size or executor.batch_size(prepared))
     checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
-    folder.prepare(len(stimuli))
+    folder.prepare()
     with folder.locked(), interruptible() as interrupts:
+        folder.prepare(len(stimuli))
+        # Workers may be asked, and nobody else's run must notice.
+        batches = plan_batches(manifest, stimuli, batch_size or executor.batch_size(prepared))
         done = {
             s.stimulus_id: Done.of(record)
             for s in stimuli

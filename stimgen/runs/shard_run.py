@@ -100,11 +100,11 @@ def run_shard(
     batches = shard.of(plan_batches(manifest, stimuli, batch_size or 1))
     own = [stimulus for batch in batches for stimulus in batch.stimuli]
     hashes = {stimulus.stimulus_id: prepared.recipe_sha256(stimulus) for stimulus in own}
-    folder.prepare(len(stimuli))
-    folder.refuse_links()
+    folder.prepare()
     with shard_locked(folder, shard), interruptible() as interrupts:
         started = datetime.now(UTC)
         _refuse_another_manifest(folder, manifest, shard)
+        folder.prepare(len(stimuli))
         with interrupts.held():
             manifests = write_manifests(folder, manifest)
         done = {

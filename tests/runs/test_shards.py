@@ -27,7 +27,7 @@ from stimgen.runs.job import Job
 from stimgen.runs.lock import LockError, Owner, locked
 from stimgen.runs.runner import run
 from stimgen.runs.shard_run import run_shard
-from stimgen.runs.shards import NOTE, Shard, is_unmerged, parse_shard, shard_locked
+from stimgen.runs.shards import NOTE, Shard, is_unmerged, parse_shard, remove_shards, shard_locked
 from stimgen.runs.store import RunFolder
 from stimgen.verify.rebuild import rebuild_tables
 from stimgen.verify.run import verify_run
@@ -157,6 +157,7 @@ def test_a_requeued_slurm_job_takes_its_own_lock_on_another_machine(tmp_path, mo
     for job, allowed in (("43", False), ("42", True)):
         (tmp_path / "lock.json").write_text(own.model_dump_json())
         monkeypatch.setenv("SLURM_JOB_ID", job)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
         with contextlib.nullcontext() if allowed else pytest.raises(LockError), locked(tmp_path):
             pass
     monkeypatch.delenv("SLURM_JOB_ID")
@@ -220,3 +221,14 @@ def test_shards_in_processes_of_their_own_one_of_them_killed(tmp_path, whole):
     assert of_whole(folder) == of_whole(whole)
     assert (folder / "shards" / "1-of-2" / NOTE).is_file()
     shutil.rmtree(folder / "shards")
+
+
+def test_no_note_stays_behind_a_folder_that_cannot_be_removed(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare()
+    for name in ("1-of-2", "2-of-2"):
+        (folder.shards / name).mkdir(parents=True)
+        (folder.shards / name / "shard.json").write_text("{}")
+    (folder.shards / "1-of-2" / ".DS_Store").write_text("")
+    remove_shards(folder)
+    assert [path.name for path in folder.shards.rglob("*")] == ["1-of-2", ".DS_Store"]

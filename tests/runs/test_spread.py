@@ -237,3 +237,16 @@ def test_rows_kept_as_columns_are_the_table_that_pandas_makes_of_rows():
     ]
     pd.testing.assert_frame_equal(table_of(rows), pd.DataFrame(rows))
     assert table_of([]).empty
+
+
+def test_a_copy_without_empty_subfolders_is_still_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stimgen.runs.store.MOST_FLAT", 3)
+    RunFolder(tmp_path / "run").prepare(4)
+    for place in ("records", "stimuli"):
+        (tmp_path / "run" / place / "00").rmdir()
+    again = RunFolder(tmp_path / "run")
+    assert again.is_spread
+    again.prepare(4)
+    assert (tmp_path / "run" / "records" / "00").is_dir()
