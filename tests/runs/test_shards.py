@@ -157,7 +157,7 @@ def test_a_requeued_slurm_job_takes_its_own_lock_on_another_machine(tmp_path, mo
     for job, allowed in (("43", False), ("42", True)):
         (tmp_path / "lock.json").write_text(own.model_dump_json())
         monkeypatch.setenv("SLURM_JOB_ID", job)
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+        monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
         with contextlib.nullcontext() if allowed else pytest.raises(LockError), locked(tmp_path):
             pass
     monkeypatch.delenv("SLURM_JOB_ID")
