@@ -25,13 +25,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from PIL import Image as Pillow
 
 from benchmarks.machine import describe_machine
+from benchmarks.planning import write_manifest
 from stimgen.images.png import encode_png
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
@@ -43,7 +43,10 @@ from stimgen.runs.store import RunFolder, sha256
 
 SIZE_PX = 64
 SOURCES = 5
-CONDITIONS = 5
+PLAIN: dict[str, Any] = {
+    "image": {"size_px": SIZE_PX, "color": "grey"},
+    "network": {"name": "vgg16", "weights": "random", "normalise": False},
+}
 FAST_S = 0.1
 STARTS = (
     "import sys; from pathlib import Path; from stimgen.manifest.load import load_manifest; "
@@ -102,30 +105,9 @@ def measure(folder: Path, stimuli: int) -> dict[str, Cost]:
     }
 
 
-def write_manifest(folder: Path, seeds: int) -> Path:
-    """Write a manifest of textures of one layer, and phase scrambles; return its path."""
-    rng = np.random.default_rng(0)
-    for number in range(SOURCES):
-        pixels = rng.integers(0, 256, (SIZE_PX, SIZE_PX), dtype=np.uint8)
-        Pillow.fromarray(pixels).save(folder / f"texture{number:02d}.png")
-    data = {
-        "stimgen": 1,
-        "name": "large",
-        "image": {"size_px": SIZE_PX, "color": "grey"},
-        "sources": [{"image": "texture*.png"}],
-        "network": {"name": "vgg16", "weights": "random", "normalise": False},
-        "layer_sets": {f"condition{number}": ["conv1_1"] for number in range(CONDITIONS - 1)},
-        "seeds": {"first": 1, "count": seeds},
-        "controls": ["phase_scrambled"],
-    }
-    path = folder / f"large{seeds}.yaml"
-    path.write_text(yaml.safe_dump(data), "utf-8")
-    return path
-
-
 def forge(folder: Path, stimuli: int) -> tuple[Path, Path]:
     """Return a manifest, and a run folder in which its stimuli are done but for their tables."""
-    small = write_manifest(folder, 1)
+    small = write_manifest(folder, 1, SOURCES, SIZE_PX, **PLAIN)
     made = run(load_manifest(small), out=folder / "small", device="cpu")
     if made.failures:
         raise SystemExit(f"the small run failed: {made.failures[0].error}")
@@ -134,7 +116,7 @@ def forge(folder: Path, stimuli: int) -> tuple[Path, Path]:
         for path in (folder / "small" / "records").glob("*.json")
         for record in [Record.model_validate_json(path.read_bytes())]
     }
-    path = write_manifest(folder, max(1, stimuli // SOURCES // CONDITIONS))
+    path = write_manifest(folder, stimuli, SOURCES, SIZE_PX, **PLAIN)
     manifest = load_manifest(path)
     hashes = prepare(manifest, "cpu").recipes()
     there = RunFolder(folder / "run")

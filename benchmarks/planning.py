@@ -35,6 +35,7 @@ from stimgen.runs.recipe import recipe, recipe_sha256
 STIMULI = (1250, 2500, 5000)
 SIZE_PX = 32
 CONDITIONS = 5
+TRIALS = {"design": "rating", "repeats": 1, "min_source_gap": 0}
 SHAPES: dict[str, Callable[[int], tuple[int, dict[str, Any]]]] = {
     "5 sources": lambda stimuli: (5, {}),
     "10 seeds": lambda stimuli: (max(1, stimuli // CONDITIONS // 10), {}),
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for stimuli in options.stimuli:
             sources, more = divide(stimuli)
             with tempfile.TemporaryDirectory() as folder:
-                path = write_manifest(Path(folder), stimuli, sources, **more)
+                path = write_manifest(Path(folder), stimuli, sources, trials=TRIALS, **more)
                 checking, starting = check_seconds(path), start_seconds(path)
                 peak = peak_bytes(path) / stimuli / 1000
             print(
@@ -70,22 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
 
 
-def write_manifest(folder: Path, stimuli: int, sources: int, **more: Any) -> Path:
+def write_manifest(folder: Path, stimuli: int, sources: int, size_px: int = SIZE_PX, **more: Any) -> Path:
     """Write a manifest of so many stimuli, with its source images, and return its path."""
     rng = np.random.default_rng(0)
     for number in range(sources):
-        pixels = rng.integers(0, 256, (SIZE_PX, SIZE_PX), dtype=np.uint8)
+        pixels = rng.integers(0, 256, (size_px, size_px), dtype=np.uint8)
         Pillow.fromarray(pixels).save(folder / f"texture{number:05d}.png")
     data = {
         "stimgen": 1,
         "name": "large",
-        "image": {"size_px": SIZE_PX},
+        "image": {"size_px": size_px},
         "sources": [{"image": "*.png"}],
         "network": {"name": "vgg16", "normalise": False},
         "layer_sets": {f"condition{number}": ["conv1_1"] for number in range(CONDITIONS - 1)},
-        "seeds": {"first": 1, "count": stimuli // sources // CONDITIONS},
+        "seeds": {"first": 1, "count": max(1, stimuli // sources // CONDITIONS)},
         "controls": ["phase_scrambled"],
-        "trials": {"design": "rating", "repeats": 1, "min_source_gap": 0},
     }
     path = folder / "large.yaml"
     path.write_text(yaml.safe_dump(data | more), "utf-8")

@@ -39,10 +39,8 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     """
     temporary = _temporary(path)
     try:
-        with temporary.open("xb") as file:
+        with _synced(temporary) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -62,7 +60,8 @@ def create_file(path: Path, content: bytes) -> None:
     """
     temporary = _temporary(path)
     try:
-        _write(temporary, content)
+        with _synced(temporary) as file:
+            file.write(content)
         try:
             # A rename would replace what another machine has just created; a link does not.
             os.link(temporary, path)
@@ -96,9 +95,11 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
 
 
-def _write(path: Path, content: bytes) -> None:
+@contextlib.contextmanager
+def _synced(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file; what was written is on disk when the context ends."""
     with path.open("xb") as file:
-        file.write(content)
+        yield file
         file.flush()
         os.fsync(file.fileno())
 

@@ -171,7 +171,7 @@ def run(
                 f"command asks for, and not in the tables: {', '.join(result.strangers[:5])}"
                 f"{', …' if len(result.strangers) > 5 else ''} (--prune removes those that stimgen made)"
             )
-        if not report and (result.made or result.removed) and (result.folder / "report.html").exists():
+        if page is None and (result.made or result.removed) and (result.folder / "report.html").exists():
             say(f"report.html there shows an earlier state; stimgen report {result.folder} draws it anew.")
     if result.failures and prune:
         say("Nothing is removed, because stimuli could not be made.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stimgen.atomic import make_folder
-from stimgen.runs.store import StoreError, write_atomically
+from stimgen.runs.store import CHECKPOINT, StoreError, remove_file, write_atomically
 from stimgen.texture.checkpoint import Checkpoint, Reached
 from stimgen.texture.problem import Problem, StageTrace
 
@@ -33,7 +32,6 @@ A checkpoint takes some milliseconds, on a slow disk or with many large images u
 does not get noticeably slower, and no more than this and the stage at work is lost."""
 
 _HEAD, _DIGEST = "stimgen", "sha256"
-_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 
 class _Part(BaseModel):
@@ -114,7 +112,7 @@ class RunCheckpoints:
         """
         reached: dict[str, tuple[int, int]] = {}
         for path in self._folder.glob("*.safetensors"):
-            if not _NAME.fullmatch(path.name):  # somebody else's
+            if not CHECKPOINT.fullmatch(path.name):  # somebody else's
                 continue
             found = _read(path)
             if (
@@ -123,7 +121,7 @@ class RunCheckpoints:
                 or not set(found[0].recipes) <= set(recipes)
                 or not set(found[0].recipes) & set(not_done)
             ):
-                _remove(path)
+                remove_file(path)
             else:
                 reached |= dict.fromkeys(found[0].recipes, (found[0].size_px, found[0].rung))
         with contextlib.suppress(OSError):  # files are left, or there never was a folder
@@ -137,7 +135,7 @@ class RunCheckpoints:
         self._started = self._saved = time.monotonic()
         found = _read(path)
         if found is None or found[0].recipes != _recipes(problems) or found[0].made_with != self._made_with:
-            _remove(path)
+            remove_file(path)
             return None
         head, checkpoint = found
         self.seconds += head.seconds
@@ -194,7 +192,7 @@ class RunCheckpoints:
             If a file cannot be removed.
         """
         for path in self._used:
-            _remove(path)
+            remove_file(path)
         self._used.clear()
         self.seconds = 0.0
 
@@ -257,14 +255,3 @@ def _read(path: Path) -> tuple[_Head, Checkpoint] | None:
     except (SafetensorError, OSError, KeyError, ValidationError):
         return None
     return head, Checkpoint(head.size_px, head.rung, reached)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be removed: {error.strerror}.", "Remove it, then run again."
-        ) from error

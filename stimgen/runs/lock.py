@@ -45,6 +45,8 @@ class Owner(BaseModel):
         The Slurm job that it is; None outside of jobs. A job that is requeued keeps its number.
     restarts
         How often that job was requeued; None outside of jobs. Two processes of one job have the same.
+    task
+        What it does there, so that others who do the same may work beside it; None where nobody may.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +56,7 @@ class Owner(BaseModel):
     started: str
     job: str | None = None
     restarts: int | None = None
+    task: str | None = None
 
     def __str__(self) -> str:
         """Return what a message says of it."""
@@ -61,7 +64,7 @@ class Owner(BaseModel):
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, task: str | None = None) -> Iterator[None]:
     """Keep other runs out of a folder.
 
     Between processes of one machine, the operating system's lock decides: it ends with its process, however
@@ -69,6 +72,13 @@ def locked(folder: Path) -> Iterator[None]:
     that share a folder, so the file `lock.json` names the owner. One on this machine that does not hold the
     lock is gone, and replaced. Of one on another machine nothing is known, and it is not replaced, unless it
     was this very Slurm job, which has been requeued.
+
+    Parameters
+    ----------
+    folder
+        Which folder.
+    task
+        What `Owner.task` is to say.
 
     Raises
     ------
@@ -90,7 +100,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         if isinstance(lock, SoftFileLock):  # what filelock falls back to; it would outlive a killed process
             raise _no_locks()
-        own = _take(folder, path)
+        own = _take(folder, path, task)
         try:
             yield
         finally:
@@ -162,12 +172,12 @@ def _slurm_job() -> str | None:
     return None if number is None else f"{os.environ.get('SLURM_CLUSTER_NAME', '')}:{number}"
 
 
-def _take(folder: Path, path: Path) -> Owner:
+def _take(folder: Path, path: Path, task: str | None) -> Owner:
     host = socket.gethostname()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     job = _slurm_job()
     restarts = None if job is None else int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    own = Owner(host=host, pid=os.getpid(), started=started, job=job, restarts=restarts)
+    own = Owner(host=host, pid=os.getpid(), started=started, job=job, restarts=restarts, task=task)
     found = _readable_owner(folder, path)
     if found is not None:
         requeued = found.job == own.job and (own.restarts or 0) > (found.restarts or 0)

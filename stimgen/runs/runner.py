@@ -161,7 +161,7 @@ def run(
                 lists = write_trial_lists(finished, manifest.trials)
         noted = folder.noted_lists()
         changed = tuple(name for name, of in lists_before.items() if noted.get(name, of) != of)
-        checkpoints.keep_only((), ())
+        folder.remove_checkpoints()
         planned = {s.stimulus_id for s in stimuli}
         removed: tuple[str, ...] = ()
         if prune and not results.failures:

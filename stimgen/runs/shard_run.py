@@ -24,11 +24,10 @@ from stimgen.runs.shards import (
     FailureNote,
     Shard,
     ShardNote,
-    others_at_work,
     read_notes,
     shard_locked,
 )
-from stimgen.runs.store import RunFolder, write_atomically
+from stimgen.runs.store import RunFolder, sha256, write_atomically
 from stimgen.runs.summary import manifest_contents, write_manifests
 from stimgen.runs.tables import Failure
 
@@ -80,7 +79,8 @@ def run_shard(
     Raises
     ------
     StimgenError
-        As `stimgen.runs.runner.run` does; LockError also if shards of another manifest are at work there.
+        As `stimgen.runs.runner.run` does; LockError also if shards of another manifest,
+        or with another batch size, are at work there.
     InputError
         If no batch size is given for a GPU.
     KeyboardInterrupt
@@ -100,10 +100,11 @@ def run_shard(
     batches = shard.of(plan_batches(manifest, stimuli, batch_size or 1))
     own = [stimulus for batch in batches for stimulus in batch.stimuli]
     hashes = {stimulus.stimulus_id: prepared.recipe_sha256(stimulus) for stimulus in own}
+    resolved = sha256(manifest_contents(folder, manifest)["manifest.resolved.yaml"])
+    task = f"{resolved}, batches of {batch_size or 1}"
     folder.prepare()
-    with shard_locked(folder, shard), interruptible() as interrupts:
+    with shard_locked(folder, shard, task), interruptible() as interrupts:
         started = datetime.now(UTC)
-        _refuse_another_manifest(folder, manifest, shard)
         folder.prepare(len(stimuli))
         with interrupts.held():
             manifests = write_manifests(folder, manifest)
@@ -148,17 +149,3 @@ def run_shard(
             with interrupts.held():
                 write_atomically(path, note.model_dump_json(indent=1) + "\n")
     return ShardResult(folder.path, len(done) - kept, kept, tuple(failures), path)
-
-
-def _refuse_another_manifest(folder: RunFolder, manifest: Manifest, shard: Shard) -> None:
-    """Raise if other shards are at work with another manifest, which this one would replace."""
-    name = "manifest.resolved.yaml"
-    try:
-        there = (folder.path / name).read_bytes()
-    except OSError:
-        return
-    if there != manifest_contents(folder, manifest)[name] and others_at_work(folder, shard):
-        raise InputError(
-            f"Shards of another manifest, or with other options, are at work in {folder.path}.",
-            "Give all shards the same manifest and options, or choose another folder with --out.",
-        )

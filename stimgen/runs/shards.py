@@ -119,8 +119,15 @@ class ShardNote(BaseModel):
 
 
 @contextlib.contextmanager
-def shard_locked(folder: RunFolder, shard: Shard) -> Iterator[None]:
-    """Keep the same shard, shards of another division, and whole runs out while this one works.
+def shard_locked(folder: RunFolder, shard: Shard, task: str) -> Iterator[None]:
+    """Keep the same shard, shards of another division or task, and whole runs out while this one works.
+
+    Parameters
+    ----------
+    folder, shard
+        What is locked.
+    task
+        The same for shards that make the same set in the same batches, and for no others.
 
     Raises
     ------
@@ -133,7 +140,7 @@ def shard_locked(folder: RunFolder, shard: Shard) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         try:
             make_folder(own)
-            held.enter_context(lock.locked(own))
+            held.enter_context(lock.locked(own, task))
         except OSError as error:
             raise StoreError(
                 f"The folder {own} cannot be locked: {error.strerror}.",
@@ -144,19 +151,27 @@ def shard_locked(folder: RunFolder, shard: Shard) -> Iterator[None]:
         for other in (folder.path, *others):
             lock.refuse_held(other)
             lock.refuse_elsewhere(other)
+        for other in folder.shard_folders():
+            if other != own and _is_at_work(other, but_on=task):
+                raise lock.LockError(
+                    f"Shards of another manifest, or with other options, are at work in {folder.path}, such "
+                    f"as {other.name}.",
+                    "Give all shards the same manifest and options, or choose another folder with --out. If "
+                    f"that one was killed, delete {other / lock.OWNER} and run again.",
+                )
         yield
 
 
-def others_at_work(folder: RunFolder, shard: Shard) -> bool:
-    """Return whether another shard is at work."""
-    for other in folder.shard_folders():
-        if other == shard.folder(folder):
-            continue
-        try:
-            lock.refuse_held(other)
-            lock.refuse_elsewhere(other)
-        except lock.LockError:
-            return True
+def _is_at_work(shard: Path, *, but_on: str) -> bool:
+    """Return whether a shard is at work on something else, as far as its owner has said yet."""
+    try:
+        lock.refuse_held(shard)
+        lock.refuse_elsewhere(shard)
+    except lock.LockError:
+        with contextlib.suppress(ValidationError):
+            owner = lock.read_owner(shard)
+            return owner is not None and owner.task != but_on
+        return True
     return False
 
 

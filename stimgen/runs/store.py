@@ -49,6 +49,9 @@ MOST_FLAT = 10_000
 SUBFOLDERS = tuple(f"{number:02x}" for number in range(256))
 """Where the files of a larger run lie, as `stimgen.runs.record.png_name` says."""
 
+CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
+"""Names of checkpoints."""
+
 FORMAT = 1
 """Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
 
@@ -93,6 +96,20 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints; there while a run works, or after it was interrupted."""
         return self.path / "checkpoints"
+
+    def remove_checkpoints(self) -> None:
+        """Remove all checkpoints, and their folder if nothing else is in it; for whoever holds the lock.
+
+        Raises
+        ------
+        StoreError
+            If a file cannot be removed.
+        """
+        for path in self.checkpoints.glob("*.safetensors"):
+            if CHECKPOINT.fullmatch(path.name):  # else somebody else's
+                remove_file(path)
+        with contextlib.suppress(OSError):  # files are left, or there never was a folder
+            self.checkpoints.rmdir()
 
     @property
     def shards(self) -> Path:
@@ -230,7 +247,7 @@ class RunFolder:
             If there is one.
         """
         made = (self.stimuli, self.records, self.trials, self.figures, self.checkpoints)
-        inner = (place / name for place in made[:2] for name in SUBFOLDERS)
+        inner = (place / name for place in (self.stimuli, self.records) for name in SUBFOLDERS)
         folders = (*made, self.shards, self.logs, *(inner if self.is_spread else ()))
         for path in (*folders, self.path / lock.LOCK):
             if path.is_symlink():
@@ -367,6 +384,24 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     with writing_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that may be there.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be removed.
+    """
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be removed: {error.strerror}.", "Remove it, then run again."
+        ) from error
 
 
 @contextlib.contextmanager

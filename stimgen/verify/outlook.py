@@ -53,8 +53,14 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
     if not folder.records.is_dir() and not folder.stimuli.is_dir():
         return None
     stimuli = plan(manifest)
-    found = {stimulus.stimulus_id: _record(folder, stimulus.stimulus_id) for stimulus in stimuli}
-    sources = _sources(manifest, found)
+    recipes: dict[str, str | None] = {}
+    recorded: dict[tuple[str, str], tuple[int, int]] = {}
+    for stimulus in stimuli:
+        record = _record(folder, stimulus.stimulus_id)
+        recipes[stimulus.stimulus_id] = record.recipe_sha256 if record else None
+        if record:
+            recorded[record.source.id, record.source.sha256] = record.source.original_size
+    sources = _sources(manifest, recorded)
     weights: dict[NetworkSpec, RecordedWeights | None] = {}
     said = folder.read_summary().get("networks")
     named = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
@@ -70,9 +76,9 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
     keep = make = replace = 0
     for stimulus in stimuli:
         there = (folder.png(stimulus.stimulus_id)).is_file()
-        record = found[stimulus.stimulus_id]
+        recipe_there = recipes[stimulus.stimulus_id]
         try:
-            if there and record and record.recipe_sha256 == _hash(manifest, stimulus, sources, weights_of):
+            if there and recipe_there and recipe_there == _hash(manifest, stimulus, sources, weights_of):
                 keep += 1
             elif there:
                 replace += 1
@@ -80,7 +86,7 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
                 make += 1
         except _UnknownError:
             return None
-    return Outlook(keep, make, replace, len(folder.strange_names(found)))
+    return Outlook(keep, make, replace, len(folder.strange_names(recipes)))
 
 
 class _UnknownError(Exception):
@@ -112,10 +118,11 @@ def _record(folder: RunFolder, stimulus_id: str) -> Record | None:
     return record if own else None
 
 
-def _sources(manifest: Manifest, found: Mapping[str, Record | None]) -> dict[str, _Source]:
-    """Return the sources whose file is the one that a record was made of; stimuli of others are replaced."""
-    sources_of = [one.source for one in found.values() if one]
-    recorded = {(one.id, one.sha256): one.original_size for one in sources_of}
+def _sources(manifest: Manifest, recorded: Mapping[tuple[str, str], tuple[int, int]]) -> dict[str, _Source]:
+    """Return the sources whose file is the one that a record was made of; stimuli of others are replaced.
+
+    `recorded` has the sizes of the images of records, by source and SHA-256.
+    """
     sources = {}
     for spec in manifest.sources:
         content = _sha256_of(spec)

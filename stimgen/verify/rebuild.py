@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stimgen.errors import InputError
-from stimgen.manifest.plan import plan
+from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import cells_of, unmarked
+from stimgen.runs.done import Done, read_done
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
-from stimgen.runs.record import Record
+from stimgen.runs.record import SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.shards import ShardNote, is_unmerged, note_merged, read_notes
 from stimgen.runs.store import RunFolder, sha256, write_atomically
@@ -70,29 +71,32 @@ def rebuild_tables(path: Path) -> Rebuilt:
     """
     folder, manifest = open_run(path)
     with folder.locked():
-        there = _records(folder, manifest)
-        outdated = _outdated(manifest, there)
-        records = [record for stimulus_id, record in there.items() if stimulus_id not in outdated]
-        planned = [stimulus.stimulus_id for stimulus in plan(manifest)]
+        stimuli = plan(manifest)
+        there, sources = _done(folder, stimuli)
+        outdated = _outdated(folder, manifest, stimuli, there, sources)
+        done = {stimulus_id: one for stimulus_id, one in there.items() if stimulus_id not in outdated}
+        planned = [stimulus.stimulus_id for stimulus in stimuli]
         notes = _notes(folder)
-        missing = {*planned} - {record.stimulus_id for record in records}
         said = {one.stimulus_id: one for one in (*_failures(folder), *_noted_failures(notes))}
-        failures = [said[stimulus_id] for stimulus_id in planned if stimulus_id in missing & said.keys()]
-        rejected = write_tables(folder, records, failures, manifest.accept)
+        failures = [said[name] for name in planned if name in said and name not in done]
+        rejected = write_tables(folder, read_done(folder, planned, done), failures, manifest.accept)
         counted = {"failed": len(failures), "rejected": rejected}
-        _write_summary(folder, manifest, records, len(planned), counted, notes)
+        _write_summary(folder, manifest, done, len(planned), counted, notes)
         lists: tuple[Path, ...] = ()
-        if manifest.trials and len(records) == len(planned):
-            lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
+        if len(done) == len(planned):
+            folder.remove_checkpoints()
+            if manifest.trials:
+                lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
         note_merged(folder)
-    return Rebuilt(folder.path, len(records), len(planned), outdated, lists)
+    return Rebuilt(folder.path, len(done), len(planned), outdated, lists)
 
 
-def _records(folder: RunFolder, manifest: Manifest) -> dict[str, Record]:
-    """Return the records by stimulus id, in the order of the plan."""
-    records: dict[str, Record] = {}
+def _done(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[dict[str, Done], dict[str, SourceRecord]]:
+    """Return the stimuli that are done, in the order of the plan, and what records say of each source."""
+    done: dict[str, Done] = {}
+    sources: dict[str, SourceRecord] = {}
     problems = []
-    for stimulus in plan(manifest):
+    for stimulus in stimuli:
         stimulus_id = stimulus.stimulus_id
         read = read_record(folder, stimulus_id)
         record = read.record
@@ -100,7 +104,8 @@ def _records(folder: RunFolder, manifest: Manifest) -> dict[str, Record]:
             if not read.missing:
                 problems.append(f"{folder.record_name(stimulus_id)} {read.problem}")
             continue
-        records[stimulus_id] = record
+        done[stimulus_id] = Done.of(record)
+        sources[record.source.id] = record.source
         try:
             if sha256(read_regular(folder.png(stimulus_id))) != record.png_sha256:
                 problems.append(f"{record.filename} is not the file that its record describes")
@@ -111,17 +116,22 @@ def _records(folder: RunFolder, manifest: Manifest) -> dict[str, Record]:
             f"No tables can be made of {folder.path}:\n" + "\n".join(problems),
             "Run the manifest again: what is damaged or altered is made again.",
         )
-    return records
+    return done, sources
 
 
-def _outdated(manifest: Manifest, records: Mapping[str, Record]) -> tuple[str, ...]:
+def _outdated(
+    folder: RunFolder,
+    manifest: Manifest,
+    stimuli: Sequence[Stimulus],
+    done: Mapping[str, Done],
+    sources: Mapping[str, SourceRecord],
+) -> tuple[str, ...]:
     """Return the stimuli that a run of the manifest would make again, as far as records tell."""
-    known, sources = Identities(), {record.source.id: record.source for record in records.values()}
+    known = Identities()
     outdated = []
-    for stimulus in plan(manifest):
-        record = records.get(stimulus.stimulus_id)
-        if record is None:
-            continue
+    there = [stimulus for stimulus in stimuli if stimulus.stimulus_id in done]
+    records = read_done(folder, [stimulus.stimulus_id for stimulus in there], done)
+    for stimulus, record in zip(there, records, strict=True):
         found = record_findings(manifest, stimulus, record, sources.get, known)
         if any(OTHER_RECIPE in one.problem for one in found):
             outdated.append(stimulus.stimulus_id)
@@ -152,7 +162,7 @@ def _noted_failures(notes: Sequence[ShardNote]) -> Iterator[Failure]:
 def _write_summary(
     folder: RunFolder,
     manifest: Manifest,
-    records: Sequence[Record],
+    done: Mapping[str, Done],
     planned: int,
     counted: Mapping[str, int],
     notes: Sequence[ShardNote],
@@ -161,10 +171,10 @@ def _write_summary(
     summary = folder.read_summary()
     if notes and is_unmerged(folder):
         lists = folder.noted_lists()
-        summary = summary_of_shards(manifest, notes, plan(manifest), len(records)) | {"trial_lists": lists}
+        summary = summary_of_shards(manifest, notes, plan(manifest), len(done)) | {"trial_lists": lists}
     summary |= {"name": manifest.name, "stimuli": planned}
-    if sum(one for key in ("made", "kept") if isinstance(one := summary.get(key), int)) != len(records):
-        summary |= {"made": 0, "kept": len(records)}
-    fingerprint = stimuli_sha256((record.filename, record.png_sha256) for record in records)
+    if sum(one for key in ("made", "kept") if isinstance(one := summary.get(key), int)) != len(done):
+        summary |= {"made": 0, "kept": len(done)}
+    fingerprint = stimuli_sha256((folder.filename(name), one.png_sha256) for name, one in done.items())
     summary |= {**counted, "stimuli_sha256": fingerprint}
     write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")

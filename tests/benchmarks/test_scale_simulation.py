@@ -49,6 +49,24 @@ def test_jobs_end_and_others_begin():
         simulate(Setting(walltime_s=23))
 
 
+def test_what_a_job_does_not_finish_is_lost():
+    free = {"record_s": 0, "batch_s": 0, "table_s": 0}
+    # Batches of 16 s on average, whose times differ by far more than jobs of 25 s allow for.
+    plain = PLAIN | {"walltime_s": 25.0, "spread": 1.0}
+    found = simulate(Setting(stimuli=16 * 200, wait_s=0, **free, **plain))
+    assert found.lost_share > 0.1
+    steady = simulate(Setting(stimuli=16 * 200, wait_s=0, **free, **plain | {"spread": 0.0}))
+    assert steady.seconds == pytest.approx(200 * 25 - 9)  # one batch in each job
+
+
+def test_a_job_that_ends_while_the_driver_is_busy_is_followed_by_the_next_in_time():
+    # The driver takes 100 s for a batch, so that each job has ended, and the next begun, before it is done.
+    slow = {"record_s": 0, "batch_s": 100.0, "table_s": 0}
+    found = simulate(Setting(stimuli=16 * 10, wait_s=30, **slow, **PLAIN | {"walltime_s": 24.0}))
+    assert found.seconds == pytest.approx(10 * (16 + 100))
+    assert found.lost_share == 0
+
+
 def test_the_same_seed_gives_the_same_run():
     setting = Setting(stimuli=3200, workers=7)
     assert simulate(setting, 3) == simulate(setting, 3) != simulate(setting, 4)

@@ -10,7 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -125,30 +128,72 @@ def test_failures_of_shards_are_in_the_table_until_they_are_made(tmp_path, contr
 def test_what_excludes_each_other(tmp_path):
     folder = RunFolder(tmp_path)
     folder.prepare()
-    with shard_locked(folder, Shard(1, 2)):
+    with shard_locked(folder, Shard(1, 2), "a"):
         for other in (Shard(1, 2), Shard(1, 3), Shard(2, 3)):
-            with pytest.raises(LockError), shard_locked(folder, other):
+            with pytest.raises(LockError), shard_locked(folder, other, "a"):
                 pass
         with pytest.raises(LockError), folder.locked():
             pass
-        with shard_locked(folder, Shard(2, 2)):
+        with shard_locked(folder, Shard(2, 2), "a"):
             pass
-    with folder.locked(), pytest.raises(LockError), shard_locked(folder, Shard(1, 2)):
+        with pytest.raises(LockError, match="1-of-2"), shard_locked(folder, Shard(2, 2), "b"):
+            pass
+    with folder.locked(), pytest.raises(LockError), shard_locked(folder, Shard(1, 2), "a"):
         pass
     with folder.locked():
         pass
 
 
-def test_another_manifest_does_not_replace_that_of_shards_at_work(tmp_path):
+@contextlib.contextmanager
+def at_work(monkeypatch, manifest, shard: Shard, **options) -> Iterator[None]:
+    """Stop a shard in its first batch."""
+    begun, on = threading.Event(), threading.Event()
+    make = Job.make
+
+    def waits(self, batch):
+        begun.set()
+        assert on.wait(60)
+        return make(self, batch)
+
+    monkeypatch.setattr(Job, "make", waits)
+    with ThreadPoolExecutor() as pool:
+        future = pool.submit(run_shard, manifest, shard, **options)
+        assert begun.wait(60)
+        monkeypatch.undo()
+        try:
+            yield
+        finally:
+            on.set()
+        future.result()
+
+
+def test_shards_of_another_manifest_or_division_do_not_work_beside_each_other(tmp_path, monkeypatch):
+    manifest = tiny(tmp_path)
+    other = tiny(tmp_path, seeds=[5])
+    with at_work(monkeypatch, manifest, Shard(1, 2)):
+        before = (manifest.output / "manifest.resolved.yaml").read_bytes()
+        with pytest.raises(LockError, match="another manifest"):
+            run_shard(other, Shard(2, 2))
+        with pytest.raises(LockError, match="other options"):
+            run_shard(manifest, Shard(2, 2), batch_size=3)
+        assert (manifest.output / "manifest.resolved.yaml").read_bytes() == before
+        run_shard(manifest, Shard(2, 2))
+    assert rebuild_tables(manifest.output).stimuli == 7
+    # One after the other they may, also all of a new manifest at once.
+    with at_work(monkeypatch, other, Shard(1, 2)):
+        run_shard(other, Shard(2, 2))
+
+
+def test_checkpoints_that_nobody_needs_go_with_the_tables(tmp_path):
     manifest = tiny(tmp_path)
     folder = RunFolder(run_shard(manifest, Shard(1, 2)).folder)
-    other = tiny(tmp_path, seeds=[5])
-    with (
-        shard_locked(folder, Shard(1, 2)),
-        pytest.raises(InputError, match="another manifest"),
-    ):
-        run_shard(other, Shard(2, 2))
-    run_shard(other, Shard(2, 2))
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / f"{'0' * 64}.safetensors").write_bytes(b"")
+    rebuild_tables(folder.path)
+    assert folder.checkpoints.is_dir()  # something is still to be made
+    run_shard(manifest, Shard(2, 2))
+    rebuild_tables(folder.path)
+    assert not folder.checkpoints.exists()
 
 
 def test_a_requeued_slurm_job_takes_its_own_lock_on_another_machine(tmp_path, monkeypatch):

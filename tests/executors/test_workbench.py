@@ -1,0 +1,199 @@
+"""What a worker does with an order, and refuses; in this process."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from stimgen.errors import StimgenError
+from stimgen.executors import clusters, dask_executor
+from stimgen.executors.dask_executor import _Flight, _written
+from stimgen.executors.site import ExecutorSpec, SlurmSpec
+from stimgen.executors.worker import (
+    MARGIN,
+    BatchOrder,
+    NoTimeLeftError,
+    RunOrder,
+    SupersededError,
+    Workbench,
+    job_end,
+)
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.plan import plan
+from stimgen.runs.batches import Batch, plan_batches
+from stimgen.runs.job import Job
+from stimgen.runs.lock import read_owner
+from stimgen.runs.preparation import prepare
+from stimgen.runs.progress import Progress
+from stimgen.runs.store import RunFolder
+
+
+@pytest.fixture
+def run(bench, tmp_path):
+    """A locked run folder, the order that workers get, and batches with their orders."""
+    manifest = load_manifest(bench.manifest)
+    folder = RunFolder(tmp_path / "run")
+    hashes = prepare(manifest, "cpu").recipes()
+    batches = plan_batches(manifest, plan(manifest), 1)
+
+    def order(batch: Batch, **changes) -> BatchOrder:
+        ids = [stimulus.stimulus_id for stimulus in batch.stimuli]
+        return replace(BatchOrder(0, batch, {one: hashes[one] for one in ids}, frozenset()), **changes)
+
+    folder.prepare()
+    with folder.locked():
+        owner = read_owner(folder.path)
+        assert owner is not None
+        yield SimpleNamespace(
+            folder=folder,
+            order=RunOrder(manifest, folder.path, owner, "cpu", {}, None),
+            batches=batches,
+            batch_order=order,
+        )
+
+
+def told(number: int, share: float) -> None:
+    assert 0 <= share <= 1
+
+
+def test_a_batch_is_made_once(run, monkeypatch):
+    bench, order = Workbench(run.order, "one"), run.batch_order(run.batches[0])
+    first = bench.make(order, told)
+    assert first.made == tuple(order.hashes)
+    assert first.failures == ()
+    monkeypatch.setattr(Job, "make", lambda *_: pytest.fail("it is done"))
+    assert bench.make(order, told).made == first.made
+    # The driver knows of it.
+    assert bench.make(replace(order, done=frozenset(order.hashes)), told).made == ()
+
+
+def test_a_worker_that_comes_back_late_writes_nothing_over_what_another_made(run, monkeypatch):
+    order, name = run.batch_order(run.batches[0]), next(iter(run.batch_order(run.batches[0]).hashes))
+    describe, written = Job._describe, []
+
+    def overtaken(self, *arguments):
+        found = describe(self, *arguments)
+        if not written:
+            monkeypatch.undo()
+            Workbench(run.order, "other").make(order, told)
+            written.append((run.folder.png(name).stat().st_ino, run.folder.record(name).stat().st_ino))
+        return found
+
+    monkeypatch.setattr(Job, "_describe", overtaken)
+    assert Workbench(run.order, "late").make(order, told).made == (name,)
+    assert written == [(run.folder.png(name).stat().st_ino, run.folder.record(name).stat().st_ino)]
+
+
+def test_a_worker_writes_for_no_driver_but_its_own(run):
+    order = run.batch_order(run.batches[0])
+    another = replace(run.order, owner=run.order.owner.model_copy(update={"pid": 1}))
+    with pytest.raises(SupersededError, match="no longer that of process 1 on"):
+        Workbench(another, "one").make(order, told)
+    elsewhere = replace(run.order, folder=run.folder.path / "nowhere")
+    with pytest.raises(SupersededError, match=r"nobody.*\n.*all machines"):
+        Workbench(elsewhere, "one").make(order, told)
+    assert not list(run.folder.records.iterdir())
+
+
+def test_a_worker_refuses_other_files_and_another_version(run):
+    order = run.batch_order(run.batches[0])
+    with pytest.raises(StimgenError, match="another source or other weights"):
+        Workbench(run.order, "one").make(replace(order, hashes=dict.fromkeys(order.hashes, "0")), told)
+    with pytest.raises(StimgenError, match=r"has stimgen .*, not 0\.0\.0"):
+        Workbench(replace(run.order, version="0.0.0"), "one")
+
+
+def test_no_batch_is_begun_that_its_job_cannot_finish(run, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 1000))
+    bench = Workbench(run.order, "one")
+    order = run.batch_order(run.batches[0], expected_s=1010 / MARGIN)
+    with pytest.raises(NoTimeLeftError) as raised:
+        bench.make(order, told)
+    assert 900 < raised.value.left_s <= raised.value.whole_s <= 1000
+    assert not list(run.folder.records.iterdir())
+    assert bench.make(replace(order, expected_s=900 / MARGIN), told).made
+    # Nobody knows yet how long one takes.
+    assert bench.make(run.batch_order(run.batches[1]), told).made
+
+
+def test_when_a_job_ends(monkeypatch, tmp_path):
+    for name in ("SLURM_JOB_ID", "SLURM_JOB_END_TIME"):
+        monkeypatch.delenv(name, raising=False)
+    assert job_end(60) is None
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no squeue
+    assert job_end(None) is None
+    assert job_end(60) == pytest.approx(time.time() + 60, abs=5)
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho 2026-01-02T03:04:05\n")
+    squeue.chmod(0o755)
+    assert job_end(60) == datetime(2026, 1, 2, 3, 4, 5).astimezone(UTC).timestamp()
+    monkeypatch.setenv("SLURM_JOB_END_TIME", "1234")
+    assert job_end(60) == 1234
+
+
+class _Ended:
+    """A future that ended with an error."""
+
+    status = "error"
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def exception(self) -> BaseException:
+        return self._error
+
+
+def flight(run, retired: list[str], expected_s: float) -> _Flight:
+    """The driver's side, with a client that only notes what it is to retire."""
+    client = SimpleNamespace(retire_workers=lambda addresses, close_workers: retired.extend(addresses))
+    progress = Progress(quiet=True)
+    progress.expected_s = lambda batch: expected_s  # type: ignore[method-assign]
+    spec = ExecutorSpec(name="dask", devices="cpu:1")
+    return _Flight(spec, client, "topic", SimpleNamespace(folder=run.folder), progress, deque())
+
+
+def test_a_worker_without_time_is_retired_and_its_batch_sent_again(run):
+    retired: list[str] = []
+    sent = flight(run, retired, 100.0)
+    error = NoTimeLeftError(10.0, 3600.0, "tcp://somewhere")
+    assert sent._outcome(3, run.batches[3], _Ended(error)) is None
+    assert retired == ["tcp://somewhere"]
+    assert list(sent.waiting) == [(3, run.batches[3])]
+
+
+def test_jobs_too_short_for_any_batch_end_the_run(run):
+    sent = flight(run, [], 3000.0)
+    with pytest.raises(StimgenError, match=r"50\.0 min, and a job has 60\.0 min") as raised:
+        sent._outcome(3, run.batches[3], _Ended(NoTimeLeftError(10.0, 3600.0)))
+    assert "walltime" in raised.value.cure
+
+
+def test_what_is_not_in_the_shared_folder_is_said(run, monkeypatch):
+    monkeypatch.setattr(dask_executor, "SHARED_FOLDER_S", 0.1)
+    with pytest.raises(StimgenError, match="Worker w has made x, and it is not in") as raised:
+        _written(run.folder, "x", "0", "w")
+    assert "all machines share" in raised.value.cure
+
+
+def test_what_slurm_has_against_jobs_is_said_before_any_is_submitted(tmp_path, monkeypatch):
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(
+        "#!/bin/sh\n[ $1 = --test-only ] || exit 9\n"
+        "echo 'sbatch: error: invalid partition specified: nowhere' >&2\nexit 1\n"
+    )
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    slurm = SlurmSpec(jobs=1, queue="nowhere", interface="lo")
+    spec = ExecutorSpec(name="dask", slurm=slurm)
+    with pytest.raises(StimgenError, match=r"refuses.*invalid partition") as raised:
+        clusters.connected(spec, tmp_path / "run", 1).__enter__()
+    assert "section slurm" in raised.value.cure
+    assert not list(Path(tmp_path / "run" / "logs").glob("tls-*"))  # no keys are left
