@@ -64,11 +64,13 @@ def costs(folder: Path, stimuli: int) -> list[tuple[int, int, float]]:
         for size in (max(SIZES), *SIZES):  # the first starts the worker
             batches = joined(plan_batches(manifest, plan(manifest), 1), size)
             checkpoints = RunCheckpoints(run.checkpoints, executor.made_with)
-            job = Job(prepared, hashes, run, Progress(quiet=True), checkpoints, Interrupts(), {})
+            progress = Progress(quiet=True)
+            job = Job(prepared, hashes, run, progress, checkpoints, Interrupts(), {})
             began = time.process_time()
-            for failures in executor.make(job, batches, Progress(quiet=True)):
-                if failures:
-                    raise SystemExit(failures[0].error)
+            with progress.run(manifest, batches, list(hashes), shared=False, reached={}):
+                for failures in executor.make(job, batches, progress):
+                    if failures:
+                        raise SystemExit(failures[0].error)
             found.append((len(job.done), len(batches), time.process_time() - began))
     return found[1:]
 

@@ -48,8 +48,8 @@ class Setting:
     workers: int = 1
     stimulus_s: float = 1.0
     spread: float = 0.2
-    record_s: float = 0.0006
-    batch_s: float = 0.005
+    record_s: float = 0.0011
+    batch_s: float = 0.0064
     table_s: float = 0.004
     walltime_s: float = 4 * 3600.0
     wait_s: float = 120.0

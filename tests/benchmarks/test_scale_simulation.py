@@ -13,7 +13,7 @@ PLAIN = {"spread": 0.0, "preemptions_per_s": 0.0, "walltime_s": math.inf}
 
 def test_one_worker_takes_the_sum_of_all_times():
     found = simulate(Setting(stimuli=1600, stimulus_s=2, **PLAIN))
-    assert found.seconds == pytest.approx(1600 * 2 + 100 * (0.005 + 16 * 0.0006) + 1600 * 0.004)
+    assert found.seconds == pytest.approx(1600 * 2 + 100 * (0.0064 + 16 * 0.0011) + 1600 * 0.004)
     assert found.lost_share == 0
 
 
@@ -27,7 +27,7 @@ def test_without_a_driver_workers_share_the_work(workers):
 def test_too_many_workers_wait_for_the_driver():
     setting = Setting(stimuli=160_000, stimulus_s=0.1, workers=2000, table_s=0, **PLAIN)
     found = simulate(setting)
-    assert found.seconds == pytest.approx(10_000 * (0.005 + 16 * 0.0006), rel=0.02)
+    assert found.seconds == pytest.approx(10_000 * (0.0064 + 16 * 0.0011), rel=0.02)
     assert found.driver_share == pytest.approx(1, abs=0.02)
 
 
