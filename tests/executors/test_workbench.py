@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from dataclasses import replace
@@ -197,3 +198,12 @@ def test_what_slurm_has_against_jobs_is_said_before_any_is_submitted(tmp_path, m
         clusters.connected(spec, tmp_path / "run", 1).__enter__()
     assert "section slurm" in raised.value.cure
     assert not list(Path(tmp_path / "run" / "logs").glob("tls-*"))  # no keys are left
+
+
+def test_workers_keep_their_memory_as_other_processes_do(monkeypatch, tmp_path):
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    spec = ExecutorSpec(name="dask", devices="cpu:1")
+    with clusters.connected(spec, tmp_path, 1) as client:
+        client.wait_for_workers(1, timeout=60)
+        (found,) = client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()
+    assert found is None
