@@ -29,7 +29,7 @@ TLS = "tls-"
 """What the folder of a run's own certificates begins with."""
 
 PLAIN_MALLOC = {"MALLOC_TRIM_THRESHOLD_": None}
-"""Takes back a setting of Dask, by which memory is returned so eagerly that a synthesis takes a third longer."""
+"""Takes back a setting of Dask by which every large tensor is returned to the system: syntheses take longer."""
 
 LOGGERS = ("distributed", "dask_jobqueue", "asyncio", "tornado", "tornado.application")
 """What Dask and its parts write to."""
