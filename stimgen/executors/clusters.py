@@ -29,7 +29,7 @@ TLS = "tls-"
 """What the folder of a run's own certificates begins with."""
 
 PLAIN_MALLOC = {"MALLOC_TRIM_THRESHOLD_": None}
-"""Takes back a setting of Dask by which every large tensor is returned to the system: syntheses take longer."""
+"""Takes back a setting of Dask with which every large tensor goes back to the system: syntheses take longer."""
 
 LOGGERS = ("distributed", "dask_jobqueue", "asyncio", "tornado", "tornado.application")
 """What Dask and its parts write to."""
@@ -84,7 +84,7 @@ def connected(spec: ExecutorSpec, folder: Path, wanted: int) -> Iterator[Client]
 
     logs = RunFolder(folder).logs
     logs.mkdir(parents=True, exist_ok=True)
-    settings = {
+    settings: dict[str, Any] = {
         "distributed.scheduler.allowed-failures": spec.restarts,
         "distributed.admin.tick.limit": "1h",  # loading weights is no fault
         "distributed.worker.memory.spill": False,
