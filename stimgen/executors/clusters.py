@@ -29,7 +29,7 @@ TLS = "tls-"
 """What the folder of a run's own certificates begins with."""
 
 PLAIN_MALLOC = {"MALLOC_TRIM_THRESHOLD_": None}
-"""Takes back a setting of Dask with which every large tensor goes back to the system: syntheses take longer."""
+"""Takes back a setting of Dask that returns each large tensor to the system, and so makes syntheses slow."""
 
 LOGGERS = ("distributed", "dask_jobqueue", "asyncio", "tornado", "tornado.application")
 """What Dask and its parts write to."""
