@@ -84,10 +84,12 @@ def make_folder(path: Path) -> None:
     OSError
         If it cannot be made.
     """
+    if path.is_dir():
+        return
     missing = [path, *path.parents]
     missing = missing[: next(place for place, folder in enumerate(missing) if folder.is_dir())]
     path.mkdir(parents=True, exist_ok=True)
-    for folder in missing or [path]:
+    for folder in missing:
         _sync_folder(folder.parent)
 
 

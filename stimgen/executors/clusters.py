@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import logging
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.executors.certificates import NEEDS, write_certificates
 from stimgen.executors.devices import Place, parse_devices
@@ -30,6 +32,9 @@ TLS = "tls-"
 
 PLAIN_MALLOC = {"MALLOC_TRIM_THRESHOLD_": None}
 """Takes back a setting of Dask that returns each large tensor to the system, and so makes syntheses slow."""
+
+MOST_BYTES = 2**20
+"""Largest scheduler file that is read."""
 
 LOGGERS = ("distributed", "dask_jobqueue", "asyncio", "tornado", "tornado.application")
 """What Dask and its parts write to."""
@@ -77,13 +82,14 @@ def connected(spec: ExecutorSpec, folder: Path, wanted: int) -> Iterator[Client]
     StimgenError
         If there is no connection.
     InputError
-        If a connection would cross a network without TLS.
+        If a connection would cross a network without TLS, or a log is a link.
     """
     import dask
     from distributed import Client
 
     logs = RunFolder(folder).logs
     logs.mkdir(parents=True, exist_ok=True)
+    _refuse_links(logs)
     settings: dict[str, Any] = {
         "distributed.scheduler.allowed-failures": spec.restarts,
         "distributed.admin.tick.limit": "1h",  # loading weights is no fault
@@ -92,7 +98,9 @@ def connected(spec: ExecutorSpec, folder: Path, wanted: int) -> Iterator[Client]
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": False,
         "distributed.comm.timeouts.connect": "30s",
-        "distributed.scheduler.http.routes": [],  # no pages about the work for others to look at
+        # No pages about the work for others to look at.
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
         **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in PLAIN_MALLOC.items()},
         # Of processes on this machine, until their log files take over.
         "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "warning",
@@ -105,7 +113,7 @@ def connected(spec: ExecutorSpec, folder: Path, wanted: int) -> Iterator[Client]
         elif spec.scheduler is not None:
             client = _foreign(spec.scheduler, security)
         else:
-            cluster = stack.enter_context(_local(places_of(spec)[:wanted], logs))
+            cluster = stack.enter_context(_local(places_of(spec)[:wanted], security, logs))
             client = Client(cluster, set_as_default=False)
         stack.callback(client.close, timeout=5)
         yield client
@@ -135,18 +143,23 @@ def tls_security(files: TlsFiles) -> Security:
 
 
 @contextlib.contextmanager
-def _local(places: tuple[Place, ...], logs: Path) -> Iterator[Any]:
-    """Start one process per device, which only this machine can reach."""
+def _local(places: tuple[Place, ...], security: Security | None, logs: Path) -> Iterator[Any]:
+    """Start one process per device, which only this machine can reach, and on it who has the certificates."""
     from distributed import Nanny, Scheduler, SpecCluster
 
-    with tempfile.TemporaryDirectory(prefix="stimgen-workers-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="stimgen-workers-") as scratch,
+        _own_certificates(Path(scratch)) as own,
+    ):
+        # Other people on this machine reach its loopback too.
+        safe = {"security": security or own, "protocol": "tls://", "host": LOOPBACK}
         workers = {
             place.name: {
                 "cls": Nanny,
                 "options": {
                     "nthreads": 1,
                     "memory_limit": 0,
-                    "host": LOOPBACK,
+                    **safe,
                     "local_directory": scratch,
                     "env": _environment(place, logs),
                     "preload": ["stimgen.executors.worker_log"],
@@ -155,9 +168,11 @@ def _local(places: tuple[Place, ...], logs: Path) -> Iterator[Any]:
             }
             for place in places
         }
-        options = {"host": LOOPBACK, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
+        options = {**safe, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
         scheduler = {"cls": Scheduler, "options": options}
-        with SpecCluster(workers=workers, scheduler=scheduler, silence_logs=False) as cluster:
+        with SpecCluster(
+            workers=workers, scheduler=scheduler, security=safe["security"], silence_logs=False
+        ) as cluster:
             yield cluster
 
 
@@ -178,6 +193,8 @@ def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) 
 
     gres = () if spec.gres is None else (f"--gres={spec.gres}",)
     jobs = min(spec.jobs, wanted)
+    of_driver = {} if spec.interface is None else {"interface": spec.interface}
+    of_nodes = () if spec.node_interface is None else ("--interface", spec.node_interface)
     with _own_certificates(logs) as own:
         cluster = SLURMCluster(
             cores=1,  # tasks of a worker at a time
@@ -188,17 +205,22 @@ def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) 
             queue=spec.queue,
             account=spec.account,
             python=spec.python or sys.executable,
-            interface=spec.interface,
             job_name="stimgen-worker",
             job_extra_directives=[*gres, *spec.directives],
             job_script_prologue=[
                 *spec.prologue,
                 f"export OMP_NUM_THREADS={spec.cores}",
                 f'export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON="{PLAIN_MALLOC}"',
+                'export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES="[]"',
             ],
             log_directory=str(logs),
-            worker_extra_args=["--no-dashboard", "--memory-limit", "0"],
-            scheduler_options={"dashboard": False, "dashboard_address": f"{LOOPBACK}:0", "port": 0},
+            worker_extra_args=["--no-dashboard", "--memory-limit", "0", *of_nodes],
+            scheduler_options={
+                "dashboard": False,
+                "dashboard_address": f"{LOOPBACK}:0",
+                "port": 0,
+                **of_driver,
+            },
             security=security or own,
             protocol="tls://",
             silence_logs=False,
@@ -211,11 +233,11 @@ def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) 
 
 
 @contextlib.contextmanager
-def _own_certificates(logs: Path) -> Iterator[Security]:
-    """Make certificates for this run alone, which workers read in the run folder, and nobody else may."""
-    for old in logs.glob(f"{TLS}*"):  # of drivers that were killed: who connects holds the lock of the run
+def _own_certificates(place: Path) -> Iterator[Security]:
+    """Make certificates for this run alone, in a folder in `place` that only its owner can read."""
+    for old in place.glob(f"{TLS}*"):  # of drivers that were killed: who connects holds the lock of the run
         shutil.rmtree(old, ignore_errors=True)
-    private = Path(tempfile.mkdtemp(prefix=TLS, dir=logs))
+    private = Path(tempfile.mkdtemp(prefix=TLS, dir=place))
     try:
         files = {name: str(path) for name, path in write_certificates(private).items()}
         yield tls_security(TlsFiles(**files))
@@ -246,36 +268,43 @@ def _try_submission(script: str) -> None:
 def _foreign(scheduler: str, security: Security | None) -> Client:
     from distributed import Client
 
-    if "://" in scheduler:
-        if security is None and not _stays_here(scheduler):
-            raise InputError(
-                f"The scheduler {scheduler} would be spoken to over a network without encryption: whoever "
-                "reaches it could run programs on your account.",
-                "Give certificates in the section tls of the site file (stimgen cluster certs makes them).",
-            )
-        where: dict[str, Any] = {"address": scheduler}
-    else:
-        if not Path(scheduler).is_file():
-            raise InputError(
-                f"There is no scheduler file {scheduler}.",
-                "Name the file that dask scheduler --scheduler-file wrote, or an address such as tls://host:8786.",
-            )
-        where = {"scheduler_file": scheduler}
+    address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
+    if security is None and not _stays_here(address):
+        raise InputError(
+            f"The scheduler {address} would be spoken to over a network without encryption: whoever "
+            "reaches it could run programs on your account.",
+            "Start it with certificates (stimgen cluster certs makes them), and name them in the section tls "
+            "of the site file.",
+        )
     try:
-        client = Client(**where, security=security, set_as_default=False, timeout="20s")
+        client = Client(address, security=security, set_as_default=False, timeout="20s")
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         raise StimgenError(
             f"There is no connection to the scheduler {scheduler}: {error}.",
             "See that it runs, and that tls in the site file names the certificates that it has.",
         ) from error
-    address = client.scheduler.address
-    if security is None and not _stays_here(address):
-        client.close()
-        raise InputError(
-            f"The scheduler {address} speaks over a network without encryption.",
-            "Start it with certificates (stimgen cluster certs makes them), and name them in the site file.",
-        )
     return client
+
+
+def _address_in(path: Path) -> str:
+    """Return the address in the file that a scheduler wrote.
+
+    Raises
+    ------
+    InputError
+        If it holds none.
+    """
+    cure = "Name the file that dask scheduler --scheduler-file wrote, or an address such as tls://host:8786."
+    try:
+        data = json.loads(read_file(path, MOST_BYTES))
+    except FileNotFoundError:
+        raise InputError(f"There is no scheduler file {path}.", cure) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"The scheduler file {path} cannot be read: {error}.", cure) from None
+    address = data.get("address") if isinstance(data, dict) else None
+    if not isinstance(address, str):
+        raise InputError(f"The scheduler file {path} has no address.", cure)
+    return address
 
 
 def _stays_here(address: str) -> bool:
@@ -285,6 +314,14 @@ def _stays_here(address: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _refuse_links(logs: Path) -> None:
+    """Raise if a log is a symbolic link: what workers say would be written outside of the run folder."""
+    if link := next((path for path in logs.iterdir() if path.is_symlink()), None):
+        raise InputError(
+            f"{link} is a symbolic link, and logs would be written outside of the run folder.", "Remove it."
+        )
 
 
 @contextlib.contextmanager

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import time
 import uuid
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stimgen.errors import StimgenError
 from stimgen.executors.clusters import check_installed, connected, places_of
+from stimgen.executors.flight import LOOK_EVERY_S, Flight, Watch, take_what_is_there
 from stimgen.executors.site import ExecutorSpec
-from stimgen.manifest.check import duration
 from stimgen.manifest.plan import plan
 from stimgen.networks.device import find_device
 from stimgen.runs.batches import Batch
@@ -29,11 +27,10 @@ from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import Failure
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
     from stimgen.executors.worker import BatchReport
 
-LOOK_EVERY_S = 1.0
 SHARED_FOLDER_S = 60.0
 """How long a file that a worker wrote may take to be seen here, over a network file system."""
 
@@ -74,8 +71,7 @@ class DaskExecutor:
 
     def __exit__(self, *error: object) -> None:
         """End the workers that were started."""
-        self._stack.close()
-        self._client = None
+        self._disconnect()
 
     @property
     def device(self) -> str:
@@ -108,12 +104,25 @@ class DaskExecutor:
         """Return 1 on CPUs; else what fits on the GPU of the first worker that comes."""
         if self.worker_device == "cpu" or not prepared.manifest.layer_sets:
             return 1
+        from distributed import KilledWorker
+
         from stimgen.executors.tasks import batch_size
 
         client = self._connect(len(plan(prepared.manifest)))
-        self._await_worker(client)
-        size: int = client.submit(batch_size, prepared.manifest, self.worker_device, pure=False).result()
-        return size
+        watch = Watch(self._spec, client, self._folder)
+        future = client.submit(batch_size, prepared.manifest, self.worker_device, pure=False)
+        while True:
+            watch.look()
+            try:
+                size: int = future.result(timeout=LOOK_EVERY_S)
+                return size
+            except TimeoutError:
+                continue
+            except KilledWorker:
+                raise StimgenError(
+                    "All workers ended while they measured how many textures fit on a card.",
+                    f"See their logs in {RunFolder(self._folder).logs}, or give --batch-size.",
+                ) from None
 
     def make(self, job: Job, batches: Sequence[Batch], progress: Progress) -> Generator[list[Failure]]:
         """Make batches on as many workers as there are, and yield after each what could not be made of it."""
@@ -133,9 +142,15 @@ class DaskExecutor:
             {place.name: place.threads for place in self._places} if self._places else {},
             slurm.walltime_s if slurm is not None else None,
         )
-        client.register_plugin(RunPlugin(order, topic))
+        try:
+            client.register_plugin(RunPlugin(order, topic))
+        except Exception as error:  # whatever a worker has that cannot load it
+            raise StimgenError(
+                f"A worker cannot load stimgen {order.version}: {type(error).__name__}: {error}.",
+                f"Install the same version everywhere; logs are in {job.folder.logs}.",
+            ) from error
         client.subscribe_topic(topic, lambda event: progress.told(*event[1]))
-        flight = _Flight(self._spec, client, topic, job, progress, deque(enumerate(batches)))
+        flight = Flight(self._spec, client, topic, job, progress, deque(enumerate(batches)))
         try:
             for report, batch in flight.land():
                 yield self._take_over(job, batch, report)
@@ -144,28 +159,22 @@ class DaskExecutor:
                 client.unsubscribe_topic(topic)
                 client.unregister_worker_plugin(topic)
             if flight.under_way:
-                self._give_up(job, flight)
+                flight.abandon()
+            # Their machines are not needed while tables are written.
+            self._disconnect()
+            for _, batch, _ in flight.under_way.values():
+                take_what_is_there(job, batch)
             with contextlib.suppress(OSError):  # the next run removes it
                 job.folder.remove_leftovers()  # of workers that were killed
-
-    def _give_up(self, job: Job, flight: _Flight) -> None:
-        """End the workers, and take over what they wrote of their batches."""
-        flight.abandon()
-        self._stack.close()
-        self._client = None
-        for _, batch, _ in flight.under_way.values():
-            _take_what_is_there(job, batch)
 
     def _connect(self, wanted: int) -> Client:
         if self._client is None:
             self._client = self._stack.enter_context(connected(self._spec, self._folder, wanted))
         return self._client
 
-    def _await_worker(self, client: Client) -> None:
-        try:
-            client.wait_for_workers(1, timeout=self._spec.patience_s)
-        except TimeoutError:
-            raise no_worker(self._spec, self._folder, self._spec.patience_s) from None
+    def _disconnect(self) -> None:
+        self._stack.close()
+        self._client = None
 
     def _take_over(self, job: Job, batch: Batch, report: BatchReport | list[Failure]) -> list[Failure]:
         """Read the records of what a worker made, and tell the display."""
@@ -183,155 +192,6 @@ class DaskExecutor:
         for failure in failures:
             job.progress.failure(failure)
         return failures
-
-
-@dataclass
-class _Flight:
-    """The batches on their way to workers and back."""
-
-    spec: ExecutorSpec
-    client: Client
-    topic: str
-    job: Job
-    progress: Progress
-    waiting: deque[tuple[int, Batch]]
-    under_way: dict[str, tuple[int, Batch, Future]] = field(default_factory=dict)
-    ended: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
-    workers: int = 0
-    lonely_since: float = field(default_factory=time.monotonic)
-    said_at: float = field(default_factory=time.monotonic)
-
-    def land(self) -> Iterator[tuple[BatchReport | list[Failure], Batch]]:
-        """Yield what became of each batch, in the order in which they end."""
-        looked = -LOOK_EVERY_S
-        while self.waiting or self.under_way:
-            if time.monotonic() - looked >= LOOK_EVERY_S:
-                looked = time.monotonic()
-                self._count_workers()
-            while self.waiting and len(self.under_way) < 2 * max(self.workers, 1):
-                self._submit(*self.waiting.popleft())
-            try:
-                key = self.ended.get(timeout=LOOK_EVERY_S)
-            except queue.Empty:
-                self.progress.waiting()
-                continue
-            number, batch, future = self.under_way.pop(key)
-            outcome = self._outcome(number, batch, future)
-            if outcome is not None:
-                seconds = None if isinstance(outcome, list) else outcome.seconds
-                self.progress.landed(number, batch, seconds)
-                yield outcome, batch
-
-    def abandon(self) -> None:
-        """Give up what is under way."""
-        with contextlib.suppress(Exception):  # the scheduler may be gone
-            self.client.cancel([future for _, _, future in self.under_way.values()], force=True)
-
-    def _submit(self, number: int, batch: Batch) -> None:
-        from stimgen.executors.tasks import make_batch
-        from stimgen.executors.worker import BatchOrder
-
-        ids = [stimulus.stimulus_id for stimulus in batch.stimuli]
-        order = BatchOrder(
-            number,
-            batch,
-            {one: self.job.hashes[one] for one in ids},
-            frozenset(one for one in ids if one in self.job.done),
-            self.progress.expected_s(batch),
-        )
-        key = f"{self.topic}-{number}-{uuid.uuid4().hex[:8]}"
-        future = self.client.submit(make_batch, self.topic, order, key=key, pure=False)
-        self.under_way[key] = number, batch, future
-        self.progress.sent(number, batch)
-        future.add_done_callback(lambda one: self.ended.put(one.key))
-
-    def _outcome(self, number: int, batch: Batch, future: Future) -> BatchReport | list[Failure] | None:
-        """Return what became of a batch; None if it was sent off again.
-
-        Raises
-        ------
-        StimgenError
-            If no other batch can be made either.
-        """
-        from distributed import KilledWorker
-
-        from stimgen.executors.worker import MARGIN, NoTimeLeftError
-
-        error: BaseException | None = None
-        if future.status == "finished":
-            report: BatchReport = future.result()
-            return report
-        if future.status == "error":
-            error = future.exception()
-        if isinstance(error, NoTimeLeftError):
-            expected = self.progress.expected_s(batch) or 0.0
-            if error.whole_s < MARGIN * expected:
-                raise StimgenError(
-                    f"A batch takes about {duration(expected)}, and a job has {duration(error.whole_s)}: "
-                    f"none is begun with less than {MARGIN} times its time.",
-                    "Raise walltime in the site file, or make smaller batches with --batch-size.",
-                )
-            self._retire(error)
-        elif isinstance(error, KilledWorker):
-            _take_what_is_there(self.job, batch)
-            return [
-                Failure(
-                    stimulus.stimulus_id,
-                    f"{self.spec.restarts + 1} workers ended while they made it.",
-                    f"See their logs in {self.job.folder.logs}; perhaps they have too little memory.",
-                )
-                for stimulus in batch.stimuli
-                if stimulus.stimulus_id not in self.job.done
-            ]
-        elif isinstance(error, StimgenError):
-            raise error
-        elif error is not None and not _is_of_dask(error):
-            raise StimgenError(
-                f"A worker failed: {type(error).__name__}: {error}.",
-                f"Its log is in {self.job.folder.logs}.",
-            ) from error
-        self.waiting.appendleft((number, batch))
-        return None
-
-    def _retire(self, error: Any) -> None:
-        """End the workers whose jobs end too soon for any batch, so that new jobs come."""
-        with contextlib.suppress(Exception):
-            self.client.retire_workers([error.address], close_workers=True)
-
-    def _count_workers(self) -> None:
-        now = time.monotonic()
-        try:
-            self.workers = len(self.client.nthreads())
-        except (OSError, TimeoutError) as error:
-            raise StimgenError(
-                f"The connection to the scheduler is lost: {error}.",
-                "What was finished is kept. See that the scheduler runs; the same command goes on.",
-            ) from error
-        if self.workers:
-            self.lonely_since = self.said_at = now
-            return
-        if now - self.lonely_since > self.spec.patience_s:
-            raise no_worker(self.spec, self.job.folder.path, now - self.lonely_since)
-        if now - self.said_at >= 60:
-            self.said_at = now
-            self.progress.note(
-                f"No worker for {duration(now - self.lonely_since)}; waiting up to "
-                f"{duration(self.spec.patience_s)}."
-            )
-
-
-def no_worker(spec: ExecutorSpec, folder: Path, seconds: float) -> StimgenError:
-    """Return the error that there was no worker for so long."""
-    where = {
-        "slurm": "squeue --me says whether jobs wait, and for what",
-        "scheduler": "see that workers are connected to the scheduler",
-        "local": "the workers could not be started",
-    }[spec.kind]
-    return StimgenError(
-        f"There was no worker for {duration(seconds)}.",
-        f"Logs are in {RunFolder(folder).logs}; {where}. A run waits for wait_s of the site file; "
-        "the same command goes on.",
-    )
 
 
 def _written(folder: RunFolder, stimulus_id: str, recipe_sha256: str, worker: str) -> Record:
@@ -353,18 +213,3 @@ def _written(folder: RunFolder, stimulus_id: str, recipe_sha256: str, worker: st
                 "The run folder must be on a file system that all machines share, at the same path.",
             )
         time.sleep(0.2)
-
-
-def _take_what_is_there(job: Job, batch: Batch) -> None:
-    """Take over what a worker wrote of a batch that it did not finish."""
-    for stimulus_id in (stimulus.stimulus_id for stimulus in batch.stimuli):
-        record = job.folder.finished(stimulus_id, job.hashes[stimulus_id])
-        if record is not None and stimulus_id not in job.done:
-            job.done[stimulus_id] = Done.of(record)
-
-
-def _is_of_dask(error: BaseException) -> bool:
-    """Return whether an error is one of the distribution itself, after which a batch can be sent again."""
-    return type(error).__module__.split(".")[0] in {"distributed", "dask", "tornado"} or isinstance(
-        error, (TimeoutError, ConnectionError)
-    )

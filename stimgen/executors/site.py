@@ -59,6 +59,9 @@ class SlurmSpec(_Section):
     interface: Annotated[
         str | None, Field(description="Network interface of the driver that nodes can reach, such as ib0.")
     ] = None
+    node_interface: Annotated[
+        str | None, Field(description="Network interface of the nodes, if it is not the one of their route.")
+    ] = None
 
     @property
     def walltime_s(self) -> float:

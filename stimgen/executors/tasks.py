@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from distributed import get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
+from stimgen.errors import StimgenError
 from stimgen.executors.worker import (
     BatchOrder,
     BatchReport,
     NoTimeLeftError,
     RunOrder,
+    UnfitError,
     Workbench,
     measure_batch_size,
 )
@@ -47,10 +49,12 @@ class RunPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
     def make(self, worker: Worker, order: BatchOrder) -> BatchReport:
         """Make a batch."""
         with self._lock:
-            if self._bench is None:
-                self._bench = Workbench(self._order, str(worker.name))
             try:
+                if self._bench is None:
+                    self._bench = Workbench(self._order, str(worker.name))
                 return self._bench.make(order, lambda *said: worker.log_event(self._topic, said))
+            except StimgenError as error:
+                raise UnfitError(error, worker.address) from error
             except NoTimeLeftError as error:
                 raise NoTimeLeftError(error.left_s, error.whole_s, worker.address) from None
 

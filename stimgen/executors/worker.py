@@ -29,7 +29,7 @@ from stimgen.runs.lock import Owner, read_owner
 from stimgen.runs.pace import Pace
 from stimgen.runs.preparation import Preparation, prepare
 from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder
+from stimgen.runs.store import RunFolder, StoreError
 from stimgen.runs.tables import Failure
 from stimgen.texture.problem import Evaluation
 
@@ -40,8 +40,24 @@ MARGIN = 1.5
 """How many times the expected seconds of a batch must be left of a job before it is begun."""
 
 
-class SupersededError(StimgenError):
+class SupersededError(StoreError):
     """The run folder is another driver's by now: nothing may be written there for this one."""
+
+
+class UnfitError(Exception):
+    """A worker can make no batch, for a reason that it may share with all others or not.
+
+    Parameters
+    ----------
+    reason
+        Why.
+    address
+        Of the worker.
+    """
+
+    def __init__(self, reason: StimgenError, address: str) -> None:
+        super().__init__(reason, address)
+        self.reason, self.address = reason, address
 
 
 class NoTimeLeftError(Exception):
@@ -129,7 +145,7 @@ class BatchReport:
     notes
         What is to be said to the user.
     seconds
-        How long it took.
+        How long it took; None if all of it was there.
     device
         Name of the device.
     worker
@@ -139,7 +155,7 @@ class BatchReport:
     made: tuple[str, ...]
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
-    seconds: float
+    seconds: float | None
     device: str
     worker: str
 
@@ -168,6 +184,7 @@ class Workbench:
         self._order, self._name = order, name
         if name in order.threads:
             torch.set_num_threads(order.threads[name])
+        self._folder = RunFolder(order.folder)
         self._where = find_device(order.device)
         self._prepared: Preparation = prepare(order.manifest, str(self._where))
         self._began = time.monotonic()
@@ -189,7 +206,7 @@ class Workbench:
             left = self._end - time.time()
             if left < MARGIN * order.expected_s:
                 raise NoTimeLeftError(left, self._whole_s)
-        folder = RunFolder(self._order.folder)
+        folder = self._folder
         self._check_owner()
         for stimulus in order.batch.stimuli:
             if self._prepared.recipe_sha256(stimulus) != order.hashes[stimulus.stimulus_id]:
@@ -199,7 +216,8 @@ class Workbench:
                     "Give all machines the same files: sources on a shared file system, and the same weights "
                     "(stimgen weights list).",
                 )
-        listener = _Listener(self._prepared.manifest, order, tell, shared=self._where.type != "cpu")
+        shared = self._where.type != "cpu"
+        listener = _Listener(self._prepared.manifest, order, tell, self._check_owner, shared=shared)
         done: dict[str, Done] = {}
         # A task can come twice, and its first worker may have died after it wrote some of it.
         for stimulus in order.batch.stimuli:
@@ -216,13 +234,13 @@ class Workbench:
             done,
             before_writing=self._check_owner,
         )
-        started = time.monotonic()
-        failures = job.make(order.batch) if len(done) < len(order.batch.stimuli) else []
+        there, started = len(done) == len(order.batch.stimuli), time.monotonic()
+        failures = [] if there else job.make(order.batch)
         return BatchReport(
             made=tuple(stimulus_id for stimulus_id in done if stimulus_id not in order.done),
             failures=tuple(failures),
             notes=tuple(listener.notes),
-            seconds=time.monotonic() - started,
+            seconds=None if there else time.monotonic() - started,
             device=device_name(self._where),
             worker=self._name,
         )
@@ -268,10 +286,16 @@ def job_end(walltime_s: float | None) -> float | None:
 
 
 class _Listener:
-    """Is told what a job does, and tells the driver now and then how much of the batch is done."""
+    """Is told what a job does, and tells the driver now and then how much of the batch is done.
 
-    def __init__(self, manifest: Manifest, order: BatchOrder, tell: Tell, *, shared: bool) -> None:
+    What `check` raises ends the batch: nobody waits for it any more.
+    """
+
+    def __init__(
+        self, manifest: Manifest, order: BatchOrder, tell: Tell, check: Callable[[], None], *, shared: bool
+    ) -> None:
         self.notes: list[str] = []
+        self._check = check
         self._number, self._tell, self._told = order.number, tell, time.monotonic()
         synthesised = order.batch.stimuli[0].synthesised
         self._network = "" if synthesised is None else synthesised.network.name
@@ -287,6 +311,7 @@ class _Listener:
         self._pace.evaluated(evaluation, self._network, now)
         if now - self._told >= TELL_EVERY_S:
             self._told = now
+            self._check()
             self._tell(self._number, self._pace.batch_share)
 
     def note(self, text: str) -> None:

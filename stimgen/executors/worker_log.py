@@ -12,7 +12,8 @@ def dask_setup(worker: Any) -> None:
     path = os.environ.get("STIMGEN_WORKER_LOG")
     if path is None:
         return
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)  # not on Windows
+    handle = os.open(path, flags, 0o644)
     for stream in (1, 2):
         os.dup2(handle, stream)
     os.close(handle)

@@ -205,6 +205,10 @@ def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:
         raise InputError(f"The record {path} is damaged ({reason}).", cure) from None
     if record.stimulus_id != stimulus_id:
         raise InputError(f"The record {path} is that of {record.stimulus_id}.", cure)
+    if record.filename != folder.filename(stimulus_id):
+        raise InputError(
+            f"The record {path} names the file {record.filename}, which is not where this run has it.", cure
+        )
     return record
 
 

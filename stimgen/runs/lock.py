@@ -24,6 +24,8 @@ OWNER = "lock.json"
 
 
 MOST_BYTES = 10_000
+LOOK_S = 0.5
+"""How long a lock is waited for."""
 
 
 class LockError(StimgenError):
@@ -89,7 +91,8 @@ def locked(folder: Path, task: str | None = None) -> Iterator[None]:
     """
     lock, path = FileLock(folder / LOCK), folder / OWNER
     try:
-        lock.acquire(timeout=0)
+        # Who only looks whether somebody is at work holds it for a moment.
+        lock.acquire(timeout=LOOK_S, poll_interval=0.02)
     except Timeout:
         with contextlib.suppress(ValidationError):
             if owner := read_owner(folder):

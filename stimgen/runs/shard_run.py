@@ -24,7 +24,7 @@ from stimgen.runs.shards import (
     FailureNote,
     Shard,
     ShardNote,
-    read_notes,
+    read_note,
     shard_locked,
 )
 from stimgen.runs.store import RunFolder, sha256, write_atomically
@@ -118,19 +118,11 @@ def run_shard(
         checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
         job = Job(prepared, hashes, folder, progress, checkpoints, interrupts, done)
         failures: list[Failure] = []
-        if remaining:
-            to_make = [name for name in hashes if name not in done]
-            with (
-                progress.run(manifest, remaining, to_make, shared=executor.shared, reached={}),
-                contextlib.closing(executor.make(job, remaining, progress)) as made,
-            ):
-                for some in made:
-                    failures += some
+        used = dict.fromkeys(batch.network for batch in batches)
+        used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in own)
         path = shard.folder(folder) / NOTE
-        before = read_notes(folder).get(path)
-        if remaining or before is None or before.manifest_sha256 != manifests:
-            used = dict.fromkeys(batch.network for batch in batches)
-            used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in own)
+
+        def write_note() -> None:
             note = ShardNote(
                 shard=str(shard),
                 stimuli=len(own),
@@ -148,4 +140,21 @@ def run_shard(
             )
             with interrupts.held():
                 write_atomically(path, note.model_dump_json(indent=1) + "\n")
+
+        before = read_note(path)
+        told = before is not None and before.made + before.kept == len(done)
+        if remaining or before is None or before.manifest_sha256 != manifests or not told:
+            # The manifests in the folder are this shard's from now on, whatever becomes of it.
+            write_note()
+        if remaining:
+            to_make = [name for name in hashes if name not in done]
+            try:
+                with (
+                    progress.run(manifest, remaining, to_make, shared=executor.shared, reached={}),
+                    contextlib.closing(executor.make(job, remaining, progress)) as made,
+                ):
+                    for some in made:
+                        failures += some
+            finally:
+                write_note()
     return ShardResult(folder.path, len(done) - kept, kept, tuple(failures), path)

@@ -92,7 +92,7 @@ class FailureNote(BaseModel):
 
 
 class ShardNote(BaseModel):
-    """What a shard did; what run.json says of a whole run.
+    """What a shard did, or has done so far; what run.json says of a whole run.
 
     Attributes
     ----------
@@ -177,13 +177,16 @@ def _is_at_work(shard: Path, *, but_on: str) -> bool:
 
 def read_notes(folder: RunFolder) -> dict[Path, ShardNote]:
     """Return the notes that can be read, by their path."""
-    notes = {}
-    for one in folder.shard_folders():
-        try:
-            notes[one / NOTE] = ShardNote.model_validate_json(read_file(one / NOTE, MOST_BYTES))
-        except (OSError, ValidationError):
-            continue
-    return notes
+    found = {one / NOTE: read_note(one / NOTE) for one in folder.shard_folders()}
+    return {path: note for path, note in found.items() if note is not None}
+
+
+def read_note(path: Path) -> ShardNote | None:
+    """Return a note; None if there is none that can be read."""
+    try:
+        return ShardNote.model_validate_json(read_file(path, MOST_BYTES))
+    except (OSError, ValidationError):
+        return None
 
 
 def is_unmerged(folder: RunFolder) -> bool:

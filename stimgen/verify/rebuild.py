@@ -23,7 +23,7 @@ from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 from stimgen.verify.read_record import read_record
 from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
-from stimgen.verify.run import open_run
+from stimgen.verify.run import open_run, resolved_manifest
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,17 @@ def rebuild_tables(path: Path) -> Rebuilt:
     StoreError
         If the folder cannot be written.
     """
-    folder, manifest = open_run(path)
+    folder, _ = open_run(path)
     with folder.locked():
+        manifest = resolved_manifest(folder)  # which a run may have replaced until the folder was locked
         stimuli = plan(manifest)
         there, sources = _done(folder, stimuli)
         outdated = _outdated(folder, manifest, stimuli, there, sources)
         done = {stimulus_id: one for stimulus_id, one in there.items() if stimulus_id not in outdated}
         planned = [stimulus.stimulus_id for stimulus in stimuli]
         notes = _notes(folder)
-        said = {one.stimulus_id: one for one in (*_failures(folder), *_noted_failures(notes))}
+        # What shards of this manifest say, or else what the run said before.
+        said = {one.stimulus_id: one for one in (_noted_failures(notes) if notes else _failures(folder))}
         failures = [said[name] for name in planned if name in said and name not in done]
         rejected = write_tables(folder, read_done(folder, planned, done), failures, manifest.accept)
         counted = {"failed": len(failures), "rejected": rejected}
@@ -126,7 +128,13 @@ def _outdated(
     done: Mapping[str, Done],
     sources: Mapping[str, SourceRecord],
 ) -> tuple[str, ...]:
-    """Return the stimuli that a run of the manifest would make again, as far as records tell."""
+    """Return the stimuli that a run of the manifest would make again, as far as records tell.
+
+    Raises
+    ------
+    InputError
+        If the others are not of the same sources and weights.
+    """
     known = Identities()
     outdated = []
     there = [stimulus for stimulus in stimuli if stimulus.stimulus_id in done]
@@ -135,7 +143,15 @@ def _outdated(
         found = record_findings(manifest, stimulus, record, sources.get, known)
         if any(OTHER_RECIPE in one.problem for one in found):
             outdated.append(stimulus.stimulus_id)
-        known.add(manifest, stimulus, record)
+        else:
+            known.add(manifest, stimulus, record)
+    if different := list(known.findings(folder)):
+        raise InputError(
+            f"The stimuli of {folder.path} were made of different sources or weights:\n"
+            + "\n".join(f"{one.file} {one.problem}" for one in different),
+            "Run the manifest, or all of its shards, again: what was made of another source or with other "
+            "weights is made again.",
+        )
     return tuple(outdated)
 
 

@@ -137,9 +137,20 @@ def open_run(path: Path) -> tuple[RunFolder, Manifest]:
         )
     folder.refuse_newer()
     refuse_a_run_at_work(folder)
+    return folder, resolved_manifest(folder)
+
+
+def resolved_manifest(folder: RunFolder) -> Manifest:
+    """Return the manifest of a run, whose sources and weights may be gone.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
     try:
         read_regular(folder.path / RESOLVED)
-        return folder, load_manifest(folder.path / RESOLVED, files_needed=False)
+        return load_manifest(folder.path / RESOLVED, files_needed=False)
     except (UnreadableError, ManifestError) as error:
         problem = f"{folder.path / RESOLVED} {error}" if isinstance(error, UnreadableError) else str(error)
         raise InputError(
@@ -168,7 +179,8 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     summary = read_summary(folder)
     present = sum(folder.record(one.stimulus_id).is_file() for one in stimuli)
     unmerged = is_unmerged(folder)
-    killed = (folder.path / OWNER).exists() or unmerged  # no run leaves it there that ends
+    places = (folder.path, *folder.shard_folders())
+    killed = unmerged or any((one / OWNER).exists() for one in places)  # no run leaves it there that ends
     unfinished = killed or (not summary.problem and summary.counted < present)
     of_manifest = list(manifest_findings(folder, summary))
     # Killed between a new manifest and its tables: these are of the old one, or not there.

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from worker_bench import Bench
+
+from stimgen.executors.worker import BatchOrder, RunOrder
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.plan import plan
+from stimgen.runs.batches import Batch, plan_batches
+from stimgen.runs.lock import read_owner
+from stimgen.runs.preparation import prepare
+from stimgen.runs.store import RunFolder
 
 
 @pytest.fixture
@@ -22,3 +32,28 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.stop()
     assert outcome.code == 0, outcome.output
     return made.folder / "run"
+
+
+@pytest.fixture
+def run(bench, tmp_path):
+    """A locked run folder, the order that workers get, and batches with their orders."""
+    manifest = load_manifest(bench.manifest)
+    folder = RunFolder(tmp_path / "run")
+    hashes = prepare(manifest, "cpu").recipes()
+    batches = plan_batches(manifest, plan(manifest), 1)
+
+    def order(batch: Batch, **changes) -> BatchOrder:
+        ids = [stimulus.stimulus_id for stimulus in batch.stimuli]
+        return replace(BatchOrder(0, batch, {one: hashes[one] for one in ids}, frozenset()), **changes)
+
+    folder.prepare()
+    with folder.locked():
+        owner = read_owner(folder.path)
+        assert owner is not None
+        yield SimpleNamespace(
+            folder=folder,
+            order=RunOrder(manifest, folder.path, owner, "cpu", {}, None),
+            batches=batches,
+            hashes=hashes,
+            batch_order=order,
+        )

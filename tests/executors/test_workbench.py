@@ -4,59 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from stimgen.errors import StimgenError
 from stimgen.executors import clusters, dask_executor
-from stimgen.executors.dask_executor import _Flight, _written
+from stimgen.executors.dask_executor import _written
 from stimgen.executors.site import ExecutorSpec, SlurmSpec
 from stimgen.executors.worker import (
     MARGIN,
-    BatchOrder,
     NoTimeLeftError,
-    RunOrder,
     SupersededError,
     Workbench,
     job_end,
 )
-from stimgen.manifest.load import load_manifest
-from stimgen.manifest.plan import plan
-from stimgen.runs.batches import Batch, plan_batches
 from stimgen.runs.job import Job
-from stimgen.runs.lock import read_owner
-from stimgen.runs.preparation import prepare
-from stimgen.runs.progress import Progress
-from stimgen.runs.store import RunFolder
-
-
-@pytest.fixture
-def run(bench, tmp_path):
-    """A locked run folder, the order that workers get, and batches with their orders."""
-    manifest = load_manifest(bench.manifest)
-    folder = RunFolder(tmp_path / "run")
-    hashes = prepare(manifest, "cpu").recipes()
-    batches = plan_batches(manifest, plan(manifest), 1)
-
-    def order(batch: Batch, **changes) -> BatchOrder:
-        ids = [stimulus.stimulus_id for stimulus in batch.stimuli]
-        return replace(BatchOrder(0, batch, {one: hashes[one] for one in ids}, frozenset()), **changes)
-
-    folder.prepare()
-    with folder.locked():
-        owner = read_owner(folder.path)
-        assert owner is not None
-        yield SimpleNamespace(
-            folder=folder,
-            order=RunOrder(manifest, folder.path, owner, "cpu", {}, None),
-            batches=batches,
-            batch_order=order,
-        )
 
 
 def told(number: int, share: float) -> None:
@@ -138,43 +103,6 @@ def test_when_a_job_ends(monkeypatch, tmp_path):
     assert job_end(60) == datetime(2026, 1, 2, 3, 4, 5).astimezone(UTC).timestamp()
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1234")
     assert job_end(60) == 1234
-
-
-class _Ended:
-    """A future that ended with an error."""
-
-    status = "error"
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def exception(self) -> BaseException:
-        return self._error
-
-
-def flight(run, retired: list[str], expected_s: float) -> _Flight:
-    """The driver's side, with a client that only notes what it is to retire."""
-    client = SimpleNamespace(retire_workers=lambda addresses, close_workers: retired.extend(addresses))
-    progress = Progress(quiet=True)
-    progress.expected_s = lambda batch: expected_s  # type: ignore[method-assign]
-    spec = ExecutorSpec(name="dask", devices="cpu:1")
-    return _Flight(spec, client, "topic", SimpleNamespace(folder=run.folder), progress, deque())
-
-
-def test_a_worker_without_time_is_retired_and_its_batch_sent_again(run):
-    retired: list[str] = []
-    sent = flight(run, retired, 100.0)
-    error = NoTimeLeftError(10.0, 3600.0, "tcp://somewhere")
-    assert sent._outcome(3, run.batches[3], _Ended(error)) is None
-    assert retired == ["tcp://somewhere"]
-    assert list(sent.waiting) == [(3, run.batches[3])]
-
-
-def test_jobs_too_short_for_any_batch_end_the_run(run):
-    sent = flight(run, [], 3000.0)
-    with pytest.raises(StimgenError, match=r"50\.0 min, and a job has 60\.0 min") as raised:
-        sent._outcome(3, run.batches[3], _Ended(NoTimeLeftError(10.0, 3600.0)))
-    assert "walltime" in raised.value.cure
 
 
 def test_what_is_not_in_the_shared_folder_is_said(run, monkeypatch):
