@@ -38,6 +38,9 @@ def certs(
     from stimgen.executors.certificates import write_certificates
 
     paths = write_certificates(folder)
+    ignored = folder / ".gitignore"  # a key has no place in a repository
+    if not ignored.exists():
+        ignored.write_text("*\n", "utf-8")
     say(f"Written: {', '.join(map(str, paths.values()))}")
     typer.echo("# For the section executor of a site file:")
     typer.echo("tls:")

@@ -34,7 +34,11 @@ SchedulerAt = Annotated[
 ]
 SitePath = Annotated[
     Path | None,
-    typer.Option("--site", help="Site file. Default: ~/.config/stimgen/site.yaml, if it is there."),
+    typer.Option(
+        "--site",
+        help="Site file: where runs are made here, such as Slurm. Default: "
+        "~/.config/stimgen/site.yaml, if it is there.",
+    ),
 ]
 
 
@@ -70,10 +74,14 @@ def executor_spec(
         there = there.model_copy(
             update={"name": "dask", "devices": None, "scheduler": scheduler, "slurm": None}
         )
-    if name == "dask" and there.name == "local":
+    if (name or there.name) == "dask" and not there.has_workers:
+        from stimgen.executors.site import default_path
+
+        says = "--executor dask" if name else f"The site file {site or default_path()}"
         raise InputError(
-            "--executor dask needs to know where workers come from.",
-            "Give --devices or --scheduler, or a site file with the section executor (docs/scale.md).",
+            f"{says} asks for workers, and nothing says where workers come from.",
+            "Give --devices or --scheduler, or one of devices, scheduler, slurm in the section executor of "
+            "the site file (docs/scale.md).",
         )
     return there
 

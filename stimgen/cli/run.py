@@ -91,7 +91,13 @@ def run(
 
       stimgen run manifests/exp1.yaml --devices cuda:0,cuda:1
 
+      stimgen run manifests/exp1.yaml --devices cpu:8
+
+      stimgen run manifests/exp1.yaml --site slurm.yaml
+
       stimgen run manifests/exp1.yaml --shard 3/8
+
+    The page "Several GPUs, Slurm, shards" of the documentation (docs/scale.md) explains the last four.
     """
     from stimgen.manifest.load import load_manifest
 

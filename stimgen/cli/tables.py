@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,9 @@ import typer
 from stimgen.cli import completion
 from stimgen.cli.errors import say
 from stimgen.counting import counted
+
+SHOWN = 5
+"""How many shards a message names."""
 
 
 def tables(
@@ -21,7 +25,8 @@ def tables(
     """Write the tables of a run again, from its records: also the data dictionaries and the trial lists.
 
     Needs neither weights nor sources. Records that are damaged, and PNG files that are not those that their
-    records describe, are named, and nothing is written.
+    records describe, are named, and nothing is written. Joins the shards of a run. Ends with 3 if stimuli are
+    missing.
 
     For example:
 
@@ -39,6 +44,13 @@ def tables(
         )
     if rebuilt.stimuli < rebuilt.planned:
         missing = rebuilt.planned - rebuilt.stimuli
-        say(f"Missing: {missing} of {counted(rebuilt.planned)}. Run the manifest.")
+        shards = rebuilt.missing_shards
+        more = f" and {len(shards) - SHOWN} more" if len(shards) > SHOWN else ""
+        cure = f"Run the manifest again with --out {shlex.quote(str(rebuilt.folder))}."
+        if shards:
+            which = f"{', '.join(shards[:SHOWN])}{more}"
+            cure = f"Give the command of the shards that are not done, {which}, and then this one again."
+        say(f"Missing: {missing} of {counted(rebuilt.planned)}. {cure}")
+        raise typer.Exit(3)
     if rebuilt.trial_lists:
         say(f"Trial lists: {', '.join(map(str, rebuilt.trial_lists))}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -193,6 +195,8 @@ def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) 
 
     gres = () if spec.gres is None else (f"--gres={spec.gres}",)
     jobs = min(spec.jobs, wanted)
+    if spec.interface is not None:
+        _see_interface(spec.interface)
     of_driver = {} if spec.interface is None else {"interface": spec.interface}
     of_nodes = () if spec.node_interface is None else ("--interface", spec.node_interface)
     with _own_certificates(logs) as own:
@@ -232,6 +236,16 @@ def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) 
             yield cluster
 
 
+def _see_interface(name: str) -> None:
+    """Raise if this machine has no network interface of a name."""
+    there = sorted(name for _, name in socket.if_nameindex())
+    if name not in there:
+        raise InputError(
+            f"This machine has no network interface {name}, which the site file names.",
+            f"It has {', '.join(there)}: name the one that nodes reach as interface, or leave it out.",
+        )
+
+
 @contextlib.contextmanager
 def _own_certificates(place: Path) -> Iterator[Security]:
     """Make certificates for this run alone, in a folder in `place` that only its owner can read."""
@@ -253,7 +267,10 @@ def _try_submission(script: str) -> None:
     StimgenError
         With what sbatch says.
     """
-    cure = "Mend the section slurm of the site file; sinfo lists partitions, and sbatch must be there."
+    cure = (
+        "Run this where sbatch reaches Slurm, as on a login node, and name in the section slurm of the site "
+        "file what Slurm has: sinfo lists partitions."
+    )
     try:
         tried = subprocess.run(
             ["sbatch", "--test-only"], input=script, capture_output=True, text=True, timeout=60, check=False
@@ -269,6 +286,11 @@ def _foreign(scheduler: str, security: Security | None) -> Client:
     from distributed import Client
 
     address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
+    if security is None and address.startswith("tls://"):
+        raise InputError(
+            f"The scheduler {address} asks for certificates.",
+            "Name those that it has in the section tls of a site file (docs/scale.md).",
+        )
     if security is None and not _stays_here(address):
         raise InputError(
             f"The scheduler {address} would be spoken to over a network without encryption: whoever "
@@ -294,7 +316,10 @@ def _address_in(path: Path) -> str:
     InputError
         If it holds none.
     """
-    cure = "Name the file that dask scheduler --scheduler-file wrote, or an address such as tls://host:8786."
+    cure = (
+        "Name the file that dask scheduler --scheduler-file wrote, or an address with tls:// or tcp:// in "
+        "front, such as tls://host:8786."
+    )
     try:
         data = json.loads(read_file(path, MOST_BYTES))
     except FileNotFoundError:
@@ -337,9 +362,12 @@ def _logged(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        gc.collect()  # what is left of connections complains when it is collected
         for logger, handlers, propagate in before:
             logger.handlers[:] = handlers
             logger.propagate = propagate
         handler.close()
         if path.exists() and not path.stat().st_size:
             path.unlink()
+        with contextlib.suppress(OSError):  # there are other logs
+            path.parent.rmdir()

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stimgen.errors import StimgenError
+from stimgen.errors import InputError, StimgenError
 from stimgen.executors.clusters import check_installed, connected, places_of
 from stimgen.executors.flight import LOOK_EVERY_S, Flight, Watch, take_what_is_there
 from stimgen.executors.site import ExecutorSpec
@@ -60,7 +60,7 @@ class DaskExecutor:
         self._places = places_of(spec)
         for place in self._places:
             if place.device != "cpu":
-                find_device(place.name.replace("-", ":"))
+                _see_card(place.name.replace("-", ":"))
         self._stack = contextlib.ExitStack()
         self._client: Client | None = None
         self._devices: dict[str, None] = {}
@@ -192,6 +192,16 @@ class DaskExecutor:
         for failure in failures:
             job.progress.failure(failure)
         return failures
+
+
+def _see_card(name: str) -> None:
+    """Raise if there is no such GPU."""
+    try:
+        find_device(name)
+    except StimgenError as error:
+        raise InputError(
+            f"--devices {name}: {error.problem}", "Name GPUs that there are, or CPU workers: --devices cpu:2."
+        ) from None
 
 
 def _written(folder: RunFolder, stimulus_id: str, recipe_sha256: str, worker: str) -> Record:

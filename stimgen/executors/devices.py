@@ -6,9 +6,9 @@ import os
 import re
 from dataclasses import dataclass
 
+from stimgen.counting import counted
 from stimgen.errors import InputError
 
-MOST_WORKERS = 1024
 _GPUS = re.compile(r"cuda:[0-9]{1,4}(,cuda:[0-9]{1,4})*")
 _CPUS = re.compile(r"cpu:([0-9]{1,9})")
 
@@ -43,23 +43,26 @@ def parse_devices(text: str, cores: int | None = None) -> tuple[Place, ...]:
     text
         One GPU or several, or a number of workers on the CPU.
     cores
-        Cores to divide; by default those that this process may use.
+        Cores to divide; by default those that this process may use, or OMP_NUM_THREADS of them.
 
     Raises
     ------
     InputError
-        If it is neither, or names a GPU twice.
+        If it is neither, names a GPU twice, or asks for more workers than cores.
 
     Examples
     --------
     >>> [place.threads for place in parse_devices("cpu:2", cores=8)]
     [4, 4]
     """
-    cores = cores or available_cores()
+    present, cores = cores or present_cores(), cores or available_cores()
     if form := _CPUS.fullmatch(text):
         count = int(form[1])
-        if not 1 <= count <= MOST_WORKERS:
-            raise InputError(f"{text}: there can be 1 to {MOST_WORKERS} workers.", f"Write cpu:{cores}.")
+        if not 1 <= count <= present:
+            raise InputError(
+                f"{text}: each worker needs a core, and {counted(present, 'is there', 'are there')}.",
+                f"Write cpu:{present}, or a smaller number of workers, at least 1.",
+            )
         return tuple(Place(f"cpu-{i}", "cpu", "", max(1, cores // count)) for i in range(count))
     if _GPUS.fullmatch(text):
         indices = [int(one.removeprefix("cuda:")) for one in text.split(",")]
@@ -81,5 +84,10 @@ def available_cores() -> int:
     wished = os.environ.get("OMP_NUM_THREADS", "")
     if wished.isdecimal() and int(wished) > 0:
         return int(wished)
+    return present_cores()
+
+
+def present_cores() -> int:
+    """Return how many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stimgen.counting import counted
 from stimgen.errors import StimgenError
 from stimgen.executors.site import ExecutorSpec
 from stimgen.manifest.check import duration
@@ -55,10 +56,15 @@ class Watch:
         folder: Path,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.workers = 0
+        self._workers: frozenset[str] = frozenset()
         self._spec, self._client, self._folder, self._note = spec, client, folder, note
         self._looked = -LOOK_EVERY_S
         self._lonely_since = self._said_at = time.monotonic()
+
+    @property
+    def workers(self) -> int:
+        """How many there were at the last look."""
+        return len(self._workers)
 
     def look(self) -> None:
         """Count workers, at most every `LOOK_EVERY_S`.
@@ -72,15 +78,20 @@ class Watch:
         if now - self._looked < LOOK_EVERY_S:
             return
         self._looked = now
-        before = self.workers
+        before = self._workers
         try:
-            self.workers = len(self._client.nthreads())
+            self._workers = frozenset(self._client.nthreads())
         except (OSError, TimeoutError) as error:
             raise StimgenError(
                 f"The connection to the scheduler is lost: {error}.",
                 "What was finished is kept. See that the scheduler runs; the same command goes on.",
             ) from error
-        if self.workers or before:  # nobody knows when the last one went since the last look
+        if gone := len(before - self._workers):
+            self._note(
+                f"{counted(gone, 'worker', 'workers')} ended, and what was under way there is made again. "
+                f"Logs are in {RunFolder(self._folder).logs}."
+            )
+        if self._workers or before:  # nobody knows when the last one went since the last look
             self._lonely_since = self._said_at = now
             return
         patience = self._spec.patience_s

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stimgen.bounded import read_file
 from stimgen.errors import InputError
-from stimgen.manifest.document import MAX_BYTES, parse
+from stimgen.manifest.document import MAX_BYTES, parse, shorten
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.wording import option_problems
 
 WAIT_S = {"local": 120.0, "slurm": 3600.0, "scheduler": 120.0}
 """How long a run waits for a first worker, or for one after all were lost, if the site file does not say."""
+
+
+def _like(pattern: str, form: str) -> AfterValidator:
+    """Return what refuses a text of another form, with the form in words."""
+
+    def checked(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f'expected {form}, got "{shorten(text)}"')
+        return text
+
+    return AfterValidator(checked)
 
 
 class _Section(BaseModel):
@@ -37,11 +49,14 @@ class SlurmSpec(_Section):
     jobs: Annotated[int, Field(ge=1, le=10_000, description="Most jobs at a time.")]
     walltime: Annotated[
         str,
-        Field(pattern=r"^([0-9]+-)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]$", description="Longest time of a job."),
+        _like(r"([0-9]+-)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds such as "04:00:00"'),
+        Field(description="Longest time of a job."),
     ] = "04:00:00"
-    memory: Annotated[str, Field(pattern=r"^[0-9]+ ?(MB|GB|MiB|GiB)$", description="Memory of a job.")] = (
-        "16GB"
-    )
+    memory: Annotated[
+        str,
+        _like(r"[0-9]+ ?(MB|GB|MiB|GiB)", "a number with MB or GB, such as 16GB"),
+        Field(description="Memory of a job."),
+    ] = "16GB"
     cores: Annotated[int, Field(ge=1, le=1024, description="Cores of a job, for one worker.")] = 4
     queue: Annotated[str | None, Field(description="Partition.")] = None
     account: Annotated[str | None, Field(description="Account that pays.")] = None
@@ -97,9 +112,12 @@ class ExecutorSpec(_Section):
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one")
         if self.name == "local" and given:
             raise ValueError(f"{given[0]} needs name: dask")
-        if self.name == "dask" and not given:
-            raise ValueError("dask needs one of devices, scheduler, slurm")
         return self
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether it is said where workers come from."""
+        return any((self.devices, self.scheduler, self.slurm))
 
     @property
     def kind(self) -> Literal["local", "slurm", "scheduler"]:
@@ -150,7 +168,7 @@ def load_site(path: Path | None = None) -> ExecutorSpec:
         raise InputError(
             f"The site file {path} cannot be read: {reason}.", "Mend it, or name another with --site."
         ) from None
-    document = parse(text, str(path))
+    document = parse(text, str(path), start="executor:")
     data = document.data
     if not isinstance(data, dict):
         raise InputError(

@@ -29,7 +29,7 @@ _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
-def parse(text: str, name: str) -> Document:
+def parse(text: str, name: str, start: str = "stimgen: 1") -> Document:
     """Return the data of a YAML text.
 
     Parameters
@@ -38,6 +38,8 @@ def parse(text: str, name: str) -> Document:
         The manifest's text.
     name
         The manifest's name in messages.
+    start
+        What such a file begins with, for who gives an empty one.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def parse(text: str, name: str) -> Document:
     node = _compose(text, name)
     if node is None:
         raise ManifestError(
-            [Problem(name, None, None, "", "the file is empty. It must start with stimgen: 1.")]
+            [Problem(name, None, None, "", f"the file is empty. It must start with {start.rstrip('.')}.")]
         )
     _Builder(document).build(node)
     return document

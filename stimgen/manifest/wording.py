@@ -111,6 +111,8 @@ def message_of(detail: Mapping[str, Any], path: DataPath, document: Document, *,
         )
     if kind in {"reserved_id", "key_name"}:
         return str(detail["msg"])
+    if kind == "value_error":
+        return f"{limits['error']}."
     if kind in {"union_tag_invalid", "literal_error", "enum"}:
         if _form(path) and not isinstance(value, str | dict):
             return _expected(path, value, document.written(path))

@@ -208,6 +208,7 @@ class Job:
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=round(seconds, 3),
                 device=device_name(extractor.device),
+                threads=torch.get_num_threads() if extractor.device.type == "cpu" else None,
                 versions=versions(),
             ),
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stimgen.atomic import create_file
@@ -101,7 +101,7 @@ def locked(folder: Path, task: str | None = None) -> Iterator[None]:
     except NotImplementedError as error:
         raise _no_locks() from error
     try:
-        if isinstance(lock, SoftFileLock):  # what filelock falls back to; it would outlive a killed process
+        if not _is_held(folder):  # filelock fell back to a mere file, which would outlive a killed process
             raise _no_locks()
         own = _take(folder, path, task)
         try:
@@ -139,22 +139,35 @@ def refuse_held(folder: Path) -> None:
     LockError
         With who it is, as far as is known.
     """
-    if os.name == "nt":  # there a file that is locked can be read by nobody else
-        return
+    if os.name != "nt" and _is_held(folder):  # there a file that is locked can be read by nobody else
+        owner = None
+        with contextlib.suppress(ValidationError, OSError):
+            owner = read_owner(folder)
+        raise LockError(
+            f"A stimgen run is at work in {folder}{'' if owner is None else f': {owner}'}.",
+            "Wait until it has finished.",
+        )
+
+
+def _is_held(folder: Path) -> bool:
+    """Return whether some process holds the operating system's lock; on Windows, True."""
+    if os.name == "nt":
+        return True
     import fcntl
 
     try:
         handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return
+        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise LockError(f"A stimgen run is at work in {folder}.", "Wait until it has finished.") from None
+        return True
     except OSError:  # file systems without locks
-        return
+        return False
     finally:
         os.close(handle)
+    return False
 
 
 def refuse_elsewhere(folder: Path) -> None:

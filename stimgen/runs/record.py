@@ -247,6 +247,7 @@ class MadeRecord(_Part):
     finished: str
     seconds: float
     device: str
+    threads: int | None = None  # of the CPU's arithmetic, whose last bits depend on it; None on a GPU
     versions: dict[str, str]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stimgen.atomic import make_folder
 from stimgen.bounded import read_file
@@ -21,7 +21,7 @@ from stimgen.runs.store import FORMAT, MOST_BYTES, RunFolder, StoreError, sha256
 NOTE = "shard.json"
 MERGED = "merged.json"
 MOST_SHARDS = 10_000
-_TEXT = re.compile(r"([0-9]{1,5})/([0-9]{1,5})")
+_TEXT = re.compile(r"^([0-9]{1,5})/([0-9]{1,5})$")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class ShardNote(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: int = FORMAT
-    shard: str
+    shard: str = Field(pattern=_TEXT.pattern)
     stimuli: int
     made: int
     kept: int
@@ -149,8 +149,13 @@ def shard_locked(folder: RunFolder, shard: Shard, task: str) -> Iterator[None]:
         # After its own lock is there: whoever comes at the same time sees it.
         others = [one for one in folder.shard_folders() if not one.name.endswith(f"-of-{shard.count}")]
         for other in (folder.path, *others):
-            lock.refuse_held(other)
-            lock.refuse_elsewhere(other)
+            try:
+                lock.refuse_held(other)
+                lock.refuse_elsewhere(other)
+            except lock.LockError as error:
+                raise lock.LockError(
+                    f"{error.problem} A shard goes beside shards of the same N alone.", error.cure
+                ) from None
         for other in folder.shard_folders():
             if other != own and _is_at_work(other, but_on=task):
                 raise lock.LockError(

@@ -16,7 +16,7 @@ from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.record import SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
-from stimgen.runs.shards import ShardNote, is_unmerged, note_merged, read_notes
+from stimgen.runs.shards import Shard, ShardNote, is_unmerged, note_merged, parse_shard, read_notes
 from stimgen.runs.store import RunFolder, sha256, write_atomically
 from stimgen.runs.summary import summary_of_shards
 from stimgen.runs.tables import Failure, write_tables
@@ -40,6 +40,8 @@ class Rebuilt:
         Ids of stimuli that were made with other settings than the manifest's, and are left out.
     trial_lists
         Trial lists that were written; none if stimuli are missing.
+    missing_shards
+        Shards of this manifest that are not done, such as "2/8", if some were made.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Rebuilt:
     planned: int
     outdated: tuple[str, ...]
     trial_lists: tuple[Path, ...]
+    missing_shards: tuple[str, ...] = ()
 
 
 def rebuild_tables(path: Path) -> Rebuilt:
@@ -90,7 +93,8 @@ def rebuild_tables(path: Path) -> Rebuilt:
             if manifest.trials:
                 lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
         note_merged(folder)
-    return Rebuilt(folder.path, len(done), len(planned), outdated, lists)
+    shards = _missing_shards(notes) if len(done) < len(planned) else ()
+    return Rebuilt(folder.path, len(done), len(planned), outdated, lists, shards)
 
 
 def _done(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[dict[str, Done], dict[str, SourceRecord]]:
@@ -168,6 +172,16 @@ def _notes(folder: RunFolder) -> list[ShardNote]:
     resolved = "manifest.resolved.yaml"
     there = sha256(read_regular(folder.path / resolved))
     return [note for note in read_notes(folder).values() if note.manifest_sha256.get(resolved) == there]
+
+
+def _missing_shards(notes: Sequence[ShardNote]) -> tuple[str, ...]:
+    """Return the shards beside those that are noted, of the division of the one that worked last."""
+    if not notes:
+        return ()
+    last = parse_shard(max(notes, key=lambda note: note.finished).shard)
+    whole = {note.shard for note in notes if note.made + note.kept + len(note.failures) == note.stimuli}
+    every = (str(Shard(number, last.count)) for number in range(1, last.count + 1))
+    return tuple(one for one in every if one not in whole)
 
 
 def _noted_failures(notes: Sequence[ShardNote]) -> Iterator[Failure]:
