@@ -6,23 +6,32 @@ A set is forged that is done already, as in `benchmarks.large`, and its driver i
 every batch, the one worker finds it done and says so, and the driver reads the records. Batches are put
 together to hold several stimuli. The seconds are those of the driver's processor, with the scheduler that it
 holds; a line through them gives the seconds per batch and per stimulus.
+
+Then two workers sleep in place of making batches of 16 stimuli that take 0.1 s each, as on a fast GPU. What
+this takes longer than their sleep is what distribution costs a run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 import time
+import unittest.mock
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from distributed import Worker
 
 from benchmarks.large import forge
 from benchmarks.machine import describe_machine
+from stimgen.executors import tasks
 from stimgen.executors.dask_executor import DaskExecutor
 from stimgen.executors.site import ExecutorSpec
+from stimgen.executors.tasks import RunPlugin
+from stimgen.executors.worker import BatchOrder, BatchReport
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs.batches import Batch, plan_batches
@@ -34,11 +43,25 @@ from stimgen.runs.progress import Progress
 from stimgen.runs.store import RunFolder
 
 SIZES = (1, 4, 16)
+SLEEP_S = 0.1
+"""For each stimulus."""
+WORKERS = 2
+
+
+class Sleeper(RunPlugin):
+    """Sleeps where a worker would make a batch, which is there already."""
+
+    def make(self, worker: Worker, order: BatchOrder) -> BatchReport:
+        """Sleep."""
+        ids = tuple(stimulus.stimulus_id for stimulus in order.batch.stimuli)
+        time.sleep(SLEEP_S * len(ids))
+        return BatchReport(ids, (), (), SLEEP_S * len(ids), "none", str(worker.name))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What a driver does for each batch and each stimulus.")
     parser.add_argument("--stimuli", type=int, default=2000, help="how many stimuli")
+    parser.add_argument("--asleep", type=int, default=1280, help="how many stimuli workers sleep for")
     options = parser.parse_args(arguments)
     print(describe_machine(torch.device("cpu")))
     print("stimuli  batches  driver, s")
@@ -48,31 +71,82 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{stimuli:7d}  {batches:7d}  {seconds:9.2f}")
     each_batch, each_stimulus = line(found)
     print(f"{1000 * each_batch:.1f} ms per batch, {1000 * each_stimulus:.2f} ms per stimulus")
+    with tempfile.TemporaryDirectory() as folder:
+        asleep, took = slept(Path(folder), options.asleep)
+    whole = f"{WORKERS} workers, batches of {max(SIZES) * SLEEP_S:g} s"
+    print(f"{whole}: {asleep:.1f} s of sleep each, {took:.2f} s in all, {took / asleep - 1:.2%} overhead")
 
 
 def costs(folder: Path, stimuli: int) -> list[tuple[int, int, float]]:
     """Return numbers of stimuli and of batches, and the driver's seconds, for each size of batches."""
-    path, there = forge(folder, stimuli)
-    manifest, run = load_manifest(path), RunFolder(there)
-    prepared = prepare(manifest, "cpu")
-    hashes = prepared.recipes()
-    found = []
+    with Driver(folder, stimuli, workers=1) as driver:
+        driver.run(max(SIZES))  # starts the worker
+        return [driver.run(size)[:3] for size in SIZES]
+
+
+def slept(folder: Path, stimuli: int) -> tuple[float, float]:
+    """Return how long each of two workers is to sleep, and how long the run takes."""
     with (
-        run.locked(),
-        DaskExecutor(ExecutorSpec(name="dask", devices="cpu:1"), run.path) as executor,
+        unittest.mock.patch.object(tasks, "RunPlugin", Sleeper),
+        Driver(folder, stimuli, workers=WORKERS) as driver,
     ):
-        for size in (max(SIZES), *SIZES):  # the first starts the worker
-            batches = joined(plan_batches(manifest, plan(manifest), 1), size)
-            checkpoints = RunCheckpoints(run.checkpoints, executor.made_with)
-            progress = Progress(quiet=True)
-            job = Job(prepared, hashes, run, progress, checkpoints, Interrupts(), {})
-            began = time.process_time()
-            with progress.run(manifest, batches, list(hashes), shared=False, reached={}):
-                for failures in executor.make(job, batches, progress):
-                    if failures:
-                        raise SystemExit(failures[0].error)
-            found.append((len(job.done), len(batches), time.process_time() - began))
-    return found[1:]
+        size = max(SIZES)
+        driver.run(size)  # starts the workers
+        done, _, _, seconds = driver.run(size, alike=WORKERS)
+    return SLEEP_S * done / WORKERS, seconds
+
+
+class Driver:
+    """A driver of a set that is done, and its workers."""
+
+    def __init__(self, folder: Path, stimuli: int, workers: int) -> None:
+        path, there = forge(folder, stimuli)
+        self._manifest, self._run = load_manifest(path), RunFolder(there)
+        self._prepared = prepare(self._manifest, "cpu")
+        self._spec = ExecutorSpec(name="dask", devices=f"cpu:{workers}")
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Driver:
+        """Lock the folder, and connect."""
+        self._stack.enter_context(self._run.locked())
+        self._executor = Lasting(self._spec, self._run.path)
+        self._stack.callback(self._executor.end)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the workers."""
+        self._stack.close()
+
+    def run(self, size: int, alike: int = 0) -> tuple[int, int, float, float]:
+        """Send out all batches; return numbers of stimuli and batches, and seconds of processor and clock.
+
+        With `alike`, only batches of the full size, and a multiple of this number.
+        """
+        manifest, hashes = self._manifest, self._prepared.recipes()
+        batches = joined(plan_batches(manifest, plan(manifest), 1), size)
+        if alike:
+            batches = [one for one in batches if len(one.stimuli) == size]
+            batches = batches[: len(batches) // alike * alike]
+        checkpoints = RunCheckpoints(self._run.checkpoints, self._executor.made_with)
+        progress = Progress(quiet=True)
+        job = Job(self._prepared, hashes, self._run, progress, checkpoints, Interrupts(), {})
+        began, clock = time.process_time(), time.perf_counter()
+        with progress.run(manifest, batches, list(hashes), shared=False, reached={}):
+            for failures in self._executor.make(job, batches, progress):
+                if failures:
+                    raise SystemExit(failures[0].error)
+        return len(job.done), len(batches), time.process_time() - began, time.perf_counter() - clock
+
+
+class Lasting(DaskExecutor):
+    """Keeps its workers from one set of batches to the next."""
+
+    def _disconnect(self) -> None:
+        pass
+
+    def end(self) -> None:
+        """End the workers."""
+        super()._disconnect()
 
 
 def joined(batches: Sequence[Batch], size: int) -> list[Batch]:

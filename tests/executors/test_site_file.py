@@ -62,9 +62,17 @@ def test_paths_are_relative_to_the_site_file(tmp_path):
         (SLURM.replace("jobs: 2", "jobs: 0"), "site.yaml:4:"),
         (SLURM.replace("dask", "spark"), "site.yaml:2:"),
         (SLURM + "    walltime: 4\n", "site.yaml:5:"),
-        ("executor: {name: dask}\n", "site.yaml:1:"),
+        (
+            SLURM + "    walltime: 4 hours\n",
+            'executor.slurm.walltime: expected hours:minutes:seconds such as "04:00:00", got "4 hours"',
+        ),
+        (SLURM + "    memory: lots\n", 'a number with MB or GB, such as 16GB, got "lots"'),
+        ("", "the file is empty. It must start with executor:"),
         ("executor: {name: local, devices: 'cpu:2'}\n", "site.yaml:1:"),
-        ("executor: {name: dask, devices: 'cpu:2', scheduler: x}\n", "site.yaml:1:"),
+        (
+            "executor: {name: dask, devices: 'cpu:2', scheduler: x}\n",
+            "site.yaml:1:11: executor: devices and scheduler exclude each other; keep one.",
+        ),
         ("- 1\n", "is no mapping"),
     ],
 )
@@ -92,20 +100,21 @@ def test_gpus_are_seen_one_by_one(monkeypatch):
     assert [one.visible for one in parse_devices("cuda:0,cuda:1", cores=8)] == ["5", "7"]
 
 
-@given(count=st.integers(1, 200), cores=st.integers(1, 256))
-def test_cores_are_divided_and_each_worker_has_one(count, cores):
+@given(data=st.data(), cores=st.integers(1, 256))
+def test_cores_are_divided_and_each_worker_has_one(data, cores):
+    count = data.draw(st.integers(1, cores))
     threads = [place.threads for place in parse_devices(f"cpu:{count}", cores)]
     assert len(threads) == count
-    assert sum(threads) <= max(cores, count)
+    assert sum(threads) <= cores
     assert min(threads) >= 1
 
 
 @pytest.mark.parametrize(
-    "text", ["", "gpu", "cpu", "cpu:0", "cpu:x", "cuda:0,cuda:0", "cuda:0,", "cpu:99999"]
+    "text", ["", "gpu", "cpu", "cpu:0", "cpu:x", "cuda:0,cuda:0", "cuda:0,", "cpu:99999", "cpu:5"]
 )
 def test_what_names_no_devices(text):
     with pytest.raises(InputError):
-        parse_devices(text)
+        parse_devices(text, cores=4)
 
 
 def test_the_command_line_goes_before_the_site_file(tmp_path):
@@ -117,8 +126,13 @@ def test_the_command_line_goes_before_the_site_file(tmp_path):
     for wrong in (("local", "cpu:2", None), (None, "cpu:2", "tls://host:1"), (None, "tpu", None)):
         with pytest.raises(InputError):
             executor_spec(*wrong, site)
-    with pytest.raises(InputError, match="where workers come from"):
+    with pytest.raises(InputError, match=r"--executor dask .*where workers come from"):
         executor_spec("dask", None, None, written(tmp_path, "executor: {}\n"))
+    alone = written(tmp_path, "executor:\n  name: dask\n  tls: {ca: a, certificate: b, key: c}\n")
+    with pytest.raises(InputError, match=r"site\.yaml .*where workers come from"):
+        executor_spec(None, None, None, alone)
+    # What the command line says completes the file.
+    assert executor_spec(None, None, "tls://host:1", alone).tls is not None
 
 
 def test_certificates_are_for_their_owner_alone(tmp_path):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from stimgen.errors import StimgenError
-from stimgen.executors import clusters, dask_executor
+from stimgen.executors import dask_executor, worker
 from stimgen.executors.dask_executor import _written
-from stimgen.executors.site import ExecutorSpec, SlurmSpec
 from stimgen.executors.worker import (
     MARGIN,
     NoTimeLeftError,
@@ -22,6 +19,7 @@ from stimgen.executors.worker import (
     job_end,
 )
 from stimgen.runs.job import Job
+from stimgen.runs.lock import OWNER
 
 
 def told(number: int, share: float) -> None:
@@ -34,7 +32,8 @@ def test_a_batch_is_made_once(run, monkeypatch):
     assert first.made == tuple(order.hashes)
     assert first.failures == ()
     monkeypatch.setattr(Job, "make", lambda *_: pytest.fail("it is done"))
-    assert bench.make(order, told).made == first.made
+    again = bench.make(order, told)
+    assert (again.made, again.seconds) == (first.made, None)
     # The driver knows of it.
     assert bench.make(replace(order, done=frozenset(order.hashes)), told).made == ()
 
@@ -64,6 +63,22 @@ def test_a_worker_writes_for_no_driver_but_its_own(run):
     elsewhere = replace(run.order, folder=run.folder.path / "nowhere")
     with pytest.raises(SupersededError, match=r"nobody.*\n.*all machines"):
         Workbench(elsewhere, "one").make(order, told)
+    assert not list(run.folder.records.iterdir())
+
+
+def test_a_worker_whose_run_is_taken_over_ends_its_synthesis(run, monkeypatch):
+    monkeypatch.setattr(worker, "TELL_EVERY_S", 0.0)
+    texture = next(one for one in run.batches if one.stimuli[0].kind == "texture")
+    shares = []
+
+    def told(number: int, share: float) -> None:
+        shares.append(share)
+        other = run.order.owner.model_copy(update={"pid": 1})
+        (run.folder.path / OWNER).write_text(other.model_dump_json())
+
+    with pytest.raises(SupersededError, match="writes nothing more"):
+        Workbench(run.order, "one").make(run.batch_order(texture), told)
+    assert len(shares) == 1  # at its begin, and never again
     assert not list(run.folder.records.iterdir())
 
 
@@ -110,28 +125,3 @@ def test_what_is_not_in_the_shared_folder_is_said(run, monkeypatch):
     with pytest.raises(StimgenError, match="Worker w has made x, and it is not in") as raised:
         _written(run.folder, "x", "0", "w")
     assert "all machines share" in raised.value.cure
-
-
-def test_what_slurm_has_against_jobs_is_said_before_any_is_submitted(tmp_path, monkeypatch):
-    sbatch = tmp_path / "sbatch"
-    sbatch.write_text(
-        "#!/bin/sh\n[ $1 = --test-only ] || exit 9\n"
-        "echo 'sbatch: error: invalid partition specified: nowhere' >&2\nexit 1\n"
-    )
-    sbatch.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    slurm = SlurmSpec(jobs=1, queue="nowhere", interface="lo")
-    spec = ExecutorSpec(name="dask", slurm=slurm)
-    with pytest.raises(StimgenError, match=r"refuses.*invalid partition") as raised:
-        clusters.connected(spec, tmp_path / "run", 1).__enter__()
-    assert "section slurm" in raised.value.cure
-    assert not list(Path(tmp_path / "run" / "logs").glob("tls-*"))  # no keys are left
-
-
-def test_workers_keep_their_memory_as_other_processes_do(monkeypatch, tmp_path):
-    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    spec = ExecutorSpec(name="dask", devices="cpu:1")
-    with clusters.connected(spec, tmp_path, 1) as client:
-        client.wait_for_workers(1, timeout=60)
-        (found,) = client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()
-    assert found is None

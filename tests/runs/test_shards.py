@@ -19,15 +19,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from run_manifests import tiny, write_manifest
 from same_runs import comparable
 
 from stimgen.errors import InputError
+from stimgen.images.read import skimage_path
 from stimgen.manifest.plan import plan
-from stimgen.runs import executor
+from stimgen.runs import executor, shard_run
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.job import Job
-from stimgen.runs.lock import LockError, Owner, locked
+from stimgen.runs.lock import OWNER, LockError, Owner, locked
 from stimgen.runs.runner import run
 from stimgen.runs.shard_run import run_shard
 from stimgen.runs.shards import NOTE, Shard, is_unmerged, parse_shard, remove_shards, shard_locked
@@ -231,7 +233,78 @@ def test_an_interrupted_shard_keeps_what_it_made(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_shard(manifest, shard)
     monkeypatch.undo()
+    assert wrong(manifest.output) == []
+    rebuilt = rebuild_tables(manifest.output)
+    assert (rebuilt.stimuli, rebuilt.missing_shards) == (2, ("1/2", "2/2"))
+    assert wrong(manifest.output) == []
     assert run_shard(manifest, shard).kept == 2
+    assert rebuild_tables(manifest.output).missing_shards == ("2/2",)
+    run_shard(manifest, Shard(2, 2))
+    assert rebuild_tables(manifest.output).missing_shards == ()
+    assert verify_run(manifest.output).findings == ()
+
+
+def wrong(folder: Path) -> list[str]:
+    return [f"{one.file} {one.problem}" for one in verify_run(folder).findings if one.severity == "wrong"]
+
+
+class Killed(BaseException):
+    """Ends a shard as a power failure does: nothing is written any more."""
+
+
+def test_a_shard_of_a_new_manifest_that_is_killed_leaves_nothing_wrong(tmp_path, monkeypatch):
+    for number in (1, 2):
+        run_shard(tiny(tmp_path), Shard(number, 2))
+    rebuild_tables(tiny(tmp_path).output)
+    manifest = tiny(tmp_path, seeds=[7])
+
+    def killed(self, batch):
+        monkeypatch.setattr(shard_run, "write_atomically", lambda path, content: None)
+        monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+        raise Killed
+
+    monkeypatch.setattr(Job, "make", killed)
+    with pytest.raises(Killed):
+        run_shard(manifest, Shard(1, 2))
+    monkeypatch.undo()
+    assert RunFolder(manifest.output).shards.joinpath("1-of-2", OWNER).is_file()
+    assert wrong(manifest.output) == []
+    rebuild_tables(manifest.output)
+    assert json.loads((manifest.output / "run.json").read_text())["stimuli"] == len(plan(manifest))
+    assert wrong(manifest.output) == []
+
+
+def test_no_tables_are_made_of_two_versions_of_a_source(tmp_path):
+    def of(image: str):
+        Image.open(skimage_path(image)).crop((0, 0, 200, 200)).save(tmp_path / "source.png")
+        return tiny(tmp_path, sources=[{"id": "brick", "image": str(tmp_path / "source.png")}])
+
+    for number in (1, 2):
+        run_shard(of("brick"), Shard(number, 2))
+    manifest = of("gravel")
+    run_shard(manifest, Shard(1, 2))
+    with pytest.raises(InputError, match="different sources or weights") as raised:
+        rebuild_tables(manifest.output)
+    assert "all of its shards" in raised.value.cure
+    assert not (manifest.output / "stimuli.csv").exists()
+    run_shard(manifest, Shard(2, 2))
+    rebuild_tables(manifest.output)
+    assert verify_run(manifest.output).findings == ()
+
+
+def test_failures_of_an_earlier_manifest_are_not_those_of_the_shards(tmp_path, control):
+    def fails(source, rng):
+        raise ValueError("old reason")
+
+    control("failing", fails)
+    run(tiny(tmp_path, controls=["failing"]))
+    manifest = tiny(tmp_path, controls=["failing"], seeds=[5])
+    batches = plan_batches(manifest, plan(manifest), 1)
+    last = next(i for i, one in enumerate(batches) if one.stimuli[0].condition == "failing")
+    run_shard(manifest, Shard(1 + (last + 1) % 2, 2))
+    rebuild_tables(manifest.output)
+    assert "old reason" not in (manifest.output / "failures.csv").read_text()
+    assert json.loads((manifest.output / "run.json").read_text())["failed"] == 0
 
 
 def command(*arguments: str | Path) -> subprocess.Popen[str]:
