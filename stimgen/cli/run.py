@@ -77,8 +77,8 @@ def run(
 
     Stimuli that are done are kept, so the same command goes on after an interruption. Those that exceed the
     manifest's thresholds (accept) are kept too, marked in the table, and no failure. What is there and not
-    asked for is named and kept; with --prune it is removed in the end, after a question. Workers on several GPUs
-    or on Slurm, and shards, are explained in docs/scale.md.
+    asked for is named and kept; with --prune it is removed in the end, after a question. Workers and
+    shards are explained in docs/scale.md.
 
     For example:
 
