@@ -37,6 +37,7 @@ PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", 
 EXAMPLES = re.compile(r"(?:^  stimgen .+\n+)+", re.MULTILINE)
 LISTS_OF_COMMANDS = re.compile(r"\*\*Commands\*\*:\n\n(?:\* .+\n)+\n")
 SIZE_PX = 256
+SCALING = ("workers", "driver", "scale_simulation", "large")
 PAPER_FIGURES = ("figure2", "figure3a", "figure3b", "figure3c")
 
 Schema = Mapping[str, Any]
@@ -390,6 +391,15 @@ def hashes() -> str:
     return table(("what", "SHA-256"), rows)
 
 
+def measured(name: str) -> Callable[[], str]:
+    """Return a function that makes a block of what a benchmark printed."""
+
+    def block() -> str:
+        return f"```text\n{(RESULTS / f'{name}.txt').read_text('utf-8')}```"
+
+    return block
+
+
 # Sections of the manifest that have a table of their own, in the words of the table that points to them.
 KINDS = {
     "ImageSection": "mapping, see [image](#image)",
@@ -436,6 +446,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "decoded digits": decoded("digits"),
     "decoding a million": decoding_a_million,
     **{f"paper {figure}": paper(figure) for figure in PAPER_FIGURES},
+    **{f"measured {name}": measured(name) for name in SCALING},
     "photographs": photographs,
     "scales": scales,
     "conventions": conventions,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
 from benchmarks.scale_simulation import Setting, main, simulate
 
 PLAIN = {"spread": 0.0, "preemptions_per_s": 0.0, "walltime_s": math.inf}
+HANDLING = Setting.batch_s + 16 * Setting.record_s
 
 
 def test_one_worker_takes_the_sum_of_all_times():
     found = simulate(Setting(stimuli=1600, stimulus_s=2, **PLAIN))
-    assert found.seconds == pytest.approx(1600 * 2 + 100 * (0.0064 + 16 * 0.0011) + 1600 * 0.004)
+    assert found.seconds == pytest.approx(1600 * 2 + 100 * HANDLING + 1600 * Setting.table_s)
     assert found.lost_share == 0
 
 
@@ -27,7 +30,7 @@ def test_without_a_driver_workers_share_the_work(workers):
 def test_too_many_workers_wait_for_the_driver():
     setting = Setting(stimuli=160_000, stimulus_s=0.1, workers=2000, table_s=0, **PLAIN)
     found = simulate(setting)
-    assert found.seconds == pytest.approx(10_000 * (0.0064 + 16 * 0.0011), rel=0.02)
+    assert found.seconds == pytest.approx(10_000 * HANDLING, rel=0.02)
     assert found.driver_share == pytest.approx(1, abs=0.02)
 
 
@@ -78,3 +81,19 @@ def test_the_table_is_printed(capsys):
     assert [(row[0], row[1]) for row in rows] == [("1", "1"), ("1", "10")]
     assert float(rows[0][3]) == 1
     assert 7 < float(rows[1][3]) <= 10
+
+
+def test_the_simulation_uses_what_was_measured():
+    results = Path(__file__).parents[2] / "benchmarks" / "results"
+    each = re.search(
+        r"([0-9.]+) ms per batch, ([0-9.]+) ms per stimulus", (results / "driver.txt").read_text()
+    )
+    assert each is not None
+    assert (Setting.batch_s, Setting.record_s) == pytest.approx([float(one) / 1000 for one in each.groups()])
+    tables = re.findall(r"([0-9.]+) ms", (results / "large.txt").read_text())
+    assert Setting.table_s == pytest.approx(float(tables[-1]) / 1000, abs=0.0005)
+    # The largest set that was measured, and what was simulated.
+    assert "100000 " in (results / "large.txt").read_text()
+    printed = (results / "scale_simulation.txt").read_text().splitlines()[1]
+    found = simulate(Setting(stimulus_s=0.1, workers=1))
+    assert printed.split()[:3] == ["0.1", "1", f"{found.seconds / 3600:.2f}"]

@@ -112,6 +112,7 @@ def site(lab) -> Path:
         "walltime": "00:20:00",
         "device": "cpu",  # the GPUs are none
         "interface": "lo",
+        "node_interface": "lo",
         "directives": ["--requeue"],
     }
     path = lab.folder / "site.yaml"
