@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -35,6 +36,9 @@ from stimgen.texture.problem import Evaluation
 
 TELL_EVERY_S = 1.0
 """Shortest time between two words on how far a batch is, in seconds."""
+
+SHARED_FOLDER_S = 20.0
+"""How long what the driver wrote may take to be seen here, over a network file system."""
 
 MARGIN = 1.5
 """How many times the expected seconds of a batch must be left of a job before it is begun."""
@@ -207,7 +211,7 @@ class Workbench:
             if left < MARGIN * order.expected_s:
                 raise NoTimeLeftError(left, self._whole_s)
         folder = self._folder
-        self._check_owner()
+        self._check_owner(SHARED_FOLDER_S)
         for stimulus in order.batch.stimuli:
             if self._prepared.recipe_sha256(stimulus) != order.hashes[stimulus.stimulus_id]:
                 raise StimgenError(
@@ -245,17 +249,21 @@ class Workbench:
             worker=self._name,
         )
 
-    def _check_owner(self) -> None:
-        try:
-            owner = read_owner(self._order.folder)
-        except (ValidationError, OSError):
-            owner = None
+    def _check_owner(self, patience_s: float = 0.0) -> None:
+        until = time.monotonic() + patience_s
+        while (owner := self._owner()) is None and time.monotonic() < until:
+            time.sleep(0.2)
         if owner != self._order.owner:
             raise SupersededError(
                 f"Worker {self._name} writes nothing more to {self._order.folder}: it is no longer that of "
                 f"{self._order.owner}, but of {'nobody' if owner is None else owner}.",
                 "If the driver is at work, see that all machines have the folder at this path.",
             )
+
+    def _owner(self) -> Owner | None:
+        with contextlib.suppress(ValidationError, OSError):
+            return read_owner(self._order.folder)
+        return None
 
 
 def measure_batch_size(manifest: Manifest, device: str) -> int:

@@ -55,7 +55,8 @@ def test_a_worker_that_comes_back_late_writes_nothing_over_what_another_made(run
     assert written == [(run.folder.png(name).stat().st_ino, run.folder.record(name).stat().st_ino)]
 
 
-def test_a_worker_writes_for_no_driver_but_its_own(run):
+def test_a_worker_writes_for_no_driver_but_its_own(run, monkeypatch):
+    monkeypatch.setattr(worker, "SHARED_FOLDER_S", 0.5)
     order = run.batch_order(run.batches[0])
     another = replace(run.order, owner=run.order.owner.model_copy(update={"pid": 1}))
     with pytest.raises(SupersededError, match="no longer that of process 1 on"):
@@ -80,6 +81,19 @@ def test_a_worker_whose_run_is_taken_over_ends_its_synthesis(run, monkeypatch):
         Workbench(run.order, "one").make(run.batch_order(texture), told)
     assert len(shares) == 1  # at its begin, and never again
     assert not list(run.folder.records.iterdir())
+
+
+def test_a_lock_that_is_seen_late_is_waited_for(run, monkeypatch):
+    found = [OSError("stale"), None, run.order.owner]
+
+    def reads(folder):
+        owner = found.pop(0) if len(found) > 1 else found[0]
+        if isinstance(owner, OSError):
+            raise owner
+        return owner
+
+    monkeypatch.setattr(worker, "read_owner", reads)
+    assert Workbench(run.order, "one").make(run.batch_order(run.batches[0]), told).made
 
 
 def test_a_worker_refuses_other_files_and_another_version(run):
