@@ -129,8 +129,8 @@ class Flight:
     under_way: dict[str, tuple[int, Batch, Future]] = field(default_factory=dict)
     _ended: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
     _sent_again: Counter[int] = field(default_factory=Counter)
-    _unfit: int = 0
-    _unfit_in_a_row: int = 0
+    _unfit: set[str] = field(default_factory=set)
+    _unfit_in_a_row: set[str] = field(default_factory=set)
 
     def land(self) -> Iterator[tuple[BatchReport | list[Failure], Batch]]:
         """Yield what became of each batch, in the order in which they end.
@@ -197,7 +197,7 @@ class Flight:
             if future.status == "finished":
                 # A worker that died just now has it no more; another will find the batch made.
                 report: BatchReport = future.result(timeout=REPORT_S)
-                self._unfit_in_a_row = 0
+                self._unfit_in_a_row.clear()
                 return report
             if future.status == "error":
                 error = future.exception()
@@ -260,16 +260,18 @@ class Flight:
         StimgenError
             What the worker has against it.
         """
-        self._unfit += 1
-        self._unfit_in_a_row += 1
+        is_new = error.address not in self._unfit  # a worker has two batches
+        self._unfit.add(error.address)
+        self._unfit_in_a_row.add(error.address)
         if (
             self.spec.kind != "slurm"
-            or self._unfit_in_a_row >= UNFIT_IN_A_ROW
-            or self._unfit > self.spec.restarts
+            or len(self._unfit_in_a_row) >= UNFIT_IN_A_ROW
+            or len(self._unfit) > self.spec.restarts
         ):
             raise error.reason
-        self.progress.note(f"A job is ended, and its batch sent to another: {error.reason.problem}")
-        self._retire(error.address)
+        if is_new:
+            self.progress.note(f"A job is ended, and its batch sent to another: {error.reason.problem}")
+            self._retire(error.address)
 
     def _retire(self, address: str) -> None:
         """End a worker, so that a new job comes."""

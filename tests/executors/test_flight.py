@@ -99,15 +99,19 @@ def test_what_no_worker_survives_is_a_failure_that_says_how_many_there_were(sent
 
 def test_a_job_on_an_unfit_machine_is_replaced_and_only_all_of_them_end_the_run(sent, batch):
     flight = sent(SLURM)
-    no_card = UnfitError(StimgenError("There is no GPU.", "Ask for one."), "tls://bad")
-    for _ in range(UNFIT_IN_A_ROW - 1):
-        assert flight.outcome(3, batch, Ended(no_card)) is None
-    assert flight.client.retired == ["tls://bad"] * (UNFIT_IN_A_ROW - 1)
+
+    def no_card(worker: int) -> Ended:
+        return Ended(UnfitError(StimgenError("There is no GPU.", "Ask for one."), f"tls://{worker}"))
+
+    for worker in range(UNFIT_IN_A_ROW - 1):
+        for _ in range(2):  # it had two batches
+            assert flight.outcome(3, batch, no_card(worker)) is None
+    assert flight.client.retired == [f"tls://{worker}" for worker in range(UNFIT_IN_A_ROW - 1)]
     assert flight.outcome(3, batch, Ended()) == REPORT
-    for _ in range(UNFIT_IN_A_ROW - 1):
-        assert flight.outcome(3, batch, Ended(no_card)) is None
+    for worker in range(10, 10 + UNFIT_IN_A_ROW - 1):
+        assert flight.outcome(3, batch, no_card(worker)) is None
     with pytest.raises(StimgenError, match="There is no GPU"):
-        flight.outcome(3, batch, Ended(no_card))
+        flight.outcome(3, batch, no_card(20))
 
 
 @pytest.mark.parametrize("spec", [LOCAL, FOREIGN])

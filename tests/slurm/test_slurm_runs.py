@@ -100,9 +100,8 @@ def test_shards_on_a_node_that_dies_go_on_on_the_other(lab, local):
     join(lab, run, local)
 
 
-@pytest.fixture
-def site(lab) -> Path:
-    """A site file: two workers, each a job on a node of its own with its GPU."""
+def site_file(lab, **changes: object) -> Path:
+    """Write a site file: two workers, each a job on a node of its own with its GPU."""
     slurm = {
         "jobs": 2,
         "queue": "low",
@@ -114,14 +113,20 @@ def site(lab) -> Path:
         "interface": "lo",
         "node_interface": "lo",
         "directives": ["--requeue"],
+        **changes,
     }
     path = lab.folder / "site.yaml"
     path.write_text(yaml.safe_dump({"executor": {"name": "dask", "slurm": slurm, "wait_s": 90.0}}))
     return path
 
 
-def start(lab, site: Path, run: Path):
-    return lab.start("run", lab.manifest, "--out", run, "--site", site, "--no-report")
+@pytest.fixture
+def site(lab) -> Path:
+    return site_file(lab)
+
+
+def start(lab, site: Path, run: Path, *more: str):
+    return lab.start("run", lab.manifest, "--out", run, "--site", site, "--no-report", *more)
 
 
 def finish(lab, process, run: Path, local: Path) -> str:
@@ -182,3 +187,14 @@ def test_a_driver_that_is_killed_and_started_again(lab, site, local):
     process.communicate()
     again = start(lab, site, run)
     finish(lab, again, run, local)
+
+
+def test_jobs_that_are_all_unfit_are_replaced_twice_and_then_the_run_says_why(lab):
+    run = lab.folder / "run"
+    process = start(lab, site_file(lab, device="cuda:0"), run, "--batch-size", "2")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 2, output
+    assert output.count("A job is ended, and its batch sent to another") == 2, output
+    assert "There is no device cuda:0" in output
+    assert made(run) == 0
+    wait_until(lambda: not lab.slurm.jobs("RUNNING", "PENDING", "COMPLETING", name="stimgen-worker"))
