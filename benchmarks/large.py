@@ -1,6 +1,6 @@
 """What stimuli cost beside their making, in sets of up to 100,000.
 
-``python -m benchmarks.large --stimuli 100 1000 10000 100000 --out benchmarks/results/large.txt``
+``python -m benchmarks.large --stimuli 1000 10000 --planned 100000 --out benchmarks/results/large.txt``
 
 A set is forged: a small run is made, and its records are written again under the ids and recipes of a large
 manifest, with other noise as images, so that for stimgen all stimuli are done. Then whole processes are
@@ -13,7 +13,8 @@ measured, with the most memory that each has:
 - `load`: ``stimgen.load_run`` as an experiment calls it.
 
 The last column is what a stimulus costs a run beside its making (`kept`, from the smallest set to this one),
-as a share of a stimulus that takes 0.1 s, as on a fast GPU.
+as a share of a stimulus that takes 0.1 s, as on a fast GPU. Of sets that are only planned, the first two are
+measured, in an empty folder.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--stimuli", type=int, nargs="+", default=(100, 1000, 10_000), help="how many stimuli"
     )
+    parser.add_argument("--planned", type=int, nargs="*", default=(), help="sets that are only planned")
     parser.add_argument("--out", type=Path, help="file to write beside printing")
     options = parser.parse_args(arguments)
     lines = [describe_machine(torch.device("cpu")), "seconds, and memory in MB, of whole processes"]
@@ -78,18 +80,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines.append(f"{'stimuli':>8s}" + "".join(f"{name:>16s}" for name in names) + "   per stimulus, share")
     print("\n".join(lines), flush=True)
     first: tuple[int, Cost] | None = None
-    for stimuli in options.stimuli:
+    for stimuli, measured in [
+        *((n, measure) for n in options.stimuli),
+        *((n, planned) for n in options.planned),
+    ]:
         with tempfile.TemporaryDirectory() as folder:
-            costs = measure(Path(folder), stimuli)
-        line = f"{stimuli:8d}" + "".join(f"{costs[name][0]:9.1f} {costs[name][1]:6.0f}" for name in names)
-        if first:
+            costs = measured(Path(folder), stimuli)
+        line = f"{stimuli:8d}" + "".join(as_text(costs.get(name)) for name in names)
+        if first and "kept" in costs:
             each = (costs["kept"][0] - first[1][0]) / (stimuli - first[0])
             line += f"{1000 * each:10.2f} ms {each / FAST_S:7.2%}"
         first = first or (stimuli, costs["kept"])
-        lines.append(line)
+        lines.append(line.rstrip())
         print(line, flush=True)
     if options.out:
         options.out.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def as_text(cost: Cost | None) -> str:
+    """Return a cost in its columns."""
+    return f"{cost[0]:9.1f} {cost[1]:6.0f}" if cost else f"{'-':>9s} {'-':>6s}"
+
+
+def planned(folder: Path, stimuli: int) -> dict[str, Cost]:
+    """Return the cost of what comes before anything is made, for a set of about so many stimuli."""
+    manifest = write_manifest(folder, stimuli, SOURCES, SIZE_PX, **PLAIN)
+    return {
+        "check": stimgen("check", manifest, "--out", folder / "run", "--device", "cpu"),
+        "first run": process([sys.executable, "-c", REPORTS + STARTS, str(manifest), str(folder / "empty")]),
+    }
 
 
 def measure(folder: Path, stimuli: int) -> dict[str, Cost]:

@@ -167,6 +167,11 @@ def test_a_scheduler_with_certificates_takes_work_from_those_who_have_them_alone
     start_worker()
     address = json.loads(file.read_text())["address"]
     refused = bench.run("run", bench.manifest, "--out", "run", "--no-report", "--scheduler", address)
+    assert refused.code == 2, refused.output
+    assert "asks for certificates" in refused.output
+    assert bench.run("cluster", "certs", "others").code == 0
+    path = site(bench, bench.folder / "others", file)
+    refused = bench.run("run", bench.manifest, "--out", "run", "--no-report", "--site", path)
     assert refused.code == 4, refused.output
     assert "no connection to the scheduler" in refused.output
     assert "tls in the site file" in refused.output
