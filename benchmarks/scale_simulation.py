@@ -7,7 +7,7 @@ one thing at a time, reads what was made and hands out the next batch. Jobs end 
 batch is begun with less than `MARGIN` times left of what a batch takes; the next job starts after a wait.
 Preemptions come at random and cost the whole batch under way, as does the end of a job in which a batch takes
 longer than was expected. That is more than they cost where checkpoints are used; and here a worker waits for
-its next batch, which in a run waits for it. 4 ms for the tables of a stimulus at the end are measured by
+its next batch, which in a run waits for it. 3.5 ms for the tables of a stimulus at the end are measured by
 ``python -m benchmarks.large``, and what the driver does meanwhile for each stimulus and each batch by
 ``python -m benchmarks.driver``.
 """
@@ -48,9 +48,9 @@ class Setting:
     workers: int = 1
     stimulus_s: float = 1.0
     spread: float = 0.2
-    record_s: float = 0.0011
-    batch_s: float = 0.0064
-    table_s: float = 0.004
+    record_s: float = 0.00181
+    batch_s: float = 0.0072
+    table_s: float = 0.0035
     walltime_s: float = 4 * 3600.0
     wait_s: float = 120.0
     preemptions_per_s: float = 0.1 / 3600
