@@ -1,6 +1,6 @@
 """What stimuli cost beside their making, in sets of up to 100,000.
 
-``python -m benchmarks.large --stimuli 1000 10000 --planned 100000 --out benchmarks/results/large.txt``
+``python -m benchmarks.large --stimuli 1000 10000 50000 --planned 100000 --out benchmarks/results/large.txt``
 
 A set is forged: a small run is made, and its records are written again under the ids and recipes of a large
 manifest, with other noise as images, so that for stimgen all stimuli are done. Then whole processes are
