@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,8 @@ def no_connection(monkeypatch):
     monkeypatch.setattr(distributed, "Client", connects)
 
 
-def test_workers_here_take_nothing_from_who_has_no_certificate(tmp_path):
+def test_workers_here_take_nothing_from_who_has_no_certificate(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     from distributed import Client
 
     with clusters.connected(LOCAL, tmp_path, 1) as client:
@@ -37,7 +40,9 @@ def test_workers_here_take_nothing_from_who_has_no_certificate(tmp_path):
         with pytest.raises((OSError, TimeoutError)):
             Client(address.replace("tls://", "tcp://"), timeout=2, set_as_default=False)
         assert client.submit(abs, -1).result(timeout=30) == 1
-    assert not (tmp_path / "logs" / "driver.log").exists() or not list(tmp_path.glob("logs/tls-*"))
+        (scratch,) = tmp_path.glob("stimgen-workers-*")
+        assert [stat.S_IMODE(key.parent.stat().st_mode) for key in scratch.glob("tls-*/key.pem")] == [0o700]
+    assert not scratch.exists()
 
 
 def test_workers_keep_their_memory_as_other_processes_do(monkeypatch, tmp_path):

@@ -36,7 +36,7 @@ def test_mean_activations_of_vgg16_are_one_in_an_independent_float64_network(
         # On small crops some deep filters are never active; on the whole photographs all are.
         assert (means > 0).double().mean() > (0.85 if size < 256 else 0.999)
         # In float32, and of few positions, a mean has as few digits as what it sums has.
-        assert (means[means > 0] - 1).abs().max() < (1e-3 if size < 256 else 1e-4)
+        assert (means[means > 0] - 1).abs().max() < (2e-4 if size < 256 else 1e-4)
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
