@@ -21,6 +21,7 @@ from stimgen.runs.store import RunFolder, sha256, write_atomically
 from stimgen.runs.summary import summary_of_shards
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
+from stimgen.verify.finding import SHOWN
 from stimgen.verify.read_record import read_record
 from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
 from stimgen.verify.run import open_run, resolved_manifest
@@ -150,9 +151,11 @@ def _outdated(
         else:
             known.add(manifest, stimulus, record)
     if different := list(known.findings(folder)):
+        lines = [f"{one.file} {one.problem}" for one in different[:SHOWN]]
+        if len(different) > SHOWN:
+            lines.append(f"and {len(different) - SHOWN} more")
         raise InputError(
-            f"The stimuli of {folder.path} were made of different sources or weights:\n"
-            + "\n".join(f"{one.file} {one.problem}" for one in different),
+            f"The stimuli of {folder.path} were made of different sources or weights:\n" + "\n".join(lines),
             "Run the manifest, or all of its shards, again: what was made of another source or with other "
             "weights is made again.",
         )

@@ -77,6 +77,7 @@ def test_a_killed_worker_is_replaced(bench, local):
     os.kill(victim, signal.SIGKILL)
     outcome = ended(process)
     assert outcome.code == 0, outcome.output
+    assert "1 worker ended, and what was under way there is made again" in " ".join(outcome.output.split())
     see_complete(run, local)
 
 
