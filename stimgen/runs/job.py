@@ -16,7 +16,6 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
-from stimgen.runs.done import Done
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.failures import failure_of
 from stimgen.runs.interrupts import Interrupts
@@ -25,7 +24,7 @@ from stimgen.runs.preparation import Preparation
 from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
 from stimgen.runs.seal import sealed
 from stimgen.runs.statistics import SourceStatistics, source_statistics
-from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.store import Done, RunFolder, StoreError, sha256, write_atomically
 from stimgen.runs.tables import Failure
 from stimgen.texture.problem import Evaluation
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
@@ -60,6 +61,22 @@ class Named(Protocol):
     @property
     def name(self) -> str:
         """Name of the convention."""
+
+
+@dataclass(frozen=True)
+class RecordedConvention:
+    """An input convention as a record names it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class RecordedWeights:
+    """Weights as a record names them."""
+
+    tensors_sha256: str
+    normalised: bool
+    convention: RecordedConvention
 
 
 def recipe(

@@ -11,13 +11,12 @@ from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import cells_of, unmarked
-from stimgen.runs.done import Done, read_done
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.record import SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.shards import Shard, ShardNote, is_unmerged, note_merged, parse_shard, read_notes
-from stimgen.runs.store import RunFolder, sha256, write_atomically
+from stimgen.runs.store import Done, RunFolder, read_done, sha256, write_atomically
 from stimgen.runs.summary import summary_of_shards
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
