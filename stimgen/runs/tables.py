@@ -7,6 +7,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -50,7 +51,12 @@ class Failure:
 
 
 def write_tables(
-    folder: RunFolder, records: Iterable[Record], failures: Sequence[Failure], accept: AcceptSpec
+    folder: RunFolder,
+    records: Iterable[Record],
+    failures: Sequence[Failure],
+    accept: AcceptSpec,
+    *,
+    target: Path | None = None,
 ) -> int:
     """Write all tables of a run and their data dictionaries; return how many stimuli are rejected.
 
@@ -67,6 +73,8 @@ def write_tables(
         Stimuli that could not be made.
     accept
         Thresholds that the table of stimuli says the verdict of.
+    target
+        Folder that the tables are written to; by default that of the run.
 
     Raises
     ------
@@ -75,9 +83,10 @@ def write_tables(
     StoreError
         If the folder cannot be written.
     """
+    target = target or folder.path
     exemplars: list[Exemplar] = []
     with contextlib.ExitStack() as files:
-        long = [LongFile(files, folder, name) for name in LONG_TABLES]
+        long = [LongFile(files, target, name) for name in LONG_TABLES]
 
         def stimuli_rows() -> Iterator[Row]:
             for some in _together(records):
@@ -90,19 +99,19 @@ def write_tables(
         stimuli = table_of(map(plain, stimuli_rows()))
         correlations = seed_correlations(folder, exemplars)
         stimuli[CORRELATION] = [correlations[one.stimulus_id] for one in exemplars]
-    _write(folder, "stimuli", *described("stimuli", stimuli))
+    _write(target, "stimuli", *described("stimuli", stimuli))
     for name in LONG_TABLES:
-        write_atomically(folder.path / f"{name}.json", as_text(name, [])[1])
-    _write(folder, "failures", *described("failures", table_of(plain(vars(one)) for one in failures)))
+        write_atomically(target / f"{name}.json", as_text(name, [])[1])
+    _write(target, "failures", *described("failures", table_of(plain(vars(one)) for one in failures)))
     return sum(not accepted for accepted in stimuli["accepted"]) if exemplars else 0
 
 
 class LongFile:
     """A table with many rows of each stimulus, while it is written."""
 
-    def __init__(self, files: contextlib.ExitStack, folder: RunFolder, name: str) -> None:
+    def __init__(self, files: contextlib.ExitStack, folder: Path, name: str) -> None:
         self._name = name
-        self._file = files.enter_context(writing_atomically(folder.path / f"{name}.csv"))
+        self._file = files.enter_context(writing_atomically(folder / f"{name}.csv"))
         self._file.write(as_text(name, [])[0].encode())
 
     def add(self, records: Iterable[Record]) -> None:
@@ -118,11 +127,11 @@ def _together(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield some
 
 
-def _write(folder: RunFolder, name: str, table: pd.DataFrame, dictionary: Dictionary) -> None:
-    with writing_atomically(folder.path / f"{name}.csv") as file:
+def _write(folder: Path, name: str, table: pd.DataFrame, dictionary: Dictionary) -> None:
+    with writing_atomically(folder / f"{name}.csv") as file:
         for piece in csv_pieces(table):
             file.write(piece.encode())
-    write_atomically(folder.path / f"{name}.json", to_json(dictionary))
+    write_atomically(folder / f"{name}.json", to_json(dictionary))
 
 
 def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
