@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
+from stimgen.column import Column
 from stimgen.images.pixels import luminance
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
+
+LEWIS = "Lewis (1995), Vision Interface 95:120"
 
 CROPS_PX = (32, 64, 128)
 """Sides of the parts that are looked for."""
@@ -34,16 +38,13 @@ def source_windows(image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX)
     Parameters
     ----------
     image
-        (H, W) or (H, W, 3).
+        (H, W) or (H, W, 3), finite.
     sides
         Sides k of the windows, px.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite, or the image has another shape or no pixels.
     """
-    plane = _plane(image)
+    from scipy import fft
+
+    plane = luminance(image)
     floor = _floor(plane)
     # Correlations do not change with the mean, and rounding errors grow with it.
     values = plane - plane.mean()
@@ -99,7 +100,7 @@ def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, flo
     Parameters
     ----------
     image
-        (H, W) or (H, W, 3).
+        (H, W) or (H, W, 3), finite.
     source
         The windows of its source.
 
@@ -109,16 +110,11 @@ def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, flo
         From k to a value of −1..1; 1 is a copy. None if there is no whole tile or window, or none with
         contrast: a correlation with a constant is not defined.
 
-    Raises
-    ------
-    ValueError
-        If a value is not finite, or the image has another shape or no pixels.
-
     References
     ----------
     Lewis, J. P. (1995). Fast template matching. Vision Interface 95, 120–123.
     """
-    plane = _plane(image)
+    plane = luminance(image)
     floor = _floor(plane)
     return {side: _highest(plane, floor, source, side) for side in source.baseline}
 
@@ -180,6 +176,8 @@ def _highest(
     plane: NDArray[np.float64], floor: float, source: SourceWindows, side: int, *, disjoint: bool = False
 ) -> float | None:
     """Return the highest correlation of the tiles of an image with the windows of a source."""
+    from scipy import fft
+
     norms = source.norms.get(side)
     if norms is None or not norms.any():
         return None
@@ -216,12 +214,54 @@ def _corners(shape: tuple[int, ...], side: int) -> Iterator[tuple[int, int]]:
             yield top, left
 
 
-def _plane(image: NDArray[np.floating]) -> NDArray[np.float64]:
-    plane = luminance(image)
-    if not plane.size or not np.isfinite(plane).all():
-        raise ValueError("a search for copies needs pixels, all of them finite")
-    return plane
-
-
 def _floor(plane: NDArray[np.float64]) -> float:
     return NO_CONTRAST * float(np.sum(plane**2))
+
+
+@register_statistic(
+    "copying",
+    order=60,
+    prepare=lambda source: source_windows(source.luminance),
+    option="copying",
+    columns=(
+        *(
+            Column(
+                f"copying_{side}",
+                f"Similarity of {side} px parts",
+                f"Highest Pearson correlation of a tile of {side} x {side} px of the file with any window of that size in the "
+                "source, of luminance; 1 for a copy. Empty where there is no tile or window with contrast.",
+                "",
+                LEWIS,
+            )
+            for side in CROPS_PX
+        ),
+        *(
+            Column(
+                f"copying_baseline_{side}",
+                f"Baseline of {side} px parts",
+                f"The same of tiles of the source itself, with windows that do not overlap the tile: what copying_{side} is to "
+                "be compared with. Empty where there is none.",
+                "",
+                LEWIS,
+            )
+            for side in CROPS_PX
+        ),
+        Column(
+            "copied",
+            "Copied",
+            "Whether a part is a copy: (r - b) / (1 - b) > 0.9 with r = copying_K and b = copying_baseline_K of a size K whose b "
+            "is at most 0.99; sizes with a higher b do not count. Empty where no size is left, because the source is too regular "
+            "or too small to tell.",
+        ),
+    ),
+)
+def copying_columns(image: DecodedImage, source: SourceWindows | None) -> Values:
+    """Return `copying` and the baseline for each size of parts, and `copied`."""
+    if source is None:
+        return {"copied": None}
+    found, baseline = copying(image.luminance, source), source.baseline
+    return {
+        **{f"copying_{side}": similarity for side, similarity in found.items()},
+        **{f"copying_baseline_{side}": baseline[side] for side in found},
+        "copied": copied((found[side], baseline[side]) for side in found),
+    }

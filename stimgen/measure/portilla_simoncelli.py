@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stimgen.column import Column
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image, luminance
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +28,7 @@ SCALES, ORIENTATIONS, WIDTH = 4, 4, 7
 
 OVERALL = "all"
 """Name of the distance over all families."""
+PORTILLA = "Portilla & Simoncelli (2000), Int. J. Comput. Vis. 40:49"
 
 # Skewness and kurtosis are one family: skewness alone is near zero in many sources, and a distance relative
 # to it would say nothing.
@@ -113,6 +117,41 @@ def portilla_simoncelli_distances(
     found = [distance for distance in distances.values() if distance is not None]
     overall = float(np.sqrt(np.mean(np.square(found)))) if len(found) == len(FAMILIES) else None
     return {OVERALL: overall} | distances
+
+
+@register_statistic(
+    "portilla_simoncelli",
+    order=80,
+    prepare=lambda source: source.luminance,
+    option="portilla_simoncelli",
+    columns=(
+        Column(
+            "ps_distance",
+            "Portilla-Simoncelli distance",
+            "Root of the mean of the squares of ps_distance_* over the families; empty where one of them is, and there "
+            "only where it is asked for.",
+            "",
+            PORTILLA,
+            on_request=True,
+        ),
+        Column(
+            "ps_distance_{family}",
+            "Portilla-Simoncelli distance, {family}",
+            "||s - s0|| / ||s0|| of the statistics {family} of the file and of the source, both with the source's mean and "
+            "SD of luminance brought to 0 and 1. Empty where they are not defined, as in an image without structure at some "
+            "scale and orientation.",
+            "",
+            PORTILLA,
+            on_request=True,
+        ),
+    ),
+)
+def portilla_simoncelli_columns(image: DecodedImage, source: NDArray[np.float64] | None) -> Values:
+    """Return `portilla_simoncelli_distances` in four scales and orientations, with autocorrelations of 7 px."""
+    if source is None:
+        return {}
+    found = portilla_simoncelli_distances(image.luminance, source, device=image.device)
+    return {"ps_distance" if name == OVERALL else f"ps_distance_{name}": d for name, d in found.items()}
 
 
 def texture_statistics(planes: NDArray[np.floating], model: torch.nn.Module) -> Statistics:

@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 
+from stimgen.column import Column
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
 from stimgen.measure.spectrum import PowerSpectrum
 
 ORIENTATIONS = (0, 45, 90, 135)
@@ -75,3 +78,43 @@ def high_frequency_share(spectrum: PowerSpectrum) -> float | None:
     above = spectrum.radius > NYQUIST / 2
     high, low = float(spectrum.power[above].sum()), float(spectrum.power[~above].sum())
     return high / (high + low) if high + low else None
+
+
+@register_statistic(
+    "spectral_share",
+    order=50,
+    columns=(
+        *(
+            Column(
+                f"orientation_{centre}",
+                f"Power share at {centre} deg",
+                f"Share of the power of structure oriented within 22.5 degrees of {centre} ({bars}), anticlockwise from "
+                "horizontal; of the frequencies within a radius of 1/2 cycle per pixel, without zero. Empty for a "
+                "constant image.",
+            )
+            for centre, bars in zip(
+                ORIENTATIONS,
+                (
+                    "horizontal bars",
+                    "bars that rise to the right",
+                    "vertical bars",
+                    "bars that fall to the right",
+                ),
+                strict=True,
+            )
+        ),
+        Column(
+            "high_frequency_share",
+            "High-frequency share",
+            "Share of the power, without frequency zero, above half the Nyquist frequency (1/4 cycle per pixel); "
+            "empty for a constant image.",
+        ),
+    ),
+)
+def spectral_share_columns(image: DecodedImage) -> Values:
+    """Return `orientation_shares` and `high_frequency_share`."""
+    shares = orientation_shares(image.spectrum)
+    return {
+        **{f"orientation_{centre}": share for centre, share in shares.items()},
+        "high_frequency_share": high_frequency_share(image.spectrum),
+    }

@@ -161,7 +161,7 @@ def _by_condition(shown: Iterable[Entry]) -> dict[str, list[Entry]]:
     return groups
 
 
-def _packed(values: Iterable[float]) -> NDArray[np.float32]:
+def _packed(values: Iterable[float | None]) -> NDArray[np.float32]:
     return np.asarray(list(values), dtype=np.float32)
 
 
@@ -197,11 +197,11 @@ def _distances(shown: list[Entry], style: _Style) -> list[go.Scatter]:
     for name, colour in (("floor", "#767676"), ("ceiling", "#222")):
         scales: dict[str, dict[tuple[str, str], float]] = {}
         for entry in shown:
-            for scale in entry.record.scales:
-                value = getattr(scale, name)
+            for layer in entry.record.measured_layers:
+                value = entry.record.statistics[f"gram_{name}_{layer}"]
                 if value:
                     # One of each source, whatever the number of its stimuli.
-                    of_layer = scales.setdefault(_layer(entry, scale.layer, several), {})
+                    of_layer = scales.setdefault(_layer(entry, layer, several), {})
                     of_layer[entry.run.label, entry.source] = value
         traces.append(
             go.Scatter(
@@ -239,7 +239,7 @@ def _spectra(shown: list[Entry], style: _Style, degrees: bool) -> list[go.Scatte
 
 
 def _mean_spectrum(records: Sequence[Record], field: str, degrees: bool) -> tuple[Values, Values]:
-    powers = np.asarray([getattr(record.spectrum, field) for record in records])
+    powers = np.asarray([getattr(record, field) for record in records])
     kept = _steps(powers.shape[1], MOST_FREQUENCIES)
     # What has no power at a frequency has no logarithm either.
     with np.errstate(divide="ignore"):
@@ -296,8 +296,8 @@ def _luminance(shown: list[Entry], style: _Style) -> list[go.Scatter]:
     return [
         go.Scatter(
             name=_name(condition),
-            x=_packed(entry.record.luminance.mean for entry in group),
-            y=_packed(entry.record.luminance.sd for entry in group),
+            x=_packed(entry.record.statistics["luminance_mean"] for entry in group),
+            y=_packed(entry.record.statistics["luminance_sd"] for entry in group),
             text=[_name(entry.record.stimulus_id) for entry in group],
             marker={
                 "color": style.colours[group[0].record.condition],

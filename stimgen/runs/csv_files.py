@@ -15,8 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from stimgen.runs.columns import TABLES
-from stimgen.runs.dictionary import Dictionary, data_dictionary
+from stimgen.runs.columns import TABLES, Dictionary, data_dictionary
 from stimgen.runs.regular_files import UnreadableError
 
 WHOLE_NUMBERS = ("seed", "components", "parameters", "iterations", "evaluations", "restarts")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import overload
 
 import pandas as pd
-from pydantic import ValidationError
 
 from stimgen.bounded import read_file
 from stimgen.counting import counted
@@ -21,8 +20,7 @@ from stimgen.errors import InputError
 from stimgen.manifest.document import shorten
 from stimgen.runs.csv_files import WHOLE_NUMBERS
 from stimgen.runs.lock import OWNER
-from stimgen.runs.record import STIMULUS_ID, Record
-from stimgen.runs.seal import AlteredError, parse_record
+from stimgen.runs.record import STIMULUS_ID, Record, RecordError
 from stimgen.runs.store import MOST_BYTES, RunFolder, sha256
 
 MOST_TABLE_BYTES = 2**30
@@ -189,27 +187,10 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
 
 
 def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:
-    path = folder.record(stimulus_id)
     try:
-        record = parse_record(read_file(path, MOST_BYTES))
-    except FileNotFoundError:
-        raise InputError(f"There is no record {path}.", cure) from None
-    except OSError as error:
-        raise InputError(f"The record {path} cannot be read: {error.strerror}.", cure) from None
-    except AlteredError as error:
-        raise InputError(f"The record {path} {error}.", cure) from None
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        place = ".".join(map(str, detail["loc"]))
-        reason = f"{place}: {detail['msg']}" if place else detail["msg"]
-        raise InputError(f"The record {path} is damaged ({reason}).", cure) from None
-    if record.stimulus_id != stimulus_id:
-        raise InputError(f"The record {path} is that of {record.stimulus_id}.", cure)
-    if record.filename != folder.filename(stimulus_id):
-        raise InputError(
-            f"The record {path} names the file {record.filename}, which is not where this run has it.", cure
-        )
-    return record
+        return folder.checked_record(stimulus_id)
+    except RecordError as error:
+        raise InputError(f"The record {folder.record(stimulus_id)} {error}.", cure) from None
 
 
 def _sha256(path: Path, cure: str) -> str:

@@ -7,16 +7,29 @@ from pathlib import Path
 
 from torch import Tensor
 
+from stimgen.controls.phase_scrambled import phase_scrambled
+from stimgen.images.pixels import Image
 from stimgen.images.sources import Source
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
+from stimgen.matching.range import clip_to_display
+from stimgen.measure.gram import SourceGrams, source_grams
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
+from stimgen.runs.recipe import generator
 from stimgen.runs.record import NetworkRecord
-from stimgen.runs.source_grams import SourceGrams, source_grams
 from stimgen.texture.components import principal_components
+
+CEILING_SCRAMBLES = 3
+"""Phase-scrambled versions of a source whose mean distance is the ceiling of Gram distances."""
+
+
+def scrambled_versions(source: Image) -> list[Image]:
+    """Return the phase-scrambled versions of a source that the ceiling of Gram distances is measured on."""
+    generators = [generator("ceiling", str(number)) for number in range(CEILING_SCRAMBLES)]
+    return [clip_to_display(phase_scrambled(source, rng))[0] for rng in generators]
 
 
 class Networks:
@@ -73,7 +86,8 @@ class Networks:
         key = (network, source.id)
         if key not in self._grams:
             layers = measured_layers(self._manifest, network)
-            self._grams[key] = source_grams(self.extractor(network), source.pixels, layers)
+            scrambled = scrambled_versions(source.pixels)
+            self._grams[key] = source_grams(self.extractor(network), source.pixels, layers, scrambled)
         return self._grams[key]
 
     def record(self, network: NetworkSpec) -> NetworkRecord:

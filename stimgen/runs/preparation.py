@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from stimgen.controls import CONTROLS
@@ -13,7 +13,6 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.matching.reference import Reference
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.make import set_reference
 from stimgen.runs.networks import Networks
 from stimgen.runs.recipe import recipe, recipe_sha256
 
@@ -71,6 +70,11 @@ def prepare(manifest: Manifest, device: str) -> Preparation:
     sources = load_sources(manifest)
     check_controls(manifest, sources.values())
     return Preparation(manifest, sources, Networks(manifest, device), set_reference(manifest, sources))
+
+
+def set_reference(manifest: Manifest, sources: Mapping[str, Source]) -> Reference:
+    """Return what stimuli are matched to where the manifest says "set"."""
+    return Reference(tuple(source.pixels for source in sources.values()), manifest.matching.channels)
 
 
 def load_sources(manifest: Manifest) -> dict[str, Source]:

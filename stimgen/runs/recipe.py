@@ -1,4 +1,8 @@
-"""The recipe of a stimulus: everything that its pixels and statistics depend on.
+"""The recipe of a stimulus: everything that its pixels depend on, and what cannot be measured on them again.
+
+Gram distances are measured at stages before the file is written, so the network that measures and its layers are
+part of the recipe. Other statistics are not: where they have changed, the file is measured again
+(`measured_with`).
 
 Names and places of files are not part of it: the same bytes under another name make the same stimulus.
 """
@@ -18,9 +22,10 @@ from stimgen.controls import CONTROLS
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
+from stimgen.measure import statistics_in_order
 
-VERSION = 1
-"""To be raised when the same recipe comes to mean other pixels, or is measured in another way."""
+VERSION = 2
+"""To be raised when the same recipe comes to mean other pixels."""
 
 
 class SourceIdentity(Protocol):
@@ -114,7 +119,7 @@ def recipe(
         },
         "measured_in": _network(network, weights_of(network)),
         "measured": list(measured),
-        "measure": manifest.measure.model_dump(mode="json"),
+        "stages": {s.name: s.version for s in statistics_in_order() if s.needs_network},
         "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
         "control": _control(manifest, control, weights_of) if control else None,
@@ -122,6 +127,11 @@ def recipe(
         if uses_set(manifest, stimulus)
         else None,
     }
+
+
+def measured_with(manifest: Manifest) -> dict[str, int]:
+    """Return the statistics that the stimuli of a manifest are measured in, with their versions."""
+    return {s.name: s.version for s in statistics_in_order(manifest.measure.model_dump())}
 
 
 def uses_set(manifest: Manifest, stimulus: Stimulus) -> bool:

@@ -13,21 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from pydantic import ValidationError
-
 from stimgen.atomic import TEMPORARY, make_folder, writing
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.manifest.schema import ID_PATTERN
 from stimgen.runs import lock
-from stimgen.runs.record import Record, png_name, record_name
-from stimgen.runs.seal import SEAL, AlteredError, parse_record
+from stimgen.runs.record import MOST_BYTES as MOST_BYTES
+from stimgen.runs.record import SEAL, Record, RecordError, png_name, read_record, record_name
 
 LASTING = {"manifest_sha256": dict, "networks": list, "versions": dict, "stimuli_sha256": str}
 """What run.json has from the run that made the stimuli, with its type; the rest can be counted again."""
-
-MOST_BYTES = 2**26
-"""Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 
 VARYING = {
     "records/*.json": ("made", SEAL),
@@ -52,7 +47,7 @@ SUBFOLDERS = tuple(f"{number:02x}" for number in range(256))
 CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
 """Names of checkpoints."""
 
-FORMAT = 1
+FORMAT = 2
 """Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
 
 
@@ -327,12 +322,22 @@ class RunFolder:
     def read_record(self, stimulus_id: str) -> Record | None:
         """Return the record of a stimulus, or None if there is none that can be read.
 
-        A record that is damaged, altered or of another format counts as none: its stimulus is made again.
+        A record that is damaged, altered or that of another stimulus counts as none: its stimulus is made again.
         """
         try:
-            return parse_record(read_file(self.record(stimulus_id), MOST_BYTES))
-        except (OSError, ValidationError, AlteredError):
+            return self.checked_record(stimulus_id)
+        except RecordError:
             return None
+
+    def checked_record(self, stimulus_id: str) -> Record:
+        """Return the record of a stimulus.
+
+        Raises
+        ------
+        RecordError
+            If it is missing, damaged, altered, or that of another stimulus.
+        """
+        return read_record(self.record(stimulus_id), stimulus_id, self.filename(stimulus_id))
 
     def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
         """Return the record of a stimulus that is done, else None.
@@ -342,8 +347,6 @@ class RunFolder:
         """
         record = self.read_record(stimulus_id)
         if record is None or record.recipe_sha256 != recipe_sha256:
-            return None
-        if (record.stimulus_id, record.filename) != (stimulus_id, self.filename(stimulus_id)):
             return None
         try:
             content = read_file(self.png(stimulus_id), MOST_BYTES)
@@ -385,7 +388,7 @@ class RunFolder:
         return {name: str(found) for name, found in entries if re.fullmatch(ID_PATTERN, name)}
 
     def refuse_newer(self) -> None:
-        """Raise InputError for a run of a newer stimgen, whose records would count as damaged here.
+        """Raise InputError for a run of a newer or a much older stimgen, whose records would count as damaged.
 
         Raises
         ------
@@ -394,13 +397,20 @@ class RunFolder:
         """
         summary = self.read_summary()
         found, versions = summary.get("format", FORMAT), summary.get("versions")
-        if not isinstance(found, int) or found > FORMAT:
-            by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
+        if found == FORMAT:
+            return
+        by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
+        if isinstance(found, int) and found < FORMAT:
             raise InputError(
-                f"{self.path} is a run of a newer stimgen{by}: it has format {found}, and this stimgen knows "
-                f"formats up to {FORMAT}.",
-                "Update stimgen, or choose another folder with --out.",
+                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen reads "
+                f"format {FORMAT} only.",
+                "Choose another folder with --out, or use that stimgen.",
             )
+        raise InputError(
+            f"{self.path} is a run of a newer stimgen{by}: it has format {found}, and this stimgen knows "
+            f"formats up to {FORMAT}.",
+            "Update stimgen, or choose another folder with --out.",
+        )
 
 
 def read_done(folder: RunFolder, ids: Sequence[str], done: Mapping[str, Done]) -> Iterator[Record]:

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import functools
-import itertools
+import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec, MatchingSpec
-from stimgen.measure.gram_distance import GramDistance, GramScale
-from stimgen.runs.acceptance import reasons_to_reject
-from stimgen.runs.csv_files import WHOLE_NUMBERS, csv_pieces, in_order, table_of, to_csv, to_json
-from stimgen.runs.dictionary import Dictionary
+from stimgen.runs.columns import TABLES, Dictionary, data_dictionary
+from stimgen.runs.csv_files import WHOLE_NUMBERS, csv_pieces, harmless, in_order, table_of, to_csv, to_json
 from stimgen.runs.diversity import Exemplar, seed_correlations
-from stimgen.runs.measured_columns import (
-    Row,
-    gram_columns,
-    portilla_simoncelli_columns,
-    statistic_columns,
-)
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, write_atomically, writing_atomically
+
+Row = dict[str, Any]
+Cells = tuple[Any, ...]
 
 MATCHED = ("mean", "contrast", "histogram", "spectrum")
 CORRELATION = "seed_correlation"
 """The column of stimuli.csv that is measured on several files."""
-TOGETHER = 64
-"""How many records are turned into lines at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,12 @@ class Failure:
 
 
 def write_tables(
-    folder: RunFolder, records: Iterable[Record], failures: Sequence[Failure], accept: AcceptSpec
+    folder: RunFolder,
+    records: Iterable[Record],
+    failures: Sequence[Failure],
+    accept: AcceptSpec,
+    *,
+    target: Path | None = None,
 ) -> int:
     """Write all tables of a run and their data dictionaries; return how many stimuli are rejected.
 
@@ -67,6 +68,8 @@ def write_tables(
         Stimuli that could not be made.
     accept
         Thresholds that the table of stimuli says the verdict of.
+    target
+        Folder that the tables are written to; by default that of the run.
 
     Raises
     ------
@@ -75,57 +78,41 @@ def write_tables(
     StoreError
         If the folder cannot be written.
     """
+    target = target or folder.path
     exemplars: list[Exemplar] = []
     with contextlib.ExitStack() as files:
-        long = [LongFile(files, folder, name) for name in LONG_TABLES]
+        long = {
+            name: files.enter_context(writing_atomically(target / f"{name}.csv")) for name in LONG_TABLES
+        }
+        for name, file in long.items():
+            file.write(as_text(name, [])[0].encode())
 
         def stimuli_rows() -> Iterator[Row]:
-            for some in _together(records):
-                for table in long:
-                    table.add(some)
-                for record in some:
-                    exemplars.append(Exemplar.of(record))
-                    yield stimulus_row(record, accept)
+            for record in records:
+                for name, file in long.items():
+                    file.write(_lines(LONG_TABLES[name](record)).encode())
+                exemplars.append(Exemplar.of(record))
+                yield stimulus_row(record, accept)
 
         stimuli = table_of(map(plain, stimuli_rows()))
         correlations = seed_correlations(folder, exemplars)
-        stimuli[CORRELATION] = [correlations[one.stimulus_id] for one in exemplars]
-    _write(folder, "stimuli", *described("stimuli", stimuli))
+        stimuli[CORRELATION] = [correlations[exemplar.stimulus_id] for exemplar in exemplars]
+    _write(target, "stimuli", stimuli)
     for name in LONG_TABLES:
-        write_atomically(folder.path / f"{name}.json", as_text(name, [])[1])
-    _write(folder, "failures", *described("failures", table_of(plain(vars(one)) for one in failures)))
+        write_atomically(target / f"{name}.json", as_text(name, [])[1])
+    _write(target, "failures", table_of(plain(vars(failure)) for failure in failures))
     return sum(not accepted for accepted in stimuli["accepted"]) if exemplars else 0
 
 
-class LongFile:
-    """A table with many rows of each stimulus, while it is written."""
-
-    def __init__(self, files: contextlib.ExitStack, folder: RunFolder, name: str) -> None:
-        self._name = name
-        self._file = files.enter_context(writing_atomically(folder.path / f"{name}.csv"))
-        self._file.write(as_text(name, [])[0].encode())
-
-    def add(self, records: Iterable[Record]) -> None:
-        """Write the rows of some records."""
-        rows = itertools.chain.from_iterable(map(LONG_TABLES[self._name], records))
-        _, _, lines = as_text(self._name, rows)[0].partition("\n")
-        self._file.write(lines.encode())
-
-
-def _together(records: Iterable[Record]) -> Iterator[list[Record]]:
-    rest = iter(records)
-    while some := list(itertools.islice(rest, TOGETHER)):
-        yield some
-
-
-def _write(folder: RunFolder, name: str, table: pd.DataFrame, dictionary: Dictionary) -> None:
-    with writing_atomically(folder.path / f"{name}.csv") as file:
+def _write(folder: Path, name: str, table: pd.DataFrame) -> None:
+    table, dictionary = described(name, table)
+    with writing_atomically(folder / f"{name}.csv") as file:
         for piece in csv_pieces(table):
             file.write(piece.encode())
-    write_atomically(folder.path / f"{name}.json", to_json(dictionary))
+    write_atomically(folder / f"{name}.json", to_json(dictionary))
 
 
-def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
+def as_text(name: str, rows: Sequence[Any]) -> tuple[str, str]:
     """Return a table and its data dictionary as they are in their files.
 
     Parameters
@@ -133,11 +120,21 @@ def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
     name
         Name of the table.
     rows
-        Its rows. Those of one stimulus give the lines that it has in the whole table, if the table is one of
-        `LONG_TABLES`; the columns of stimuli.csv are those of all stimuli together.
+        Its rows: cells in the order of the columns for `LONG_TABLES`, and for other tables dicts.
     """
-    table, dictionary = described(name, table_of(plain(row) for row in rows))
+    if name in LONG_TABLES:
+        headers = [column.name for column in TABLES[name]]
+        return _lines([tuple(headers), *rows]), to_json(data_dictionary(name, headers))
+    table, dictionary = described(name, table_of(map(plain, rows)))
     return to_csv(table), to_json(dictionary)
+
+
+def _lines(rows: Iterable[Cells]) -> str:
+    """Return rows as lines of a CSV file."""
+    lines = io.StringIO()
+    written = ([_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    csv.writer(lines, lineterminator="\n").writerows(written)
+    return lines.getvalue()
 
 
 def described(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
@@ -155,7 +152,11 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     synthesis = record.synthesis
     residuals = record.control.residuals if record.control else {}
     measured_in = record.measured_in
-    row: Row = {
+    on_file = [distance for distance in record.distances if distance.stage == "file"]
+    matched = [distance.gram_relative for distance in on_file if distance.constrained]
+    held_out = [distance.gram_relative for distance in on_file if not distance.constrained]
+    reasons = reasons_to_reject(record, accept)
+    return {
         "stimulus_id": record.stimulus_id,
         "filename": record.filename,
         "source": record.source.id,
@@ -185,22 +186,9 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "matching": _words(record.matching.settings),
         **{f"matched_residual_{name}": getattr(record.matching, name) for name in MATCHED},
         "clipped_share": record.clipped_share,
-        **statistic_columns(record, record.image.size_deg),
-    }
-    on_file = [distance for distance in record.distances if distance.stage == "file"]
-    row |= gram_columns(
-        [GramDistance(one.layer, one.gram_loss, one.gram_relative) for one in on_file],
-        [GramScale(scale.layer, scale.floor, scale.ceiling) for scale in record.scales],
-    )
-    matched = [distance.gram_relative for distance in on_file if distance.constrained]
-    held_out = [distance.gram_relative for distance in on_file if not distance.constrained]
-    row |= {
+        **record.statistics,
         "gram_relative_matched": max(matched, default=None),
         "gram_relative_held_out": max(held_out, default=None) if record.kind == "texture" else None,
-    }
-    row |= portilla_simoncelli_columns(record.portilla_simoncelli or {})
-    reasons = reasons_to_reject(record, accept)
-    return row | {
         "accepted": not reasons,
         "reject_reason": " ".join(reasons) or None,
         "source_sha256": f"sha256:{record.source.sha256}",
@@ -208,60 +196,63 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     }
 
 
-def distance_rows(record: Record) -> list[Row]:
+def reasons_to_reject(record: Record, accept: AcceptSpec) -> tuple[str, ...]:
+    """Return a sentence for every threshold that the stimulus exceeds; none if it is accepted.
+
+    Parameters
+    ----------
+    record
+        The stimulus. Gram distances are those of its file, on the layers that it was made to match.
+    accept
+        The thresholds. A value that equals its threshold is accepted.
+    """
+    on_file = [distance for distance in record.distances if distance.stage == "file" and distance.constrained]
+    relative = max(((d.gram_relative, d.layer) for d in on_file), key=lambda pair: pair[0], default=None)
+    scaled = [(d.gram_normalised, d.layer) for d in on_file if d.gram_normalised is not None]
+    normalised = max(scaled, default=None)
+    values = {
+        "gram_relative_max": (f"relative Gram distance on {relative[1]}", relative[0]) if relative else None,
+        "gram_normalised_max": (f"normalised Gram distance on {normalised[1]}", normalised[0])
+        if normalised
+        else None,
+        "clipped_share_max": ("clipped share", record.clipped_share),
+    }
+    reasons = []
+    for threshold, value in values.items():
+        limit = getattr(accept, threshold)
+        if value and limit is not None and value[1] > limit:
+            short = f"{value[1]:.3g}"  # or as many digits as it takes to see that it is above
+            number = short if float(short) > limit else value[1]
+            reasons.append(f"The {value[0]} is {number} and {threshold} is {limit}.")
+    return tuple(reasons)
+
+
+def distance_rows(record: Record) -> list[Cells]:
     """Return the rows of gram_distances.csv."""
-    scales = {scale.layer: scale for scale in record.scales}
-    return [
-        {
-            "stimulus_id": record.stimulus_id,
-            **distance.model_dump(),
-            "gram_floor": scales[distance.layer].floor,
-            "gram_ceiling": scales[distance.layer].ceiling,
-        }
-        for distance in record.distances
-    ]
+    return [(record.stimulus_id, *distance) for distance in record.distances]
 
 
-def spectrum_rows(record: Record) -> list[Row]:
+def spectrum_rows(record: Record) -> list[Cells]:
     """Return the rows of spectra.csv: one per whole number of cycles per image."""
     side = record.image.size_deg
-    powers = zip(record.spectrum.power, record.spectrum.power_source, strict=True)
+    powers = zip(record.power, record.power_source, strict=True)
     return [
-        {
-            "stimulus_id": record.stimulus_id,
-            "frequency_cpi": frequency,
-            "frequency_cpd": frequency / side if side else None,
-            "power": power,
-            "power_source": power_source,
-        }
+        (record.stimulus_id, frequency, frequency / side if side else None, power, power_source)
         for frequency, (power, power_source) in enumerate(powers, start=1)
     ]
 
 
-def trace_rows(record: Record) -> list[Row]:
+def trace_rows(record: Record) -> list[Cells]:
     """Return the rows of traces.csv: one for the start of each stage, and one per iteration."""
-    rows = []
+    rows: list[Cells] = []
     for number, stage in enumerate(record.synthesis.traces if record.synthesis else (), start=1):
-        iteration = 0
-        for evaluation, (loss, accepted) in enumerate(
-            zip(stage.losses, stage.accepted, strict=True), start=1
-        ):
+        layers, iteration = " ".join(stage.layers), 0
+        of_stage = (stage.size_px, layers, stage.precision, stage.metric, stage.stop_reason)
+        losses = enumerate(zip(stage.losses, stage.accepted, strict=True), start=1)
+        for evaluation, (loss, accepted) in losses:
             iteration += accepted
             if accepted or evaluation == 1:
-                rows.append(
-                    {
-                        "stimulus_id": record.stimulus_id,
-                        "synthesis_stage": number,
-                        "scale_px": stage.size_px,
-                        "layers": " ".join(stage.layers),
-                        "precision": stage.precision,
-                        "metric": stage.metric,
-                        "stop_reason": stage.stop_reason,
-                        "iteration": iteration,
-                        "evaluations": evaluation,
-                        "loss": loss,
-                    }
-                )
+                rows.append((record.stimulus_id, number, *of_stage, iteration, evaluation, loss))
     return rows
 
 
@@ -280,12 +271,16 @@ def plain(row: Row) -> Row:
     return {header: _in_cell(value) if isinstance(value, str) else value for header, value in row.items()}
 
 
-@functools.lru_cache(maxsize=4096)
 def _in_cell(text: str) -> str:
     return " ".join(text.replace(",", ";").split())
 
 
-LONG_TABLES: dict[str, Callable[[Record], list[Row]]] = {
+@functools.lru_cache(maxsize=4096)
+def _text(text: str) -> str:
+    return harmless(_in_cell(text.encode("utf-8", "backslashreplace").decode("utf-8")))
+
+
+LONG_TABLES: dict[str, Callable[[Record], list[Cells]]] = {
     "gram_distances": distance_rows,
     "spectra": spectrum_rows,
     "traces": trace_rows,

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
-from stimgen.runs.record import Record
-from stimgen.runs.regular_files import UnreadableError, read_regular
-from stimgen.runs.seal import AlteredError, parse_record
+from stimgen.runs.record import Record, RecordError
 from stimgen.runs.store import RunFolder
 
 
@@ -39,18 +35,7 @@ class ReadRecord:
 def read_record(folder: RunFolder, stimulus_id: str) -> ReadRecord:
     """Return the record of a stimulus, or why there is none."""
     try:
-        record = parse_record(read_regular(folder.record(stimulus_id)))
-    except UnreadableError as error:
-        return ReadRecord(None, str(error))
-    except ValidationError as error:
-        detail = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, detail["loc"]))
-        return ReadRecord(None, f"is damaged: {place}{': ' if place else ''}{detail['msg']}")
-    except AlteredError as error:
-        own = error.record.stimulus_id == stimulus_id
-        return ReadRecord(None, str(error), error.record if own else None)
-    if record.stimulus_id != stimulus_id:
-        return ReadRecord(None, f"is the record of {record.stimulus_id}")
-    if record.filename != folder.filename(stimulus_id):
-        return ReadRecord(None, f"names the file {record.filename}, which is not where this run has it")
-    return ReadRecord(record)
+        return ReadRecord(folder.checked_record(stimulus_id))
+    except RecordError as error:
+        altered = error.altered if error.altered and error.altered.stimulus_id == stimulus_id else None
+        return ReadRecord(None, str(error), altered)

@@ -16,9 +16,9 @@ from stimgen.images.sources import crop_box
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.measure.gram_distance import GramScale
+from stimgen.measure.gram import GramScale
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.recipe import recipe, recipe_sha256, uses_set
+from stimgen.runs.recipe import measured_with, recipe, recipe_sha256, uses_set
 from stimgen.runs.record import NetworkRecord, Record, SourceRecord
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import RUN, Cure, Finding, unchecked, wrong
@@ -200,8 +200,7 @@ def _asked(manifest: Manifest, stimulus: Stimulus) -> dict[str, Any]:
         "parameters": layer_set.parameters if layer_set else None,
         "preset": [manifest.synthesis.preset, manifest.synthesis.version] if layer_set else None,
         "settings": manifest.synthesis.model_dump(mode="json") if layer_set else None,
-        "copying": manifest.measure.copying,
-        "portilla_simoncelli": manifest.measure.portilla_simoncelli,
+        "measured_with": measured_with(manifest),
     }
     return {name: _plain(value) for name, value in asked.items()}
 
@@ -226,8 +225,7 @@ def _found(record: Record) -> dict[str, Any]:
         "parameters": synthesis.parameters if synthesis else None,
         "preset": [synthesis.preset, synthesis.version] if synthesis else None,
         "settings": synthesis.settings if synthesis else None,
-        "copying": bool(record.copying),
-        "portilla_simoncelli": record.portilla_simoncelli is not None,
+        "measured_with": record.measured_with,
     }
     return {name: _plain(value) for name, value in found.items()}
 
@@ -255,13 +253,9 @@ def _different(asked: Mapping[str, Any], found: Mapping[str, Any], within: str =
 
 def _contradictions(record: Record) -> Iterator[str]:
     """Yield what in a record does not follow from what else is in it."""
-    scales = {scale.layer: scale for scale in record.scales}
     for one in record.distances:
-        scale = scales.get(one.layer)
         place = f"on {one.layer} at the stage {one.stage}"
-        if scale is None:
-            yield f"has a distance {place} without floor and ceiling"
-        elif GramScale(**scale.model_dump()).normalised(one.gram_relative) != one.gram_normalised:
+        if GramScale(one.gram_floor, one.gram_ceiling).normalised(one.gram_relative) != one.gram_normalised:
             yield f"contradicts itself: gram_normalised {place} does not follow from gram_relative"
     ratios = defaultdict(list)
     for one in record.distances:
@@ -271,9 +265,6 @@ def _contradictions(record: Record) -> Iterator[str]:
         # Both are multiples of one norm, by the same factor at all stages.
         if max(found) > min(found) * (1 + RATIO_TOLERANCE):
             yield f"contradicts itself: gram_loss and gram_relative on {layer} do not go together"
-    of_spectrum = (len(record.spectrum.power), len(record.spectrum.power_source))
-    if len(set(of_spectrum)) > 1:
-        yield f"contradicts itself: its power spectra have {of_spectrum[0]} and {of_spectrum[1]} frequencies"
 
 
 def _network(network: NetworkSpec) -> Mapping[str, Any]:

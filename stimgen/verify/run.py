@@ -24,7 +24,7 @@ from stimgen.runs.csv_files import cells_of, rows_of
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import Records, Run
 from stimgen.runs.lock import OWNER
-from stimgen.runs.measured_columns import Row
+from stimgen.runs.tables import Row
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.shards import is_unmerged

@@ -12,17 +12,16 @@ from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.measure.gram import gram_distances
-from stimgen.measure.gram_distance import GramDistance
-from stimgen.measure.portilla_simoncelli import load_plenoptic, portilla_simoncelli_distances
+from stimgen.measure import DecodedImage, measure
+from stimgen.measure.gram import SourceGrams
+from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
 from stimgen.runs.batches import measured_layers
+from stimgen.runs.make import SourceMeasures, rounded
 from stimgen.runs.networks import Networks
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
-from stimgen.runs.source_grams import SourceGrams, source_grams
-from stimgen.runs.statistics import Statistics, measure, source_statistics
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import Finding, unchecked, wrong
 from stimgen.verify.records import ANEW
@@ -110,8 +109,7 @@ class _Comparison:
         self._manifest = manifest
         self._networks = networks
         self._source = source
-        self._statistics = source_statistics(source.pixels, copying=manifest.measure.copying)
-        self._grams: dict[NetworkSpec, SourceGrams] = {}
+        self._measures = SourceMeasures.of(manifest, source)
         self._problems = problems
 
     def of(self, folder: RunFolder, stimulus: Stimulus, record: Record) -> list[Finding]:
@@ -123,18 +121,14 @@ class _Comparison:
         seen = decode_png(read_regular(folder.png(stimulus.stimulus_id)))
         if seen.shape != self._source.pixels.shape:
             raise UnreadableError("has another shape than its source")
-        (distances,) = gram_distances(self._networks.extractor(network), [seen], grams.targets)
+        image = DecodedImage(seen, record.image.size_deg, str(self._networks.extractor(network).device))
+        again = measure(image, {**self._measures.prepared, "gram": grams})
         found = [
             *self._of_source(record),
-            *_pixel_differences(record, measure(seen, self._statistics)),
-            *_gram_differences(record, distances, grams),
+            *_statistic_differences(record, again),
+            *_power_differences("power", record.power, rounded(image.spectrum.radial)),
+            *_power_differences("power_source", record.power_source, self._measures.power),
         ]
-        if record.portilla_simoncelli is not None:
-            device = str(self._networks.extractor(network).device)
-            again = portilla_simoncelli_distances(seen, self._source.pixels, device=device)
-            found += _differences(
-                "portilla_simoncelli.", record.portilla_simoncelli, again, DISTANCE_TOLERANCE
-            )
         return [wrong(record.own_name, problem, ANEW) for problem in found]
 
     def _grams_in(self, network: NetworkSpec, record: Record) -> SourceGrams:
@@ -143,11 +137,7 @@ class _Comparison:
             self._problems[network] = _weights_problem(self._networks, network, record)
         if self._problems[network]:
             raise _LackingError(f"not measured: {self._problems[network]}")
-        if network not in self._grams:
-            layers = measured_layers(self._manifest, network)
-            extractor = self._networks.extractor(network)
-            self._grams[network] = source_grams(extractor, self._source.pixels, layers)
-        return self._grams[network]
+        return self._networks.grams(network, self._source)
 
     def _of_source(self, record: Record) -> Iterator[str]:
         source, recorded = self._source, record.source
@@ -173,42 +163,32 @@ def _weights_problem(networks: Networks, network: NetworkSpec, record: Record) -
     return ""
 
 
-def _pixel_differences(record: Record, again: Statistics) -> Iterator[str]:
-    for name in ("luminance", "slope", "spectrum"):
-        recorded, measured = (
-            getattr(one, name).model_dump(exclude={"power", "power_source"}) for one in (record, again)
-        )
-        yield from _differences(f"{name}.", recorded, measured)
-    for name in ("power", "power_source"):
-        both = getattr(record.spectrum, name), getattr(again.spectrum, name)
-        # Where there is next to no power, it is rounding of where there is much.
-        noise = 1e-12 * max(both[1], default=0.0)
-        recorded, measured = ({f"[{place}]": value for place, value in enumerate(one)} for one in both)
-        yield from _differences(f"spectrum.{name}", recorded, measured, POWER_TOLERANCE, noise)
-    recorded, measured = (
-        {f"{part.crop_px}.{key}": getattr(part, key) for part in one for key in ("similarity", "baseline")}
-        for one in (record.copying, again.copying)
-    )
-    yield from _differences("copying.", recorded, measured)
-
-
-def _gram_differences(record: Record, again: Sequence[GramDistance], grams: SourceGrams) -> Iterator[str]:
-    on_file = {one.layer: one for one in record.distances if one.stage == "file"}
-    scales = {one.layer: one for one in record.scales}
-    for one in again:
-        layer = one.layer
-        if layer not in on_file or layer not in scales:
-            continue  # the layers are compared with the manifest's without measuring
-        recorded, scale, right = on_file[layer], scales[layer], grams.scales[layer]
-        of_file = {"gram_relative": recorded.gram_relative, "floor": scale.floor, "ceiling": scale.ceiling}
-        measured = {"gram_relative": one.gram_relative, "floor": right.floor, "ceiling": right.ceiling}
-        yield from _differences(f"{layer}.", of_file, measured, DISTANCE_TOLERANCE, DISTANCE_FLOOR)
-        if one.gram_relative:
+def _statistic_differences(record: Record, again: Numbers) -> Iterator[str]:
+    """Yield the statistics that differ from those of the file by more than their tolerance."""
+    recorded = record.statistics
+    for name in dict.fromkeys([*recorded, *again]):
+        relative, absolute = PIXEL_TOLERANCE, PIXEL_TOLERANCE
+        if name.startswith(("gram_", "ps_")):
+            relative = DISTANCE_TOLERANCE
+        if name.startswith(("gram_relative_", "gram_floor_", "gram_ceiling_")):
+            absolute = DISTANCE_FLOOR
+        pair = recorded.get(name), again.get(name)
+        layer = name.removeprefix("gram_loss_")
+        if layer in record.measured_layers and (distance := again[f"gram_relative_{layer}"]):
             # The loss is a square; in its root, errors are those of the distance.
-            roots = [math.sqrt(max(loss, 0.0)) for loss in (recorded.gram_loss, one.gram_loss)]
-            floor = DISTANCE_FLOOR * roots[1] / one.gram_relative
-            if not math.isclose(*roots, rel_tol=DISTANCE_TOLERANCE, abs_tol=floor):
-                yield _says(f"{layer}.gram_loss", recorded.gram_loss, one.gram_loss)
+            roots = [math.sqrt(max(loss or 0.0, 0.0)) for loss in pair]
+            if math.isclose(*roots, rel_tol=relative, abs_tol=DISTANCE_FLOOR * roots[1] / distance):
+                continue
+        if name.startswith("gram_normalised_"):
+            continue  # follows from the others
+        yield from _differences("", {name: pair[0]}, {name: pair[1]}, relative, absolute)
+
+
+def _power_differences(name: str, recorded: Sequence[float], measured: Sequence[float]) -> Iterator[str]:
+    # Where there is next to no power, it is rounding of where there is much.
+    noise = 1e-12 * max(measured, default=0.0)
+    pair = [{f"[{place}]": value for place, value in enumerate(values)} for values in (recorded, measured)]
+    yield from _differences(name, pair[0], pair[1], POWER_TOLERANCE, noise)
 
 
 def _differences(

@@ -12,7 +12,7 @@ import pandas as pd
 from stimgen.errors import StimgenError
 from stimgen.runs.csv_files import Columns, cells_of, csv_pieces, rows_of
 from stimgen.runs.diversity import Exemplar, seed_correlations
-from stimgen.runs.measured_columns import Row
+from stimgen.runs.tables import Row
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder

@@ -9,7 +9,7 @@ from stimgen.atomic import TEMPORARY
 from stimgen.errors import InputError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.runs.csv_files import cells_of, in_order, to_csv, to_json
-from stimgen.runs.dictionary import data_dictionary
+from stimgen.runs.columns import data_dictionary
 from stimgen.runs.load import Run
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder
