@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stimgen.runs.seal import sealed
 
 from benchmarks.machine import describe_machine
 from benchmarks.planning import write_manifest
@@ -39,7 +40,6 @@ from stimgen.manifest.plan import plan
 from stimgen.runs.preparation import prepare
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.runner import run
-from stimgen.runs.seal import sealed
 from stimgen.runs.store import RunFolder, sha256
 
 SIZE_PX = 64

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 from PIL import Image as Pillow
+from stimgen.runs.seal import sealed
 
 from benchmarks.browser import browser, open_page
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.report.page import write_report
 from stimgen.runs.record import Record
-from stimgen.runs.seal import sealed
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.tables import write_tables
 

@@ -196,16 +196,21 @@ def _run_shard(
     quiet: bool,
 ) -> None:
     """Make a shard, and say what comes next."""
-    from stimgen.runs.shard_run import run_shard
+    from stimgen.runs.runner import run as run_manifest
+    from stimgen.runs.store import RunFolder
 
-    result = run_shard(manifest, shard, out=out, device=device, batch_size=batch_size, progress=progress)
+    result = run_manifest(
+        manifest, shard=shard, out=out, device=device, batch_size=batch_size, progress=progress
+    )
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made + result.kept + len(result.failures):
             done = "nothing to do, because there are more shards than batches"
         say(f"Shard {shard}: {done}. When all are made: stimgen tables {shlex.quote(str(result.folder))}")
     if result.failures:
-        say(f"{counted(len(result.failures))} could not be made; why is in {result.note}")
+        say(
+            f"{counted(len(result.failures))} could not be made; why is in {shard.note(RunFolder(result.folder))}"
+        )
         raise typer.Exit(3)
 
 

@@ -187,7 +187,7 @@ class Maker:
         executor = self._executor or LocalExecutor(self._device)
         if self._shard and executor.shared and self._batch_size is None and self.manifest.layer_sets:
             raise InputError(
-                "A shard on a GPU needs --batch-size, so that all shards divide the manifest in the same way.",
+                "A shard on a GPU needs --batch-size: all shards must divide the manifest in the same way.",
                 "Give all shards the same, such as --batch-size 16; stimgen run without --shard says what "
                 "fits on this card.",
             )

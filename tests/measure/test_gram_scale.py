@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from measured_networks import LAYERS, numpy_gram, small_extractor
-
 from stimgen.measure.gram_distance import GramScale
 from stimgen.measure.gram_scale import gram_scales
+
 from stimgen.texture.objective import analyse
 from stimgen.texture.tensors import to_batch
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from reported_runs import copied
+from stimgen.runs.seal import sealed
 
 from stimgen import references
 from stimgen.controls import CONTROLS
@@ -13,7 +14,6 @@ from stimgen.references import Reference
 from stimgen.report.methods import methods
 from stimgen.report.reported import read_runs
 from stimgen.runs.record import Record
-from stimgen.runs.seal import sealed
 
 REFERENCES = [value for value in vars(references).values() if isinstance(value, Reference)]
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_records import records
+from stimgen.runs.acceptance import reasons_to_reject
 
 from stimgen.manifest.schema import AcceptSpec
-from stimgen.runs.acceptance import reasons_to_reject
 from stimgen.runs.record import DistanceRecord, Record
 
 GRAM = st.none() | st.floats(0, 10, exclude_min=True)

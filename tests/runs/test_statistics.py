@@ -11,13 +11,13 @@ from PIL import Image as Pillow
 from run_manifests import IDS, tiny
 from scipy import stats
 from skimage.measure import shannon_entropy
+from stimgen.runs.statistics import measure, source_statistics
 
 from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.sources import load_source
 from stimgen.measure.copying import copied
 from stimgen.runs import job
 from stimgen.runs.runner import run
-from stimgen.runs.statistics import measure, source_statistics
 
 
 def radius(side):

@@ -17,8 +17,7 @@ from run_records import records
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.measure.portilla_simoncelli import FAMILIES, OVERALL
 from stimgen.runs import columns, tables
-from stimgen.runs.columns import RUN_TABLES
-from stimgen.runs.columns import data_dictionary
+from stimgen.runs.columns import RUN_TABLES, data_dictionary
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import Failure, distance_rows, spectrum_rows, stimulus_row, trace_rows, write_tables

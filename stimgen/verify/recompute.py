@@ -17,7 +17,6 @@ from stimgen.measure.gram import SourceGrams
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
-from stimgen.runs.batches import measured_layers
 from stimgen.runs.make import SourceMeasures, rounded
 from stimgen.runs.networks import Networks
 from stimgen.runs.record import Record
@@ -209,5 +208,5 @@ def _differences(
             yield _says(f"{place}{name}", said, found)
 
 
-def _says(name: str, said: float | None, found: float | None) -> str:
-    return f"says {name} otherwise than it is measured on the file: {said}, and it is {found}"
+def _says(name: str, recorded: float | None, measured: float | None) -> str:
+    return f"{name} is {recorded}, and on the file it is {measured}"

@@ -24,8 +24,8 @@ from typer.testing import CliRunner
 from stimgen.cli import app
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.png import encode_png
+from stimgen.runs.record import SEAL, content_sha256
 from stimgen.runs.runner import run
-from stimgen.runs.seal import SEAL, content_sha256
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.verify.finding import RUN, Finding
 from stimgen.verify.report import sentences
@@ -121,13 +121,11 @@ def pixel_and_hash(folder):
 
 
 def distance(folder):
-    edit_record(folder, distances__5__gram_relative=0.001)
+    edit_record(folder, statistics__gram_relative_pool1=0.001)
 
 
 def distance_of_the_float_image(folder):
-    record = folder.read_record(ID)
-    assert record.distances[0].gram_normalised is None, "else gram_normalised would tell"
-    edit_record(folder, distances__0__gram_relative=record.distances[0].gram_relative / 2)
+    edit_record(folder, stages__optimised__gram_relative_conv1_1=0.001)
 
 
 def layer_weight(folder):
@@ -135,7 +133,7 @@ def layer_weight(folder):
 
 
 def altered_luminance(folder):
-    edit_record(folder, seal=False, luminance__mean=0.25)
+    edit_record(folder, seal=False, statistics__luminance_mean=0.25)
 
 
 def altered_seed(folder):
@@ -349,18 +347,19 @@ def other_weights(folder):
     summary_with(networks=networks)(folder)
 
 
-def no_scales(folder):
-    edit_record(folder, scales=[])
+def no_floor(folder):
+    content = json.loads(folder.record(ID).read_bytes())
+    del content["statistics"]["gram_floor_pool1"]
+    content[SEAL] = content_sha256(content)
+    folder.record(ID).write_text(json.dumps(content))
 
 
 def unequal_losses(folder):
     edit_record(folder, synthesis__traces__0__accepted=[])
 
 
-def unknown_layer(folder):
-    record = folder.read_record(ID)
-    scales = [one.model_dump() for one in record.scales]
-    edit_record(folder, distances__0__layer="pool9", scales=[*scales, scales[0] | {"layer": "pool9"}])
+def unknown_value(folder):
+    edit_record(folder, statistics__gram_relative_pool9=0.5)
 
 
 def large_number(folder):
@@ -370,43 +369,43 @@ def large_number(folder):
 TAMPERING = {
     pixel: {PNG: "was altered"},
     pixel_and_hash: {
-        TABLE: f"row of {ID}, column",
+        TABLE: f"row 1 ({ID}), column",
         "run.json": "stimuli_sha256",
         "trials/oddity.csv": "_sha256",
     },
-    distance: {RECORD: "on pool1 do not go together", LONG: f"({ID})", TABLE: f"row of {ID}, column gram_"},
+    distance: {RECORD: "on pool1 do not go together", LONG: f"({ID})", TABLE: f"row 1 ({ID}), column gram_"},
     distance_of_the_float_image: {
         RECORD: "on conv1_1 do not go together",
         LONG: f"({ID}), column gram_relative",
     },
-    layer_weight: {RECORD: "layer_weights.pool1 is 2.0, and the manifest says 1.0"},
+    layer_weight: {RECORD: '"pool1": 2.0}, and the manifest says'},
     recipe_hash: {RECORD: "recipe_sha256"},
-    altered_luminance: {RECORD: "it says luminance_mean"},
-    altered_seed: {RECORD: 'it says seed "2", and stimuli.csv "1"'},
-    altered_residual: {RECORD: "it says residual_gram"},
+    altered_luminance: {RECORD: "was altered after it was written"},
+    altered_seed: {RECORD: "was altered after it was written"},
+    altered_residual: {RECORD: "was altered after it was written"},
     altered_time: {RECORD: "was altered after it was written: its record_sha256"},
-    altered_loss: {RECORD: "of traces.csv"},
+    altered_loss: {RECORD: "was altered after it was written"},
     no_seal: {RECORD: "has no record_sha256"},
-    weights_hash: {RECORD: "contradicts itself", TABLE: "column weights_sha256"},
+    weights_hash: {RECORD: "contradicts itself", TABLE: "column weights_sha256", LONG: "column constrained"},
     crop: {RECORD: "crop"},
     damaged_record: {RECORD: "is damaged"},
-    cell: {TABLE: f'row of {IDS[2]}, column luminance_mean: "0.5" is there'},
-    correlation: {TABLE: f"row of {IDS[2]}, column seed_correlation"},
-    verdict: {TABLE: f"row of {IDS[0]}, column accepted"},
+    cell: {TABLE: f'row 3 ({IDS[2]}), column luminance_mean: "0.5" is there'},
+    correlation: {TABLE: f"row 3 ({IDS[2]}), column seed_correlation"},
+    verdict: {TABLE: f"row 1 ({IDS[0]}), column accepted"},
     row: {TABLE: f"lacks the rows of {IDS[2]}"},
-    order: {TABLE: f"another order: {IDS[2]} is where {IDS[1]} should be"},
-    line_ends: {TABLE: "written in another way"},
+    order: {TABLE: f"another order: those of {IDS[1]}"},
+    line_ends: {TABLE: "line ends"},
     long_cell: {LONG: f"row 8 ({IDS[1]}), column gram_relative"},
-    long_row: {LONG: f"ends before row 30, which {IDS[4]} should have"},
-    long_rows: {"traces.csv": f"the rows of {ID} should follow"},
-    long_order: {"spectra.csv": "row 1"},
-    more_rows: {LONG: "row 31"},
+    long_row: {LONG: f"has too few rows of {IDS[4]}"},
+    long_rows: {"traces.csv": f"lacks the rows of {ID}"},
+    long_order: {"spectra.csv": "in another order"},
+    more_rows: {LONG: f"has too many rows of {IDS[4]}"},
     dictionary: {"stimuli.json": "data dictionary"},
     no_png: {PNG: "is missing"},
     no_record: {RECORD: "is missing"},
     no_table: {"spectra.csv": "is missing"},
     exchanged: {
-        TABLE: f"row of {ID}, column png_sha256",
+        TABLE: f"row 1 ({ID}), column png_sha256",
         "run.json": "stimuli_sha256",
         "trials/oddity.csv": "_sha256",
     },
@@ -422,13 +421,13 @@ TAMPERING = {
     trial_deleted: {"trials/oddity.csv": "rows, and should have"},
     list_deleted: {"trials/oddity.csv": "is missing"},
     list_added: {"trials/mine.csv": "is no trial list"},
-    chunk: {PNG: "; has tEXt beside its pixels"},
+    chunk: {PNG: "was altered"},
     counts: {"run.json": "rejected: 3, and it is 0"},
     summary_with(kept=100, made=-95): {"run.json": "says made: -95"},
     other_weights: {"run.json": "does not name the weights of vgg16"},
-    no_scales: {RECORD: "is damaged: Value error, floor and ceiling are missing for conv1_1, pool1"},
-    unequal_losses: {RECORD: "have not the same length"},
-    unknown_layer: {RECORD: "pool9", LONG: "pool9"},
+    no_floor: {RECORD: "gram_floor_pool1 is missing"},
+    unequal_losses: {RECORD: "differ in length"},
+    unknown_value: {RECORD: "pool9"},
     large_number: {RECORD: "was altered after it was written"},
 }
 
@@ -523,7 +522,7 @@ def test_a_manifest_with_a_bit_of_everything_is_right(tmp_path, measure):
     edit_record(folder, "rocket-few-s7", source__sha256="0" * 64)
     wrong = by_file(verify_run(folder.path))
     assert wrong.keys() == {f"records/{changed.stimulus_id}.json", TABLE}
-    assert "says of the source rocket what other records do not" in wrong["records/rocket-few-s7.json"]
+    assert "names the source rocket differently from other records" in wrong["records/rocket-few-s7.json"]
 
 
 def test_a_summary_that_lacks_what_files_are_compared_with_is_not_whole(there):
@@ -645,7 +644,7 @@ def test_what_is_no_run_is_refused(tmp_path, there):
 
 def test_a_run_of_a_newer_version_is_refused(there):
     path = there.path / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 2}))
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 3}))
     for command in ("verify", "tables"):
         result = stimgen(command, there.path)
         assert (result.exit_code, "is a run of a newer stimgen" in result.stderr) == (2, True)
@@ -769,21 +768,18 @@ class TestRecompute:
         assert result.exit_code == 3
         lines = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
         assert {line.split()[1] for line in lines} == {f"{RECORD}:"}
-        assert any("luminance.mean" in line for line in lines)
+        assert any("luminance_mean" in line for line in lines)
         assert "4 of 5 stimuli are what their records describe" in result.stdout
         assert "sha256sum" not in result.stdout
         assert json.loads(stimgen("verify", there.path, "--recompute", "--json").stdout)["verified"] == 4
 
     def test_a_distance_that_was_made_smaller_is_found_with_both_numbers(self, there):
         """Where the record does not contradict itself, and the tables are written from it."""
-        record = there.read_record(ID)
-        (number,) = (
-            n for n, one in enumerate(record.distances) if (one.stage, one.layer) == ("file", "pool1")
-        )
-        one = record.distances[number]
-        forged = {"gram_relative": one.gram_relative / 2, "gram_loss": one.gram_loss / 4}
-        edit_record(there, **{f"distances__{number}__{name}": value for name, value in forged.items()})
-        assert one.gram_normalised is None
+        measured = there.read_record(ID).statistics
+        forged = {f"gram_{name}_pool1": measured[f"gram_{name}_pool1"] for name in ("loss", "relative")}
+        forged = {name: value / (4 if "loss" in name else 2) for name, value in forged.items()}
+        edit_record(there, **{f"statistics__{name}": value for name, value in forged.items()})
+        assert measured["gram_normalised_pool1"] is None
         assert stimgen("tables", there.path).exit_code == 0
         assert found(there) == {}
         result = stimgen("verify", there.path, "--recompute")
@@ -791,9 +787,8 @@ class TestRecompute:
         lines = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
         assert len(lines) == 2
         for line, (name, value) in zip(lines, forged.items(), strict=True):
-            says = f"says pool1.{name} otherwise than it is measured on the file: {value}, and it is "
-            assert line.startswith(f"WRONG  {RECORD}: {says}")
-            assert float(line.split()[-1]) == pytest.approx(getattr(one, name), rel=1e-3)
+            assert line.startswith(f"WRONG  {RECORD}: {name} is {value}, and on the file it is ")
+            assert float(line.split()[-1]) == pytest.approx(measured[name], rel=1e-3)
 
     def test_what_is_missing_for_it_is_said(self, made, tmp_path):
         shutil.copytree(made / "results" / "tiny", tmp_path / "archive")
