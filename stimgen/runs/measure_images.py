@@ -152,9 +152,7 @@ def _source(
     return columns, prepared
 
 
-def _row(
-    name: str, of_source: dict[str, Any], prepared: dict[str, Any], ppd: float | None
-) -> dict[str, Any]:
+def _row(name: str, of_source: dict[str, Any], prepared: dict[str, Any], ppd: float | None) -> dict[str, Any]:
     raw = read_image(name)
     height, width = raw.pixels.shape[:2]
     image = DecodedImage(raw.pixels, side_deg=None if ppd is None else min(height, width) / ppd)

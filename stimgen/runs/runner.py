@@ -13,11 +13,11 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.speed import record_speed, speed_name
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.checkpoints import RunCheckpoints
-from stimgen.runs.done import Done
 from stimgen.runs.executor import Executor, LocalExecutor
 from stimgen.runs.interrupts import interruptible
 from stimgen.runs.job import Job
 from stimgen.runs.load import load_run
+from stimgen.runs.measured_again import find_done
 from stimgen.runs.preparation import prepare
 from stimgen.runs.progress import Progress
 from stimgen.runs.results import Results
@@ -119,11 +119,7 @@ def run(
         folder.prepare(len(stimuli))
         # Workers may be asked, and nobody else's run must notice.
         batches = plan_batches(manifest, stimuli, batch_size or executor.batch_size(prepared))
-        done = {
-            s.stimulus_id: Done.of(record)
-            for s in stimuli
-            if (record := folder.finished(s.stimulus_id, hashes[s.stimulus_id]))
-        }
+        done = find_done(prepared, stimuli, hashes, folder, executor.device, interrupts, progress)
         remaining = [b for b in batches if any(s.stimulus_id not in done for s in b.stimuli)]
         to_make = {stimulus_id: hash_ for stimulus_id, hash_ in hashes.items() if stimulus_id not in done}
         by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())

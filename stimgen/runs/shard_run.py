@@ -12,11 +12,11 @@ from stimgen.manifest.plan import check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.checkpoints import RunCheckpoints
-from stimgen.runs.done import Done
 from stimgen.runs.environment import versions
 from stimgen.runs.executor import LocalExecutor
 from stimgen.runs.interrupts import interruptible
 from stimgen.runs.job import Job
+from stimgen.runs.measured_again import find_done
 from stimgen.runs.preparation import prepare
 from stimgen.runs.progress import Progress
 from stimgen.runs.shards import (
@@ -108,11 +108,7 @@ def run_shard(
         folder.prepare(len(stimuli))
         with interrupts.held():
             manifests = write_manifests(folder, manifest)
-        done = {
-            name: Done.of(record)
-            for name, hash_ in hashes.items()
-            if (record := folder.finished(name, hash_))
-        }
+        done = find_done(prepared, own, hashes, folder, executor.device, interrupts, progress)
         kept = len(done)
         remaining = [batch for batch in batches if any(s.stimulus_id not in done for s in batch.stimuli)]
         checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
