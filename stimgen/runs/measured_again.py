@@ -8,7 +8,7 @@ from stimgen.counting import counted
 from stimgen.images.png import decode_png
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import Manifest
-from stimgen.measure import DecodedImage, measure, statistics_in_order
+from stimgen.measure import DecodedImage, Values, statistics_in_order
 from stimgen.runs.done import Done
 from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.make import SourceMeasures, rounded
@@ -95,14 +95,16 @@ def measure_again(
         Where PyTorch computes.
     """
     image = DecodedImage(decode_png(png), record.image.size_deg, device)
-    of_network = [column.name for s in statistics_in_order() if s.needs_network for column in s.columns]
-    kept = {name.format(layer=layer) for name in of_network for layer in record.measured_layers}
+    statistics: Values = {}
+    for statistic in statistics_in_order():
+        if statistic.needs_network:
+            names = [c.name.format(layer=layer) for c in statistic.columns for layer in record.measured_layers]
+            statistics |= {name: value for name, value in record.statistics.items() if name in names}
+        else:
+            statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
     changes = {
         "measured_with": measured_with(manifest),
-        "statistics": {
-            **measure(image, of_source.prepared),
-            **{name: value for name, value in record.statistics.items() if name in kept},
-        },
+        "statistics": statistics,
         "power": rounded(image.spectrum.radial),
         "power_source": of_source.power,
     }

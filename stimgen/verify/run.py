@@ -24,13 +24,12 @@ from stimgen.runs.csv_files import cells_of, rows_of
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import Records, Run
 from stimgen.runs.lock import OWNER
-from stimgen.runs.tables import Row
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.shards import is_unmerged
 from stimgen.runs.store import RunFolder
 from stimgen.runs.strangers import Strangers, find_strangers
-from stimgen.runs.tables import LONG_TABLES, as_text, stimulus_row
+from stimgen.runs.tables import LONG_TABLES, Row, as_text, stimulus_row
 from stimgen.verify.cells import dictionary_findings
 from stimgen.verify.files import look_at_folder, png_findings, refuse_a_run_at_work
 from stimgen.verify.finding import SHOWN, Finding, cures_at, incomplete, some, wrong

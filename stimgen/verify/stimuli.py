@@ -12,11 +12,10 @@ import pandas as pd
 from stimgen.errors import StimgenError
 from stimgen.runs.csv_files import Columns, cells_of, csv_pieces, rows_of
 from stimgen.runs.diversity import Exemplar, seed_correlations
-from stimgen.runs.tables import Row
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
-from stimgen.runs.tables import CORRELATION, as_text, described, plain
+from stimgen.runs.tables import CORRELATION, Row, as_text, described, plain
 from stimgen.verify.cells import (
     cell_difference,
     column_difference,
