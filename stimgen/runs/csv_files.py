@@ -44,7 +44,7 @@ class Columns:
         for name, cell in row.items():
             if name not in self._cells:
                 self._cells[name] = [nan] * self._length
-            self._cells[name].append(_encodable(cell))
+            self._cells[name].append(encodable(cell) if isinstance(cell, str) else cell)
         self._length += 1
         if len(row) < len(self._cells):
             for name in self._cells.keys() - row.keys():
@@ -72,12 +72,9 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return columns.table()
 
 
-def _encodable(cell: Any) -> Any:
-    return _same_text(cell) if isinstance(cell, str) else cell
-
-
 @functools.lru_cache(maxsize=4096)
-def _same_text(text: str) -> str:
+def encodable(text: str) -> str:
+    """Return a text without bytes that are no UTF-8, the same object for the same text."""
     return sys.intern(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 

@@ -21,7 +21,7 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import Targets, match, residuals
 from stimgen.matching.range import clip_to_display
 from stimgen.matching.reference import Reference
-from stimgen.measure import DecodedImage, measure, prepare_source, statistics_in_order
+from stimgen.measure import DecodedImage, measure, prepare_source
 from stimgen.measure.gram import stage_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import measured_layers
@@ -213,37 +213,6 @@ def finish(
         ),
     )
     return png, sealed(record)
-
-
-def measure_again(
-    manifest: Manifest, record: Record, png: bytes, of_source: SourceMeasures, device: str
-) -> Record:
-    """Return the record of a finished stimulus with what the manifest asks for measured on its file.
-
-    Gram distances stay as they were: those of the stages before the file cannot be measured again.
-
-    Parameters
-    ----------
-    manifest
-        What is asked for.
-    record, png
-        The stimulus, of the manifest's recipe.
-    of_source
-        What it is compared with.
-    device
-        Where PyTorch computes.
-    """
-    image = DecodedImage(decode_png(png), record.image.size_deg, device)
-    of_network = [column.name for s in statistics_in_order() if s.needs_network for column in s.columns]
-    kept = {name.format(layer=layer) for name in of_network for layer in record.measured_layers}
-    statistics = {name: value for name, value in record.statistics.items() if name in kept}
-    changes = {
-        "measured_with": measured_with(manifest),
-        "statistics": measure(image, of_source.prepared) | statistics,
-        "power": rounded(image.spectrum.radial),
-        "power_source": of_source.power,
-    }
-    return sealed(Record.model_validate(record.model_dump() | changes))
 
 
 def rounded(power: NDArray[Any]) -> tuple[float, ...]:

@@ -358,18 +358,17 @@ def parse_record(content: bytes) -> Record:
         If it holds none, or one that was altered after it was written.
     """
     try:
-        record = Record.model_validate_json(content)
+        data = json.loads(content)
+        record = Record.model_validate(data)
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, detail["loc"]))
         raise RecordError(f"is damaged ({place}{': ' if place else ''}{detail['msg']})") from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"is damaged ({error})") from None
     if record.record_sha256 is None:
         raise RecordError(f"has no {SEAL}: it was altered", record)
-    try:
-        right = content_sha256(json.loads(content)) == record.record_sha256
-    except ValueError:
-        right = False
-    if not right:
+    if content_sha256(data) != record.record_sha256:
         raise RecordError(f"was altered after it was written: its {SEAL} is not that of its content", record)
     return record
 

@@ -17,6 +17,7 @@ from stimgen.runs.interrupts import Interrupts, interruptible
 from stimgen.runs.load import load_run
 from stimgen.runs.outlook import known_recipes
 from stimgen.runs.progress import Progress
+from stimgen.runs.recipe import measured_with
 from stimgen.runs.results import Results, ShardResults, manifest_contents
 from stimgen.runs.shards import Shard, remove_shards, shard_locked
 from stimgen.runs.store import RunFolder, sha256
@@ -127,10 +128,15 @@ def run(
     with _locked(folder, shard, manifest, batch_size), interruptible() as interrupts:
         folder.prepare(len(stimuli))
         own = stimuli if shard is None else maker.stimuli
-        done = folder.all_finished({s.stimulus_id: hashes[s.stimulus_id] for s in own})
-        if len(done) < len(own) and hashes is not maker.recipes:
+        asked = measured_with(manifest)
+        done, stale = folder.all_finished({s.stimulus_id: hashes[s.stimulus_id] for s in own}, asked)
+        if stale or (len(done) < len(own) and hashes is not maker.recipes):
+            from stimgen.runs.measured_again import measure_all_again
+
             hashes = maker.recipes
-            done = folder.all_finished(hashes)
+            done, stale = folder.all_finished({s.stimulus_id: hashes[s.stimulus_id] for s in own}, asked)
+            device = maker.executor.device
+            done |= measure_all_again(maker.prepared, stale, folder, device, interrupts, progress)
         missing = [s.stimulus_id for s in own if s.stimulus_id not in done]
         results: Results | ShardResults
         if shard is None:

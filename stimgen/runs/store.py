@@ -354,16 +354,26 @@ class RunFolder:
             return None
         return record if sha256(content) == record.png_sha256 else None
 
-    def all_finished(self, recipes: Mapping[str, str]) -> dict[str, Done]:
-        """Return what is remembered of the stimuli that are done.
+    def all_finished(
+        self, recipes: Mapping[str, str], measured_with: Mapping[str, int]
+    ) -> tuple[dict[str, Done], list[Record]]:
+        """Return the stimuli that are done, and the records of those that were measured with other statistics.
 
         Parameters
         ----------
         recipes
             Hashes of the recipes, by stimulus id.
+        measured_with
+            The statistics that are asked for, with their versions.
         """
-        found = ((name, self.finished(name, recipe)) for name, recipe in recipes.items())
-        return {name: Done.of(record) for name, record in found if record}
+        done: dict[str, Done] = {}
+        stale = []
+        for name, recipe in recipes.items():
+            if (record := self.finished(name, recipe)) is not None:
+                done[name] = Done.of(record)
+                if record.measured_with != measured_with:
+                    stale.append(record)
+        return done, stale
 
     def unplanned_names(self, planned: Collection[str]) -> tuple[str, ...]:
         """Return the names, without endings, of PNG files and records that are not planned."""

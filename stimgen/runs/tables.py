@@ -15,13 +15,21 @@ import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec, MatchingSpec
 from stimgen.runs.columns import TABLES, Dictionary, data_dictionary
-from stimgen.runs.csv_files import WHOLE_NUMBERS, csv_pieces, harmless, in_order, table_of, to_csv, to_json
+from stimgen.runs.csv_files import (
+    WHOLE_NUMBERS,
+    csv_pieces,
+    encodable,
+    harmless,
+    in_order,
+    table_of,
+    to_csv,
+    to_json,
+)
 from stimgen.runs.diversity import Exemplar, seed_correlations
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, write_atomically, writing_atomically
 
 Row = dict[str, Any]
-Cells = tuple[Any, ...]
 
 MATCHED = ("mean", "contrast", "histogram", "spectrum")
 CORRELATION = "seed_correlation"
@@ -91,7 +99,7 @@ def write_tables(
         def stimuli_rows() -> Iterator[Row]:
             for record in records:
                 for name, file in long.items():
-                    file.write(_lines(LONG_TABLES[name](record)).encode())
+                    file.write("".join(LONG_TABLES[name](record)).encode())
                 exemplars.append(Exemplar.of(record))
                 yield stimulus_row(record, accept)
 
@@ -122,21 +130,13 @@ def as_text(name: str, rows: Sequence[Any]) -> tuple[str, str]:
     name
         Name of the table.
     rows
-        Its rows: cells in the order of the columns for `LONG_TABLES`, and for other tables dicts.
+        Its rows: lines for `LONG_TABLES`, and for other tables dicts.
     """
     if name in LONG_TABLES:
         headers = [column.name for column in TABLES[name]]
-        return _lines([tuple(headers), *rows]), to_json(data_dictionary(name, headers))
+        return "".join([_line(*headers), *rows]), to_json(data_dictionary(name, headers))
     table, dictionary = described(name, table_of(map(plain, rows)))
     return to_csv(table), to_json(dictionary)
-
-
-def _lines(rows: Iterable[Cells]) -> str:
-    """Return rows as lines of a CSV file."""
-    lines = io.StringIO()
-    written = ([_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    csv.writer(lines, lineterminator="\n").writerows(written)
-    return lines.getvalue()
 
 
 def described(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
@@ -229,33 +229,34 @@ def reasons_to_reject(record: Record, accept: AcceptSpec) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def distance_rows(record: Record) -> list[Cells]:
-    """Return the rows of gram_distances.csv."""
-    return [(record.stimulus_id, *distance) for distance in record.distances]
+def distance_lines(record: Record) -> list[str]:
+    """Return the lines of gram_distances.csv."""
+    return [_line(record.stimulus_id, *distance) for distance in record.distances]
 
 
-def spectrum_rows(record: Record) -> list[Cells]:
-    """Return the rows of spectra.csv: one per whole number of cycles per image."""
-    side = record.image.size_deg
-    powers = zip(record.power, record.power_source, strict=True)
+def spectrum_lines(record: Record) -> list[str]:
+    """Return the lines of spectra.csv: one per whole number of cycles per image."""
+    stimulus_id, side = _cell(record.stimulus_id), record.image.size_deg
+    powers = enumerate(zip(record.power, record.power_source, strict=True), start=1)
     return [
-        (record.stimulus_id, frequency, frequency / side if side else None, power, power_source)
-        for frequency, (power, power_source) in enumerate(powers, start=1)
+        f"{stimulus_id},{frequency},{frequency / side if side else ''},{power!r},{power_source!r}\n"
+        for frequency, (power, power_source) in powers
     ]
 
 
-def trace_rows(record: Record) -> list[Cells]:
-    """Return the rows of traces.csv: one for the start of each stage, and one per iteration."""
-    rows: list[Cells] = []
+def trace_lines(record: Record) -> list[str]:
+    """Return the lines of traces.csv: one for the start of each stage, and one per iteration."""
+    lines = []
     for number, stage in enumerate(record.synthesis.traces if record.synthesis else (), start=1):
         layers, iteration = " ".join(stage.layers), 0
-        of_stage = (stage.size_px, layers, stage.precision, stage.metric, stage.stop_reason)
+        of_stage = (number, stage.size_px, layers, stage.precision, stage.metric, stage.stop_reason)
+        start = ",".join(map(_cell, (record.stimulus_id, *of_stage)))
         losses = enumerate(zip(stage.losses, stage.accepted, strict=True), start=1)
         for evaluation, (loss, accepted) in losses:
             iteration += accepted
             if accepted or evaluation == 1:
-                rows.append((record.stimulus_id, number, *of_stage, iteration, evaluation, loss))
-    return rows
+                lines.append(f"{start},{iteration},{evaluation},{loss!r}\n")
+    return lines
 
 
 def _words(matching: MatchingSpec) -> str | None:
@@ -277,14 +278,25 @@ def _in_cell(text: str) -> str:
     return " ".join(text.replace(",", ";").split())
 
 
+def _line(*cells: object) -> str:
+    return f"{','.join(map(_cell, cells))}\n"
+
+
+def _cell(value: object) -> str:
+    """Return a cell of a CSV file, as pandas writes it."""
+    return _text(value) if isinstance(value, str) else "" if value is None else repr(value)
+
+
 @functools.lru_cache(maxsize=4096)
 def _text(text: str) -> str:
-    return harmless(_in_cell(text.encode("utf-8", "backslashreplace").decode("utf-8")))
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="").writerow([harmless(_in_cell(encodable(text))), ""])
+    return lines.getvalue()[:-1]
 
 
-LONG_TABLES: dict[str, Callable[[Record], list[Cells]]] = {
-    "gram_distances": distance_rows,
-    "spectra": spectrum_rows,
-    "traces": trace_rows,
+LONG_TABLES: dict[str, Callable[[Record], list[str]]] = {
+    "gram_distances": distance_lines,
+    "spectra": spectrum_lines,
+    "traces": trace_lines,
 }
-"""Tables with many rows of each stimulus: name, and what makes the rows of a record."""
+"""Tables with many rows of each stimulus: name, and what makes the lines of a record."""

@@ -14,6 +14,7 @@ from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.images.read import read_image
 from stimgen.manifest.schema import NetworkSpec
+from stimgen.runs.columns import IMAGES, STIMULI
 from stimgen.runs.csv_files import in_order
 from stimgen.runs.measure_images import GramMeasurement, measure_images
 
