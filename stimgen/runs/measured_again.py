@@ -84,7 +84,9 @@ def measure_again(
     statistics: Values = {}
     for statistic in statistics_in_order():
         if statistic.needs_network:
-            names = [c.name.format(layer=layer) for c in statistic.columns for layer in record.measured_layers]
+            names = [
+                c.name.format(layer=layer) for c in statistic.columns for layer in record.measured_layers
+            ]
             statistics |= {name: value for name, value in record.statistics.items() if name in names}
         else:
             statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))

@@ -26,7 +26,7 @@ from same_runs import comparable
 from stimgen.errors import InputError
 from stimgen.images.read import skimage_path
 from stimgen.manifest.plan import plan
-from stimgen.runs import executor, shard_run
+from stimgen.runs import executor, results
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.job import Job
 from stimgen.runs.lock import OWNER, LockError, Owner, locked
@@ -91,9 +91,9 @@ def test_shards_and_tables_make_what_one_process_makes(tmp_path, whole):
 def test_a_shard_again_makes_what_is_missing_and_keeps_its_note(tmp_path):
     manifest, shard = tiny(tmp_path), Shard(1, 2)
     first = run(manifest, shard=shard)
-    before = first.note.read_bytes()
+    before = shard.note(RunFolder(first.folder)).read_bytes()
     assert run(manifest, shard=shard).made == 0
-    assert first.note.read_bytes() == before
+    assert shard.note(RunFolder(first.folder)).read_bytes() == before
     next(RunFolder(first.folder).stimuli.glob("*.png")).unlink()
     again = run(manifest, shard=shard)
     assert (again.made, again.kept) == (1, first.made - 1)
@@ -258,7 +258,7 @@ def test_a_shard_of_a_new_manifest_that_is_killed_leaves_nothing_wrong(tmp_path,
     manifest = tiny(tmp_path, seeds=[7])
 
     def killed(self, batch):
-        monkeypatch.setattr(shard_run, "write_atomically", lambda path, content: None)
+        monkeypatch.setattr(results, "write_atomically", lambda path, content: None)
         monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
         raise Killed
 

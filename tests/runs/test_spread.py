@@ -220,7 +220,6 @@ def test_leftovers_in_subfolders_are_removed_and_links_refused(spread, made, tmp
 def test_tables_do_not_depend_on_how_many_records_are_in_memory(made, monkeypatch):
     before = {path.name: path.read_bytes() for path in (made / "flat").glob("*.csv")}
     for together in (1, 2, 1000):
-        monkeypatch.setattr(tables, "TOGETHER", together)
         monkeypatch.setattr("stimgen.runs.csv_files.PIECE_ROWS", together)
         for path in (made / "flat").glob("*.csv"):
             path.unlink()
