@@ -45,7 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     per_source = clock.lap()
     for _ in range(options.repeats):
         finish(
-            prepared, stimulus, network, rendered, of_source, filename=f"stimuli/{stimulus.stimulus_id}.png", recipe_sha256="", seconds=making
+            prepared,
+            stimulus,
+            network,
+            rendered,
+            of_source,
+            filename=f"stimuli/{stimulus.stimulus_id}.png",
+            recipe_sha256="",
+            seconds=making,
         )
     measuring = clock.lap() / options.repeats
     print(f"{stimulus.stimulus_id}, {manifest.image.size_px} px")

@@ -228,8 +228,9 @@ def _floor(plane: NDArray[np.float64]) -> float:
             Column(
                 f"copying_{side}",
                 f"Similarity of {side} px parts",
-                f"Highest Pearson correlation of a tile of {side} x {side} px of the file with any window of that size in the "
-                "source, of luminance; 1 for a copy. Empty where there is no tile or window with contrast.",
+                f"Highest Pearson correlation of a tile of {side} x {side} px of the file with any window "
+                "of that size in the source, of luminance; 1 for a copy. Empty where there is no tile or "
+                "window with contrast.",
                 "",
                 LEWIS,
             )
@@ -239,8 +240,8 @@ def _floor(plane: NDArray[np.float64]) -> float:
             Column(
                 f"copying_baseline_{side}",
                 f"Baseline of {side} px parts",
-                f"The same of tiles of the source itself, with windows that do not overlap the tile: what copying_{side} is to "
-                "be compared with. Empty where there is none.",
+                "The same of tiles of the source itself, with windows that do not overlap the tile: what "
+                f"copying_{side} is to be compared with. Empty where there is none.",
                 "",
                 LEWIS,
             )
@@ -249,9 +250,9 @@ def _floor(plane: NDArray[np.float64]) -> float:
         Column(
             "copied",
             "Copied",
-            "Whether a part is a copy: (r - b) / (1 - b) > 0.9 with r = copying_K and b = copying_baseline_K of a size K whose b "
-            "is at most 0.99; sizes with a higher b do not count. Empty where no size is left, because the source is too regular "
-            "or too small to tell.",
+            "Whether a part is a copy: (r - b) / (1 - b) > 0.9 with r = copying_K and b = "
+            "copying_baseline_K of a size K whose b is at most 0.99; sizes with a higher b do not count. "
+            "Empty where no size is left, because the source is too regular or too small to tell.",
         ),
     ),
 )

@@ -20,8 +20,8 @@ LEVELS = 256
         Column(
             "entropy",
             "Entropy",
-            "-sum p log2 p of the luminance histogram with the 256 levels of the file; in colour, of the luminance "
-            "of the pixels, rounded to these levels.",
+            "-sum p log2 p of the luminance histogram with the 256 levels of the file; in colour, of the "
+            "luminance of the pixels, rounded to these levels.",
             "bit",
             "Shannon (1948), Bell Syst. Tech. J. 27:379",
         ),
@@ -71,8 +71,8 @@ def _sorted_pixels(source: DecodedImage) -> tuple[tuple[int, ...], NDArray[np.fl
         Column(
             "histogram_w1",
             "Histogram distance",
-            "Wasserstein-1 distance between the luminance values of the file and of the source: the mean of the "
-            "differences between the sorted values, without sign.",
+            "Wasserstein-1 distance between the luminance values of the file and of the source: the mean of "
+            "the differences between the sorted values, without sign.",
             "fraction of white",
             "Vallender (1974), Theory Probab. Appl. 18:784",
         ),
@@ -95,8 +95,8 @@ def histogram_w1(image: DecodedImage, source: tuple[tuple[int, ...], NDArray[np.
     Returns
     -------
     dict
-        0 (the same histogram) to 1 (a black and a white image), in units of luminance. None if the images have
-        different shapes.
+        0 (the same histogram) to 1 (a black and a white image), in units of luminance. None if the images
+        have different shapes.
 
     References
     ----------

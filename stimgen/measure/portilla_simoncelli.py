@@ -128,8 +128,8 @@ def portilla_simoncelli_distances(
         Column(
             "ps_distance",
             "Portilla-Simoncelli distance",
-            "Root of the mean of the squares of ps_distance_* over the families; empty where one of them is, and there "
-            "only where it is asked for.",
+            "Root of the mean of the squares of ps_distance_* over the families; empty where one of them "
+            "is, and there only where it is asked for.",
             "",
             PORTILLA,
             on_request=True,
@@ -137,9 +137,9 @@ def portilla_simoncelli_distances(
         Column(
             "ps_distance_{family}",
             "Portilla-Simoncelli distance, {family}",
-            "||s - s0|| / ||s0|| of the statistics {family} of the file and of the source, both with the source's mean and "
-            "SD of luminance brought to 0 and 1. Empty where they are not defined, as in an image without structure at some "
-            "scale and orientation.",
+            "||s - s0|| / ||s0|| of the statistics {family} of the file and of the source, both with the "
+            "source's mean and SD of luminance brought to 0 and 1. Empty where they are not defined, as in "
+            "an image without structure at some scale and orientation.",
             "",
             PORTILLA,
             on_request=True,
@@ -147,7 +147,7 @@ def portilla_simoncelli_distances(
     ),
 )
 def portilla_simoncelli_columns(image: DecodedImage, source: NDArray[np.float64] | None) -> Values:
-    """Return `portilla_simoncelli_distances` in four scales and orientations, with autocorrelations of 7 px."""
+    """Return `portilla_simoncelli_distances`, in four scales and orientations."""
     if source is None:
         return {}
     found = portilla_simoncelli_distances(image.luminance, source, device=image.device)

@@ -67,14 +67,14 @@ def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
         Column(
             "amplitude_error",
             "Amplitude error",
-            "sqrt(sum (|X| - |S|)^2 / sum |S|^2) over all frequencies but zero, of the transforms X of the file and "
-            "S of the source; empty for a constant source.",
+            "sqrt(sum (|X| - |S|)^2 / sum |S|^2) over all frequencies but zero, of the transforms X of the "
+            "file and S of the source; empty for a constant source.",
         ),
         Column(
             "radial_error_db",
             "Radial spectrum error",
-            "Root mean square, over the frequencies in spectra.csv, of the difference in decibels between power and "
-            "power_source; empty if any of them is 0.",
+            "Root mean square, over the frequencies in spectra.csv, of the difference in decibels between "
+            "power and power_source; empty if any of them is 0.",
             "dB",
         ),
     ),

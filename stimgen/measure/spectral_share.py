@@ -88,9 +88,9 @@ def high_frequency_share(spectrum: PowerSpectrum) -> float | None:
             Column(
                 f"orientation_{centre}",
                 f"Power share at {centre} deg",
-                f"Share of the power of structure oriented within 22.5 degrees of {centre} ({bars}), anticlockwise from "
-                "horizontal; of the frequencies within a radius of 1/2 cycle per pixel, without zero. Empty for a "
-                "constant image.",
+                f"Share of the power of structure oriented within 22.5 degrees of {centre} ({bars}), "
+                "anticlockwise from horizontal; of the frequencies within a radius of 1/2 cycle per pixel, "
+                "without zero. Empty for a constant image.",
             )
             for centre, bars in zip(
                 ORIENTATIONS,
@@ -106,8 +106,8 @@ def high_frequency_share(spectrum: PowerSpectrum) -> float | None:
         Column(
             "high_frequency_share",
             "High-frequency share",
-            "Share of the power, without frequency zero, above half the Nyquist frequency (1/4 cycle per pixel); "
-            "empty for a constant image.",
+            "Share of the power, without frequency zero, above half the Nyquist frequency (1/4 cycle per "
+            "pixel); empty for a constant image.",
         ),
     ),
 )

@@ -30,8 +30,8 @@ def find_done(
 ) -> dict[str, Done]:
     """Return the stimuli that are done, by id.
 
-    Where other statistics were measured than the manifest asks for now, or in another version, the PNG file is
-    measured again and gets a new record.
+    Where other statistics were measured than the manifest asks for now, or in another version, the PNG file
+    is measured again and gets a new record.
 
     Parameters
     ----------
@@ -72,7 +72,9 @@ def find_done(
             again += 1
         done[stimulus_id] = Done.of(record)
     if again:
-        progress.note(f"{counted(again)} measured again: other statistics are asked for. The images are kept.")
+        progress.note(
+            f"{counted(again)} measured again: other statistics are asked for. The images are kept."
+        )
     return done
 
 
@@ -98,7 +100,9 @@ def measure_again(
     statistics: Values = {}
     for statistic in statistics_in_order():
         if statistic.needs_network:
-            names = [c.name.format(layer=layer) for c in statistic.columns for layer in record.measured_layers]
+            names = [
+                c.name.format(layer=layer) for c in statistic.columns for layer in record.measured_layers
+            ]
             statistics |= {name: value for name, value in record.statistics.items() if name in names}
         else:
             statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))

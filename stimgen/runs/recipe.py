@@ -1,7 +1,7 @@
 """The recipe of a stimulus: everything that its pixels depend on, and what cannot be measured on them again.
 
-Gram distances are measured at stages before the file is written, so the network that measures and its layers are
-part of the recipe. Other statistics are not: where they have changed, the file is measured again
+Gram distances are measured at stages before the file is written, so the network that measures and its layers
+are part of the recipe. Other statistics are not: where they have changed, the file is measured again
 (`measured_with`).
 
 Names and places of files are not part of it: the same bytes under another name make the same stimulus.

@@ -1,7 +1,7 @@
 """The record of one stimulus: everything needed to say what was shown, and to write the tables.
 
-A record is sealed: it holds the SHA-256 of its own content, by which a later change is found. The seal shows an
-accident or an edit; somebody who computes it anew after a change is not found by it.
+A record is sealed: it holds the SHA-256 of its own content, by which a later change is found. The seal shows
+an accident or an edit; somebody who computes it anew after a change is not found by it.
 """
 
 from __future__ import annotations
@@ -212,7 +212,8 @@ class Record(_Part):
     Attributes
     ----------
     network, measured_in
-        The network that made the texture, and the one in which Gram distances are measured; equal for controls.
+        The network that made the texture, and the one in which Gram distances are measured; equal for
+        controls.
     measured_layers
         Layers of `measured_in` on which they are measured.
     measured_with
@@ -222,8 +223,8 @@ class Record(_Part):
     stages
         Gram distances before the file was written, under the same names.
     power, power_source
-        Rotational average of the power spectrum of the stimulus and of its source, at 1, 2, … cycles per image
-        (`stimgen.measure.spectrum.PowerSpectrum.radial`), to six significant digits.
+        Rotational average of the power spectrum of the stimulus and of its source, at 1, 2, … cycles per
+        image (`stimgen.measure.spectrum.PowerSpectrum.radial`), to six significant digits.
     record_sha256
         The seal; None before the record is sealed.
     """

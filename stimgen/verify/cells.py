@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from stimgen.runs.columns import data_dictionary
-from stimgen.runs.csv_files import cells_of, to_json
+from stimgen.runs.csv_files import cells_of, data_dictionary, to_json
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import TABLES, Finding, cures_at, lost, some

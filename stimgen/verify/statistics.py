@@ -17,7 +17,6 @@ from stimgen.measure.gram import SourceGrams
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
-from stimgen.runs.batches import measured_layers
 from stimgen.runs.make import SourceMeasures, rounded
 from stimgen.runs.networks import Networks
 from stimgen.runs.record import Record

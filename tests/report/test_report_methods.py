@@ -12,8 +12,7 @@ from stimgen.controls import CONTROLS
 from stimgen.references import Reference
 from stimgen.report.methods import methods
 from stimgen.report.reported import read_runs
-from stimgen.runs.record import Record
-from stimgen.runs.seal import sealed
+from stimgen.runs.record import Record, sealed
 
 REFERENCES = [value for value in vars(references).values() if isinstance(value, Reference)]
 

@@ -90,7 +90,7 @@ def statistics(draw, layers):
 
 def stage_distances(layers):
     names = [f"gram_{name}_{layer}" for layer in layers for name in ("loss", "relative", "normalised")]
-    return st.fixed_dictionaries({name: DISTANCES for name in names})
+    return st.fixed_dictionaries(dict.fromkeys(names, DISTANCES))
 
 
 @st.composite

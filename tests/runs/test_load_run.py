@@ -73,7 +73,9 @@ DAMAGE = {
     ),
     "run.json is missing or damaged": lambda run: (run.path / "run.json").write_text("{"),
     "brick-pool1-s1.json is missing": lambda run: run.record("brick-pool1-s1").unlink(),
-    "brick-pool1-s1.json is damaged .Expecting property name": lambda run: run.record("brick-pool1-s1").write_text("{"),
+    "brick-pool1-s1.json is damaged .Expecting property name": lambda run: run.record(
+        "brick-pool1-s1"
+    ).write_text("{"),
     "brick-pool1-s1.json is damaged .seed: ": lambda run: change(run.record("brick-pool1-s1"), seed="two"),
     "is the record of brick-pool1-s2": lambda run: shutil.copy(
         run.record("brick-pool1-s2"), run.record("brick-pool1-s1")

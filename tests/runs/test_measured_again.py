@@ -77,7 +77,10 @@ def test_statistics_asked_for_again_are_those_of_the_first_run(as_finished, fini
     assert table["copied"].isna().all()
     assert run(tiny(tmp_path)).made == 0
     again, first = comparable(as_finished.path), comparable(finished.path)
-    assert {name for name, content in first.items() if again[name] != content} <= {"manifest.resolved.yaml", "run.json"}
+    assert {name for name, content in first.items() if again[name] != content} <= {
+        "manifest.resolved.yaml",
+        "run.json",
+    }
 
 
 def test_other_measured_layers_make_the_stimuli_again(as_finished, tmp_path):

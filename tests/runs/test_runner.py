@@ -139,9 +139,9 @@ def test_distances_of_the_file_are_those_of_the_png_on_disk(finished, tmp_path, 
 
 def test_luminance_is_that_of_the_png_on_disk(finished):
     values = pixels(finished, "brick-pool1-s1") / 255.0
-    luminance = finished.read_record("brick-pool1-s1").luminance
-    assert luminance.mean == pytest.approx(values.mean(), abs=1e-6)
-    assert luminance.sd == pytest.approx(values.std(), abs=1e-6)
+    statistics = finished.read_record("brick-pool1-s1").statistics
+    assert statistics["luminance_mean"] == pytest.approx(values.mean(), abs=1e-6)
+    assert statistics["luminance_sd"] == pytest.approx(values.std(), abs=1e-6)
 
 
 def test_a_second_run_does_nothing(as_finished, tmp_path):
@@ -556,7 +556,7 @@ def test_portilla_simoncelli_is_measured_on_the_file_if_asked_for(tmp_path):
 
 
 def test_portilla_simoncelli_is_not_measured_otherwise(finished):
-    assert finished.read_record(IDS[0]).portilla_simoncelli is None
+    assert "portilla_simoncelli" not in finished.read_record(IDS[0]).measured_with
     assert not any("ps_" in header for header in rows(finished.path / "stimuli.csv")[0])
 
 

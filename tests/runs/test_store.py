@@ -146,7 +146,7 @@ def test_a_stimulus_with_record_recipe_and_png_is_done(as_finished):
     assert as_finished.finished("brick-original", "0" * 64) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"format": 2}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"format": 3}'])
 def test_a_damaged_record_is_none(as_finished, content):
     as_finished.record("brick-original").write_bytes(content)
     assert as_finished.read_record("brick-original") is None

@@ -18,8 +18,8 @@ from run_records import records
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.measure.portilla_simoncelli import FAMILIES
 from stimgen.runs import columns, tables
-from stimgen.runs.columns import RUN_TABLES, data_dictionary
-from stimgen.runs.csv_files import cells_of
+from stimgen.runs.columns import RUN_TABLES
+from stimgen.runs.csv_files import cells_of, data_dictionary
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, reasons_to_reject, stimulus_row, write_tables
@@ -65,7 +65,17 @@ def parses_as_number(text):
 def test_tables_hold_nothing_that_psychopy_evaluates(given_records, failures):
     numbers = {name: sum(len(lines(one)) for one in given_records) for name, lines in LONG_TABLES.items()}
     numbers |= {"stimuli": len(given_records), "failures": len(failures)}
-    texts = {"stimulus_id", "source", "condition", "weights", "layers", "layer", "stop_reason", "error", "cure"}
+    texts = {
+        "stimulus_id",
+        "source",
+        "condition",
+        "weights",
+        "layers",
+        "layer",
+        "stop_reason",
+        "error",
+        "cure",
+    }
     for name, ((header, *cells), _) in written(given_records, failures).items():
         assert all(column.isidentifier() for column in header)
         assert len(set(header)) == len(header)

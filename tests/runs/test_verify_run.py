@@ -24,8 +24,8 @@ from typer.testing import CliRunner
 from stimgen.cli import app
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.png import encode_png
+from stimgen.runs.record import SEAL, content_sha256
 from stimgen.runs.runner import run
-from stimgen.runs.seal import SEAL, content_sha256
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.verify.finding import RUN, Finding
 from stimgen.verify.report import sentences
@@ -121,13 +121,14 @@ def pixel_and_hash(folder):
 
 
 def distance(folder):
-    edit_record(folder, distances__5__gram_relative=0.001)
+    edit_record(folder, statistics__gram_relative_pool1=0.001)
 
 
 def distance_of_the_float_image(folder):
     record = folder.read_record(ID)
     assert record.distances[0].gram_normalised is None, "else gram_normalised would tell"
-    edit_record(folder, distances__0__gram_relative=record.distances[0].gram_relative / 2)
+    halved = record.distances[0].gram_relative / 2
+    edit_record(folder, stages__optimised__gram_relative_conv1_1=halved)
 
 
 def layer_weight(folder):
@@ -135,7 +136,7 @@ def layer_weight(folder):
 
 
 def altered_luminance(folder):
-    edit_record(folder, seal=False, luminance__mean=0.25)
+    edit_record(folder, seal=False, statistics__luminance_mean=0.25)
 
 
 def altered_seed(folder):
@@ -350,7 +351,7 @@ def other_weights(folder):
 
 
 def no_scales(folder):
-    edit_record(folder, scales=[])
+    edit_record(folder, statistics={})
 
 
 def unequal_losses(folder):
@@ -358,9 +359,7 @@ def unequal_losses(folder):
 
 
 def unknown_layer(folder):
-    record = folder.read_record(ID)
-    scales = [one.model_dump() for one in record.scales]
-    edit_record(folder, distances__0__layer="pool9", scales=[*scales, scales[0] | {"layer": "pool9"}])
+    edit_record(folder, measured_layers=["conv1_1", "pool1", "pool9"])
 
 
 def large_number(folder):
@@ -387,7 +386,7 @@ TAMPERING = {
     altered_time: {RECORD: "was altered after it was written: its record_sha256"},
     altered_loss: {RECORD: "of traces.csv"},
     no_seal: {RECORD: "has no record_sha256"},
-    weights_hash: {RECORD: "contradicts itself", TABLE: "column weights_sha256"},
+    weights_hash: {RECORD: "contradicts itself", TABLE: "column weights_sha256", LONG: "constrained"},
     crop: {RECORD: "crop"},
     damaged_record: {RECORD: "is damaged"},
     cell: {TABLE: f'row of {IDS[2]}, column luminance_mean: "0.5" is there'},
@@ -426,9 +425,9 @@ TAMPERING = {
     counts: {"run.json": "rejected: 3, and it is 0"},
     summary_with(kept=100, made=-95): {"run.json": "says made: -95"},
     other_weights: {"run.json": "does not name the weights of vgg16"},
-    no_scales: {RECORD: "is damaged: Value error, floor and ceiling are missing for conv1_1, pool1"},
-    unequal_losses: {RECORD: "have not the same length"},
-    unknown_layer: {RECORD: "pool9", LONG: "pool9"},
+    no_scales: {RECORD: "is missing"},
+    unequal_losses: {RECORD: "losses and accepted differ in length"},
+    unknown_layer: {RECORD: "gram_floor_pool9 is missing"},
     large_number: {RECORD: "was altered after it was written"},
 }
 
@@ -645,7 +644,7 @@ def test_what_is_no_run_is_refused(tmp_path, there):
 
 def test_a_run_of_a_newer_version_is_refused(there):
     path = there.path / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 2}))
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 3}))
     for command in ("verify", "tables"):
         result = stimgen(command, there.path)
         assert (result.exit_code, "is a run of a newer stimgen" in result.stderr) == (2, True)
@@ -769,7 +768,7 @@ class TestRecompute:
         assert result.exit_code == 3
         lines = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
         assert {line.split()[1] for line in lines} == {f"{RECORD}:"}
-        assert any("luminance.mean" in line for line in lines)
+        assert any("luminance_mean" in line for line in lines)
         assert "4 of 5 stimuli are what their records describe" in result.stdout
         assert "sha256sum" not in result.stdout
         assert json.loads(stimgen("verify", there.path, "--recompute", "--json").stdout)["verified"] == 4
@@ -781,8 +780,8 @@ class TestRecompute:
             n for n, one in enumerate(record.distances) if (one.stage, one.layer) == ("file", "pool1")
         )
         one = record.distances[number]
-        forged = {"gram_relative": one.gram_relative / 2, "gram_loss": one.gram_loss / 4}
-        edit_record(there, **{f"distances__{number}__{name}": value for name, value in forged.items()})
+        forged = {"gram_loss": one.gram_loss / 4, "gram_relative": one.gram_relative / 2}
+        edit_record(there, **{f"statistics__{name}_pool1": value for name, value in forged.items()})
         assert one.gram_normalised is None
         assert stimgen("tables", there.path).exit_code == 0
         assert found(there) == {}
@@ -791,7 +790,7 @@ class TestRecompute:
         lines = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
         assert len(lines) == 2
         for line, (name, value) in zip(lines, forged.items(), strict=True):
-            says = f"says pool1.{name} otherwise than it is measured on the file: {value}, and it is "
+            says = f"says {name}_pool1 otherwise than it is measured on the file: {value}, and it is "
             assert line.startswith(f"WRONG  {RECORD}: {says}")
             assert float(line.split()[-1]) == pytest.approx(getattr(one, name), rel=1e-3)
 
