@@ -159,15 +159,6 @@ def test_a_truncated_record_is_none(as_finished):
     assert as_finished.read_record("brick-original") is None
 
 
-@pytest.mark.parametrize("field", ["floor", "ceiling"])
-def test_a_record_with_a_negative_distance_is_none(as_finished, field):
-    path = as_finished.record("brick-original")
-    record = json.loads(path.read_bytes())
-    record["scales"][0][field] = -1.0
-    path.write_text(json.dumps(record))
-    assert as_finished.read_record("brick-original") is None
-
-
 def test_a_record_of_another_stimulus_does_not_count(as_finished):
     other = as_finished.record("brick-conv1_1-s1").read_bytes()
     as_finished.record("brick-original").write_bytes(other)

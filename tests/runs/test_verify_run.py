@@ -427,7 +427,7 @@ TAMPERING = {
     other_weights: {"run.json": "does not name the weights of vgg16"},
     no_scales: {RECORD: "is missing"},
     unequal_losses: {RECORD: "losses and accepted differ in length"},
-    unknown_layer: {RECORD: "gram_floor_pool9 is missing"},
+    unknown_layer: {RECORD: "gram_loss_pool9 is missing"},
     large_number: {RECORD: "was altered after it was written"},
 }
 
