@@ -35,12 +35,8 @@ def entropy(image: DecodedImage) -> Values:
     pixel value itself. In a colour image the luminance of a pixel lies between the levels and
     is rounded; the three channels are not binned by themselves.
 
-    0 is a constant image; 8 has all levels equally often.
-
-    Raises
-    ------
-    ValueError
-        If a luminance is outside 0..1.
+    0 is for a constant image, 8 for all levels equally often. Raises ValueError if a luminance is outside
+    0..1.
 
     References
     ----------
@@ -85,18 +81,8 @@ def histogram_w1(image: DecodedImage, source: tuple[tuple[int, ...], NDArray[np.
     |x_(k) − s_(k)| over the sorted values (Vallender 1974): how far a pixel's luminance must move, on
     average, to turn one histogram into the other. Nothing is binned.
 
-    Parameters
-    ----------
-    image
-        The image.
-    source
-        Shape and sorted luminance of the source.
-
-    Returns
-    -------
-    dict
-        0 (the same histogram) to 1 (a black and a white image), in units of luminance. None if the images
-        have different shapes.
+    0 is for the same histogram, 1 for a black and a white image; None if the images have different shapes.
+    `source` is the shape and the sorted luminance of the source.
 
     References
     ----------
