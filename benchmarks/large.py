@@ -38,7 +38,7 @@ from stimgen.images.png import encode_png
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs.preparation import prepare
-from stimgen.runs.record import Record, SourceRecord
+from stimgen.runs.record import Record, SourceRecord, sealed
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder, sha256
 

@@ -35,12 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stimulus = next(one for one in plan(manifest) if one.condition == options.condition)
     network = stimulus.layer_set.network if stimulus.layer_set else manifest.network
     prepared = prepare(manifest, str(device))
-    sources, networks, the_set = prepared.sources, prepared.networks, prepared.the_set
-    source, extractor = sources[stimulus.source], networks.extractor(network)
+    source = prepared.sources[stimulus.source]
+    prepared.networks.extractor(network)
     clock = Clock(device)
-    (rendered,) = render(manifest, [stimulus], sources, the_set, extractor, networks.bases, no_hook)
+    (rendered,) = render(prepared, [stimulus], network, no_hook)
     making = clock.lap()
-    networks.grams(network, source)
+    prepared.networks.grams(network, source)
     of_source = SourceMeasures.of(manifest, source)
     per_source = clock.lap()
     for _ in range(options.repeats):

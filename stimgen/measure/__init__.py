@@ -1,7 +1,7 @@
 """Statistics of finished images.
 
-One module of this package is one family of columns. It decorates one function with `register_statistic`, and the
-registry finds it by itself: records, tables, data dictionaries and `stimgen stats` have its columns then.
+One module of this package is one family of columns. It decorates one function with `register_statistic`, and
+the registry finds it by itself: records, tables, data dictionaries and `stimgen stats` have its columns then.
 """
 
 from __future__ import annotations

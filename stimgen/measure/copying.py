@@ -21,27 +21,17 @@ CROPS_PX = (32, 64, 128)
 NO_CONTRAST = 1e-10
 """Squared deviations of a part, relative to the sum of squares of the image, that count as rounding.
 
-The transforms and the local sums are wrong by about 10⁻¹⁵ of the latter, which is then 10⁻⁵ of the former. In
-256 px of mean grey, parts in which a single pixel differs by one level of 8 bits are still above it.
+A part of 256 px of mean grey in which a single pixel differs by one level of 8 bits is still above it.
 """
 
 COPIED = 0.9
 """Share of the way from the baseline to 1 beyond which a part is a copy; see `copied`."""
-
 LARGEST_BASELINE = 0.99
-"""Highest baseline beside which a copy can be told from a part that is merely regular."""
+"""Highest baseline with which a copy can be told from a part that is merely regular."""
 
 
 def source_windows(image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX) -> SourceWindows:
-    """Return what `copying` needs to know of a source, made once for all its stimuli.
-
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), finite.
-    sides
-        Sides k of the windows, px.
-    """
+    """Return the windows of a source with sides of so many px; the image is (H, W) or (H, W, 3), finite."""
     from scipy import fft
 
     plane = luminance(image)
@@ -94,8 +84,8 @@ def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, flo
 
     and the value is the highest r of all tiles and windows. Numerators are computed as products of Fourier
     transforms, denominators from local sums (Lewis 1995). Contrast and brightness do not count. Parts that
-    are turned, mirrored or resized are not found. A copied square of 2 k − 1 px or more has a whole tile
-    in it wherever it lies; a smaller one may lie across the borders of tiles.
+    are turned, mirrored or resized are not found. A copied square of 2 k − 1 px or more contains a whole
+    tile.
 
     Parameters
     ----------
@@ -127,13 +117,9 @@ def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | 
         (r − b) / (1 − b) > 0.9    and    b ≤ 0.99
 
     Between parts that are scaled to mean 0 and norm 1, the squared distance is 2 (1 − r): a copy is at least
-    ten times nearer to the source, in this sense, than parts of the source that do not overlap are to each
-    other. No threshold on r itself would do, because r depends on how smooth and regular a texture is. The
-    factor was chosen by measuring (``docs/method.md``): whole copies with a little noise are above it,
-    syntheses of photographs and independent exemplars of random textures below.
-
-    Beyond a baseline of 0.99 a size says nothing: in a grating, or where all parts are smooth ramps, an
-    independent exemplar is as much like the source as a copy, and rounding to 8 bits decides.
+    ten times nearer to the source than parts of the source that do not overlap are to each other. How the
+    factor was chosen is in ``docs/method.md``. With a higher baseline, as in a grating, an independent
+    exemplar is as much like the source as a copy.
 
     Parameters
     ----------
@@ -143,7 +129,7 @@ def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | 
     Returns
     -------
     bool or None
-        None if no k has two numbers and a baseline of at most 0.99: then it cannot be told.
+        None if no k has two numbers and a baseline of at most 0.99.
 
     Examples
     --------
@@ -157,8 +143,7 @@ def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | 
 def window_sums(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     """Return the sums over all windows of side × side px, shape (H − side + 1, W − side + 1).
 
-    Each is a sum of sums of smaller windows, so that its rounding error is that of its own pixels alone; with
-    running totals it would be that of the whole image.
+    They are sums of sums of smaller windows: running totals would have the rounding error of the whole image.
     """
     return _column_sums(_column_sums(values, side).T, side).T
 
@@ -228,8 +213,9 @@ def _floor(plane: NDArray[np.float64]) -> float:
             Column(
                 f"copying_{side}",
                 f"Similarity of {side} px parts",
-                f"Highest Pearson correlation of a tile of {side} x {side} px of the file with any window of that size in the "
-                "source, of luminance; 1 for a copy. Empty where there is no tile or window with contrast.",
+                f"Highest Pearson correlation of a tile of {side} x {side} px of the file with any window "
+                "of that size in the source, of luminance; 1 for a copy. Empty where there is no tile or "
+                "window with contrast.",
                 "",
                 LEWIS,
             )
@@ -239,8 +225,8 @@ def _floor(plane: NDArray[np.float64]) -> float:
             Column(
                 f"copying_baseline_{side}",
                 f"Baseline of {side} px parts",
-                f"The same of tiles of the source itself, with windows that do not overlap the tile: what copying_{side} is to "
-                "be compared with. Empty where there is none.",
+                "The same of tiles of the source itself, with windows that do not overlap the tile: what "
+                f"copying_{side} is to be compared with. Empty where there is none.",
                 "",
                 LEWIS,
             )
@@ -249,9 +235,9 @@ def _floor(plane: NDArray[np.float64]) -> float:
         Column(
             "copied",
             "Copied",
-            "Whether a part is a copy: (r - b) / (1 - b) > 0.9 with r = copying_K and b = copying_baseline_K of a size K whose b "
-            "is at most 0.99; sizes with a higher b do not count. Empty where no size is left, because the source is too regular "
-            "or too small to tell.",
+            "Whether a part is a copy: (r - b) / (1 - b) > 0.9 with r = copying_K and b = "
+            "copying_baseline_K of a size K whose b is at most 0.99; sizes with a higher b do not count. "
+            "Empty where no size is left, because the source is too regular or too small to tell.",
         ),
     ),
 )

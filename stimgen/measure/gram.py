@@ -28,10 +28,11 @@ class GramScale:
     Attributes
     ----------
     floor
-        Mean, over left against right and upper against lower half of the source, of ``||G_1 - G_2||_F / ||T||_F``
-        with G_1 and G_2 the Gram matrices of the halves and T that of the source; None where half the source is too
-        small for the layer. Halves are the largest disjoint parts that there are; being smaller than the source, they
-        differ more than two images of its size would. With an odd side the middle row or column is left out.
+        Mean, over left against right and upper against lower half of the source, of ``||G_1 - G_2||_F /
+        ||T||_F`` with G_1 and G_2 the Gram matrices of the halves and T that of the source; None where half
+        the source is too small for the layer. Halves are the largest disjoint parts that there are; being
+        smaller than the source, they differ more than two images of its size would. With an odd side the
+        middle row or column is left out.
     ceiling
         Mean relative distance of phase-scrambled versions of the source.
     """
@@ -43,9 +44,9 @@ class GramScale:
         """Return ``(d - floor) / (ceiling - floor)``; None unless the ceiling is at least twice the floor.
 
         0 is as far from the source as its halves are from each other, 1 as its phase scramble; a synthesis
-        that matches the source better than one half matches the other is below 0. Where the phase scramble is hardly
-        farther from the source than its halves are from each other, as on conv1_1, which says little more than the
-        spectrum does, the difference is too small to divide by.
+        that matches the source better than one half matches the other is below 0. Where the phase scramble is
+        hardly farther from the source than its halves are from each other, as on conv1_1, which says little
+        more than the spectrum does, the difference is too small to divide by.
 
         Examples
         --------
@@ -162,21 +163,22 @@ def stage_distances(image: Image, source: SourceGrams) -> Values:
         Column(
             "gram_relative_{layer}",
             "Relative Gram distance, {layer}",
-            "Norm of the difference between the Gram matrices of the file and of the source, divided by the norm "
-            "of the source's; 0 for equal statistics. In the network of `measured_in`.",
+            "Norm of the difference between the Gram matrices of the file and of the source, divided by the "
+            "norm of the source's; 0 for equal statistics. In the network of `measured_in`.",
         ),
         Column(
             "gram_normalised_{layer}",
             "Normalised Gram distance, {layer}",
-            "(d - floor) / (ceiling - floor) with d = gram_relative_{layer}: 0 is as far from the source as its halves "
-            "are from each other, 1 as its phase scramble; below 0 for a closer match. Empty where there is no floor, or "
-            "the ceiling is less than twice the floor.",
+            "(d - floor) / (ceiling - floor) with d = gram_relative_{layer}: 0 is as far from the source as "
+            "its halves are from each other, 1 as its phase scramble; below 0 for a closer match. Empty "
+            "where there is no floor, or the ceiling is less than twice the floor.",
         ),
         Column(
             "gram_floor_{layer}",
             "Floor of the Gram distance, {layer}",
-            "Norm of the difference between the Gram matrices of two halves of the source, divided by the norm of the "
-            "source's: mean of left against right and upper against lower half. Empty where a half is too small for the layer.",
+            "Norm of the difference between the Gram matrices of two halves of the source, divided by the "
+            "norm of the source's: mean of left against right and upper against lower half. Empty where a "
+            "half is too small for the layer.",
         ),
         Column(
             "gram_ceiling_{layer}",

@@ -20,8 +20,8 @@ LEVELS = 256
         Column(
             "entropy",
             "Entropy",
-            "-sum p log2 p of the luminance histogram with the 256 levels of the file; in colour, of the luminance "
-            "of the pixels, rounded to these levels.",
+            "-sum p log2 p of the luminance histogram with the 256 levels of the file; in colour, of the "
+            "luminance of the pixels, rounded to these levels.",
             "bit",
             "Shannon (1948), Bell Syst. Tech. J. 27:379",
         ),
@@ -35,12 +35,8 @@ def entropy(image: DecodedImage) -> Values:
     pixel value itself. In a colour image the luminance of a pixel lies between the levels and
     is rounded; the three channels are not binned by themselves.
 
-    0 is a constant image; 8 has all levels equally often.
-
-    Raises
-    ------
-    ValueError
-        If a luminance is outside 0..1.
+    0 is for a constant image, 8 for all levels equally often. Raises ValueError if a luminance is outside
+    0..1.
 
     References
     ----------
@@ -71,8 +67,8 @@ def _sorted_pixels(source: DecodedImage) -> tuple[tuple[int, ...], NDArray[np.fl
         Column(
             "histogram_w1",
             "Histogram distance",
-            "Wasserstein-1 distance between the luminance values of the file and of the source: the mean of the "
-            "differences between the sorted values, without sign.",
+            "Wasserstein-1 distance between the luminance values of the file and of the source: the mean of "
+            "the differences between the sorted values, without sign.",
             "fraction of white",
             "Vallender (1974), Theory Probab. Appl. 18:784",
         ),
@@ -85,18 +81,8 @@ def histogram_w1(image: DecodedImage, source: tuple[tuple[int, ...], NDArray[np.
     |x_(k) − s_(k)| over the sorted values (Vallender 1974): how far a pixel's luminance must move, on
     average, to turn one histogram into the other. Nothing is binned.
 
-    Parameters
-    ----------
-    image
-        The image.
-    source
-        Shape and sorted luminance of the source.
-
-    Returns
-    -------
-    dict
-        0 (the same histogram) to 1 (a black and a white image), in units of luminance. None if the images have
-        different shapes.
+    0 is for the same histogram, 1 for a black and a white image; None if the images have different shapes.
+    `source` is the shape and the sorted luminance of the source.
 
     References
     ----------

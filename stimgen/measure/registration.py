@@ -19,7 +19,7 @@ Function = TypeVar("Function", bound=StatisticFunction)
 
 @dataclass(frozen=True)
 class Statistic:
-    """A family of columns that are measured together; attributes as the parameters of `register_statistic`."""
+    """A family of columns that are measured together; attributes as in `register_statistic`."""
 
     name: str
     function: StatisticFunction
@@ -48,8 +48,8 @@ def register_statistic(
 ) -> Callable[[Function], Function]:
     """Return a decorator that makes a function the statistic `name`.
 
-    The function takes the image, and with `prepare` what that returned of the source, or None where there is nothing
-    to compare with. It returns a dict from column names to values.
+    The function takes the image, and with `prepare` what that returned of the source, or None where there is
+    nothing to compare with. It returns a dict from column names to values.
 
     Parameters
     ----------
@@ -60,7 +60,8 @@ def register_statistic(
     order
         Place of the columns in stimuli.csv; those of smaller numbers come first.
     version
-        To be raised when the same pixels come to have other values: stimuli of earlier runs are measured again then.
+        To be raised when the same pixels come to have other values: stimuli of earlier runs are measured
+        again then.
     prepare
         Returns what the function needs to know of a source, once for all its stimuli.
     option
@@ -87,7 +88,8 @@ def statistics_in_order(options: Mapping[str, Any] | None = None) -> list[Statis
     Parameters
     ----------
     options
-        The manifest's section `measure`; statistics whose option is false are left out. By default, all are returned.
+        The manifest's section `measure`; statistics whose option is false are left out. By default, all are
+        returned.
     """
     asked = (s for s in STATISTICS.values() if options is None or s.option is None or options[s.option])
     return sorted(asked, key=lambda statistic: statistic.order)
@@ -114,8 +116,8 @@ def measure(image: DecodedImage, source: Mapping[str, Any]) -> Values:
     image
         The image.
     source
-        What `prepare_source` returned, and with the key "gram" a `stimgen.measure.gram.SourceGrams`; what is missing
-        is not compared.
+        What `prepare_source` returned, and with the key "gram" a `stimgen.measure.gram.SourceGrams`; what is
+        missing is not compared.
     """
     values: Values = {}
     for statistic in statistics_in_order():

@@ -17,15 +17,7 @@ LOW_CPI = 2.0
 
 
 class Slope(NamedTuple):
-    """Fall of the amplitude spectrum; see `spectral_slope`.
-
-    Attributes
-    ----------
-    alpha
-        Exponent of the amplitude, positive where it falls; half the exponent of the power.
-    r_squared
-        Share of the variance of the log amplitudes that the line explains.
-    """
+    """Exponent of the amplitude, and the share of the variance of the log amplitudes that it explains."""
 
     alpha: float | None
     r_squared: float | None
@@ -35,16 +27,9 @@ def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> 
     """Fit amplitude = c / frequency^alpha to the rotational average of an image's spectrum.
 
     Least squares, on a straight line through log₁₀ √P(k) against log₁₀ k, one point for every whole number
-    k of cycles per image in `low_cpi` … `high_cpi`, all with the same weight; P is `spectrum.radial`. The
-    amplitude falls with alpha, the power with 2 · alpha. Natural images have an alpha near 1, white noise
-    has 0.
-
-    Parameters
-    ----------
-    spectrum
-        Of the image.
-    low_cpi, high_cpi
-        Fit range in cycles per image, both included.
+    k of cycles per image in `low_cpi` … `high_cpi`, both included, all with the same weight; P is
+    `spectrum.radial`. The amplitude falls with alpha, the power with 2 · alpha. Natural images have an alpha
+    near 1, white noise has 0.
 
     Returns
     -------

@@ -14,18 +14,8 @@ def amplitude_error(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
     """Return the relative error of the two-dimensional amplitude spectrum.
 
     √(Σ (|X| − |S|)² / Σ |S|²) over all frequencies but zero, X of the image and S of the source. Phases do
-    not count, nor does the mean; the denominator is proportional to the source's variance.
-
-    Parameters
-    ----------
-    spectrum, source
-        Of two images of the same shape.
-
-    Returns
-    -------
-    float or None
-        0 for equal amplitudes, 1 for a constant image, without an upper bound. None if the source is
-        constant.
+    not count, nor does the mean; the denominator is proportional to the source's variance. Both images have
+    the same shape. 0 is for equal amplitudes, 1 for a constant image; None if the source is constant.
     """
     reference = float(source.power.sum())
     if not reference:
@@ -40,18 +30,8 @@ def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
 
     √(1/K · Σ (10 log₁₀ P(k) − 10 log₁₀ S(k))²) over all whole numbers k = 1 … K = min(H, W) // 2 of cycles
     per image, each with the same weight; P and S are `radial` of the image and of the source. Where all
-    power differs by a factor c, it is |10 log₁₀ c|.
-
-    Parameters
-    ----------
-    spectrum, source
-        Of two images of the same shape.
-
-    Returns
-    -------
-    float or None
-        0 for equal averages, without an upper bound. None if one of the images has no power at one of the
-        frequencies: decibels are not defined there, and leaving the frequency out would hide that.
+    power differs by a factor c, it is |10 log₁₀ c|. None if one of the images, which have the same shape, has
+    no power at one of the frequencies.
     """
     if not (spectrum.radial.all() and source.radial.all()):
         return None
@@ -67,14 +47,14 @@ def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
         Column(
             "amplitude_error",
             "Amplitude error",
-            "sqrt(sum (|X| - |S|)^2 / sum |S|^2) over all frequencies but zero, of the transforms X of the file and "
-            "S of the source; empty for a constant source.",
+            "sqrt(sum (|X| - |S|)^2 / sum |S|^2) over all frequencies but zero, of the transforms X of the "
+            "file and S of the source; empty for a constant source.",
         ),
         Column(
             "radial_error_db",
             "Radial spectrum error",
-            "Root mean square, over the frequencies in spectra.csv, of the difference in decibels between power and "
-            "power_source; empty if any of them is 0.",
+            "Root mean square, over the frequencies in spectra.csv, of the difference in decibels between "
+            "power and power_source; empty if any of them is 0.",
             "dB",
         ),
     ),

@@ -1,8 +1,7 @@
-"""The columns of every table, and the data dictionaries that are made of them."""
+"""The columns of every table, described once."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -50,20 +49,23 @@ _PROVENANCE = (
     Column(
         "layers",
         "Layers",
-        "Layers whose statistics were matched, separated by spaces; of random_weights in its random network; empty for other controls.",
+        "Layers whose statistics were matched, separated by spaces; of random_weights in its random "
+        "network; empty for other controls.",
     ),
     Column(
         "components",
         "Components",
-        "Principal components of the features of each layer whose Gram matrices were matched; empty where all channels were.",
+        "Principal components of the features of each layer whose Gram matrices were matched; empty where "
+        "all channels were.",
         "",
         GATYS,
     ),
     Column(
         "parameters",
         "Parameters",
-        "Number of different numbers in the Gram matrices that were matched: the sum of N (N + 1) / 2 over the layers, N their "
-        "channels, or components where these are fewer. Empty for controls but random_weights.",
+        "Number of different numbers in the Gram matrices that were matched: the sum of N (N + 1) / 2 over "
+        "the layers, N their channels, or components where these are fewer. Empty for controls but "
+        "random_weights.",
         "",
         GATYS,
     ),
@@ -73,8 +75,8 @@ _PROVENANCE = (
     Column(
         "loss",
         "Loss",
-        "Weighted sum of Gram losses at the end of the synthesis, before matching; of the control random_weights that in "
-        "its random network.",
+        "Weighted sum of Gram losses at the end of the synthesis, before matching; of the control "
+        "random_weights that in its random network.",
         "",
         GATYS,
     ),
@@ -83,7 +85,8 @@ _PROVENANCE = (
     Column(
         "stop_reason",
         "Stop reason",
-        'Why the descent with all layers at full size ended: "stop distance" (near enough), "no progress", "evaluations" or "iterations" '
+        'Why the descent with all layers at full size ended: "stop distance" (near enough), "no progress", '
+        '"evaluations" or "iterations" '
         "(the budget was used up), or what gatys2015's optimiser said.",
     ),
     Column(
@@ -95,25 +98,25 @@ _PROVENANCE = (
     Column(
         "residual_spectrum",
         "Residual of the spectrum",
-        "Relative error of the 2-D amplitude spectrum, sqrt(sum (A - A0)^2 / sum A0^2) over all channels and frequencies but zero, "
-        "A0 of the source (of the set, for spectrum_matched_set), for a control that keeps the spectrum nearly; before 8-bit "
-        "rounding; empty for all others.",
+        "Relative error of the 2-D amplitude spectrum, sqrt(sum (A - A0)^2 / sum A0^2) over all channels "
+        "and frequencies but zero, A0 of the source (of the set, for spectrum_matched_set), for a control "
+        "that keeps the spectrum nearly; before 8-bit rounding; empty for all others.",
         "",
         "Schreiber & Schmitz (1996), Phys. Rev. Lett. 77:635",
     ),
     Column(
         "residual_histogram",
         "Residual of the histogram",
-        "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the channels, for controls that "
-        "keep both nearly; before 8-bit rounding; 0 for equal histograms.",
+        "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the "
+        "channels, for controls that keep both nearly; before 8-bit rounding; 0 for equal histograms.",
         "fraction of white",
     ),
     Column(
         "residual_gram",
         "Residual of Gram matrices",
-        "Largest relative Gram distance over the layers in what was matched (of components, if there are any) and in the network "
-        "that the texture was synthesised in, before matching and 8-bit rounding: whether the synthesis got there. Empty for "
-        "controls but random_weights.",
+        "Largest relative Gram distance over the layers in what was matched (of components, if there are "
+        "any) and in the network that the texture was synthesised in, before matching and 8-bit rounding: "
+        "whether the synthesis got there. Empty for controls but random_weights.",
         "",
         GATYS,
     ),
@@ -130,39 +133,41 @@ _PROVENANCE = (
     Column(
         "matching",
         "Matching",
-        "What the image was matched to after synthesis, in the order in which it was done and separated by spaces, such as "
+        "What the image was matched to after synthesis, in the order in which it was done and separated by "
+        "spaces, such as "
         '"full_spectrum=set histogram=source"; empty if nothing was matched.',
     ),
     Column(
         "matched_residual_mean",
         "Residual of matched mean luminance",
-        "Difference, without sign, between the mean pixel value and the one that luminance was matched to; mean over the "
-        "planes (R, G and B, or luminance) that were matched. This and the following: after clipping to 0..1, before "
-        "8-bit rounding; 0 is exact; empty if not matched.",
+        "Difference, without sign, between the mean pixel value and the one that luminance was matched to; "
+        "mean over the planes (R, G and B, or luminance) that were matched. This and the following: after "
+        "clipping to 0..1, before 8-bit rounding; 0 is exact; empty if not matched.",
         "fraction of white",
         SHINE,
     ),
     Column(
         "matched_residual_contrast",
         "Residual of matched contrast",
-        "Difference, without sign, between the standard deviation of the pixel values and the one that luminance was "
-        "matched to; mean over the planes that were matched.",
+        "Difference, without sign, between the standard deviation of the pixel values and the one that "
+        "luminance was matched to; mean over the planes that were matched.",
         "fraction of white",
         SHINE,
     ),
     Column(
         "matched_residual_histogram",
         "Residual of matched histogram",
-        "Wasserstein-1 distance between the pixel values and those that the histogram was matched to; mean over the "
-        "planes that were matched.",
+        "Wasserstein-1 distance between the pixel values and those that the histogram was matched to; mean "
+        "over the planes that were matched.",
         "fraction of white",
         "Vallender (1974), Theory Probab. Appl. 18:784",
     ),
     Column(
         "matched_residual_spectrum",
         "Residual of matched spectrum",
-        "sqrt(sum (A - A0)^2 / sum A0^2) over all frequencies but zero and all planes that were matched, A0 the "
-        "amplitudes that the full spectrum was matched to, or their rotational averages; empty where A0 is 0.",
+        "sqrt(sum (A - A0)^2 / sum A0^2) over all frequencies but zero and all planes that were matched, A0 "
+        "the amplitudes that the full spectrum was matched to, or their rotational averages; empty where A0 "
+        "is 0.",
         "",
         SHINE,
     ),
@@ -177,23 +182,24 @@ _OF_A_RUN = {
         Column(
             "seed_correlation",
             "Correlation between seeds",
-            "Highest Pearson correlation of the luminance of the file with that of another seed of the same source and condition "
-            "in this run, pixel by pixel, without any shift; 1 for the same image. Empty where there is no other, or no contrast.",
+            "Highest Pearson correlation of the luminance of the file with that of another seed of the same "
+            "source and condition in this run, pixel by pixel, without any shift; 1 for the same image. "
+            "Empty where there is no other, or no contrast.",
         ),
     ),
     75: (
         Column(
             "gram_relative_matched",
             "Gram distance, matched layers",
-            "Largest relative Gram distance of the layers that the texture was made to match; empty for controls, and "
-            "for textures that are measured in another network.",
+            "Largest relative Gram distance of the layers that the texture was made to match; empty for "
+            "controls, and for textures that are measured in another network.",
         ),
         Column(
             "gram_relative_held_out",
             "Gram distance, held-out layers",
-            "Largest relative Gram distance of the measured layers that the texture was not made to match; empty for "
-            "controls, and where all measured layers were matched. For a texture that is measured in another network, of all "
-            "measured layers.",
+            "Largest relative Gram distance of the measured layers that the texture was not made to match; "
+            "empty for controls, and where all measured layers were matched. For a texture that is measured "
+            "in another network, of all measured layers.",
         ),
     ),
 }
@@ -211,7 +217,8 @@ STIMULI = (
     Column(
         "accepted",
         "Accepted",
-        "Whether the stimulus is within all thresholds of the manifest's section accept that it has a value for; true without any.",
+        "Whether the stimulus is within all thresholds of the manifest's section accept that it has a value "
+        "for; true without any.",
     ),
     Column(
         "reject_reason",
@@ -259,13 +266,14 @@ GRAM_DISTANCES = (
     Column(
         "gram_normalised",
         "Normalised Gram distance",
-        "(gram_relative - gram_floor) / (gram_ceiling - gram_floor); empty unless the ceiling is at least twice the floor.",
+        "(gram_relative - gram_floor) / (gram_ceiling - gram_floor); empty unless the ceiling is at least "
+        "twice the floor.",
     ),
     Column(
         "gram_floor",
         "Floor",
-        "||G_1 - G_2||_F / ||T||_F of the halves of the source, as in stimuli.csv; empty where they are too small for "
-        "the layer.",
+        "||G_1 - G_2||_F / ||T||_F of the halves of the source, as in stimuli.csv; empty where they are too "
+        "small for the layer.",
     ),
     Column(
         "gram_ceiling",
@@ -283,7 +291,8 @@ TRACES = (
     Column(
         "metric",
         "Metric",
-        '"plain": differences of Gram matrices count as in the paper; "flat": in the metric of the source (with '
+        '"plain": differences of Gram matrices count as in the paper; "flat": in the metric of the source '
+        "(with "
         "flatness 0 only the layers count otherwise). Losses of the two cannot be compared.",
     ),
     Column("stop_reason", "Stop reason", "Why the stage ended."),
@@ -292,7 +301,8 @@ TRACES = (
     Column(
         "loss",
         "Loss",
-        "Weighted sum of the losses of the stage's layers, in its metric and precision, of the best image so far.",
+        "Weighted sum of the losses of the stage's layers, in its metric and precision, of the best image "
+        "so far.",
         "",
         GATYS,
     ),
@@ -315,8 +325,8 @@ SPECTRA = (
     Column(
         "power",
         "Power",
-        "Mean of |X|^2 / n^2 over the frequencies whose radius, rounded, is frequency_cpi, X the transform of the "
-        "luminance of the file and n its number of pixels; six significant digits.",
+        "Mean of |X|^2 / n^2 over the frequencies whose radius, rounded, is frequency_cpi, X the transform "
+        "of the luminance of the file and n its number of pixels; six significant digits.",
         "(fraction of white)^2",
         SCHAAF,
     ),
@@ -351,48 +361,3 @@ TRIAL_LISTS = {f"trials_{name}": design_columns(name) for name in DESIGNS}
 
 TABLES = RUN_TABLES | {"images": IMAGES} | TRIAL_LISTS | DECODE_TABLES
 """All tables: those of a run, the one that `stimgen stats` writes, trial lists, and those of decoding."""
-
-Dictionary = dict[str, dict[str, str]]
-
-
-def data_dictionary(table: str, headers: list[str]) -> Dictionary:
-    """Return the BIDS-style description of a table's columns, in the order in which they are listed here.
-
-    Parameters
-    ----------
-    table
-        Name of the table.
-    headers
-        Its columns; those with a layer or a family in their name are described for it, in their order.
-
-    Raises
-    ------
-    KeyError
-        If a column is not described here.
-    """
-    described = {}
-    fixed = {column.name for column in TABLES[table]}
-    for column in TABLES[table]:
-        pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", re.escape(column.name)))
-        for header in headers:
-            found = pattern.fullmatch(header)
-            # "gram_relative_matched" is a column of its own, and not that of a layer "matched".
-            if found and (header == column.name or header not in fixed):
-                described[header] = _entry(column, found.groupdict())
-    if unknown := set(headers) - set(described):
-        raise KeyError(f"the table {table} has no columns {', '.join(sorted(unknown))}")
-    return described
-
-
-def _entry(column: Column, words: Mapping[str, str]) -> dict[str, str]:
-    """Return the description of a column, with the words that its placeholders stand for."""
-    long_name, description = column.long_name, column.description
-    for placeholder, word in words.items():
-        long_name = long_name.replace(f"{{{placeholder}}}", word)
-        description = description.replace(f"{{{placeholder}}}", word)
-    entry = {"LongName": long_name, "Description": description}
-    if column.unit:
-        entry["Units"] = column.unit
-    if column.origin:
-        entry["Source"] = column.origin
-    return entry

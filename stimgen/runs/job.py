@@ -12,7 +12,6 @@ import torch
 from stimgen.errors import StimgenError
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
 from stimgen.runs.environment import device_name
@@ -90,9 +89,9 @@ class Job:
         """
         wanted = [s for s in batch.stimuli if s.stimulus_id not in self.done]
         try:
-            extractor = self.prepared.networks.extractor(batch.network)
+            self.prepared.networks.extractor(batch.network)  # its weights are no part of the time
             started = time.monotonic()
-            rendered = self._render(batch.stimuli, extractor)
+            rendered = self._render(batch.stimuli, batch.network)
         except StoreError:
             raise
         except Exception as error:
@@ -127,24 +126,17 @@ class Job:
         stimulus_id = stimulus.stimulus_id
         return self.folder.finished(stimulus_id, self.hashes[stimulus_id])
 
-    def _render(self, stimuli: tuple[Stimulus, ...], extractor: FeatureExtractor) -> list[Rendered]:
+    def _render(self, stimuli: tuple[Stimulus, ...], network: NetworkSpec) -> list[Rendered]:
         """Make float images, in two halves where the device has no memory for all of them at once."""
         try:
             return render(
-                self.prepared.manifest,
-                stimuli,
-                self.prepared.sources,
-                self.prepared.the_set,
-                extractor,
-                self.prepared.networks.bases,
-                self.progress.evaluation,
-                self.checkpoints,
-                self.hashes,
+                self.prepared, stimuli, network, self.progress.evaluation, self.checkpoints, self.hashes
             )
         except torch.OutOfMemoryError:
             if len(stimuli) == 1:
+                device = device_name(self.prepared.networks.extractor(network).device)
                 raise StimgenError(
-                    f"{device_name(extractor.device)} has not enough memory for one stimulus.",
+                    f"{device} has not enough memory for one stimulus.",
                     "Free its memory, use smaller stimuli or shallower layers, or another --device.",
                 ) from None
         half = len(stimuli) // 2
@@ -153,7 +145,7 @@ class Job:
             f"--batch-size {half} avoids the attempt."
         )
         torch.cuda.empty_cache()
-        return self._render(stimuli[:half], extractor) + self._render(stimuli[half:], extractor)
+        return self._render(stimuli[:half], network) + self._render(stimuli[half:], network)
 
     def _describe(
         self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.pixels import Image
@@ -45,6 +44,8 @@ from stimgen.texture.goal import SourceImage
 from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
 from stimgen.texture.synthesis import matched_distance, synthesise
 
+OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts")
+"""What the record takes over from a synthesis."""
 POWER_DIGITS = 6
 """Significant digits of the power in a record: a file of 2048 px has two thousand numbers of it."""
 
@@ -94,12 +95,9 @@ class SourceMeasures:
 
 
 def render(
-    manifest: Manifest,
+    prepared: Preparation,
     stimuli: Sequence[Stimulus],
-    sources: Mapping[str, Source],
-    the_set: Reference,
-    extractor: FeatureExtractor,
-    bases_of: Callable[[LayerSet], Mapping[str, Tensor]],
+    network: NetworkSpec,
     after_evaluation: EvaluationHook,
     checkpoints: Checkpoints | None = None,
     hashes: Mapping[str, str] | None = None,
@@ -108,14 +106,10 @@ def render(
 
     Parameters
     ----------
-    manifest, stimuli
+    prepared, stimuli
         What to make: textures of one network, or one control.
-    sources, the_set
-        By id; and all of them together, as `set_reference` returns them.
-    extractor
-        The network that makes textures; controls use its device alone.
-    bases_of
-        Returns the principal components that a layer set matches, by layer.
+    network
+        The network that makes textures.
     after_evaluation
         Called after each evaluation of a synthesis.
     checkpoints
@@ -123,10 +117,11 @@ def render(
     hashes
         Of the recipes by stimulus id, for which checkpoints are kept.
     """
+    manifest, sources, extractor = prepared.manifest, prepared.sources, prepared.networks.extractor(network)
     if stimuli[0].control is not None:
         device = str(extractor.device)
-        return [_control(manifest, one, sources, the_set, device, after_evaluation) for one in stimuli]
-    goals = {name: SourceImage(sources[name].pixels) for name in {one.source for one in stimuli}}
+        return [_control(prepared, stimulus, device, after_evaluation) for stimulus in stimuli]
+    goals = {name: SourceImage(sources[name].pixels) for name in {stimulus.source for stimulus in stimuli}}
     problems = []
     for stimulus in stimuli:
         assert stimulus.layer_set is not None, "a batch holds textures, or one control"
@@ -135,7 +130,7 @@ def render(
                 goals[stimulus.source],
                 stimulus.layer_set.layer_weights,
                 stimulus_generator(stimulus, "make"),
-                bases=bases_of(stimulus.layer_set),
+                bases=prepared.networks.bases(stimulus.layer_set),
                 name=hashes[stimulus.stimulus_id] if hashes else "",
             )
         )
@@ -228,20 +223,16 @@ def _targets(manifest: Manifest, source: Source, the_set: Reference) -> Targets:
 
 
 def _control(
-    manifest: Manifest,
-    stimulus: Stimulus,
-    sources: Mapping[str, Source],
-    the_set: Reference,
-    device: str,
-    after_evaluation: EvaluationHook,
+    prepared: Preparation, stimulus: Stimulus, device: str, after_evaluation: EvaluationHook
 ) -> Rendered:
     assert stimulus.control is not None
-    control, spec, source = CONTROLS[stimulus.control.name], stimulus.control, sources[stimulus.source]
-    asked = next(one for one in manifest.sources if one.id == source.id)
+    manifest, source, spec = prepared.manifest, prepared.sources[stimulus.source], stimulus.control
+    control = CONTROLS[spec.name]
+    asked = next(entry for entry in manifest.sources if entry.id == source.id)
     materials = Materials(
         device=device,
         photograph=lambda: load_photograph(asked, manifest.image, source),
-        the_set=the_set if control.uses_set else None,
+        the_set=prepared.the_set if control.uses_set else None,
         texture=_texture_spec(manifest, spec.layer_set) if spec.layer_set else None,
         after_evaluation=after_evaluation,
     )
@@ -286,20 +277,10 @@ def _synthesis_record(
         components=layer_set.components,
         parameters=layer_set.parameters,
         residual_gram=residual_gram,
-        loss=synthesis.loss,
-        iterations=synthesis.iterations,
-        evaluations=synthesis.evaluations,
-        stop_reason=synthesis.stop_reason,
-        restarts=synthesis.restarts,
+        **{name: getattr(synthesis, name) for name in OUTCOME},
         traces=tuple(
             StageRecord(
-                size_px=trace.size_px,
-                layers=trace.layers,
-                precision=trace.precision,
-                metric=trace.metric,
-                stop_reason=trace.stop_reason,
-                losses=tuple(trace.losses.tolist()),
-                accepted=tuple(trace.accepted.tolist()),
+                **vars(trace) | {"losses": trace.losses.tolist(), "accepted": trace.accepted.tolist()}
             )
             for trace in synthesis.traces
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
@@ -17,9 +17,23 @@ from stimgen.networks.catalogue import published_weights
 from stimgen.networks.weights import WeightsError
 from stimgen.networks.weights.cache import cached_path, read_header
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.recipe import RecordedConvention, RecordedWeights, recipe, recipe_sha256
+from stimgen.runs.recipe import recipe, recipe_sha256
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, sha256
+
+
+class RecordedConvention(NamedTuple):
+    """An input convention as a record names it."""
+
+    name: str
+
+
+class RecordedWeights(NamedTuple):
+    """Weights as a record names them."""
+
+    tensors_sha256: str
+    normalised: bool
+    convention: RecordedConvention
 
 
 @dataclass(frozen=True)

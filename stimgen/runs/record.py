@@ -1,7 +1,7 @@
 """The record of one stimulus: everything needed to say what was shown, and to write the tables.
 
-A record is sealed: it holds the SHA-256 of its own content, by which a later change is found. The seal shows an
-accident or an edit; somebody who computes it anew after a change is not found by it.
+A record is sealed: it holds the SHA-256 of its own content, by which a later change is found. The seal shows
+an accident or an edit; somebody who computes it anew after a change is not found by it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from stimgen.bounded import read_file
 from stimgen.manifest.schema import LARGEST_PX, LARGEST_SEED, MatchingSpec
 
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    json.dumps(values, allow_nan=False)  # ValueError
-    return values
-
-
-Settings = Annotated[dict[str, Any], AfterValidator(_finite)]
+Settings = Annotated[dict[str, Any], AfterValidator(lambda v: json.loads(json.dumps(v, allow_nan=False)))]
+"""Options as JSON holds them; numbers are finite."""
 STIMULUS_ID = "[A-Za-z][A-Za-z0-9_-]{0,254}"
 SUBFOLDER = "[0-9a-f]{2}"
 SEAL = "record_sha256"
@@ -34,15 +29,10 @@ MOST_BYTES = 2**26
 
 
 def png_name(stimulus_id: str, *, spread: bool) -> str:
-    """Return the file that is shown, relative to the run folder.
+    """Return the PNG file of a stimulus, relative to the run folder.
 
-    Parameters
-    ----------
-    stimulus_id
-        Which stimulus.
-    spread
-        Whether the files of the run are spread over subfolders, as those of large sets are: the subfolder is
-        the first two hexadecimal digits of the SHA-256 of the id.
+    Where the files of a large set are spread over subfolders, the subfolder is the first two hexadecimal
+    digits of the SHA-256 of the id.
 
     Examples
     --------
@@ -88,11 +78,10 @@ class ImageRecord(_Part):
 
 
 class NetworkRecord(_Part):
-    """A network, with its weights.
+    """A network with its weights.
 
-    `input` names what its weights expect (`stimgen.networks.catalogue.InputConvention`). `normalise` is what
-    the manifest asks for. With `weights_normalised` the filters were normalised already in the imported file,
-    and are used as they are whatever the manifest asks for.
+    `input` names their `stimgen.networks.catalogue.InputConvention`, and `normalise` is the manifest's
+    option. Filters that were normalised in the imported file (`weights_normalised`) are used as they are.
     """
 
     name: str
@@ -112,10 +101,7 @@ class NetworkRecord(_Part):
 
 
 class StageRecord(_Part):
-    """Lowest loss so far after each evaluation in one stage, and whether it ended an iteration.
-
-    The other fields are those of `stimgen.texture.problem.StageTrace`.
-    """
+    """Lowest loss so far after each evaluation in one stage, and whether it ended an iteration."""
 
     size_px: int
     layers: tuple[str, ...]
@@ -133,10 +119,9 @@ class StageRecord(_Part):
 
 
 class SynthesisRecord(_Part):
-    """How a texture was synthesised; `settings` are the preset's fields.
+    """How a texture was synthesised; `components` is None where all channels were matched.
 
-    `components` is None where all channels were matched. `residual_gram` is what
-    `stimgen.texture.synthesis.matched_distance` returns for the image before matching.
+    `residual_gram` is `stimgen.texture.synthesis.matched_distance` of the image before matching.
     """
 
     preset: str
@@ -155,11 +140,7 @@ class SynthesisRecord(_Part):
 
 
 class ControlRecord(_Part):
-    """Which control, with its options.
-
-    `residuals` and `weights_sha256` are those of `stimgen.controls.ImageWithResiduals`; most controls have
-    none.
-    """
+    """Which control, and what `stimgen.controls.ImageWithResiduals` says of its image."""
 
     name: str
     options: Settings
@@ -168,10 +149,7 @@ class ControlRecord(_Part):
 
 
 class MatchingRecord(_Part):
-    """What was matched, and how far the image as matched and clipped is from it.
-
-    The residuals are those of `stimgen.matching.apply.Residuals`.
-    """
+    """What was matched, and the `stimgen.matching.apply.Residuals` of the image as matched and clipped."""
 
     settings: MatchingSpec
     mean: float | None
@@ -212,7 +190,8 @@ class Record(_Part):
     Attributes
     ----------
     network, measured_in
-        The network that made the texture, and the one in which Gram distances are measured; equal for controls.
+        The network that made the texture, and the one in which Gram distances are measured; equal for
+        controls.
     measured_layers
         Layers of `measured_in` on which they are measured.
     measured_with
@@ -222,8 +201,8 @@ class Record(_Part):
     stages
         Gram distances before the file was written, under the same names.
     power, power_source
-        Rotational average of the power spectrum of the stimulus and of its source, at 1, 2, … cycles per image
-        (`stimgen.measure.spectrum.PowerSpectrum.radial`), to six significant digits.
+        Rotational average of the power spectrum of the stimulus and of its source, at 1, 2, … cycles per
+        image (`stimgen.measure.spectrum.PowerSpectrum.radial`), to six significant digits.
     record_sha256
         The seal; None before the record is sealed.
     """

@@ -322,7 +322,8 @@ class RunFolder:
     def read_record(self, stimulus_id: str) -> Record | None:
         """Return the record of a stimulus, or None if there is none that can be read.
 
-        A record that is damaged, altered or that of another stimulus counts as none: its stimulus is made again.
+        A record that is damaged, altered or that of another stimulus counts as none: its stimulus is made
+        again.
         """
         try:
             return self.checked_record(stimulus_id)
@@ -398,7 +399,7 @@ class RunFolder:
         return {name: str(found) for name, found in entries if re.fullmatch(ID_PATTERN, name)}
 
     def refuse_newer(self) -> None:
-        """Raise InputError for a run of a newer or a much older stimgen, whose records would count as damaged.
+        """Raise InputError for a run in another format, whose records would count as damaged.
 
         Raises
         ------
@@ -412,8 +413,8 @@ class RunFolder:
         by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
         if isinstance(found, int) and found < FORMAT:
             raise InputError(
-                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen reads "
-                f"format {FORMAT} only.",
+                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen "
+                f"reads format {FORMAT} only.",
                 "Choose another folder with --out, or use that stimgen.",
             )
         raise InputError(

@@ -14,10 +14,12 @@ from typing import Any
 import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec, MatchingSpec
-from stimgen.runs.columns import TABLES, Dictionary, data_dictionary
+from stimgen.runs.columns import TABLES
 from stimgen.runs.csv_files import (
     WHOLE_NUMBERS,
+    Dictionary,
     csv_pieces,
+    data_dictionary,
     encodable,
     harmless,
     in_order,

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stimgen.runs.columns import data_dictionary
-from stimgen.runs.csv_files import cells_of, to_json
+from stimgen.runs.csv_files import cells_of, data_dictionary, to_json
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, StoreError, sha256
 from stimgen.trials import DESIGNS, design_columns

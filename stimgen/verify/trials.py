@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from stimgen.atomic import TEMPORARY
 from stimgen.errors import InputError
 from stimgen.manifest.resolved import TrialsSpec
-from stimgen.runs.columns import data_dictionary
-from stimgen.runs.csv_files import in_order, rows_of, to_csv, to_json
+from stimgen.runs.csv_files import data_dictionary, in_order, rows_of, to_csv, to_json
 from stimgen.runs.load import Run
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder

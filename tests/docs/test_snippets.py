@@ -61,13 +61,23 @@ def test_the_main_job_and_the_numbers_of_the_tutorial(tmp_path, monkeypatch):
     assert compared
 
 
-def test_the_worked_example_passes_its_own_test(tmp_path):
-    """The control of the design page, registered in a process of its own."""
+@pytest.mark.parametrize(
+    ("module", "test"),
+    [
+        ("stimgen/controls/partly_shuffled.py", "tests/controls/test_partly_shuffled.py"),
+        ("stimgen/measure/local_contrast.py", "tests/measure/test_local_contrast.py"),
+    ],
+)
+def test_a_worked_example_passes_its_own_test(tmp_path, module, test):
+    """The control and the statistic of the design page, each registered in a process of its own."""
     example = {b.marks["file"]: b.text for b in blocks(ROOT / "docs" / "design.md") if "file" in b.marks}
-    module, test = sorted(example)
-    (tmp_path / "control.py").write_text(example[module], encoding="utf-8")
+    (tmp_path / "extension.py").write_text(example[module], encoding="utf-8")
     (tmp_path / "example.py").write_text(example[test], encoding="utf-8")
-    code = "import control, example; example.test_the_histogram_stays_and_the_places_do_not()"
+    code = (
+        "import extension, example\n"
+        "(test,) = (f for name, f in vars(example).items() if name.startswith('test_'))\n"
+        "test()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 

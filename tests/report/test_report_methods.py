@@ -6,14 +6,13 @@ import re
 
 import pytest
 from reported_runs import copied
-from stimgen.runs.seal import sealed
 
 from stimgen import references
 from stimgen.controls import CONTROLS
 from stimgen.references import Reference
 from stimgen.report.methods import methods
 from stimgen.report.reported import read_runs
-from stimgen.runs.record import Record
+from stimgen.runs.record import Record, sealed
 
 REFERENCES = [value for value in vars(references).values() if isinstance(value, Reference)]
 

@@ -87,7 +87,8 @@ def test_controls_alone_are_measured_on_the_default_layers_that_fit(tmp_path):
     (record,) = records_of(result).values()
     assert [distance.layer for distance in record.distances if distance.stage == "file"] == LAYERS
     # Halves of 40 px have no position of pool2: no floor, which is said and not guessed.
-    assert [scale.floor is None for scale in record.scales] == [False, False, True, True, True]
+    floors = [record.statistics[f"gram_floor_{layer}"] for layer in LAYERS]
+    assert [floor is None for floor in floors] == [False, False, True, True, True]
 
 
 def test_a_manifest_is_checked_against_the_smallest_image(tmp_path):

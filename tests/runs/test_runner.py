@@ -139,16 +139,16 @@ def test_distances_of_the_file_are_those_of_the_png_on_disk(finished, tmp_path, 
 
 def test_luminance_is_that_of_the_png_on_disk(finished):
     values = pixels(finished, "brick-pool1-s1") / 255.0
-    measured = finished.read_record("brick-pool1-s1").statistics
-    assert measured["luminance_mean"] == pytest.approx(values.mean(), abs=1e-6)
-    assert measured["luminance_sd"] == pytest.approx(values.std(), abs=1e-6)
+    statistics = finished.read_record("brick-pool1-s1").statistics
+    assert statistics["luminance_mean"] == pytest.approx(values.mean(), abs=1e-6)
+    assert statistics["luminance_sd"] == pytest.approx(values.std(), abs=1e-6)
 
 
 def test_a_second_run_does_nothing(as_finished, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in as_finished.path.glob("*/*")}
     texts = contents(as_finished.path, "*.csv", "*.json", "*.yaml")
     result = run(tiny(tmp_path))
-    assert (result.made, result.kept, result.failures, result.unplanned) == (0, 7, (), ())
+    assert (result.made, result.kept, result.failures, result.strangers) == (0, 7, (), ())
     assert {p: p.stat().st_mtime_ns for p in as_finished.path.glob("*/*")} == before
     assert contents(as_finished.path, "*.csv", "*.json", "*.yaml") == texts
 
@@ -262,7 +262,7 @@ def test_strangers_are_listed_and_left_alone(as_finished, tmp_path):
     (as_finished.stimuli / "holiday.png").write_bytes(b"me")
     result = run(tiny(tmp_path, override_seeds=[2]))
     strangers = ("brick-conv1_1-s1", "brick-phase_scrambled-s1", "brick-pool1-s1", "holiday")
-    assert result.unplanned == strangers
+    assert result.strangers == strangers
     assert (result.made, result.kept) == (0, 4)
     assert all(as_finished.png(name).exists() for name in strangers)
     listed = [row["stimulus_id"] for row in rows(as_finished.path / "stimuli.csv")]
@@ -556,7 +556,7 @@ def test_portilla_simoncelli_is_measured_on_the_file_if_asked_for(tmp_path):
 
 
 def test_portilla_simoncelli_is_not_measured_otherwise(finished):
-    assert not any(name.startswith("ps_") for name in finished.read_record(IDS[0]).statistics)
+    assert "portilla_simoncelli" not in finished.read_record(IDS[0]).measured_with
     assert not any("ps_" in header for header in rows(finished.path / "stimuli.csv")[0])
 
 

@@ -18,8 +18,8 @@ from run_records import records
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.measure.portilla_simoncelli import FAMILIES
 from stimgen.runs import columns, tables
-from stimgen.runs.columns import RUN_TABLES, data_dictionary
-from stimgen.runs.csv_files import cells_of
+from stimgen.runs.columns import RUN_TABLES
+from stimgen.runs.csv_files import cells_of, data_dictionary
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, reasons_to_reject, stimulus_row, write_tables
