@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from stimgen.runs.seal import sealed
 
 from benchmarks.machine import describe_machine
 from benchmarks.planning import write_manifest
@@ -46,7 +45,7 @@ SIZE_PX = 64
 SOURCES = 5
 PLAIN: dict[str, Any] = {
     "image": {"size_px": SIZE_PX, "color": "grey"},
-    "network": {"name": "vgg16", "weights": "random", "normalise": False},
+    "network": {"name": "vgg16", "normalise": False},
 }
 FAST_S = 0.1
 STARTS = (
