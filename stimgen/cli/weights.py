@@ -94,7 +94,7 @@ def weights_import(
 
       stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
     """
-    from stimgen.networks.weights import import_weights
+    from stimgen.networks.import_weights import import_weights
 
     weights = import_weights(file, network, name=name, convention=convention)
     filters = (

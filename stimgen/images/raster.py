@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from stimgen.images.errors import ImageError
+from stimgen.images.pixels import ImageError
 from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_many_pixels, turn_upright
 
 ORIENTATION_TAG = 274
@@ -25,7 +25,6 @@ TWO_BYTE_LAYOUTS = {
     "LA;16B": ("RGBA",),
 }
 
-
 START_OF_SCAN = b"\xff\xda"
 MOST_SCANS = 100
 """A progressive JPEG file has about ten, each of which passes over all pixels."""
@@ -37,16 +36,8 @@ PIXELS_PER_BIT = 8 * 8 * 4 * 4
 def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
     """Return the samples of a PNG or JPEG file (or of a TIFF file that Pillow can read), bit by bit exact.
 
-    Palettes become RGB; the orientation tag is applied; colour profiles and gamma tags are not.
-
-    Parameters
-    ----------
-    data
-        The whole file.
-    file_format
-        "PNG", "JPEG" or "TIFF".
-    origin
-        Name of the file in messages.
+    Palettes become RGB; the orientation tag is applied; colour profiles and gamma tags are not. `data` is the
+    whole file, `file_format` "PNG", "JPEG" or "TIFF", and `origin` the name of the file in messages.
 
     Raises
     ------

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import os
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from stimgen.errors import InputError, nearest
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, ImageError
 from stimgen.images.samples import Samples, to_unit_range
 
 SKIMAGE_PREFIX = "skimage:"
-# What a message offers; the diagrams, texts and test patterns beside them can be read too.
+# The names that messages offer; the diagrams, texts and test patterns beside them can be read too.
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel",
     "hubble_deep_field", "ihc", "moon", "motorcycle_left", "motorcycle_right", "retina", "rocket",
@@ -39,6 +36,31 @@ FOREIGN_SIGNATURES = {
     b"\x93NUMPY": "NumPy",
     b"MATLAB": "MATLAB",
 }
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """An image file as it is: not cropped, not resized, in its own colours.
+
+    Attributes
+    ----------
+    pixels
+        (H, W) grey or (H, W, 3) RGB float32, values 0..1.
+    sha256
+        SHA-256 of the file's bytes, hexadecimal.
+    origin
+        Where it comes from: the path as given, or "skimage:NAME (scikit-image VERSION)".
+    file_format
+        "PNG", "TIFF" or "JPEG".
+    bits
+        Bits per integer sample; None for float samples.
+    """
+
+    pixels: Image
+    sha256: str
+    origin: str
+    file_format: str
+    bits: int | None
 
 
 def read_image(image: str | Path) -> RawImage:
@@ -95,13 +117,31 @@ def skimage_path(name: str) -> Path:
     >>> skimage_path("brick").name
     'brick.png'
     """
-    known = _skimage_files()
-    if not known:
+    folders = _skimage_folders()
+    if not folders:
         raise ImageError(f"skimage:{name} needs scikit-image.", "Install it: pip install scikit-image.")
+    files = [path for folder in folders for path in folder.iterdir() if path.suffix in (".png", ".jpg")]
+    known = {path.stem: path for path in reversed(files)}
     if name not in known:
         offered = [photograph for photograph in PHOTOGRAPHS if photograph in known]
         raise ImageError(f'scikit-image ships no image "{name}".', nearest(name, offered))
     return known[name]
+
+
+def skimage_file(name: str) -> Path | None:
+    """Return the path of a data file of scikit-image, such as "camera.png"; None if it does not ship it."""
+    return next((path for folder in _skimage_folders() if (path := folder / name).is_file()), None)
+
+
+def _skimage_folders() -> list[Path]:
+    """Return the folders with scikit-image's images, none if it is not installed.
+
+    They are in the package ``skimage`` up to version 0.26, and in ``_skimage2`` on its main branch. The packages
+    are not imported, which is slow.
+    """
+    specs = [importlib.util.find_spec(package) for package in ("skimage", "_skimage2")]
+    places = [place for spec in specs if spec for place in spec.submodule_search_locations or ()]
+    return [folder for place in places if (folder := Path(place) / "data").is_dir()]
 
 
 def is_plain_name(name: str) -> bool:
@@ -109,20 +149,8 @@ def is_plain_name(name: str) -> bool:
     return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
 
 
-@functools.cache
-def _skimage_files() -> Mapping[str, Path]:
-    """Return the still images of scikit-image by name; none if it is not installed."""
-    package = importlib.util.find_spec("skimage")
-    if package is None or not package.submodule_search_locations:
-        return {}
-    folder = Path(package.submodule_search_locations[0]) / "data"
-    return {path.stem: path for path in folder.iterdir() if path.suffix in {".png", ".jpg"}}
-
-
 def read_bytes(path: Path, origin: str) -> bytes:
-    """Return an image file's bytes, or say why there are none.
-
-    The first ones are looked at before the others are read.
+    """Return the bytes of an image file; its first bytes are checked before the others are read.
 
     Raises
     ------
@@ -162,19 +190,9 @@ def read_bytes(path: Path, origin: str) -> bytes:
 
 
 def decode(data: bytes, origin: str) -> tuple[Samples, str]:
-    """Return the samples of a PNG, TIFF or JPEG file, and which of them it is.
+    """Return the samples of a PNG, TIFF or JPEG file, and its format; errors are those of `read_image`.
 
-    Parameters
-    ----------
-    data
-        The whole file.
-    origin
-        Name of the file in messages.
-
-    Raises
-    ------
-    ImageError
-        See `read_image`.
+    `data` is the whole file, and `origin` its name in messages.
     """
     from stimgen.images.raster import decode_raster
     from stimgen.images.tiff import decode_tiff
@@ -204,30 +222,5 @@ def _format(data: bytes, origin: str) -> str:
     if data.startswith(TIFF_SIGNATURES):
         return "TIFF"
     kinds = [kind for signature, kind in FOREIGN_SIGNATURES.items() if data.startswith(signature)]
-    what = f"a {kinds[0]} file" if kinds else "not an image file"
-    raise ImageError(f"{origin} is {what}; stimgen reads PNG, TIFF and JPEG.", "Save the image as PNG.")
-
-
-@dataclass(frozen=True)
-class RawImage:
-    """An image file as it is: not cropped, not resized, in its own colours.
-
-    Attributes
-    ----------
-    pixels
-        (H, W) grey or (H, W, 3) RGB float32, values 0..1.
-    sha256
-        SHA-256 of the file's bytes, hexadecimal.
-    origin
-        Where it comes from: the path as given, or "skimage:NAME (scikit-image VERSION)".
-    file_format
-        "PNG", "TIFF" or "JPEG".
-    bits
-        Bits per integer sample; None for float samples.
-    """
-
-    pixels: Image
-    sha256: str
-    origin: str
-    file_format: str
-    bits: int | None
+    kind = f"a {kinds[0]} file" if kinds else "not an image file"
+    raise ImageError(f"{origin} is {kind}; stimgen reads PNG, TIFF and JPEG.", "Save the image as PNG.")

@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import Image, luminance
+from stimgen.images.pixels import Image, ImageError, luminance
 from stimgen.images.read import read_image
 
 

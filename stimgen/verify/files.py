@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stimgen.atomic import TEMPORARY
 from stimgen.errors import StimgenError
-from stimgen.images.errors import ImageError
+from stimgen.images.pixels import ImageError
 from stimgen.images.png import decode_png
 from stimgen.runs.columns import RUN_TABLES
 from stimgen.runs.lock import LOCK, OWNER, refuse_held

@@ -15,7 +15,7 @@ import tifffile
 from bounded_process import SECONDS, Refusal, refusals
 from PIL import Image as Pillow
 
-from stimgen.images.errors import ImageError
+from stimgen.images.pixels import ImageError
 from stimgen.images.read import read_image
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

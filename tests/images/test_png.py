@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from png_bytes import GREY, RGB, png_bytes
 
 from stimgen.errors import StimgenError
-from stimgen.images.errors import ImageError
+from stimgen.images.pixels import ImageError
 from stimgen.images.png import decode_png, encode_png, quantise
 
 SHAPES = st.one_of(

@@ -18,7 +18,7 @@ from PIL import ImageOps
 from png_bytes import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, png_bytes
 
 from stimgen.errors import InputError
-from stimgen.images.errors import ImageError
+from stimgen.images.pixels import ImageError
 from stimgen.images.read import PHOTOGRAPHS, RawImage, read_image, skimage_path
 from stimgen.images.samples import MAX_PIXELS, turn_upright
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import luminance
+from stimgen.images.pixels import ImageError, luminance
 from stimgen.images.read import read_image
 from stimgen.images.sources import Box, load_source, shrink
 

@@ -16,7 +16,7 @@ from stimgen.networks import catalogue
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.memory import evaluation_bytes
-from stimgen.networks.normalise import photographs
+from stimgen.networks.photographs import photographs
 from stimgen.networks.weights import (
     Weights,
     WeightsError,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from stimgen.networks.normalise import mean_activations, normalise_activations, photographs
 
 from stimgen.errors import StimgenError
 from stimgen.networks import normalise
 from stimgen.networks.extractor import build_extractor
-from stimgen.networks.normalise import mean_activations, normalise_activations, photographs
 from stimgen.networks.weights import Weights
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from stimgen.networks.weights.normalised import are_normalised, share_near_one
 
 from benchmarks.normalised import normalised_on, other_image
 from stimgen.networks import normalise
@@ -22,7 +23,6 @@ from stimgen.networks.weights import (
     list_weights,
     normalised,
 )
-from stimgen.networks.weights.normalised import are_normalised, share_near_one
 from stimgen.networks.weights.record import Convolutions
 
 VGG16 = [step.name for step in NETWORKS["vgg16"]().convolutions]
