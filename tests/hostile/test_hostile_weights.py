@@ -21,7 +21,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.weights import WeightsError, find_weights, import_weights
+from stimgen.networks.import_weights import import_weights
+from stimgen.networks.weights import WeightsError, find_weights
 from stimgen.networks.weights.cache import cached_path, read_cached
 from stimgen.networks.weights.formats import read_convolutions
 from stimgen.networks.weights.layers import natural_order
