@@ -122,8 +122,9 @@ def weights_verify() -> None:
 
     verified = verify_weights()
     for entry in verified:
-        typer.echo(f"{'intact ' if entry.intact else 'DAMAGED'}  {entry.path}  {entry.detail}")
+        state = "DAMAGED" if entry.problem else "intact "
+        typer.echo(f"{state}  {entry.path}  {entry.problem or entry.tensors_sha256}")
     if not verified:
         typer.echo("The cache is empty.")
-    if not all(entry.intact for entry in verified):
+    if any(entry.problem for entry in verified):
         raise typer.Exit(4)

@@ -136,8 +136,8 @@ def skimage_file(name: str) -> Path | None:
 def _skimage_folders() -> list[Path]:
     """Return the folders with scikit-image's images, none if it is not installed.
 
-    They are in the package ``skimage`` up to version 0.26, and in ``_skimage2`` on its main branch. The packages
-    are not imported, which is slow.
+    They are in the package ``skimage`` up to version 0.26, and in ``_skimage2`` on its main branch. The
+    packages are not imported, which is slow.
     """
     specs = [importlib.util.find_spec(package) for package in ("skimage", "_skimage2")]
     places = [place for spec in specs if spec for place in spec.submodule_search_locations or ()]

@@ -30,8 +30,8 @@ AGAIN = "Copy it again, or save it again as PNG."
 def decode_tiff(data: bytes, origin: str) -> Samples:
     """Return the samples of a TIFF file, bit by bit exact: 1, 8 or 16 bits, or floats.
 
-    White-is-zero images are inverted, palettes become RGB, the orientation tag is applied; colour profiles are
-    not. `data` is the whole file and `origin` its name in messages.
+    White-is-zero images are inverted, palettes become RGB, the orientation tag is applied; colour profiles
+    are not. `data` is the whole file and `origin` its name in messages.
 
     Raises
     ------
@@ -137,8 +137,8 @@ def _check_tags(file: Any, data: bytes, origin: str) -> None:
 def _check_parts(page: Any, compression: str, data: bytes, origin: str) -> None:
     """Raise unless every strip or tile holds its pixels: no fewer, which would be black, and no more.
 
-    Parts that hold more could fill the memory when they are decoded. `compression` is one of those that tifffile
-    decodes itself.
+    Parts that hold more could fill the memory when they are decoded. `compression` is one of those that
+    tifffile decodes itself.
     """
     samples = page.samplesperpixel if page.planarconfig == 1 else 1
     width, height = (

@@ -18,14 +18,8 @@ from stimgen.registry import Registry
 class Convolution:
     """A square convolution with zero padding and a bias, followed by a ReLU.
 
-    Attributes
-    ----------
-    name
-        Layer name; as a feature it means the activation after the ReLU.
-    in_channels, out_channels
-        Numbers of feature maps before and after.
-    kernel, stride, padding
-        Side of the kernel, step and zero padding on each edge, in positions.
+    `kernel`, `stride` and `padding` are the side of the kernel, the step and the zero padding on each edge, in
+    positions. As a feature, the layer means the activation after the ReLU.
     """
 
     name: str
@@ -58,18 +52,10 @@ Step: TypeAlias = Convolution | Pool
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """A Python package that carries published weights.
+    """A Python package that carries published weights in `file`, a path below the imported `module`.
 
-    Attributes
-    ----------
-    distribution, module, file
-        Name on the package index, import name, and path of the weights file below the imported package.
-    sha256
-        SHA-256 of that file.
-    convention
-        Name of the input convention of that file.
-    install
-        The command that installs the package.
+    `distribution` is its name on the package index, `install` the command that installs it; `sha256` and
+    `convention` are those of the file.
     """
 
     distribution: str
@@ -113,19 +99,7 @@ class PublishedWeights:
 
 
 def torchvision_weights(name: str, file: str, sha256: str, architecture: str) -> PublishedWeights:
-    """Return the entry for weights that TorchVision trained and publishes.
-
-    Parameters
-    ----------
-    name
-        Name in a manifest.
-    file
-        Name of the file on TorchVision's server.
-    sha256
-        SHA-256 of the file.
-    architecture
-        Citation of the architecture.
-    """
+    """Return the entry for weights that TorchVision publishes as `file`; `architecture` is a citation."""
     return PublishedWeights(
         name=name,
         url=f"https://download.pytorch.org/models/{file}",
@@ -153,7 +127,7 @@ class Architecture:
     reference
         The publication to cite; as a sentence if there is no BibTeX entry for it.
     default_layers
-        Layers that are measured where nobody names layers: of the published layer set if there is one.
+        Layers that are measured if none are named: those of the published layer set if there is one.
     title
         The name as publications write it; by default `name`.
     weights
@@ -180,10 +154,7 @@ class Architecture:
     def expand(self, named: Iterable[str]) -> tuple[str, ...]:
         """Return layers in the order of the forward pass, ranges such as "conv1_1..pool4" written out.
 
-        Raises
-        ------
-        InputError
-            If a layer is unknown or given twice, or a range is malformed or runs backwards.
+        Layers that are given twice and ranges that are malformed or run backwards raise `InputError`, too.
         """
         found = [layer for entry in named for layer in self.range_of(entry)]
         if twice := [layer for layer in self.layers if found.count(layer) > 1]:
@@ -191,13 +162,7 @@ class Architecture:
         return tuple(layer for layer in self.layers if layer in found)
 
     def range_of(self, entry: str) -> tuple[str, ...]:
-        """Return the layers that "LAYER" or "FIRST..LAST" names.
-
-        Raises
-        ------
-        InputError
-            If a layer is unknown, or the range is malformed or runs backwards.
-        """
+        """Return the layers that "LAYER" or "FIRST..LAST" names."""
         ends = entry.split("..") if ".." in entry else [entry, entry]
         if len(ends) != 2:
             raise InputError(f'"{entry}" names no layers of {self.name}.', "A range is FIRST..LAST.")
@@ -237,11 +202,7 @@ class Architecture:
         return field
 
     def smallest_px(self, layer: str) -> int:
-        """Return the side of the smallest image in which `layer` still has one position.
-
-        With padding it is smaller than the receptive field; with overlapping windows it is larger than the
-        stride.
-        """
+        """Return the side of the smallest image in which `layer` still has one position."""
         side = 1
         for step in reversed(self.upto(layer)):
             padding = step.padding if isinstance(step, Convolution) else 0
@@ -253,19 +214,8 @@ class Architecture:
 
         A multiply-add counts as two operations. Counted are the convolutions up to the deepest layer,
         2·k²·C_in·C_out·M, and the Gram matrices of `layers`, 2·N²·M, with M the number of positions.
-        Bias, ReLU, pooling and the normalisation of the input are less than 1 % and left out.
-
-        Parameters
-        ----------
-        layers
-            Layers whose Gram matrices are taken.
-        size_px
-            Side of the image in pixels.
-
-        Returns
-        -------
-        float
-            Operations; the backward pass to the image costs about as much again.
+        Bias, ReLU, pooling and the normalisation of the input are less than 1 % and left out. The backward
+        pass to the image costs about as much again. `size_px` is the side of the image in pixels.
         """
         wanted = set(layers)
         flops = 0.0
@@ -316,4 +266,3 @@ NETWORKS: Registry[Callable[[], Architecture]] = Registry("network", "stimgen.ne
 """Network names and the functions that return their architecture: ``NETWORKS["vgg16"]()``."""
 
 register_network = NETWORKS.register
-"""Decorator that registers a function returning an `Architecture` under a network name."""

@@ -59,7 +59,7 @@ def build_extractor(
     Parameters
     ----------
     weights
-        Kernels and biases with the input convention that belongs to them.
+        Kernels and biases, and the input that they expect.
     pooling
         "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained.
     normalise
@@ -150,15 +150,15 @@ class FeatureExtractor:
         layers
             Layers to return; nothing after the deepest one is computed.
         statistic
-            Function of one layer's maps. It is called as soon as the maps are computed, so that they and their
+            Function of one layer's maps. It is called as soon as they are computed, so that they and their
             gradients can be freed early. By default the maps themselves.
 
         Returns
         -------
         dict of str to Tensor
-            By layer, shallowest first, the `statistic` of its maps (batch, channel, height, width) in `dtype`:
-            after the ReLU for convolutions, after pooling for pools. The backward pass needs the maps: do not
-            change them in place.
+            By layer, shallowest first, the `statistic` of its maps (batch, channel, height, width) in
+            `dtype`: after the ReLU for convolutions, after pooling for pools. The backward pass needs the
+            maps: do not change them in place.
 
         Raises
         ------
@@ -245,18 +245,13 @@ def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
 
     With s_l the mean activation of each filter of convolution l, the kernel becomes
     W_l[i, j] · s_(l-1)[j] / s_l[i] and the bias b_l[i] / s_l[i]. Since ReLU and both poolings commute with
-    positive factors per channel, each feature map is the original one divided by its s, and all means come from
-    one pass through the original network. A filter that is never active keeps its scale.
-
-    Parameters
-    ----------
-    extractor
-        Extractor in float32 or better; it is not changed.
+    positive factors per channel, each feature map is the original one divided by its s, and all means come
+    from one pass through the original network. A filter that is never active keeps its scale.
 
     Raises
     ------
     StimgenError
-        If a photograph is missing from the installed scikit-image or has another SHA-256.
+        If a photograph is missing from scikit-image or has another SHA-256.
     ValueError
         If the extractor's precision is below float32.
 
@@ -273,22 +268,8 @@ def mean_activations(
 ) -> tuple[Tensor, ...]:
     """Return the mean activation of every filter over images and all positions.
 
-    Parameters
-    ----------
-    extractor
-        Extractor in float32 or better.
-    images
-        RGB images (H, W, 3), 0..1, of one size; by default the photographs.
-
-    Returns
-    -------
-    tuple of Tensor
-        One float64 tensor (channel,) per convolution, shallowest first, all >= 0.
-
-    Raises
-    ------
-    StimgenError, ValueError
-        As for `normalise_activations`.
+    `images` are RGB (H, W, 3), 0..1, of one size; by default the photographs. The result is one float64
+    tensor (channel,) per convolution, shallowest first, all >= 0. Errors are those of `normalise_activations`.
     """
     if torch.finfo(extractor.dtype).bits < 32:
         raise ValueError(f"Mean activations need float32 or better, not {extractor.dtype}.")
@@ -323,9 +304,9 @@ def rescale_channels(extractor: FeatureExtractor, scales: Sequence[Tensor]) -> F
 def share_near_one(weights: Weights) -> float:
     """Return the share of filters with a mean activation near 1, averaged over the convolutions.
 
-    Activations are those with average pooling over the photographs. Published filters were normalised on other
-    images, so that their means scatter around 1, the more the deeper the layer: `LEAST_SHARE` of them must be
-    near 1 for weights to count as normalised.
+    Activations are those with average pooling over the photographs. Published filters were normalised on
+    other images, so that their means scatter around 1, the more the deeper the layer: `LEAST_SHARE` of them
+    must be near 1 for weights to count as normalised.
     """
     means = mean_activations(build_extractor(weights, pooling="average", normalise=False))
     shares = [(layer.log().abs() <= log(NEAR)).double().mean().item() for layer in means]

@@ -24,8 +24,8 @@ def import_weights(
 ) -> Weights:
     """Return the weights in a file after putting them into the cache under a name.
 
-    Whether their filters are normalised already is measured (`share_near_one`) unless the file is recognised
-    as published weights, none of which are.
+    `share_near_one` tells whether their filters are normalised already. It is not measured if the file is
+    recognised as published weights, none of which are.
 
     Parameters
     ----------
@@ -64,11 +64,8 @@ def import_weights(
         )
     weights = replace(weights, name=name, origin=f"file {path.resolve()}")
     present = read_cache_entry(destination, network, name)
-    same = present is None or (present.tensors_sha256, present.convention) == (
-        weights.tensors_sha256,
-        weights.convention,
-    )
-    if not same:
+    identity = (weights.tensors_sha256, weights.convention)
+    if present is not None and (present.tensors_sha256, present.convention) != identity:
         raise WeightsError(
             f'Other weights are already in the cache as "{name}" of {network}: {destination}.',
             "Choose another name with --name, or delete that file.",

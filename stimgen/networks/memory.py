@@ -9,8 +9,8 @@ from stimgen.networks.architectures import Architecture, Pool
 RECOMPUTE_ABOVE_BYTES = 8_000_000_000
 """Above this size, the activations of one image are computed again in the backward pass and not kept.
 
-An evaluation then takes half as long again and 15 to 30 % less memory. With VGG-16 up to pool4, this applies to
-images above 2600 px. Results are the same to the last bit, so this number may change at any time.
+An evaluation then takes half as long again and 15 to 30 % less memory. With VGG-16 up to pool4, this applies
+to images above 2600 px. Results are the same to the last bit, so this number may change at any time.
 """
 
 INDEX_BYTES = 8
@@ -35,28 +35,14 @@ def evaluation_bytes(
 ) -> int:
     """Return the peak memory of the activations and gradients of one evaluation for one image.
 
-    The forward pass keeps the normalised image and the maps of each step. A max pool also keeps the indices of
-    its maxima, and a Gram matrix its maps in float32. The backward pass frees them from the deepest on; each
-    step needs the gradient that comes in and the one that goes out. With recomputation only the maps of pools
-    are kept, and those inside a block exist while the backward pass is in it.
+    The forward pass keeps the normalised image and the maps of each step. A max pool also keeps the indices
+    of its maxima, and a Gram matrix its maps in float32. The backward pass frees them from the deepest on;
+    each step needs the gradient that comes in and the one that goes out. With recomputation only the maps of
+    pools are kept, and those inside a block exist while the backward pass is in it.
 
-    Parameters
-    ----------
-    architecture
-        The network.
-    layers
-        Layers whose Gram matrices are in the objective.
-    size_px
-        Side of the image in pixels.
-    pooling
-        "average" or "max".
-    item_bytes
-        Bytes of one activation: 4 for float32, 2 for bfloat16.
-
-    Raises
-    ------
-    InputError
-        If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
+    `layers` are those whose Gram matrices are in the objective, `size_px` is the side of the image in pixels,
+    `pooling` "average" or "max", and `item_bytes` the size of one activation: 4 for float32, 2 for bfloat16.
+    Errors are those of `Architecture.maps`.
     """
     again = recomputes(architecture, layers, size_px, item_bytes)
     before = item_bytes * architecture.convolutions[0].in_channels * size_px**2

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, PublishedWeights
 from stimgen.networks.catalogue import CONVENTIONS
 from stimgen.networks.weights import Weights, find, find_weights
-from stimgen.networks.weights.record import Convolutions, weights_of
+from stimgen.networks.weights.record import Convolutions
 
 TINY = Architecture(
     "tiny",
@@ -57,14 +57,7 @@ def tiny_weights(tiny: Architecture, convolutions: Convolutions) -> Callable[[st
     """A function that returns the weights of "tiny" with a given input convention."""
 
     def make(convention: str) -> Weights:
-        return weights_of(
-            convolutions,
-            network="tiny",
-            name="test",
-            convention=CONVENTIONS[convention],
-            origin="test",
-            file_sha256="0" * 64,
-        )
+        return convolutions.weights("tiny", "test", CONVENTIONS[convention], "test", "0" * 64)
 
     return make
 

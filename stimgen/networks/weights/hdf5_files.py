@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_ITEMS, MOST_LEVELS = 100_000, 30
 MOST_COMPRESSED, SMALL_BYTES = 200, 2**20
-"""How much smaller than its numbers a stored tensor can be; above SMALL_BYTES, weights hardly shrink at all."""
+"""Tensors above SMALL_BYTES may be stored in 1 / MOST_COMPRESSED of their size. Weights hardly shrink."""
 
 
 def read_h5(path: Path) -> list[FileLayer]:
@@ -34,11 +34,6 @@ def read_h5(path: Path) -> list[FileLayer]:
     saves ``data/<layer>/<number>`` (``.caffemodel.h5``), and converters from Caffe and PyTorch
     ``<layer>/weight`` (or ``weights``) and ``<layer>/bias``. In all but Keras 2, layers are ordered by their
     names, with numbers as numbers. Keras stores kernels as (height, width, in channel, out channel).
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged or has another layout, or the ``h5py`` package is missing.
     """
     try:
         import h5py
@@ -132,7 +127,7 @@ _LAYOUTS: tuple[tuple[re.Pattern[str], Callable[[NDArray[Any]], NDArray[Any]]], 
     (re.compile(r"data/(?P<layer>.+)/\d+"), _oihw_of_caffe),
     (re.compile(r"(?P<layer>.+)/(weights?|bias)"), _oihw_of_caffe),
 )
-"""Names of tensors in the layouts that have no list of layers, and the functions that bring arrays to OIHW."""
+"""Names of tensors in layouts without a list of layers, and the functions that bring their arrays to OIHW."""
 
 
 def _texts(values: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,8 +23,8 @@ class ListedWeights:
     network, name
         The names for the manifest.
     location
-        Where they will be taken from: "cache", "package", or "download"; "damaged" if they are on this machine
-        and cannot be used.
+        Where they will be taken from: "cache", "package", or "download"; "damaged" if they are on this
+        machine and cannot be used.
     path
         The file, if they are on this machine.
     origin
@@ -40,28 +41,13 @@ class ListedWeights:
 
     network: str
     name: str
-    location: Literal["cache", "package", "download", "damaged"]
+    location: Literal["cache", "package", "download", "damaged"] = "download"
     path: Path | None = None
     origin: str = ""
     tensors_sha256: str | None = None
     normalised: bool = False
     licence: str = ""
     problem: str = ""
-
-
-@dataclass(frozen=True)
-class VerifiedWeights:
-    """Whether every tensor of a file has the recorded SHA-256.
-
-    `detail` is that SHA-256, or what is wrong and what to do. Network and name of an unreadable cache file are
-    those in its file name.
-    """
-
-    network: str
-    name: str
-    path: Path
-    intact: bool
-    detail: str
 
 
 def whereabouts(network: str, name_or_path: str) -> str:
@@ -84,10 +70,7 @@ def at_hand(network: str, name_or_path: str) -> bool:
     """Return whether `find_weights` needs no download; nothing is read or checked."""
     if Path(name_or_path).is_absolute():
         return Path(name_or_path).is_file()
-    if random_seed(name_or_path) is not None or cached_path(network, name_or_path).exists():
-        return True
-    published = published_weights(network, name_or_path)
-    return bool(published and published.package and installed_file(published.package))
+    return not whereabouts(network, name_or_path).startswith("not here")
 
 
 def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
@@ -96,13 +79,28 @@ def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
     Headers are read and no tensors; the file of a package is checked against its SHA-256. `cache_dir` is the
     cache folder in place of STIMGEN_CACHE and the user's.
     """
+    return tuple(next(_places(*key, cache_dir, read=False)) for key in _keys(cache_dir))
+
+
+def verify_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
+    """Return all weights in the cache and in packages, after checking every tensor against its SHA-256.
+
+    Those that are not intact have the location "damaged". `cache_dir` is as for `list_weights`.
+    """
+    places = (place for key in _keys(cache_dir) for place in _places(*key, cache_dir, read=True))
+    return tuple(place for place in places if place.path)
+
+
+def _keys(cache_dir: Path | None) -> list[tuple[str, str]]:
+    """Return network and name of all weights."""
     published = [(network, name) for network in NETWORKS for name in weights_names(network)]
-    imported = [_key_of(path) for path in cached_paths(cache_dir)]
-    return tuple(_listed(*key, cache_dir) for key in dict.fromkeys([*published, *imported]))
+    stems = [path.stem.partition("-") for path in cached_paths(cache_dir)]
+    return list(dict.fromkeys([*published, *((network, name) for network, _, name in stems)]))
 
 
-def _listed(network: str, name: str, cache_dir: Path | None) -> ListedWeights:
-    listed = ListedWeights(network, name, "download")
+def _places(network: str, name: str, cache_dir: Path | None, *, read: bool) -> Iterator[ListedWeights]:
+    """Yield where weights are, the place that they are taken from first."""
+    listed = ListedWeights(network, name)
     published = published_weights(network, name)
     if published:
         listed = replace(
@@ -112,59 +110,36 @@ def _listed(network: str, name: str, cache_dir: Path | None) -> ListedWeights:
             licence=published.licence,
         )
     path = cached_path(network, name, cache_dir)
+    if path.exists():
+        yield _in_cache(replace(listed, path=path), path, read=read)
     package = published.package if published else None
-    try:
-        if path.exists():
-            listed = replace(listed, location="damaged", path=path)
-            header = read_header(path)
-            if header is None:
-                return replace(listed, problem=f"{path} was not written by stimgen.")
-            return replace(
-                listed,
-                location="cache",
-                origin=header.origin,
-                tensors_sha256=header.tensors_sha256,
-                normalised=header.normalised == "yes",
-            )
-        if package and (file := installed_file(package)):
-            listed = replace(listed, location="package", path=file, origin=f"package {package.distribution}")
+    if published and package and (file := installed_file(package)):
+        place = replace(listed, location="package", path=file, origin=f"package {package.distribution}")
+        try:
             check_packaged_file(package, file)
+            if read:
+                read_packaged(network, published)
+        except WeightsError as error:
+            place = replace(place, location="damaged", problem=str(error))
+        yield place
+    yield listed
+
+
+def _in_cache(listed: ListedWeights, path: Path, *, read: bool) -> ListedWeights:
+    try:
+        header = read_header(path)
+        if header is None:
+            raise WeightsError(f"{path} was not written by stimgen.", "Delete it.")
+        if (header.network, header.name) != (listed.network, listed.name):
+            raise WeightsError(f'It holds "{header.name}" of {header.network}: the file was renamed.')
+        if read:
+            read_cached(path)
     except WeightsError as error:
         return replace(listed, location="damaged", problem=str(error))
-    return listed
-
-
-def verify_weights(*, cache_dir: Path | None = None) -> tuple[VerifiedWeights, ...]:
-    """Read all weights in the cache and in packages, and check every tensor against the recorded SHA-256.
-
-    `cache_dir` is the cache folder in place of STIMGEN_CACHE and the user's.
-    """
-    results = []
-    for path in cached_paths(cache_dir):
-        network, name = _key_of(path)
-        try:
-            weights = read_cached(path)
-        except WeightsError as error:
-            results.append(VerifiedWeights(network, name, path, False, str(error)))
-            continue
-        renamed = (weights.network, weights.name) != (network, name)
-        detail = f'It holds "{weights.name}" of {weights.network}: the file was renamed.' if renamed else ""
-        results.append(VerifiedWeights(network, name, path, not renamed, detail or weights.tensors_sha256))
-    for network in NETWORKS:
-        for published in NETWORKS[network]().weights:
-            file = installed_file(published.package) if published.package else None
-            if file is None:
-                continue
-            try:
-                packaged = read_packaged(network, published)
-                intact, detail = True, packaged.tensors_sha256 if packaged else ""
-            except WeightsError as error:
-                intact, detail = False, str(error)
-            results.append(VerifiedWeights(network, published.name, file, intact, detail))
-    return tuple(results)
-
-
-def _key_of(path: Path) -> tuple[str, str]:
-    """Return network and weights' name from the name of a cache file."""
-    network, _, name = path.stem.partition("-")
-    return network, name
+    return replace(
+        listed,
+        location="cache",
+        origin=header.origin,
+        tensors_sha256=header.tensors_sha256,
+        normalised=header.normalised == "yes",
+    )

@@ -74,13 +74,9 @@ def natural_order(name: str) -> list[tuple[int, str]]:
 
 
 def match_layers(found: Sequence[FileLayer], architecture: Architecture, path: Path) -> Convolutions:
-    """Return the convolutions among `found` as those of `architecture`, by order and shape.
+    """Return the convolutions among `found`, which must be those of `architecture` by order and shape.
 
-    Raises
-    ------
-    WeightsError
-        If number or shapes differ, a bias is missing, a number is not finite, or there is a normalisation layer
-        between the convolutions.
+    A missing bias, numbers that are not finite and a normalisation layer between convolutions are errors.
     """
     network = architecture.name
     hint = f"Use a file with the convolutions of {network}, from {architecture.layers[0]} on."
@@ -105,7 +101,8 @@ def match_layers(found: Sequence[FileLayer], architecture: Architecture, path: P
         if bias is None or bias.shape != (expected.out_channels,):
             shape = "none" if bias is None else str(bias.shape)
             raise WeightsError(
-                f"{misfit} bias of shape {(expected.out_channels,)}, and {layer.name} in the file has {shape}.",
+                f"{misfit} bias of shape {(expected.out_channels,)}, and {layer.name} in the file has "
+                f"{shape}.",
                 hint,
             )
         kernels.append(_as_float32(kernel, layer.name, path))

@@ -14,13 +14,7 @@ _DAMAGED = "The file is damaged; get it again."
 
 
 def read_onnx(path: Path) -> list[FileLayer]:
-    """Return convolutions and normalisations in the order of the graph, which ONNX keeps topological.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, keeps its tensors in other files, or the ``onnx`` package is missing.
-    """
+    """Return convolutions and normalisations in the order of the graph, which ONNX keeps topological."""
     try:
         import onnx
     except ImportError:

@@ -29,18 +29,8 @@ def tensors_sha256(
 ) -> str:
     """Return the identity of weights: the same for the same numbers, whatever file they came from.
 
-    Parameters
-    ----------
-    kernels
-        (out channel, in channel, height, width) per convolution, shallowest first; the input channels of
-        the first one in RGB order.
-    biases
-        (out channel,) per convolution.
-
-    Returns
-    -------
-    str
-        Hexadecimal SHA-256 over kernel, bias, kernel, bias, … as little-endian float32 in C order.
+    It is the hexadecimal SHA-256 over kernel, bias, kernel, bias, … as little-endian float32 in C order,
+    shallowest first. Kernels are (out channel, in channel, height, width), with RGB input.
     """
     digest = hashlib.sha256()
     for kernel, bias in zip(kernels, biases, strict=True):
@@ -59,14 +49,8 @@ def file_sha256(path: Path) -> str:
 class Convolutions:
     """The convolutions in a weights file, shallowest first, in the channel order of the file.
 
-    Attributes
-    ----------
-    kernels
-        float32 (out channel, in channel, height, width) each.
-    biases
-        float32 (out channel,) each.
-    names
-        Names of their layers in the file.
+    Kernels are (out channel, in channel, height, width), biases (out channel,); `names` are those of their
+    layers in the file.
     """
 
     kernels: tuple[NDArray[np.float32], ...]
@@ -82,6 +66,24 @@ class Convolutions:
         """Return the same convolutions for an input with its channels in reverse order (BGR to RGB)."""
         first, *rest = self.kernels
         return replace(self, kernels=(np.ascontiguousarray(first[:, ::-1]), *rest))
+
+    def weights(
+        self, network: str, name: str, convention: InputConvention, origin: str, file_sha256: str
+    ) -> Weights:
+        """Return these convolutions ready for use; a BGR `convention` puts the first kernel into RGB order."""
+        import torch
+
+        ordered = self if convention.channels == "rgb" else self.with_input_reversed()
+        return Weights(
+            network,
+            name,
+            tuple(torch.from_numpy(kernel) for kernel in ordered.kernels),
+            tuple(torch.from_numpy(bias) for bias in ordered.biases),
+            convention.in_rgb(),
+            origin,
+            file_sha256,
+            ordered.sha256,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,48 +121,13 @@ class Weights:
     normalised: bool = False
 
 
-def weights_of(
-    convolutions: Convolutions,
-    *,
-    network: str,
-    name: str,
-    convention: InputConvention,
-    origin: str,
-    file_sha256: str,
-    normalised: bool = False,
-) -> Weights:
-    """Return `convolutions` as weights; a BGR `convention` puts the first kernel into RGB order."""
-    import torch
-
-    if convention.channels == "bgr":
-        convolutions = convolutions.with_input_reversed()
-    return Weights(
-        network=network,
-        name=name,
-        kernels=tuple(torch.from_numpy(kernel) for kernel in convolutions.kernels),
-        biases=tuple(torch.from_numpy(bias) for bias in convolutions.biases),
-        convention=convention.in_rgb(),
-        origin=origin,
-        file_sha256=file_sha256,
-        tensors_sha256=convolutions.sha256,
-        normalised=normalised,
-    )
-
-
 def random_weights(network: str, seed: int = 0) -> Weights:
     """Return weights of a network before training: kernels from a normal distribution, biases 0.
 
     The variance is 2 / fan-in (He et al. 2015, eq. 10), with fan-in the number of inputs of one output: input
     channels times kernel height times width. With ReLU it keeps the scale of the activations from layer to
-    layer for an input with mean 0 and variance 1, as these networks get it.
-
-    Parameters
-    ----------
-    network
-        Name of the architecture.
-    seed
-        Seed of NumPy's generator, which draws the kernels shallowest first in float32: the same on every
-        machine.
+    layer for an input with mean 0 and variance 1. NumPy's generator with `seed` draws the kernels shallowest
+    first in float32, the same on every machine.
 
     References
     ----------
@@ -179,11 +146,5 @@ def random_weights(network: str, seed: int = 0) -> Weights:
         kernels.append(spread * rng.standard_normal(step.kernel_shape, dtype=np.float32))
         biases.append(np.zeros(step.out_channels, np.float32))
     convolutions = Convolutions(tuple(kernels), tuple(biases))
-    return weights_of(
-        convolutions,
-        network=network,
-        name=f"random:{seed}",
-        convention=CONVENTIONS["torchvision"],
-        origin=f"NumPy's generator with seed {seed}",
-        file_sha256=convolutions.sha256,
-    )
+    convention, origin = CONVENTIONS["torchvision"], f"NumPy's generator with seed {seed}"
+    return convolutions.weights(network, f"random:{seed}", convention, origin, convolutions.sha256)

@@ -32,14 +32,7 @@ _SAVE_STATE_DICT = (
 
 
 def read_pth(path: Path) -> list[FileLayer]:
-    """Return the layers of a state dict in its order.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, a pickle of anything but tensors and plain containers, a TorchScript archive, or
-        compressed.
-    """
+    """Return the layers of a state dict in its order; raise if there is anything but tensors in it."""
     try:
         if zipfile.is_zipfile(path):
             _check_archive(path)
@@ -69,13 +62,7 @@ def read_pth(path: Path) -> list[FileLayer]:
 
 
 def read_safetensors(path: Path) -> list[FileLayer]:
-    """Return the layers of a safetensors file, ordered by name with numbers as numbers.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged.
-    """
+    """Return the layers of a safetensors file, ordered by name with numbers as numbers."""
     try:
         with safe_open(path, framework="pt") as file:
             names = sorted(file.keys(), key=natural_order)
@@ -122,7 +109,7 @@ def _check_archive(path: Path) -> None:
         if any(e.file_size > MOST_PICKLE_BYTES for e in entries if e.filename.endswith("data.pkl")):
             raise WeightsError(f"{path} has too much in it beside numbers.", _SAVE_STATE_DICT)
         damaged = None
-        # PyTorch does not compare checksums. It has its own message for an archive that cannot be read at all.
+        # PyTorch does not compare checksums; where this fails, its own message follows.
         with contextlib.suppress(zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error):
             damaged = archive.testzip()
         if damaged is not None:
