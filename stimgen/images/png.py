@@ -60,8 +60,8 @@ def encode_png(
 ) -> bytes:
     """Return a PNG file of 8-bit grey or RGB pixels, the same bytes for the same arguments.
 
-    The file holds no time, colour profile or gamma. (Another version of Pillow or zlib may compress
-    differently; the pixels are the same.)
+    The file holds no time, colour profile or gamma. Another version of Pillow or zlib may compress
+    differently; the pixels are the same.
 
     Parameters
     ----------
@@ -98,14 +98,7 @@ def encode_png(
 def decode_png(file: bytes | Path) -> Image:
     """Return the pixels of an 8-bit PNG file that may come from anybody, value / 255.
 
-    Parameters
-    ----------
-    file
-        The file's bytes, or its path.
-
-    Returns
-    -------
-    ndarray of float32, (H, W) or (H, W, 3), values 0..1
+    `file` is its bytes or its path. The pixels are float32 (H, W) or (H, W, 3), values 0..1.
 
     Raises
     ------
@@ -122,24 +115,13 @@ def decode_png(file: bytes | Path) -> Image:
 def decode_own_png(png: bytes, written: NDArray[np.uint8] | None = None) -> Image:
     """Return the pixels of a PNG file that `encode_png` made, value / 255.
 
-    It is faster than `decode_png`, which is for files of others: bounds and kinds are not checked. Use it for
-    bytes that were just encoded, or whose SHA-256 was compared with the record.
-
-    Parameters
-    ----------
-    png
-        The file's bytes.
-    written
-        The pixels that were encoded. They are compared with the decoded ones.
-
-    Returns
-    -------
-    ndarray of float32, (H, W) or (H, W, 3), values 0..1
+    It is faster than `decode_png`, which checks bounds and kinds: use it for bytes that were just encoded, or
+    whose SHA-256 was compared with the record. The pixels are float32 (H, W) or (H, W, 3), values 0..1.
 
     Raises
     ------
     StimgenError
-        If the pixels are not those that were written.
+        If the pixels are not those that were `written`.
     """
     from PIL import Image as Pillow
 

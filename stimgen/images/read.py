@@ -40,20 +40,11 @@ FOREIGN_SIGNATURES = {
 
 @dataclass(frozen=True)
 class RawImage:
-    """An image file as it is: not cropped, not resized, in its own colours.
+    """An image file: its pixels, neither cropped nor resized, and the SHA-256 of its bytes.
 
-    Attributes
-    ----------
-    pixels
-        (H, W) grey or (H, W, 3) RGB float32, values 0..1.
-    sha256
-        SHA-256 of the file's bytes, hexadecimal.
-    origin
-        Where it comes from: the path as given, or "skimage:NAME (scikit-image VERSION)".
-    file_format
-        "PNG", "TIFF" or "JPEG".
-    bits
-        Bits per integer sample; None for float samples.
+    `pixels` are (H, W) grey or (H, W, 3) RGB float32, values 0..1. `origin` is the path as given, or
+    "skimage:NAME (scikit-image VERSION)", and `file_format` "PNG", "TIFF" or "JPEG". `bits` is the number of
+    bits per integer sample, None for float samples.
     """
 
     pixels: Image
@@ -107,10 +98,7 @@ def read_image(image: str | Path) -> RawImage:
 def skimage_path(name: str) -> Path:
     """Return the path of a still image in scikit-image's package, without importing the package.
 
-    Raises
-    ------
-    ImageError
-        If scikit-image ships no image of that name; the message lists the photographs.
+    If scikit-image ships no image of that name, the message lists the photographs.
 
     Examples
     --------
@@ -150,13 +138,9 @@ def is_plain_name(name: str) -> bool:
 
 
 def read_bytes(path: Path, origin: str) -> bytes:
-    """Return the bytes of an image file; its first bytes are checked before the others are read.
+    """Return the bytes of a PNG, TIFF or JPEG file of at most `MAX_BYTES`.
 
-    Raises
-    ------
-    ImageError
-        If there is no such file, if it is a folder or empty, no PNG, TIFF or JPEG file, larger than
-        `MAX_BYTES`, or cannot be read.
+    Its first bytes are checked before the others are read. Errors are those of `read_image`.
     """
     try:
         if not path.exists():

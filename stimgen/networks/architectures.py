@@ -18,8 +18,8 @@ from stimgen.registry import Registry
 class Convolution:
     """A square convolution with zero padding and a bias, followed by a ReLU.
 
-    `kernel`, `stride` and `padding` are the side of the kernel, the step and the zero padding on each edge, in
-    positions. As a feature, the layer means the activation after the ReLU.
+    `kernel`, `stride` and `padding` are the side of the kernel, the step and the zero padding on each edge,
+    in positions. As a feature, the layer means the activation after the ReLU.
     """
 
     name: str

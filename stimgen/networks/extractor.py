@@ -269,7 +269,8 @@ def mean_activations(
     """Return the mean activation of every filter over images and all positions.
 
     `images` are RGB (H, W, 3), 0..1, of one size; by default the photographs. The result is one float64
-    tensor (channel,) per convolution, shallowest first, all >= 0. Errors are those of `normalise_activations`.
+    tensor (channel,) per convolution, shallowest first, all >= 0. Errors are those of
+    `normalise_activations`.
     """
     if torch.finfo(extractor.dtype).bits < 32:
         raise ValueError(f"Mean activations need float32 or better, not {extractor.dtype}.")

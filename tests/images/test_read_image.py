@@ -19,8 +19,8 @@ from png_bytes import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, png_bytes
 
 from stimgen.errors import InputError
 from stimgen.images.pixels import ImageError
-from stimgen.images.read import PHOTOGRAPHS, RawImage, read_image, skimage_path
-from stimgen.images.samples import MAX_PIXELS, turn_upright
+from stimgen.images.read import PHOTOGRAPHS, RawImage, read_image, skimage_file, skimage_path
+from stimgen.images.samples import MAX_PIXELS
 
 SHAPE = (13, 17)
 
@@ -86,13 +86,6 @@ def test_png_is_bit_exact(read, colour_type, channels, bits, paeth, interlaced):
     np.testing.assert_array_equal(raw.pixels, unit(values, bits))
 
 
-def test_every_16_bit_value_survives_in_colour(read):
-    values = np.stack([np.arange(65536).reshape(256, 256), np.arange(65536)[::-1].reshape(256, 256)], axis=2)
-    values = np.concatenate([values, values[..., :1].transpose(1, 0, 2)], axis=2).astype(np.uint16)
-    back = read(png_bytes(values, RGB, 16)).pixels.astype(np.float64) * 65535
-    np.testing.assert_array_equal(np.rint(back), values)
-
-
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_png_of_few_bits(read, bits):
     values = noise(bits)
@@ -156,9 +149,9 @@ def test_jpeg(read, channels):
 @pytest.mark.parametrize(
     "options", [{}, {"compression": "zlib", "predictor": True}, {"rowsperstrip": 2}, {"tile": (16, 16)}]
 )
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("channels", [None, 3])
+@pytest.mark.parametrize(
+    ("order", "bits", "channels"), [("<", 8, None), (">", 16, 3), ("<", 16, None), (">", 8, 3)]
+)
 def test_tiff_is_bit_exact(read, channels, bits, order, options):
     values = noise(bits, channels)
     photometric = "rgb" if channels else "minisblack"
@@ -213,19 +206,12 @@ def test_tiff_alpha(read, refused, channels, photometric, planar):
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_deflate"])
-@pytest.mark.parametrize("channels", [None, 3])
-def test_compressed_tiff_of_other_programs(read, compression, channels):
-    values = noise(8, channels)
-    np.testing.assert_array_equal(
-        read(pillow_bytes(values, "TIFF", compression=compression)).pixels, unit(values, 8)
-    )
-
-
-def test_lzw_compressed_tiff_of_16_bit_grey(read):
-    values = noise(16)
-    raw = read(pillow_bytes(values, "TIFF", compression="tiff_lzw"))
-    assert raw.bits == 16
-    np.testing.assert_array_equal(raw.pixels, unit(values, 16))
+@pytest.mark.parametrize(("bits", "channels"), [(8, None), (8, 3), (16, None)])
+def test_compressed_tiff_of_other_programs(read, compression, bits, channels):
+    values = noise(bits, channels)
+    raw = read(pillow_bytes(values, "TIFF", compression=compression))
+    assert raw.bits == bits
+    np.testing.assert_array_equal(raw.pixels, unit(values, bits))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -255,10 +241,6 @@ def test_orientation_tag_is_applied(read, file_format, compression, orientation)
     expected = unit(np.asarray(picture), 8)
     assert expected.shape[:2] == (SHAPE if orientation < 5 else SHAPE[::-1])
     np.testing.assert_array_equal(read(data).pixels, expected)
-
-
-def test_orientation_six_is_a_quarter_turn_clockwise():
-    np.testing.assert_array_equal(turn_upright(np.array([[1, 2], [3, 4]]), 6), [[3, 1], [4, 2]])
 
 
 # --- identity and names --------------------------------------------------------------------------------
@@ -305,6 +287,25 @@ def test_unknown_photograph_lists_the_known(name):
         assert 'Did you mean "brick"?' in caught.value.cure
 
 
+@pytest.mark.parametrize("package", ["skimage", "_skimage2"])
+def test_photographs_are_found_in_the_package_folders_of_scikit_image(tmp_path, monkeypatch, package):
+    """Version 0.26 has its images in skimage/data, the main branch in _skimage2/data."""
+    content = skimage_path("brick").read_bytes()
+    for name in ("skimage", "_skimage2"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('must not be imported')")
+    path = tmp_path / package / "data" / "brick.png"
+    path.write_bytes(content)
+    (tmp_path / package / "data" / "README.txt").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "skimage", raising=False)
+    assert skimage_path("brick") == skimage_file("brick.png") == path
+    assert skimage_file("camera.png") is None
+    with pytest.raises(ImageError, match="ships no image"):
+        skimage_path("camera")
+    assert read_image("skimage:brick").sha256 == hashlib.sha256(content).hexdigest()
+
+
 def test_finding_a_photograph_imports_no_scikit_image():
     code = (
         "import sys; from stimgen.images.read import skimage_path; import stimgen.images.sources;"
@@ -321,11 +322,6 @@ def test_finding_a_photograph_imports_no_scikit_image():
 def test_missing_file(tmp_path):
     with pytest.raises(ImageError, match=r"There is no file .*missing\.png"):
         read_image(tmp_path / "missing.png")
-
-
-def test_folder(tmp_path):
-    with pytest.raises(ImageError, match="is a folder"):
-        read_image(tmp_path)
 
 
 def test_pipe_is_refused_and_does_not_hang(tmp_path):
@@ -353,19 +349,6 @@ def test_name_with_a_null_byte():
 
 def test_empty_file(refused):
     refused(b"", "is empty (0 bytes)")
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b"hello, world", "is not an image file"),
-        (b"GIF89a" + bytes(20), "is a GIF file"),
-        (b"BM" + bytes(50), "is a BMP file"),
-        (b"%PDF-1.7", "is a PDF file"),
-    ],
-)
-def test_other_content(refused, data, words):
-    refused(data, words, "PNG, TIFF and JPEG")
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -441,29 +424,10 @@ def test_bad_floats(refused, value, words):
     refused(tiff_bytes(values), words)
 
 
-@pytest.mark.parametrize("side", [8193, 20000, 2**31 - 1])
-def test_png_bomb(refused, side):
-    header = struct.pack(">IIBBBBB", side, side, 8, GREY, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
-    refused(data, "pixels", "Crop or shrink")
-
-
 def test_pixel_limit_is_stated(refused):
     data = png_bytes(np.zeros((1, 2), dtype=np.uint8), GREY, 8)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8192, 8193, 8, GREY, 0, 0, 0))
     refused(data[:8] + header + data[33:], str(MAX_PIXELS), "8192 × 8193")
-
-
-def test_tiff_bomb(refused):
-    data = tiff_bytes(np.zeros((16, 16), dtype=np.uint8), compression="zlib")
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        places = [file.pages[0].tags[tag].offset + 8 for tag in (256, 257)]
-    bomb = bytearray(data)
-    for place in places:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            size = 2 if file.pages[0].tags[256].dtype == 3 else 4
-        bomb[place : place + size] = (60000).to_bytes(size, "little")
-    refused(bytes(bomb), "60000 × 60000", str(MAX_PIXELS))
 
 
 def test_rgb_tiff_with_one_sample(refused):

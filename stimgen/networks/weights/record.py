@@ -70,7 +70,7 @@ class Convolutions:
     def weights(
         self, network: str, name: str, convention: InputConvention, origin: str, file_sha256: str
     ) -> Weights:
-        """Return these convolutions ready for use; a BGR `convention` puts the first kernel into RGB order."""
+        """Return these convolutions ready for use; BGR kernels are put into RGB order."""
         import torch
 
         ordered = self if convention.channels == "rgb" else self.with_input_reversed()
