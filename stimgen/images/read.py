@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from stimgen.bounded import read_file
 from stimgen.errors import InputError, nearest
 from stimgen.images.pixels import Image, ImageError
 from stimgen.images.samples import Samples, to_unit_range
@@ -20,22 +21,13 @@ PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel",
     "hubble_deep_field", "ihc", "moon", "motorcycle_left", "motorcycle_right", "retina", "rocket",
 )  # fmt: skip
-SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
-SIGNATURE_BYTES = 16
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+}
 MAX_BYTES = 2**30
 """Largest file that is read; one of `stimgen.images.samples.MAX_PIXELS` has 0.4 GB in RGB with 16 bits."""
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-FOREIGN_SIGNATURES = {
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"RIFF": "WebP or other RIFF",
-    b"%PDF": "PDF",
-    b"8BPS": "Photoshop",
-    b"<svg": "SVG",
-    b"\x89HDF": "HDF5",
-    b"\x93NUMPY": "NumPy",
-    b"MATLAB": "MATLAB",
-}
 
 
 @dataclass(frozen=True)
@@ -138,36 +130,19 @@ def is_plain_name(name: str) -> bool:
 
 
 def read_bytes(path: Path, origin: str) -> bytes:
-    """Return the bytes of a PNG, TIFF or JPEG file of at most `MAX_BYTES`.
-
-    Its first bytes are checked before the others are read. Errors are those of `read_image`.
-    """
+    """Return the bytes of a file of at most `MAX_BYTES`; errors are those of `read_image`."""
     try:
         if not path.exists():
             raise ImageError(f"There is no file {origin}.", "Correct the path, or put the file there.")
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise ImageError(f"{origin} is {kind}.", "Name an image file (PNG, TIFF or JPEG).")
-        with path.open("rb") as file:
-            start = file.read(SIGNATURE_BYTES)
-            if start:
-                _format(start, origin)
-            size = os.fstat(file.fileno()).st_size
-            data = start if size > MAX_BYTES else start + file.read(max(size - len(start), 0) + 1)
+        data = read_file(path, MAX_BYTES)
     except OSError as error:
-        raise ImageError(
-            f"{origin} cannot be read: {error.strerror or error}.", "Make the file readable for your account."
-        ) from error
-    if size > MAX_BYTES:
-        raise ImageError(
-            f"{origin} has more than {MAX_BYTES} bytes, which no image needs that stimgen reads.",
-            "Crop or shrink the image in an image editor.",
-        )
-    if len(data) != size:
-        raise ImageError(
-            f"{origin} has {size} bytes, and {len(data)} or more were read.",
-            "Something else writes to it: wait until it is finished.",
-        )
+        hint = "Make the file readable for your account."
+        if error.errno == errno.EFBIG:
+            hint = "Crop or shrink the image, or wait until nothing else writes to the file."
+        raise ImageError(f"{origin} cannot be read: {error.strerror or error}.", hint) from error
     if not data:
         raise ImageError(f"{origin} is empty (0 bytes).", "Copy the file again.")
     return data
@@ -203,8 +178,7 @@ def _format(data: bytes, origin: str) -> str:
     for signature, file_format in SIGNATURES.items():
         if data.startswith(signature):
             return file_format
-    if data.startswith(TIFF_SIGNATURES):
-        return "TIFF"
-    kinds = [kind for signature, kind in FOREIGN_SIGNATURES.items() if data.startswith(signature)]
-    kind = f"a {kinds[0]} file" if kinds else "not an image file"
-    raise ImageError(f"{origin} is {kind}; stimgen reads PNG, TIFF and JPEG.", "Save the image as PNG.")
+    raise ImageError(
+        f"{origin} is not an image file of a format that stimgen reads (PNG, TIFF and JPEG).",
+        "Save the image as PNG.",
+    )

@@ -131,7 +131,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
 }  # fmt: skip
 
 
-SPARSE = {"sparse.png": "more than 1073741824 bytes", "sparse.raw": "is not an image file"}
+SPARSE = {"sparse.png": "Larger than 1073741824 bytes"}
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +139,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Refusal]:
     folder = tmp_path_factory.mktemp("images")
     for name, (content, _) in FILES.items():
         (folder / name).write_bytes(content())
-    for name, start in (("sparse.png", png(4, 4)), ("sparse.raw", b"")):
-        with (folder / name).open("wb") as file:
-            file.write(start)
-            file.truncate(10**11)
+    with (folder / "sparse.png").open("wb") as file:
+        file.write(png(4, 4))
+        file.truncate(10**11)
     imports = "import PIL.Image, tifffile; from stimgen.images.read import read_image"
     return refusals("read_image(path)", imports, sorted(folder.iterdir()))
 
@@ -174,7 +173,7 @@ def test_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
 def test_other_formats_are_refused_whatever_their_name(file_format: str, tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(saved(Pillow.fromarray(GREY.repeat(4, 0).repeat(4, 1)), file_format))
-    with pytest.raises(ImageError, match="stimgen reads PNG, TIFF and JPEG"):
+    with pytest.raises(ImageError, match="is not an image file of a format that stimgen reads"):
         read_image(path)
 
 

@@ -18,6 +18,7 @@ from PIL import ImageOps
 from png_bytes import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, png_bytes
 
 from stimgen.errors import InputError
+from stimgen.images import read as read_module
 from stimgen.images.pixels import ImageError
 from stimgen.images.read import PHOTOGRAPHS, RawImage, read_image, skimage_file, skimage_path
 from stimgen.images.samples import MAX_PIXELS
@@ -334,10 +335,10 @@ def test_unreadable_file(tmp_path, monkeypatch):
     path = tmp_path / "image.png"
     path.write_bytes(pillow_bytes(noise(8), "PNG"))
 
-    def denied(self, mode):
-        raise PermissionError(13, "Permission denied", str(self))
+    def denied(path, most_bytes):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("pathlib.Path.open", denied)
+    monkeypatch.setattr(read_module, "read_file", denied)
     with pytest.raises(ImageError, match="cannot be read: Permission denied"):
         read_image(path)
 
