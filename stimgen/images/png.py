@@ -18,21 +18,12 @@ RANGE_TOLERANCE = 1e-6
 
 
 def quantise(image: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return the image in 8 bits: 255 · value, rounded to the nearest integer, halves to the even one.
-
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), values 0..1.
-
-    Returns
-    -------
-    ndarray of uint8, the shape of `image`
+    """Return the image (H, W) or (H, W, 3), values 0..1, in 8 bits: 255 · value, halves to the even integer.
 
     Raises
     ------
     StimgenError
-        If a value is not finite, or outside 0..1 by more than `RANGE_TOLERANCE`: nothing is clipped here.
+        If a value is not finite, or outside 0..1 by more than `RANGE_TOLERANCE`.
 
     Examples
     --------

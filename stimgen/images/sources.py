@@ -87,7 +87,7 @@ def _cut(pixels: Image, box: Box, image: ImageSpec) -> tuple[Image, float]:
 
 
 def shrink(image: Image, size_px: int) -> tuple[Image, float]:
-    """Return a square image of `size_px`, without aliasing.
+    """Return a square image with a side of `size_px`, without aliasing.
 
     Each channel is convolved with the Lanczos window of three lobes, widened by the scale factor, in
     floating point (Pillow). Among the usual filters it keeps most of the contrast just below the new
@@ -97,8 +97,7 @@ def shrink(image: Image, size_px: int) -> tuple[Image, float]:
     Parameters
     ----------
     image
-        (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1. With N equal to `size_px`, a copy is
-        returned.
+        (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1. If N is `size_px`, a copy is returned.
     size_px
         The new side.
 
@@ -240,10 +239,8 @@ class Source:
         SHA-256 of the image file's bytes.
     origin
         The image as the manifest names it; for one of scikit-image with the version of the package.
-    crop_box
-        The box that was cut from the file, in its pixels.
-    original_size
-        (height, width) of the file, upright.
+    crop_box, original_size
+        The box that was cut from the file, and (height, width) of the upright file, in pixels.
     clipped_share
         Share of the samples that overshot 0..1 in the resize by more than half a grey level of 8 bits.
     """

@@ -54,7 +54,7 @@ def build_extractor(
     dtype: torch.dtype = torch.float32,
     deepest: str | None = None,
 ) -> FeatureExtractor:
-    """Return the feature extractor that `weights` make of their network.
+    """Return the feature extractor of the network that `weights` belong to.
 
     Parameters
     ----------
@@ -65,13 +65,11 @@ def build_extractor(
     normalise
         Scale every filter to a mean activation of 1 (see `normalise_activations`). The activations are always
         measured on the CPU in float32, so that all devices and precisions work with the same network. Weights
-        that are normalised already (``weights.normalised``) are used as they are.
-    device
-        Where the extractor will run.
-    dtype
-        Precision of the convolutions, for example ``torch.bfloat16``.
+        that are normalised already are used as they are.
+    device, dtype
+        Where the extractor will run, and the precision of its convolutions.
     deepest
-        Drop all layers after this one; the network is then smaller and normalised faster.
+        Drop all layers after this one.
 
     Raises
     ------
@@ -110,10 +108,9 @@ class FeatureExtractor:
         The layers, possibly cut off after the deepest one that is needed.
     pooling
         "average" or "max".
-    kernels
-        One tensor (out channel, in channel, height, width) per convolution, channels last in memory.
-    biases
-        One tensor (out channel,) per convolution.
+    kernels, biases
+        Tensors (out channel, in channel, height, width), channels last in memory, and (out channel,) per
+        convolution.
     gain, shift
         Input normalisation, float32 tensors (1, 3, 1, 1): network input = gain · image + shift.
     """
@@ -157,8 +154,8 @@ class FeatureExtractor:
         -------
         dict of str to Tensor
             By layer, shallowest first, the `statistic` of its maps (batch, channel, height, width) in
-            `dtype`: after the ReLU for convolutions, after pooling for pools. The backward pass needs the
-            maps: do not change them in place.
+            `dtype`: after the ReLU for convolutions, after pooling for pools. Do not change the maps in
+            place.
 
         Raises
         ------

@@ -69,7 +69,14 @@ def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = No
     NETWORKS[network]()
     path = Path(name_or_path)
     if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
-        return _read_path(path, network)
+        if path.suffix.lower() != ".safetensors" or not path.is_file() or read_header(path) is None:
+            return read_weights_file(path, network)[0]
+        weights = replace(read_cached(path), origin=f"file {path}")
+        if weights.network == network:
+            return weights
+        raise WeightsError(
+            f"{path} holds weights of {weights.network}, not of {network}.", "Name the right file or network."
+        )
     seed = random_seed(name_or_path)
     if seed is not None:
         return random_weights(network, seed)
@@ -79,7 +86,9 @@ def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = No
         return cached
     published = published_weights(network, name_or_path)
     if published is None:
-        known = [*weights_names(network), *_cached_names(network, cache_dir), "random"]
+        stems = [file.stem.partition("-") for file in cached_paths(cache_dir)]
+        cached_names = [name for owner, _, name in stems if owner == network]
+        known = dict.fromkeys([*weights_names(network), *cached_names, "random"])
         raise InputError(f'Unknown weights "{name_or_path}" for {network}.', nearest(name_or_path, known))
     return _obtain(network, published, cache_file, keep_packaged=False)
 
@@ -163,18 +172,6 @@ def _named_convention(path: Path, name: str | None, names_of_caffe: bool) -> Inp
     )
 
 
-def _read_path(path: Path, network: str) -> Weights:
-    if path.suffix.lower() == ".safetensors" and path.is_file() and read_header(path):
-        weights = replace(read_cached(path), origin=f"file {path}")
-        if weights.network != network:
-            raise WeightsError(
-                f"{path} holds weights of {weights.network}, not of {network}.",
-                "Name the right file or network.",
-            )
-        return weights
-    return read_weights_file(path, network)[0]
-
-
 def read_cache_entry(path: Path, network: str, name: str) -> Weights | None:
     """Return the weights in the cache file `path`, None if it does not exist; raise if it holds others."""
     if not path.exists():
@@ -186,11 +183,6 @@ def read_cache_entry(path: Path, network: str, name: str) -> Weights | None:
             "Delete the file, then fetch or import the weights again.",
         )
     return weights
-
-
-def _cached_names(network: str, cache_dir: Path | None) -> list[str]:
-    stems = [path.stem.partition("-") for path in cached_paths(cache_dir)]
-    return [name for owner, _, name in stems if owner == network and not published_weights(network, name)]
 
 
 def installed_file(package: PackagedWeights) -> Path | None:
