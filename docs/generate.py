@@ -24,8 +24,8 @@ from stimgen.manifest.json_schema import json_schema
 from stimgen.manifest.starter import PHOTOGRAPHS as PHOTOGRAPHED
 from stimgen.manifest.starter import FoundSource, read_sources, starter_manifest
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import CONVENTIONS, PACKAGED, PUBLISHED
-from stimgen.networks.normalise import PHOTOGRAPHS
+from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.photographs import PHOTOGRAPHS
 from stimgen.runs.columns import TABLES
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.schedule import layers_at
@@ -362,32 +362,34 @@ def conventions() -> str:
 
 def weights() -> str:
     """Return the published weights."""
-    packages = {(p.network, p.name): f"`{p.distribution}`" for p in PACKAGED}
     return table(
-        ("network", "name", "file", "file's SHA-256 starts with", "input", "in the package", "licence"),
+        ("network", "name", "file", "SHA-256 of the file", "input", "in the package", "licence"),
         (
             (
-                entry.network,
+                network,
                 f"`{entry.name}`",
                 f"[{entry.url.rpartition('/')[2]}]({entry.url})",
-                f"`{entry.sha256_prefix}`",
+                f"`{entry.sha256}`" if len(entry.sha256) == 64 else f"`{entry.sha256}` … (first digits)",
                 f"`{entry.convention}`",
-                packages.get((entry.network, entry.name), "none"),
+                f"`{entry.package.distribution}`" if entry.package else "none",
                 entry.licence,
             )
-            for entry in PUBLISHED
+            for network in NETWORKS
+            for entry in NETWORKS[network]().weights
         ),
     )
 
 
 def hashes() -> str:
     """Return the recorded identities of weights, and the packaged files."""
+    published = [(network, entry) for network in NETWORKS for entry in NETWORKS[network]().weights]
     rows = [
-        (f"tensors of `{e.name}`, {e.network}", f"`{e.tensors_sha256}`")
-        for e in PUBLISHED
-        if e.tensors_sha256
+        (f"tensors of `{entry.name}`, {network}", f"`{entry.tensors_sha256}`")
+        for network, entry in published
+        if entry.tensors_sha256
     ]
-    rows += [(f"`{p.file}` in `{p.distribution}`", f"`{p.file_sha256}`") for p in PACKAGED]
+    packages = [entry.package for _, entry in published if entry.package]
+    rows += [(f"`{package.file}` in `{package.distribution}`", f"`{package.sha256}`") for package in packages]
     return table(("what", "SHA-256"), rows)
 
 

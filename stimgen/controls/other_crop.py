@@ -6,8 +6,7 @@ import numpy as np
 
 from stimgen.controls.materials import Materials
 from stimgen.controls.registration import register_control
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, ImageError
 from stimgen.images.sources import Box, Source
 
 

@@ -36,7 +36,7 @@ def random_weights(
     """Return a texture that matches the source in a network with random weights.
 
     It is synthesised as the layer set is, with the same layers, layer weights, pooling and preset, but the
-    kernels are those of `stimgen.networks.weights.initialise.random_weights`. It shows what the texture model
+    kernels are those of `stimgen.networks.weights.random_weights`. It shows what the texture model
     owes to the training of the network (Gatys, Ecker & Bethge 2015, Fig. 3C). Filters are not rescaled to a
     mean activation of 1: their variance does that on average, and a factor for each would blow up those
     random filters that are hardly ever active, until they rule the loss.

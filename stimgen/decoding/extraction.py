@@ -21,8 +21,7 @@ from stimgen.decoding.inspection import Advance
 from stimgen.decoding.representation import upper_triangle
 from stimgen.decoding.settings import ImageSettings
 from stimgen.errors import InputError
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, ImageError
 from stimgen.images.sources import load_source
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.store import write_atomically

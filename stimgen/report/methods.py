@@ -15,11 +15,6 @@ from stimgen.references import Reference
 from stimgen.report.reported import ReportedRun, unique
 from stimgen.runs.record import ControlRecord, NetworkRecord, Record, SynthesisRecord
 
-_NETWORKS = {
-    "vgg16": ("VGG-16", known.SIMONYAN_2015),
-    "vgg19": ("VGG-19", known.SIMONYAN_2015),
-    "alexnet": ("AlexNet", known.KRIZHEVSKY_2014),
-}
 _SETTINGS_SAID = ("preset", "version")
 _PACKAGES = {"python": "Python", "torch": "PyTorch", "numpy": "NumPy", "scipy": "SciPy", "pillow": "Pillow"}
 _MATCHED = {
@@ -85,12 +80,14 @@ class _Citing:
 
     def network(self, name: str) -> str:
         """Return a network's name as the field writes it, with its citation in brackets."""
-        if name in _NETWORKS:
-            written, reference = _NETWORKS[name]
-            return f"{written} ({self(reference)})"
-        if name in NETWORKS:
-            self.others |= {NETWORKS[name]().reference: None}
-        return name
+        if name not in NETWORKS:
+            return name
+        architecture = NETWORKS[name]()
+        title, reference = architecture.title or name, architecture.reference
+        if isinstance(reference, Reference):
+            return f"{title} ({self(reference)})"
+        self.others |= {reference: None}
+        return title
 
 
 def _stimuli(run: ReportedRun, citing: _Citing) -> str:

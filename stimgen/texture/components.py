@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.networks.normalise import photographs
+from stimgen.networks.photographs import photographs
 from stimgen.texture.objective import analyse
 
 
@@ -16,7 +16,7 @@ def principal_components(extractor: FeatureExtractor, layers: Sequence[str], cou
     """Return the directions in which the features of natural photographs vary most about zero.
 
     They are the eigenvectors with the largest eigenvalues of the mean Gram matrix over the photographs of
-    `stimgen.networks.normalise`: among all projections on `count` directions the one that keeps most of the
+    `stimgen.networks.photographs`: among all projections on `count` directions the one that keeps most of the
     features' mean square. Gram matrices are products of features about zero, and so are the components: the
     mean of the features is not taken away. They belong to the network and not to a texture, so a texture is
     described by the Gram matrices of the projected features alone, ``V^T G V``

@@ -18,7 +18,7 @@ from stimgen.errors import InputError, StimgenError
 from stimgen.images.read import read_image
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import build_extractor
-from stimgen.networks.normalise import photographs
+from stimgen.networks.photographs import photographs
 from stimgen.networks.weights import find_weights
 from stimgen.texture.components import leading_eigenvectors, principal_components
 from stimgen.texture.goal import SourceImage

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from stimgen.images.read import read_image
 from stimgen.images.sources import shrink
-from stimgen.networks.extractor import FeatureExtractor, build_extractor
-from stimgen.networks.normalise import photographs, rescale_channels
+from stimgen.networks.extractor import FeatureExtractor, build_extractor, rescale_channels
+from stimgen.networks.photographs import photographs
 from stimgen.networks.weights import find_weights
 from stimgen.texture.goal import SourceImage
 from stimgen.texture.gram import relative_gram_distance
