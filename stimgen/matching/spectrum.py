@@ -51,7 +51,8 @@ def rings(shape: tuple[int, int]) -> NDArray[np.intp]:
     columns = np.arange(width // 2 + 1)[np.newaxis, :]
     # Roots of whole numbers: frequencies on one circle have exactly the same radius.
     radius = np.sqrt(((rows * width) ** 2 + (columns * height) ** 2).astype(np.float64)) / max(shape)
-    return np.rint(radius).astype(np.intp)
+    ring: NDArray[np.intp] = np.rint(radius).astype(np.intp)
+    return ring
 
 
 def ring_sizes(shape: tuple[int, int]) -> NDArray[np.float64]:

@@ -10,8 +10,7 @@ from torch import Tensor
 from stimgen.images.pixels import Image
 from stimgen.measure.gram_distance import GramDistance
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.gram import gram_loss, relative_gram_distance
-from stimgen.texture.objective import analyse
+from stimgen.texture.statistics.gram import gram_loss, gram_matrices, relative_gram_distance
 from stimgen.texture.tensors import to_batch
 
 
@@ -37,7 +36,7 @@ def gram_distances(
     """
     # One image at a time: their feature maps at full size would take gigabytes together.
     return [
-        _distances(analyse(extractor, to_batch([image], extractor.device), list(targets)), targets)
+        _distances(gram_matrices(extractor, to_batch([image], extractor.device), list(targets)), targets)
         for image in images
     ]
 

@@ -10,7 +10,7 @@ LEAST_RATIO = 2.0
 
 @dataclass(frozen=True)
 class GramDistance:
-    """How far one layer's Gram matrix of an image is from its source's; formulas in `stimgen.texture.gram`.
+    """How far one layer's Gram matrix of an image is from its source's; see `texture.statistics.gram`.
 
     Attributes
     ----------

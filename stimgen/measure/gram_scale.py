@@ -11,7 +11,7 @@ from stimgen.images.pixels import Image
 from stimgen.measure.gram import gram_distances
 from stimgen.measure.gram_distance import GramScale
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.objective import analyse
+from stimgen.texture.statistics.gram import gram_matrices
 from stimgen.texture.tensors import to_batch
 
 
@@ -67,7 +67,7 @@ def _between(
     if not layers:
         return {}
     # The halves have one shape, and half the size each: together they take no more than the source.
-    grams = analyse(extractor, to_batch([one, other], extractor.device), layers)
+    grams = gram_matrices(extractor, to_batch([one, other], extractor.device), layers)
     return {
         layer: float(
             torch.linalg.matrix_norm(grams[layer][0] - grams[layer][1])

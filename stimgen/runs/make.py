@@ -30,9 +30,8 @@ from stimgen.runs.record import (
 )
 from stimgen.runs.source_grams import SourceGrams
 from stimgen.runs.statistics import SourceStatistics, Statistics, measure
-from stimgen.texture.checkpoint import Checkpoints
-from stimgen.texture.goal import SourceImage
-from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
+from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
+from stimgen.texture.statistic import match_layers
 from stimgen.texture.synthesis import matched_distance, synthesise
 
 
@@ -126,9 +125,8 @@ def render(
         problems.append(
             Problem(
                 goals[stimulus.source],
-                stimulus.layer_set.layer_weights,
+                match_layers(stimulus.layer_set.layer_weights, bases_of(stimulus.layer_set)),
                 stimulus_generator(stimulus, "make"),
-                bases=bases_of(stimulus.layer_set),
                 name=hashes[stimulus.stimulus_id] if hashes else "",
             )
         )

@@ -14,7 +14,7 @@ from stimgen.measure.gram_distance import GramScale
 from stimgen.measure.gram_scale import gram_scales
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.recipe import generator
-from stimgen.texture.objective import analyse
+from stimgen.texture.statistics.gram import gram_matrices
 from stimgen.texture.tensors import to_batch
 
 CEILING_SCRAMBLES = 3
@@ -49,7 +49,7 @@ def source_grams(extractor: FeatureExtractor, source: Image, layers: Sequence[st
     layers
         Layers of the network.
     """
-    targets = analyse(extractor, to_batch([source], extractor.device), layers)
+    targets = gram_matrices(extractor, to_batch([source], extractor.device), layers)
     generators = [generator("ceiling", str(number)) for number in range(CEILING_SCRAMBLES)]
     scrambled = [clip_to_display(phase_scrambled(source, rng))[0] for rng in generators]
     scales = gram_scales(extractor, source, scrambled, targets)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stimgen.texture.objective import Objective
-
 SUFFICIENT_DECREASE = 1e-4  # Armijo's constant; Nocedal & Wright (2006), section 3.1
 SHORTEST_CUT, LONGEST_CUT = 0.1, 0.5  # a refused step is shortened by a factor between these
 RESTART_AFTER = 8  # refusals in a row after which a problem forgets its history
@@ -24,6 +22,8 @@ LEAST_PROGRESS = 0.01  # relative fall of the loss below which a problem has sta
 LOOK_EVERY = 10  # evaluations between two looks whether a GPU has anything left to do
 
 Precondition = Callable[[Tensor], Tensor]
+Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Returns the losses of images, shape (batch,), and their gradients, shape of the images."""
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

@@ -19,12 +19,12 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor, Pooling, build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.components import embed, principal_components, project
-from stimgen.texture.goal import PixelRange, SourceImage
+from stimgen.texture.components import principal_components
 from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.problem import EvaluationHook, Problem, Synthesis, no_hook
+from stimgen.texture.problem import EvaluationHook, PixelRange, Problem, SourceImage, Synthesis, no_hook
+from stimgen.texture.saved import ModelIdentity, TextureStatistics, difference
 from stimgen.texture.schedule import layers_at_scale
-from stimgen.texture.statistics import ModelIdentity, TextureStatistics, difference
+from stimgen.texture.statistic import Term, match_layers
 from stimgen.texture.synthesis import synthesise
 
 SMALLEST_ANALYSED_PX = 16
@@ -136,8 +136,14 @@ class TextureModel:
             smallest = max(SMALLEST_ANALYSED_PX, *map(architecture.smallest_px, layers), 0)
             if not layers or (halvings and side < smallest):
                 break
-            grams = source.grams(self._extractor, layers, halvings)
-            levels.append({layer: self._reduced(layer, gram).float().cpu() for layer, gram in grams.items()})
+            terms = [term for term in self._terms if term.layer in layers]
+            found = source.features(self._extractor, terms, halvings)
+            levels.append(
+                {
+                    str(term.layer): term.statistic.reduced(features).float().cpu()
+                    for term, features in found.items()
+                }
+            )
         return TextureStatistics(
             model=self.identity,
             size_px=source.size_px,
@@ -205,24 +211,16 @@ class TextureModel:
         smallest = max(SMALLEST_ANALYSED_PX, *map(architecture.smallest_px, self.identity.layers))
         if size_px < smallest:
             raise InputError(f"A texture of {size_px} px with {deepest}.", f"Use at least {smallest} px.")
-        problem = Problem(
-            _Goal(statistics, self._bases),
-            self.layer_weights,
-            rng,
-            size_px=size_px,
-            bases=self._bases,
-        )
+        problem = Problem(_Goal(statistics), self._terms, rng, size_px)
         (synthesis,) = synthesise([problem], self._extractor, preset, after_evaluation)
         return synthesis
 
     @cached_property
-    def _bases(self) -> dict[str, Tensor]:
+    def _terms(self) -> dict[Term, float]:
         if self.identity.components is None:
-            return {}
-        return principal_components(self._extractor, self.identity.layers, self.identity.components)
-
-    def _reduced(self, layer: str, gram: Tensor) -> Tensor:
-        return project(gram, self._bases[layer]) if self._bases else gram
+            return match_layers(self.layer_weights)
+        bases = principal_components(self._extractor, self.identity.layers, self.identity.components)
+        return match_layers(self.layer_weights, bases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +228,6 @@ class _Goal:
     """Saved statistics as what a synthesis is to reach (`stimgen.texture.goal.Goal`)."""
 
     statistics: TextureStatistics
-    bases: Mapping[str, Tensor]
 
     @property
     def size_px(self) -> int:
@@ -247,14 +244,11 @@ class _Goal:
         )
         return PixelRange(mean, lowest, highest)
 
-    def grams(self, extractor: FeatureExtractor, layers: Sequence[str], halvings: int) -> dict[str, Tensor]:
+    def features(
+        self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
+    ) -> dict[Term, Tensor]:
         found = self.statistics.grams[halvings]
-        return {
-            layer: embed(found[layer].to(extractor.gain), self.bases[layer])
-            if layer in self.bases
-            else found[layer].to(extractor.gain)
-            for layer in layers
-        }
+        return {term: term.statistic.restored(found[str(term.layer)].to(extractor.gain)) for term in terms}
 
 
 def _numbers(values: Tensor) -> tuple[float, ...]:

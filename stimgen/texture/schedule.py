@@ -105,7 +105,7 @@ def _multiscale(
         if most is not None and halved > most:
             continue
         layers = layers_at(architecture, wanted, size_px, full_px)
-        if not layers:
+        if wanted and not layers:
             continue
         done: tuple[str, ...] = ()
         if enlarged:
@@ -159,7 +159,7 @@ def layers_at(
     ()
     """
     wanted = set(layers)
-    largest = max(architecture.receptive_field(layer) for layer in wanted)
+    largest = max((architecture.receptive_field(layer) for layer in wanted), default=0)
     return tuple(
         layer
         for layer in architecture.layers

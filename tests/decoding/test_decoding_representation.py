@@ -8,7 +8,8 @@ from scipy.signal import correlate2d
 
 from stimgen.decoding.extraction import extract
 from stimgen.decoding.features import feature_folder
-from stimgen.decoding.representation import parameters, upper_triangle
+from stimgen.decoding.representation import upper_triangle
+from stimgen.texture.statistics.gram import parameters
 from stimgen.decoding.settings import ImageSettings
 from stimgen.images.read import read_image
 from stimgen.networks.extractor import build_extractor

@@ -6,7 +6,7 @@ from measured_networks import LAYERS, NETWORK, numpy_gram, small_extractor
 
 from stimgen.measure.gram import gram_distances
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.objective import analyse
+from stimgen.texture.statistics.gram import gram_matrices as analyse
 from stimgen.texture.tensors import to_batch
 
 

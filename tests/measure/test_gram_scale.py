@@ -6,7 +6,7 @@ from measured_networks import LAYERS, numpy_gram, small_extractor
 
 from stimgen.measure.gram_distance import GramScale
 from stimgen.measure.gram_scale import gram_scales
-from stimgen.texture.objective import analyse
+from stimgen.texture.statistics.gram import gram_matrices as analyse
 from stimgen.texture.tensors import to_batch
 
 

@@ -25,7 +25,7 @@ from stimgen.networks.weights import (
     import_weights,
     verify_weights,
 )
-from stimgen.texture.gram import gram_matrix
+from stimgen.texture.statistics.gram import gram_matrix
 
 ALEXNET = NETWORKS["alexnet"]()
 RELUS_AND_POOLS = (1, 2, 4, 5, 7, 9, 11, 12)

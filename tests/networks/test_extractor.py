@@ -17,7 +17,7 @@ from stimgen.networks import memory
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor, whole
 from stimgen.networks.weights import Weights
-from stimgen.texture.gram import gram_matrix
+from stimgen.texture.statistics.gram import gram_matrix
 
 MakeWeights = Callable[[str], Weights]
 

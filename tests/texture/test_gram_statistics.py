@@ -6,7 +6,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
 from stimgen.texture.gram import gram_loss, gram_matrix, relative_gram_distance
 
 features = hnp.arrays(

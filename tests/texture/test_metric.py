@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stimgen.texture.gram import gram_loss, gram_matrix
+from stimgen.texture.metric import flat_metric
 
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.gram import gram_loss, gram_matrix
-from stimgen.texture.metric import flat_metric
 from stimgen.texture.objective import GramObjective, together
 from stimgen.texture.schedule import FLOOR
 

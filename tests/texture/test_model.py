@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from stimgen.texture.goal import SourceImage
 
 import stimgen
 from stimgen import Multiscale, TextureModel, TextureStatistics, mix
@@ -21,7 +22,6 @@ from stimgen.networks.extractor import build_extractor
 from stimgen.networks.normalise import photographs
 from stimgen.networks.weights import find_weights
 from stimgen.texture.components import leading_eigenvectors, principal_components
-from stimgen.texture.goal import SourceImage
 from stimgen.texture.problem import Problem
 from stimgen.texture.statistics import ModelIdentity
 from stimgen.texture.synthesis import synthesise

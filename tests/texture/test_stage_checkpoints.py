@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from stimgen.texture.goal import SourceImage
 
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.goal import SourceImage
 from stimgen.texture.multiscale import synthesise_together
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Problem

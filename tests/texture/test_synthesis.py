@@ -9,6 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize
+from stimgen.texture.goal import SourceImage
+from stimgen.texture.gram import relative_gram_distance
 from torch import Tensor
 
 from stimgen.images.read import read_image
@@ -16,8 +18,6 @@ from stimgen.images.sources import shrink
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.normalise import photographs, rescale_channels
 from stimgen.networks.weights import find_weights
-from stimgen.texture.goal import SourceImage
-from stimgen.texture.gram import relative_gram_distance
 from stimgen.texture.multiscale import synthesise_together
 from stimgen.texture.objective import GramObjective, analyse, together
 from stimgen.texture.presets import Gatys2015, Multiscale
