@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stimgen.images.differences import wasserstein_1
 from stimgen.images.pixels import luminance
 
 LEVELS = 256
@@ -105,4 +106,4 @@ def histogram_w1(values: NDArray[np.float64], targets: NDArray[np.float64]) -> f
     """
     if values.size != targets.size:
         raise ValueError(f"images of {values.size} and {targets.size} pixels cannot be compared")
-    return float(np.mean(np.abs(values - targets)))
+    return wasserstein_1(values, targets)

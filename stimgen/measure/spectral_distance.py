@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stimgen.images.differences import relative_error
 from stimgen.measure.spectrum import PowerSpectrum
 
 
@@ -30,12 +31,9 @@ def amplitude_error(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
         If the images have different shapes.
     """
     _refuse_other_shape(spectrum, source)
-    reference = float(source.power.sum())
-    if not reference:
-        return None
     # Power that stands for a frequency and its conjugate gives √2 times the amplitude of each: both count.
     difference = np.sqrt(spectrum.power) - np.sqrt(source.power)
-    return float(np.sqrt(np.sum(difference**2) / reference))
+    return relative_error(float(np.sum(difference**2)), float(source.power.sum()))
 
 
 def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | None:

@@ -42,32 +42,14 @@ def synthesise_multiscale(
 ) -> list[Synthesis]:
     """Synthesise textures coarse to fine, on a GPU all problems of the batch at once.
 
-    The stages of a problem are those of `stimgen.texture.schedule.stages`. In each, the texture matches the
-    source averaged down to its size. The first stage starts from Gaussian noise around the source's mean.
-    Each other stage starts from the result so far, bicubically enlarged where its size is larger. Pixels stay
-    between the smallest and the largest value of the source at full size.
+    The parameters are those of `stimgen.texture.synthesis.synthesise`. The stages of a problem are those of
+    `stimgen.texture.schedule.stages`. In each, the texture matches the source averaged down to its size. The
+    first stage starts from Gaussian noise around the source's mean. Each other stage starts from the result
+    so far, bicubically enlarged where its size is larger. Pixels stay between the smallest and the largest
+    value of the source at full size.
 
     On a CPU, where shared passes gain nothing, the problems are solved one after the other, so that a
     texture is the same to the last bit in any batch.
-
-    Parameters
-    ----------
-    problems
-        Textures of one size and colour; what they match and their seeds may differ.
-    extractor
-        The network in float32; `preset.precision` says what the convolutions of the descent use. Targets
-        are always float32. With an extractor in float64, everything is float64.
-    preset
-        Schedule and optimiser settings.
-    after_evaluation
-        Called after each evaluation.
-    checkpoints
-        Where states are kept after each stage: on a CPU of each problem, else of all together.
-
-    Returns
-    -------
-    list of Synthesis
-        In the order of `problems`.
     """
     alone = extractor.device.type == "cpu"
     batches = [[problem] for problem in problems] if alone else [list(problems)]
@@ -86,11 +68,11 @@ def synthesise_together(
     checkpoints: Checkpoints | None = None,
 ) -> list[Synthesis]:
     """Synthesise textures as `synthesise_multiscale` does, in shared forward and backward passes."""
-    works = [_begin(problem, extractor, preset) for problem in problems]
+    works = [_Work.begin(problem, extractor, preset) for problem in problems]
     found = checkpoints.load(problems) if checkpoints else None
     if found:
         for work, reached in zip(works, found.reached, strict=True):
-            work.resume(reached)
+            work.reached = reached
     descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
     analysed: dict[Goal, _Analysis] = {}
     last_px = 0
@@ -109,79 +91,81 @@ def synthesise_together(
                 for work, stage in zip(active, plan, strict=True)
             ]
         )
-        for work in active:
-            work.image = _start(work, size_px, preset.noise_sd)
         minimum = _descend(active, plan, objective, preset, (number, len(steps)), after_evaluation)
         precision = str(network.dtype).removeprefix("torch.")
         for place, (work, stage) in enumerate(zip(active, plan, strict=True)):
             work.keep(stage, precision, minimum, place)
         if checkpoints:
-            states = tuple(Reached(work.image, tuple(work.traces), work.restarts) for work in works)
-            checkpoints.save(problems, Checkpoint(size_px, rung, states))
+            checkpoints.save(problems, Checkpoint(size_px, rung, tuple(work.reached for work in works)))
     return [work.result() for work in works]
 
 
 @dataclass
 class _Work:
-    """A problem under way; `image` has the shape (1, channel, height, width)."""
+    """A problem under way."""
 
     problem: Problem
     pixels: PixelRange
     stages: dict[tuple[int, int], Stage]  # by side and rung
-    image: Tensor | None = None
-    traces: list[StageTrace] = field(default_factory=list)
-    restarts: int = 0
+    reached: Reached = field(default_factory=Reached)
 
-    @property
-    def reached(self) -> Tensor:
-        """The image so far."""
-        assert self.image is not None, "every problem has a stage, and a stage begins with an image"
-        return self.image
+    @classmethod
+    def begin(cls, problem: Problem, extractor: FeatureExtractor, preset: Multiscale) -> _Work:
+        """Return the work on a problem before its first stage."""
+        goal = problem.goal
+        plan = stages(preset, extractor.architecture, problem.layers, problem.side_px, goal.halvings)
+        return cls(problem, goal.pixels(extractor), {(stage.size_px, stage.rung): stage for stage in plan})
 
-    def resume(self, reached: Reached) -> None:
-        """Take over an earlier state."""
-        self.image = None if reached.image is None else reached.image.to(self.pixels.mean)
-        self.traces, self.restarts = list(reached.traces), reached.restarts
+    def start(self, size_px: int, noise_sd: float) -> Tensor:
+        """Return the image that a stage of this size starts from."""
+        image = self.reached.image
+        if image is None:
+            # Drawn on the host, so that every device starts from the same image.
+            mean = self.pixels.mean
+            drawn = self.problem.noise.standard_normal((1, mean.shape[1], size_px, size_px), np.float32)
+            return mean + noise_sd * torch.from_numpy(drawn).to(mean)
+        if image.shape[-1] == size_px:
+            return image.to(self.pixels.mean)
+        return F.interpolate(
+            image.to(self.pixels.mean), size=(size_px, size_px), mode="bicubic", align_corners=False
+        )
 
     def keep(self, stage: Stage, precision: str, minimum: Minimum, place: int) -> None:
         """Take over the result of the problem at `place` in its batch."""
         evaluations = int(minimum.evaluations[place])
-        self.image = minimum.images[place : place + 1]
-        self.restarts += int(minimum.restarts[place])
         stop_reason = "evaluations"
         if minimum.low_enough[place]:
             stop_reason = "stop distance"
         elif minimum.stalled[place]:
             stop_reason = "no progress"
-        self.traces.append(
-            StageTrace(
-                stage.size_px,
-                stage.layers,
-                precision,
-                "plain" if stage.plain else "flat",
-                stop_reason,
-                minimum.trace[:evaluations, place].double().cpu().numpy(),
-                minimum.accepted[:evaluations, place].cpu().numpy(),
-            )
+        trace = StageTrace(
+            stage.size_px,
+            stage.layers,
+            precision,
+            "plain" if stage.plain else "flat",
+            stop_reason,
+            minimum.trace[:evaluations, place].double().cpu().numpy(),
+            minimum.accepted[:evaluations, place].cpu().numpy(),
+        )
+        self.reached = Reached(
+            minimum.images[place : place + 1],
+            (*self.reached.traces, trace),
+            self.reached.restarts + int(minimum.restarts[place]),
         )
 
     def result(self) -> Synthesis:
         """Return the texture after its last stage."""
+        image, traces = self.reached.image, self.reached.traces
+        assert image is not None, "every problem has a stage"
         # The descent with all layers at full size ends in a flat and a short plain stage.
-        flat, plain = (trace.stop_reason for trace in self.traces[-2:])
+        flat, plain = (trace.stop_reason for trace in traces[-2:])
         return Synthesis(
-            image=to_images(self.reached)[0],
-            loss=float(self.traces[-1].losses[-1]),
-            traces=tuple(self.traces),
+            image=to_images(image)[0],
+            loss=float(traces[-1].losses[-1]),
+            traces=traces,
             stop_reason=plain if plain == "stop distance" else flat,
-            restarts=self.restarts,
+            restarts=self.reached.restarts,
         )
-
-
-def _begin(problem: Problem, extractor: FeatureExtractor, preset: Multiscale) -> _Work:
-    goal = problem.goal
-    plan = stages(preset, extractor.architecture, problem.layers, problem.side_px, goal.halvings)
-    return _Work(problem, goal.pixels(extractor), {(stage.size_px, stage.rung): stage for stage in plan})
 
 
 def _terms(problem: Problem, stage: Stage) -> list[Term]:
@@ -251,7 +235,7 @@ def _descend(
 
     return minimise(
         objective,
-        torch.cat([work.reached for work in active]),
+        torch.cat([work.start(size_px, preset.noise_sd) for work in active]),
         lower=lowest.flatten(1).amin(dim=1),
         upper=highest.flatten(1).amax(dim=1),
         evaluations=most,
@@ -263,30 +247,12 @@ def _descend(
     )
 
 
-def _start(work: _Work, size_px: int, noise_sd: float) -> Tensor:
-    """Return the image that a stage of this size starts from."""
-    if work.image is None:
-        # Drawn on the host, so that every device starts from the same image.
-        mean = work.pixels.mean
-        drawn = work.problem.noise.standard_normal((1, mean.shape[1], size_px, size_px), np.float32)
-        return mean + noise_sd * torch.from_numpy(drawn).to(mean)
-    if work.image.shape[-1] == size_px:
-        return work.image
-    return F.interpolate(work.image, size=(size_px, size_px), mode="bicubic", align_corners=False)
-
-
 def boost_high_frequencies(size_px: int, exponents: Tensor) -> Precondition:
     """Return the operator that multiplies spatial frequency r (cycles/pixel) by (1 + 32 r)^exponent.
 
     An enlarged image lacks high frequencies, and the pixels' Hessian falls with frequency, because pooling
     averages high frequencies away. An inverse Hessian that starts from a rising gain needs fewer iterations.
-
-    Parameters
-    ----------
-    size_px
-        Side of the images.
-    exponents
-        One for each problem, shape (batch,); 0 leaves its vectors as they are.
+    There is one exponent for each problem, shape (batch,); 0 leaves its vectors as they are.
     """
     rows = torch.fft.fftfreq(size_px, device=exponents.device)[:, None]
     columns = torch.fft.rfftfreq(size_px, device=exponents.device)[None, :]
@@ -300,15 +266,7 @@ def boost_high_frequencies(size_px: int, exponents: Tensor) -> Precondition:
 
 
 def descent_dtype(precision: str, extractor: FeatureExtractor) -> torch.dtype:
-    """Return the dtype of the convolutions during the descent.
-
-    Parameters
-    ----------
-    precision
-        "float32", "bfloat16", or "auto": bfloat16 where the device computes with it, else float32.
-    extractor
-        The network; one in float64 stays in float64.
-    """
+    """Return the dtype of the convolutions during the descent; a network in float64 stays in float64."""
     if precision == "float32" or extractor.dtype != torch.float32:
         return extractor.dtype
     if precision == "bfloat16" or computes_bfloat16(extractor.device):

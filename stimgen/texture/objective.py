@@ -16,17 +16,7 @@ from stimgen.texture.tensors import to_rgb
 
 
 def features_of(extractor: FeatureExtractor, images: Tensor, terms: Sequence[Term]) -> dict[Term, Tensor]:
-    """Return what the losses of `terms` need of images, each as soon as the network has its maps.
-
-    Parameters
-    ----------
-    extractor
-        The network.
-    images
-        Shape (batch, 1 or 3, height, width), values 0..1.
-    terms
-        Statistics and their layers.
-    """
+    """Return what `terms` need of images (batch, 1 or 3, height, width), each as soon as its maps exist."""
     statistics = list(dict.fromkeys(term.statistic for term in terms if term.layer is not None))
     layers = [term.layer for term in terms if term.layer is not None]
 

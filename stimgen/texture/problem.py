@@ -1,10 +1,10 @@
-"""What is synthesised, what comes out, and what is known in between."""
+"""What is synthesised, what comes out, and the state in between."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch.nn.functional as F
@@ -18,15 +18,8 @@ from stimgen.texture.statistic import Term
 from stimgen.texture.tensors import to_batch
 
 
-@dataclass(frozen=True, eq=False)
-class PixelRange:
-    """Mean and range of pixel values, by channel.
-
-    Attributes
-    ----------
-    mean, lowest, highest
-        Tensors of shape (1, 1 or 3, 1, 1) in the precision of the network's input, black 0 and white 1.
-    """
+class PixelRange(NamedTuple):
+    """Mean and range of pixel values by channel, each of shape (1, 1 or 3, 1, 1); black is 0, white 1."""
 
     mean: Tensor
     lowest: Tensor
@@ -38,7 +31,7 @@ class Goal(Protocol):
 
     @property
     def size_px(self) -> int:
-        """Side of the image whose statistics they are, px; the shorter side if it is not square."""
+        """Shorter side of the image whose statistics they are, px."""
         ...
 
     @property
@@ -47,7 +40,7 @@ class Goal(Protocol):
         ...
 
     def pixels(self, extractor: FeatureExtractor) -> PixelRange:
-        """Return the pixel values, on the device of the network."""
+        """Return the pixel values, in the precision and on the device of the network's input."""
         ...
 
     def features(
@@ -59,21 +52,14 @@ class Goal(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
-    """A `Goal` whose statistics are taken from an image when they are asked for.
-
-    Attributes
-    ----------
-    image
-        (H, W) for a grey stimulus or (H, W, 3) for RGB, values 0..1.
-    """
+    """A `Goal` whose statistics are taken from an image, (H, W) or (H, W, 3) with values 0..1."""
 
     image: Image
 
     @property
     def size_px(self) -> int:
         """Shorter side of the image, px."""
-        height, width = self.image.shape[:2]
-        return int(min(height, width))
+        return int(min(self.image.shape[:2]))
 
     @property
     def halvings(self) -> int:
@@ -81,7 +67,7 @@ class SourceImage:
         return self.size_px.bit_length() - 1
 
     def pixels(self, extractor: FeatureExtractor) -> PixelRange:
-        """Return the pixel values, on the device of the network."""
+        """Return the mean and the range of the image."""
         source = self._batch(extractor)
         return PixelRange(
             source.mean(dim=(2, 3), keepdim=True),
@@ -116,7 +102,7 @@ class Problem:
     size_px
         Side of the texture, px; None for that of the goal.
     name
-        Names its checkpoints; the same for the same texture alone.
+        Names its checkpoints.
     """
 
     goal: Goal
@@ -144,18 +130,14 @@ class Evaluation:
     ----------
     stage, stages
         Number of the stage, from 1 on, and of all stages of the problems that are synthesised together.
-    size_px
-        Side of the image.
-    layers
-        Layers that are matched.
+    size_px, layers
+        Side of the image, and the layers that are matched.
     number, most
         Number of the evaluation in its stage, from 1 on, and after how many the stage ends at the latest.
         `gatys2015` counts iterations, and may need a few more evaluations.
-    losses
-        Loss of each problem in the stage's metric, shape (problem,). It is on the device: reading it makes a
-        GPU wait.
-    zero_losses
-        Loss of features that are zero, shape (problem,), likewise.
+    losses, zero_losses
+        Loss of each problem in the stage's metric, and that of features that are zero, shape (problem,). They
+        are on the device: reading them makes a GPU wait.
     """
 
     stage: int
@@ -182,20 +164,16 @@ class StageTrace:
 
     Attributes
     ----------
-    size_px
-        Side of the image.
-    layers
-        Layers that were matched.
+    size_px, layers
+        Side of the image, and the layers that were matched.
     precision
         Precision of the convolutions: "bfloat16" or "float32" ("float64" in comparisons).
     metric
         How differences count: "plain", as in the paper, or "flat" (`Statistic.flat_target`).
     stop_reason
         Why the stage ended.
-    losses
-        Loss of the best point so far, after each evaluation.
-    accepted
-        Whether the evaluation ended an iteration.
+    losses, accepted
+        After each evaluation, the loss of the best point so far, and whether it ended an iteration.
     """
 
     size_px: int
@@ -246,36 +224,19 @@ class Synthesis:
 
 @dataclass(frozen=True, eq=False)
 class Reached:
-    """The state of one problem between two stages: all that the following stages need.
+    """The state of one problem between two stages; its image is (1, channel, height, width).
 
-    The noise is not part of it: it is drawn once, for the image of the first stage.
-
-    Attributes
-    ----------
-    image
-        The image, shape (1, channel, height, width); None before the problem's first stage.
-    traces
-        One per finished stage.
-    restarts
-        As in `Synthesis`, so far.
+    Later stages need nothing else: noise is drawn once, for the first stage, before which the image is None.
     """
 
-    image: Tensor | None
-    traces: tuple[StageTrace, ...]
-    restarts: int
+    image: Tensor | None = None
+    traces: tuple[StageTrace, ...] = ()
+    restarts: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state of problems that are synthesised together, between two stages.
-
-    Attributes
-    ----------
-    size_px, rung
-        The last finished stage (`stimgen.texture.schedule.Stage`).
-    reached
-        One for each problem, in their order.
-    """
+    """The state of problems that are synthesised together, after the stage of this size and rung."""
 
     size_px: int
     rung: int

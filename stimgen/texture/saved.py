@@ -28,24 +28,9 @@ _KEY = "stimgen"
 class ModelIdentity:
     """The texture model that statistics belong to: numbers of different models cannot be compared.
 
-    Attributes
-    ----------
-    network
-        Name of the network.
-    tensors_sha256
-        Identity of its weights.
-    input
-        Name of the input that they expect.
-    pooling
-        "average" or "max".
-    normalise
-        Whether filters are scaled to a mean activation of 1.
-    weights_normalised
-        Whether the filters in the weights' file are scaled already, and are used as they are.
-    layers
-        Layers whose statistics are matched, shallowest first.
-    components
-        Principal components of each layer; None for all channels.
+    `tensors_sha256` identifies the weights, and `input` names the input that they expect.
+    `weights_normalised` says that their filters are scaled to a mean activation of 1 already, and are used as
+    they are.
     """
 
     network: str

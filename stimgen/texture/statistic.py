@@ -64,18 +64,11 @@ class Statistic:
         return (features,)
 
     def flat_target(self, features: Tensor, exponent: float, floor: float) -> Target:
-        """Return a target with the same minimum that a descent reaches in fewer evaluations.
+        """Return a target with the same minimum, which a descent reaches in fewer evaluations.
 
-        It is used until the last stage of `multiscale`. By default it is `target`.
-
-        Parameters
-        ----------
-        features
-            Those of the source.
-        exponent
-            0 (differences count as they are) to 1/2 (the flattest loss).
-        floor
-            Part of the largest eigenvalue that is added to all, above 0.
+        `multiscale` uses it until its last stage. By default it is `target`. A loss whose curvatures follow
+        the eigenvalues of a matrix can divide by their power `exponent`, 0 to 1/2, after adding the part
+        `floor` of the largest eigenvalue to all.
         """
         return self.target(features)
 
@@ -153,17 +146,10 @@ def match_layers(
     bases: Mapping[str, Tensor] | None = None,
     statistic: str = DEFAULT,
 ) -> dict[Term, float]:
-    """Return the weighted terms by which a texture matches one statistic on several layers.
+    """Return the weighted terms by which a texture matches the statistic of a name on several layers.
 
-    Parameters
-    ----------
-    layer_weights
-        Layer name to the weight of its loss.
-    bases
-        Layer name to principal components, shape (channel, components). Layers without an entry are matched
-        with all channels.
-    statistic
-        Name of the statistic.
+    `bases` has the principal components of layers, shape (channel, components), on which their features are
+    projected. Layers without an entry are matched with all channels.
     """
     kind, bases = STATISTICS[statistic], bases or {}
     return {

@@ -50,17 +50,7 @@ def synthesise(
 
 
 def matched_distance(problem: Problem, extractor: FeatureExtractor, image: Image) -> float:
-    """Return the largest relative distance, over its terms, of an image from what a problem asks to match.
-
-    Parameters
-    ----------
-    problem
-        With its goal and terms.
-    extractor
-        The network in which the texture was synthesised, in float32.
-    image
-        The texture, (H, W) or (H, W, 3), of the size of the goal.
-    """
+    """Return the largest relative distance, over its terms, of an image from what a problem asks to match."""
     terms = list(problem.terms)
     goal = problem.goal.features(extractor, terms, 0)
     reached = analyse(extractor, to_batch([image], extractor.device), terms)

@@ -93,22 +93,7 @@ class Gram(Statistic):
 
 
 def gram_matrices(extractor: FeatureExtractor, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Return the Gram matrices of images, shape (batch, channel, channel), by layer.
-
-    Parameters
-    ----------
-    extractor
-        The network.
-    images
-        Shape (batch, 1 or 3, height, width), values 0..1.
-    layers
-        Layer names.
-
-    Raises
-    ------
-    StimgenError
-        If one is not finite, because the network's numbers are too large.
-    """
+    """Return the Gram matrices, shape (batch, channel, channel), of images (batch, 1 or 3, height, width)."""
     from stimgen.texture.objective import analyse
 
     found = analyse(extractor, images, [Term(layer, STATISTICS["gram"]) for layer in layers])
@@ -182,12 +167,7 @@ def _products() -> Callable[[Tensor], Tensor]:
 def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
     """Return ``E = 1 / (4 N^2) * sum_ij (G_ij - T_ij)^2`` for each image of the batch, shape (batch,).
 
-    Gatys, Ecker & Bethge (2015), eq. 3.
-
-    Parameters
-    ----------
-    gram, target
-        Gram matrices, shape (batch, channel, channel).
+    Gatys, Ecker & Bethge (2015), eq. 3, for Gram matrices of shape (batch, channel, channel).
     """
     channels = gram.shape[-1]
     return (gram - target).square().sum(dim=(1, 2)) / (4 * channels**2)
@@ -196,29 +176,16 @@ def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
 def weighted_gram_loss(gram: Tensor, target: Tensor, metric: Tensor) -> Tensor:
     """Return ``1 / (4 N^2) * ||M (G - T) M^T||_F^2`` for each image, shape (batch,): `gram_loss` if M is 1.
 
-    Parameters
-    ----------
-    gram, target
-        Gram matrices, shape (batch, channel, channel).
-    metric
-        M, shape (batch, rows, channel); N is the number of channels, whatever the rows are.
+    M has the shape (batch, rows, channel). N is the number of channels, whatever the rows are.
     """
     difference = metric @ (gram - target) @ metric.transpose(1, 2)
     return difference.square().sum(dim=(1, 2)) / (4 * gram.shape[-1] ** 2)
 
 
 def relative_gram_distance(gram: Tensor, target: Tensor) -> Tensor:
-    """Return ``||G - T||_F / ||T||_F`` for each image of the batch.
+    """Return ``||G - T||_F / ||T||_F`` for each image of the batch, shape (batch,).
 
-    Parameters
-    ----------
-    gram, target
-        Gram matrices, shape (batch, channel, channel).
-
-    Returns
-    -------
-    Tensor
-        Shape (batch,); 0 for equal statistics, about 1 for unrelated ones, without upper bound.
+    It is 0 for equal statistics, about 1 for unrelated ones, and has no upper bound.
     """
     import torch
 
@@ -242,16 +209,10 @@ def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
     Parameters
     ----------
     target
-        Gram matrices T of the source, shape (batch, N, N).
-    exponent
-        a, from 0 (the plain differences but for the factor) to 1/2 (flattest).
-    floor
-        e relative to the largest eigenvalue.
-
-    Returns
-    -------
-    Tensor
-        M, symmetric, shape and dtype of `target`.
+        Gram matrices T of the source, shape (batch, N, N). M is symmetric and has the same shape and dtype.
+    exponent, floor
+        a, from 0 (the plain differences but for the factor) to 1/2 (flattest), and e relative to the largest
+        eigenvalue.
     """
     import torch
 
@@ -267,16 +228,8 @@ def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
 def project_metric(metric: Tensor, basis: Tensor) -> Tensor:
     """Return the metric with which only the Gram matrix of projected features counts, shape (batch, k, N).
 
-    With V the components and M a metric among them, ``||M (V^T (G - T) V) M^T||``. A factor turns the
-    ``1 / (4 N^2)`` of all channels into the ``1 / (4 k^2)`` of the k components, so that the loss is that of
-    the projected features.
-
-    Parameters
-    ----------
-    metric
-        M, shape (batch, k, k).
-    basis
-        V, shape (N, k).
+    With V the components, shape (N, k), and M a metric among them, shape (batch, k, k), the loss is that of
+    ``||M (V^T (G - T) V) M^T||``. A factor turns the ``1 / (4 N^2)`` of all channels into ``1 / (4 k^2)``.
     """
     channels, components = basis.shape
     projected: Tensor = metric @ basis.T * (channels / components) ** 0.5
