@@ -66,7 +66,9 @@ def test_a_batch_is_resumed_from_every_stage(color):
         # A problem that has begun does not use its noise again; one that has not draws it.
         begun = [reached.image is not None for reached in checkpoint.reached]
         assert begun == [True, place >= 2]
-        asked = [o if b else a for a, o, b in zip(problems(1, color), problems(50, color), begun, strict=True)]
+        asked = [
+            o if b else a for a, o, b in zip(problems(1, color), problems(50, color), begun, strict=True)
+        ]
         found = synthesise_together(asked, network, PRESET, evaluations.append, again)
         assert_same(found, expected)
         later = [(reached.size_px, reached.rung) for reached in again.saved.get(names, [])]

@@ -54,7 +54,11 @@ def statistics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def terms(*names: str) -> dict:
     layers = match_layers({"conv1_1": 1.0, "pool2": 2.0}, statistic="channel_means")
-    kinds = {"means": layers, "contrast": match_pixels("contrast", 10.0), "gram": match_layers({"pool1": 1.0})}
+    kinds = {
+        "means": layers,
+        "contrast": match_pixels("contrast", 10.0),
+        "gram": match_layers({"pool1": 1.0}),
+    }
     return {term: weight for name in names for term, weight in kinds[name].items()}
 
 

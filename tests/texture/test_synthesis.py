@@ -22,9 +22,9 @@ from stimgen.texture.statistics.gram import gram_matrices, relative_gram_distanc
 from stimgen.texture.synthesis import synthesise
 from stimgen.texture.tensors import to_batch
 
-CHAIN = "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3".split()
+CHAIN = "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3"
 MEAN = (123.68, 116.779, 103.939)
-QUICK = Multiscale(smallest_px=24, evaluations=(15, 15), precision="float32")
+QUICK = Multiscale(smallest_px=16, evaluations=(15, 15), precision="float32")
 
 
 def plain_loss(image: Tensor, source: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def plain_loss(image: Tensor, source: Tensor) -> Tensor:
     network = random_network(torch.float64)
     total = torch.zeros((), dtype=torch.float64)
     maps, depth = [network.gain * x + network.shift for x in (image, source)], 0
-    for layer in CHAIN:
+    for layer in CHAIN.split():
         if layer.startswith("pool"):
             maps = [F.avg_pool2d(x, 2) for x in maps]
         else:
@@ -105,15 +105,15 @@ def test_bounds_of_gatys2015_are_those_of_the_source_in_network_space() -> None:
 
 
 MIXED: tuple[Callable[[], Problem], ...] = (
-    lambda: problem("brick", LAYERS, 1, size_px=48),
-    lambda: problem("gravel", LAYERS[:2], 2, size_px=48),
-    lambda: problem("grass", LAYERS[:1], 1, size_px=48),
+    lambda: problem("brick", LAYERS, 1, size_px=32),
+    lambda: problem("gravel", LAYERS[:2], 2, size_px=32),
+    lambda: problem("grass", LAYERS[:1], 1, size_px=32),
 )
 
 
 def test_a_batch_gives_each_problem_what_it_reaches_alone() -> None:
     """In float64; in float32, rounding in another order of sums grows to percents within 40 evaluations."""
-    exact, preset = random_network(torch.float64), Multiscale(smallest_px=24, evaluations=(6, 6))
+    exact, preset = random_network(torch.float64), Multiscale(smallest_px=16, evaluations=(6, 6))
     shared = synthesise_together([make() for make in MIXED], exact, preset)
     for make, ours in zip(MIXED, shared, strict=True):
         (alone,) = synthesise_together([make()], exact, preset)
@@ -131,7 +131,7 @@ def test_on_a_cpu_a_texture_is_the_same_in_any_batch() -> None:
 
 def test_a_batch_gives_each_problem_its_loss_and_gradient() -> None:
     objectives = [objective_of(make(), random_network()) for make in MIXED]
-    points = torch.rand((3, 1, 48, 48), generator=torch.Generator().manual_seed(0))
+    points = torch.rand((3, 1, 32, 32), generator=torch.Generator().manual_seed(0))
     losses, gradients = together(objectives)(points)
     for b, objective in enumerate(objectives):
         loss, gradient = objective(points[b : b + 1])
@@ -140,7 +140,7 @@ def test_a_batch_gives_each_problem_its_loss_and_gradient() -> None:
 
 
 def test_synthesis_reduces_the_loss_and_keeps_the_bounds() -> None:
-    preset = Multiscale(smallest_px=32, evaluations=(40, 40), shallow_evaluations=(9, 8), stop_distance=0)
+    preset = Multiscale(smallest_px=32, evaluations=(30, 30), shallow_evaluations=(9, 8), stop_distance=0)
     ours = problem("brick", LAYERS, 1)
     (result,) = synthesise([ours], random_network(), preset)
     objective = objective_of(ours, random_network())
@@ -149,7 +149,7 @@ def test_synthesis_reduces_the_loss_and_keeps_the_bounds() -> None:
     assert result.loss < objective.loss(to_batch([noise], "cpu")).item() / 100
     assert result.image.min() >= source_of(ours).min()
     assert result.image.max() <= source_of(ours).max()
-    assert result.evaluations == 40 + 9 + 8 + 40 + 4
+    assert result.evaluations == 30 + 9 + 8 + 30 + 4
     assert (result.restarts, result.stop_reason) == (0, "evaluations")
 
 
@@ -208,7 +208,7 @@ def test_a_stage_ends_without_progress() -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_losses_of_the_cpu() -> None:
-    preset = Multiscale(smallest_px=24, evaluations=(30, 30), precision="float32")
+    preset = Multiscale(smallest_px=16, evaluations=(30, 30), precision="float32")
     for make in MIXED:
         (cpu,) = synthesise([make()], random_network(), preset)
         (gpu,) = synthesise([make()], random_network().to("cuda"), preset)
