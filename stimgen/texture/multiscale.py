@@ -33,33 +33,6 @@ from stimgen.texture.statistic import Target, Term
 from stimgen.texture.tensors import to_images
 
 
-def synthesise_multiscale(
-    problems: Sequence[Problem],
-    extractor: FeatureExtractor,
-    preset: Multiscale,
-    after_evaluation: EvaluationHook = no_hook,
-    checkpoints: Checkpoints | None = None,
-) -> list[Synthesis]:
-    """Synthesise textures coarse to fine, on a GPU all problems of the batch at once.
-
-    The parameters are those of `stimgen.texture.synthesis.synthesise`. The stages of a problem are those of
-    `stimgen.texture.schedule.stages`. In each, the texture matches the source averaged down to its size. The
-    first stage starts from Gaussian noise around the source's mean. Each other stage starts from the result
-    so far, bicubically enlarged where its size is larger. Pixels stay between the smallest and the largest
-    value of the source at full size.
-
-    On a CPU, where shared passes gain nothing, the problems are solved one after the other, so that a
-    texture is the same to the last bit in any batch.
-    """
-    alone = extractor.device.type == "cpu"
-    batches = [[problem] for problem in problems] if alone else [list(problems)]
-    return [
-        synthesis
-        for batch in batches
-        for synthesis in synthesise_together(batch, extractor, preset, after_evaluation, checkpoints)
-    ]
-
-
 def synthesise_together(
     problems: Sequence[Problem],
     extractor: FeatureExtractor,
@@ -67,7 +40,15 @@ def synthesise_together(
     after_evaluation: EvaluationHook = no_hook,
     checkpoints: Checkpoints | None = None,
 ) -> list[Synthesis]:
-    """Synthesise textures as `synthesise_multiscale` does, in shared forward and backward passes."""
+    """Synthesise textures coarse to fine, in shared forward and backward passes.
+
+    The parameters are those of `stimgen.texture.synthesis.synthesise`. The stages of a problem are those of
+    `stimgen.texture.schedule.stages`. In each, the texture matches the source averaged down to its size. The
+    first stage starts from Gaussian noise around the source's mean, each other stage from the result so far,
+    bicubically enlarged where its size is larger. Pixels stay between the smallest and the largest value of
+    the source at full size. `preset.precision` says what the convolutions of the descent use; targets are
+    always float32. With a network in float64, everything is float64.
+    """
     works = [_Work.begin(problem, extractor, preset) for problem in problems]
     found = checkpoints.load(problems) if checkpoints else None
     if found:

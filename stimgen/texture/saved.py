@@ -17,7 +17,10 @@ from torch import Tensor
 from stimgen.atomic import write_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.texture.problem import PixelRange
 from stimgen.texture.schedule import layers_at_scale
+from stimgen.texture.statistic import Term
 from stimgen.texture.statistics.gram import parameters
 
 FORMAT = "stimgen texture statistics 1"
@@ -67,6 +70,24 @@ class TextureStatistics:
     lowest: tuple[float, ...]
     highest: tuple[float, ...]
     grams: tuple[Mapping[str, Tensor], ...]
+
+    @property
+    def halvings(self) -> int:
+        """How often the image can be halved and still has Gram matrices."""
+        return len(self.grams) - 1
+
+    def pixels(self, extractor: FeatureExtractor) -> PixelRange:
+        """Return mean and range of the pixels as tensors for a network."""
+        values = (self.mean, self.lowest, self.highest)
+        tensors = (torch.tensor(value, dtype=torch.float64).to(extractor.gain) for value in values)
+        return PixelRange(*(tensor.view(1, -1, 1, 1) for tensor in tensors))
+
+    def features(
+        self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
+    ) -> dict[Term, Tensor]:
+        """Return the Gram matrices of all channels that a synthesis matches at a scale."""
+        grams = {layer: gram.to(extractor.gain) for layer, gram in self.grams[halvings].items()}
+        return {term: term.statistic.restored(grams[str(term.layer)]) for term in terms}
 
     @property
     def parameters(self) -> int:

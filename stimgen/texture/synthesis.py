@@ -8,7 +8,7 @@ import torch
 
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.multiscale import synthesise_multiscale
+from stimgen.texture.multiscale import synthesise_together
 from stimgen.texture.objective import analyse
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, Synthesis, no_hook
@@ -23,12 +23,12 @@ def synthesise(
     after_evaluation: EvaluationHook = no_hook,
     checkpoints: Checkpoints | None = None,
 ) -> list[Synthesis]:
-    """Synthesise one texture per problem.
+    """Synthesise one texture per problem, with `multiscale` on a GPU all together.
 
     Parameters
     ----------
     problems
-        Textures of one size and colour, with what they match and their noise.
+        Textures of one size and colour; what they match and their noise may differ.
     extractor
         The network, in float32, on the device to work on.
     preset
@@ -38,15 +38,17 @@ def synthesise(
     checkpoints
         Where the state after each stage is kept, and an earlier synthesis is resumed from. `gatys2015` has
         one stage and does not use them.
-
-    Returns
-    -------
-    list of Synthesis
-        In the order of `problems`.
     """
     if isinstance(preset, Gatys2015):
         return [synthesise_published(problem, extractor, preset, after_evaluation) for problem in problems]
-    return synthesise_multiscale(problems, extractor, preset, after_evaluation, checkpoints)
+    # A CPU gains nothing by shared passes, and alone a texture is the same to the last bit in any batch.
+    alone = extractor.device.type == "cpu"
+    batches = [[problem] for problem in problems] if alone else [problems]
+    return [
+        synthesis
+        for batch in batches
+        for synthesis in synthesise_together(batch, extractor, preset, after_evaluation, checkpoints)
+    ]
 
 
 def matched_distance(problem: Problem, extractor: FeatureExtractor, image: Image) -> float:

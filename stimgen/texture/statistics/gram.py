@@ -38,7 +38,7 @@ class Gram(Statistic):
     basis: Tensor | None = field(default=None, compare=False)
 
     def features(self, maps: Tensor) -> Tensor:
-        """Return the Gram matrices of all channels."""
+        """Return the Gram matrices, (batch, channel, channel)."""
         return gram_matrix(maps)
 
     def target(self, features: Tensor) -> Target:
