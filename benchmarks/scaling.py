@@ -27,7 +27,7 @@ from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.memory import evaluation_bytes, recomputes
 from stimgen.texture.objective import Objective, Part
-from stimgen.texture.statistic import match_layers
+from stimgen.texture.statistic import weighted_terms
 
 LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
 REPEATS, ENOUGH_S = 5, 10.0
@@ -148,7 +148,7 @@ def _extractor(architecture: Architecture, generator: torch.Generator) -> Featur
 
 def _objective(extractor: FeatureExtractor, batch: int) -> Objective:
     parts = {}
-    for term in match_layers(dict.fromkeys(LAYERS, 1.0)):
+    for term in weighted_terms(dict.fromkeys(LAYERS, 1.0)):
         channels = extractor.architecture.channels(str(term.layer))
         target = torch.zeros(batch, channels, channels, device=extractor.device)
         parts[term] = Part((target,), torch.ones(batch, device=extractor.device))

@@ -39,7 +39,7 @@ from stimgen.networks.weights import find_weights
 from stimgen.texture.objective import Objective, analyse
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Evaluation, Problem, SourceImage, Synthesis
-from stimgen.texture.statistic import match_layers
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import synthesise
 from stimgen.texture.tensors import to_batch
 
@@ -132,7 +132,7 @@ class Race:
 
     def problems(self, count: int) -> list[Problem]:
         """Return problems with seeds from 1."""
-        terms = match_layers(dict.fromkeys(LAYERS, 1.0))
+        terms = weighted_terms(dict.fromkeys(LAYERS, 1.0))
         goal = SourceImage(self.source)
         return [Problem(goal, terms, np.random.default_rng(seed)) for seed in range(1, count + 1)]
 
@@ -186,7 +186,7 @@ class Race:
     def loss(self, image: Image) -> float:
         """Return the loss of a finished image in float32."""
         device = self.extractor.device
-        terms = match_layers(dict.fromkeys(LAYERS, 1.0))
+        terms = weighted_terms(dict.fromkeys(LAYERS, 1.0))
         found = analyse(self.extractor, to_batch([self.source], device), list(terms))
         with torch.no_grad():
             return float(Objective.plain(self.extractor, terms, found).loss(to_batch([image], device)))

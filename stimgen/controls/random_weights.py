@@ -52,7 +52,7 @@ def random_weights(
     # PyTorch is imported when it is needed: the names of controls are known without it.
     from stimgen.texture.components import principal_components
     from stimgen.texture.problem import Problem, SourceImage
-    from stimgen.texture.statistic import match_layers
+    from stimgen.texture.statistic import weighted_terms
     from stimgen.texture.synthesis import matched_distance, synthesise
 
     model = materials.texture
@@ -65,7 +65,7 @@ def random_weights(
     bases = {}
     if model.components is not None:
         bases = principal_components(extractor, layers, model.components)
-    problem = Problem(SourceImage(source), match_layers(model.layer_weights, bases), rng)
+    problem = Problem(SourceImage(source), weighted_terms(model.layer_weights, bases), rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
     return ImageWithResiduals(
         synthesis.image,

@@ -12,7 +12,7 @@ from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.runs.networks import Networks
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.problem import Problem, SourceImage
-from stimgen.texture.statistic import match_layers
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import synthesise
 
 LARGEST = 128
@@ -70,7 +70,7 @@ def measured_peak(
     shape = (size_px, size_px) if manifest.image.color == "grey" else (size_px, size_px, 3)
     noise = np.random.default_rng(0)
     asked = [
-        Problem(SourceImage(noise.random(shape, np.float32)), match_layers(layer_set.layer_weights), noise)
+        Problem(SourceImage(noise.random(shape, np.float32)), weighted_terms(layer_set.layer_weights), noise)
         for _ in range(problems)
     ]
     short = manifest.synthesis.model_copy(

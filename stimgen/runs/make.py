@@ -31,7 +31,7 @@ from stimgen.runs.record import (
 from stimgen.runs.source_grams import SourceGrams
 from stimgen.runs.statistics import SourceStatistics, Statistics, measure
 from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
-from stimgen.texture.statistic import match_layers
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import matched_distance, synthesise
 
 
@@ -125,7 +125,7 @@ def render(
         problems.append(
             Problem(
                 goals[stimulus.source],
-                match_layers(stimulus.layer_set.layer_weights, bases_of(stimulus.layer_set)),
+                weighted_terms(stimulus.layer_set.layer_weights, bases_of(stimulus.layer_set)),
                 stimulus_generator(stimulus, "make"),
                 name=hashes[stimulus.stimulus_id] if hashes else "",
             )

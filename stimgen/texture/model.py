@@ -21,7 +21,7 @@ from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import EvaluationHook, Problem, SourceImage, Synthesis, no_hook
 from stimgen.texture.saved import ModelIdentity, TextureStatistics, difference
 from stimgen.texture.schedule import layers_at_scale
-from stimgen.texture.statistic import Term, match_layers
+from stimgen.texture.statistic import Term, weighted_terms
 from stimgen.texture.synthesis import synthesise
 
 SMALLEST_ANALYSED_PX = 16
@@ -207,9 +207,9 @@ class TextureModel:
     @cached_property
     def _terms(self) -> dict[Term, float]:
         if self.identity.components is None:
-            return match_layers(self.layer_weights)
+            return weighted_terms(self.layer_weights)
         bases = principal_components(self._extractor, self.identity.layers, self.identity.components)
-        return match_layers(self.layer_weights, bases)
+        return weighted_terms(self.layer_weights, bases)
 
 
 def _checked(pixels: Image) -> Image:

@@ -94,17 +94,17 @@ class Objective:
 
     def loss(self, images: Tensor) -> Tensor:
         """Return the weighted sum over terms, shape (batch,)."""
-        features = features_of(self.extractor, images, list(self.parts))
-        losses = [
-            part.weights * term.statistic.loss(features[term], part.target)
-            for term, part in self.parts.items()
-        ]
-        return torch.stack(losses).sum(dim=0)
+        found = features_of(self.extractor, images, list(self.parts))
+        return self._sum(
+            {term: term.statistic.loss(found[term], part.target) for term, part in self.parts.items()}
+        )
 
     def loss_of_zero(self) -> Tensor:
         """Return the loss of features that are zero, shape (batch,): the scale of `loss`."""
-        losses = [part.weights * term.statistic.zero_loss(part.target) for term, part in self.parts.items()]
-        return torch.stack(losses).sum(dim=0)
+        return self._sum({term: term.statistic.zero_loss(part.target) for term, part in self.parts.items()})
+
+    def _sum(self, losses: Mapping[Term, Tensor]) -> Tensor:
+        return torch.stack([self.parts[term].weights * loss for term, loss in losses.items()]).sum(dim=0)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses, shape (batch,), and their gradients, shape of `images`."""

@@ -96,7 +96,7 @@ class Problem:
     goal
         The statistics to reach. Problems of a batch that share a goal share its analysis.
     terms
-        What is matched, with its weight in the objective (`stimgen.texture.statistic.match_layers`).
+        What is matched, with its weight in the objective (`stimgen.texture.statistic.weighted_terms`).
     noise
         Generator of the start image; the same state gives the same texture.
     size_px

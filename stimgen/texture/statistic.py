@@ -24,35 +24,23 @@ class Statistic:
 
     Statistics that compare equal are evaluated together for all images of a batch. Write settings as fields
     of a frozen dataclass. A setting in which the images of a batch may differ needs ``compare=False``, and
-    only `target` may read it.
-
-    Attributes
-    ----------
-    name
-        Name in the registry.
-    label
-        What a message calls it.
-    of_pixels
-        Whether it looks at the pixels, and needs no layers.
+    `features` and `loss` must not read it.
     """
 
     name: ClassVar[str] = ""
+    """Name in the registry."""
+
     label: ClassVar[str] = "statistic"
+    """What an error message calls it."""
+
     of_pixels: ClassVar[bool] = False
+    """Whether it looks at the pixels, and needs no layers."""
 
     def features(self, maps: Tensor) -> Tensor:
-        """Return what `loss` needs of an image. It is computed as soon as the network has the maps.
+        """Return what `loss` needs of an image, shape (batch, ...), computed as soon as its maps exist.
 
-        Parameters
-        ----------
-        maps
-            Feature maps of one layer, shape (batch, channel, height, width), float32, float64 or bfloat16; or
-            images with 1 or 3 channels, values 0..1, if `of_pixels` is set.
-
-        Returns
-        -------
-        Tensor
-            Shape (batch, ...). Its gradient is computed by autograd.
+        These are the feature maps of one layer, shape (batch, channel, height, width), float32, float64 or
+        bfloat16. If `of_pixels` is set, they are the images, with 1 or 3 channels and values 0..1.
         """
         return maps
 
@@ -141,23 +129,22 @@ class Term(NamedTuple):
     statistic: Statistic
 
 
-def match_layers(
+def weighted_terms(
     layer_weights: Mapping[str, float],
     bases: Mapping[str, Tensor] | None = None,
     statistic: str = DEFAULT,
+    weight: float = 1.0,
 ) -> dict[Term, float]:
-    """Return the weighted terms by which a texture matches the statistic of a name on several layers.
+    """Return the terms by which a texture matches a statistic, with their weights in the objective.
 
-    `bases` has the principal components of layers, shape (channel, components), on which their features are
-    projected. Layers without an entry are matched with all channels.
+    There is one for each layer, or one for the pixels if the statistic looks at these. All weights are
+    multiplied by `weight`. `bases` has the principal components of layers, shape (channel, components), on
+    which features are projected; layers without an entry are matched with all channels.
     """
     kind, bases = STATISTICS[statistic], bases or {}
+    if kind.of_pixels:
+        return {Term(None, kind): weight}
     return {
-        Term(layer, kind.on_components(bases[layer]) if layer in bases else kind): weight
-        for layer, weight in layer_weights.items()
+        Term(layer, kind.on_components(bases[layer]) if layer in bases else kind): weight * layer_weight
+        for layer, layer_weight in layer_weights.items()
     }
-
-
-def match_pixels(statistic: str, weight: float) -> dict[Term, float]:
-    """Return the weighted term by which a texture matches a statistic of the pixels."""
-    return {Term(None, STATISTICS[statistic]): weight}

@@ -11,7 +11,7 @@ from stimgen.networks.weights import find_weights
 from stimgen.texture.multiscale import synthesise_together
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Problem, SourceImage
-from stimgen.texture.statistic import match_layers
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import synthesise
 
 PRESET = Multiscale(smallest_px=16, evaluations=(4, 6), shallow_evaluations=(3,), plain_evaluations=3)
@@ -38,7 +38,7 @@ def problems(seed, color=False):
     """Two problems of one source; with another seed, only their noise differs."""
     goal = SourceImage(np.random.default_rng(0).random((32, 32, 3) if color else (32, 32), np.float32))
     return [
-        Problem(goal, match_layers(layers), np.random.default_rng(seed + place), name=name)
+        Problem(goal, weighted_terms(layers), np.random.default_rng(seed + place), name=name)
         for place, (name, layers) in enumerate({"deep": DEEP, "shallow": SHALLOW}.items())
     ]
 

@@ -22,7 +22,7 @@ from stimgen.networks.weights import find_weights
 from stimgen.texture.components import leading_eigenvectors, principal_components
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.saved import ModelIdentity
-from stimgen.texture.statistic import match_layers
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import synthesise
 
 LAYERS = ["conv1_1", "pool1", "pool2"]
@@ -81,7 +81,9 @@ def test_saved_statistics_give_the_texture_of_their_image(
     loaded = TextureStatistics.load(path)
     for key in ("model", "size_px", "mean", "lowest", "highest", "parameters"):
         assert getattr(loaded, key) == getattr(statistics, key)
-    problem = Problem(SourceImage(source), match_layers(dict.fromkeys(LAYERS, 1.0)), np.random.default_rng(5))
+    problem = Problem(
+        SourceImage(source), weighted_terms(dict.fromkeys(LAYERS, 1.0)), np.random.default_rng(5)
+    )
     (expected,) = synthesise([problem], random_extractor(), preset)
     made = model.synthesise(loaded, seed=5, preset=preset)
     assert np.array_equal(made.image, expected.image)

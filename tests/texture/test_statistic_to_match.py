@@ -16,9 +16,8 @@ from stimgen.texture.statistic import (
     STATISTICS,
     Statistic,
     Target,
-    match_layers,
-    match_pixels,
     register_statistic,
+    weighted_terms,
 )
 from stimgen.texture.synthesis import matched_distance, synthesise
 
@@ -53,11 +52,11 @@ def statistics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def terms(*names: str) -> dict:
-    layers = match_layers({"conv1_1": 1.0, "pool2": 2.0}, statistic="channel_means")
+    layers = weighted_terms({"conv1_1": 1.0, "pool2": 2.0}, statistic="channel_means")
     kinds = {
         "means": layers,
-        "contrast": match_pixels("contrast", 10.0),
-        "gram": match_layers({"pool1": 1.0}),
+        "contrast": weighted_terms({}, statistic="contrast", weight=10.0),
+        "gram": weighted_terms({"pool1": 1.0}),
     }
     return {term: weight for name in names for term, weight in kinds[name].items()}
 
@@ -116,6 +115,6 @@ def test_a_batch_evaluates_each_image_by_itself() -> None:
 
 def test_unknown_statistics_and_components_are_refused() -> None:
     with pytest.raises(InputError, match='Unknown statistic "grams"'):
-        match_layers({"conv1_1": 1.0}, statistic="grams")
+        weighted_terms({"conv1_1": 1.0}, statistic="grams")
     with pytest.raises(StimgenError, match="channel_means cannot be matched on principal components"):
-        match_layers({"conv1_1": 1.0}, {"conv1_1": torch.eye(64)[:, :3]}, "channel_means")
+        weighted_terms({"conv1_1": 1.0}, {"conv1_1": torch.eye(64)[:, :3]}, "channel_means")

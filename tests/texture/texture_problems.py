@@ -15,7 +15,7 @@ from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.objective import Objective
 from stimgen.texture.problem import Problem, SourceImage
-from stimgen.texture.statistic import match_layers
+from stimgen.texture.statistic import weighted_terms
 
 LAYERS = ("conv1_1", "pool1", "pool2", "pool3")
 
@@ -37,7 +37,7 @@ def texture(name: str, size_px: int = 64, color: bool = False) -> Image:
 def problem(name: str, layers: Sequence[str], seed: int, size_px: int = 64, color: bool = False) -> Problem:
     """Return the problem to match Gram matrices on layers with a weight of 1."""
     goal = SourceImage(texture(name, size_px, color))
-    return Problem(goal, match_layers(dict.fromkeys(layers, 1.0)), np.random.default_rng(seed))
+    return Problem(goal, weighted_terms(dict.fromkeys(layers, 1.0)), np.random.default_rng(seed))
 
 
 def source_of(problem: Problem) -> Image:

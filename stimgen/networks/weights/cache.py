@@ -16,7 +16,7 @@ from stimgen.atomic import write_file
 from stimgen.errors import InputError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import CONVENTIONS
-from stimgen.networks.weights.formats import match_layers
+from stimgen.networks.weights.formats import weighted_terms
 from stimgen.networks.weights.layers import FileLayer
 from stimgen.networks.weights.record import Weights, WeightsError, weights_of
 
@@ -170,7 +170,7 @@ def read_cached(path: Path) -> Weights:
                 layers.append(FileLayer(name, arrays))
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"The weights file {path} is damaged: {error}.", _CURE) from None
-    convolutions = match_layers(layers, architecture, path)
+    convolutions = weighted_terms(layers, architecture, path)
     if convolutions.sha256 != header.tensors_sha256:
         raise WeightsError(
             f"The weights file {path} is altered: its tensors have SHA-256 {convolutions.sha256}, and "

@@ -69,10 +69,10 @@ def read_convolutions(path: Path, architecture: Architecture) -> Convolutions:
     reader: Callable[[Path], list[FileLayer]] = getattr(
         importlib.import_module(f"stimgen.networks.weights.{module}"), function
     )
-    return match_layers(reader(path), architecture, path)
+    return weighted_terms(reader(path), architecture, path)
 
 
-def match_layers(found: Sequence[FileLayer], architecture: Architecture, path: Path) -> Convolutions:
+def weighted_terms(found: Sequence[FileLayer], architecture: Architecture, path: Path) -> Convolutions:
     """Return the convolutions among `found` as those of `architecture`, by order and shape.
 
     Raises
