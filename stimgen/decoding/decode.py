@@ -18,13 +18,13 @@ from stimgen.decoding.extraction import extract
 from stimgen.decoding.features import FeatureFolder, feature_folder, locked, writing
 from stimgen.decoding.needs import refuse_missing_packages
 from stimgen.decoding.progress import Reporter
-from stimgen.decoding.representation import parameters
 from stimgen.decoding.results import DecodeResult, keep_decoded, kept_decoded, write_results
 from stimgen.decoding.settings import DecodeSettings, refuse_bad_settings
 from stimgen.errors import InputError
 from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import Weights, find_weights
+from stimgen.texture.statistics.gram import parameters
 
 FEATURES_VERSION = 1
 """Counts up when the same settings give other features."""

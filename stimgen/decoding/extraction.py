@@ -25,7 +25,7 @@ from stimgen.images.pixels import Image, ImageError
 from stimgen.images.sources import load_source
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.store import write_atomically
-from stimgen.texture.objective import analyse
+from stimgen.texture.statistics.gram import gram_matrices
 from stimgen.texture.tensors import to_batch
 
 Wanted = tuple[Path, str]
@@ -100,7 +100,7 @@ def extract(
         unusable += [pixels for pixels, _ in batch if isinstance(pixels, UnusableImage)]
         if good:
             with torch.inference_mode():
-                grams = analyse(
+                grams = gram_matrices(
                     extractor, to_batch([p for p, _ in good], extractor.device), list(folder.sizes)
                 )
                 features = {layer: upper_triangle(gram).cpu().numpy() for layer, gram in grams.items()}

@@ -34,8 +34,3 @@ def upper_triangle(grams: Tensor) -> Tensor:
     factors = torch.full((len(rows),), math.sqrt(2), dtype=grams.dtype, device=grams.device)
     factors[rows == columns] = 1
     return grams[:, rows, columns] * factors
-
-
-def parameters(channels: int) -> int:
-    """Return the number of features that `upper_triangle` makes of matrices of so many channels."""
-    return channels * (channels + 1) // 2

@@ -14,7 +14,6 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.trials import planned
-from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
 from stimgen.texture.presets import Gatys2015
@@ -155,7 +154,7 @@ def _weights(manifest: Manifest) -> list[str]:
 
 def _missing(manifest: Manifest) -> list[str]:
     controls = [CONTROLS[control.name] for control in manifest.controls]
-    used = manifest.measure.portilla_simoncelli or any(one.prepare is load_plenoptic for one in controls)
+    used = manifest.measure.portilla_simoncelli or any(one.package == "plenoptic" for one in controls)
     if not used or importlib.util.find_spec("plenoptic"):
         return []
     return [

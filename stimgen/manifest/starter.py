@@ -31,7 +31,6 @@ PHOTOGRAPHS = ("skimage:brick", "skimage:gravel")
 COMMENTS_FROM = 60
 """Characters in a line after which its comment follows where it ends."""
 
-USED_CONTROLS = ("original", "phase_scrambled")
 FOLDER = "manifests"
 SCHEMA_FILE = "stimgen.schema.json"
 """The JSON Schema that editors find beside the manifest."""
@@ -187,8 +186,8 @@ def starter_manifest(
     controls = {
         used: [_control(control, layers[-1]) for control in names if _possible(control, size_px)]
         for used, names in (
-            ("used", USED_CONTROLS),
-            ("others", [one for one in CONTROLS if one not in USED_CONTROLS]),
+            ("used", [one for one in CONTROLS if CONTROLS[one].common]),
+            ("others", [one for one in CONTROLS if not CONTROLS[one].common]),
         )
     }
     text: str = environment.get_template("starter.yaml.jinja").render(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import ConfigDict, ValidationError
 
+from stimgen.controls import CONTROLS
 from stimgen.errors import nearest
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.plan import plan
@@ -112,7 +113,7 @@ def planned(manifest: Manifest) -> Available:
             one.source,
             one.condition,
             one.seed,
-            one.control is not None and one.control.name == "original",
+            one.control is not None and CONTROLS[one.control.name].is_source,
         )
         for one in plan(manifest)
     )

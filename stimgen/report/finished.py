@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from stimgen.bounded import read_file
+from stimgen.controls import shows_source
 from stimgen.errors import InputError
 from stimgen.manifest.document import MAX_BYTES, parse, shorten
 from stimgen.manifest.problems import ManifestError
@@ -22,8 +23,6 @@ MOST_TABLE_BYTES = 2**30
 _DICTIONARY = TypeAdapter(dict[str, dict[str, str]])
 FILENAME = re.compile(rf"stimuli/(?:{SUBFOLDER}/)?[A-Za-z][A-Za-z0-9_-]*\.png")
 
-ORIGINAL = "original"
-"""The control that is the source itself."""
 NEEDED = ("stimulus_id", "filename", "source", "condition", "seed", "source_sha256", "png_sha256")
 RUN_AGAIN = "Run stimgen run with its manifest again: it keeps what is done and writes the tables anew."
 
@@ -82,7 +81,7 @@ def read_run(folder: Path) -> FinishedRun:
         conditions=names([*map(str, manifest["layer_sets"]), *controls], "condition"),
         sources=names([str(source["id"]) for source in manifest["sources"]], "source"),
         seeds=names([str(seed) for seed in manifest["seeds"]], "seed"),
-        originals=frozenset(condition for condition, name in controls.items() if name == ORIGINAL),
+        originals=frozenset(condition for condition, name in controls.items() if shows_source(name)),
         rows=rows,
         units=_units(folder / "stimuli.json"),
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from stimgen.bounded import read_file
-from stimgen.controls import CONTROLS
+from stimgen.controls import CONTROLS, shows_source
 from stimgen.errors import InputError
-from stimgen.report.finished import ORIGINAL, RUN_AGAIN, read_manifest
+from stimgen.report.finished import RUN_AGAIN, read_manifest
 from stimgen.runs.load import MOST_TABLE_BYTES, Run, load_run
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
@@ -69,7 +69,7 @@ class ReportedRun:
     def conditions(self) -> tuple[str, ...]:
         """Names of the conditions: originals, layer sets, other controls, in the order of the manifest."""
         controls = {str(control["id"]): str(control["name"]) for control in self.manifest["controls"]}
-        originals = [condition for condition, name in controls.items() if name == ORIGINAL]
+        originals = [condition for condition, name in controls.items() if shows_source(name)]
         others = [condition for condition in controls if condition not in originals]
         return (*originals, *map(str, self.manifest["layer_sets"]), *others)
 
@@ -190,7 +190,7 @@ class Entry:
         """Whether the file is the source itself: the control original, with nothing matched to a set."""
         control = self.record.control
         asked = self.record.matching.settings.asked.values()
-        return control is not None and control.name == ORIGINAL and "set" not in asked
+        return control is not None and shows_source(control.name) and "set" not in asked
 
 
 def entries(runs: Sequence[ReportedRun]) -> tuple[Entry, ...]:

@@ -10,9 +10,9 @@ import torch
 from stimgen.manifest.estimate import memory_bytes
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.runs.networks import Networks
-from stimgen.texture.goal import SourceImage
 from stimgen.texture.presets import Multiscale
-from stimgen.texture.problem import Problem
+from stimgen.texture.problem import Problem, SourceImage
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import synthesise
 
 LARGEST = 128
@@ -70,7 +70,7 @@ def measured_peak(
     shape = (size_px, size_px) if manifest.image.color == "grey" else (size_px, size_px, 3)
     noise = np.random.default_rng(0)
     asked = [
-        Problem(SourceImage(noise.random(shape, np.float32)), layer_set.layer_weights, noise)
+        Problem(SourceImage(noise.random(shape, np.float32)), weighted_terms(layer_set.layer_weights), noise)
         for _ in range(problems)
     ]
     short = manifest.synthesis.model_copy(

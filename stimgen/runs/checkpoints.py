@@ -22,8 +22,7 @@ from torch import Tensor
 
 from stimgen.atomic import make_folder
 from stimgen.runs.store import CHECKPOINT, StoreError, remove_file, write_atomically
-from stimgen.texture.checkpoint import Checkpoint, Reached
-from stimgen.texture.problem import Problem, StageTrace
+from stimgen.texture.problem import Checkpoint, Problem, Reached, StageTrace
 
 EVERY_S = 10.0
 """Shortest time between two checkpoints of a synthesis, in seconds.
@@ -64,7 +63,7 @@ class _Head(_Part):
 
 
 class RunCheckpoints:
-    """The folder of a run's checkpoints, as a `stimgen.texture.checkpoint.Checkpoints`.
+    """The folder of a run's checkpoints, as a `stimgen.texture.problem.Checkpoints`.
 
     Problems are named by the hashes of their recipes. What cannot be read, or is damaged, counts as none and
     is removed.

@@ -8,11 +8,12 @@ from scipy.signal import correlate2d
 
 from stimgen.decoding.extraction import extract
 from stimgen.decoding.features import feature_folder
-from stimgen.decoding.representation import parameters, upper_triangle
+from stimgen.decoding.representation import upper_triangle
 from stimgen.decoding.settings import ImageSettings
 from stimgen.images.read import read_image
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
+from stimgen.texture.statistics.gram import parameters
 
 
 def triangle(gram: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from stimgen.networks.extractor import (
 )
 from stimgen.networks.photographs import photographs
 from stimgen.networks.weights import Weights, find_weights
-from stimgen.texture.gram import gram_matrix
+from stimgen.texture.statistics.gram import gram_matrix
 
 MakeWeights = Callable[[str], Weights]
 

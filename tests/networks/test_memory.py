@@ -11,7 +11,7 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.memory import evaluation_bytes, recomputes
 from stimgen.networks.weights import find_weights
-from stimgen.texture.gram import gram_matrix
+from stimgen.texture.statistics.gram import gram_matrix
 
 LADDER = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
 VGG16 = NETWORKS["vgg16"]()

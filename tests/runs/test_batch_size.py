@@ -6,6 +6,7 @@ from run_manifests import tiny
 
 from stimgen.runs.batch_size import LARGEST, default_batch_size, fitting, measured_peak
 from stimgen.runs.networks import Networks
+from stimgen.texture.statistic import weighted_terms
 
 CPU = torch.device("cpu")
 
@@ -76,7 +77,7 @@ def test_problems_of_the_measurement_are_of_the_stimuli(tmp_path, monkeypatch, c
     ((problems, _, preset),) = asked
     shape = (32, 32) if color == "grey" else (32, 32, 3)
     assert [problem.goal.image.shape for problem in problems] == [shape, shape]
-    assert problems[0].layer_weights == layer_set.layer_weights
+    assert problems[0].terms == weighted_terms(layer_set.layer_weights)
     assert (preset.scales(32), preset.evaluations) == ((32,), (2,))
     assert preset.history == manifest.synthesis.history
 

@@ -17,7 +17,11 @@ from torch import Tensor
 from stimgen.atomic import write_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.texture.problem import PixelRange
 from stimgen.texture.schedule import layers_at_scale
+from stimgen.texture.statistic import Term
+from stimgen.texture.statistics.gram import parameters
 
 FORMAT = "stimgen texture statistics 1"
 _KEY = "stimgen"
@@ -25,26 +29,11 @@ _KEY = "stimgen"
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which texture model statistics belong to: numbers of another model mean something else.
+    """The texture model that statistics belong to: numbers of different models cannot be compared.
 
-    Attributes
-    ----------
-    network
-        Name of the network.
-    tensors_sha256
-        Identity of its weights.
-    input
-        Name of the input that they expect.
-    pooling
-        "average" or "max".
-    normalise
-        Whether filters are scaled to a mean activation of 1.
-    weights_normalised
-        Whether they were so in the weights' file, which is then used as it is.
-    layers
-        Layers whose statistics are matched, shallowest first.
-    components
-        Principal components of each layer; None for all channels.
+    `tensors_sha256` identifies the weights, and `input` names the input that they expect.
+    `weights_normalised` says that their filters are scaled to a mean activation of 1 already, and are used as
+    they are.
     """
 
     network: str
@@ -83,9 +72,27 @@ class TextureStatistics:
     grams: tuple[Mapping[str, Tensor], ...]
 
     @property
+    def halvings(self) -> int:
+        """How often the image can be halved and still has Gram matrices."""
+        return len(self.grams) - 1
+
+    def pixels(self, extractor: FeatureExtractor) -> PixelRange:
+        """Return mean and range of the pixels as tensors for a network."""
+        values = (self.mean, self.lowest, self.highest)
+        tensors = (torch.tensor(value, dtype=torch.float64).to(extractor.gain) for value in values)
+        return PixelRange(*(tensor.view(1, -1, 1, 1) for tensor in tensors))
+
+    def features(
+        self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
+    ) -> dict[Term, Tensor]:
+        """Return the Gram matrices of all channels that a synthesis matches at a scale."""
+        grams = {layer: gram.to(extractor.gain) for layer, gram in self.grams[halvings].items()}
+        return {term: term.statistic.restored(grams[str(term.layer)]) for term in terms}
+
+    @property
     def parameters(self) -> int:
         """Number of different numbers in the Gram matrices of the image at its full size."""
-        return sum(gram.shape[-1] * (gram.shape[-1] + 1) // 2 for gram in self.grams[0].values())
+        return sum(parameters(gram.shape[-1]) for gram in self.grams[0].values())
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, all of it or nothing.
@@ -95,7 +102,6 @@ class TextureStatistics:
         StimgenError
             If the file cannot be written.
         """
-        path = Path(path)
         described = {"format": FORMAT, "model": asdict(self.model), "size_px": self.size_px}
         described |= {"mean": self.mean, "lowest": self.lowest, "highest": self.highest}
         tensors = {
@@ -103,9 +109,8 @@ class TextureStatistics:
             for halvings, grams in enumerate(self.grams)
             for layer, gram in grams.items()
         }
-        content = save(tensors, {_KEY: json.dumps(described)})
         try:
-            write_file(path, content)
+            write_file(Path(path), save(tensors, {_KEY: json.dumps(described)}))
         except OSError as error:
             raise StimgenError(
                 f"{path} cannot be written: {error.strerror or error}.", "Name a file in a folder with room."
@@ -127,7 +132,7 @@ class TextureStatistics:
             with safe_open(path, framework="pt") as file:
                 described = json.loads((file.metadata() or {})[_KEY])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return _from_plain(described, tensors)
+            return _from_file(described, tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{path} holds no texture statistics of this version: {error}.",
@@ -156,7 +161,7 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
     Raises
     ------
     InputError
-        If the weights are not as they should be, or statistics do not belong together.
+        If the weights are wrong, or the statistics are of different models or colours.
 
     Examples
     --------
@@ -168,8 +173,8 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
         )
     if not all(0 <= weight <= 1 for weight in weights) or abs(fsum(weights) - 1) > 1e-6:
         listed = ", ".join(map(str, weights))
-        raise InputError(f"The weights {listed} are no shares.", "Give weights from 0 to 1 with the sum 1.")
-    parts = [(one, weight) for one, weight in zip(statistics, weights, strict=True) if weight > 0]
+        raise InputError(f"The weights {listed}.", "Give weights from 0 to 1 with the sum 1.")
+    parts = [(part, weight) for part, weight in zip(statistics, weights, strict=True) if weight > 0]
     first = parts[0][0]
     for other, _ in parts[1:]:
         if other.model != first.model:
@@ -182,26 +187,28 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
             raise InputError(
                 "Grey and RGB statistics cannot be mixed.", "Analyse all images in grey or in RGB."
             )
-    smallest = min((one for one, _ in parts), key=lambda one: (len(one.grams), one.size_px))
+    smallest = min((part for part, _ in parts), key=lambda part: (len(part.grams), part.size_px))
+    channels = range(len(first.mean))
     return replace(
         smallest,
-        mean=tuple(fsum(w * one.mean[c] for one, w in parts) for c in range(len(first.mean))),
-        lowest=tuple(min(one.lowest[c] for one, _ in parts) for c in range(len(first.mean))),
-        highest=tuple(max(one.highest[c] for one, _ in parts) for c in range(len(first.mean))),
+        mean=tuple(fsum(weight * part.mean[channel] for part, weight in parts) for channel in channels),
+        lowest=tuple(min(part.lowest[channel] for part, _ in parts) for channel in channels),
+        highest=tuple(max(part.highest[channel] for part, _ in parts) for channel in channels),
         grams=tuple(
             {
-                layer: torch.stack([w * one.grams[halvings][layer] for one, w in parts]).sum(dim=0)
+                layer: torch.stack([weight * part.grams[halvings][layer] for part, weight in parts]).sum(
+                    dim=0
+                )
                 for layer in grams
-                if all(layer in one.grams[halvings] for one, _ in parts)
             }
             for halvings, grams in enumerate(smallest.grams)
         ),
     )
 
 
-def difference(one: ModelIdentity, other: ModelIdentity) -> str:
-    """Return in words what two models differ in."""
-    a, b = asdict(one), asdict(other)
+def difference(model: ModelIdentity, other: ModelIdentity) -> str:
+    """Return the settings in which two models differ, such as "pooling average and max"."""
+    a, b = asdict(model), asdict(other)
     return "; ".join(f"{key} {_words(a[key])} and {_words(b[key])}" for key in a if a[key] != b[key])
 
 
@@ -212,33 +219,23 @@ def _words(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:12]}…"
 
 
-def _from_plain(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TextureStatistics:
+def _from_file(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TextureStatistics:
     if described["format"] != FORMAT:
         raise ValueError(f'its format is "{described["format"]}"')
     model = ModelIdentity(**described["model"] | {"layers": tuple(described["model"]["layers"])})
-    grams: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        halvings, _, layer = name.partition("/")
-        square = tensor.ndim == 3 and tensor.shape[0] == 1 and tensor.shape[1] == tensor.shape[2]
-        if layer not in model.layers or not square or not bool(torch.isfinite(tensor).all()):
+    for name, gram in tensors.items():
+        square = gram.ndim == 3 and gram.shape[0] == 1 and gram.shape[1] == gram.shape[2]
+        if not square or not bool(torch.isfinite(gram).all()):
             raise ValueError(f"{name} is no Gram matrix")
-        grams.setdefault(int(halvings), {})[layer] = tensor.float()
-    if set(grams) != set(range(len(grams))) or not grams:
+    architecture = NETWORKS[model.network]()
+    levels = range(len({name.partition("/")[0] for name in tensors}))
+    expected = {h: layers_at_scale(architecture, model.layers, h) for h in levels}
+    if not tensors or set(tensors) != {f"{h}/{layer}" for h, layers in expected.items() for layer in layers}:
         raise ValueError("Gram matrices are missing")
     pixels = {key: tuple(map(float, described[key])) for key in ("mean", "lowest", "highest")}
     if {len(values) for values in pixels.values()} not in ({1}, {3}):
         raise ValueError("the pixel values are neither grey nor RGB")
     if not all(isfinite(value) for values in pixels.values() for value in values):
         raise ValueError("the pixel values are not finite")
-    architecture = NETWORKS[model.network]()
-    for count, level in grams.items():
-        if set(level) != set(layers_at_scale(architecture, model.layers, count)):
-            raise ValueError("Gram matrices are missing")
-    return TextureStatistics(
-        model=model,
-        size_px=int(described["size_px"]),
-        grams=tuple(
-            {layer: grams[h][layer] for layer in model.layers if layer in grams[h]} for h in range(len(grams))
-        ),
-        **pixels,
-    )
+    grams = tuple({layer: tensors[f"{h}/{layer}"].float() for layer in expected[h]} for h in levels)
+    return TextureStatistics(model=model, size_px=int(described["size_px"]), grams=grams, **pixels)
