@@ -1,4 +1,4 @@
-"""What a manifest (version 1) may say: one frozen model per section, every key with its description.
+"""The schema of manifests (version 1): one frozen model per section, every key with its description.
 
 The models take the long forms; `spell_out` turns the short ones (a bare path for a source, a list of layers
 for a layer set, a name for a control or a preset, a single trial list) into these.
@@ -9,24 +9,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
+from stimgen.networks.catalogue import LARGEST_SEED as LARGEST_SEED
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 VERSION = 1
 ID_PATTERN = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
-LARGEST_SEED = 2**32 - 1
 LARGEST_PX = 4096
 
-# Words that tables read as a missing value, a truth value or a number, whatever their author meant.
+# Words that tables read as a missing value, a truth value or a number.
 _VALUES = {"nan", "inf", "infinity", "na", "null", "none", "true", "false"}
-# What Windows takes for a device, whatever ending follows.
+# Names of devices on Windows, whatever suffix follows.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 
 def is_reserved(word: str) -> bool:
-    """Return whether `word` means something else in a table, to pandas or PsychoPy, or as a file name."""
+    """Return whether tables read `word` as a value, or Windows as the name of a device."""
     return word.lower() in _VALUES | _DEVICES
 
 
@@ -79,9 +90,25 @@ Crop = Annotated[
 
 
 class Section(BaseModel):
-    """A mapping of a manifest: unknown keys are errors, and nothing changes it once read."""
+    """A mapping of a manifest: unknown keys are errors, and it is frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+KEEP_GOING = "keep going"
+"""Context of a validation in which sections and entries that are not valid become None."""
+
+
+def _or_none(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        if info.context == KEEP_GOING:
+            return None
+        raise
+
+
+OrNone = WrapValidator(_or_none)
 
 
 class ImageSection(Section):
@@ -211,13 +238,8 @@ class MatchingSpec(Section):
     @property
     def asked(self) -> dict[str, Literal["source", "set"]]:
         """What is matched, and to what."""
-        named = {
-            "rotational_spectrum": self.rotational_spectrum,
-            "full_spectrum": self.full_spectrum,
-            "luminance": self.luminance,
-            "histogram": self.histogram,
-        }
-        return {name: to for name, to in named.items() if to != "none"}
+        order = ("rotational_spectrum", "full_spectrum", "luminance", "histogram")
+        return {name: getattr(self, name) for name in order if getattr(self, name) != "none"}
 
 
 class MeasureSpec(Section):
@@ -284,28 +306,43 @@ Seeds = Annotated[
     Discriminator(_seeds_form),
 ]
 Synthesis = Annotated[Multiscale | Gatys2015, Field(discriminator="preset")]
+PRESETS: Mapping[str, type[BaseModel]] = {"multiscale": Multiscale, "gatys2015": Gatys2015}
 
 
 class ManifestFile(Section):
     """A manifest of stimgen: which texture stimuli to make, from what, and how."""
 
-    stimgen: Literal[1] = Field(description="Version of the manifest format.")
-    name: Id = Field(description="Name of the stimulus set; its results go to results/NAME.")
-    description: str = Field("", description="What the set is for, in free text.")
-    image: ImageSection = Field(description="Size and colour of every stimulus.")
-    sources: tuple[SourceSection, ...] = Field(min_length=1, description="The source textures.")
-    network: NetworkSpec = Field(NetworkSpec(), description="The feature extractor.")
-    layer_sets: dict[Id, LayerSetSection] = Field({}, description="Conditions by name: layers to match.")
-    seeds: Seeds = Field(SeedRange(), description="Seeds of the exemplars: {first, count} or a list.")
-    synthesis: Synthesis = Field(
+    stimgen: Annotated[Literal[1], OrNone] = Field(description="Version of the manifest format.")
+    name: Annotated[Id, OrNone] = Field(
+        description="Name of the stimulus set; its results go to results/NAME."
+    )
+    description: Annotated[str, OrNone] = Field("", description="What the set is for, in free text.")
+    image: Annotated[ImageSection, OrNone] = Field(description="Size and colour of every stimulus.")
+    sources: Annotated[tuple[Annotated[SourceSection, OrNone], ...], Field(min_length=1), OrNone] = Field(
+        description="The source textures."
+    )
+    network: Annotated[NetworkSpec, OrNone] = Field(NetworkSpec(), description="The feature extractor.")
+    layer_sets: Annotated[dict[Id, Annotated[LayerSetSection, OrNone]], OrNone] = Field(
+        {}, description="Conditions by name: layers to match."
+    )
+    seeds: Annotated[Seeds, OrNone] = Field(
+        SeedRange(), description="Seeds of the exemplars: {first, count} or a list."
+    )
+    synthesis: Annotated[Synthesis, OrNone] = Field(
         Multiscale(), description="How images are found: a preset and changes to it."
     )
-    controls: tuple[ControlSection, ...] = Field((), description="Matched-statistics controls.")
-    matching: MatchingSpec = Field(MatchingSpec(), description="What is matched after synthesis.")
-    measure: MeasureSpec = Field(MeasureSpec(), description="What is measured in addition.")
-    accept: AcceptSpec = Field(
+    controls: Annotated[tuple[Annotated[ControlSection, OrNone], ...], OrNone] = Field(
+        (), description="Matched-statistics controls."
+    )
+    matching: Annotated[MatchingSpec, OrNone] = Field(
+        MatchingSpec(), description="What is matched after synthesis."
+    )
+    measure: Annotated[MeasureSpec, OrNone] = Field(
+        MeasureSpec(), description="What is measured in addition."
+    )
+    accept: Annotated[AcceptSpec, OrNone] = Field(
         AcceptSpec(), description="Which stimuli the table calls accepted; by default all."
     )
-    trials: tuple[TrialsSection, ...] = Field(
+    trials: Annotated[tuple[Annotated[TrialsSection, OrNone], ...], OrNone] = Field(
         (), description="Trial lists that show the stimuli: one, or a list of them."
     )

@@ -16,10 +16,9 @@ from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, read_image
 from stimgen.images.sources import crop_box
-from stimgen.manifest.expand import find_file, make_id
-from stimgen.manifest.globs import TooManyError, matching_files
 from stimgen.manifest.resolved import ImageSpec, SourceSpec
 from stimgen.manifest.schema import Id, ImageSection
+from stimgen.manifest.sources import find_file, make_id, matching_files
 from stimgen.manifest.wording import ID_RULE, describe, expectation
 from stimgen.networks.architectures import NETWORKS
 
@@ -118,11 +117,9 @@ def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
             found[pattern] = None
             continue
         try:
-            matches = (
-                matching_files(str(Path(pattern).expanduser()), folder) if glob.has_magic(pattern) else []
-            )
-        except (TooManyError, ValueError, RuntimeError) as error:  # a null character, or an unknown ~user
-            problems.append(f'--images: "{pattern}" {error}.')
+            matches = matching_files(pattern, folder) if glob.has_magic(pattern) else []
+        except InputError as error:
+            problems.append(f"--images: {error.problem}")
             continue
         if not matches:
             problems.append(f'--images: no file is called "{pattern}".')
