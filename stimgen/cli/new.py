@@ -62,16 +62,14 @@ def new(
         FOLDER,
         PHOTOGRAPHS,
         SCHEMA_FILE,
-        check_name,
-        check_size,
+        TEXTURES_README,
+        check_options,
         find_images,
         read_sources,
         starter_manifest,
-        textures_readme,
     )
 
-    check_name(name)
-    check_size(size, ppd, network)
+    check_options(name, size, ppd, network)
     if context.args and not images:
         raise InputError(
             f'There is one NAME, and "{context.args[0]}" is one more argument.', "Name images with --images."
@@ -100,7 +98,7 @@ def new(
     _create(folder / ".gitignore", GITIGNORE)
     if not images:
         make_folder(folder / "textures")
-        _create(folder / "textures" / "README.md", textures_readme())
+        _create(folder / "textures" / "README.md", TEXTURES_README.read_text("utf-8"))
     try:
         create_file(manifest, text.encode())
     except FileExistsError:  # made meanwhile

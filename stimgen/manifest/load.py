@@ -51,7 +51,18 @@ def load_manifest(
         With everything that is wrong in the file.
     """
     path = Path(path)
-    content = _read(path)
+    return read_manifest(_read(path), path, network=network, seeds=seeds, files_needed=files_needed)
+
+
+def read_manifest(
+    content: bytes,
+    path: Path,
+    *,
+    network: str | None = None,
+    seeds: Sequence[int] | None = None,
+    files_needed: bool = True,
+) -> Manifest:
+    """Check and resolve the bytes of a manifest as `load_manifest` does that of the file at `path`."""
     document = parse(_text(content, str(path)), str(path))
     if not isinstance(document.data, dict):
         message = f"a manifest is a mapping that starts with stimgen: 1, not {describe(document.data)}."
