@@ -13,11 +13,10 @@ from stimgen.atomic import create_file, make_folder
 from stimgen.bounded import read_file
 from stimgen.cli import completion
 from stimgen.cli.errors import say
+from stimgen.counting import first_few
 from stimgen.errors import InputError
 
 GITIGNORE = "/results/\n"
-SHOWN = 6
-"""How many sources are named in the end."""
 
 
 def new(
@@ -104,8 +103,7 @@ def new(
     except FileExistsError:  # made meanwhile
         _refuse(manifest)
         raise
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    say(f"{manifest}: {size} × {size} px, sources: {', '.join(one.id for one in found[:SHOWN])}{more}")
+    say(f"{manifest}: {size} × {size} px, sources: {first_few([source.id for source in found])}")
     words = shlex.quote(str(manifest))
     say(f"Next:  stimgen check {words}   (what it will make)")
     say(f"       stimgen run {words}     (makes it)")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bounded_process import SECONDS, Refusal, refusals
 
-from stimgen.manifest import document, globs
+from stimgen.manifest import document, sources
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.problems import ManifestError
 
@@ -219,7 +219,7 @@ def test_names_of_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
         path.unlink()
 
 
-# --- globs ------------------------------------------------------------------------------------------
+# --- sources ------------------------------------------------------------------------------------------
 
 
 def test_patterns_match_as_in_a_shell(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_patterns_match_as_in_a_shell(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
 
     def matches(pattern: str) -> list[str]:
-        return globs.matching_files(pattern, tmp_path)
+        return sources.matching_files(pattern, tmp_path)
 
     assert matches("*.png") == ["[x].png", "a.png"]
     assert matches(".*.png") == [".hidden.png"]
@@ -249,7 +249,7 @@ def test_what_a_pattern_looks_at_is_bounded(tmp_path: Path, monkeypatch: pytest.
     for name in "abcd":
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").touch()
-    monkeypatch.setattr(globs, "MAX_ENTRIES", 8)
-    assert len(globs.matching_files("*/*.png", tmp_path)) == 4
-    with pytest.raises(globs.TooManyError, match="looks at more than 8"):
-        globs.matching_files("**/*.none", tmp_path)
+    monkeypatch.setattr(sources, "MAX_ENTRIES", 8)
+    assert len(sources.matching_files("*/*.png", tmp_path)) == 4
+    with pytest.raises(InputError, match="looks at more than 8"):
+        sources.matching_files("**/*.none", tmp_path)

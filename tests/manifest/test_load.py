@@ -144,9 +144,9 @@ def test_a_long_glob_prefix_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_glob_that_matches_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stimgen.manifest import globs
+    from stimgen.manifest import sources
 
-    monkeypatch.setattr(globs, "MAX_FILES", 2)
+    monkeypatch.setattr(sources, "MAX_FILES", 2)
     for name in "abc":
         (tmp_path / f"{name}.png").write_bytes(b"x")
     assert "more than 2 files" in refusal(tmp_path, sources=["*.png"])
