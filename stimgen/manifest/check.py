@@ -9,9 +9,8 @@ from pathlib import Path
 
 from stimgen.controls import CONTROLS
 from stimgen.counting import SHOWN, counted, first_few
-from stimgen.manifest.estimate import Estimate, estimate
-from stimgen.manifest.load import load_manifest
-from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
+from stimgen.manifest.estimate import Estimate
+from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.trials import planned
 from stimgen.measure.portilla_simoncelli import load_plenoptic
@@ -20,42 +19,6 @@ from stimgen.networks.weights import whereabouts
 from stimgen.texture.presets import Gatys2015
 from stimgen.texture.schedule import stages
 from stimgen.trials import make_trials
-
-
-def check_report(
-    path: str | Path,
-    *,
-    network: str | None = None,
-    seeds: Sequence[int] | None = None,
-    device: str = "auto",
-    out: Path | None = None,
-    list_all: bool = False,
-) -> str:
-    """Load a manifest and return what it will make, in plain text.
-
-    Parameters
-    ----------
-    path, network, seeds
-        As `load_manifest` takes them.
-    device
-        As `estimate` takes it.
-    out
-        The run folder; by default `Manifest.output`.
-    list_all
-        Whether to name every source and stimulus.
-
-    Raises
-    ------
-    ManifestError
-        With everything that is wrong in the file.
-    InputError
-        If there is no such device.
-    """
-    manifest = load_manifest(path, network=network, seeds=seeds)
-    stimuli = plan(manifest)
-    folder = (out or manifest.output).absolute()
-    check_paths(folder, stimuli)
-    return summary(manifest, stimuli, estimate(manifest, stimuli, device=device), folder, list_all=list_all)
 
 
 def summary(

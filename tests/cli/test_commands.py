@@ -160,7 +160,7 @@ def test_a_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest, t
     def broken(*arguments, **options):
         raise ZeroDivisionError("[red]oh")
 
-    monkeypatch.setattr("stimgen.manifest.check.check_report", broken)
+    monkeypatch.setattr("stimgen.manifest.check.summary", broken)
     log = tmp_path / "a.jsonl"
     result = stimgen(*["--debug"][: int(debug)], "check", manifest(), "--log", log)
     end = log_lines(log)[-1]

@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.controls import CONTROLS
-from stimgen.manifest.check import check_report
 from stimgen.manifest.json_schema import json_schema
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.schema import ManifestFile
@@ -139,7 +138,7 @@ def test_what_is_written_loads_and_all_else_is_refused(name, size, ppd, network)
         assert (manifest.name, manifest.image.size_px, manifest.image.ppd) == (name, size, ppd)
         assert manifest.network.name == network
         assert {one.network.name for one in manifest.layer_sets.values()} == {network}
-        assert check_report(path, device="cpu")
+        assert CliRunner().invoke(app, ["check", str(path), "--device", "cpu"]).exit_code == 0
 
 
 @pytest.mark.parametrize(

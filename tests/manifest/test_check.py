@@ -1,20 +1,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from manifest_texts import MINIMAL, load
+from manifest_texts import load
 
-from stimgen.manifest import speed
-from stimgen.manifest.check import check_report, duration, summary
+from stimgen.manifest.check import duration, summary
 from stimgen.manifest.estimate import Estimate
 from stimgen.manifest.plan import plan
-from stimgen.manifest.problems import ManifestError
 
 COST = Estimate(125.0, 1_200_000_000, "Some CPU (4 cores)", "from a matrix product timed just now")
 
@@ -106,33 +101,3 @@ def test_report_of_one_stimulus_with_thresholds(tmp_path: Path) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-def test_check_report_takes_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
-    speed.record_speed("cpu multiscale auto", 100)
-    path = tmp_path / "m.yaml"
-    path.write_text(yaml.safe_dump(MINIMAL))
-    text = check_report(path, network="vgg16", seeds=[8, 9], device="cpu")
-    assert "vgg16: conv1_1, pool4" in text
-    assert "Ids:       brick-pool4-s8, brick-pool4-s9" in text
-    path.write_text("stimgen: 1")
-    with pytest.raises(ManifestError):
-        check_report(path)
-
-
-def test_checking_imports_nothing_slow(tmp_path: Path) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_text(
-        yaml.safe_dump(MINIMAL | {"controls": ["original", "phase_scrambled"], "seeds": {"count": 1000}})
-    )
-    program = f"""
-import sys
-from stimgen.manifest.check import check_report
-print(check_report({str(path)!r}, device="cpu"))
-slow = {{"torch", "torchvision", "pandas", "skimage", "scipy"}} & set(sys.modules)
-sys.exit(f"imported {{slow}}" if slow else 0)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "2001 stimuli" in done.stdout
