@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from pathlib import Path
@@ -92,12 +93,12 @@ def new(
     make_folder(manifest.parent)
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     schema_file = manifest.with_name(SCHEMA_FILE)
-    if not _create(schema_file, schema) and not _is(schema_file, schema):
+    if not _has(schema_file, schema):
         say(f"{schema_file} is of another version of stimgen; replace it: stimgen schema > {schema_file}")
-    _create(folder / ".gitignore", GITIGNORE)
+    _has(folder / ".gitignore", GITIGNORE)
     if not images:
         make_folder(folder / "textures")
-        _create(folder / "textures" / "README.md", TEXTURES_README.read_text("utf-8"))
+        _has(folder / "textures" / "README.md", TEXTURES_README.read_text("utf-8"))
     try:
         create_file(manifest, text.encode())
     except FileExistsError:  # made meanwhile
@@ -120,18 +121,11 @@ def _refuse(manifest: Path) -> None:
         )
 
 
-def _create(path: Path, text: str) -> bool:
-    """Write a file and return True; return False if there is one, which is left as it is."""
-    try:
-        create_file(path, text.encode())
-    except FileExistsError:
-        return False
-    return True
-
-
-def _is(path: Path, text: str) -> bool:
-    """Return whether a file has this text."""
+def _has(path: Path, text: str) -> bool:
+    """Write a file if there is none; return whether it has this text."""
     content = text.encode()
+    with contextlib.suppress(FileExistsError):
+        create_file(path, content)
     try:
         return read_file(path, len(content)) == content
     except OSError:
