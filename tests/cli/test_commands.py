@@ -90,9 +90,9 @@ def plain(text):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run"], ["nope"], ["run", "a.yaml", "--nope"], ["run", "a.yaml", "--batch-size", "0"], ["--debug"], []],
+    [["run"], ["nope"], ["run", "a.yaml", "--nope"], ["run", "a.yaml", "--batch-size", "0"], []],
 )
-def test_a_wrong_command_line_ends_with_2_and_a_message(arguments):
+def test_wrong_command_line_ends_with_2(arguments):
     result = stimgen(*arguments)
     assert result.exit_code == 2
     assert "Usage: stimgen" in plain(result.output)
@@ -101,7 +101,7 @@ def test_a_wrong_command_line_ends_with_2_and_a_message(arguments):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["check", "--all"], ["new", "exp1"]])
-def test_what_must_answer_at_once_imports_nothing_slow(arguments, manifest, tmp_path):
+def test_fast_commands_import_nothing_slow(arguments, manifest, tmp_path):
     path = [manifest()] if arguments[0] == "check" else []
     (tmp_path / "results" / "tiny" / "records").mkdir(parents=True)  # check looks at what is there
     script = (
@@ -136,7 +136,7 @@ def test_the_schema_is_a_json_schema_that_accepts_the_manifest():
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_a_manifest_that_is_not_there(command, tmp_path, manifest):
+def test_missing_manifest(command, tmp_path, manifest):
     manifest()
     result = stimgen(command, tmp_path / "manifests" / "tinny.yaml")
     assert result.exit_code == 2
@@ -145,7 +145,7 @@ def test_a_manifest_that_is_not_there(command, tmp_path, manifest):
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_a_broken_manifest_shows_all_that_is_wrong(command, manifest, tmp_path):
+def test_all_problems_of_a_manifest_are_shown(command, manifest, tmp_path):
     path = manifest(image={"size_px": 3}, seeds=[1, -1], colour="grey", layer_sets={"a": ["pool9"]})
     result = stimgen(command, path)
     assert result.exit_code == 2
@@ -156,7 +156,7 @@ def test_a_broken_manifest_shows_all_that_is_wrong(command, manifest, tmp_path):
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_a_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest, tmp_path):
+def test_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest, tmp_path):
     def broken(*arguments, **options):
         raise ZeroDivisionError("[red]oh")
 
@@ -172,7 +172,7 @@ def test_a_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest, t
     assert ("Traceback" in result.stderr) == debug
 
 
-def test_run_makes_keeps_and_says_so(manifest, tmp_path):
+def test_run_makes_then_keeps(manifest, tmp_path):
     path, folder = manifest(), tmp_path / "results" / "tiny"
     files = f"Table: {folder / 'stimuli.csv'}, report: {folder / 'report.html'}"
     first, second = stimgen("run", path), stimgen("run", path)
@@ -194,7 +194,7 @@ def test_run_makes_keeps_and_says_so(manifest, tmp_path):
     )
 
 
-def test_rejected_stimuli_are_counted_kept_and_no_failure(manifest, tmp_path):
+def test_rejected_stimuli_are_kept(manifest, tmp_path):
     path, folder = manifest(accept={"gram_relative_max": 1e-9}), tmp_path / "results" / "tiny"
     result = stimgen("run", path)
     assert result.exit_code == 0
@@ -207,7 +207,7 @@ def test_rejected_stimuli_are_counted_kept_and_no_failure(manifest, tmp_path):
     assert "accept" not in stimgen("run", manifest(accept={"gram_relative_max": 1e9})).stderr
 
 
-def test_stimuli_that_fail_end_with_3(manifest, monkeypatch, tmp_path):
+def test_failed_stimuli_end_with_3(manifest, monkeypatch, tmp_path):
     def fails(source, rng):
         raise ValueError("too [bold] a control")
 
@@ -227,7 +227,7 @@ def test_stimuli_that_fail_end_with_3(manifest, monkeypatch, tmp_path):
     assert "FAILED" not in stimgen("run", manifest(), "--quiet").stderr
 
 
-def test_a_folder_that_cannot_be_made_ends_with_4(manifest, tmp_path):
+def test_folder_that_cannot_be_made_ends_with_4(manifest, tmp_path):
     (tmp_path / "file").write_text("")
     result = stimgen("run", manifest(layer_sets={}), "--out", tmp_path / "file" / "run")
     assert result.exit_code == 4
@@ -251,7 +251,7 @@ def test_bad_options_end_with_2(arguments, words, manifest, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_an_interrupted_run_goes_on_where_it_was(manifest, tmp_path):
+def test_interrupted_run_goes_on(manifest, tmp_path):
     # Of many textures, the first is done and another in the making when the interrupt comes.
     path = manifest(
         seeds={"count": 20}, synthesis={"preset": "multiscale", "smallest_px": 32, "evaluations": [60]}
@@ -278,7 +278,7 @@ def test_an_interrupted_run_goes_on_where_it_was(manifest, tmp_path):
     assert all(file.read_bytes() == content for file, content in kept.items())
 
 
-def test_weights_are_listed_without_cutting_lines(cache):
+def test_weights_list(cache):
     result = stimgen("weights", "list")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -316,7 +316,7 @@ def test_weights_are_fetched_imported_and_verified(cache):
     assert f"DAMAGED  {file}" in verified.stdout
 
 
-def test_normalised_weights_are_said_to_be(tmp_path, monkeypatch):
+def test_normalised_weights_are_marked(tmp_path, monkeypatch):
     import torch
 
     from stimgen.networks.weights.initialise import random_weights
@@ -348,7 +348,7 @@ def test_normalised_weights_are_said_to_be(tmp_path, monkeypatch):
         (["import", "nope.pth", "--network", "vgg16"], 4, "nope.pth"),
     ],
 )
-def test_weights_that_cannot_be_had(arguments, code, words):
+def test_unknown_weights(arguments, code, words):
     result = stimgen("weights", *arguments)
     assert result.exit_code == code
     assert words in result.stderr
@@ -380,7 +380,7 @@ def log_lines(path):
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def test_the_log_has_what_happened_one_json_object_per_line(manifest, tmp_path):
+def test_log_has_one_json_object_per_event(manifest, tmp_path):
     log = tmp_path / "night.jsonl"
     path = manifest()
     for _ in range(2):
@@ -407,7 +407,7 @@ def split_at_ends(lines):
     return lines[:end], lines[end:]
 
 
-def test_a_log_that_cannot_be_opened_ends_with_2_before_anything_is_made(manifest, tmp_path):
+def test_log_that_cannot_be_opened_ends_with_2(manifest, tmp_path):
     result = stimgen("run", manifest(), "--log", tmp_path / "nowhere" / "a.jsonl")
     assert result.exit_code == 2
     assert "cannot be opened: No such file or directory" in result.stderr
@@ -415,7 +415,7 @@ def test_a_log_that_cannot_be_opened_ends_with_2_before_anything_is_made(manifes
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_log_that_fills_its_disk_is_said_once_and_the_run_goes_on(manifest):
+def test_run_goes_on_if_the_log_cannot_be_written(manifest):
     result = stimgen("run", manifest(), "--log", "/dev/full")
     assert result.exit_code == 0
     assert result.stderr.count("cannot be written any more") == 1

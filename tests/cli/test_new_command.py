@@ -71,7 +71,7 @@ def switched_on(text, number):
     return "\n".join(kept) + "\n"
 
 
-def test_a_manifest_a_place_for_textures_and_what_to_do_next(workplace):
+def test_new_writes_a_project_that_check_accepts(workplace):
     result = new("exp1")
     assert result.exit_code == 0
     assert files(workplace) == [
@@ -99,7 +99,7 @@ def test_a_manifest_a_place_for_textures_and_what_to_do_next(workplace):
     assert f"Output:    {workplace / 'results' / 'exp1'}" in checked.stdout
 
 
-def test_it_asks_for_what_the_quickstart_asks_for(workplace):
+def test_manifest_equals_the_quickstart(workplace):
     new("quickstart", "--ppd", 41)
     mine = load_manifest("manifests/quickstart.yaml")
     theirs = load_manifest(Path(__file__).parents[2] / "manifests" / "quickstart.yaml")
@@ -111,7 +111,7 @@ def test_it_asks_for_what_the_quickstart_asks_for(workplace):
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,63}", fullmatch=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     name=NAMES,
     size=st.integers(10, 520),
@@ -123,7 +123,7 @@ NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,63}", fullmatch=True)
 @example("y", 4096, 5e-324, "vgg16")
 @example("nan", 31, None, "alexnet")
 @example("e1", 30, 41.0, "alexnet")
-def test_what_is_written_loads_and_all_else_is_refused(name, size, ppd, network):
+def test_any_options_are_refused_or_give_a_manifest_that_loads(name, size, ppd, network):
     with tempfile.TemporaryDirectory() as folder:
         options = [] if ppd is None else ["--ppd", repr(ppd)]
         result = new(name, "--folder", folder, "--size", size, "--network", network, *options)
@@ -167,7 +167,7 @@ def test_every_alternative_in_the_comments_loads(options, workplace):
         assert after != before, line
 
 
-def test_every_section_and_every_control_is_mentioned(workplace):
+def test_every_section_and_control_is_mentioned(workplace):
     new("exp1")
     text = Path("manifests/exp1.yaml").read_text("utf-8")
     sections = set(re.findall(r"^#?([a-z_]+):", text, re.MULTILINE))
@@ -199,7 +199,7 @@ def test_own_images_are_read_and_get_ids_from_their_names(workplace):
     assert not (workplace / "textures" / "README.md").exists()
 
 
-def test_a_pattern_that_the_shell_has_replaced(workplace):
+def test_unquoted_pattern_takes_all_images(workplace):
     for name in ("a", "b", "c"):
         photograph(workplace / "textures" / f"{name}.png")
     command = f"{sys.executable} -m stimgen new own --images textures/*.png --size 30"
@@ -212,7 +212,7 @@ def test_a_pattern_that_the_shell_has_replaced(workplace):
     assert not Path("manifests/other.yaml").exists()
 
 
-def test_a_project_elsewhere_finds_the_images_and_can_be_moved_with_its_own(workplace, tmp_path):
+def test_project_with_its_images_can_be_moved(workplace, tmp_path):
     outside = photograph(workplace / "photographs" / "bark.png")
     inside = photograph(tmp_path / "project" / "textures" / "sand.png")
     result = new(
@@ -229,20 +229,16 @@ def test_a_project_elsewhere_finds_the_images_and_can_be_moved_with_its_own(work
     assert [one.path for one in manifest.sources] == [outside, tmp_path / "moved" / "textures" / "sand.png"]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.text(
         st.characters(blacklist_characters="/", blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=20
     )
 )
 @example("skimage:brick")
-@example("~nobody")
-@example("a # b: [c]")
-@example("[ab]*?")
-@example("'\"\\")
-@example("line\u2028separator")
-@example("𝒳🙂")
-def test_files_of_any_name_are_found_again(stem):
+@example("~a # b: [c]*?'\"\\")
+@example("line\u2028separator 🙂")
+def test_images_of_any_name_are_found(stem):
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder).resolve()
         try:
@@ -255,7 +251,7 @@ def test_files_of_any_name_are_found_again(stem):
         assert source.path == path
 
 
-def test_images_that_cannot_be_sources_are_all_named_and_nothing_is_written(workplace):
+def test_all_bad_images_are_named(workplace):
     photograph(workplace / "textures" / "good.png", 200, 200)
     photograph(workplace / "textures" / "small.png")
     (workplace / "textures" / "text.png").write_text("no image")
@@ -280,7 +276,6 @@ def test_images_that_cannot_be_sources_are_all_named_and_nothing_is_written(work
             ["no go"],
             'expected an id of letters, digits and _, at most 64, that starts with a letter, got "no go"',
         ),
-        (["../up"], "expected an id"),
         ([""], "expected an id"),
         (["con"], "the name of a device on Windows"),
         (["nan"], "tables read"),
@@ -295,7 +290,7 @@ def test_images_that_cannot_be_sources_are_all_named_and_nothing_is_written(work
         ),
     ],
 )
-def test_what_no_manifest_can_say_is_refused(arguments, words, workplace):
+def test_bad_options_are_refused(arguments, words, workplace):
     result = new(*arguments)
     assert result.exit_code == 2
     assert words in " ".join(result.stderr.split())
