@@ -87,10 +87,10 @@ def _time(cost: Estimate) -> str:
 
 def _size(manifest: Manifest) -> str:
     image = manifest.image
-    text = f"{image.size_px} × {image.size_px} px, {image.color}"
-    if image.size_deg is None or image.ppd is None:
-        return f"{text}; degrees of visual angle unknown (give ppd or size_deg)"
-    return f"{text}; {image.size_deg:.3g}° at {image.ppd:.4g} px/°"
+    angle = "degrees of visual angle unknown (give ppd or size_deg)"
+    if image.size_deg is not None and image.ppd is not None:
+        angle = f"{image.size_deg:.3g}° at {image.ppd:.4g} px/°"
+    return f"{image.size_px} × {image.size_px} px, {image.color}; {angle}"
 
 
 def _accept(manifest: Manifest) -> list[str]:
@@ -112,9 +112,10 @@ def _weights(manifest: Manifest, stimuli: Sequence[Stimulus]) -> list[str]:
 
 
 def _missing(manifest: Manifest) -> list[str]:
-    controls = [CONTROLS[control.name] for control in manifest.controls]
-    used = manifest.measure.portilla_simoncelli or any(one.prepare is load_plenoptic for one in controls)
-    if not used or importlib.util.find_spec("plenoptic"):
+    prepares = [CONTROLS[control.name].prepare for control in manifest.controls]
+    if importlib.util.find_spec("plenoptic") or not (
+        manifest.measure.portilla_simoncelli or load_plenoptic in prepares
+    ):
         return []
     return [
         "Missing:   the package plenoptic, for Portilla & Simoncelli's statistics: pip install 'stimgen[ps]'"

@@ -7,6 +7,7 @@ two after expanding aliases.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -161,17 +162,15 @@ def _compose(text: str, name: str) -> yaml.Node | None:
 
 
 def _yaml_message(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or error.context or "it can't be read"
+    problem, context = error.problem or error.context or "it can't be read", error.context or ""
     if problem.startswith("nested deeper"):
         return problem
     if "'\\t'" in problem:
         return "not valid YAML: a tab can't be used for indentation; use spaces."
-    if "expected a single document" in (error.context or ""):
+    if "expected a single document" in context:
         return 'a manifest is one document; remove what follows the "---".'
-    context = f" {error.context}" if error.context and error.context != problem else ""
-    return (
-        f"not valid YAML: {problem}{context}. Check the indentation, colons, quotes and brackets around here."
-    )
+    more = f" {context}" if context not in ("", problem) else ""
+    return f"not valid YAML: {problem}{more}. Check the indentation, colons, quotes and brackets around here."
 
 
 class _Loader(yaml.SafeLoader):
@@ -305,17 +304,15 @@ def _scalar(text: str, kind: str) -> str | bool | int | float | None:
         return text
     if kind == "bool" and text.lower() in _TRUTH:
         return _TRUTH[text.lower()]
-    if kind == "null" and text.lower() in {"", "~", "null"}:
+    if kind == "null" and plain in {"", "~", "null"}:
         return None
     if kind == "int" and _DECIMAL.fullmatch(text):
         if len(text) > 25:
             raise ValueError(f"the number {text[:12]}… has too many digits.")
         return int(plain)
     if kind == "float":
-        try:
+        with contextlib.suppress(ValueError):
             return float(_NOT_FINITE.get(plain, plain))
-        except ValueError:
-            pass
     if kind in {"bool", "null"}:
         raise ValueError(f"{text[:40]} has a tag that makes it {_MEANINGS[kind]}; remove the tag.")
     raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -364,28 +364,25 @@ def _check_accept(
     accept: AcceptSpec,
     measure: MeasureSpec,
     network: NetworkSpec,
-    layer_sets: Iterable[LayerSet],
+    layer_sets: Collection[LayerSet],
     document: Document,
 ) -> None:
     """Complain about thresholds of Gram distances that are not of the statistics that a layer set matches."""
-    elsewhere, reduced = [], []
-    for layer_set in layer_sets:
-        if measure.network == "manifest" and layer_set.network != network:
-            elsewhere.append(layer_set.name)
-        if layer_set.parameters < replace(layer_set, components=None).parameters:
-            reduced.append(layer_set.name)
+    problems = []
+    elsewhere = [entry.name for entry in layer_sets if entry.network != network]
+    if elsewhere and measure.network == "manifest":
+        problems.append(
+            f"nothing judges {', '.join(elsewhere)}, made in another network than the one that "
+            "measures; leave this threshold out, or measure in their own network."
+        )
+    reduced = [e.name for e in layer_sets if e.parameters < replace(e, components=None).parameters]
+    if reduced:
+        problems.append(
+            f"{', '.join(reduced)} match components alone, and distances are of all channels; leave this "
+            "threshold out, and look at the column residual_gram."
+        )
     for name in ("gram_relative_max", "gram_normalised_max"):
-        if getattr(accept, name) is not None and elsewhere:
-            message = (
-                f"nothing judges {', '.join(elsewhere)}, made in another network than the one that "
-                "measures; leave this threshold out, or measure in their own network."
-            )
-            document.complain(("accept", name), message)
-        if getattr(accept, name) is not None and reduced:
-            message = (
-                f"{', '.join(reduced)} match components alone, and distances are of all channels; leave this "
-                "threshold out, and look at the column residual_gram."
-            )
+        for message in problems if getattr(accept, name) is not None else ():
             document.complain(("accept", name), message)
 
 

@@ -23,10 +23,10 @@ from stimgen.manifest.sources import find_file, make_id, matching_files
 from stimgen.networks.architectures import NETWORKS
 
 PHOTOGRAPHS = ("skimage:brick", "skimage:gravel")
-"""Sources of a manifest for which nobody names images."""
+"""Sources of a manifest by default."""
 
 COMMENTS_FROM = 60
-"""Characters in a line after which its comment follows where it ends."""
+"""Longest line, in characters, whose comment is aligned with the others of its section."""
 
 USED_CONTROLS = ("original", "phase_scrambled")
 FOLDER = "manifests"
@@ -79,7 +79,7 @@ def check_options(name: str, size_px: int, ppd: float | None, network: str) -> N
         read_manifest(yaml.safe_dump(manifest).encode(), Path("new"), files_needed=False)
     except ManifestError as error:
         options = {"name": "NAME", "image": f"--ppd {ppd}", "image.ppd": f"--ppd {ppd}"}
-        lines = [f"{options.get(one.location, f'--size {size_px}')}: {one.message}" for one in error.errors]
+        lines = [f"{options.get(p.location, f'--size {size_px}')}: {p.message}" for p in error.errors]
         raise InputError("\n".join(lines)) from None
 
 
@@ -116,7 +116,7 @@ def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
 def read_sources(
     images: Iterable[str], project: Path, *, size_px: int, name: str
 ) -> Iterator[FoundSource | InputError]:
-    """Read images, and yield for each the source that it is, or the reason why it can't be one.
+    """Read images, and yield for each the source, or the error if it can't be a source.
 
     Parameters
     ----------
@@ -166,13 +166,14 @@ def starter_manifest(
         "degrees": lambda px, ppd: f"{px / ppd:.6g}",
     }
     layers = NETWORKS[network]().default_layers
-    controls = {
-        used: [_control(control, layers[-1]) for control in names if _possible(control, size_px)]
-        for used, names in (
-            ("used", USED_CONTROLS),
-            ("others", [one for one in CONTROLS if one not in USED_CONTROLS]),
-        )
-    }
+    controls: dict[str, list[dict[str, str]]] = {"used": [], "others": []}
+    for control in CONTROLS.values():
+        if control.check is None or control.check(control.options().model_dump(), size_px) is None:
+            needs_layers = "layer_set" in control.options.model_fields
+            entry = f"{{name: {control.name}, layer_set: {layers[-1]}}}" if needs_layers else control.name
+            group = controls["used" if control.name in USED_CONTROLS else "others"]
+            group.append({"entry": entry, "summary": control.summary})
+    others = [other for other in NETWORKS if other != network]
     text: str = environment.get_template("starter.yaml.jinja").render(
         name=name,
         path=f"{FOLDER}/{name}.yaml",
@@ -181,7 +182,7 @@ def starter_manifest(
         ppd=ppd,
         sources=sources,
         network=network,
-        networks=[one for one in NETWORKS if one != network and set(layers) <= set(NETWORKS[one]().layers)],
+        networks=[other for other in others if set(layers) <= set(NETWORKS[other]().layers)],
         layer_sets=[layers[:1], layers[:3], layers],
         deepest=layers,
         controls=controls,
@@ -192,7 +193,7 @@ def starter_manifest(
 
 
 def _aligned(text: str) -> str:
-    """Return a text with the comments behind a tab, which no value has, below each other in each section."""
+    """Return a text with its comments, which follow a tab, aligned in each section."""
     sections = []
     for section in text.split("\n\n"):
         lines = [line.split("\t") for line in section.split("\n")]
@@ -202,17 +203,6 @@ def _aligned(text: str) -> str:
             "\n".join(f"{parts[0]:<{width}}  {parts[1]}" if parts[1:] else parts[0] for parts in lines)
         )
     return "\n\n".join(sections)
-
-
-def _control(name: str, layer_set: str) -> dict[str, str]:
-    needs_layers = "layer_set" in CONTROLS[name].options.model_fields
-    entry = f"{{name: {name}, layer_set: {layer_set}}}" if needs_layers else name
-    return {"entry": entry, "summary": CONTROLS[name].summary}
-
-
-def _possible(name: str, size_px: int) -> bool:
-    control = CONTROLS[name]
-    return control.check is None or control.check(control.options().model_dump(), size_px) is None
 
 
 def _unused(word: str, taken: set[str]) -> str:
