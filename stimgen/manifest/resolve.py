@@ -37,16 +37,8 @@ WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5", ".hdf5")
 def resolve(file: ManifestFile, document: Document, path: Path, *, files_needed: bool) -> Manifest | None:
     """Return the manifest with nothing left open; None if sections that it needs have problems.
 
-    Parameters
-    ----------
-    file
-        The sections, with None for a section or an entry that is not valid.
-    document
-        Where things stand in the text, and where problems go.
-    path
-        The manifest file.
-    files_needed
-        Whether images and weights must exist.
+    In `file`, None stands for sections and entries that are not valid. `path` is the manifest file. With
+    `files_needed`, images and weights must exist.
     """
     folder = path.parent.resolve()
     image = _image(file.image, document)
@@ -205,7 +197,7 @@ class _Conditions:
                 return spec.model_copy(update={"weights": str(path)})
             message = f'there is no weights file "{shorten(weights)}" in {self.folder}; correct the path.'
         elif random_seed(weights) is None and self.files_needed and weights not in known_weights(name):
-            known = (*weights_names(name), "random", *known_weights(name)[len(weights_names(name)) :])
+            known = (*known_weights(name), "random")
             message = (
                 f'unknown weights "{shorten(weights)}" for network {name}. {nearest(weights, known)} '
                 f"Or the path of a file ({', '.join(WEIGHTS_SUFFIXES)})."

@@ -27,17 +27,7 @@ def expand_sources(
     """Return one source per image, in the manifest's order; files of one glob are sorted by path.
 
     Missing files, globs that match nothing and ids that are given twice become problems of the document.
-
-    Parameters
-    ----------
-    sections
-        The manifest's list; None for an entry that is not valid.
-    folder
-        Folder of the manifest, absolute.
-    document
-        Where things stand in the text.
-    files_needed
-        Whether the files must exist.
+    `folder` is the manifest's, absolute. With `files_needed`, the files must exist.
     """
     expanded: list[SourceSpec] = []
     taken: dict[str, str] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -60,13 +61,10 @@ _EXPECTATIONS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
-    "finite_number": "a number that is not infinite",
     "bool_type": "true or false",
     "tuple_type": "a list",
-    "list_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
-    "none_required": "nothing",
 }
 _OF_COLLECTIONS = {"model_type", "dict_type", "tuple_type", "list_type", "set_type", "model_attributes_type"}
 _OF_COLLECTIONS |= {"dataclass_type", "too_long", "union_tag_not_found"}
@@ -77,16 +75,7 @@ def complain_all(
 ) -> None:
     """Add the problems behind a validation error to the document's.
 
-    Parameters
-    ----------
-    error
-        What pydantic raised.
-    document
-        Where things stand in the text.
-    place
-        Path of what was validated.
-    known
-        Keys that are known there; for a whole manifest those of its section.
+    The error is about the value at `place`, which has the keys `known`; by default about a whole manifest.
     """
     for detail in error.errors(include_url=False):
         path = (*place, *detail["loc"]) if known is not None else _path(detail["loc"])
@@ -105,18 +94,9 @@ def complain_all(
 def read_options(
     model: type[Options], options: Any, document: Document, place: DataPath, names: Iterable[str]
 ) -> Options | None:
-    """Return the options of an entry as a model; None, with problems, if they are not valid.
+    """Return the options of the entry at `place` as a model; None, with problems, if they are not valid.
 
-    Parameters
-    ----------
-    model
-        Model of the options.
-    options
-        The options as they were read.
-    document, place
-        Where the entry stands.
-    names
-        Keys of the entry that are no options.
+    `names` are the keys of the entry that are no options.
     """
     try:
         # As JSON, because pydantic's strict mode takes a list for a tuple there, but never "3" for 3.
@@ -139,17 +119,6 @@ def describe(value: object, written: str | None = None) -> str:
     if isinstance(value, bool):
         return f"{shorten(written or str(value).lower())} (true or false)"
     return shorten(written or str(value))
-
-
-def expectation(kind: str, limits: Mapping[str, Any], otherwise: str) -> str:
-    """Return what a validation error of the type `kind` expected; `otherwise` is pydantic's message."""
-    if kind in {"greater_than_equal", "less_than_equal", "greater_than", "less_than"}:
-        words = {"ge": "at least", "le": "at most", "gt": "above", "lt": "below"}
-        return "a number " + " and ".join(f"{words[name]} {limit:.12g}" for name, limit in limits.items())
-    if kind in {"too_short", "too_long"}:
-        length = f"least {limits['min_length']}" if kind == "too_short" else f"most {limits['max_length']}"
-        return f"a list with at {length} in it"
-    return _EXPECTATIONS.get(kind, otherwise.removeprefix("Input should be "))
 
 
 def _message(detail: Mapping[str, Any], path: DataPath, document: Document, *, key: bool) -> str:
@@ -176,7 +145,12 @@ def _message(detail: Mapping[str, Any], path: DataPath, document: Document, *, k
         return f"expected a list such as [{shorten(written or str(value))}], got {found}."
     if form and kind in {*_OF_COLLECTIONS, "missing", "union_tag_invalid", "literal_error", "enum"}:
         return f"expected {form}, got {found}."
-    return f"expected {expectation(kind, limits, str(detail['msg']))}, got {found}."
+    expected = _EXPECTATIONS.get(kind, str(detail["msg"]).removeprefix("Input should be "))
+    expected = re.sub("^(greater|less) than", r"a number \g<0>", expected)
+    if kind in {"too_short", "too_long"}:
+        length = limits.get("min_length") or limits["max_length"]
+        expected = f"a list with at {'least' if kind == 'too_short' else 'most'} {length} in it"
+    return f"expected {expected}, got {found}."
 
 
 def _pattern(path: DataPath) -> DataPath:

@@ -279,9 +279,9 @@ def test_all_bad_images_are_named(workplace):
         ([""], "expected an id"),
         (["con"], "the name of a device on Windows"),
         (["nan"], "tables read"),
-        (["a", "--size", 15], "--size 15: expected a number at least 16, got 15."),
+        (["a", "--size", 15], "--size 15: expected a number greater than or equal to 16, got 15."),
         (["a", "--size", 600], "the crop of skimage:brick is 512 × 512 pixels"),
-        (["a", "--ppd", 0], "--ppd 0.0: expected a number above 0, got 0.0."),
+        (["a", "--ppd", 0], "--ppd 0.0: expected a number greater than 0, got 0.0."),
         (["a", "--ppd", 1e-320], "no display is like that"),
         (["a", "--network", "vgg17"], 'Unknown network "vgg17"'),
         (

@@ -21,7 +21,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "gpu_names", list)
 
 
-def test_the_cost_follows_the_schedule(tmp_path: Path) -> None:
+def test_operations_follow_the_schedule(tmp_path: Path) -> None:
     vgg19 = NETWORKS["vgg19"]()
     layer_sets = {"pool2": ["conv1_1", "pool1", "pool2"]}
     published = load(tmp_path, layer_sets=layer_sets, synthesis={"preset": "gatys2015", "iterations": 10})
@@ -44,7 +44,7 @@ def test_a_recorded_speed_gives_the_time(tmp_path: Path) -> None:
     assert "earlier runs" in cost.basis
 
 
-def test_a_cpu_is_measured_when_nothing_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_is_measured_when_nothing_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = load(tmp_path)
     monkeypatch.setattr(speed, "measured_cpu_speed", lambda: 100.0)
     cost = estimate(manifest, plan(manifest))
@@ -74,7 +74,7 @@ def test_memory_counts_activations_kernels_and_history(tmp_path: Path) -> None:
     assert memory_bytes(published, published.layer_sets["conv1_1"]) == expected + 4 * 2 * 20 * pixels
 
 
-def test_a_gpu_has_no_time_before_its_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_has_no_time_before_its_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "gpu_names", lambda: ["Card A", "Card B"])
     manifest = load(tmp_path)
     stimuli = plan(manifest)
