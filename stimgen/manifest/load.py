@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from stimgen.errors import nearest
 from stimgen.manifest.document import MAX_BYTES, Document, parse
 from stimgen.manifest.problems import ManifestError, Problem
 from stimgen.manifest.resolve import is_weights_file, resolve
 from stimgen.manifest.resolved import Manifest
-from stimgen.manifest.schema import KEEP_GOING, LARGEST_SEED, VERSION, ManifestFile, NetworkSpec, spell_out
-from stimgen.manifest.wording import COLLECTIONS, complain_all, describe
+from stimgen.manifest.schema import (
+    ENTRIES,
+    ID,
+    LARGEST_SEED,
+    VERSION,
+    ManifestFile,
+    NetworkSpec,
+    spell_out,
+)
+from stimgen.manifest.wording import complain_all, describe
 from stimgen.networks.architectures import NETWORKS
 
 
@@ -155,7 +163,10 @@ def _override(
 
 
 def _validate(data: dict[str, Any], document: Document) -> ManifestFile:
-    """Return the sections that the schema accepts, and None for others, whose problems are added."""
+    """Return the manifest's sections, and None for a section or an entry that is not valid.
+
+    Problems of the latter are added to the document's.
+    """
     if "stimgen" in data:  # `_check_version` has looked at it
         data["stimgen"] = VERSION
     try:
@@ -164,22 +175,37 @@ def _validate(data: dict[str, Any], document: Document) -> ManifestFile:
             return file
     except ValidationError as error:
         complain_all(error, document)
-        for detail in error.errors(include_url=False):
-            if detail["loc"][0] == "layer_sets" and detail["loc"][-1] == "[key]":
-                data["layer_sets"].pop(detail["loc"][1], None)
-                data["layer_sets"] = data["layer_sets"] or None
-    for section, *steps in filter(None, document.spoilt):
-        entries: Any = data.get(str(section))
-        if section in COLLECTIONS and steps and isinstance(entries, dict | list):
-            step: Any = steps[0]
-            entries[0 if section == "trials" and step not in range(len(entries)) else step] = None
-        elif section not in COLLECTIONS or not entries:
-            data[str(section)] = None
-    required = [name for name, field in ManifestFile.model_fields.items() if field.is_required()]
-    known = {key: value for key, value in data.items() if key in ManifestFile.model_fields}
-    return ManifestFile.model_validate(
-        _tuples(dict.fromkeys(required) | known), strict=True, context=KEEP_GOING
-    )
+    spoilt = {path[:length] for path in document.spoilt for length in (1, 2)}
+    sections: dict[str, Any] = {}
+    for name, field in ManifestFile.model_fields.items():
+        value, entry = data.get(name), ENTRIES.get(name)
+        if name not in data:
+            sections[name] = None if field.is_required() else field.get_default()
+        elif entry is None:
+            section = TypeAdapter(field.rebuild_annotation())
+            sections[name] = _valid(section.validate_python, value, (name,) in spoilt)
+        elif name == "layer_sets" and isinstance(value, dict):
+            sections[name] = {
+                key: _valid(entry.model_validate, item, (name, key) in spoilt)
+                for key, item in value.items()
+                if _valid(ID.validate_python, key)
+            } or None
+        elif name != "layer_sets" and isinstance(value, list):
+            sections[name] = tuple(
+                _valid(entry.model_validate, item, (name, index) in spoilt)
+                for index, item in enumerate(value)
+            )
+        else:
+            sections[name] = None
+    return ManifestFile.model_construct(**sections)
+
+
+def _valid(validate: Callable[..., Any], value: Any, spoilt: bool = False) -> Any:
+    """Return a validated value; None if it is spoilt or not valid."""
+    try:
+        return None if spoilt else validate(_tuples(value), strict=True)
+    except ValidationError:
+        return None
 
 
 def _tuples(data: Any) -> Any:

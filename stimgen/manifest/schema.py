@@ -9,18 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from stimgen.networks.catalogue import LARGEST_SEED as LARGEST_SEED
@@ -78,6 +67,7 @@ def _seeds_form(value: object) -> str:
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
+ID: TypeAdapter[str] = TypeAdapter(Id)
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Offset = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
@@ -93,22 +83,6 @@ class Section(BaseModel):
     """A mapping of a manifest: unknown keys are errors, and it is frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-KEEP_GOING = "keep going"
-"""Context of a validation in which sections and entries that are not valid become None."""
-
-
-def _or_none(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-    try:
-        return validate(value)
-    except ValidationError:
-        if info.context == KEEP_GOING:
-            return None
-        raise
-
-
-OrNone = WrapValidator(_or_none)
 
 
 class ImageSection(Section):
@@ -312,37 +286,32 @@ PRESETS: Mapping[str, type[BaseModel]] = {"multiscale": Multiscale, "gatys2015":
 class ManifestFile(Section):
     """A manifest of stimgen: which texture stimuli to make, from what, and how."""
 
-    stimgen: Annotated[Literal[1], OrNone] = Field(description="Version of the manifest format.")
-    name: Annotated[Id, OrNone] = Field(
-        description="Name of the stimulus set; its results go to results/NAME."
-    )
-    description: Annotated[str, OrNone] = Field("", description="What the set is for, in free text.")
-    image: Annotated[ImageSection, OrNone] = Field(description="Size and colour of every stimulus.")
-    sources: Annotated[tuple[Annotated[SourceSection, OrNone], ...], Field(min_length=1), OrNone] = Field(
-        description="The source textures."
-    )
-    network: Annotated[NetworkSpec, OrNone] = Field(NetworkSpec(), description="The feature extractor.")
-    layer_sets: Annotated[dict[Id, Annotated[LayerSetSection, OrNone]], OrNone] = Field(
-        {}, description="Conditions by name: layers to match."
-    )
-    seeds: Annotated[Seeds, OrNone] = Field(
-        SeedRange(), description="Seeds of the exemplars: {first, count} or a list."
-    )
-    synthesis: Annotated[Synthesis, OrNone] = Field(
+    stimgen: Literal[1] = Field(description="Version of the manifest format.")
+    name: Id = Field(description="Name of the stimulus set; its results go to results/NAME.")
+    description: str = Field("", description="What the set is for, in free text.")
+    image: ImageSection = Field(description="Size and colour of every stimulus.")
+    sources: tuple[SourceSection, ...] = Field(min_length=1, description="The source textures.")
+    network: NetworkSpec = Field(NetworkSpec(), description="The feature extractor.")
+    layer_sets: dict[Id, LayerSetSection] = Field({}, description="Conditions by name: layers to match.")
+    seeds: Seeds = Field(SeedRange(), description="Seeds of the exemplars: {first, count} or a list.")
+    synthesis: Synthesis = Field(
         Multiscale(), description="How images are found: a preset and changes to it."
     )
-    controls: Annotated[tuple[Annotated[ControlSection, OrNone], ...], OrNone] = Field(
-        (), description="Matched-statistics controls."
-    )
-    matching: Annotated[MatchingSpec, OrNone] = Field(
-        MatchingSpec(), description="What is matched after synthesis."
-    )
-    measure: Annotated[MeasureSpec, OrNone] = Field(
-        MeasureSpec(), description="What is measured in addition."
-    )
-    accept: Annotated[AcceptSpec, OrNone] = Field(
+    controls: tuple[ControlSection, ...] = Field((), description="Matched-statistics controls.")
+    matching: MatchingSpec = Field(MatchingSpec(), description="What is matched after synthesis.")
+    measure: MeasureSpec = Field(MeasureSpec(), description="What is measured in addition.")
+    accept: AcceptSpec = Field(
         AcceptSpec(), description="Which stimuli the table calls accepted; by default all."
     )
-    trials: Annotated[tuple[Annotated[TrialsSection, OrNone], ...], OrNone] = Field(
+    trials: tuple[TrialsSection, ...] = Field(
         (), description="Trial lists that show the stimuli: one, or a list of them."
     )
+
+
+ENTRIES: Mapping[str, type[Section]] = {
+    "sources": SourceSection,
+    "layer_sets": LayerSetSection,
+    "controls": ControlSection,
+    "trials": TrialsSection,
+}
+"""Models of the entries of lists and mappings."""

@@ -17,7 +17,6 @@ from stimgen.manifest.problems import DataPath
 Options = TypeVar("Options", bound=BaseModel)
 
 ITEM = "*"
-COLLECTIONS = ("sources", "layer_sets", "controls", "trials")
 ID_RULE = "an id of letters, digits and _, at most 64, that starts with a letter"
 
 _MODELS: Mapping[DataPath, type[BaseModel]] = {
@@ -154,7 +153,7 @@ def _message(detail: Mapping[str, Any], path: DataPath, document: Document, *, k
 
 
 def _pattern(path: DataPath) -> DataPath:
-    return (path[0], ITEM, *path[2:]) if len(path) > 1 and path[0] in COLLECTIONS else path
+    return (path[0], ITEM, *path[2:]) if len(path) > 1 and path[0] in schema.ENTRIES else path
 
 
 def _known_keys(loc: DataPath) -> Iterable[str]:
