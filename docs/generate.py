@@ -11,7 +11,6 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -72,9 +71,14 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _section(name: str | None) -> str:
-    schema = json_schema()
-    return keys_of(schema if name is None else schema["$defs"][name], schema["$defs"])
+def section(name: str | None) -> Callable[[], str]:
+    """Return a function that makes the table of one section's keys; None is the top level."""
+
+    def keys() -> str:
+        schema = json_schema()
+        return keys_of(schema if name is None else schema["$defs"][name], schema["$defs"])
+
+    return keys
 
 
 def keys_of(schema: Schema, definitions: Mapping[str, Schema]) -> str:
@@ -95,10 +99,12 @@ def keys_of(schema: Schema, definitions: Mapping[str, Schema]) -> str:
 def default_of(entry: Schema) -> str:
     """Return a key's default in YAML's words."""
     value = entry.get("default")
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    if value is None or value in ({}, [], ""):
-        return "none" if value is None else "empty"
+    if value in ({}, [], ""):
+        return "empty"
     if isinstance(value, dict):
         return "its defaults"
     if isinstance(value, list):
@@ -136,10 +142,10 @@ def accepted(entry: Schema, definitions: Mapping[str, Schema]) -> str:
 
 def mapping(entry: Schema, definitions: Mapping[str, Schema]) -> str:
     """Return in words what an object with free keys accepts."""
-    patterns = entry.get("patternProperties")
-    value = next(iter(patterns.values())) if patterns else entry.get("additionalProperties")
-    if not isinstance(value, Mapping):
+    free = entry.get("patternProperties") or entry.get("additionalProperties")
+    if not isinstance(free, Mapping):
         return "mapping"
+    value = next(iter(free.values())) if "patternProperties" in entry else free
     keys = "layer" if "propertyNames" in entry else "id"
     return f"mapping of {keys} to {accepted(value, definitions)}"
 
@@ -152,7 +158,8 @@ def limits(entry: Schema) -> str:
     return f" from {entry['minimum']:g}" + (f" to {high}" if high else "") if "minimum" in entry else ""
 
 
-def _controls() -> str:
+def controls() -> str:
+    """Return for each control its summary and its options."""
     schema = json_schema()
     parts = []
     for name, control in CONTROLS.items():
@@ -161,11 +168,15 @@ def _controls() -> str:
         summary = own["description"].removeprefix("Return ").strip()
         parts.append(f"### `{name}`\n\n{summary[0].upper()}{summary[1:]}")
         parts.append("One per seed." if control.seeded else "One per source: it needs no randomness.")
-        parts.append(keys_of({"properties": options}, schema["$defs"]) if options else "No options.")
+        if options:
+            parts.append(keys_of({"properties": options}, schema["$defs"]))
+        else:
+            parts.append("No options.")
     return "\n\n".join(parts)
 
 
-def _trials() -> str:
+def trials() -> str:
+    """Return the options that all designs share, then for each design its summary and its other options."""
     schema = json_schema()
     shared = TrialOptions.model_json_schema()["properties"]
     parts = ["### Options of every design", keys_of({"properties": shared}, schema["$defs"])]
@@ -178,66 +189,110 @@ def _trials() -> str:
     return "\n\n".join(parts)
 
 
-def _columns(name: str) -> str:
-    rows = ((f"`{c.name}`", c.unit, c.description, c.origin) for c in TABLES[name])
-    return table(("column", "unit", "meaning", "definition"), rows)
+def columns(name: str) -> Callable[[], str]:
+    """Return a function that makes the list of a table's columns."""
 
-
-def _csv(name: str) -> list[dict[str, str]]:
-    with (RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _decoded(name: str) -> str:
-    rows = []
-    for row in _csv(f"decoding-{name}"):
-        cells = [f"`{row['layer']}`", row["parameters"]]
-        for top in ("top1", "top5"):
-            value, low, high = (float(row[f"{top}{suffix}"]) for suffix in ("", "_low", "_high"))
-            cells += [f"{value:.3f}", f"{low:.3f} to {high:.3f}"]
-        rows.append(cells)
-    return table(("layer", "parameters", "top-1", "95 % interval", "top-5", "95 % interval"), rows)
-
-
-def _decoding_a_million() -> str:
-    columns = {
-        "layer": "`{layer}`",
-        "disk, GB": "{disk_gb:.0f}",
-        "means and variances, h": "{preparation_hours:.2g}",
-        "an epoch with 10 classes, h": "{epoch_hours:.2g}",
-        "an epoch with 1000 classes, h": "{epoch_hours_1000_classes:.0f}",
-    }
-    summary = json.loads((RESULTS / "decoding-textures.json").read_text(encoding="utf-8"))
-    layers = summary["per_million_images"]["layers"]
-    return table(columns, ([form.format(**layer) for form in columns.values()] for layer in layers))
-
-
-def _paper(figure: str) -> str:
-    textures = _csv(f"paper-{figure}")
-    sources = list(dict.fromkeys(texture["source"] for texture in textures))
-    rows = []
-    above: dict[tuple[str, str], float] = {}
-    for condition in dict.fromkeys(texture["condition"] for texture in textures):
-        own = [texture for texture in textures if texture["condition"] == condition]
-        held_out = {(t["source"], t["seed"]): float(t["held_out_layers"]) for t in own}
-        by_source = [[d for (name, _), d in held_out.items() if name == source] for source in sources]
-        nearer = sum(distance < above[texture] for texture, distance in held_out.items() if above)
-        rows.append(
-            (
-                f"`{condition}`",
-                f"{int(own[0]['parameters']):,}",
-                f"{max(float(texture['residual_gram']) for texture in own):.2g}",
-                *(f"{mean(distances):.3f}" for distances in by_source),
-                f"{mean(held_out.values()):.3f}",
-                f"{nearer} of {len(held_out)}" if above else "",
-            )
+    def rows() -> str:
+        return table(
+            ("column", "unit", "meaning", "definition"),
+            ((f"`{c.name}`", c.unit, c.description, c.origin) for c in TABLES[name]),
         )
-        above = held_out
-    header = ("condition", "parameters", "largest residual", *sources, "mean", "nearer than the row above")
-    return table(header, rows)
+
+    return rows
 
 
-def _commands() -> str:
+def decoded(name: str) -> Callable[[], str]:
+    """Return a function that makes the table of a demonstration of `stimgen decode`."""
+
+    def rows() -> str:
+        path = RESULTS / f"decoding-{name}.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            return table(
+                ("layer", "parameters", "top-1", "95 % interval", "top-5", "95 % interval"),
+                (
+                    (
+                        f"`{row['layer']}`",
+                        row["parameters"],
+                        *(
+                            text
+                            for top in ("top1", "top5")
+                            for text in (
+                                f"{float(row[top]):.3f}",
+                                f"{float(row[f'{top}_low']):.3f} to {float(row[f'{top}_high']):.3f}",
+                            )
+                        ),
+                    )
+                    for row in csv.DictReader(file)
+                ),
+            )
+
+    return rows
+
+
+def decoding_a_million() -> str:
+    """Return what a million images would take, as the demonstration with textures measured."""
+    summary = json.loads((RESULTS / "decoding-textures.json").read_text(encoding="utf-8"))
+    return table(
+        (
+            "layer",
+            "disk, GB",
+            "means and variances, h",
+            "an epoch with 10 classes, h",
+            "an epoch with 1000 classes, h",
+        ),
+        (
+            (
+                f"`{layer['layer']}`",
+                f"{layer['disk_gb']:.0f}",
+                f"{layer['preparation_hours']:.2g}",
+                f"{layer['epoch_hours']:.2g}",
+                f"{layer['epoch_hours_1000_classes']:.0f}",
+            )
+            for layer in summary["per_million_images"]["layers"]
+        ),
+    )
+
+
+def paper(figure: str) -> Callable[[], str]:
+    """Return a function that makes the table of a figure's conditions, in the order of its manifest."""
+
+    def conditions() -> str:
+        with (RESULTS / f"paper-{figure}.csv").open(encoding="utf-8", newline="") as file:
+            textures = list(csv.DictReader(file))
+        sources = list(dict.fromkeys(texture["source"] for texture in textures))
+        rows = []
+        above: dict[tuple[str, str], float] = {}
+        for condition in dict.fromkeys(texture["condition"] for texture in textures):
+            own = [texture for texture in textures if texture["condition"] == condition]
+            held_out = {(t["source"], t["seed"]): float(t["held_out_layers"]) for t in own}
+            by_source = [[d for (name, _), d in held_out.items() if name == source] for source in sources]
+            nearer = sum(distance < above[texture] for texture, distance in held_out.items() if above)
+            rows.append(
+                (
+                    f"`{condition}`",
+                    f"{int(own[0]['parameters']):,}",
+                    f"{max(float(texture['residual_gram']) for texture in own):.2g}",
+                    *(f"{mean(distances):.3f}" for distances in by_source),
+                    f"{mean(held_out.values()):.3f}",
+                    f"{nearer} of {len(held_out)}" if above else "",
+                )
+            )
+            above = held_out
+        header = (
+            "condition",
+            "parameters",
+            "largest residual",
+            *sources,
+            "mean",
+            "nearer than the row above",
+        )
+        return table(header, rows)
+
+    return conditions
+
+
+def commands() -> str:
+    """Return what `stimgen --help` says of every command, as Typer writes it in Markdown."""
     program = typer.main.get_command(cli.app)
     text = get_docs_for_click(
         obj=program, ctx=typer.Context(program, **program.context_settings), name="stimgen", indent=1
@@ -254,119 +309,150 @@ def _examples(found: re.Match[str]) -> str:
     return f"```text\n{lines}\n```\n\n"
 
 
-def _photographs() -> str:
-    rows = ((f"`{name}`", f"`{sha256}`") for name, sha256 in PHOTOGRAPHS.items())
-    return table(("file in scikit-image", "SHA-256"), rows)
+def photographs() -> str:
+    """Return the photographs that filters are normalised on."""
+    return table(
+        ("file in scikit-image", "SHA-256"),
+        ((f"`{name}`", f"`{sha256}`") for name, sha256 in PHOTOGRAPHS.items()),
+    )
 
 
-def _scales() -> str:
+def scales() -> str:
+    """Return which of a network's default layers take part at which scale, for every network."""
     preset = Multiscale()
-    sides = preset.scales(SIZE_PX)
+    header = (
+        "layer set, up to",
+        "network",
+        "receptive field",
+        *(f"{px} px" for px in preset.scales(SIZE_PX)),
+    )
     rows = []
     for network in NETWORKS:
         architecture = NETWORKS[network]()
         for count, deepest in enumerate(architecture.default_layers, start=1):
-            used = [layers_at(architecture, architecture.default_layers[:count], px, SIZE_PX) for px in sides]
-            layers = [" ".join(f"`{layer}`" for layer in names) or "not synthesised" for names in used]
-            rows.append((f"`{deepest}`", network, f"{architecture.receptive_field(deepest)} px", *layers))
-    header = ("layer set, up to", "network", "receptive field", *(f"{px} px" for px in sides))
+            layer_set = architecture.default_layers[:count]
+            used = [layers_at(architecture, layer_set, px, SIZE_PX) for px in preset.scales(SIZE_PX)]
+            rows.append(
+                (
+                    f"`{deepest}`",
+                    network,
+                    f"{architecture.receptive_field(deepest)} px",
+                    *(" ".join(f"`{layer}`" for layer in layers) or "not synthesised" for layers in used),
+                )
+            )
     return table(header, rows)
 
 
-def _conventions() -> str:
-    rows = []
-    for entry in CONVENTIONS.values():
-        spread = ", ".join(f"{value:g}" for value in entry.std)
-        mean_values = ", ".join(map(str, entry.mean))
-        rows.append((f"`{entry.name}`", entry.channels.upper(), f"0..{entry.scale:g}", mean_values, spread))
-    return table(("name", "channels", "range", "mean", "standard deviation"), rows)
-
-
-def _weights() -> str:
-    packages = {(p.network, p.name): f"`{p.distribution}`" for p in PACKAGED}
-    rows = (
+def conventions() -> str:
+    """Return the input conventions."""
+    return table(
+        ("name", "channels", "range", "mean", "standard deviation"),
         (
-            entry.network,
-            f"`{entry.name}`",
-            f"[{entry.url.rpartition('/')[2]}]({entry.url})",
-            f"`{entry.sha256_prefix}`",
-            f"`{entry.convention}`",
-            packages.get((entry.network, entry.name), "none"),
-            entry.licence,
-        )
-        for entry in PUBLISHED
+            (
+                f"`{c.name}`",
+                c.channels.upper(),
+                f"0..{c.scale:g}",
+                ", ".join(map(str, c.mean)),
+                ", ".join(f"{s:g}" for s in c.std),
+            )
+            for c in CONVENTIONS.values()
+        ),
     )
-    header = ("network", "name", "file", "file's SHA-256 starts with", "input", "in the package", "licence")
-    return table(header, rows)
 
 
-def _hashes() -> str:
-    published = [entry for entry in PUBLISHED if entry.tensors_sha256]
-    rows = [(f"tensors of `{e.name}`, {e.network}", f"`{e.tensors_sha256}`") for e in published]
+def weights() -> str:
+    """Return the published weights."""
+    packages = {(p.network, p.name): f"`{p.distribution}`" for p in PACKAGED}
+    return table(
+        ("network", "name", "file", "file's SHA-256 starts with", "input", "in the package", "licence"),
+        (
+            (
+                entry.network,
+                f"`{entry.name}`",
+                f"[{entry.url.rpartition('/')[2]}]({entry.url})",
+                f"`{entry.sha256_prefix}`",
+                f"`{entry.convention}`",
+                packages.get((entry.network, entry.name), "none"),
+                entry.licence,
+            )
+            for entry in PUBLISHED
+        ),
+    )
+
+
+def hashes() -> str:
+    """Return the recorded identities of weights, and the packaged files."""
+    rows = [
+        (f"tensors of `{e.name}`, {e.network}", f"`{e.tensors_sha256}`")
+        for e in PUBLISHED
+        if e.tensors_sha256
+    ]
     rows += [(f"`{p.file}` in `{p.distribution}`", f"`{p.file_sha256}`") for p in PACKAGED]
     return table(("what", "SHA-256"), rows)
 
 
-def _printed(name: str) -> str:
-    return f"```text\n{(RESULTS / f'{name}.txt').read_text('utf-8')}```"
+def measured(name: str) -> Callable[[], str]:
+    """Return a function that makes a block of what a benchmark printed."""
 
+    def block() -> str:
+        return f"```text\n{(RESULTS / f'{name}.txt').read_text('utf-8')}```"
 
-def _starter() -> str:
-    found = read_sources(PHOTOGRAPHED, Path(), size_px=SIZE_PX // 2, name="first")
-    sources = [source for source in found if isinstance(source, FoundSource)]
-    text = starter_manifest("first", sources, size_px=SIZE_PX // 2, ppd=None, network="vgg16")
-    return f"\n```yaml\n{text}```"
+    return block
 
 
 # Sections of the manifest that have a table of their own, in the words of the table that points to them.
 KINDS = {
-    **{
-        name: f"mapping, see [{heading}](#{heading})"
-        for name, heading in {
-            "ImageSection": "image",
-            "SourceSection": "sources",
-            "NetworkSpec": "network",
-            "LayerSetSection": "layer_sets",
-            "SeedRange": "seeds",
-            "Multiscale": "multiscale",
-            "Gatys2015": "gatys2015",
-            "MatchingSpec": "matching",
-            "MeasureSpec": "measure",
-            "AcceptSpec": "accept",
-        }.items()
-    },
+    "ImageSection": "mapping, see [image](#image)",
+    "SourceSection": "mapping, see [sources](#sources)",
+    "NetworkSpec": "mapping, see [network](#network)",
     "NetworkOverride": "mapping with keys of [network](#network)",
+    "LayerSetSection": "mapping, see [layer_sets](#layer_sets)",
+    "SeedRange": "mapping, see [seeds](#seeds)",
+    "Multiscale": "mapping, see [multiscale](#multiscale)",
+    "Gatys2015": "mapping, see [gatys2015](#gatys2015)",
+    "MatchingSpec": "mapping, see [matching](#matching)",
+    "MeasureSpec": "mapping, see [measure](#measure)",
+    "AcceptSpec": "mapping, see [accept](#accept)",
     **{f"control_{name}": "mapping, see [controls](#controls)" for name in CONTROLS},
     **{f"trials_{name}": "mapping, see [trials](#trials)" for name in DESIGNS},
 }
 
+
+def starter() -> str:
+    """Return what `stimgen new first` writes."""
+    found = read_sources(PHOTOGRAPHED, Path(), size_px=SIZE_PX // 2, name="first")
+    sources = [one for one in found if isinstance(one, FoundSource)]
+    text = starter_manifest("first", sources, size_px=SIZE_PX // 2, ppd=None, network="vgg16")
+    return f"\n```yaml\n{text}```"
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
-    "manifest": partial(_section, None),
-    "starter": _starter,
-    "image": partial(_section, "ImageSection"),
-    "sources": partial(_section, "SourceSection"),
-    "network": partial(_section, "NetworkSpec"),
-    "layer sets": partial(_section, "LayerSetSection"),
-    "seeds": partial(_section, "SeedRange"),
-    "multiscale": partial(_section, "Multiscale"),
-    "gatys2015": partial(_section, "Gatys2015"),
-    "matching": partial(_section, "MatchingSpec"),
-    "measure": partial(_section, "MeasureSpec"),
-    "accept": partial(_section, "AcceptSpec"),
-    "controls": _controls,
-    "trials": _trials,
-    **{f"columns of {name}": partial(_columns, name) for name in TABLES},
-    "decoded textures": partial(_decoded, "textures"),
-    "decoded digits": partial(_decoded, "digits"),
-    "decoding a million": _decoding_a_million,
-    **{f"paper {figure}": partial(_paper, figure) for figure in PAPER_FIGURES},
-    **{f"measured {name}": partial(_printed, name) for name in SCALING},
-    "photographs": _photographs,
-    "scales": _scales,
-    "conventions": _conventions,
-    "weights": _weights,
-    "hashes": _hashes,
-    "commands": _commands,
+    "manifest": section(None),
+    "starter": starter,
+    "image": section("ImageSection"),
+    "sources": section("SourceSection"),
+    "network": section("NetworkSpec"),
+    "layer sets": section("LayerSetSection"),
+    "seeds": section("SeedRange"),
+    "multiscale": section("Multiscale"),
+    "gatys2015": section("Gatys2015"),
+    "matching": section("MatchingSpec"),
+    "measure": section("MeasureSpec"),
+    "accept": section("AcceptSpec"),
+    "controls": controls,
+    "trials": trials,
+    **{f"columns of {name}": columns(name) for name in TABLES},
+    "decoded textures": decoded("textures"),
+    "decoded digits": decoded("digits"),
+    "decoding a million": decoding_a_million,
+    **{f"paper {figure}": paper(figure) for figure in PAPER_FIGURES},
+    **{f"measured {name}": measured(name) for name in SCALING},
+    "photographs": photographs,
+    "scales": scales,
+    "conventions": conventions,
+    "weights": weights,
+    "hashes": hashes,
+    "commands": commands,
 }
 
 
