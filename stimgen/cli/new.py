@@ -93,12 +93,12 @@ def new(
     make_folder(manifest.parent)
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     schema_file = manifest.with_name(SCHEMA_FILE)
-    if not _has(schema_file, schema):
+    if not _ensure(schema_file, schema):
         say(f"{schema_file} is of another version of stimgen; replace it: stimgen schema > {schema_file}")
-    _has(folder / ".gitignore", GITIGNORE)
+    _ensure(folder / ".gitignore", GITIGNORE)
     if not images:
         make_folder(folder / "textures")
-        _has(folder / "textures" / "README.md", TEXTURES_README.read_text("utf-8"))
+        _ensure(folder / "textures" / "README.md", TEXTURES_README.read_text("utf-8"))
     try:
         create_file(manifest, text.encode())
     except FileExistsError:  # made meanwhile
@@ -121,7 +121,7 @@ def _refuse(manifest: Path) -> None:
         )
 
 
-def _has(path: Path, text: str) -> bool:
+def _ensure(path: Path, text: str) -> bool:
     """Write a file if there is none; return whether it has this text."""
     content = text.encode()
     with contextlib.suppress(FileExistsError):

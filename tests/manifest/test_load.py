@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from manifest_texts import MINIMAL, load
 
@@ -14,7 +14,6 @@ from stimgen.manifest import resolve, sources
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.manifest.problems import ManifestError
-from stimgen.manifest.schema import ManifestFile
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 DATA = Path(__file__).parent / "data"
@@ -332,40 +331,3 @@ def test_resolved_loads_again_to_an_equal_plan(
     assert (second.image, second.synthesis, second.matching) == (first.image, first.synthesis, first.matching)
     assert (second.description, second.accept) == (first.description, first.accept)
     assert second.resolved(target) == resolved
-
-
-# Names that mean something to the schema, where they don't belong.
-SPECIAL = """
-    multiscale gatys2015 preset range list word box [key] name id layers network image vgg16 pool1 first count
-    original phase_scrambled skimage:brick * a/b << iterations weights layer_weights crop centre no 1e5 nan
-    size_px stimgen
-""".split()  # noqa: SIM905
-words = st.sampled_from(["", *SPECIAL])
-junk = st.recursive(
-    st.one_of(words, st.integers(-3, 300), st.integers(), st.floats(), st.booleans(), st.none()),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(words, children, max_size=4),
-    max_leaves=8,
-)
-
-
-@given(
-    sections=st.dictionaries(
-        st.sampled_from([*ManifestFile.model_fields, "nonsense"]), junk, min_size=1, max_size=5
-    )
-)
-@example(sections={"synthesis": {"multiscale": {"multiscale": None}}, "seeds": {"range": {"first": -1}}})
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_structure_loads_or_raises_manifest_errors_at_places(
-    tmp_path: Path, sections: dict[str, Any]
-) -> None:
-    path = tmp_path / "m.yaml"
-    text = yaml.safe_dump(MINIMAL | sections)
-    path.write_text(text, encoding="utf-8")
-    last = len(text.splitlines())
-    try:
-        load_manifest(path)
-        problems = []
-    except ManifestError as error:
-        problems = error.errors
-    assert all(problem.line and 1 <= problem.line <= last for problem in problems)
-    assert not any("Input should" in problem.message for problem in problems)
