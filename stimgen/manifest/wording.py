@@ -19,18 +19,6 @@ Options = TypeVar("Options", bound=BaseModel)
 ITEM = "*"
 ID_RULE = "an id of letters, digits and _, at most 64, that starts with a letter"
 
-_MODELS: Mapping[DataPath, type[BaseModel]] = {
-    (): schema.ManifestFile,
-    ("image",): schema.ImageSection,
-    ("sources", ITEM): schema.SourceSection,
-    ("network",): schema.NetworkSpec,
-    ("layer_sets", ITEM): schema.LayerSetSection,
-    ("layer_sets", ITEM, "network"): schema.NetworkOverride,
-    ("seeds",): schema.SeedRange,
-    ("matching",): schema.MatchingSpec,
-    ("measure",): schema.MeasureSpec,
-    ("accept",): schema.AcceptSpec,
-}
 _FORMS: Mapping[DataPath, str] = {
     ("image",): "a mapping such as {size_px: 256, ppd: 41}",
     ("sources",): "a list of sources",
@@ -158,9 +146,15 @@ def _pattern(path: DataPath) -> DataPath:
 
 def _known_keys(loc: DataPath) -> Iterable[str]:
     """Return the keys of the section of a manifest that has an unknown key at `loc`."""
-    if loc[0] == "synthesis":
-        return schema.PRESETS[str(loc[1])].model_fields
-    return _MODELS[_pattern(_path(loc)[:-1])].model_fields
+    section = str(loc[0])
+    if len(loc) == 1:
+        return schema.ManifestFile.model_fields
+    if section in {"synthesis", "seeds"}:
+        return schema.PRESETS.get(str(loc[1]), schema.SeedRange).model_fields
+    if loc[0] == "layer_sets" and len(loc) == 4:
+        return schema.NetworkOverride.model_fields
+    model = schema.ENTRIES.get(section) or schema.ManifestFile.model_fields[section].annotation
+    return list(getattr(model, "model_fields", ()))
 
 
 def _path(loc: DataPath) -> DataPath:
