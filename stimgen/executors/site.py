@@ -14,7 +14,7 @@ from stimgen.bounded import read_file
 from stimgen.errors import InputError
 from stimgen.manifest.document import MAX_BYTES, parse, shorten
 from stimgen.manifest.problems import ManifestError
-from stimgen.manifest.wording import option_problems
+from stimgen.manifest.wording import complain_all
 
 WAIT_S = {"local": 120.0, "slurm": 3600.0, "scheduler": 120.0}
 """How long a run waits for a first worker, or for one after all were lost, if the site file does not say."""
@@ -177,8 +177,7 @@ def load_site(path: Path | None = None) -> ExecutorSpec:
     try:
         site = SiteFile.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        for problem in option_problems(error, document, (), _keys_at(error)):
-            document.add(problem)
+        complain_all(error, document, (), _keys_at(error))
         raise ManifestError(document.problems) from None
     if document.problems:
         raise ManifestError(document.problems)

@@ -1,24 +1,31 @@
-"""Options that the designs share, and what is raised for those that cannot be fulfilled."""
+"""What a design of trials is: its registration, and the options that designs share."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from stimgen.errors import InputError
-from stimgen.trials.balance import Balanced
+from stimgen.column import Column
+from stimgen.networks.catalogue import LARGEST_SEED
+from stimgen.registry import Registry
+from stimgen.trials.available import Available, Row, check_count, taking_turns
+from stimgen.trials.balance import Balanced, Trial
 
-LARGEST_SEED = 2**32 - 1
 LONGEST_S = 3600.0
 
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
+Maker = Callable[[Available, Any, np.random.Generator], list[Trial]]
+Function = TypeVar("Function", bound=Maker)
 
 
 def _key(found: object) -> object:
-    # Also a number, of which pydantic would say that quotes make it a text.
+    # Also a number: of one, pydantic would say that quotes make it a text.
     word = str(found)
     if type(found) in (str, int, float) and not re.fullmatch("[a-z][a-z0-9_]{0,31}", word):
         raise PydanticCustomError(
@@ -32,22 +39,6 @@ def _key(found: object) -> object:
 
 Key = Annotated[str, BeforeValidator(_key)]
 """PsychoPy's name of a key."""
-
-
-class OptionError(InputError):
-    """An option of a trial list that cannot be fulfilled with the stimuli there are.
-
-    Parameters
-    ----------
-    option
-        Its name, for the place of the problem in a manifest.
-    problem, cure
-        As in `StimgenError`.
-    """
-
-    def __init__(self, option: str, problem: str, cure: str) -> None:
-        super().__init__(problem, cure)
-        self.option = option
 
 
 class TrialOptions(BaseModel):
@@ -128,3 +119,63 @@ class ConditionOptions(TrialOptions):
     def turns(self) -> tuple[str, int]:
         """Exemplars take turns in the trials of each condition and source."""
         return "source", self.repeats
+
+    def rows(self, available: Available, rng: np.random.Generator, *, with_original: bool) -> list[Row]:
+        """Return `repeats` rows per condition and source, in which its exemplars take turns.
+
+        Raises
+        ------
+        OptionError
+            If the options name unknown sources or conditions, or ask for more than 20000 trials.
+        """
+        conditions = available.chosen_conditions(self.conditions, with_original=with_original)
+        sources = available.chosen_sources(self.sources)
+        check_count(len(conditions) * len(sources) * self.repeats, "repeats")
+        return [
+            exemplar.row
+            for condition in conditions
+            for source in sources
+            for exemplar in taking_turns(available.cell(source, condition), self.repeats, rng)
+        ]
+
+
+@dataclass(frozen=True)
+class Design:
+    """How trials show stimuli.
+
+    Attributes
+    ----------
+    name
+        Name in the manifest.
+    make
+        ``make(available, options, rng)`` returns all trials, in any order. A row has the design's columns,
+        source, condition, seed and stimulus_id.
+    options
+        Model of the options.
+    patches
+        Names of what is shown in a trial: columns P_id, P_x and P_y of each are the stimulus and the place of
+        the patch in it.
+    columns
+        The design's own columns, without those of the patches.
+    """
+
+    name: str
+    make: Maker
+    options: type[TrialOptions]
+    patches: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+
+DESIGNS: Registry[Design] = Registry("design", "stimgen.trials")
+
+
+def register_design(
+    name: str, *, options: type[TrialOptions], patches: tuple[str, ...], columns: tuple[Column, ...]
+) -> Callable[[Function], Function]:
+    """Return a decorator that makes a function the design `name`; the arguments are those of `Design`."""
+
+    def decorate(function: Function) -> Function:
+        DESIGNS.add(name, Design(name, function, options, patches, columns))
+        return function
+
+    return decorate

@@ -20,6 +20,7 @@ from stimgen.cli.arguments import parse_seeds
 from stimgen.controls import CONTROLS, Control
 from stimgen.controls.registration import options_model
 from stimgen.errors import InputError
+from stimgen.manifest.json_schema import json_schema
 
 MANIFEST = {
     "stimgen": 1,
@@ -32,37 +33,7 @@ MANIFEST = {
     "synthesis": {"preset": "multiscale", "smallest_px": 32, "evaluations": [3]},
     "controls": ["original"],
 }
-COMMANDS = [
-    [],
-    ["new"],
-    ["run"],
-    ["check"],
-    ["schema"],
-    ["stats"],
-    ["figure"],
-    ["report"],
-    ["decode"],
-    ["trials"],
-    ["verify"],
-    ["tables"],
-    ["weights"],
-    ["weights", "list"],
-    ["weights", "fetch"],
-    ["weights", "import"],
-    ["weights", "verify"],
-]
-SLOW_MODULES = [
-    "torch",
-    "torchvision",
-    "pandas",
-    "skimage",
-    "scipy",
-    "sklearn",
-    "matplotlib",
-    "plotly",
-    "fpdf",
-    "fontTools",
-]
+SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib", "plotly"]
 
 
 @pytest.fixture(autouse=True)
@@ -118,33 +89,11 @@ def plain(text):
     return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "stimgen")
-@pytest.mark.parametrize("option", ["--help", "-h"])
-def test_every_help_has_an_example(command, option):
-    result = stimgen(*command, option)
-    assert result.exit_code == 0
-    text = plain(result.output)
-    assert "For example: stimgen " + " ".join(command) in text
-    assert "[0m" not in text
-
-
-def test_help_lists_the_commands():
-    text = plain(stimgen("--help").output)
-    for command in COMMANDS[1:6]:
-        assert f" {command[0]} " in text
-
-
-def test_the_version():
-    result = stimgen("--version")
-    assert result.exit_code == 0
-    assert re.fullmatch(r"stimgen \d+\.\d+\.\S+", result.stdout.splitlines()[0])
-
-
 @pytest.mark.parametrize(
     "arguments",
-    [["run"], ["nope"], ["run", "a.yaml", "--nope"], ["run", "a.yaml", "--batch-size", "0"], ["--debug"], []],
+    [["run"], ["nope"], ["run", "a.yaml", "--nope"], ["run", "a.yaml", "--batch-size", "0"], []],
 )
-def test_a_wrong_command_line_ends_with_2_and_a_message(arguments):
+def test_wrong_command_line_ends_with_2(arguments):
     result = stimgen(*arguments)
     assert result.exit_code == 2
     assert "Usage: stimgen" in plain(result.output)
@@ -152,8 +101,8 @@ def test_a_wrong_command_line_ends_with_2_and_a_message(arguments):
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["check"], ["check", "--all"]])
-def test_what_must_answer_at_once_imports_nothing_slow(arguments, manifest, tmp_path):
+@pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["check", "--all"], ["new", "exp1"]])
+def test_fast_commands_import_nothing_slow(arguments, manifest, tmp_path):
     path = [manifest()] if arguments[0] == "check" else []
     (tmp_path / "results" / "tiny" / "records").mkdir(parents=True)  # check looks at what is there
     script = (
@@ -165,8 +114,7 @@ def test_what_must_answer_at_once_imports_nothing_slow(arguments, manifest, tmp_
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments, *path], capture_output=True, text=True, check=True
     )
-    assert done.stderr == "SLOW []\n"
-    assert done.stdout
+    assert done.stderr.endswith("SLOW []\n")
 
 
 def test_check_says_what_would_be_made(manifest, tmp_path):
@@ -178,27 +126,12 @@ def test_check_says_what_would_be_made(manifest, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_the_schema_is_a_json_schema_that_accepts_the_manifest():
-    import jsonschema
-
-    schema = json.loads(stimgen("schema").stdout)
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(MANIFEST, schema)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(MANIFEST | {"nope": 1}, schema)
+def test_schema_is_printed():
+    assert json.loads(stimgen("schema").stdout) == json_schema()
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_a_manifest_that_is_not_there(command, tmp_path, manifest):
-    manifest()
-    result = stimgen(command, tmp_path / "manifests" / "tinny.yaml")
-    assert result.exit_code == 2
-    assert 'there is no such file. Did you mean "tiny.yaml"?' in result.stderr
-    assert "Traceback" not in result.output
-
-
-@pytest.mark.parametrize("command", ["run", "check"])
-def test_a_broken_manifest_shows_all_that_is_wrong(command, manifest, tmp_path):
+def test_all_problems_of_a_manifest_are_shown(command, manifest, tmp_path):
     path = manifest(image={"size_px": 3}, seeds=[1, -1], colour="grey", layer_sets={"a": ["pool9"]})
     result = stimgen(command, path)
     assert result.exit_code == 2
@@ -208,28 +141,24 @@ def test_a_broken_manifest_shows_all_that_is_wrong(command, manifest, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_debug_shows_the_traceback_before_the_message(tmp_path):
-    result = stimgen("--debug", "check", tmp_path / "nope.yaml")
-    assert result.exit_code == 2
-    assert result.stderr.startswith("Traceback")
-    assert result.stderr.rstrip().splitlines()[-1].startswith(str(tmp_path))
-    assert "Traceback" not in stimgen("check", tmp_path / "nope.yaml").stderr
-
-
 @pytest.mark.parametrize("debug", [True, False])
-def test_a_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest):
+def test_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest, tmp_path):
     def broken(*arguments, **options):
         raise ZeroDivisionError("[red]oh")
 
-    monkeypatch.setattr("stimgen.manifest.check.check_report", broken)
-    result = stimgen(*["--debug"][: int(debug)], "check", manifest())
+    monkeypatch.setattr("stimgen.manifest.check.summary", broken)
+    log = tmp_path / "a.jsonl"
+    result = stimgen(*["--debug"][: int(debug)], "check", manifest(), "--log", log)
+    end = log_lines(log)[-1]
+    assert (end["event"], end["exit_code"], end["error"]) == ("end", 4, "[red]oh")
+    assert "in broken" in end["traceback"]
     assert result.exit_code == 4
     assert "Unexpected ZeroDivisionError: [red]oh\nThis is a bug. Please report it" in result.stderr
     assert "what stimgen --version prints" in result.stderr
     assert ("Traceback" in result.stderr) == debug
 
 
-def test_run_makes_keeps_and_says_so(manifest, tmp_path):
+def test_run_makes_then_keeps(manifest, tmp_path):
     path, folder = manifest(), tmp_path / "results" / "tiny"
     files = f"Table: {folder / 'stimuli.csv'}, report: {folder / 'report.html'}"
     first, second = stimgen("run", path), stimgen("run", path)
@@ -251,7 +180,7 @@ def test_run_makes_keeps_and_says_so(manifest, tmp_path):
     )
 
 
-def test_rejected_stimuli_are_counted_kept_and_no_failure(manifest, tmp_path):
+def test_rejected_stimuli_are_kept(manifest, tmp_path):
     path, folder = manifest(accept={"gram_relative_max": 1e-9}), tmp_path / "results" / "tiny"
     result = stimgen("run", path)
     assert result.exit_code == 0
@@ -264,15 +193,19 @@ def test_rejected_stimuli_are_counted_kept_and_no_failure(manifest, tmp_path):
     assert "accept" not in stimgen("run", manifest(accept={"gram_relative_max": 1e9})).stderr
 
 
-def test_stimuli_that_fail_end_with_3(manifest, monkeypatch, tmp_path):
+def test_failed_stimuli_end_with_3(manifest, monkeypatch, tmp_path):
     def fails(source, rng):
         raise ValueError("too [bold] a control")
 
     assert "original" in CONTROLS
     entry = Control("fails", fails, False, options_model("fails", fails))
     monkeypatch.setitem(CONTROLS._entries, "fails", entry)
-    result = stimgen("run", manifest(controls=["fails", "original"], layer_sets={}))
+    log = tmp_path / "a.jsonl"
+    result = stimgen("run", manifest(controls=["fails", "original"], layer_sets={}), "--log", log)
     assert result.exit_code == 3
+    (failure,) = [line for line in log_lines(log) if line["event"] == "failure"]
+    assert (failure["stimulus_id"], log_lines(log)[-1]["exit_code"]) == ("brick-fails", 3)
+    assert "in fails" in failure["traceback"]
     assert "1/2  brick-fails  FAILED: ValueError: too [bold] a control" in result.stderr
     assert "1 made, 0 kept, 1 failed." in result.stderr
     assert f"why is in {tmp_path / 'results' / 'tiny' / 'failures.csv'}" in result.stderr
@@ -280,7 +213,7 @@ def test_stimuli_that_fail_end_with_3(manifest, monkeypatch, tmp_path):
     assert "FAILED" not in stimgen("run", manifest(), "--quiet").stderr
 
 
-def test_a_folder_that_cannot_be_made_ends_with_4(manifest, tmp_path):
+def test_folder_that_cannot_be_made_ends_with_4(manifest, tmp_path):
     (tmp_path / "file").write_text("")
     result = stimgen("run", manifest(layer_sets={}), "--out", tmp_path / "file" / "run")
     assert result.exit_code == 4
@@ -297,14 +230,14 @@ def test_a_folder_that_cannot_be_made_ends_with_4(manifest, tmp_path):
         (["--device", "abacus"], 'Unknown device "abacus"'),
     ],
 )
-def test_options_that_mean_nothing_end_with_2(arguments, words, manifest, tmp_path):
+def test_bad_options_end_with_2(arguments, words, manifest, tmp_path):
     result = stimgen("run", manifest(), *arguments)
     assert result.exit_code == 2
     assert words in result.stderr
     assert not (tmp_path / "results").exists()
 
 
-def test_an_interrupted_run_goes_on_where_it_was(manifest, tmp_path):
+def test_interrupted_run_goes_on(manifest, tmp_path):
     # Of many textures, the first is done and another in the making when the interrupt comes.
     path = manifest(
         seeds={"count": 20}, synthesis={"preset": "multiscale", "smallest_px": 32, "evaluations": [60]}
@@ -331,7 +264,7 @@ def test_an_interrupted_run_goes_on_where_it_was(manifest, tmp_path):
     assert all(file.read_bytes() == content for file, content in kept.items())
 
 
-def test_weights_are_listed_without_cutting_lines(cache):
+def test_weights_list(cache):
     result = stimgen("weights", "list")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -369,7 +302,7 @@ def test_weights_are_fetched_imported_and_verified(cache):
     assert f"DAMAGED  {file}" in verified.stdout
 
 
-def test_normalised_weights_are_said_to_be(tmp_path, monkeypatch):
+def test_normalised_weights_are_marked(tmp_path, monkeypatch):
     import torch
     from stimgen.networks.weights.initialise import random_weights
 
@@ -400,7 +333,7 @@ def test_normalised_weights_are_said_to_be(tmp_path, monkeypatch):
         (["import", "nope.pth", "--network", "vgg16"], 4, "nope.pth"),
     ],
 )
-def test_weights_that_cannot_be_had(arguments, code, words):
+def test_unknown_weights(arguments, code, words):
     result = stimgen("weights", *arguments)
     assert result.exit_code == code
     assert words in result.stderr
@@ -414,40 +347,25 @@ SPAN = st.tuples(st.integers(0, 10**9), st.integers(0, 20))
 @given(
     st.lists(SEED.map(lambda seed: (seed, 0)) | SPAN, min_size=1, max_size=5), st.sampled_from([",", " , "])
 )
-def test_seeds_are_what_is_written(spans, comma):
+def test_seeds_are_parsed(spans, comma):
     text = comma.join(f"{first}-{first + more}" if more else f"{first}" for first, more in spans)
     assert parse_seeds(text) == [first + i for first, more in spans for i in range(more + 1)]
-
-
-@given(st.text(max_size=12) | st.text("0123456789-, ", max_size=30))
-def test_nonsense_is_refused_or_gives_seeds(text):
-    try:
-        seeds = parse_seeds(text)
-    except InputError:
-        return
-    assert seeds
-    assert all(0 <= seed < 10**10 for seed in seeds)
-    assert set("".join(text.split())) <= set("0123456789-,")
 
 
 @pytest.mark.parametrize(
     "text",
     ["", ",", "1,", "-1", "1-", "5-1", "1-2-3", "1.5", "one", "٣", "1e3", "9" * 5000, "0-100000", "1 2"],
 )
-def test_these_are_no_seeds(text):
+def test_bad_seeds_are_refused(text):
     with pytest.raises(InputError):
         parse_seeds(text)
-
-
-def test_no_seeds_are_asked_for_without_the_option():
-    assert parse_seeds(None) is None
 
 
 def log_lines(path):
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def test_the_log_has_what_happened_one_json_object_per_line(manifest, tmp_path):
+def test_log_has_one_json_object_per_event(manifest, tmp_path):
     log = tmp_path / "night.jsonl"
     path = manifest()
     for _ in range(2):
@@ -474,37 +392,7 @@ def split_at_ends(lines):
     return lines[:end], lines[end:]
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["before the command", "after it"])
-def test_the_log_has_the_traceback_that_the_console_spares(before, manifest, monkeypatch, tmp_path):
-    def broken(*arguments, **options):
-        raise ZeroDivisionError("oh")
-
-    monkeypatch.setattr("stimgen.manifest.check.check_report", broken)
-    log = ["--log", tmp_path / "a.jsonl"]
-    result = stimgen(*log, "check", manifest()) if before else stimgen("check", manifest(), *log)
-    assert "Traceback" not in result.stderr
-    end = log_lines(tmp_path / "a.jsonl")[-1]
-    assert (end["event"], end["exit_code"], end["error"]) == ("end", 4, "oh")
-    assert "in broken" in end["traceback"]
-
-
-def test_a_stimulus_that_fails_is_in_the_log_with_its_traceback(manifest, monkeypatch, tmp_path):
-    def broken(source, rng):
-        raise ValueError("no such thing")
-
-    monkeypatch.setitem(
-        CONTROLS._entries, "broken", Control("broken", broken, False, options_model("broken", broken))
-    )
-    log = tmp_path / "a.jsonl"
-    assert stimgen("run", manifest(controls=["broken"]), "--log", log).exit_code == 3
-    [failure] = [line for line in log_lines(log) if line["event"] == "failure"]
-    assert failure["stimulus_id"] == "brick-broken"
-    assert "no such thing" in failure["error"]
-    assert "in broken" in failure["traceback"]
-    assert log_lines(log)[-1]["exit_code"] == 3
-
-
-def test_a_log_that_cannot_be_opened_ends_with_2_before_anything_is_made(manifest, tmp_path):
+def test_log_that_cannot_be_opened_ends_with_2(manifest, tmp_path):
     result = stimgen("run", manifest(), "--log", tmp_path / "nowhere" / "a.jsonl")
     assert result.exit_code == 2
     assert "cannot be opened: No such file or directory" in result.stderr
@@ -512,7 +400,7 @@ def test_a_log_that_cannot_be_opened_ends_with_2_before_anything_is_made(manifes
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_log_that_fills_its_disk_is_said_once_and_the_run_goes_on(manifest):
+def test_run_goes_on_if_the_log_cannot_be_written(manifest):
     result = stimgen("run", manifest(), "--log", "/dev/full")
     assert result.exit_code == 0
     assert result.stderr.count("cannot be written any more") == 1
@@ -520,4 +408,7 @@ def test_a_log_that_fills_its_disk_is_said_once_and_the_run_goes_on(manifest):
 
 @pytest.mark.parametrize("arguments", [["--debug", "check"], ["check", "--debug"]])
 def test_debug_is_taken_before_and_after_the_command(arguments, tmp_path):
-    assert stimgen(*arguments, tmp_path / "nope.yaml").stderr.startswith("Traceback")
+    result = stimgen(*arguments, tmp_path / "nope.yaml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Traceback")
+    assert result.stderr.rstrip().splitlines()[-1].startswith(str(tmp_path))
