@@ -22,8 +22,7 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.networks.device import find_device
 from stimgen.runs.make import finish, render, set_reference
-from stimgen.runs.networks import Networks
-from stimgen.runs.preparation import load_sources
+from stimgen.runs.preparation import Networks, load_sources
 from stimgen.runs.statistics import source_statistics
 from stimgen.texture.problem import no_hook
 

@@ -1,41 +1,59 @@
-"""Who makes the batches of a run."""
+"""Who makes the batches of a run, and how many textures are made at once."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
+import torch
+
+from stimgen.manifest.estimate import memory_bytes
+from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.device import find_device
-from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch
 from stimgen.runs.environment import device_name, rounding
 from stimgen.runs.job import Job
-from stimgen.runs.preparation import Preparation
+from stimgen.runs.preparation import Networks, Preparation
 from stimgen.runs.progress import Progress
 from stimgen.runs.tables import Failure
+from stimgen.texture.goal import SourceImage
+from stimgen.texture.presets import Multiscale
+from stimgen.texture.problem import Problem
+from stimgen.texture.synthesis import synthesise
+
+LARGEST = 128
+SHARE_OF_MEMORY = 0.8
+"""The rest is for CUDA itself, gaps between blocks of memory, and other programs."""
+
+WIDEST_MAPS, MOST_NUMBERS = 64, 2**30
+"""Maps of full size in VGG, and numbers in one tensor up to which all CUDA kernels of PyTorch are safe."""
+
+MeasurePeak = Callable[[Manifest, Networks, LayerSet, torch.device, int], int]
+"""Returns the peak memory in bytes of a number of problems with one layer set."""
 
 
 class Executor(Protocol):
-    """Makes batches that the runner has planned, in any order, and decides nothing else.
+    """Makes the batches that the runner has planned, in any order, and decides nothing else.
 
-    A stimulus is made when its PNG file and its record are in the run folder and it is in `Job.done`.
-    The same batch plan gives the same stimuli with every executor, as far as the devices compute alike.
+    A stimulus is made when its PNG file and its record are in the run folder and it is in `Job.done`. The
+    same batches give the same stimuli with every executor, as far as the devices compute alike.
     """
 
     @property
     def device(self) -> str:
-        """Where the process of the runner computes what it must itself, for example "cpu"."""
+        """The device of this process, for example "cpu"."""
         ...
 
     @property
     def device_name(self) -> str:
-        """What run.json says of where the stimuli were made."""
+        """The devices that made the stimuli, for run.json."""
         ...
 
     @property
     def made_with(self) -> Mapping[str, str] | None:
-        """What the bytes depend on beside recipes, as in `RunCheckpoints`; None if it may be several."""
+        """What bytes depend on beside recipes, as in `RunCheckpoints`; None if workers may differ."""
         ...
 
     @property
@@ -73,31 +91,31 @@ class LocalExecutor:
     """
 
     def __init__(self, device: str = "auto") -> None:
-        self._where = find_device(device)
+        self._device = find_device(device)
 
     @property
     def device(self) -> str:
         """The device that makes everything."""
-        return str(self._where)
+        return str(self._device)
 
     @property
     def device_name(self) -> str:
         """Its name."""
-        return device_name(self._where)
+        return device_name(self._device)
 
     @cached_property
     def made_with(self) -> Mapping[str, str]:
         """The device, its threads, and versions."""
-        return rounding(self._where)
+        return rounding(self._device)
 
     @property
     def shared(self) -> bool:
         """Whether it is a GPU."""
-        return self._where.type != "cpu"
+        return self._device.type != "cpu"
 
     def batch_size(self, prepared: Preparation) -> int:
         """Return 1 on a CPU, and what fits on a GPU."""
-        return default_batch_size(prepared.manifest, prepared.networks, self._where)
+        return default_batch_size(prepared.manifest, prepared.networks, self._device)
 
     def make(self, job: Job, batches: Sequence[Batch], progress: Progress) -> Generator[list[Failure]]:
         """Make batches in their order, and yield after each what could not be made of it."""
@@ -105,3 +123,59 @@ class LocalExecutor:
             with progress.batch(batch):
                 failures = job.make(batch)
             yield failures
+
+
+def default_batch_size(manifest: Manifest, networks: Networks, device: torch.device) -> int:
+    """Return 1 for a CPU, where batches gain nothing; on a GPU what fits in 80 % of its memory, at most 128.
+
+    Measured with the layer set that takes most memory. The card's whole memory counts and not what happens to
+    be free, so that the same command on the same machine divides a manifest in the same way. `gatys2015`
+    solves its problems one after the other.
+    """
+    if device.type == "cpu" or not manifest.layer_sets or not isinstance(manifest.synthesis, Multiscale):
+        return 1
+    total = torch.cuda.get_device_properties(device).total_memory
+    return fitting(manifest, networks, device, int(SHARE_OF_MEMORY * total), measured_peak)
+
+
+def fitting(
+    manifest: Manifest, networks: Networks, device: torch.device, memory: int, measure: MeasurePeak
+) -> int:
+    """Return how many problems fit into `memory` bytes: at least 1, at most `LARGEST`.
+
+    The peaks with 1 and with 2 problems say what each further problem takes; it grows in proportion. If not
+    even 2 fit on the device, the answer is 1.
+    """
+    largest = max(manifest.layer_sets.values(), key=lambda entry: memory_bytes(manifest, entry))
+    try:
+        one, two = (measure(manifest, networks, largest, device, problems) for problems in (1, 2))
+    except torch.OutOfMemoryError:
+        return 1
+    each = max(1, two - one)
+    addressable = MOST_NUMBERS // (WIDEST_MAPS * manifest.image.size_px**2)
+    return max(1, min(LARGEST, addressable, 1 + (memory - one) // each))
+
+
+def measured_peak(
+    manifest: Manifest, networks: Networks, layer_set: LayerSet, device: torch.device, problems: int
+) -> int:
+    """Return the most memory in bytes that PyTorch had allocated while it made the first steps at full size.
+
+    There are two evaluations in the precision of the descent and two in float32, so that the memory of the
+    optimiser is included.
+    """
+    extractor = networks.extractor(layer_set.network)
+    size_px = manifest.image.size_px
+    shape = (size_px, size_px) if manifest.image.color == "grey" else (size_px, size_px, 3)
+    noise = np.random.default_rng(0)
+    asked = [
+        Problem(SourceImage(noise.random(shape, np.float32)), layer_set.layer_weights, noise)
+        for _ in range(problems)
+    ]
+    short = manifest.synthesis.model_copy(
+        update={"smallest_px": size_px, "evaluations": (2,), "plain_evaluations": 2}
+    )
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    synthesise(asked, extractor, short)
+    return torch.cuda.max_memory_allocated(device)

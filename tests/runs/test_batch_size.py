@@ -4,8 +4,8 @@ import pytest
 import torch
 from run_manifests import tiny
 
-from stimgen.runs.batch_size import LARGEST, default_batch_size, fitting, measured_peak
-from stimgen.runs.networks import Networks
+from stimgen.runs.executor import LARGEST, default_batch_size, fitting, measured_peak
+from stimgen.runs.preparation import Networks
 
 CPU = torch.device("cpu")
 
@@ -67,7 +67,7 @@ def test_where_two_do_not_fit_one_is_tried(tmp_path):
 def test_problems_of_the_measurement_are_of_the_stimuli(tmp_path, monkeypatch, color):
     manifest = tiny(tmp_path, image={"size_px": 32, "color": color})
     asked = []
-    monkeypatch.setattr("stimgen.runs.batch_size.synthesise", lambda *given: asked.append(given))
+    monkeypatch.setattr("stimgen.runs.executor.synthesise", lambda *given: asked.append(given))
     for name in ("empty_cache", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda *_: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7)
