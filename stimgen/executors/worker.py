@@ -49,20 +49,8 @@ MARGIN = 1.5
 """A batch is begun if this many times its expected seconds are left of the worker's job."""
 
 
-class SupersededError(StoreError):
-    """Another driver works in the run folder by now: nothing may be written there for this one."""
-
-
 class UnfitError(Exception):
-    """A worker can make no batch of the run; others may.
-
-    Parameters
-    ----------
-    reason
-        Why.
-    address
-        Address of the worker.
-    """
+    """The worker at `address` can make no batch of the run, for a reason that others may not have."""
 
     def __init__(self, reason: StimgenError, address: str) -> None:
         super().__init__(reason, address)
@@ -70,17 +58,9 @@ class UnfitError(Exception):
 
 
 class NoTimeLeftError(Exception):
-    """The job of this worker ends before the batch would.
+    """The job of the worker at `address` ends before the batch would. It had `whole_s` when it began."""
 
-    Parameters
-    ----------
-    whole_s
-        Seconds that the job had left when the worker began.
-    address
-        Address of the worker.
-    """
-
-    def __init__(self, whole_s: float, address: str = "") -> None:
+    def __init__(self, whole_s: float, address: str) -> None:
         super().__init__(whole_s, address)
         self.whole_s, self.address = whole_s, address
 
@@ -91,12 +71,8 @@ class RunOrder:
 
     Attributes
     ----------
-    manifest
-        What is made.
-    folder
-        The run folder, at the same path on every machine.
-    owner
-        Who works in the folder, as its lock says.
+    manifest, folder, owner
+        What is made, where (at the same path on every machine), and who works there, as the lock says.
     device
         Device of the workers.
     threads
@@ -135,10 +111,8 @@ class BatchReport:
 
     Attributes
     ----------
-    made
-        Ids of the stimuli that are done.
-    failures
-        Stimuli that could not be made.
+    made, failures
+        Ids of the stimuli that are done, and those that could not be made.
     notes
         Lines for the user.
     seconds
@@ -156,30 +130,22 @@ class BatchReport:
 
 
 class WorkerRun:
-    """A run in a worker, with the sources and networks that stay loaded between its batches.
+    """A run in a worker, with the sources and networks that stay loaded between its batches."""
 
-    Parameters
-    ----------
-    order
-        The run.
-    name
-        Name of this worker.
-    """
-
-    def __init__(self, order: RunOrder, name: str) -> None:
+    def __init__(self, order: RunOrder, name: str, address: str = "") -> None:
         if order.version != stimgen.__version__:
             raise StimgenError(
                 f"Worker {name} has stimgen {stimgen.__version__}, not {order.version} as the driver.",
                 "Install the same version everywhere.",
             )
-        self._order, self._name = order, name
+        self._order, self._name, self._address = order, name, address
         if name in order.threads:
             torch.set_num_threads(order.threads[name])
         self._folder = RunFolder(order.folder)
         self._device = find_device(order.device)
         self._prepared = prepare(order.manifest, str(self._device))
-        self._end, began = job_end(order.walltime_s), time.time()
-        self._whole_s = self._end - began
+        self._end = job_end(order.walltime_s)
+        self._whole_s = self._end - time.time()
 
     def make(self, order: BatchOrder, report: Callable[[int, float], None]) -> BatchReport:
         """Make a batch, and call `report` now and then with its number and the share that is done.
@@ -193,7 +159,7 @@ class WorkerRun:
             driver works in it.
         """
         if order.expected_s is not None and self._end - time.time() < MARGIN * order.expected_s:
-            raise NoTimeLeftError(self._whole_s)
+            raise NoTimeLeftError(self._whole_s, self._address)
         self._check_owner(SHARED_FOLDER_S)
         done: dict[str, Done] = {}
         for stimulus in order.batch.stimuli:
@@ -238,7 +204,7 @@ class WorkerRun:
         while (owner := self._owner()) is None and time.monotonic() < until:
             time.sleep(0.2)
         if owner != self._order.owner:
-            raise SupersededError(
+            raise StoreError(
                 f"Worker {self._name} writes nothing more to {self._order.folder}: it is no longer that of "
                 f"{self._order.owner}, but of {'nobody' if owner is None else owner}.",
                 "If the driver is at work, see that all machines have the folder at this path.",
@@ -319,12 +285,10 @@ class RunPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
         """Make a batch."""
         with self._lock:
             try:
-                self._run = self._run or WorkerRun(self._order, str(worker.name))
+                self._run = self._run or WorkerRun(self._order, str(worker.name), worker.address)
                 return self._run.make(order, lambda *event: worker.log_event(self._topic, event))
             except StimgenError as error:
                 raise UnfitError(error, worker.address) from error
-            except NoTimeLeftError as error:
-                raise NoTimeLeftError(error.whole_s, worker.address) from None
 
 
 def make_batch(topic: str, order: BatchOrder) -> BatchReport:

@@ -67,8 +67,8 @@ def locked(folder: Path, task: str | None = None) -> Iterator[None]:
 
     Between processes of one machine, the lock of the operating system decides, which ends with its process.
     Not all file systems carry such locks between machines, so `lock.json` names the owner. An owner on this
-    machine without the lock was killed, and is replaced. One on another machine is not, unless it was this very
-    Slurm job before it was requeued.
+    machine without the lock was killed, and is replaced. One on another machine is not, unless it was this
+    very Slurm job before it was requeued.
 
     Parameters
     ----------

@@ -10,9 +10,10 @@ import pytest
 from stimgen.errors import StimgenError
 from stimgen.executors import dask_executor, worker
 from stimgen.executors.dask_executor import _written
-from stimgen.executors.worker import MARGIN, NoTimeLeftError, SupersededError, WorkerRun, job_end
+from stimgen.executors.worker import MARGIN, NoTimeLeftError, WorkerRun, job_end
 from stimgen.runs.job import Job
 from stimgen.runs.lock import OWNER
+from stimgen.runs.store import StoreError
 
 
 def report(number: int, share: float) -> None:
@@ -52,10 +53,10 @@ def test_worker_writes_for_no_other_driver(run, monkeypatch):
     monkeypatch.setattr(worker, "SHARED_FOLDER_S", 0.5)
     order = run.batch_order(run.batches[0])
     another = replace(run.order, owner=run.order.owner.model_copy(update={"pid": 1}))
-    with pytest.raises(SupersededError, match="no longer that of process 1 on"):
+    with pytest.raises(StoreError, match="no longer that of process 1 on"):
         WorkerRun(another, "one").make(order, report)
     elsewhere = replace(run.order, folder=run.folder.path / "nowhere")
-    with pytest.raises(SupersededError, match=r"nobody.*\n.*all machines"):
+    with pytest.raises(StoreError, match=r"nobody.*\n.*all machines"):
         WorkerRun(elsewhere, "one").make(order, report)
     assert not list(run.folder.records.iterdir())
 
@@ -70,7 +71,7 @@ def test_synthesis_ends_when_another_driver_takes_the_folder(run, monkeypatch):
         other = run.order.owner.model_copy(update={"pid": 1})
         (run.folder.path / OWNER).write_text(other.model_dump_json())
 
-    with pytest.raises(SupersededError, match="writes nothing more"):
+    with pytest.raises(StoreError, match="writes nothing more"):
         WorkerRun(run.order, "one").make(run.batch_order(texture), take_over)
     assert len(shares) == 1
     assert not list(run.folder.records.iterdir())
