@@ -1,4 +1,4 @@
-"""The real command with workers, in processes of its own."""
+"""Runs the real command with workers, in processes of its own."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def ended(process: subprocess.Popen[str], timeout: float = 180) -> Ended:
 
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Return what a condition gives as soon as it is true."""
+    """Wait until a condition is true, and return its value."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "nothing happened"
@@ -110,7 +110,7 @@ def children(pid: int) -> set[int]:
 
 
 def is_worker(pid: int) -> bool:
-    """Return whether a process is one that Dask started to work."""
+    """Return whether a process is a worker that Dask started."""
     try:
         return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

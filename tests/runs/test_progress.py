@@ -1,4 +1,4 @@
-"""What a run says while it works, and that saying it changes and costs nothing."""
+"""What a run shows while it works, and that showing it changes nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_no_line_is_wider_than_the_terminal(width):
         assert "relative distance 0.0342" in lines[2]
 
 
-def test_a_run_on_a_terminal_shows_stages_and_losses_and_ends_at_100_percent(tmp_path, monkeypatch):
+def test_bars_show_stages_and_losses_and_end_at_100_percent(tmp_path, monkeypatch):
     monkeypatch.setattr(progress_module, "LOOK_EVERY_S", 0.0)
     seen = []
 
@@ -111,7 +111,7 @@ def _records(folder):
     return [RunFolder(folder).read_record(name) for name in IDS]
 
 
-def test_without_a_terminal_there_are_lines_without_control_characters(tmp_path, control, monkeypatch):
+def test_lines_have_no_control_characters(tmp_path, control, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
 
     def fails(source, rng):
@@ -135,7 +135,7 @@ def test_without_a_terminal_there_are_lines_without_control_characters(tmp_path,
     assert lines[-1].count(" min left") + lines[-1].count(" s left") == 1
 
 
-def test_a_line_comes_once_a_minute(tmp_path):
+def test_a_line_is_written_once_a_minute(tmp_path):
     clock = Clock(0.25)
     console = Console(file=io.StringIO(), width=100)
     run(tiny(tmp_path), progress=Progress(console=console, clock=clock))
@@ -143,7 +143,7 @@ def test_a_line_comes_once_a_minute(tmp_path):
     assert len(lines) == clock.now // 60
 
 
-def test_quiet_says_nothing(tmp_path, capfd):
+def test_quiet_run_writes_nothing(tmp_path, capfd):
     run(tiny(tmp_path), progress=Progress(quiet=True, clock=Clock(61)))
     assert capfd.readouterr() == ("", "")
 
@@ -175,7 +175,7 @@ class Device(torch.Tensor):
 
 
 @pytest.mark.parametrize(("terminal", "most"), [(True, 21), (False, 0)])
-def test_losses_are_read_about_twice_a_second(tmp_path, monkeypatch, terminal, most):
+def test_losses_are_read_at_most_twice_a_second(tmp_path, monkeypatch, terminal, most):
     monkeypatch.setattr(Device, "reads", 0)
     manifest = tiny(tmp_path, controls=[])
     (batch,) = plan_batches(manifest, plan(manifest), batch_size=4)
@@ -195,7 +195,7 @@ def test_losses_are_read_about_twice_a_second(tmp_path, monkeypatch, terminal, m
     assert (Device.reads > 0) is terminal
 
 
-def test_the_display_adds_no_read_to_an_evaluation(tmp_path, monkeypatch):
+def test_bars_read_nothing_between_two_updates(tmp_path, monkeypatch):
     """In whole runs: between two looks, what is read of tensors is the same with and without bars."""
     monkeypatch.setattr(progress_module, "LOOK_EVERY_S", float("inf"))
     counts = {}
@@ -241,7 +241,7 @@ def test_bytes_are_the_same_whatever_is_shown(tmp_path, finished, monkeypatch):
     assert there == expected
 
 
-def test_an_evaluation_without_finite_loss_is_shown_by_the_lowest_so_far(tmp_path, monkeypatch):
+def test_lowest_finite_loss_is_shown(tmp_path, monkeypatch):
     monkeypatch.setattr(progress_module, "LOOK_EVERY_S", 0.0)
     manifest = tiny(tmp_path, controls=[], seeds=[1], layer_sets={"conv1_1": ["conv1_1"]})
     (batch,) = plan_batches(manifest, plan(manifest), batch_size=1)
@@ -255,7 +255,7 @@ def test_an_evaluation_without_finite_loss_is_shown_by_the_lowest_so_far(tmp_pat
 
 
 @pytest.mark.gpu
-def test_a_gpu_is_not_waited_for_between_two_looks(tmp_path, monkeypatch):
+def test_bars_do_not_wait_for_a_gpu(tmp_path, monkeypatch):
     manifest = tiny(tmp_path, controls=[], seeds=[1], layer_sets={"conv1_1": ["conv1_1"]})
     (batch,) = plan_batches(manifest, plan(manifest), batch_size=1)
     shown = Progress(console=Console(force_terminal=True, file=io.StringIO(), width=100))
