@@ -6,7 +6,7 @@ import contextlib
 import time
 import uuid
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,13 @@ class DaskExecutor:
         for worker in self._local:
             if worker.device != "cpu":
                 _check_gpu(worker.name.replace("-", ":"))
+        self.device = "cpu"  # this process only plans, reads and writes
+        self.device_name = "none"
+        self.made_with: Mapping[str, str] | None = None  # workers may differ
+        self._worker_device = spec.slurm.device if spec.slurm is not None else "auto"
+        if self._local:
+            self._worker_device = self._local[0].device
+        self.shared = self._worker_device != "cpu"
         self._stack = contextlib.ExitStack()
         self._client: Client | None = None
         self._devices: dict[str, None] = {}
@@ -73,36 +80,9 @@ class DaskExecutor:
         """End the workers that were started."""
         self._disconnect()
 
-    @property
-    def device(self) -> str:
-        """The device of this process, which only plans, reads and writes."""
-        return "cpu"
-
-    @property
-    def made_with(self) -> None:
-        """None, because workers may differ."""
-        return
-
-    @property
-    def device_name(self) -> str:
-        """The devices on which batches were made."""
-        return ", ".join(self._devices) or "none"
-
-    @property
-    def shared(self) -> bool:
-        """Whether workers have GPUs, as far as is known."""
-        return self.worker_device != "cpu"
-
-    @property
-    def worker_device(self) -> str:
-        """The device that each worker uses, as it sees it."""
-        if self._local:
-            return self._local[0].device
-        return self._spec.slurm.device if self._spec.slurm is not None else "auto"
-
     def batch_size(self, prepared: Preparation) -> int:
         """Return 1 on CPUs; else what fits on the GPU of the first worker that comes."""
-        if self.worker_device == "cpu" or not prepared.manifest.layer_sets:
+        if not self.shared or not prepared.manifest.layer_sets:
             return 1
         from distributed import KilledWorker
 
@@ -111,7 +91,7 @@ class DaskExecutor:
 
         client = self._connect(len(plan(prepared.manifest)))
         workers = Workers(self._spec, client, self._folder)
-        future = client.submit(measure_batch_size, prepared.manifest, self.worker_device, pure=False)
+        future = client.submit(measure_batch_size, prepared.manifest, self._worker_device, pure=False)
         while True:
             workers.count()
             try:
@@ -138,7 +118,7 @@ class DaskExecutor:
             job.prepared.manifest,
             self._folder,
             owner,
-            self.worker_device,
+            self._worker_device,
             {local.name: local.threads for local in self._local},
             self._spec.slurm.walltime_s if self._spec.slurm is not None else None,
         )
@@ -181,6 +161,7 @@ class DaskExecutor:
         failures = result if isinstance(result, list) else list(result.failures)
         if not isinstance(result, list):
             self._devices[result.device] = None
+            self.device_name = ", ".join(self._devices)
             for note in result.notes:
                 job.progress.note(f"{result.worker}: {note}")
             for stimulus_id in result.made:

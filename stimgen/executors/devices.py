@@ -12,23 +12,11 @@ from stimgen.errors import InputError
 
 @dataclass(frozen=True)
 class LocalWorker:
-    """A worker on this machine.
-
-    Attributes
-    ----------
-    name
-        Its name.
-    device
-        The device that it uses, as it sees it.
-    visible
-        CUDA_VISIBLE_DEVICES of the worker: one card, which is cuda:0 there; empty for none.
-    threads
-        Threads of its arithmetic.
-    """
+    """A worker on this machine."""
 
     name: str
-    device: str
-    visible: str
+    device: str  # as the worker sees it
+    visible: str  # its CUDA_VISIBLE_DEVICES: one card, which is cuda:0 there; empty for none
     threads: int
 
     @property

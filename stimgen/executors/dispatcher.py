@@ -40,19 +40,7 @@ UNFIT_IN_A_ROW = 3
 
 
 class Workers:
-    """The workers that are connected; a run without any ends after a while.
-
-    Parameters
-    ----------
-    spec
-        Says how long to wait.
-    client
-        The connection.
-    folder
-        The run folder.
-    note
-        Writes a line for the user.
-    """
+    """The workers that are connected; a run without any ends after a while. `note` writes for the user."""
 
     def __init__(
         self,
@@ -113,27 +101,15 @@ class Workers:
 
 @dataclass
 class Dispatcher:
-    """Sends batches to workers, at most two per worker at a time.
-
-    Attributes
-    ----------
-    spec, client, topic
-        Where workers come from, the connection, and the name of the run there.
-    job, progress
-        The run, and its display.
-    waiting
-        Batches to send, with their numbers.
-    under_way
-        Batches that were sent, by the keys of their tasks.
-    """
+    """Sends batches to workers, at most two per worker at a time."""
 
     spec: ExecutorSpec
     client: Client
-    topic: str
+    topic: str  # name of the run among tasks and events
     job: Job
     progress: Progress
-    waiting: deque[tuple[int, Batch]]
-    under_way: dict[str, tuple[int, Batch, Future]] = field(default_factory=dict)
+    waiting: deque[tuple[int, Batch]]  # with their numbers
+    under_way: dict[str, tuple[int, Batch, Future]] = field(default_factory=dict)  # by key of the task
     _ended: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
     _sent_again: Counter[int] = field(default_factory=Counter)
     _unfit: set[str] = field(default_factory=set)

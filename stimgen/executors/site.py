@@ -36,18 +36,10 @@ class _Section(BaseModel):
 
 
 class TlsFiles(_Section):
-    """Paths of certificates, as `stimgen cluster certs` makes them.
+    """Paths of certificates, as `stimgen cluster certs` makes them."""
 
-    Attributes
-    ----------
-    ca
-        Certificate of the authority that signed the other.
-    certificate, key
-        Certificate of scheduler, workers and clients, and its private key.
-    """
-
-    ca: str
-    certificate: str
+    ca: str  # certificate of the authority that signed the other
+    certificate: str  # of scheduler, workers and clients
     key: str
 
 

@@ -67,64 +67,35 @@ class NoTimeLeftError(Exception):
 
 @dataclass(frozen=True)
 class RunOrder:
-    """What all batches of a run have in common; each worker receives it once.
-
-    Attributes
-    ----------
-    manifest, folder, owner
-        What is made, where (at the same path on every machine), and who works there, as the lock says.
-    device
-        Device of the workers.
-    threads
-        Threads of a worker by its name, where the driver divides the cores.
-    walltime_s
-        Longest time of a job, if workers are jobs.
-    version
-        Version of stimgen that workers must have.
-    """
+    """What all batches of a run have in common; each worker receives it once."""
 
     manifest: Manifest
-    folder: Path
-    owner: Owner
+    folder: Path  # the same path on every machine
+    owner: Owner  # of the folder, by its lock
     device: str
-    threads: Mapping[str, int] = field(hash=False, default_factory=dict)
-    walltime_s: float | None = None
+    threads: Mapping[str, int] = field(hash=False, default_factory=dict)  # by name of the worker
+    walltime_s: float | None = None  # of a job
     version: str = stimgen.__version__
 
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """One batch: its number, its stimuli, and their recipe hashes by id, as the driver computed them.
-
-    `expected_s` is about how long it takes; None if that is not known yet.
-    """
+    """One batch with its number."""
 
     number: int
     batch: Batch
-    hashes: Mapping[str, str] = field(hash=False)
+    hashes: Mapping[str, str] = field(hash=False)  # of the recipes by stimulus id, from the driver
     expected_s: float | None = None
 
 
 @dataclass(frozen=True)
 class BatchReport:
-    """The result of a batch; PNG files and records are on disk.
+    """The result of a batch; PNG files and records are on disk."""
 
-    Attributes
-    ----------
-    made, failures
-        Ids of the stimuli that are done, and those that could not be made.
-    notes
-        Lines for the user.
-    seconds
-        How long it took; None if all of it was done already.
-    device, worker
-        Names of device and worker.
-    """
-
-    made: tuple[str, ...]
+    made: tuple[str, ...]  # ids of all that is done
     failures: tuple[Failure, ...]
-    notes: tuple[str, ...]
-    seconds: float | None
+    notes: tuple[str, ...]  # for the user
+    seconds: float | None  # None if all of it was done already
     device: str
     worker: str
 
@@ -261,15 +232,7 @@ def job_end(walltime_s: float | None) -> float:
 
 
 class RunPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
-    """Brings a run to each worker, also to those that start later.
-
-    Parameters
-    ----------
-    order
-        The run.
-    topic
-        Topic of the events with which workers report their progress.
-    """
+    """Brings a run to each worker, also to those that start later; progress is reported under `topic`."""
 
     def __init__(self, order: RunOrder, topic: str) -> None:
         self.name = topic

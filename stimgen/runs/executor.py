@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -39,27 +38,23 @@ class Executor(Protocol):
 
     A stimulus is made when its PNG file and its record are in the run folder and it is in `Job.done`. The
     same batches give the same stimuli with every executor, as far as the devices compute alike.
+
+    Attributes
+    ----------
+    device
+        The device of this process, for example "cpu".
+    device_name
+        The devices that made the stimuli, for run.json.
+    made_with
+        What bytes depend on beside recipes, as in `RunCheckpoints`; None if workers may differ.
+    shared
+        Whether the problems of a batch share their passes, as they do on a GPU.
     """
 
-    @property
-    def device(self) -> str:
-        """The device of this process, for example "cpu"."""
-        ...
-
-    @property
-    def device_name(self) -> str:
-        """The devices that made the stimuli, for run.json."""
-        ...
-
-    @property
-    def made_with(self) -> Mapping[str, str] | None:
-        """What bytes depend on beside recipes, as in `RunCheckpoints`; None if workers may differ."""
-        ...
-
-    @property
-    def shared(self) -> bool:
-        """Whether the problems of a batch share their passes, as they do on a GPU."""
-        ...
+    device: str
+    device_name: str
+    made_with: Mapping[str, str] | None
+    shared: bool
 
     def batch_size(self, prepared: Preparation) -> int:
         """Return how many textures are best made at once."""
@@ -92,26 +87,10 @@ class LocalExecutor:
 
     def __init__(self, device: str = "auto") -> None:
         self._device = find_device(device)
-
-    @property
-    def device(self) -> str:
-        """The device that makes everything."""
-        return str(self._device)
-
-    @property
-    def device_name(self) -> str:
-        """Its name."""
-        return device_name(self._device)
-
-    @cached_property
-    def made_with(self) -> Mapping[str, str]:
-        """The device, its threads, and versions."""
-        return rounding(self._device)
-
-    @property
-    def shared(self) -> bool:
-        """Whether it is a GPU."""
-        return self._device.type != "cpu"
+        self.device = str(self._device)
+        self.device_name = device_name(self._device)
+        self.made_with: Mapping[str, str] | None = rounding(self._device)
+        self.shared = self._device.type != "cpu"
 
     def batch_size(self, prepared: Preparation) -> int:
         """Return 1 on a CPU, and what fits on a GPU."""

@@ -13,65 +13,35 @@ from stimgen.runs.tables import Failure
 
 @dataclass(frozen=True)
 class BatchState:
-    """The batch under way.
+    """The batch under way; its stage as in `stimgen.texture.problem.Evaluation`."""
 
-    Attributes
-    ----------
-    name
-        Id of its first stimulus, and how many more there are.
-    share
-        Share of its work that is done, 0 to 1.
-    stage, stages, size_px, number, most
-        As in `stimgen.texture.problem.Evaluation`; `stages` is 0 before the first evaluation.
-    loss
-        Lowest loss of the stage so far, of the problem with the largest; None before the first reading.
-    distance
-        The same for the relative distance, sqrt(loss / loss of zero Gram matrices), in the stage's metric.
-    """
-
-    name: str
-    share: float = 0.0
+    name: str  # id of its first stimulus, and how many more there are
+    share: float = 0.0  # of its work that is done, 0 to 1
     stage: int = 0
-    stages: int = 0
+    stages: int = 0  # 0 before the first evaluation
     size_px: int = 0
     number: int = 0
     most: int = 0
-    loss: float | None = None
-    distance: float | None = None
+    loss: float | None = None  # lowest of the stage so far, of the problem with the largest
+    distance: float | None = None  # the same for sqrt(loss / loss of zero Gram matrices)
 
 
 @dataclass(frozen=True)
 class RunState:
-    """The state of a run.
+    """The state of a run."""
 
-    Attributes
-    ----------
-    share
-        Share of the work that is done, 0 to 1; share of the stimuli if none is synthesised.
-    finished, failed, stimuli
-        Number of stimuli that are made or failed, of those that failed, and of all that this run makes.
-    elapsed_s
-        Seconds since the first batch began.
-    left_s
-        Seconds until the run is done; None if that is not known yet.
-    per_minute
-        Stimuli made per minute; None before the first.
-    batch
-        The batch under way.
-    """
-
-    share: float = 0.0
-    finished: int = 0
+    share: float = 0.0  # of the work that is done, 0 to 1; of the batches if none is synthesised
+    finished: int = 0  # stimuli that are made or failed
     failed: int = 0
-    stimuli: int = 0
+    stimuli: int = 0  # all that this run makes
     elapsed_s: float = 0.0
-    left_s: float | None = None
-    per_minute: float | None = None
+    left_s: float | None = None  # None if that is not known yet
+    per_minute: float | None = None  # stimuli made; None before the first
     batch: BatchState | None = None
 
 
 class Watcher(Protocol):
-    """Receives the progress of a run as well. An exception in it would end the run."""
+    """Receives the progress of a run. An exception in it would end the run."""
 
     def show(self, state: RunState) -> None:
         """Receive the state of the run, about twice a second."""
