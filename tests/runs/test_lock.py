@@ -75,14 +75,6 @@ def test_refused_run_names_the_other(tmp_path):
         pass
 
 
-def test_damaged_owner_file_of_a_running_process_keeps_others_out(tmp_path):
-    with holder(tmp_path):
-        (tmp_path / OWNER).write_text("{")
-        with pytest.raises(LockError, match=r"is at work in .*[^:]\.\nWait"), locked(tmp_path):
-            pytest.fail("both are in")
-    assert (tmp_path / OWNER).exists()
-
-
 def test_killed_owner_is_replaced(tmp_path):
     killed(tmp_path)
     assert read_owner(tmp_path) is not None

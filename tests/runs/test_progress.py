@@ -135,14 +135,6 @@ def test_lines_have_no_control_characters(tmp_path, control, monkeypatch):
     assert lines[-1].count(" min left") + lines[-1].count(" s left") == 1
 
 
-def test_a_line_is_written_once_a_minute(tmp_path):
-    clock = Clock(0.25)
-    console = Console(file=io.StringIO(), width=100)
-    run(tiny(tmp_path), progress=Progress(console=console, clock=clock))
-    lines = [line for line in console.file.getvalue().splitlines() if " done, " in line]
-    assert len(lines) == clock.now // 60
-
-
 def test_quiet_run_writes_nothing(tmp_path, capfd):
     run(tiny(tmp_path), progress=Progress(quiet=True, clock=Clock(61)))
     assert capfd.readouterr() == ("", "")
@@ -193,30 +185,6 @@ def test_losses_are_read_at_most_twice_a_second(tmp_path, monkeypatch, terminal,
         seconds = clock.now - began
     assert Device.reads <= most * seconds / 10
     assert (Device.reads > 0) is terminal
-
-
-def test_bars_read_nothing_between_two_updates(tmp_path, monkeypatch):
-    """In whole runs: between two looks, what is read of tensors is the same with and without bars."""
-    monkeypatch.setattr(progress_module, "LOOK_EVERY_S", float("inf"))
-    counts = {}
-    for terminal in (False, True):
-        counted = []
-        with pytest.MonkeyPatch.context() as patch:
-            for name in READS:
-                if (method := getattr(torch.Tensor, name, None)) is not None:
-                    patch.setattr(torch.Tensor, name, _counting(method, counted))
-            console = Console(force_terminal=terminal, file=io.StringIO(), width=100)
-            run(tiny(tmp_path / str(terminal)), progress=Progress(console=console))
-        counts[terminal] = len(counted)
-    assert counts[True] == counts[False] > 100
-
-
-def _counting(method, counted):
-    def read(self, *args, **kwargs):
-        counted.append(method)
-        return method(self, *args, **kwargs)
-
-    return read
 
 
 def test_bytes_are_the_same_whatever_is_shown(tmp_path, finished, monkeypatch):

@@ -95,17 +95,6 @@ def test_time_left_is_near_the_truth_from_the_shallow_batches_on(tmp_path, used,
             assert now + left == pytest.approx(whole, rel=0.15)
 
 
-def test_operations_alone_would_overestimate_the_time_left(tmp_path, monkeypatch):
-    """Without the memory traffic, the same run begins with several times its true length."""
-    monkeypatch.setattr("stimgen.runs.work.WORK_PER_ACTIVATION", 0)
-    evaluation_work.cache_clear()
-    try:
-        seen = list(simulated(mixed(tmp_path), 1.0))
-    finally:
-        evaluation_work.cache_clear()
-    assert max(now + left for now, _, left in seen if left is not None) > 2.5 * seen[-1][0]
-
-
 def test_time_of_slow_controls_is_not_taken_for_synthesis(tmp_path):
     manifest = tiny(tmp_path, seeds=[1, 2], controls=["original", "phase_scrambled"])
     clock = Clock()
