@@ -77,13 +77,13 @@ class Bench:
             process.stdout.close()
 
 
-def ended(process: subprocess.Popen[str], timeout: float = 180) -> Ended:
+def ended(process: subprocess.Popen[str], timeout: float = 600) -> Ended:
     """Wait for a command."""
     output, _ = process.communicate(timeout=timeout)
     return Ended(process.returncode, output)
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
     """Wait until a condition is true, and return its value."""
     end = time.monotonic() + seconds
     while not (found := condition()):

@@ -54,11 +54,11 @@ def test_array_of_shards_that_are_requeued_preempted_and_cancelled(lab, local):
     wait_until(lambda: slurm.state(last) == "RUNNING")
     slurm.command("scancel", last)
     assert slurm.state(high) == "COMPLETED"
-    wait_until(lambda: not slurm.jobs("RUNNING", "PENDING", "COMPLETING"), 180)
+    wait_until(lambda: not slurm.jobs("RUNNING", "PENDING", "COMPLETING"))
     assert "CANCELLED" in slurm.state(job), slurm.output()
     # What was cancelled is submitted again, as all of it.
     again = shards(lab, run)
-    wait_until(lambda: slurm.state(again) == "COMPLETED", 180)
+    wait_until(lambda: slurm.state(again) == "COMPLETED")
     join(lab, run, local)
 
 
@@ -74,7 +74,7 @@ def test_shards_of_a_dead_node_go_on_on_another(lab, local):
         # Of an array, some tasks may run already.
         with contextlib.suppress(AssertionError):
             slurm.command("scontrol", "update", f"JobId={waiting}", "StartTime=now")
-    wait_until(lambda: slurm.state(job) == "COMPLETED", 180)
+    wait_until(lambda: slurm.state(job) == "COMPLETED")
     slurm.start_node(NODES[0])
     slurm.command("scontrol", "update", f"NodeName={NODES[0]}", "State=RESUME")
     join(lab, run, local)
@@ -96,7 +96,7 @@ def site_file(lab, **changes: object) -> Path:
         **changes,
     }
     path = lab.folder / "site.yaml"
-    path.write_text(yaml.safe_dump({"executor": {"name": "dask", "slurm": slurm, "wait_s": 90.0}}))
+    path.write_text(yaml.safe_dump({"executor": {"name": "dask", "slurm": slurm, "wait_s": 300.0}}))
     return path
 
 
@@ -106,7 +106,7 @@ def start(lab, run: Path, *more: str, **changes: object):
 
 
 def finish(lab, process, run: Path, local: Path) -> str:
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=600)
     logs = "\n".join(path.read_text() for path in run.glob("logs/*") if path.is_file())
     assert process.returncode == 0, f"{output}\n{logs[-5000:]}"
     check_complete(lab, run, local)
@@ -168,7 +168,7 @@ def test_killed_driver_is_started_again(lab, local):
 def test_run_whose_jobs_are_all_unfit_ends_with_the_reason(lab):
     run = lab.folder / "run"
     process = start(lab, run, "--batch-size", "2", device="cuda:0")
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 2, output
     assert output.count("A job is ended, and its batch sent to another") == 2, output
     assert "There is no device cuda:0" in output
