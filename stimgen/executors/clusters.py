@@ -80,10 +80,8 @@ def connected(
 
     Parameters
     ----------
-    spec
-        Where workers come from.
-    folder
-        The run folder, where logs go.
+    spec, folder
+        Where workers come from, and the run folder, where logs go.
     local
         Workers to start on this machine, if they are not from elsewhere.
     wanted
@@ -92,9 +90,7 @@ def connected(
     Raises
     ------
     StimgenError
-        If there is no connection.
-    InputError
-        If a connection would cross a network without TLS, or a log is a link.
+        If there is no connection, it would cross a network without TLS, or a log is a link.
     """
     import dask
     from distributed import Client
@@ -122,13 +118,7 @@ def connected(
 
 
 def tls_security(files: TlsFiles) -> Security:
-    """Return settings that encrypt and authenticate all connections.
-
-    Raises
-    ------
-    InputError
-        If a file is not there.
-    """
+    """Return settings that encrypt and authenticate all connections."""
     from distributed.security import Security
 
     for name, file in files.model_dump().items():

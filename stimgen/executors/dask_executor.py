@@ -36,14 +36,7 @@ SHARED_FOLDER_S = 60.0
 
 
 class DaskExecutor:
-    """Sends batches to workers, and reads the records that they wrote.
-
-    Parameters
-    ----------
-    spec
-        Where workers come from.
-    folder
-        The run folder.
+    """Sends the batches of the run in `folder` to workers, and reads the records that they wrote.
 
     Raises
     ------
@@ -185,13 +178,7 @@ def _check_gpu(name: str) -> None:
 
 
 def _written(folder: RunFolder, stimulus_id: str, recipe_sha256: str, worker: str) -> Record:
-    """Return the record that a worker wrote; a network file system may show it later.
-
-    Raises
-    ------
-    StimgenError
-        If it does not come.
-    """
+    """Return the record that a worker wrote; a network file system may show it later."""
     until = time.monotonic() + SHARED_FOLDER_S
     while (record := folder.finished(stimulus_id, recipe_sha256)) is None:
         if time.monotonic() > until:

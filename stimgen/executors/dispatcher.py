@@ -56,13 +56,7 @@ class Workers:
         self._none_since = self._noted = time.monotonic()
 
     def count(self) -> int:
-        """Return the number of workers, counted at most every `LOOK_EVERY_S`.
-
-        Raises
-        ------
-        StimgenError
-            If there was none for too long, or the scheduler is gone.
-        """
+        """Return the number of workers; raise if there was none for too long, or the scheduler is gone."""
         now = time.monotonic()
         if now - self._looked < LOOK_EVERY_S:
             return len(self._addresses)
@@ -116,13 +110,7 @@ class Dispatcher:
     _unfit_in_a_row: int = 0
 
     def results(self) -> Iterator[BatchReport | list[Failure]]:
-        """Yield the report of each batch in the order in which they end; failures if no worker survived it.
-
-        Raises
-        ------
-        StimgenError
-            If no batch can be made any more.
-        """
+        """Yield the report of each batch, in the order in which they end; failures if no worker survived."""
         workers = Workers(self.spec, self.client, self.job.folder.path, self.progress.note)
         while self.waiting or self.under_way:
             count = workers.count()
@@ -150,13 +138,7 @@ class Dispatcher:
         future.add_done_callback(lambda ended: self._ended.put(ended.key))
 
     def result(self, number: int, batch: Batch, future: Future) -> BatchReport | list[Failure] | None:
-        """Return the report of a batch, or failures if no worker survived it; None if it is sent again.
-
-        Raises
-        ------
-        StimgenError
-            If no other batch can be made either.
-        """
+        """Return the report of a batch, or failures if no worker survived it; None if it is sent again."""
         try:
             report: BatchReport = future.result(timeout=REPORT_S)
         except KilledWorker as error:
@@ -218,13 +200,7 @@ class Dispatcher:
         self._retire(error.address)
 
     def _end_unfit_job(self, error: UnfitError) -> None:
-        """End a job on a machine where no batch can be made, so that another starts elsewhere.
-
-        Raises
-        ------
-        StimgenError
-            The reason, if workers are not replaced, or too many were.
-        """
+        """End a job on a machine where no batch can be made, so that another starts; or end the run."""
         is_new = error.address not in self._unfit  # a worker has two batches
         self._unfit.add(error.address)
         self._unfit_in_a_row += is_new

@@ -121,13 +121,8 @@ class WorkerRun:
     def make(self, order: BatchOrder, report: Callable[[int, float], None]) -> BatchReport:
         """Make a batch, and call `report` now and then with its number and the share that is done.
 
-        Raises
-        ------
-        NoTimeLeftError
-            If the job of this worker ends before the batch would.
-        StimgenError
-            If this machine has other sources or weights than the driver, the folder is not there, or another
-            driver works in it.
+        A StimgenError says that this machine has other sources or weights than the driver, or that the folder
+        is not there, or another driver's by now.
         """
         if order.expected_s is not None and self._end - time.time() < MARGIN * order.expected_s:
             raise NoTimeLeftError(self._whole_s, self._address)
@@ -188,10 +183,7 @@ class WorkerRun:
 
 
 class _Listener:
-    """Receives what a job does, and reports to the driver how much of the batch is done.
-
-    An exception in `check` ends the batch.
-    """
+    """Receives what a job does, and reports to the driver the share of the batch that is done."""
 
     def __init__(
         self, number: int, work: BatchWork, report: Callable[[int, float], None], check: Callable[[], None]

@@ -47,6 +47,7 @@ class RunCheckpoints:
     """The checkpoints of a run, a `stimgen.texture.checkpoint.Checkpoints`.
 
     Problems are named by the hashes of their recipes. Files that are damaged or cannot be read are removed.
+    If a file cannot be written or removed, StoreError ends the run.
 
     Parameters
     ----------
@@ -83,11 +84,6 @@ class RunCheckpoints:
         -------
         dict
             Size and rung of the last finished stage, by the recipes of the files that are kept.
-
-        Raises
-        ------
-        StoreError
-            If a file cannot be removed.
         """
         reached: dict[str, tuple[int, int]] = {}
         for path in self._folder.glob("*.safetensors"):
@@ -122,13 +118,7 @@ class RunCheckpoints:
         return found.checkpoint
 
     def save(self, problems: Sequence[Problem], checkpoint: Checkpoint) -> None:
-        """Write a checkpoint of these problems, if `EVERY_S` have gone by since the last.
-
-        Raises
-        ------
-        StoreError
-            If the file cannot be written.
-        """
+        """Write a checkpoint of these problems, if `EVERY_S` have gone by since the last."""
         now = time.monotonic()
         if now - self._saved < EVERY_S:
             return
@@ -161,13 +151,7 @@ class RunCheckpoints:
         self._saved = time.monotonic()
 
     def forget(self) -> None:
-        """Remove the checkpoints that were used since the last call: their batch is over.
-
-        Raises
-        ------
-        StoreError
-            If a file cannot be removed.
-        """
+        """Remove the checkpoints that were used since the last call: their batch is over."""
         for path in self._used:
             remove_file(path)
         self._used.clear()

@@ -118,16 +118,9 @@ class Progress(Bars):
         shared: bool,
         reached: Mapping[str, tuple[int, int]],
     ) -> Iterator[None]:
-        """Show the progress while `batches` are made.
+        """Show the progress while `batches` are made, of which the stimuli `to_make` are not done yet.
 
-        Parameters
-        ----------
-        manifest, batches
-            What is made.
-        to_make
-            Ids of the stimuli in the batches that are not done yet.
-        shared, reached
-            As in `stimgen.runs.work.batch_work`.
+        `shared` and `reached` are as in `stimgen.runs.work.batch_work`.
         """
         work = {b: batch_work(manifest, b, shared=shared, reached=reached) for b in batches}
         self._work = work if any(work.values()) else dict.fromkeys(batches, 1.0)
