@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from same_runs import differences
-from worker_bench import STIMULI, children, ended, is_worker, until
+from worker_bench import STIMULI, ended, is_worker, until, workers_of
 
 from stimgen.verify.run import verify_run
 
@@ -29,10 +29,6 @@ def check_complete(folder: Path, local: Path) -> None:
 
 def made(folder: Path) -> int:
     return len(list(folder.glob("records/*.json")))
-
-
-def workers_of(process: subprocess.Popen[str]) -> set[int]:
-    return {pid for pid in children(process.pid) if is_worker(pid)}
 
 
 def test_two_workers_make_the_bytes_of_one_process(bench, local):
@@ -56,7 +52,7 @@ def test_killed_worker_is_replaced(bench, local):
     process = bench.start("run", bench.manifest, "--out", run, *TWO)
     until(lambda: made(run) >= 9)  # in the syntheses
     victim = until(lambda: workers_of(process)).pop()
-    os.kill(victim, signal.SIGKILL)
+    victim.kill()
     outcome = ended(process)
     assert outcome.code == 0, outcome.output
     assert "1 worker ended, and what was under way there is made again" in " ".join(outcome.output.split())
@@ -72,7 +68,7 @@ def test_ctrl_c_ends_driver_and_workers(bench, local):
     outcome = ended(process, timeout=40)
     assert outcome.code == 130, outcome.output
     assert "the tables are being written" in outcome.output
-    until(lambda: not any(is_worker(pid) for pid in workers))
+    until(lambda: not any(map(is_worker, workers)))
     assert [finding for finding in verify_run(run).findings if finding.severity in {"wrong", "warning"}] == []
     assert bench.run("run", bench.manifest, "--out", run, *TWO).code == 0
     check_complete(run, local)
@@ -84,7 +80,7 @@ def test_killed_driver_leaves_no_worker(bench, local):
     until(lambda: made(run) >= 9)
     workers = until(lambda: workers_of(process))
     process.kill()
-    until(lambda: not any(is_worker(pid) for pid in workers))
+    until(lambda: not any(map(is_worker, workers)))
     process.wait()
     assert bench.run("run", bench.manifest, "--out", run, *TWO).code == 0
     check_complete(run, local)
