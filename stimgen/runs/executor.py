@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -28,9 +28,6 @@ SHARE_OF_MEMORY = 0.8
 
 WIDEST_MAPS, MOST_NUMBERS = 64, 2**30
 """Maps of full size in VGG, and numbers in one tensor up to which all CUDA kernels of PyTorch are safe."""
-
-MeasurePeak = Callable[[Manifest, Networks, LayerSet, torch.device, int], int]
-"""Returns the peak memory in bytes of a number of problems with one layer set."""
 
 
 class Executor(Protocol):
@@ -107,32 +104,20 @@ class LocalExecutor:
 def default_batch_size(manifest: Manifest, networks: Networks, device: torch.device) -> int:
     """Return 1 for a CPU, where batches gain nothing; on a GPU what fits in 80 % of its memory, at most 128.
 
-    Measured with the layer set that takes most memory. The card's whole memory counts and not what happens to
-    be free, so that the same command on the same machine divides a manifest in the same way. `gatys2015`
-    solves its problems one after the other.
+    The layer set that takes most memory is measured with 1 and with 2 problems; each further problem takes as
+    much as the second. The whole memory of the card counts and not what is free, so that the same command on
+    the same machine divides a manifest in the same way. `gatys2015` solves its problems one after the other.
     """
     if device.type == "cpu" or not manifest.layer_sets or not isinstance(manifest.synthesis, Multiscale):
         return 1
-    total = torch.cuda.get_device_properties(device).total_memory
-    return fitting(manifest, networks, device, int(SHARE_OF_MEMORY * total), measured_peak)
-
-
-def fitting(
-    manifest: Manifest, networks: Networks, device: torch.device, memory: int, measure: MeasurePeak
-) -> int:
-    """Return how many problems fit into `memory` bytes: at least 1, at most `LARGEST`.
-
-    The peaks with 1 and with 2 problems say what each further problem takes; it grows in proportion. If not
-    even 2 fit on the device, the answer is 1.
-    """
-    largest = max(manifest.layer_sets.values(), key=lambda entry: memory_bytes(manifest, entry))
+    memory = int(SHARE_OF_MEMORY * torch.cuda.get_device_properties(device).total_memory)
+    largest = max(manifest.layer_sets.values(), key=lambda layer_set: memory_bytes(manifest, layer_set))
     try:
-        one, two = (measure(manifest, networks, largest, device, problems) for problems in (1, 2))
+        one, two = (measured_peak(manifest, networks, largest, device, problems) for problems in (1, 2))
     except torch.OutOfMemoryError:
         return 1
-    each = max(1, two - one)
     addressable = MOST_NUMBERS // (WIDEST_MAPS * manifest.image.size_px**2)
-    return max(1, min(LARGEST, addressable, 1 + (memory - one) // each))
+    return max(1, min(LARGEST, addressable, 1 + (memory - one) // max(1, two - one)))
 
 
 def measured_peak(

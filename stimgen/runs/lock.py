@@ -32,29 +32,16 @@ class LockError(StimgenError):
 
 
 class Owner(BaseModel):
-    """Who works in a folder.
-
-    Attributes
-    ----------
-    host, pid
-        Name of the machine, and number of the process.
-    started
-        When it took the folder, as an ISO date.
-    job, restarts
-        The Slurm job that it is, and how often that was requeued; None outside of jobs. A requeued job keeps
-        its number.
-    task
-        What it makes, so that others with the same task may work beside it; None if nobody may.
-    """
+    """Who works in a folder."""
 
     model_config = ConfigDict(frozen=True)
 
     host: str
     pid: int
-    started: str
-    job: str | None = None
-    restarts: int | None = None
-    task: str | None = None
+    started: str  # an ISO date
+    job: str | None = None  # of Slurm; it keeps its number when it is requeued
+    restarts: int | None = None  # how often the job was requeued
+    task: str | None = None  # others with the same task may work beside it
 
     def __str__(self) -> str:
         """Return how a message names it."""

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from run_manifests import tiny
 
-from stimgen.runs.executor import LARGEST, default_batch_size, fitting, measured_peak
+from stimgen.runs import executor
+from stimgen.runs.executor import LARGEST, default_batch_size, measured_peak
 from stimgen.runs.preparation import Networks
 
 CPU = torch.device("cpu")
 
 
-def fits(manifest, memory: int, *, fixed: int, each: int) -> int:
-    """Return the batch size on a device where `problems` take fixed + each * problems bytes."""
-    return fitting(manifest, Networks(manifest, "cpu"), CPU, memory, lambda *asked: fixed + each * asked[-1])
+@pytest.fixture
+def batch_size(monkeypatch):
+    """Return the batch size on a card with `memory` bytes, where problems take what `peak` returns."""
+
+    def given(manifest, memory: int, peak):
+        card = SimpleNamespace(total_memory=memory)
+        monkeypatch.setattr(executor, "SHARE_OF_MEMORY", 1)
+        monkeypatch.setattr(executor, "measured_peak", lambda *asked: peak(asked[2].name, asked[-1]))
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+        return default_batch_size(manifest, Networks(manifest, "cpu"), torch.device("cuda"))
+
+    return given
 
 
 def test_batch_size_is_1_on_a_cpu(tmp_path):
@@ -31,31 +43,29 @@ def test_batch_size_is_1_on_a_cpu(tmp_path):
         (1000, 100, 0, LARGEST),
     ],
 )
-def test_batch_size_follows_from_two_measurements(tmp_path, memory, fixed, each, expected):
-    assert fits(tiny(tmp_path), memory, fixed=fixed, each=each) == expected
+def test_batch_size_follows_from_two_measurements(tmp_path, batch_size, memory, fixed, each, expected):
+    assert batch_size(tiny(tmp_path), memory, lambda name, problems: fixed + each * problems) == expected
 
 
-def test_layer_set_that_needs_most_memory_is_measured(tmp_path):
+def test_layer_set_that_needs_most_memory_is_measured(tmp_path, batch_size):
     manifest = tiny(tmp_path, layer_sets={"a": ["conv1_1"], "c": ["conv1_1", "pool2"], "b": ["pool1"]})
     seen = []
 
-    def measure(_manifest, _networks, layer_set, _device, problems):
-        seen.append((layer_set.name, problems))
+    def peak(name, problems):
+        seen.append((name, problems))
         return problems
 
-    fitting(manifest, Networks(manifest, "cpu"), CPU, 10, measure)
+    batch_size(manifest, 10, peak)
     assert seen == [("c", 1), ("c", 2)]
 
 
-def test_batch_size_is_1_where_two_do_not_fit(tmp_path):
-    manifest = tiny(tmp_path)
-
-    def measure(*asked):
-        if asked[-1] == 2:
+def test_batch_size_is_1_where_two_do_not_fit(tmp_path, batch_size):
+    def peak(name, problems):
+        if problems == 2:
             raise torch.OutOfMemoryError("no")
         return 1
 
-    assert fitting(manifest, Networks(manifest, "cpu"), CPU, 10**9, measure) == 1
+    assert batch_size(tiny(tmp_path), 10**9, peak) == 1
 
 
 def test_batch_size_of_the_published_procedure_is_1(tmp_path):
