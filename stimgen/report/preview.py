@@ -26,7 +26,7 @@ from stimgen.errors import StimgenError
 from stimgen.images.png import decode_png
 from stimgen.report.thumbnails import webp
 from stimgen.runs.record import Record
-from stimgen.runs.standing import Standing, clock_time, descent, percent, rate, time_left
+from stimgen.runs.run_state import RunState, clock_time, descent, percent, rate, time_left
 from stimgen.runs.store import PREVIEW_MARK, RunFolder
 from stimgen.runs.tables import Failure
 
@@ -50,7 +50,7 @@ class Shown:
 
 
 class Preview:
-    """Writes the preview of a run, as its `stimgen.runs.standing.Watcher`; nothing that it does ends the run.
+    """Writes the preview of a run, a `stimgen.runs.run_state.Watcher`; nothing that it does ends the run.
 
     Parameters
     ----------
@@ -83,13 +83,13 @@ class Preview:
         self._environment.filters |= words
         self._written = -math.inf
         self._begun = self._complained = False
-        self._standing: Standing | None = None
+        self._standing: RunState | None = None
         self._records: list[Record] = []  # the newest, oldest first
         self._thumbnails: dict[str, str | None] = {}
         self._failures: list[Failure] = []
         self._distances: list[tuple[str, int, float]] = []  # batch, stage, relative distance
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: RunState) -> None:
         """Take where the run stands, and write the page if it is time to; open it in a browser at first."""
         self._standing = standing
         batch = standing.batch

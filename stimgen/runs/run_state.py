@@ -1,4 +1,4 @@
-"""Where a run stands at a moment, for whatever shows it; and how that is put into words."""
+"""The state of a run while it works, and its numbers in words."""
 
 from __future__ import annotations
 
@@ -12,77 +12,47 @@ from stimgen.runs.tables import Failure
 
 
 @dataclass(frozen=True)
-class BatchStanding:
-    """Where the batch under way stands.
+class BatchState:
+    """The batch under way; its stage as in `stimgen.texture.problem.Evaluation`."""
 
-    Attributes
-    ----------
-    name
-        Id of its first stimulus, and how many more there are.
-    share
-        Share of its work that is done, 0 to 1.
-    stage, stages, size_px, number, most
-        As in `stimgen.texture.problem.Evaluation`; `stages` is 0 before the first evaluation.
-    loss
-        Lowest loss of the stage so far, of the problem where it is largest; None if nothing is known.
-    distance
-        The same of the relative distance, sqrt(loss / loss of zero Gram matrices), in the stage's metric.
-    """
-
-    name: str
-    share: float = 0.0
+    name: str  # id of its first stimulus, and how many more there are
+    share: float = 0.0  # of its work that is done, 0 to 1
     stage: int = 0
-    stages: int = 0
+    stages: int = 0  # 0 before the first evaluation
     size_px: int = 0
     number: int = 0
     most: int = 0
-    loss: float | None = None
-    distance: float | None = None
+    loss: float | None = None  # lowest of the stage so far, of the problem with the largest
+    distance: float | None = None  # the same for sqrt(loss / loss of zero Gram matrices)
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a run stands.
+class RunState:
+    """The state of a run."""
 
-    Attributes
-    ----------
-    share
-        Share of the work that is done, 0 to 1; of the stimuli, if none is synthesised.
-    finished, failed, stimuli
-        Stimuli that are made or failed, those that failed, and all that this run is to make.
-    elapsed_s
-        Seconds since the first batch began.
-    left_s
-        Seconds that the rest takes; None if that is not known yet.
-    per_minute
-        Stimuli made per minute; None before the first.
-    batch
-        The batch under way.
-    """
-
-    share: float
-    finished: int
-    failed: int
-    stimuli: int
-    elapsed_s: float
-    left_s: float | None
-    per_minute: float | None
-    batch: BatchStanding | None
+    share: float = 0.0  # of the work that is done, 0 to 1; of the batches if none is synthesised
+    finished: int = 0  # stimuli that are made or failed
+    failed: int = 0
+    stimuli: int = 0  # all that this run makes
+    elapsed_s: float = 0.0
+    left_s: float | None = None  # None if that is not known yet
+    per_minute: float | None = None  # stimuli made; None before the first
+    batch: BatchState | None = None
 
 
 class Watcher(Protocol):
-    """Who is told of a run while it works. What it raises would end the run."""
+    """Receives the progress of a run. An exception in it would end the run."""
 
-    def show(self, standing: Standing) -> None:
-        """Take where the run stands, about twice a second."""
+    def show(self, state: RunState) -> None:
+        """Receive the state of the run, about twice a second."""
         ...
 
     def stimulus(self, record: Record) -> None:
-        """Take a stimulus that is made."""
+        """Receive the record of a stimulus that was made."""
         ...
 
     def failure(self, failure: Failure) -> None:
-        """Take a stimulus that could not be made."""
+        """Receive a stimulus that could not be made."""
         ...
 
 
@@ -98,7 +68,7 @@ def clock_time(seconds: float) -> str:
 
 
 def time_left(seconds: float | None) -> str:
-    """Return about how long something takes still.
+    """Return a time left in words, rounded.
 
     Examples
     --------
@@ -119,7 +89,7 @@ def time_left(seconds: float | None) -> str:
 
 
 def rate(per_minute: float | None) -> str:
-    """Return how many stimuli are made per minute.
+    """Return a number of stimuli per minute in words; empty for None.
 
     Examples
     --------
@@ -142,17 +112,16 @@ def percent(share: float) -> str:
     return f"{int(100 * share):d} %"
 
 
-def summary(standing: Standing) -> str:
+def summary(state: RunState) -> str:
     """Return the line that is written where no bar can be shown."""
-    failed = f"{standing.failed} failed" if standing.failed else ""
-    done = f"{percent(standing.share)} done"
-    stimuli = f"{standing.finished}/{standing.stimuli} stimuli"
-    parts = (done, stimuli, failed, time_left(standing.left_s), rate(standing.per_minute))
-    return ", ".join(part for part in parts if part)
+    failed = f"{state.failed} failed" if state.failed else ""
+    stimuli = f"{state.finished}/{state.stimuli} stimuli"
+    parts = (f"{percent(state.share)} done", stimuli, failed, time_left(state.left_s), rate(state.per_minute))
+    return ", ".join(filter(None, parts))
 
 
-def descent(batch: BatchStanding) -> str:
-    """Return how far the synthesis of a batch has come; empty before its first evaluation."""
+def descent(batch: BatchState) -> str:
+    """Return the stage, evaluation and loss of a synthesis in words; empty before its first evaluation."""
     if not batch.stages:
         return ""
     parts = [
