@@ -1,27 +1,22 @@
-"""What is decoded from what, and how (no torch)."""
+"""Options of `stimgen decode`, and the checks that need no image. Free of torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from stimgen.errors import InputError, nearest
+from stimgen.errors import InputError, StimgenError, nearest
 from stimgen.manifest.schema import NetworkSpec
 
 COLORS = ("grey", "rgb")
+PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+"""Packages that only decoding needs: names to import and names to install."""
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """Size and colour that images are brought to: largest central square, colour, then size.
-
-    Attributes
-    ----------
-    size_px
-        Side in pixels.
-    color
-        "grey" or "rgb".
-    """
+    """Side in pixels and colour ("grey" or "rgb") of the images that the network sees."""
 
     size_px: int
     color: str
@@ -29,16 +24,16 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a classifier is trained.
+    """How classifiers are trained.
 
     Attributes
     ----------
     components
-        Principal components that features are reduced to; None for all features.
+        Number of principal components; None to use all features.
     epochs
         Passes over the training images.
     seed
-        Of the split, the order of images and the classifier.
+        Seed of the split, of the order of images and of the classifier.
     """
 
     components: int | None = None
@@ -48,26 +43,21 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """All that the user chose.
+    """All options that the results depend on.
 
     Attributes
     ----------
     folder
         Folder with one subfolder of images per class.
+    network, layers, image, training
+        The network, its layers, and how images and classifiers are made.
     test
-        Folder with the same classes for the test; None to split `folder`.
+        Folder with test images of the same classes; None to split `folder`.
     test_share, validation_share
         Share of each class that is held out for the test, and share of the rest that chooses the
-        regularisation; above 0, below 1.
+        regularisation. Both are above 0 and below 1.
     group_by
-        Regular expression that finds in a file's name, without its suffix, the name of its group; None if
-        each image is a group of its own.
-    network
-        The network.
-    layers
-        Its layers.
-    image, training
-        Further settings.
+        Regular expression that finds the group of an image in its file name (see `find_images`).
     batch_size
         Images in one forward pass.
     """
@@ -83,23 +73,45 @@ class DecodeSettings:
     group_by: str | None = None
     batch_size: int = 32
 
+    def check(self, out: Path, features: Path) -> None:
+        """Check the options and the two folders that are written to.
 
-def refuse_bad_settings(settings: DecodeSettings) -> None:
-    """Raise, before anything is read, with all that is wrong with the settings themselves.
-
-    Raises
-    ------
-    InputError
-        If a word or a number is none of those that are allowed, or a layer is named twice.
-    """
-    problems = []
-    if settings.image.color not in COLORS:
-        problems.append(f'Unknown colour "{settings.image.color}". {nearest(settings.image.color, COLORS)}')
-    for option, share in (
-        ("--test-share", settings.test_share),
-        ("--validation-share", settings.validation_share),
-    ):
-        if not 0 < share < 1:
-            problems.append(f"{option} {share:g}: expected a share above 0 and below 1, such as 0.25.")
-    if problems:
-        raise InputError("\n".join(problems))
+        Raises
+        ------
+        StimgenError
+            If a package is missing.
+        InputError
+            If an option has a wrong value, or a folder cannot be used.
+        """
+        missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
+        if missing:
+            raise StimgenError(
+                f"stimgen decode needs {' and '.join(missing)}.",
+                "Install the extra: pip install 'stimgen[decode]' (in a copy of the repository: "
+                "pip install '.[decode]').",
+            )
+        problems = []
+        if self.image.color not in COLORS:
+            problems.append(f'Unknown colour "{self.image.color}". {nearest(self.image.color, COLORS)}')
+        shares = {"--test-share": self.test_share, "--validation-share": self.validation_share}
+        problems += [
+            f"{option} {share:g}: expected a share above 0 and below 1, such as 0.25."
+            for option, share in shares.items()
+            if not 0 < share < 1
+        ]
+        if problems:
+            raise InputError("\n".join(problems))
+        for written, option in ((out, "--out"), (features, "--features")):
+            for images in filter(None, (self.folder, self.test)):
+                if written.resolve().is_relative_to(images.resolve()):
+                    raise InputError(
+                        f"{written} is in the folder of images {images}, where it would be taken for a class.",
+                        f"Choose a folder beside it with {option}.",
+                    )
+        if features.resolve() == out.resolve():
+            raise InputError(f"{out} is --out and --features.", "Give features a folder of their own.")
+        if out.is_dir() and any(out.iterdir()) and not (out / "layers").is_dir():
+            raise InputError(
+                f"{out} is not empty and holds no results of stimgen decode.",
+                "Choose an empty or new folder with --out.",
+            )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from stimgen.column import Column
 from stimgen.runs.column import GATYS, ID, SCHAAF
-from stimgen.runs.decoding_columns import DECODED_IMAGES, DECODING, PREDICTIONS, UNUSABLE_IMAGES
 from stimgen.runs.stimuli_columns import IMAGES, STIMULI
 from stimgen.trials import DESIGNS, design_columns
 
@@ -102,16 +101,8 @@ RUN_TABLES = {
 }
 """Name of each table of a run, without ".csv", and its columns."""
 
-DECODE_TABLES = {
-    "decoding": DECODING,
-    "predictions": PREDICTIONS,
-    "decoded_images": DECODED_IMAGES,
-    "unusable_images": UNUSABLE_IMAGES,
-}
-"""The same of what `stimgen decode` writes."""
-
 TRIAL_LISTS = {f"trials_{name}": design_columns(name) for name in DESIGNS}
 """Columns of the trial lists of each design."""
 
-TABLES = RUN_TABLES | {"images": IMAGES} | TRIAL_LISTS | DECODE_TABLES
-"""All tables: those of a run, the one that `stimgen stats` writes, trial lists, and those of decoding."""
+TABLES = RUN_TABLES | {"images": IMAGES} | TRIAL_LISTS
+"""All tables: those of a run, the one that `stimgen stats` writes, and trial lists."""

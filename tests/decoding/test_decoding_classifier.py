@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
+from stimgen.decoding.intervals import wilson
 
 from stimgen.decoding import classifier
 from stimgen.decoding.classifier import STRENGTHS, Part, decode_layer, fit_preparation, passes, ranked
-from stimgen.decoding.intervals import wilson
 from stimgen.decoding.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(epochs=10)

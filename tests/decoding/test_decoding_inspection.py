@@ -5,9 +5,9 @@ import os
 
 import pytest
 from decoding_images import write_gratings
+from stimgen.decoding.inspection import inspect_images
 
 from stimgen.decoding import inspection
-from stimgen.decoding.inspection import inspect_images
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from stimgen.decoding.intervals import wilson
 
 # Newcombe (1998), Statistics in Medicine 17:857, table I, method 3 (score, no continuity correction).
