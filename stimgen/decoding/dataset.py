@@ -5,26 +5,24 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from stimgen.bounded import read_file
 from stimgen.decoding.progress import Advance
+from stimgen.decoding.settings import MOST_BYTES
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.read import is_plain_name, read_image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SHOWN = 5
 """Number of names that a message lists."""
-MOST_BYTES = 2**31
-"""Largest log of inspected images, about ten million images."""
 AT_ONCE = 64
-"""Images that threads read at once."""
+"""Number of images that threads read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class UnusableImage:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """Size, time of change, SHA-256 and shorter side of an image file, by its absolute path."""
+    """Absolute path of an image file, with its size, time of change, SHA-256 and shorter side."""
 
     path: str
     size_bytes: int
@@ -138,52 +136,53 @@ def names(items: Sequence[Path] | Sequence[str]) -> str:
 def inspect_images(
     paths: Sequence[Path], size_px: int, log: Path, advance: Advance
 ) -> tuple[dict[Path, str], list[UnusableImage]]:
-    """Read every image, and find those that cannot be used.
+    """Read every image; return the SHA-256 of each file that can be used, and the images that cannot.
 
-    Files whose path, size and time of change are in the log are not read again. Files that cannot be read are
-    tried again each time.
-
-    Parameters
-    ----------
-    paths
-        The files.
-    size_px
-        Images with a shorter side cannot be used, because they would have to be enlarged.
-    log
-        File with one JSON object per line, to which new images are added. A last line that was cut off is
-        removed.
-    advance
-        Called with the number of finished images.
-
-    Returns
-    -------
-    sha256 : dict of Path to str
-        SHA-256 of each file that can be used.
-    unusable : list of UnusableImage
-        All other files.
+    Images with a side below `size_px` cannot be used, because they would have to be enlarged. What is found is
+    added to `log`, one JSON object per line. A file whose path, size and time of change are in the log is not
+    read again; a file that cannot be read is tried again each time.
 
     Raises
     ------
     StimgenError
-        If the log is damaged, or a symbolic link.
+        If the log is damaged (a last line that was cut off is removed), or a symbolic link.
     """
     refuse_link(log)
     known = _read_log(log)
+
+    def inspect(path: Path) -> Inspected | UnusableImage:
+        before = known.get(str(path.absolute()))
+        try:
+            state = path.stat()
+            if before and (before.size_bytes, before.mtime_ns) == (state.st_size, state.st_mtime_ns):
+                return before
+            raw = read_image(path)
+        except InputError as error:
+            return UnusableImage(str(path), error.problem, error.cure)
+        except OSError as error:
+            return UnusableImage(str(path), f"{path}: {error.strerror}.", "Mend or remove it.")
+        side = min(raw.pixels.shape[:2])
+        return Inspected(str(path.absolute()), state.st_size, state.st_mtime_ns, raw.sha256, side)
+
     sha256: dict[Path, str] = {}
     unusable = []
-    with log.open("a", encoding="utf-8") as lines:
-        for path, image in _inspected(paths, known):
-            if isinstance(image, UnusableImage):
-                unusable.append(image)
-            else:
-                if image.side_px >= size_px:
-                    sha256[path] = image.sha256
-                else:
-                    unusable.append(_too_small(path, image.side_px, size_px))
+    with log.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), AT_ONCE):
+            part = paths[start : start + AT_ONCE]
+            for path, image in zip(part, pool.map(inspect, part), strict=True):
+                advance(1)
+                if isinstance(image, UnusableImage):
+                    unusable.append(image)
+                    continue
                 if known.get(image.path) is not image:
                     lines.write(json.dumps(asdict(image)) + "\n")
                     lines.flush()
-            advance(1)
+                if image.side_px >= size_px:
+                    sha256[path] = image.sha256
+                else:
+                    error = f"{path} has a side of {image.side_px} px, and images of {size_px} px are asked for."
+                    cure = f"Use a larger image, or --size-px {image.side_px} or less: images are never enlarged."
+                    unusable.append(UnusableImage(str(path), error, cure))
     return sha256, unusable
 
 
@@ -193,29 +192,6 @@ def refuse_link(path: Path) -> None:
         raise StimgenError(
             f"{path} is a symbolic link, and is not written to.", "Remove it, or link its whole folder."
         )
-
-
-def _inspected(
-    paths: Sequence[Path], known: dict[str, Inspected]
-) -> Iterator[tuple[Path, Inspected | UnusableImage]]:
-    def inspect(path: Path) -> tuple[Path, Inspected | UnusableImage]:
-        before = known.get(str(path.absolute()))
-        try:
-            state = path.stat()
-            if before and (before.size_bytes, before.mtime_ns) == (state.st_size, state.st_mtime_ns):
-                return path, before
-            raw = read_image(path)
-        except InputError as error:
-            return path, UnusableImage(str(path), error.problem, error.cure)
-        except OSError as error:
-            return path, UnusableImage(str(path), f"{path}: {error.strerror}.", "Mend or remove it.")
-        side = min(raw.pixels.shape[:2])
-        return path, Inspected(str(path.absolute()), state.st_size, state.st_mtime_ns, raw.sha256, side)
-
-    rest = iter(paths)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while part := list(islice(rest, AT_ONCE)):
-            yield from pool.map(inspect, part)
 
 
 def _read_log(log: Path) -> dict[str, Inspected]:
@@ -231,14 +207,6 @@ def _read_log(log: Path) -> dict[str, Inspected]:
     except ValidationError:
         raise StimgenError(f"{log} is damaged.", "Remove it: images are then read again.") from None
     return {image.path: image for image in images}
-
-
-def _too_small(path: Path, side_px: int, size_px: int) -> UnusableImage:
-    return UnusableImage(
-        str(path),
-        f"{path} has a side of {side_px} px, and images of {size_px} px are asked for.",
-        f"Use a larger image, or --size-px {side_px} or less: images are never enlarged.",
-    )
 
 
 def _group(path: Path, pattern: re.Pattern[str] | None) -> str:

@@ -11,10 +11,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from stimgen.decoding.classifier import ROWS, STRENGTHS, LayerResult, Part, decode_layer, passes
+from stimgen.decoding.classifier import ROWS, STRENGTHS, LayerResult, Part, decode_layer
 from stimgen.decoding.dataset import UnusableImage, find_images, inspect_images, refuse_mixed_folders
-from stimgen.decoding.extraction import extract
-from stimgen.decoding.features import FeatureFolder, feature_folder, locked
+from stimgen.decoding.features import FeatureFolder, extract, feature_folder, locked
 from stimgen.decoding.progress import Reporter
 from stimgen.decoding.results import DecodeResult, keep_result, kept_result, write_results
 from stimgen.decoding.settings import DecodeSettings
@@ -79,7 +78,7 @@ def decode(
             error = f"{path} is also in the test folder: a file there has the same bytes."
             hint = "Remove it from one of the folders. It was left out of the training."
             unusable.append(UnusableImage(str(path), error, hint))
-        _report_left_out(unusable, report)
+        report.left_out(unusable)
         images = divide(to_divide, to_test, sha256, settings)
         folder = feature_folder(features, settings, weights, architecture)
         folder.repair()
@@ -99,7 +98,7 @@ def decode(
             )
             with report.bar("features", len(wanted)) as advance:
                 lost = extract(extractor, wanted, folder, settings.image, settings.batch_size, advance)
-            _report_left_out(lost, report)
+            report.left_out(lost)
             unusable += lost
         rows = {digest: row for row, digest in enumerate(folder.images())}
         images = images[images["sha256"].isin(rows)]
@@ -107,11 +106,6 @@ def decode(
         refuse_gaps(images, settings.training.components)
         results = {layer: _result(layer, folder, images, settings, out, report) for layer in folder.sizes}
         return write_results(out, settings, device, weights, folder, images, results, unusable)
-
-
-def _report_left_out(unusable: list[UnusableImage], report: Reporter) -> None:
-    for image in unusable:
-        report.say(f"LEFT OUT  {image.error} {image.cure}")
 
 
 def _result(
@@ -123,6 +117,7 @@ def _result(
     report: Reporter,
 ) -> LayerResult:
     """Return the answers of a layer, from disk if they were kept."""
+    classes = len(images["class"].cat.categories)
     labels, rows, part = class_numbers(images), images["row"].to_numpy(), images["part"].to_numpy()
     depends_on = [
         folder.path.name,
@@ -134,9 +129,11 @@ def _result(
     result = kept_result(path, key)
     if result is None:
         features = folder.open(layer)
-        parts = [Part(features, rows[part == name], labels[part == name]) for name in PARTS]
-        classes = len(images["class"].cat.categories)
-        with report.bar(f"training {layer}", passes(settings.training)) as advance:
-            result = decode_layer(*parts, classes, settings.training, advance)
+        training, validation, test = (
+            Part(features, rows[part == name], labels[part == name]) for name in PARTS
+        )
+        epochs = settings.training.epochs * (len(STRENGTHS) + 1)
+        with report.bar(f"training {layer}", epochs) as advance:
+            result = decode_layer(training, validation, test, classes, settings.training, advance)
         keep_result(path, key, result)
     return result

@@ -1,46 +1,70 @@
-"""Features on disk: a file of float32 rows per layer, and the list of the images that the rows belong to."""
+"""Gram matrices of images as features on disk, computed once for all layers."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
+from torch import Tensor
 
 from stimgen.atomic import TEMPORARY
 from stimgen.bounded import read_file
-from stimgen.decoding.dataset import refuse_link
-from stimgen.decoding.settings import DecodeSettings
-from stimgen.errors import StimgenError
+from stimgen.decoding.dataset import UnusableImage, refuse_link
+from stimgen.decoding.progress import Advance
+from stimgen.decoding.settings import MOST_BYTES, DecodeSettings, ImageSettings
+from stimgen.errors import InputError, StimgenError
+from stimgen.images.errors import ImageError
+from stimgen.images.pixels import Image
+from stimgen.images.sources import load_source
+from stimgen.manifest.resolved import SourceSpec
 from stimgen.networks.architectures import Architecture
+from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.weights import Weights
 from stimgen.runs.store import StoreError, write_atomically
+from stimgen.texture.objective import analyse
+from stimgen.texture.tensors import to_batch
 
 FEATURES_VERSION = 1
 """Raised when the same settings give other features."""
 LINE_BYTES = 65
 """A SHA-256 in hexadecimal digits and the end of the line."""
-MOST_BYTES = 2**31
-"""Largest list of images, about thirty million images."""
 
 Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Number of images that were measured, and seconds that reading, network and writing took for them."""
+
+    images: Annotated[int, Field(ge=0)] = 0
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+_COST = TypeAdapter(Cost)
 
 
 @dataclass(frozen=True)
 class FeatureFolder:
     """Features of images with one network, size and colour. Rows are only ever appended.
 
-    ``LAYER.f32`` holds one row of little-endian float32 numbers per image, and ``images.txt`` in the same order
-    the SHA-256 of each image file. A row counts when its line in ``images.txt``, which is written last, is
-    whole. So a kill loses only what was not finished.
+    ``LAYER.f32`` holds one row of little-endian float32 numbers per image, and ``images.txt`` in the same
+    order the SHA-256 of each image file. A row counts when its line in ``images.txt``, which is written last,
+    is whole. So a kill loses only what was not finished.
 
     Attributes
     ----------
@@ -74,16 +98,10 @@ class FeatureFolder:
         return lines
 
     def repair(self) -> None:
-        """Remove what a kill left behind: rows that are not in the list, and half a line.
-
-        Raises
-        ------
-        StimgenError
-            If rows of the list are missing, or a file is a symbolic link.
-        """
+        """Remove what a kill left behind; raise StimgenError if rows are missing or a file is a link."""
         count = len(self.images())
-        files = {self.file(layer): 4 * count * size for layer, size in self.sizes.items()}
-        for path, length in (files | {self.index: count * LINE_BYTES}).items():
+        lengths = {self.file(layer): 4 * count * size for layer, size in self.sizes.items()}
+        for path, length in (lengths | {self.index: count * LINE_BYTES}).items():
             refuse_link(path)
             path.touch()
             if path.stat().st_size < length:
@@ -104,6 +122,13 @@ class FeatureFolder:
         shape = (len(self.images()), self.sizes[layer])
         return np.memmap(self.file(layer), dtype="<f4", mode="r", shape=shape)
 
+    def cost(self) -> Cost:
+        """Return what the images took so far; zero if nothing was measured or the file is damaged."""
+        try:
+            return _COST.validate_json(read_file(self.path / "cost.json", 1000), strict=True)
+        except (OSError, ValidationError):
+            return Cost()
+
 
 def feature_folder(
     parent: Path, settings: DecodeSettings, weights: Weights, architecture: Architecture
@@ -113,9 +138,8 @@ def feature_folder(
     Its name depends on everything that features depend on except the images, so that features of different
     settings are never mixed.
     """
-    channels = {
-        layer: architecture.channels(layer) for layer in architecture.layers if layer in settings.layers
-    }
+    layers = [layer for layer in architecture.layers if layer in settings.layers]
+    channels = {layer: architecture.channels(layer) for layer in layers}
     sizes = {layer: count * (count + 1) // 2 for layer, count in channels.items()}
     depends_on = {
         "version": FEATURES_VERSION,
@@ -163,6 +187,105 @@ def locked(folder: Path) -> Iterator[None]:
             f"{error.filename or folder} cannot be written: {error.strerror}.",
             "Free the disk or mend the folder, then run again: what was finished is kept.",
         ) from error
+
+
+def upper_triangle(grams: Tensor) -> Tensor:
+    """Return the upper triangles of Gram matrices with their diagonals, off-diagonals times sqrt 2.
+
+    With the factor sqrt 2 the Euclidean distance of two vectors is the Frobenius distance of their matrices,
+    because an off-diagonal stands for two entries (Gatys, Ecker & Bethge 2015, section 4).
+
+    Parameters
+    ----------
+    grams
+        Symmetric matrices, shape (batch, channel, channel).
+
+    Returns
+    -------
+    Tensor
+        Shape (batch, channel · (channel + 1) / 2), row by row: (0, 0), (0, 1), …, (1, 1), (1, 2), ….
+
+    Examples
+    --------
+    >>> upper_triangle(torch.tensor([[[4.0, 1.0], [1.0, 9.0]]]))
+    tensor([[4.0000, 1.4142, 9.0000]])
+    """
+    rows, columns = torch.triu_indices(grams.shape[1], grams.shape[2], device=grams.device)
+    factors = torch.full((len(rows),), math.sqrt(2), dtype=grams.dtype, device=grams.device)
+    factors[rows == columns] = 1
+    return grams[:, rows, columns] * factors
+
+
+def extract(
+    extractor: FeatureExtractor,
+    paths: Mapping[str, Path],
+    folder: FeatureFolder,
+    image: ImageSettings,
+    batch_size: int,
+    advance: Advance,
+) -> list[UnusableImage]:
+    """Add the features of images to a folder; return those that were changed or became unreadable.
+
+    Only one batch and the pixels of the next are in memory. ``cost.json`` counts all batches but the first,
+    which loads libraries.
+
+    Parameters
+    ----------
+    extractor
+        The network.
+    paths
+        The images by their SHA-256.
+    folder
+        Where features are kept.
+    image
+        Size and colour of the images.
+    batch_size
+        Number of images in one forward pass.
+    advance
+        Called with the number of finished images.
+    """
+    unusable: list[UnusableImage] = []
+    cost = folder.cost()
+    started = time.perf_counter()
+    for number, batch in enumerate(_read_ahead(paths, image, batch_size)):
+        pixels = {sha256: read for sha256, read in batch.items() if not isinstance(read, UnusableImage)}
+        unusable += [read for read in batch.values() if isinstance(read, UnusableImage)]
+        if pixels:
+            with torch.inference_mode():
+                stack = to_batch([*pixels.values()], extractor.device)
+                grams = analyse(extractor, stack, list(folder.sizes))
+                features = {layer: upper_triangle(gram).cpu().numpy() for layer, gram in grams.items()}
+            folder.append(features, [*pixels])
+        now = time.perf_counter()
+        if number > 0 and pixels:
+            cost = Cost(cost.images + len(pixels), cost.seconds + now - started)
+            write_atomically(folder.path / "cost.json", json.dumps(vars(cost)) + "\n")
+        started = now
+        advance(len(batch))
+    return unusable
+
+
+def _read_ahead(
+    paths: Mapping[str, Path], image: ImageSettings, batch_size: int
+) -> Iterator[dict[str, Image | UnusableImage]]:
+    """Yield batches of pixels. Threads read the next batch while the network works on one."""
+    hashes = list(paths)
+    batches = [hashes[start : start + batch_size] for start in range(0, len(hashes), batch_size)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ahead = [pool.submit(_read, paths[sha256], sha256, image) for sha256 in batches[0]]
+        for batch, following in zip(batches, [*batches[1:], []], strict=True):
+            reading, ahead = ahead, [pool.submit(_read, paths[sha256], sha256, image) for sha256 in following]
+            yield {sha256: read.result() for sha256, read in zip(batch, reading, strict=True)}
+
+
+def _read(path: Path, sha256: str, image: ImageSettings) -> Image | UnusableImage:
+    try:
+        source = load_source(SourceSpec(str(path), str(path), path, "centre"), image, name="decode")
+        if source.sha256 != sha256:
+            raise ImageError(f"{path} changed while stimgen was at work.", "Run the same command again.")
+    except InputError as error:
+        return UnusableImage(str(path), error.problem, error.cure)
+    return source.pixels
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Results on disk: tables with their data dictionaries, the figure, decode.json, and answers of finished layers."""
+"""Results on disk: tables, their data dictionaries, the figure, decode.json, and answers of finished layers."""
 
 from __future__ import annotations
 
@@ -20,20 +20,16 @@ from stimgen.bounded import read_file
 from stimgen.decoding.classifier import LayerResult
 from stimgen.decoding.columns import DECODE_TABLES
 from stimgen.decoding.dataset import UnusableImage
-from stimgen.decoding.extraction import read_cost
 from stimgen.decoding.features import FeatureFolder
-from stimgen.decoding.settings import PACKAGES, DecodeSettings
+from stimgen.decoding.settings import MOST_BYTES, PACKAGES, DecodeSettings
 from stimgen.decoding.split import PARTS, class_numbers
 from stimgen.networks.weights import Weights
 from stimgen.runs.csv_files import table_of, to_csv, to_json
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.store import write_atomically
 
-TOP = 5
 MILLION = 1_000_000
 MANY_CLASSES = 1000
-MOST_BYTES = 2**31
-"""Largest file with a layer's answers."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +79,21 @@ def write_results(
         }
         for layer, result in results.items()
     ]
-    test_files = [
-        {"file": str(path), "class": name} for path, name in zip(test["path"], test["class"], strict=True)
-    ]
     predictions = (
-        {**file, "layer": layer, "predicted": classes[predicted], "rank": rank}
+        {"file": str(path), "class": label, "layer": layer, "predicted": classes[predicted], "rank": rank}
         for layer, result in results.items()
-        for file, predicted, rank in zip(test_files, result.predicted, result.rank, strict=True)
+        for path, label, predicted, rank in zip(
+            test["path"], test["class"], result.predicted, result.rank, strict=True
+        )
     )
-    columns = ["class", "group", "part", "sha256"]
-    files = ({"file": str(row.pop("path")), **row} for row in images[["path", *columns]].to_dict("records"))
     table = _write_table(out / "decoding", "decoding", rows)
     _write_table(out / "predictions", "predictions", predictions)
-    _write_table(out / "images", "decoded_images", files)
+    files = images.assign(file=images["path"]).to_dict("records")
+    _write_table(out / "images", "decoded_images", ({**row, "file": str(row["file"])} for row in files))
     _write_table(out / "failures", "unusable_images", map(asdict, unusable))
     title = f"{settings.network.name}, {len(classes)} classes, {counts['test']} test images"
     write_atomically(out / "decoding.png", draw(table, title))
-    cost, trained = read_cost(folder), counts["training"] + counts["validation"]
+    trained = counts["training"] + counts["validation"]
     training = {
         layer: {
             "preparation_seconds": result.preparation_seconds / trained,
@@ -107,9 +101,9 @@ def write_results(
         }
         for layer, result in results.items()
     }
-    million = a_million_images(
-        cost.seconds / cost.images if cost.images else None, folder.sizes, training, len(classes)
-    )
+    cost = folder.cost()
+    seconds = cost.seconds / cost.images if cost.images else None
+    million = a_million_images(seconds, folder.sizes, training, len(classes))
     chosen = asdict(settings) | {"network": settings.network.model_dump()}
     summary = {
         "settings": {key: str(value) if isinstance(value, Path) else value for key, value in chosen.items()},
@@ -137,44 +131,30 @@ def write_results(
 def accuracy(result: LayerResult, labels: NDArray[np.intp], classes: int) -> dict[str, float | None]:
     """Return the columns of decoding.csv that say how well a layer is decoded.
 
-    Parameters
-    ----------
-    result
-        Answers of the layer.
-    labels
-        Number of the right class of each test image, shape (n,).
-    classes
-        Number of classes. Columns of the five best classes are None unless there are more than five.
+    `labels` are the numbers of the right classes, shape (n,). Columns of the five best of five or fewer
+    `classes` are None.
     """
+    total = len(labels)
     largest = np.sort(np.bincount(labels, minlength=classes))[::-1]
     row: dict[str, float | None] = {
         "components": result.components,
         "regularisation": result.regularisation,
         "validation_top1": dict(result.validation_top1)[result.regularisation],
     }
-    for name, places in (("top1", 1), ("top5", TOP)):
+    for name, places in (("top1", 1), ("top5", 5)):
         right = sum(rank <= places for rank in result.rank)
-        numbers = (
-            right / len(labels),
-            *wilson(right, len(labels)),
-            float(largest[:places].sum() / len(labels)),
-        )
-        for column, number in zip(
-            (name, f"{name}_low", f"{name}_high", f"chance_{name}"), numbers, strict=True
-        ):
-            row[column] = number if places < classes else None
+        low, high = wilson(right, total)
+        chance = float(largest[:places].sum() / total)
+        shares = {name: right / total, f"{name}_low": low, f"{name}_high": high, f"chance_{name}": chance}
+        row |= shares if places < classes else dict.fromkeys(shares)
     return row
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of a share of right answers, without continuity correction.
+    """Return the 95 % score interval of a share of right answers (Wilson 1927, J. Am. Stat. Assoc. 22:209).
 
-    It holds its level for small numbers and for shares near 0 and 1. It assumes independent answers.
-
-    References
-    ----------
-    Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference. Journal of the
-    American Statistical Association 22, 209–212.
+    It has no continuity correction, holds its level for small numbers and for shares near 0 and 1, and assumes
+    independent answers.
     """
     from scipy.stats import binomtest
 
@@ -199,25 +179,22 @@ def a_million_images(
         Number of classes. The time of an epoch grows with the number of classifiers: one for each class, and
         a single one for two classes.
     """
-    classifiers = 1 if classes == 2 else classes
-    layers = []
-    for layer, size in sizes.items():
-        epoch = MILLION * training[layer]["epoch_seconds"] / 3600
-        layers.append(
-            {
-                "layer": layer,
-                "bytes_per_image": 4 * size,
-                "disk_gb": 4e-9 * MILLION * size,
-                "preparation_hours": MILLION * training[layer]["preparation_seconds"] / 3600,
-                "epoch_hours": epoch,
-                "epoch_hours_1000_classes": epoch * MANY_CLASSES / classifiers,
-            }
-        )
+    layers = [
+        {
+            "layer": layer,
+            "bytes_per_image": 4 * size,
+            "disk_gb": 4e-9 * MILLION * size,
+            "preparation_hours": MILLION * training[layer]["preparation_seconds"] / 3600,
+            "epoch_hours": (epoch := MILLION * training[layer]["epoch_seconds"] / 3600),
+            "epoch_hours_1000_classes": epoch * MANY_CLASSES / (1 if classes == 2 else classes),
+        }
+        for layer, size in sizes.items()
+    ]
     return {
         "images": MILLION,
         "extraction_seconds_per_image": seconds,
         "extraction_hours": None if seconds is None else MILLION * seconds / 3600,
-        "disk_gb": sum(layer["disk_gb"] for layer in layers),
+        "disk_gb": sum(4e-9 * MILLION * size for size in sizes.values()),
         "layers": layers,
     }
 
@@ -225,11 +202,9 @@ def a_million_images(
 def sentences(million: Mapping[str, Any]) -> list[str]:
     """Return what `a_million_images` found in sentences."""
     hours = million["extraction_hours"]
-    extraction = (
-        "extraction was not measured (it takes more than one batch of new images)"
-        if hours is None
-        else f"{hours:.1f} h of extraction"
-    )
+    extraction = f"{hours or 0:.1f} h of extraction"
+    if hours is None:
+        extraction = "extraction was not measured (it takes more than one batch of new images)"
     epochs = ", ".join(
         f"{layer['layer']} {layer['epoch_hours']:.2g} h ({layer['epoch_hours_1000_classes']:.2g} h)"
         for layer in million["layers"]
@@ -241,39 +216,24 @@ def sentences(million: Mapping[str, Any]) -> list[str]:
 
 
 def draw(table: pd.DataFrame, title: str) -> bytes:
-    """Return a PNG file of accuracy against depth, with 95 % intervals and chance.
+    """Return a PNG file of the accuracies in decoding.csv against depth, with 95 % intervals and chance.
 
-    Parameters
-    ----------
-    table
-        The rows of decoding.csv, shallowest layer first.
-    title
-        Title of the figure.
-
-    References
-    ----------
-    Gatys, L. A., Ecker, A. S., & Bethge, M. (2015). Texture synthesis using convolutional neural networks.
-    Figure 4.
+    As Figure 4 of Gatys, Ecker & Bethge (2015).
     """
     # Without pyplot there are no windows, and settings of the user have no effect.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1.6 + 0.8 * len(table), 3.6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    places = list(range(len(table)))
     for name, label, colour in (("top1", "top-1", "C0"), ("top5", "top-5", "C1")):
-        if table[name].isna().any():
+        share = table[name]
+        if share.isna().any():
             continue  # five classes or fewer
-        middle = table[name].to_numpy(float)
-        below, above = middle - table[f"{name}_low"], table[f"{name}_high"] - middle
-        axes.errorbar(places, middle, yerr=[below, above], color=colour, marker="o", capsize=3, label=label)
-        chance = float(table[f"chance_{name}"].iloc[0])
-        axes.axhline(chance, color=colour, linestyle=":", label=f"chance, {label}")
-    axes.set(xticks=places, ylim=(0, 1.02), ylabel="accuracy", title=title)
-    axes.set_xticklabels(list(table["layer"]), rotation=45, ha="right")
-    axes.set_xlim(-0.4, len(table) - 0.6)
+        limits = [share - table[f"{name}_low"], table[f"{name}_high"] - share]
+        axes.errorbar(table.index, share, yerr=limits, color=colour, marker="o", capsize=3, label=label)
+        axes.axhline(table[f"chance_{name}"][0], color=colour, linestyle=":", label=f"chance, {label}")
+    axes.set(xlim=(-0.4, len(table) - 0.6), ylim=(0, 1.02), ylabel="accuracy", title=title)
+    axes.set_xticks(table.index, labels=list(table["layer"]), rotation=45, ha="right")
     axes.grid(axis="y", alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     picture = io.BytesIO()
@@ -307,11 +267,11 @@ def _write_table(path: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> pd
     table = table_of(rows).reindex(columns=[column.name for column in columns])
     if "components" in table:
         table["components"] = table["components"].astype("Int64")
-    write_atomically(path.with_suffix(".csv"), to_csv(table))
     dictionary = {
         column.name: {"LongName": column.long_name, "Description": column.description}
         | ({"Source": column.origin} if column.origin else {})
         for column in columns
     }
+    write_atomically(path.with_suffix(".csv"), to_csv(table))
     write_atomically(path.with_suffix(".json"), to_json(dictionary))
     return table

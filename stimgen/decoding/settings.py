@@ -12,6 +12,8 @@ from stimgen.manifest.schema import NetworkSpec
 COLORS = ("grey", "rgb")
 PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """Packages that only decoding needs: names to import and names to install."""
+MOST_BYTES = 2**31
+"""Largest file that is read whole: the list of thirty million images, the log of ten million."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,7 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How classifiers are trained.
-
-    Attributes
-    ----------
-    components
-        Number of principal components; None to use all features.
-    epochs
-        Passes over the training images.
-    seed
-        Seed of the split, of the order of images and of the classifier.
-    """
+    """Principal components (None for all features), passes over the training images, and seed."""
 
     components: int | None = None
     epochs: int = 20
@@ -47,15 +39,12 @@ class DecodeSettings:
 
     Attributes
     ----------
-    folder
-        Folder with one subfolder of images per class.
+    folder, test
+        Folder with one subfolder of images per class, and one with test images; None to split `folder`.
     network, layers, image, training
         The network, its layers, and how images and classifiers are made.
-    test
-        Folder with test images of the same classes; None to split `folder`.
     test_share, validation_share
-        Share of each class that is held out for the test, and share of the rest that chooses the
-        regularisation. Both are above 0 and below 1.
+        Share of each class for the test, and share of the rest for the validation; above 0, below 1.
     group_by
         Regular expression that finds the group of an image in its file name (see `find_images`).
     batch_size
@@ -74,15 +63,7 @@ class DecodeSettings:
     batch_size: int = 32
 
     def check(self, out: Path, features: Path) -> None:
-        """Check the options and the two folders that are written to.
-
-        Raises
-        ------
-        StimgenError
-            If a package is missing.
-        InputError
-            If an option has a wrong value, or a folder cannot be used.
-        """
+        """Raise InputError if an option or a folder is unusable, StimgenError if a package is missing."""
         missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
         if missing:
             raise StimgenError(
@@ -94,18 +75,16 @@ class DecodeSettings:
         if self.image.color not in COLORS:
             problems.append(f'Unknown colour "{self.image.color}". {nearest(self.image.color, COLORS)}')
         shares = {"--test-share": self.test_share, "--validation-share": self.validation_share}
-        problems += [
-            f"{option} {share:g}: expected a share above 0 and below 1, such as 0.25."
-            for option, share in shares.items()
-            if not 0 < share < 1
-        ]
+        for option, share in shares.items():
+            if not 0 < share < 1:
+                problems.append(f"{option} {share:g}: expected a share above 0 and below 1, such as 0.25.")
         if problems:
             raise InputError("\n".join(problems))
-        for written, option in ((out, "--out"), (features, "--features")):
+        for option, folder in (("--out", out), ("--features", features)):
             for images in filter(None, (self.folder, self.test)):
-                if written.resolve().is_relative_to(images.resolve()):
+                if folder.resolve().is_relative_to(images.resolve()):
                     raise InputError(
-                        f"{written} is in the folder of images {images}, where it would be taken for a class.",
+                        f"{folder} is in the folder of images {images}, where it would be taken for a class.",
                         f"Choose a folder beside it with {option}.",
                     )
         if features.resolve() == out.resolve():

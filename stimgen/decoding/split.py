@@ -24,31 +24,20 @@ def divide(
     sha256: Mapping[Path, str],
     settings: DecodeSettings,
 ) -> pd.DataFrame:
-    """Divide the images that can be used.
-
-    Parameters
-    ----------
-    images
-        Images of ``settings.folder``.
-    to_test
-        Images of ``settings.test``; empty to take the test images from `images`.
-    sha256
-        SHA-256 of each file that can be used; other files are left out.
-    settings
-        Shares and seed.
+    """Divide the images whose SHA-256 is known; the others cannot be used.
 
     Returns
     -------
     DataFrame
-        One row per image: path, class (categorical), group (number), part (one of `PARTS`) and sha256.
+        One row per image: path, class (categorical), group (number), part (one of `PARTS`) and sha256. If
+        there are images `to_test`, these are the test, and else some of `images`.
 
     Raises
     ------
     InputError
-        If a class is missing in a part (`refuse_gaps`), or only one class is left.
+        If fewer than two classes are left, or a part has a gap (see `refuse_gaps`).
     """
-    images, to_test = ([image for image in side if image.path in sha256] for side in (images, to_test))
-    usable = [*images, *to_test]
+    usable = [image for image in (*images, *to_test) if image.path in sha256]
     divided = pd.DataFrame(
         {
             "path": pd.Series([image.path for image in usable], dtype=object),
@@ -56,19 +45,16 @@ def divide(
             "sha256": [sha256[image.path] for image in usable],
         }
     )
-    if len(divided["class"].cat.categories) < 2:
-        raise InputError(
-            "None of the images can be used."
-            if divided.empty
-            else "Only one class has images that can be used.",
-            "See above what is wrong with the others.",
-        )
-    groups = joined_groups([image.group for image in usable], list(divided["sha256"]))
+    if (count := len(divided["class"].cat.categories)) < 2:
+        problem = "Only one class has images" if count else "There are no images"
+        raise InputError(f"{problem} that can be used.", "See above what is wrong with the others.")
     labels = class_numbers(divided)
+    groups = joined_groups([image.group for image in usable], list(divided["sha256"]))
     part = np.full(len(usable), "training", dtype="<U10")
-    part[len(images) :] = "test"
     rng = np.random.default_rng(settings.training.seed)
-    if settings.test is None:
+    if to_test:
+        part[sum(image.path in sha256 for image in images) :] = "test"
+    else:
         part[hold_out(labels, groups, settings.test_share, rng)] = "test"
     rest = np.flatnonzero(part == "training")
     part[rest[hold_out(labels[rest], groups[rest], settings.validation_share, rng)]] = "validation"
@@ -79,7 +65,7 @@ def divide(
 
 def class_numbers(images: pd.DataFrame) -> NDArray[np.intp]:
     """Return the number of each image's class, 0 for the first in alphabetical order."""
-    return images["class"].cat.codes.to_numpy(np.intp)
+    return np.asarray(images["class"].cat.codes, dtype=np.intp)
 
 
 def joined_groups(groups: Sequence[str], sha256: Sequence[str]) -> NDArray[np.intp]:
@@ -97,7 +83,7 @@ def joined_groups(groups: Sequence[str], sha256: Sequence[str]) -> NDArray[np.in
     nodes = offset + int(by_file.max()) + 1
     edges = coo_array((np.ones(len(groups)), (by_group, offset + by_file)), shape=(nodes, nodes))
     _, component = connected_components(edges.tocsr(), directed=False)
-    return component[by_group].astype(np.intp)
+    return np.asarray(component[by_group], dtype=np.intp)
 
 
 def hold_out(
@@ -108,7 +94,7 @@ def hold_out(
     The groups of each class are tried in random order. A group is held out if that brings the number of
     held-out images of the class nearer to `share` of all. If no group does, the smallest is held out. A class
     is never held out entirely. `StratifiedGroupKFold` of scikit-learn guarantees neither, and its time grows
-    with images × folds × classes.
+    with groups × folds × classes.
 
     Parameters
     ----------
@@ -122,8 +108,8 @@ def hold_out(
     Returns
     -------
     ndarray of bool, shape (images,)
-        True for images that are held out. A class whose groups all belong to other classes too, or that has
-        one group only, can be without images on one side (see `refuse_gaps`).
+        True for images that are held out. A class with a single group, or with groups that other classes
+        share, can be missing on one side.
     """
     held: set[int] = set()
     decided: set[int] = set()
@@ -147,21 +133,16 @@ def hold_out(
 
 
 def refuse_gaps(images: pd.DataFrame, components: int | None) -> None:
-    """Check that every part has images of every class, and the training enough for the components.
-
-    Raises
-    ------
-    InputError
-        With the classes that a part lacks, or the number of training images.
-    """
-    classes = images["class"].cat.categories
-    problems = []
-    for part in PARTS:
-        if missing := classes.difference(images.loc[images["part"] == part, "class"]).tolist():
-            problems.append(f"The {part} part has no images of {names(missing)}.")
-    if problems:
+    """Raise InputError if a part lacks a class, or there are fewer training images than components."""
+    classes = set(images["class"].cat.categories)
+    missing = {part: classes - set(images.loc[images["part"] == part, "class"]) for part in PARTS}
+    if any(missing.values()):
         raise InputError(
-            "\n".join(problems),
+            "\n".join(
+                f"The {part} part has no images of {names(sorted(lacking))}."
+                for part, lacking in missing.items()
+                if lacking
+            ),
             "Each class needs images of one group or more in each part. Give the class more groups (without "
             "--group-by each image is one; files with the same bytes are one group).",
         )
