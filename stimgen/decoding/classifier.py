@@ -35,7 +35,7 @@ Labels = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Images of one part: features of all images (images, features), rows (n,) and classes (n,) of the part."""
+    """One part: features of all images (images, features), and rows and classes (n,) of its images."""
 
     features: Features
     rows: Labels
@@ -51,16 +51,9 @@ class Part:
 class LayerResult(BaseModel, frozen=True):
     """Answers of a layer's classifier.
 
-    Attributes
-    ----------
-    components
-        Number of principal components; None if all features were used.
-    regularisation, validation_top1
-        Strength that the validation chose, and the share of right answers with each strength.
-    predicted, rank
-        Preferred class of each test image, and rank of the right class; 1 is right.
-    preparation_seconds, epoch_seconds
-        Time of the final fit: mean, variance and components; one pass of the classifier.
+    `components` is None if all features were used, `validation_top1` the share of right answers with each
+    strength of regularisation. For each test image there is the preferred class, and the rank of the right
+    one; 1 is right.
     """
 
     components: int | None
@@ -82,17 +75,9 @@ def decode_layer(
 ) -> LayerResult:
     """Choose the regularisation, train on training and validation together, and test once.
 
-    Parameters
-    ----------
-    training, validation, test
-        The three parts. The strength is chosen among classifiers that are fitted on `training` alone. Then
-        everything, including mean and variance, is fitted again on `training` and `validation`.
-    classes
-        Number of classes; labels are 0..classes - 1, and each part has all of them.
-    settings
-        Components, epochs and seed.
-    advance
-        Called with the number of finished epochs, ``(len(STRENGTHS) + 1) * settings.epochs`` in all.
+    The strength is chosen among classifiers that are fitted on `training` alone. Then everything, including
+    mean and variance, is fitted again on `training` and `validation`. Classes are numbered from 0, and each
+    part has all of them. `advance` is called with the number of finished epochs, counting each strength.
     """
     candidates, _, _ = fit(training, classes, STRENGTHS, settings, advance)
     top1 = {
@@ -123,15 +108,10 @@ def fit(
     """Fit one classifier per strength of regularisation, all in the same passes over the features.
 
     Features are standardised and, if asked for, projected on their principal components. Division by the
-    square root of their number makes the mean squared length of the standardised vectors 1, so that one set of
-    step sizes and strengths suits all layers. The order of images is new in each epoch.
+    square root of their number makes the mean squared length of the standardised vectors 1, so that one set
+    of step sizes and strengths suits all layers. The order of images is new in each epoch.
 
-    Returns
-    -------
-    models : list of Pipeline
-        One per strength.
-    preparation_seconds, epoch_seconds : float
-        Time of mean, variance and components, and of one epoch.
+    Returns the models, the seconds that mean, variance and components took, and those of one epoch.
     """
     from sklearn.decomposition import IncrementalPCA
     from sklearn.linear_model import SGDClassifier

@@ -61,22 +61,13 @@ def find_images(folder: Path, group_by: str | None = None) -> list[LabelledImage
     """Return the images ``FOLDER/CLASS/FILE`` of a folder, sorted by class and file name.
 
     Files that end in .png, .jpg, .jpeg, .tif or .tiff are images. Names that begin with a dot and folders
-    within a class are ignored.
+    within a class are ignored. `group_by` is a regular expression that is searched for in each file name
+    without its suffix. The group is the text of its first pair of parentheses, or the whole match if there
+    are none. Groups of the same name in different classes are one group. By default each image is a group of
+    its own.
 
-    Parameters
-    ----------
-    folder
-        The folder.
-    group_by
-        Regular expression that is searched for in each file name without its suffix. The group is the text of
-        its first pair of parentheses, or the whole match if there are none. Groups of the same name in
-        different classes are one group. By default each image is a group of its own.
-
-    Raises
-    ------
-    InputError
-        If the folder is missing, has fewer than two classes, an empty class, images outside the classes or
-        names with control characters, or if `group_by` is invalid or does not match a name.
+    Raises InputError if the folder is missing, has fewer than two classes, an empty class, images outside the
+    classes or names with control characters, or if `group_by` is invalid or does not match a name.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.", "Name a folder with one subfolder per class.")
@@ -138,14 +129,11 @@ def inspect_images(
 ) -> tuple[dict[Path, str], list[UnusableImage]]:
     """Read every image; return the SHA-256 of each file that can be used, and the images that cannot.
 
-    Images with a side below `size_px` cannot be used, because they would have to be enlarged. What is found is
-    added to `log`, one JSON object per line. A file whose path, size and time of change are in the log is not
-    read again; a file that cannot be read is tried again each time.
+    Images with a side below `size_px` cannot be used, because they would have to be enlarged. What is found
+    is added to `log`, one JSON object per line. A file whose path, size and time of change are in the log is
+    not read again; a file that cannot be read is tried again each time.
 
-    Raises
-    ------
-    StimgenError
-        If the log is damaged (a last line that was cut off is removed), or a symbolic link.
+    Raises StimgenError if the log is damaged, except for a last line that was cut off, or a symbolic link.
     """
     refuse_link(log)
     known = _read_log(log)
@@ -180,9 +168,7 @@ def inspect_images(
                 if image.side_px >= size_px:
                     sha256[path] = image.sha256
                 else:
-                    error = f"{path} has a side of {image.side_px} px, and images of {size_px} px are asked for."
-                    cure = f"Use a larger image, or --size-px {image.side_px} or less: images are never enlarged."
-                    unusable.append(UnusableImage(str(path), error, cure))
+                    unusable.append(_too_small(path, image.side_px, size_px))
     return sha256, unusable
 
 
@@ -207,6 +193,14 @@ def _read_log(log: Path) -> dict[str, Inspected]:
     except ValidationError:
         raise StimgenError(f"{log} is damaged.", "Remove it: images are then read again.") from None
     return {image.path: image for image in images}
+
+
+def _too_small(path: Path, side_px: int, size_px: int) -> UnusableImage:
+    return UnusableImage(
+        str(path),
+        f"{path} has a side of {side_px} px, and images of {size_px} px are asked for.",
+        f"Use a larger image, or --size-px {side_px} or less: images are never enlarged.",
+    )
 
 
 def _group(path: Path, pattern: re.Pattern[str] | None) -> str:

@@ -31,29 +31,11 @@ def decode(
     features: Path | None = None,
     report: Reporter | None = None,
 ) -> DecodeResult:
-    """Decode classes from each layer, and write the results; finished work is kept.
+    """Decode classes from each layer, and write the results to `out`; finished work is kept.
 
-    Parameters
-    ----------
-    settings
-        Options of the user.
-    out
-        Folder for the results, made if it is missing.
-    device
-        Where the network runs.
-    features
-        Folder for features; by default ``out / "features"``.
-    report
-        Shows progress.
-
-    Raises
-    ------
-    InputError
-        If settings, folders or images do not fit.
-    StimgenError
-        If packages or weights are missing, or another command is at work in a folder.
-    StoreError
-        If a folder cannot be written.
+    Features are kept in `features`, by default ``out / "features"``. Raises InputError if settings, folders
+    or images do not fit, StimgenError if packages or weights are missing or another command is at work in a
+    folder, and StoreError if a folder cannot be written.
     """
     features = features or out / "features"
     report = report or Reporter(quiet=True)
@@ -78,16 +60,12 @@ def decode(
             error = f"{path} is also in the test folder: a file there has the same bytes."
             hint = "Remove it from one of the folders. It was left out of the training."
             unusable.append(UnusableImage(str(path), error, hint))
-        report.left_out(unusable)
+        _say_left_out(unusable, report)
         images = divide(to_divide, to_test, sha256, settings)
         folder = feature_folder(features, settings, weights, architecture)
         folder.repair()
-        known = set(folder.images())
-        wanted = {
-            digest: path
-            for digest, path in zip(images["sha256"], images["path"], strict=True)
-            if digest not in known
-        }
+        missing = images[~images["sha256"].isin(folder.images())]
+        wanted = dict(zip(missing["sha256"], missing["path"], strict=True))
         if wanted:
             extractor = build_extractor(
                 weights,
@@ -98,7 +76,7 @@ def decode(
             )
             with report.bar("features", len(wanted)) as advance:
                 lost = extract(extractor, wanted, folder, settings.image, settings.batch_size, advance)
-            report.left_out(lost)
+            _say_left_out(lost, report)
             unusable += lost
         rows = {digest: row for row, digest in enumerate(folder.images())}
         images = images[images["sha256"].isin(rows)]
@@ -106,6 +84,11 @@ def decode(
         refuse_gaps(images, settings.training.components)
         results = {layer: _result(layer, folder, images, settings, out, report) for layer in folder.sizes}
         return write_results(out, settings, device, weights, folder, images, results, unusable)
+
+
+def _say_left_out(unusable: list[UnusableImage], report: Reporter) -> None:
+    for image in unusable:
+        report.say(f"LEFT OUT  {image.error} {image.cure}")
 
 
 def _result(
@@ -129,11 +112,9 @@ def _result(
     result = kept_result(path, key)
     if result is None:
         features = folder.open(layer)
-        training, validation, test = (
-            Part(features, rows[part == name], labels[part == name]) for name in PARTS
-        )
+        parts = {name: Part(features, rows[part == name], labels[part == name]) for name in PARTS}
         epochs = settings.training.epochs * (len(STRENGTHS) + 1)
         with report.bar(f"training {layer}", epochs) as advance:
-            result = decode_layer(training, validation, test, classes, settings.training, advance)
+            result = decode_layer(**parts, classes=classes, settings=settings.training, advance=advance)
         keep_result(path, key, result)
     return result

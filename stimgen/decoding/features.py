@@ -66,12 +66,8 @@ class FeatureFolder:
     order the SHA-256 of each image file. A row counts when its line in ``images.txt``, which is written last,
     is whole. So a kill loses only what was not finished.
 
-    Attributes
-    ----------
-    path
-        The folder; its name is the start of the SHA-256 of the settings.
-    sizes
-        Number of features per layer, shallowest first.
+    The name of the folder is the start of the SHA-256 of the settings. `sizes` are the numbers of features
+    per layer, shallowest first.
     """
 
     path: Path
@@ -164,12 +160,7 @@ def feature_folder(
 def locked(folder: Path) -> Iterator[None]:
     """Make a folder if it is missing, keep other commands out of it, and remove half-written files.
 
-    Raises
-    ------
-    StimgenError
-        If another command is at work there.
-    StoreError
-        If a file cannot be written or read while the folder is locked.
+    Raises StimgenError if another command is at work there, and StoreError if a file cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,16 +185,8 @@ def upper_triangle(grams: Tensor) -> Tensor:
 
     With the factor sqrt 2 the Euclidean distance of two vectors is the Frobenius distance of their matrices,
     because an off-diagonal stands for two entries (Gatys, Ecker & Bethge 2015, section 4).
-
-    Parameters
-    ----------
-    grams
-        Symmetric matrices, shape (batch, channel, channel).
-
-    Returns
-    -------
-    Tensor
-        Shape (batch, channel · (channel + 1) / 2), row by row: (0, 0), (0, 1), …, (1, 1), (1, 2), ….
+    Matrices have shape (batch, channel, channel), and the result (batch, channel · (channel + 1) / 2), row by
+    row: (0, 0), (0, 1), …, (1, 1), (1, 2), ….
 
     Examples
     --------
@@ -224,25 +207,10 @@ def extract(
     batch_size: int,
     advance: Advance,
 ) -> list[UnusableImage]:
-    """Add the features of images to a folder; return those that were changed or became unreadable.
+    """Add the features of images, given by their SHA-256, to a folder.
 
     Only one batch and the pixels of the next are in memory. ``cost.json`` counts all batches but the first,
-    which loads libraries.
-
-    Parameters
-    ----------
-    extractor
-        The network.
-    paths
-        The images by their SHA-256.
-    folder
-        Where features are kept.
-    image
-        Size and colour of the images.
-    batch_size
-        Number of images in one forward pass.
-    advance
-        Called with the number of finished images.
+    which loads libraries. Images that were changed or became unreadable are returned.
     """
     unusable: list[UnusableImage] = []
     cost = folder.cost()

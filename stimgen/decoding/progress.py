@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress
 
 LOGGER = logging.getLogger("stimgen")
 
@@ -28,13 +28,7 @@ class Reporter:
         hidden = self._console.quiet or not self._console.is_terminal
         if hidden:
             self.say(f"{task}: {total}")
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-        )
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn())
         with Progress(*columns, console=self._console, disable=hidden) as bars:
             number = bars.add_task(task, total=total)
             yield lambda more: bars.advance(number, more)

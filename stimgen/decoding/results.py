@@ -1,4 +1,4 @@
-"""Results on disk: tables, their data dictionaries, the figure, decode.json, and answers of finished layers."""
+"""Results on disk: tables, the figure, decode.json, and answers of finished layers."""
 
 from __future__ import annotations
 
@@ -51,20 +51,10 @@ def write_results(
     results: Mapping[str, LayerResult],
     unusable: list[UnusableImage],
 ) -> DecodeResult:
-    """Write all tables, the figure and decode.json.
+    """Write all tables, the figure and decode.json to `out`.
 
-    Parameters
-    ----------
-    out
-        Folder for the results.
-    settings, device, weights, folder
-        Everything that features and classifiers depend on.
-    images
-        The divided images (see `divide`).
-    results
-        Answers of each layer, shallowest first.
-    unusable
-        Images that were left out.
+    `images` are the divided images (see `divide`), `results` the answers of each layer, shallowest first, and
+    `unusable` the images that were left out.
     """
     classes = list(images["class"].cat.categories)
     counts = {part: int((images["part"] == part).sum()) for part in PARTS}
@@ -86,11 +76,11 @@ def write_results(
             test["path"], test["class"], result.predicted, result.rank, strict=True
         )
     )
-    table = _write_table(out / "decoding", "decoding", rows)
     _write_table(out / "predictions", "predictions", predictions)
-    files = images.assign(file=images["path"]).to_dict("records")
-    _write_table(out / "images", "decoded_images", ({**row, "file": str(row["file"])} for row in files))
+    files = ({"file": str(row["path"]), **row} for row in images.to_dict("records"))
+    _write_table(out / "images", "decoded_images", files)
     _write_table(out / "failures", "unusable_images", map(asdict, unusable))
+    table = _write_table(out / "decoding", "decoding", rows)
     title = f"{settings.network.name}, {len(classes)} classes, {counts['test']} test images"
     write_atomically(out / "decoding.png", draw(table, title))
     trained = counts["training"] + counts["validation"]
@@ -153,8 +143,8 @@ def accuracy(result: LayerResult, labels: NDArray[np.intp], classes: int) -> dic
 def wilson(right: int, total: int) -> tuple[float, float]:
     """Return the 95 % score interval of a share of right answers (Wilson 1927, J. Am. Stat. Assoc. 22:209).
 
-    It has no continuity correction, holds its level for small numbers and for shares near 0 and 1, and assumes
-    independent answers.
+    It has no continuity correction, holds its level for small numbers and for shares near 0 and 1, and
+    assumes independent answers.
     """
     from scipy.stats import binomtest
 
@@ -167,17 +157,9 @@ def a_million_images(
 ) -> dict[str, Any]:
     """Return what a million images would take with the same settings on the same machine.
 
-    Parameters
-    ----------
-    seconds
-        Time that the features of an image took; None if it was not measured.
-    sizes
-        Number of features per layer.
-    training
-        Seconds per layer and image: preparation_seconds and epoch_seconds.
-    classes
-        Number of classes. The time of an epoch grows with the number of classifiers: one for each class, and
-        a single one for two classes.
+    `seconds` is the time that the features of an image took, None if it was not measured, `sizes` the number
+    of features per layer, and `training` the seconds per layer and image. The time of an epoch grows with the
+    number of classifiers: one for each class, and a single one for two classes.
     """
     layers = [
         {
@@ -261,7 +243,7 @@ def kept_result(path: Path, key: str) -> LayerResult | None:
     return kept if kept.key == key else None
 
 
-def _write_table(path: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def _write_table(path: Path, name: str, rows: Iterable[dict[Any, Any]]) -> pd.DataFrame:
     """Write a table of `DECODE_TABLES` as CSV file, and its data dictionary; return the table."""
     columns = DECODE_TABLES[name]
     table = table_of(rows).reindex(columns=[column.name for column in columns])

@@ -37,18 +37,10 @@ class TrainingSettings:
 class DecodeSettings:
     """All options that the results depend on.
 
-    Attributes
-    ----------
-    folder, test
-        Folder with one subfolder of images per class, and one with test images; None to split `folder`.
-    network, layers, image, training
-        The network, its layers, and how images and classifiers are made.
-    test_share, validation_share
-        Share of each class for the test, and share of the rest for the validation; above 0, below 1.
-    group_by
-        Regular expression that finds the group of an image in its file name (see `find_images`).
-    batch_size
-        Images in one forward pass.
+    `folder` has one subfolder of images per class, and `test` likewise; without it, `test_share` of each
+    class is held out for the test. `validation_share` is a share of the rest; both are above 0 and below 1.
+    `group_by` finds the group of an image in its file name (see `find_images`). `batch_size` is that of the
+    network.
     """
 
     folder: Path

@@ -24,18 +24,11 @@ def divide(
     sha256: Mapping[Path, str],
     settings: DecodeSettings,
 ) -> pd.DataFrame:
-    """Divide the images whose SHA-256 is known; the others cannot be used.
+    """Divide the images that have a SHA-256; the others cannot be used.
 
-    Returns
-    -------
-    DataFrame
-        One row per image: path, class (categorical), group (number), part (one of `PARTS`) and sha256. If
-        there are images `to_test`, these are the test, and else some of `images`.
-
-    Raises
-    ------
-    InputError
-        If fewer than two classes are left, or a part has a gap (see `refuse_gaps`).
+    The test are the images `to_test` if there are any, and else some of `images`. The rows of the table have
+    the columns path, class (categorical), group (number), part (one of `PARTS`) and sha256. Raises InputError
+    if fewer than two classes are left, or a class is missing in a part.
     """
     usable = [image for image in (*images, *to_test) if image.path in sha256]
     divided = pd.DataFrame(
@@ -92,24 +85,13 @@ def hold_out(
     """Choose whole groups so that about `share` of the images of each class are held out.
 
     The groups of each class are tried in random order. A group is held out if that brings the number of
-    held-out images of the class nearer to `share` of all. If no group does, the smallest is held out. A class
-    is never held out entirely. `StratifiedGroupKFold` of scikit-learn guarantees neither, and its time grows
-    with groups × folds × classes.
+    held-out images of the class nearer to `share` of all (above 0, below 1). If no group does, the smallest
+    is held out. A class is never held out entirely. `StratifiedGroupKFold` of scikit-learn guarantees
+    neither, and its time grows with groups × folds × classes.
 
-    Parameters
-    ----------
-    labels, groups
-        Number of each image's class and group, shape (images,).
-    share
-        Above 0, below 1.
-    rng
-        Source of the random order.
-
-    Returns
-    -------
-    ndarray of bool, shape (images,)
-        True for images that are held out. A class with a single group, or with groups that other classes
-        share, can be missing on one side.
+    `labels` and `groups` are the numbers of each image's class and group, shape (images,). The result has the
+    same shape, with True for images that are held out. A class with a single group, or with groups that other
+    classes share, can be missing on one side.
     """
     held: set[int] = set()
     decided: set[int] = set()

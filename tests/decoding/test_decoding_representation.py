@@ -5,9 +5,9 @@ import torch
 from decoding_images import ORIENTATIONS, SIDE_PX, grating
 from PIL import Image
 from scipy.signal import correlate2d
+from stimgen.decoding.extraction import extract
 from stimgen.decoding.representation import parameters, upper_triangle
 
-from stimgen.decoding.extraction import extract
 from stimgen.decoding.features import feature_folder
 from stimgen.decoding.settings import ImageSettings
 from stimgen.images.read import read_image

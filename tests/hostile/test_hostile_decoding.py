@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from stimgen.decoding.extraction import Cost, read_cost
 from stimgen.decoding.inspection import Inspected, inspect_images
 
-from stimgen.decoding.extraction import Cost, read_cost
 from stimgen.decoding.features import FeatureFolder, refuse_link
 from stimgen.decoding.results import kept_decoded
 from stimgen.errors import StimgenError
