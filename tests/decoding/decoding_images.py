@@ -30,13 +30,11 @@ def grating(orientation: str, rng: np.random.Generator, side: int = SIDE_PX) -> 
     return np.round(255 * image.clip(0, 1)).astype(np.uint8)
 
 
-def write_gratings(folder: Path, count: int, *, seed: int = 1, shuffled: bool = False) -> None:
-    """Write `count` images of each orientation, in the class of that name or, shuffled, in any class."""
+def write_gratings(folder: Path, count: int, *, seed: int = 1) -> None:
+    """Write `count` images of each orientation, which is their class."""
     rng = np.random.default_rng(seed)
-    labels = [orientation for orientation in ORIENTATIONS for _ in range(count)]
-    folders = rng.permutation(labels) if shuffled else labels
-    for number, (orientation, name) in enumerate(zip(labels, folders, strict=True)):
-        path = folder / str(name) / f"{number:04d}.png"
+    for number, orientation in enumerate(np.repeat(ORIENTATIONS, count)):
+        path = folder / orientation / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(grating(orientation, rng)).save(path)
 

@@ -135,9 +135,3 @@ def test_ranks_are_places_in_sorted_scores(data, classes, count):
     for row, label, first, place in zip(scores, labels, predicted, rank, strict=True):
         order = sorted(range(classes), key=lambda c: (-row[c], c))
         assert (order[0], order.index(label) + 1) == (first, place)
-
-
-def test_single_score_decides_between_two_classes():
-    predicted, rank = ranked(np.array([-1.0, 2.0, 3.0]), np.array([0, 0, 1]))
-    assert predicted.tolist() == [0, 1, 1]
-    assert rank.tolist() == [1, 2, 1]

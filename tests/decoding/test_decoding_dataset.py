@@ -120,11 +120,3 @@ def test_log_with_a_line_cut_off_is_completed(paths, tmp_path, reads, cut):
     assert inspect(paths, log)[0] == first
     assert len(reads) == len(paths) - known
     assert sorted(log.read_bytes().splitlines()) == sorted(whole.splitlines())
-
-
-def test_unreadable_file_is_tried_again(paths, tmp_path):
-    good, state = paths[0].read_bytes(), paths[0].stat()
-    for content, expected in ((b"x" * len(good), [str(paths[0])]), (good, [])):
-        paths[0].write_bytes(content)
-        os.utime(paths[0], ns=(state.st_atime_ns, state.st_mtime_ns))
-        assert [image.file for image in inspect(paths, tmp_path / "log")[1]] == expected

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,10 @@ labelled_groups = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min
 shares, seeds = st.floats(0.05, 0.95), st.integers(0, 2**32 - 1)
 
 
-def labelled(label, count, folder="images"):
-    return [
-        LabelledImage(Path(folder, label, f"{n}.png"), label, f"{folder}{label}{n}") for n in range(count)
-    ]
+def labelled(label, count):
+    """Images of a class in groups of two."""
+    paths = [Path(label, f"{number}.png") for number in range(count)]
+    return [LabelledImage(path, label, f"{label}{number // 2}") for number, path in enumerate(paths)]
 
 
 @given(images=labelled_groups, share=shares, seed=seeds)
@@ -83,22 +82,15 @@ def test_joined_groups_are_connected_components(images):
     assert sorted(map(sorted, found)) == sorted(map(sorted, sets))
 
 
-def test_copies_are_in_one_part_and_unusable_images_in_none():
-    images = labelled("a", 12) + labelled("b", 12)
+def test_copies_and_groups_are_in_one_part_and_unusable_images_in_none():
+    images = labelled("a", 24) + labelled("b", 24)
     sha256 = {image.path: image.path.stem for image in images[:-2]}  # each file of a has a copy in b
     divided = divide(images, [], sha256, quick_settings(Path("images")))
     assert list(divided["path"]) == [image.path for image in images[:-2]]
     assert (divided.groupby("sha256")["part"].nunique() == 1).all()
+    assert (divided["part"].array[::2] == divided["part"].array[1::2]).all()
     assert set(divided["part"]) == set(PARTS)
     assert list(divided["class"].cat.categories) == ["a", "b"]
-
-
-def test_test_folder_is_the_test():
-    images, to_test = labelled("a", 8) + labelled("b", 8), labelled("a", 2, "test") + labelled("b", 2, "test")
-    sha256 = {image.path: str(image.path) for image in images + to_test}
-    settings = replace(quick_settings(Path("images")), test=Path("test"))
-    divided = divide(images, to_test, sha256, settings)
-    assert list(divided["path"][divided["part"] == "test"]) == [image.path for image in to_test]
 
 
 @pytest.mark.parametrize(
