@@ -51,11 +51,12 @@ class Part:
 class LayerResult(BaseModel, frozen=True):
     """Answers of a layer's classifier.
 
-    `components` is None if all features were used, `validation_top1` the share of right answers with each
-    strength of regularisation. For each test image there is the preferred class, and the rank of the right
-    one; 1 is right.
+    `key` identifies everything that they depend on, `components` is None if all features were used,
+    `validation_top1` the share of right answers with each strength of regularisation. For each test image
+    there is the preferred class, and the rank of the right one; 1 is right.
     """
 
+    key: str = ""
     components: int | None
     regularisation: float
     validation_top1: list[tuple[float, float]]

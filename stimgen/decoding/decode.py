@@ -15,12 +15,13 @@ from stimgen.decoding.classifier import ROWS, STRENGTHS, LayerResult, Part, deco
 from stimgen.decoding.dataset import UnusableImage, find_images, inspect_images, refuse_mixed_folders
 from stimgen.decoding.features import FeatureFolder, extract, feature_folder, locked
 from stimgen.decoding.progress import Reporter
-from stimgen.decoding.results import DecodeResult, keep_result, kept_result, write_results
+from stimgen.decoding.results import DecodeResult, kept_result, write_results
 from stimgen.decoding.settings import DecodeSettings
 from stimgen.decoding.split import PARTS, class_numbers, divide, refuse_gaps
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
+from stimgen.runs.store import write_atomically
 
 
 def decode(
@@ -116,5 +117,5 @@ def _result(
         epochs = settings.training.epochs * (len(STRENGTHS) + 1)
         with report.bar(f"training {layer}", epochs) as advance:
             result = decode_layer(**parts, classes=classes, settings=settings.training, advance=advance)
-        keep_result(path, key, result)
+        write_atomically(path, json.dumps(result.model_dump() | {"key": key}) + "\n")
     return result

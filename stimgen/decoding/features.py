@@ -13,13 +13,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from stimgen.atomic import TEMPORARY
@@ -47,15 +46,11 @@ LINE_BYTES = 65
 Features = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(BaseModel, frozen=True):
     """Number of images that were measured, and seconds that reading, network and writing took for them."""
 
-    images: Annotated[int, Field(ge=0)] = 0
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-
-
-_COST = TypeAdapter(Cost)
+    images: int = Field(0, ge=0)
+    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -121,7 +116,7 @@ class FeatureFolder:
     def cost(self) -> Cost:
         """Return what the images took so far; zero if nothing was measured or the file is damaged."""
         try:
-            return _COST.validate_json(read_file(self.path / "cost.json", 1000), strict=True)
+            return Cost.model_validate_json(read_file(self.path / "cost.json", 1000), strict=True)
         except (OSError, ValidationError):
             return Cost()
 
@@ -226,8 +221,8 @@ def extract(
             folder.append(features, [*pixels])
         now = time.perf_counter()
         if number > 0 and pixels:
-            cost = Cost(cost.images + len(pixels), cost.seconds + now - started)
-            write_atomically(folder.path / "cost.json", json.dumps(vars(cost)) + "\n")
+            cost = Cost(images=cost.images + len(pixels), seconds=cost.seconds + now - started)
+            write_atomically(folder.path / "cost.json", json.dumps(cost.model_dump()) + "\n")
         started = now
         advance(len(batch))
     return unusable

@@ -108,7 +108,7 @@ def write_results(
         "device": device_name(device),
         "versions": versions() | {package: version(package) for package in PACKAGES.values()},
         "images": counts | {"left_out": len(unusable)},
-        "extraction": asdict(cost),
+        "extraction": cost.model_dump(),
         "bytes_per_image": {layer: 4 * size for layer, size in folder.sizes.items()},
         "training": training,
         "validation_top1": {layer: result.validation_top1 for layer, result in results.items()},
@@ -223,21 +223,10 @@ def draw(table: pd.DataFrame, title: str) -> bytes:
     return picture.getvalue()
 
 
-class _KeptResult(LayerResult, frozen=True):
-    """Answers of a layer, and the SHA-256 of everything that they depend on."""
-
-    key: str
-
-
-def keep_result(path: Path, key: str, result: LayerResult) -> None:
-    """Write the answers of a layer. `key` identifies everything that they depend on."""
-    write_atomically(path, json.dumps({"key": key, **result.model_dump()}) + "\n")
-
-
 def kept_result(path: Path, key: str) -> LayerResult | None:
     """Return the answers that were kept under the same key; None if there are none or the file is damaged."""
     try:
-        kept = _KeptResult.model_validate_json(read_file(path, MOST_BYTES))
+        kept = LayerResult.model_validate_json(read_file(path, MOST_BYTES))
     except (OSError, ValidationError):
         return None
     return kept if kept.key == key else None

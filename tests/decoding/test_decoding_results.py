@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stimgen.decoding.classifier import LayerResult
-from stimgen.decoding.results import accuracy, keep_result, kept_result, wilson
+from stimgen.decoding.results import accuracy, kept_result, wilson
 
 # Newcombe (1998), Statistics in Medicine 17:857, table I, method 3 (score, no continuity correction).
 PUBLISHED = [
@@ -50,9 +50,8 @@ def test_five_classes_have_no_top5():
 
 
 def test_kept_result_is_returned_for_the_same_key(tmp_path):
-    keep_result(tmp_path / "pool1.json", "k", result([1, 3]))
-    kept = kept_result(tmp_path / "pool1.json", "k")
-    assert kept is not None
-    assert kept.model_dump(exclude={"key"}) == result([1, 3]).model_dump()
+    kept = result([1, 3]).model_copy(update={"key": "k"})
+    (tmp_path / "pool1.json").write_text(kept.model_dump_json())
+    assert kept_result(tmp_path / "pool1.json", "k") == kept
     assert kept_result(tmp_path / "pool1.json", "other") is None
     assert kept_result(tmp_path / "pool2.json", "k") is None

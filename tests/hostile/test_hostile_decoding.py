@@ -77,7 +77,7 @@ def test_a_damaged_cost_counts_as_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "cost.json").write_text(text)
     assert folder.cost() == Cost()
     (tmp_path / "cost.json").write_text('{"images": 3, "seconds": 1.5}')
-    assert folder.cost() == Cost(3, 1.5)
+    assert folder.cost() == Cost(images=3, seconds=1.5)
 
 
 def pipe(path: Path) -> None:
