@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from stimgen.bounded import read_file
@@ -23,15 +24,6 @@ SHOWN = 5
 """Number of names that a message lists."""
 AT_ONCE = 64
 """Number of images that threads read at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledImage:
-    """An image file with its class and its group. Images of one group are never divided between parts."""
-
-    path: Path
-    label: str
-    group: str
 
 
 @dataclass(frozen=True)
@@ -57,8 +49,8 @@ class Inspected:
 _INSPECTED = TypeAdapter(Inspected)
 
 
-def find_images(folder: Path, group_by: str | None = None) -> list[LabelledImage]:
-    """Return the images ``FOLDER/CLASS/FILE`` of a folder, sorted by class and file name.
+def find_images(folder: Path, group_by: str | None = None) -> pd.DataFrame:
+    """Return path, class and group of the images ``FOLDER/CLASS/FILE``, sorted by class and file name.
 
     Files that end in .png, .jpg, .jpeg, .tif or .tiff are images. Names that begin with a dot and folders
     within a class are ignored. `group_by` is a regular expression that is searched for in each file name
@@ -100,18 +92,19 @@ def find_images(folder: Path, group_by: str | None = None) -> list[LabelledImage
     for path in paths:
         if not is_plain_name(f"{path.parent.name}{path.name}"):
             raise InputError(f"The name of {str(path)!a} is no plain text.", "Rename the file or its folder.")
-    return [LabelledImage(path, path.parent.name, _group(path, pattern)) for path in paths]
+    rows = [(path, path.parent.name, _group(path, pattern)) for path in paths]
+    return pd.DataFrame(rows, columns=["path", "class", "group"], dtype=object)
 
 
-def refuse_mixed_folders(training: Sequence[LabelledImage], test: Sequence[LabelledImage]) -> None:
+def refuse_mixed_folders(training: pd.DataFrame, test: pd.DataFrame) -> None:
     """Raise InputError unless two folders have the same classes and no group in common."""
-    if different := {image.label for image in training} ^ {image.label for image in test}:
+    if different := set(training["class"]) ^ set(test["class"]):
         raise InputError(
             f"The classes of the test are not those of the training; on one side only: "
             f"{names(sorted(different))}.",
             "Give both folders the same subfolders.",
         )
-    if shared := {image.group for image in training} & {image.group for image in test}:
+    if shared := set(training["group"]) & set(test["group"]):
         raise InputError(
             f"{len(shared)} groups are in the training and in the test folder: {names(sorted(shared))}.",
             "Move all images of a group to one side, or correct --group-by.",

@@ -43,26 +43,27 @@ def decode(
     settings.check(out, features)
     architecture = NETWORKS[settings.network.name]()
     list(architecture.maps(settings.layers, settings.image.size_px))  # raises if images are too small
-    to_divide = find_images(settings.folder, settings.group_by)
-    to_test = []
+    images = find_images(settings.folder, settings.group_by).assign(part="training")
     if settings.test is not None:
-        to_test = find_images(settings.test, settings.group_by)
-        refuse_mixed_folders(to_divide, to_test)
+        to_test = find_images(settings.test, settings.group_by).assign(part="test")
+        refuse_mixed_folders(images, to_test)
+        images = pd.concat([images, to_test], ignore_index=True)
     weights = find_weights(settings.network.name, settings.network.weights)
     with locked(out), locked(features):
         (out / "layers").mkdir(exist_ok=True)  # marks a folder of results
-        paths = [image.path for image in (*to_divide, *to_test)]
+        paths = list(images["path"])
         with report.bar("inspecting", len(paths)) as advance:
             log = features / "inspected.jsonl"
             sha256, unusable = inspect_images(paths, settings.image.size_px, log, advance)
-        tested = {sha256[image.path] for image in to_test if image.path in sha256}
-        for path in [image.path for image in to_divide if sha256.get(image.path) in tested]:
-            del sha256[path]
+        images = images.assign(sha256=[sha256.get(path) for path in paths]).dropna(subset="sha256")
+        tested = images["part"] == "test"
+        copies = images[~tested & images["sha256"].isin(images["sha256"][tested])]
+        for path in copies["path"]:
             error = f"{path} is also in the test folder: a file there has the same bytes."
             hint = "Remove it from one of the folders. It was left out of the training."
             unusable.append(UnusableImage(str(path), error, hint))
         _say_left_out(unusable, report)
-        images = divide(to_divide, to_test, sha256, settings)
+        images = divide(images.drop(copies.index), settings)
         folder = feature_folder(features, settings, weights, architecture)
         folder.repair()
         missing = images[~images["sha256"].isin(folder.images())]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,49 +10,36 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from stimgen.decoding.dataset import LabelledImage, names
+from stimgen.decoding.dataset import names
 from stimgen.decoding.settings import DecodeSettings
 from stimgen.errors import InputError
 
 PARTS = ("training", "validation", "test")
 
 
-def divide(
-    images: Sequence[LabelledImage],
-    to_test: Sequence[LabelledImage],
-    sha256: Mapping[Path, str],
-    settings: DecodeSettings,
-) -> pd.DataFrame:
-    """Divide the images that have a SHA-256; the others cannot be used.
+def divide(images: pd.DataFrame, settings: DecodeSettings) -> pd.DataFrame:
+    """Divide images with the columns path, class, group, part and sha256.
 
-    The test are the images `to_test` if there are any, and else some of `images`. The rows of the table have
-    the columns path, class (categorical), group (number), part (one of `PARTS`) and sha256. Raises InputError
-    if fewer than two classes are left, or a class is missing in a part.
+    Images of the part "test" stay there; without ``settings.test`` some of the part "training" are held out
+    for it. Others are held out for the part "validation". The class of the result is categorical, and its
+    groups are numbers. Raises InputError if there are fewer than two classes, or a class is missing in a
+    part.
     """
-    usable = [image for image in (*images, *to_test) if image.path in sha256]
-    divided = pd.DataFrame(
-        {
-            "path": pd.Series([image.path for image in usable], dtype=object),
-            "class": pd.Categorical([image.label for image in usable]),
-            "sha256": [sha256[image.path] for image in usable],
-        }
-    )
-    if (count := len(divided["class"].cat.categories)) < 2:
+    images = images.assign(**{"class": pd.Categorical(images["class"])})
+    if (count := len(images["class"].cat.categories)) < 2:
         problem = "Only one class has images" if count else "There are no images"
         raise InputError(f"{problem} that can be used.", "See above what is wrong with the others.")
-    labels = class_numbers(divided)
-    groups = joined_groups([image.group for image in usable], list(divided["sha256"]))
-    part = np.full(len(usable), "training", dtype="<U10")
+    labels = class_numbers(images)
+    groups = joined_groups(list(images["group"]), list(images["sha256"]))
+    part = images["part"].to_numpy(dtype="<U10")
     rng = np.random.default_rng(settings.training.seed)
-    if to_test:
-        part[sum(image.path in sha256 for image in images) :] = "test"
-    else:
+    if settings.test is None:
         part[hold_out(labels, groups, settings.test_share, rng)] = "test"
     rest = np.flatnonzero(part == "training")
     part[rest[hold_out(labels[rest], groups[rest], settings.validation_share, rng)]] = "validation"
-    divided = divided.assign(group=groups, part=part)
-    refuse_gaps(divided, settings.training.components)
-    return divided
+    images = images.assign(group=groups, part=part)
+    refuse_gaps(images, settings.training.components)
+    return images
 
 
 def class_numbers(images: pd.DataFrame) -> NDArray[np.intp]:

@@ -51,18 +51,19 @@ def test_images_are_sorted_by_class_and_name(tmp_path):
         ".x/1.png",
     )
     images = find_images(tmp_path)
-    assert [(image.label, image.path.name) for image in images] == [
-        ("a", "9.tif"),
-        ("b", "1.JPEG"),
-        ("b", "2.png"),
+    assert [f"{path.parent.name}/{path.name}" for path in images["path"]] == [
+        "a/9.tif",
+        "b/1.JPEG",
+        "b/2.png",
     ]
-    assert len({image.group for image in images}) == 3
+    assert list(images["class"]) == ["a", "b", "b"]
+    assert images["group"].is_unique
 
 
 @pytest.mark.parametrize("pattern", [BEFORE_NUMBER, "^[a-z]+"])
 def test_pattern_finds_groups(tmp_path, pattern):
     make(tmp_path, "a/oak-1.png", "a/oak-2.png", "a/ash-1.png", "b/oak-3.png")
-    assert [image.group for image in find_images(tmp_path, pattern)] == ["ash", "oak", "oak", "oak"]
+    assert list(find_images(tmp_path, pattern)["group"]) == ["ash", "oak", "oak", "oak"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from decoding_images import quick_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stimgen.decoding.dataset import LabelledImage
 from stimgen.decoding.split import PARTS, divide, hold_out, joined_groups, refuse_gaps
 from stimgen.errors import InputError
 
@@ -17,10 +16,14 @@ labelled_groups = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min
 shares, seeds = st.floats(0.05, 0.95), st.integers(0, 2**32 - 1)
 
 
-def labelled(label, count):
-    """Images of a class in groups of two."""
-    paths = [Path(label, f"{number}.png") for number in range(count)]
-    return [LabelledImage(path, label, f"{label}{number // 2}") for number, path in enumerate(paths)]
+def images_of(**counts):
+    """Images of some classes in groups of two; the files of a class have the bytes 0, 1, …."""
+    rows = [
+        (Path(label, f"{number}.png"), label, f"{label}{number // 2}", "training", str(number))
+        for label, count in counts.items()
+        for number in range(count)
+    ]
+    return pd.DataFrame(rows, columns=["path", "class", "group", "part", "sha256"])
 
 
 @given(images=labelled_groups, share=shares, seed=seeds)
@@ -82,25 +85,20 @@ def test_joined_groups_are_connected_components(images):
     assert sorted(map(sorted, found)) == sorted(map(sorted, sets))
 
 
-def test_copies_and_groups_are_in_one_part_and_unusable_images_in_none():
-    images = labelled("a", 24) + labelled("b", 24)
-    sha256 = {image.path: image.path.stem for image in images[:-2]}  # each file of a has a copy in b
-    divided = divide(images, [], sha256, quick_settings(Path("images")))
-    assert list(divided["path"]) == [image.path for image in images[:-2]]
+def test_copies_and_groups_are_in_one_part():
+    images = images_of(a=24, b=24)
+    divided = divide(images, quick_settings(Path("images")))
+    assert list(divided["path"]) == list(images["path"])
     assert (divided.groupby("sha256")["part"].nunique() == 1).all()
-    assert (divided["part"].array[::2] == divided["part"].array[1::2]).all()
+    assert (divided.groupby(images["group"])["part"].nunique() == 1).all()
     assert set(divided["part"]) == set(PARTS)
     assert list(divided["class"].cat.categories) == ["a", "b"]
 
 
-@pytest.mark.parametrize(
-    ("usable", "message"), [(6, "Only one class has images"), (0, "There are no images")]
-)
-def test_two_classes_must_be_left(usable, message):
-    images = labelled("a", 6) + labelled("b", 6)
-    sha256 = {image.path: str(image.path) for image in images[:usable]}
+@pytest.mark.parametrize(("counts", "message"), [({"a": 6}, "Only one class"), ({}, "There are no images")])
+def test_two_classes_must_be_left(counts, message):
     with pytest.raises(InputError, match=message):
-        divide(images, [], sha256, quick_settings(Path("images")))
+        divide(images_of(**counts), quick_settings(Path("images")))
 
 
 def test_class_missing_in_a_part_is_named():
