@@ -55,7 +55,8 @@ def decode(
         with report.bar("inspecting", len(paths)) as advance:
             log = features / "inspected.jsonl"
             sha256, unusable = inspect_images(paths, settings.image.size_px, log, advance)
-        images = images.assign(sha256=[sha256.get(path) for path in paths]).dropna(subset="sha256")
+        images = images[images["path"].isin(list(sha256))]
+        images = images.assign(sha256=[sha256[path] for path in images["path"]])
         tested = images["part"] == "test"
         copies = images[~tested & images["sha256"].isin(images["sha256"][tested])]
         for path in copies["path"]:
