@@ -20,6 +20,7 @@ from typer.cli import get_docs_for_click
 
 from stimgen import cli
 from stimgen.controls import CONTROLS
+from stimgen.decoding.columns import DECODE_TABLES
 from stimgen.manifest.json_schema import json_schema
 from stimgen.manifest.starter import PHOTOGRAPHS as PHOTOGRAPHED
 from stimgen.manifest.starter import FoundSource, read_sources, starter_manifest
@@ -195,7 +196,7 @@ def columns(name: str) -> Callable[[], str]:
     def rows() -> str:
         return table(
             ("column", "unit", "meaning", "definition"),
-            ((f"`{c.name}`", c.unit, c.description, c.origin) for c in TABLES[name]),
+            ((f"`{c.name}`", c.unit, c.description, c.origin) for c in (TABLES | DECODE_TABLES)[name]),
         )
 
     return rows
@@ -443,7 +444,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "accept": section("AcceptSpec"),
     "controls": controls,
     "trials": trials,
-    **{f"columns of {name}": columns(name) for name in TABLES},
+    **{f"columns of {name}": columns(name) for name in TABLES | DECODE_TABLES},
     "decoded textures": decoded("textures"),
     "decoded digits": decoded("digits"),
     "decoding a million": decoding_a_million,

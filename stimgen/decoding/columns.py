@@ -50,3 +50,11 @@ UNUSABLE_IMAGES = (
     Column("error", "Error", "Why the image was left out."),
     Column("cure", "Cure", "What to do about it."),
 )
+
+DECODE_TABLES = {
+    "decoding": DECODING,
+    "predictions": PREDICTIONS,
+    "decoded_images": DECODED_IMAGES,
+    "unusable_images": UNUSABLE_IMAGES,
+}
+"""Name of each table, and its columns."""
