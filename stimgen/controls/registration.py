@@ -54,11 +54,13 @@ def register_control(
     name: str,
     *,
     seeded: bool = True,
+    is_source: bool = False,
     uses_set: bool = False,
     check: OptionsCheck | None = None,
     check_source: SourceCheck | None = None,
     prepare: Callable[[], object] | None = None,
     references: tuple[Reference, ...] = (),
+    option_references: Mapping[str, tuple[Reference, ...]] | None = None,
 ) -> Callable[[Function], Function]:
     """Return a decorator that makes a function the control `name`.
 
@@ -76,6 +78,8 @@ def register_control(
         What the manifest calls the control.
     seeded
         Whether the image depends on the generator. Without it there is one exemplar per source.
+    is_source
+        Whether the image is the source itself.
     uses_set
         Whether the image depends on the other sources of the manifest, ``materials.the_set``.
     check
@@ -87,6 +91,8 @@ def register_control(
         Raises StimgenError if something that the control needs is not installed; likewise.
     references
         Publications that a paper cites for the control.
+    option_references
+        Publications that it cites as well if an option is on, by the name of the option.
 
     Raises
     ------
@@ -105,7 +111,19 @@ def register_control(
 
     def decorate(function: Function) -> Function:
         options = options_model(name, function)
-        entry = Control(name, function, seeded, options, uses_set, check, check_source, prepare, references)
+        entry = Control(
+            name,
+            function,
+            seeded,
+            options,
+            uses_set,
+            check,
+            check_source,
+            prepare,
+            references,
+            option_references or {},
+            is_source,
+        )
         CONTROLS.add(name, entry)
         return function
 
@@ -162,8 +180,10 @@ class Control:
         Whether the image depends on the other sources.
     check, check_source, prepare
         What is asked before work starts; None for nothing.
-    references
-        Whom to cite.
+    references, option_references
+        Whom to cite, always and if an option is on.
+    is_source
+        Whether the image is the source itself.
     """
 
     name: str
@@ -175,6 +195,8 @@ class Control:
     check_source: SourceCheck | None = None
     prepare: Callable[[], object] | None = None
     references: tuple[Reference, ...] = ()
+    option_references: Mapping[str, tuple[Reference, ...]] = field(default_factory=dict)
+    is_source: bool = False
 
     @property
     def summary(self) -> str:
@@ -187,6 +209,12 @@ class Control:
         """
         first = (inspect.getdoc(self.function) or "").partition("\n\n")[0]
         return " ".join(first.split()).removeprefix("Return ").removesuffix(".")
+
+    def cited(self, options: Mapping[str, Any]) -> tuple[Reference, ...]:
+        """Return whom to cite for an image that was made with some options."""
+        on = [name for name, value in options.items() if value is True]
+        more = [reference for name in on for reference in self.option_references.get(name, ())]
+        return (*self.references, *more)
 
     def make(
         self, source: Image, rng: np.random.Generator, materials: Materials, options: Mapping[str, Any]
