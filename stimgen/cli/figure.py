@@ -154,7 +154,7 @@ def _on_paper(sheet: Sheet) -> str:
         return ""
     text = (
         f"\n{sheet.width_mm:g} × {sheet.height_mm:.4g} mm, letters {sheet.letters / sheet.pt:g} pt "
-        f"({sheet.content.font.name}), stimuli {sheet.ppi:.0f} ppi."
+        f"({sheet.content.font.names[0]}), stimuli {sheet.ppi:.0f} ppi."
     )
     if sheet.ppi < ASKED_PPI:
         side_px = sheet.content.side_px

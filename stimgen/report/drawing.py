@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -51,16 +51,6 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Label:
-    """A text; `x` is where its lines have their middle or right edge, `top` the upper edge of the first."""
-
-    block: Block
-    x: float
-    top: int
-    align: Literal["center", "right"]
-
-
-@dataclass(frozen=True)
 class Sheet:
     """A figure with a place for everything; nothing overlaps.
 
@@ -75,24 +65,22 @@ class Sheet:
         Width on paper; None for a figure in the pixels of its stimuli.
     width, height
         Size of the page.
-    letters
-        Size of all letters.
-    side
-        Side of a stimulus.
+    letters, side
+        Size of all letters, and side of a stimulus.
     corners
         Left and upper edge of each cell, also of empty ones.
-    labels
-        All texts that are not empty.
+    page
+        All texts, in axes whose coordinates are units.
     """
 
     content: Content = field(repr=False)
     width_mm: float | None
-    width: int
+    width: float
     height: int
     letters: int
     side: int
     corners: Mapping[Place, tuple[int, int]] = field(repr=False)
-    labels: tuple[Label, ...] = field(repr=False)
+    page: Figure = field(repr=False)
 
     @property
     def pt(self) -> int:
@@ -164,99 +152,112 @@ def arrange(content: Content, width_mm: float | None = None, font_pt: float = FO
     InputError
         If the sheet is too narrow for its columns or would be too high, or the figure has too many pixels.
     """
-    columns = len(content.column_labels)
+    columns, font = len(content.column_labels), content.font
     if width_mm is None:
-        width, side, edge = 0, content.side_px, max(6, round(0.05 * content.side_px))
-        gap = edge
+        width, side = 0, content.side_px
+        gap = edge = max(6, round(0.05 * side))
         sizes = list(range(max(12, round(0.1 * side)), 8, -1))
         row_width = max(side, 8 * sizes[0])
     else:
-        width, side, edge, gap = int(width_mm / MM_PER_PT * UNITS_PER_PT), 0, 0, 3 * UNITS_PER_PT
+        width, side, gap, edge = int(width_mm / MM_PER_PT * UNITS_PER_PT), 0, 3 * UNITS_PER_PT, 0
         largest = round(font_pt * UNITS_PER_PT)
         smallest = min(largest, round(SMALLEST_FONT_PT * UNITS_PER_PT))
         sizes = [*range(largest, smallest, -UNITS_PER_PT // 2), smallest]
         row_width = round(0.25 * width)
     for letters in sizes:
         divide, near = letters == sizes[-1], letters // 3
-        rows = fit(content.row_labels, content.font, letters, row_width, divide=divide)
+        rows = fit(content.row_labels, font, letters, row_width, divide=divide)
         if rows is None:
             continue
         margin = max(block.width for block in rows)
+        left = edge + (margin + near if margin else 0)
         if width:
-            side = (width - (margin + near if margin else 0) - (columns - 1) * gap) // columns
+            side = (width - left - (columns - 1) * gap) // columns
             if side < 3 * letters:
                 continue
-        above = fit(content.column_labels, content.font, letters, side, divide=divide)
-        below = fit(tuple(content.notes.values()), content.font, letters, side, divide=divide)
+        above = fit(content.column_labels, font, letters, side, divide=divide)
+        below = fit(tuple(content.notes.values()), font, letters, side, divide=divide)
         if above is None or below is None:
             continue
-        sheet = _place(content, width_mm, rows, above, below, letters, side, gap, near, edge)
         # A single character may be wider than a stimulus.
-        if not width or sheet.width <= width:
-            _refuse_too_large(sheet)
-            return sheet
+        step = max(side, *(block.width for block in (*above, *below))) + gap
+        if width and left + columns * step - gap > width:
+            continue
+        sizes_used = Sizes(letters, side, left, step, gap, near, edge)
+        with mpl.rc_context({**mpl.rcParamsDefault, **SETTINGS}):
+            return _place(content, width_mm, Labels(rows, above, below), sizes_used)
     raise InputError(
         f"{width_mm:g} mm are too narrow for {columns} columns of stimuli.",
         "Give more with --width, show fewer columns with --select, or smaller letters with --font-pt.",
     )
 
 
-def _place(
-    content: Content,
-    width_mm: float | None,
-    rows: Sequence[Block],
-    columns: Sequence[Block],
-    notes: Sequence[Block],
-    letters: int,
-    side: int,
-    gap: int,
-    near: int,
-    edge: int,
-) -> Sheet:
-    """Return a sheet; `gap` is between stimuli, `near` from a text to its stimulus, `edge` around all."""
+class Labels(NamedTuple):
+    """Texts of a figure in lines."""
+
+    rows: Sequence[Block]
+    columns: Sequence[Block]
+    notes: Sequence[Block]
+
+
+class Sizes(NamedTuple):
+    """Lengths in units.
+
+    `left` is where the first column begins and `step` the distance to the next; `gap` is between stimuli,
+    `near` between a text and its stimulus, and `edge` around everything.
+    """
+
+    letters: int
+    side: int
+    left: int
+    step: int
+    gap: int
+    near: int
+    edge: int
+
+
+def _place(content: Content, width_mm: float | None, labels: Labels, sizes: Sizes) -> Sheet:
+    letters, side, left, step_x, gap, near, edge = sizes
+    rows, columns, notes = labels
     grid, below = content.grid, dict(zip(content.notes, notes, strict=True))
     header = max(block.height for block in columns)
-    margin = max(block.width for block in rows)
     lowest = max((block.height for block in notes), default=0)
-    step_x = max(side, *(block.width for block in (*columns, *notes))) + gap
     step_y = max(side + (lowest + near if lowest else 0), *(block.height for block in rows)) + gap
-    left = edge + (margin + near if margin else 0)
     top = edge + (header + near if header else 0)
+    height = top + len(grid.rows) * step_y - gap + edge
+    if width_mm is None:
+        pt, width = 1, float(left + len(grid.columns) * step_x - gap + edge)
+        _refuse_too_many_pixels(int(width), height)
+    else:
+        pt, width = UNITS_PER_PT, width_mm / MM_PER_PT * UNITS_PER_PT
+        if height / pt * MM_PER_PT > LARGEST_HEIGHT_MM:
+            raise InputError(
+                f"{len(grid.rows)} rows of stimuli would be {height / pt * MM_PER_PT:.0f} mm high, and PDF "
+                f"viewers show at most {LARGEST_HEIGHT_MM:g} mm.",
+                "Give a smaller --width, or show fewer rows with --select.",
+            )
+    page = Figure(facecolor="white")
+    axes = page.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    font = content.font.at(letters / pt)
+
+    def write(block: Block, x: float, y: int, align: str) -> None:
+        for number, line in enumerate(block.lines):
+            baseline = y + block.ascent + number * block.line_height
+            axes.text(x, baseline, line, ha=align, va="baseline", fontproperties=font)
+
     corners: dict[Place, tuple[int, int]] = {}
-    labels: list[Label] = []
     for j, block in enumerate(columns):
-        middle = left + j * step_x + (step_x - gap) / 2
-        labels.append(Label(block, middle, edge + header - block.height, "center"))
+        write(block, left + j * step_x + (step_x - gap) / 2, edge + header - block.height, "center")
     for i, (row, block) in enumerate(zip(grid.rows, rows, strict=True)):
         y = top + i * step_y
         # Beside the middle of the stimulus, or as far down as a tall label needs.
-        labels.append(Label(block, edge + margin, y + max(0, (side - block.height) // 2), "right"))
+        write(block, left - near, y + max(0, (side - block.height) // 2), "right")
         for j, column in enumerate(grid.columns):
             x = left + j * step_x + (step_x - gap - side) // 2
             corners[row, column] = (x, y)
-            if (row, column) in below:
-                labels.append(Label(below[row, column], x + side / 2, y + side + near, "center"))
-    return Sheet(
-        content=content,
-        width_mm=width_mm,
-        width=left + len(grid.columns) * step_x - gap + edge,
-        height=top + len(grid.rows) * step_y - gap + edge,
-        letters=letters,
-        side=side,
-        corners=corners,
-        labels=tuple(label for label in labels if label.block.lines),
-    )
-
-
-def _refuse_too_large(sheet: Sheet) -> None:
-    if sheet.width_mm is None:
-        _refuse_too_many_pixels(sheet.width, sheet.height)
-    elif sheet.height_mm > LARGEST_HEIGHT_MM:
-        raise InputError(
-            f"{len(sheet.content.grid.rows)} rows of stimuli would be {sheet.height_mm:.0f} mm high, and PDF "
-            f"viewers show at most {LARGEST_HEIGHT_MM:g} mm.",
-            "Give a smaller --width, or show fewer rows with --select.",
-        )
+            write(below.get((row, column), Block()), x + side / 2, y + side + near, "center")
+    return Sheet(content, width_mm, width, height, letters, side, corners, page)
 
 
 def _refuse_too_many_pixels(width: int, height: int) -> None:
@@ -298,7 +299,8 @@ def _png(sheet: Sheet, dpi: float) -> bytes:
     width, height = math.ceil(sheet.width * px), math.ceil(sheet.height * px)
     _refuse_too_many_pixels(width, height)
     # A hundredth of a pixel is added, because the canvas rounds its size down.
-    canvas = FigureCanvasAgg(_page(sheet, (width + 0.01) / px, (height + 0.01) / px, px * sheet.pt * 72))
+    _set_size(sheet, (width + 0.01) / px, (height + 0.01) / px, dpi=px * sheet.pt * 72)
+    canvas = FigureCanvasAgg(sheet.page)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     line = max(1, round(px * sheet.pt / 2))
@@ -317,15 +319,14 @@ def _png(sheet: Sheet, dpi: float) -> bytes:
 
 
 def _vectors(sheet: Sheet, file_format: str) -> bytes:
-    font_file = Path(sheet.content.font.files[0])
-    if file_format == "pdf" and font_file.read_bytes()[:4] == b"OTTO":
+    font = sheet.content.font
+    if file_format == "pdf" and Path(font.files[0]).read_bytes()[:4] == b"OTTO":
         raise InputError(
-            f"The font {sheet.content.font.name} is not TrueType, and journals ask for TrueType fonts in PDF files.",
+            f"The font {font.names[0]} is not TrueType, and journals ask for TrueType fonts in PDF files.",
             "Name another file with --font, or write an SVG file, which names its font and does not hold it.",
         )
-    width = sheet.width if sheet.width_mm is None else sheet.width_mm / MM_PER_PT * sheet.pt
-    figure = _page(sheet, width, sheet.height, 72)
-    (axes,) = figure.axes
+    _set_size(sheet, sheet.width, sheet.height, dpi=72)
+    (axes,) = sheet.page.axes
     for place, (left, top) in sheet.corners.items():
         extent = (left, left + sheet.side, top + sheet.side, top)
         if place in sheet.content.images:
@@ -343,21 +344,15 @@ def _vectors(sheet: Sheet, file_format: str) -> bytes:
     about, date = ("Subject", "CreationDate") if file_format == "pdf" else ("Description", "Date")
     metadata = {"Title": title, "Creator": text["Software"], about: description, date: None}
     file = io.BytesIO()
-    figure.savefig(file, format=file_format, metadata=metadata, transparent=True)
+    sheet.page.savefig(file, format=file_format, metadata=metadata, transparent=True)
     return file.getvalue()
 
 
-def _page(sheet: Sheet, width: float, height: float, dpi: float) -> Figure:
-    """Return the texts of a sheet on a page of some units, with axes whose coordinates are units."""
-    figure = Figure((width / sheet.pt / 72, height / sheet.pt / 72), dpi=dpi, facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-    axes.set_axis_off()
-    font = sheet.content.font.at(sheet.letters / sheet.pt)
-    for label in sheet.labels:
-        for number, line in enumerate(label.block.lines):
-            baseline = label.top + label.block.ascent + number * label.block.line_height
-            axes.text(label.x, baseline, line, ha=label.align, va="baseline", fontproperties=font)
-    return figure
+def _set_size(sheet: Sheet, width: float, height: float, dpi: float) -> None:
+    """Set the size of the page in units, and its resolution."""
+    sheet.page.set_dpi(dpi)
+    sheet.page.set_size_inches(width / sheet.pt / 72, height / sheet.pt / 72)
+    sheet.page.axes[0].set(xlim=(0, width), ylim=(height, 0))
 
 
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

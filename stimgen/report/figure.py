@@ -91,30 +91,45 @@ def read_content(
         If a PNG file is missing or not the one in the table, stimuli differ in size, a label names no row
         or column, or the column is unknown or not a number.
     """
-    rows = tuple(_label(name, grid.rows_key, labels or {}) for name in grid.rows)
-    columns = tuple(_label(name, grid.columns_key, labels or {}) for name in grid.columns)
+    labels = labels or {}
     shown = [*grid.rows, *grid.columns]
-    if unknown := [name for name in labels or {} if name not in shown]:
+    if unknown := [name for name in labels if name not in shown]:
         raise InputError(f'--label: no row or column is called "{unknown[0]}".', nearest(unknown[0], shown))
+    rows = tuple(_label(name, grid.rows_key, labels) for name in grid.rows)
+    columns = tuple(_label(name, grid.columns_key, labels) for name in grid.columns)
     notes = {} if annotate is None else {place: _note(cell, annotate) for place, cell in grid.cells.items()}
     # Texts are checked first, because reading images takes time.
     found_font = find_font([*rows, *columns, *notes.values()], font)
     images = {place: _read(cell) for place, cell in grid.cells.items()}
-    side = cell_px or _common_side(grid, images)
-    resized = sorted({len(image) for image in images.values()} - {side})
+    folders = {len(image): grid.cells[place].run.folder for place, image in images.items()}
+    if len(folders) > 1 and cell_px is None:
+        (first_px, first), (second_px, second), *_ = folders.items()
+        raise InputError(
+            f"The stimuli in {first} have {first_px} px a side, those in {second} {second_px} px.",
+            "Give a side to which all are resized with --cell-px.",
+        )
+    side = cell_px or min(folders)
     images = {place: _resized(image, side) for place, image in images.items()}
-    text = _metadata(grid, annotate, resized, side, found_font)
+    sizes = " and ".join(str(size) for size in sorted(folders) if size != side)
+    runs = dict.fromkeys(cell.run.run.name for cell in grid.cells.values())
+    text = {
+        "Software": f"stimgen {stimgen.__version__}",
+        "Run": ", ".join(runs),
+        "Rows": grid.rows_key,
+        "Columns": grid.columns_key,
+        "Fixed": f"{grid.fixed_key}={grid.fixed}",
+        "Annotation": annotate or "none",
+        "Resampling": f"Lanczos, from {sizes} px to {side} px a side" if sizes else "none",
+        "Font": found_font.names[0],
+        "Stimuli": json.dumps(
+            [_described(place, cell) for place, cell in grid.cells.items()], ensure_ascii=False
+        ),
+    }
     return Content(grid, rows, columns, notes, found_font, images, text)
 
 
 def parse_labels(options: Sequence[str]) -> dict[str, str]:
-    """Return the labels by name that a command line gives as NAME=TEXT.
-
-    Raises
-    ------
-    InputError
-        If an option is something else, or a name is given twice.
-    """
+    """Return the labels by name that a command line gives as NAME=TEXT; other options raise InputError."""
     labels: dict[str, str] = {}
     for option in options:
         name, equals, text = option.partition("=")
@@ -186,70 +201,31 @@ def _read(cell: Cell) -> NDArray[np.uint8]:
     return pixels
 
 
-def _common_side(grid: Grid, images: Mapping[Place, NDArray[np.uint8]]) -> int:
-    folders = {len(image): grid.cells[place].run.folder for place, image in images.items()}
-    if len(folders) > 1:
-        (first_px, first), (second_px, second), *_ = folders.items()
-        raise InputError(
-            f"The stimuli in {first} have {first_px} px a side, those in {second} {second_px} px.",
-            "Give a side to which all are resized with --cell-px.",
-        )
-    return next(iter(folders))
-
-
 def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     if len(image) == side:
         return image
     return np.asarray(Pillow.fromarray(image).resize((side, side), Pillow.Resampling.LANCZOS))
 
 
-def _metadata(
-    grid: Grid, annotate: str | None, resized: Sequence[int], side: int, font: Font
-) -> dict[str, str]:
-    stimuli = [
-        {
-            "row": row,
-            "column": column,
-            "run": cell.run.run.name,
-            "stimulus_id": cell.stimulus_id,
-            "png_sha256": cell.png_sha256,
-        }
-        for (row, column), cell in grid.cells.items()
-    ]
-    sizes = " and ".join(map(str, resized))
-    return {
-        "Software": f"stimgen {stimgen.__version__}",
-        "Run": ", ".join(dict.fromkeys(cell.run.run.name for cell in grid.cells.values())),
-        "Rows": grid.rows_key,
-        "Columns": grid.columns_key,
-        "Fixed": f"{grid.fixed_key}={grid.fixed}",
-        "Annotation": annotate or "none",
-        "Resampling": f"Lanczos, from {sizes} px to {side} px a side" if resized else "none",
-        "Font": font.name,
-        "Stimuli": json.dumps(stimuli, ensure_ascii=False),
-    }
+def _described(place: Place, cell: Cell) -> dict[str, str]:
+    names = {"row": place[0], "column": place[1], "run": cell.run.run.name}
+    return names | {"stimulus_id": cell.stimulus_id, "png_sha256": cell.png_sha256}
 
 
 def figure_format(out: Path | None, asked: str | None) -> str:
     """Return the format of a figure: what is asked for, or else the ending of `out`, or else PNG.
 
-    Raises
-    ------
-    InputError
-        If there is no such format, or `out` ends otherwise.
+    It raises InputError if there is no such format, or `out` has another ending.
     """
     if asked is not None and asked not in FORMATS:
         raise InputError(f'--format: unknown format "{asked}".', nearest(asked, FORMATS))
     ending = out.suffix.lower().removeprefix(".") if out is not None else asked or FORMATS[0]
     if ending not in FORMATS:
-        raise InputError(
-            f"--out {out} is not a PNG, PDF or SVG file.",
-            "Name a file that ends in .png, .pdf or .svg.",
-        )
+        message = f"--out {out} is not a PNG, PDF or SVG file."
+        raise InputError(message, "Name a file that ends in .png, .pdf or .svg.")
     if asked not in (None, ending):
-        raise InputError(
-            f"--out {out} is no {asked} file.", f"Name one that ends in .{asked}, or leave --format out."
-        )
+        message = f"--out {out} is no {asked} file."
+        raise InputError(message, f"Name one that ends in .{asked}, or leave --format out.")
     return ending
 
 
@@ -264,38 +240,27 @@ def figure_path(runs: Sequence[ReportedRun], grid: Grid, out: Path | None, endin
     """
     if out is None:
         if len(runs) > 1:
-            raise InputError(
-                f"{len(runs)} runs, and no file for their figure.", f"Name one with --out FILE.{ending}."
-            )
+            message = f"{len(runs)} runs, and no file for their figure."
+            raise InputError(message, f"Name one with --out FILE.{ending}.")
         folder = RunFolder(runs[0].folder)
         folder.refuse_links()
         return folder.figures / f"{grid.rows_key}-by-{grid.columns_key}.{ending}"
     if not out.parent.is_dir():
-        raise InputError(
-            f"--out {out} is not in a folder that exists.", "Make the folder, or choose another."
-        )
+        message = f"--out {out} is not in a folder that exists."
+        raise InputError(message, "Make the folder, or choose another.")
     for run in runs:
         folder = RunFolder(run.folder)
         if any(out.resolve().is_relative_to(kept.resolve()) for kept in (folder.stimuli, folder.records)):
-            raise InputError(
-                f"--out {out} lies among the stimuli and records of a run.",
-                f"Choose another folder, such as {folder.figures}.",
-            )
+            message = f"--out {out} lies among the stimuli and records of a run."
+            raise InputError(message, f"Choose another folder, such as {folder.figures}.")
     return out
 
 
 def write_figure(content: bytes, path: Path) -> None:
-    """Write the file of a figure.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be written.
-    """
+    """Write the file of a figure; raise StoreError if it cannot be written."""
     try:
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
-        raise StoreError(
-            f"The folder {path.parent} cannot be made: {error.strerror}.", "Name a file elsewhere with --out."
-        ) from error
+        message = f"The folder {path.parent} cannot be made: {error.strerror}."
+        raise StoreError(message, "Name a file elsewhere with --out.") from error
     write_atomically(path, content)

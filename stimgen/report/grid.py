@@ -60,12 +60,7 @@ class Grid:
 
 
 def parse_select(options: Sequence[str]) -> dict[Key, tuple[str, ...]]:
-    """Return the names to show by key, in the order of the command line.
-
-    Raises
-    ------
-    InputError
-        If an option is not KEY=NAME,NAME,…, or a name is given twice.
+    """Return the names to show by key, in the order of the command line; other options raise InputError.
 
     Examples
     --------

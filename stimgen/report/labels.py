@@ -28,50 +28,28 @@ SLACK = 1.02
 
 @dataclass(frozen=True)
 class Font:
-    """A font without a size.
-
-    Attributes
-    ----------
-    files
-        Font files; a character is drawn with the first that has it.
-    is_named
-        Whether the user named the only file.
-    """
+    """A font without a size: files, of which the first that has a character draws it."""
 
     files: tuple[str, ...]
-    is_named: bool
 
     @property
-    def name(self) -> str:
-        """Family of the first file."""
-        return str(font_manager.get_font(self.files[0]).family_name)
+    def names(self) -> list[str]:
+        """Family of each file."""
+        return [str(font_manager.get_font(file).family_name) for file in self.files]
 
     def at(self, size_pt: float) -> FontProperties:
         """Return the font in one size."""
-        families = [font_manager.get_font(file).family_name for file in self.files]
         # The last family is what a viewer of an SVG file shows that has none of these.
-        file = self.files[0] if self.is_named else None
-        return FontProperties(family=[*families, "sans-serif"], fname=file, size=size_pt)
-
-    def lacks(self, texts: Iterable[str]) -> list[str]:
-        """Return the characters of some texts that are in none of the files."""
-        known = {code for file in self.files for code in font_manager.get_font(file).get_charmap()}
-        characters = {character for text in texts for character in text if not character.isspace()}
-        return sorted(character for character in characters if ord(character) not in known)
+        file = self.files[0] if len(self.files) == 1 else None
+        return FontProperties(family=[*self.names, "sans-serif"], fname=file, size=size_pt)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A text in lines. All sizes are whole numbers of the unit in which the size of its letters is given.
+    """A text in lines. All lengths are whole numbers of the unit in which the size of its letters is given.
 
-    Attributes
-    ----------
-    lines
-        The lines; none for an empty text.
-    width, height
-        Size of the box that holds all ink.
-    ascent, line_height
-        From the box's upper edge to the first baseline, and from one baseline to the next.
+    `width` and `height` are those of the box that holds all ink. `ascent` is the distance from its upper edge
+    to the first baseline, and `line_height` from one baseline to the next.
     """
 
     lines: tuple[str, ...] = ()
@@ -82,32 +60,23 @@ class Block:
 
 
 def find_font(texts: Iterable[str], file: Path | None = None) -> Font:
-    """Return a font that has all characters of some texts.
-
-    Parameters
-    ----------
-    texts
-        What is to be written, as `normalised`.
-    file
-        A font file; by default those of `FAMILIES` that are installed.
+    """Return a font that has all characters of some texts: a file, or those of `FAMILIES` that are installed.
 
     Raises
     ------
     InputError
         If the file is no font, or no font has the characters.
     """
-    if file is None:
-        font = _installed_font()
-    else:
-        try:
-            font = Font((str(file),), is_named=True)
-            font_manager.get_font(font.files[0])
-        except (OSError, RuntimeError) as error:
-            raise InputError(
-                f"--font {file}: {' '.join(str(error).split())}.",
-                "Name a TrueType or OpenType file (.ttf, .otf).",
-            ) from None
-    if lacking := font.lacks(texts):
+    try:
+        font = _installed_font() if file is None else Font((str(file),))
+        known = {code for name in font.files for code in font_manager.get_font(name).get_charmap()}
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"--font {file}: {' '.join(str(error).split())}.",
+            "Name a TrueType or OpenType file (.ttf, .otf).",
+        ) from None
+    characters = {character for text in texts for character in text if not character.isspace()}
+    if lacking := sorted(character for character in characters if ord(character) not in known):
         shown = [(c if c.isprintable() else "(invisible)", ord(c)) for c in lacking[:5]]
         which = ", ".join(f"{character} U+{code:04X}" for character, code in shown)
         raise InputError(
@@ -119,12 +88,9 @@ def find_font(texts: Iterable[str], file: Path | None = None) -> Font:
 
 @cache
 def _installed_font() -> Font:
-    files: dict[str, None] = {}
-    for family in FAMILIES:
-        installed = [entry for entry in font_manager.fontManager.ttflist if entry.name == family]
-        if installed:
-            files[font_manager.findfont(FontProperties(family=family))] = None
-    return Font(tuple(files), is_named=False)
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    families = [family for family in FAMILIES if family in installed]
+    return Font(tuple(font_manager.findfont(FontProperties(family=family)) for family in families))
 
 
 def normalised(text: str) -> str:
@@ -155,15 +121,19 @@ def fit(texts: Sequence[str], font: Font, size: int, width: int, *, divide: bool
     width
         Largest width of a line.
     divide
-        Whether to divide words that are wider, so that a block is wider than `width` only if a single
-        character is.
+        Whether to divide words that are wider. A block is then wider than `width` only if a single character
+        is.
     """
     blocks = []
     for text in texts:
         lines = _lines(text, font, width / size, divide=divide)
         if lines is None:
             return None
-        blocks.append(_block(lines, font, size))
+        measured = [_measure(line, font) for line in lines] or [(0.0, 0.0, 0.0)]
+        ascent = math.ceil(size * max(ASCENT, *(above for _, above, _ in measured)))
+        line_height = ascent + math.ceil(size * max(DESCENT, *(below for _, _, below in measured)))
+        widest = math.ceil(size * max(width for width, _, _ in measured))
+        blocks.append(Block(tuple(lines), widest, line_height * len(lines), ascent, line_height))
     return blocks
 
 
@@ -178,28 +148,15 @@ def _lines(text: str, font: Font, width: float, *, divide: bool) -> list[str] | 
             while _width(line + piece, font) > width and len(piece) > 1:
                 if not divide:
                     return None
-                end = _longest_start(piece, font, width)
+                # Accents stay with their letters.
+                ends = [end for end in range(1, len(piece)) if not unicodedata.combining(piece[end])]
+                fitting = [end for end in ends if _width(piece[:end], font) <= width]
+                end = max(fitting, default=min(ends, default=len(piece)))
                 lines.append(piece[:end])
                 piece = piece[end:]
             line += piece
         lines.append(line.rstrip())
     return lines
-
-
-def _block(lines: Sequence[str], font: Font, size: int) -> Block:
-    if not lines:
-        return Block()
-    measured = [_measure(line, font) for line in lines]
-    ascent = math.ceil(size * max(ASCENT, *(above for _, above, _ in measured)))
-    line_height = ascent + math.ceil(size * max(DESCENT, *(below for _, _, below in measured)))
-    width = math.ceil(size * max(width for width, _, _ in measured))
-    return Block(tuple(lines), width, line_height * len(lines), ascent, line_height)
-
-
-def _longest_start(word: str, font: Font, width: float) -> int:
-    """Return how many characters of a word fit, at least one; accents stay with their letters."""
-    ends = [end for end in range(1, len(word)) if not unicodedata.combining(word[end])] + [len(word)]
-    return max((end for end in ends if _width(word[:end], font) <= width), default=ends[0])
 
 
 def _width(line: str, font: Font) -> float:
@@ -215,10 +172,9 @@ def _measure(line: str, font: Font) -> tuple[float, float, float]:
     if not line:
         return 0.0, 0.0, 0.0
     size = text_to_path.FONT_SCALE
-    properties = font.at(size)
-    advance, _, _ = text_to_path.get_text_width_height_descent(line, properties, ismath=False)
-    ink = Outline(*text_to_path.get_text_path(properties, line, ismath=False)).get_extents()
-    if not ink.width:  # no ink
+    advance, _, _ = text_to_path.get_text_width_height_descent(line, font.at(size), ismath=False)
+    ink = Outline(*text_to_path.get_text_path(font.at(size), line, ismath=False)).get_extents()
+    if not math.isfinite(ink.width) or not ink.width:
         return SLACK * advance / size, 0.0, 0.0
     half = max(advance / 2 - ink.x0, ink.x1 - advance / 2, advance / 2)
     return SLACK * 2 * half / size, ink.y1 / size, -ink.y0 / size

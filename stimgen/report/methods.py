@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from stimgen import references as known
 from stimgen.controls import CONTROLS
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import random_seed
 from stimgen.references import Reference
+from stimgen.report import templates
 from stimgen.report.reported import ReportedRun
 from stimgen.runs.record import NetworkRecord, Record, SynthesisRecord
 
@@ -69,14 +68,9 @@ def methods(run: ReportedRun) -> Methods | None:
     if not run.records:
         return None
     cite = _Citations()
-    environment = Environment(
-        loader=PackageLoader("stimgen.report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = {"listed": _listed, "numbers": _numbers, "range": _range, "options": _options}
-    environment.filters |= filters
+    environment = templates(autoescape=False)
+    words = {"listed": _listed, "numbers": _numbers, "range": _range, "options": _options}
+    environment.filters |= words
     text = environment.get_template("methods.txt").render(
         run=run,
         cite=cite,

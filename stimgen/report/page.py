@@ -16,13 +16,13 @@ from urllib.parse import quote
 import itables.options
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from stimgen import __version__
 from stimgen.errors import InputError
 from stimgen.networks.catalogue import published_weights
+from stimgen.report import templates
 from stimgen.report.images import SMALLEST_PX, missing_sources, thumbnail, thumbnail_side
 from stimgen.report.methods import methods
 from stimgen.report.plots import plots
@@ -78,21 +78,6 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     return path
 
 
-def environment() -> Environment:
-    """Return an environment in which all values are text, whatever is in them."""
-    made = Environment(
-        loader=PackageLoader("stimgen.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # A name may be broken after an underscore.
-    made.filters |= {"date": _date, "breaks": lambda name: Markup("_<wbr>").join(name.split("_"))}
-    made.tests["missing"] = pd.isna
-    return made
-
-
 def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
     """Return the page; images in full size are linked relative to `folder`, where it will lie."""
     stimuli = shown_stimuli(runs)
@@ -104,33 +89,33 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
     script = files("stimgen.report").joinpath("templates/report.js").read_text(encoding="utf-8")
     bundle = Path(itables.options.dt_bundle)
     drawn = plots(runs, stimuli, histograms) if len(stimuli) else []
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            runs=runs,
-            several=len(runs) > 1,
-            title=", ".join(run.label for run in runs),
-            stimuli=stimuli.to_dict("records"),
-            side=side,
-            shown_px=max(side, SMALLEST_PX),
-            rows=_rows(runs, stimuli),
-            columns=[shown_condition(run, name, runs) for run in runs for name in run.shown_conditions],
-            thumbnails=[uri for uri, _ in pictures],
-            data=_data(runs, stimuli, folder, side),
-            plots=drawn,
-            views=list(drawn[0]["views"]) if drawn else [],
-            table=_table(runs),
-            methods={run.label: methods(run) for run in runs},
-            networks=_networks(runs),
-            manifests={run.label: _manifests(run) for run in runs},
-            made_with={name: version(package) for package, name in EMBEDDED.items()},
-            stimgen_version=__version__,
-            script=script,
-            script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            libraries={"plotly": get_plotlyjs(), "datatables": bundle.read_text(encoding="utf-8")},
-            datatables_css=bundle.with_suffix(".css").read_text(encoding="utf-8"),
-        )
+    environment = templates()
+    environment.tests["missing"] = pd.isna
+    # A name may be broken after an underscore.
+    environment.filters |= {"date": _date, "breaks": lambda name: Markup("_<wbr>").join(name.split("_"))}
+    return environment.get_template("report.html").render(
+        runs=runs,
+        several=len(runs) > 1,
+        title=", ".join(run.label for run in runs),
+        stimuli=stimuli.to_dict("records"),
+        side=side,
+        shown_px=max(side, SMALLEST_PX),
+        rows=_rows(runs, stimuli),
+        columns=[shown_condition(run, name, runs) for run in runs for name in run.shown_conditions],
+        thumbnails=[uri for uri, _ in pictures],
+        data=_data(runs, stimuli, folder, side),
+        plots=drawn,
+        views=list(drawn[0]["views"]) if drawn else [],
+        table=_table(runs),
+        methods={run.label: methods(run) for run in runs},
+        networks=_networks(runs),
+        manifests={run.label: _manifests(run) for run in runs},
+        made_with={name: version(package) for package, name in EMBEDDED.items()},
+        stimgen_version=__version__,
+        script=script,
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        libraries={"plotly": get_plotlyjs(), "datatables": bundle.read_text(encoding="utf-8")},
+        datatables_css=bundle.with_suffix(".css").read_text(encoding="utf-8"),
     )
 
 
