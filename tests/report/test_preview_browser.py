@@ -10,10 +10,10 @@ import sys
 import time
 
 import pytest
-from reported_runs import manifest
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
+from small_runs import manifest
 
 from benchmarks.browser import browser, missing_programs
 

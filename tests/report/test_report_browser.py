@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from opened_pages import cells, find, panels
-from reported_runs import copied
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from small_runs import copied
 
 from benchmarks.browser import open_page, requests
 from benchmarks.report import forge

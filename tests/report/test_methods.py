@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from reported_runs import copied
+from small_runs import copied
 
 from stimgen import references
 from stimgen.controls import CONTROLS
@@ -62,7 +62,7 @@ def test_what_the_manifest_asks_for_is_said(small):
 
 def test_the_distance_is_that_of_the_table(small):
     run, _, text = written(small)
-    distances = run.run.table["gram_relative_matched"].dropna()
+    distances = run.table["gram_relative_matched"].dropna()
     low, high = f"{distances.min():.2g}", f"{distances.max():.2g}"
     assert f"median over 8 textures was {distances.median():.2g} (range {low} to {high})" in text
 
