@@ -60,8 +60,6 @@ SLOW_MODULES = [
     "sklearn",
     "matplotlib",
     "plotly",
-    "fpdf",
-    "fontTools",
 ]
 
 

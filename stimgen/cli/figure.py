@@ -116,7 +116,7 @@ def figure(
 
     ending = figure_format(out, file_format)
     _refuse_paper_options(ending, width, font_pt, dpi)
-    read = read_runs(runs, check_hashes=False)
+    read = read_runs(runs, check=False)
     grid = make_grid(read, rows=rows, columns=columns, select=parse_select(select or []))
     path = figure_path(read, grid, out, ending)
     content = read_content(

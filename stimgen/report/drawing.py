@@ -184,7 +184,7 @@ def arrange(content: Content, width_mm: float | None = None, font_pt: float = FO
         if width and left + columns * step - gap > width:
             continue
         sizes_used = Sizes(letters, side, left, step, gap, near, edge)
-        with mpl.rc_context({**mpl.rcParamsDefault, **SETTINGS}):
+        with mpl.rc_context(mpl.rcParamsDefault | SETTINGS):
             return _place(content, width_mm, Labels(rows, above, below), sizes_used)
     raise InputError(
         f"{width_mm:g} mm are too narrow for {columns} columns of stimuli.",
@@ -286,7 +286,7 @@ def encode(sheet: Sheet, file_format: str, dpi: float = ASKED_PPI) -> bytes:
     InputError
         If the figure has too many pixels, or its font is not TrueType in a PDF file.
     """
-    with mpl.rc_context({**mpl.rcParamsDefault, **SETTINGS}):
+    with mpl.rc_context(mpl.rcParamsDefault | SETTINGS):
         return _png(sheet, dpi) if file_format == "png" else _vectors(sheet, file_format)
 
 

@@ -111,7 +111,7 @@ def read_content(
     side = cell_px or min(folders)
     images = {place: _resized(image, side) for place, image in images.items()}
     sizes = " and ".join(str(size) for size in sorted(folders) if size != side)
-    runs = dict.fromkeys(cell.run.run.name for cell in grid.cells.values())
+    runs = dict.fromkeys(cell.run.name for cell in grid.cells.values())
     text = {
         "Software": f"stimgen {stimgen.__version__}",
         "Run": ", ".join(runs),
@@ -208,7 +208,7 @@ def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _described(place: Place, cell: Cell) -> dict[str, str]:
-    names = {"row": place[0], "column": place[1], "run": cell.run.run.name}
+    names = {"row": place[0], "column": place[1], "run": cell.run.name}
     return names | {"stimulus_id": cell.stimulus_id, "png_sha256": cell.png_sha256}
 
 

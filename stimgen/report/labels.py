@@ -173,7 +173,8 @@ def _measure(line: str, font: Font) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     size = text_to_path.FONT_SCALE
     advance, _, _ = text_to_path.get_text_width_height_descent(line, font.at(size), ismath=False)
-    ink = Outline(*text_to_path.get_text_path(font.at(size), line, ismath=False)).get_extents()
+    vertices, codes = text_to_path.get_text_path(font.at(size), line, ismath=False)
+    ink = Outline(vertices, codes).get_extents()
     if not math.isfinite(ink.width) or not ink.width:
         return SLACK * advance / size, 0.0, 0.0
     half = max(advance / 2 - ink.x0, ink.x1 - advance / 2, advance / 2)

@@ -13,7 +13,7 @@ from stimgen.networks.catalogue import random_seed
 from stimgen.references import Reference
 from stimgen.report import templates
 from stimgen.report.reported import ReportedRun
-from stimgen.runs.record import NetworkRecord, Record, SynthesisRecord
+from stimgen.runs.record import Record, SynthesisRecord
 
 _END = "\f"
 """End of a paragraph."""
@@ -62,6 +62,17 @@ class _Citations:
         self.cited |= {reference.key: reference for reference in references}
         return "; ".join(reference.cited for reference in references)
 
+    def network(self, name: str) -> str:
+        """Return a network's name as the field writes it, with its citation in brackets."""
+        if name not in NETWORKS:
+            return name
+        architecture = NETWORKS[name]()
+        title = getattr(architecture, "title", "") or name
+        if isinstance(architecture.reference, Reference):
+            return f"{title} ({self(architecture.reference)})"
+        self.others[architecture.reference] = None
+        return title
+
 
 def methods(run: ReportedRun) -> Methods | None:
     """Return the Methods paragraphs of a run; None if it made nothing."""
@@ -70,25 +81,33 @@ def methods(run: ReportedRun) -> Methods | None:
     cite = _Citations()
     environment = templates(autoescape=False)
     words = {"listed": _listed, "numbers": _numbers, "range": _range, "options": _options}
-    environment.filters |= words
-    text = environment.get_template("methods.txt").render(
-        run=run,
-        cite=cite,
-        known=known,
-        end_of_paragraph=_END,
-        **_design(run),
-        **_textures(run, cite),
-        **_controls(run, cite),
-        **_after(run),
-    )
+    environment.filters |= words | {"separator": _separator}
+    environment.globals |= {
+        "cite": cite,
+        "title": cite.network,
+        "known": known,
+        "known_controls": CONTROLS,
+        "random_seed": random_seed,
+        "counts": run.table["condition"].value_counts(),
+        "end_of_paragraph": _END,
+    }
+    text = environment.get_template("methods.txt").render(_values(run))
     paragraphs = tuple(" ".join(paragraph.split()) for paragraph in text.split(_END))
     ordered = sorted(cite.cited.values(), key=lambda reference: (reference.authors[0], reference.year))
     return Methods(paragraphs, tuple(ordered), tuple(cite.others))
 
 
-def _design(run: ReportedRun) -> dict[str, Any]:
-    image, sources = run.records[0].image, run.source_records.values()
+def _values(run: ReportedRun) -> dict[str, Any]:
+    """Return what the template takes from the records."""
+    image, matching = run.records[0].image, run.records[0].matching.settings
+    sources = run.source_records.values()
+    textures = [record for record in run.records if record.kind == "texture"]
+    controls = [record for record in run.records if record.control is not None]
+    synthesised = [record for record in controls if record.synthesis is not None]
+    conditions = {record.condition: record for record in textures}
+    limits: Mapping[str, Any] = run.manifest.get("accept") or {}
     return {
+        "run": run,
         "image": image,
         "sources": [
             f"{source.id} ({source.origin}, crop of {source.crop_box[2]} × {source.crop_box[3]} px)"
@@ -97,64 +116,24 @@ def _design(run: ReportedRun) -> dict[str, Any]:
         "packaged": any(source.origin.startswith("skimage:") for source in sources),
         "reduced": any(source.crop_box[2] != image.size_px for source in sources),
         "seeds": sorted({record.seed for record in run.records if record.seed is not None}),
-    }
-
-
-def _textures(run: ReportedRun, cite: _Citations) -> dict[str, Any]:
-    textures = [record for record in run.records if record.kind == "texture"]
-    by_condition = {record.condition: record for record in textures}
-    of_condition = {name: _network(record.network, cite) for name, record in by_condition.items()}
-    networks = list(dict.fromkeys(of_condition.values()))
-    conditions = []
-    for name, record in by_condition.items():
-        assert record.synthesis is not None
-        network = "" if len(networks) == 1 else f"; {of_condition[name]}"
-        conditions.append(f"{name} ({_layers(record.synthesis)}{network})")
-    elsewhere = any(record.measured_in != record.network for record in textures)
-    return {
         "textures": textures,
-        "networks": networks,
+        "networks": list(dict.fromkeys(record.network for record in conditions.values())),
         "conditions": conditions,
         "texture_groups": _groups(textures),
-        "measured_in": list(dict.fromkeys(_network(r.measured_in, cite) for r in textures))
-        if elsewhere
-        else [],
+        "measured_elsewhere": any(record.measured_in != record.network for record in textures),
+        "measured_in": list(dict.fromkeys(record.measured_in for record in textures)),
         "distances": run.table.loc[run.table["kind"] == "texture", "gram_relative_matched"].dropna(),
+        "controls": {record.condition: record for record in controls},
+        "control_groups": _groups(synthesised),
+        "synthesised": list(dict.fromkeys(record.condition for record in synthesised)),
+        "matching": matching,
+        "matched": [
+            f"{_MATCHED[name]} to {'its source' if to == 'source' else 'the mean of all sources'}"
+            for name, to in matching.asked.items()
+        ],
+        "limits": [f"{name} = {value:g}" for name, value in limits.items() if value is not None],
+        "versions": [f"{_PACKAGES.get(name, name)} {' and '.join(of)}" for name, of in run.versions.items()],
     }
-
-
-def _network(network: NetworkRecord, cite: _Citations) -> str:
-    title = network.name
-    if network.name in NETWORKS:
-        architecture = NETWORKS[network.name]()
-        title = getattr(architecture, "title", "") or architecture.name
-        if isinstance(architecture.reference, Reference):
-            title += f" ({cite(architecture.reference)})"
-        else:
-            cite.others[architecture.reference] = None
-    seed = random_seed(network.weights)
-    weights = f'with the weights "{network.weights}"' if seed is None else "with random weights"
-    details = f"seed {seed}; " if seed is not None else ""
-    rescaled = "as published" if network.weights_normalised else "by stimgen"
-    filters = (
-        f"filters scaled to a mean activation of 1 ({rescaled})"
-        if network.normalised
-        else "filters not rescaled"
-    )
-    return (
-        f"{title} {weights} ({details}SHA-256 of the tensors {network.tensors_sha256[:12]}…), "
-        f"{network.pooling} pooling, {filters}"
-    )
-
-
-def _layers(synthesis: SynthesisRecord) -> str:
-    weights = synthesis.layer_weights
-    layers = ", ".join(weights)
-    if set(weights.values()) != {1.0}:
-        layers = ", ".join(f"{layer} with weight {weight:g}" for layer, weight in weights.items())
-    count = synthesis.components
-    components = f"first {count} principal components of each layer, " if count else ""
-    return f"{layers}; {components}{synthesis.parameters:,} parameters"
 
 
 def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -181,46 +160,9 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
     return described
 
 
-def _controls(run: ReportedRun, cite: _Citations) -> dict[str, Any]:
-    records = [record for record in run.records if record.control is not None]
-    counts = run.table["condition"].value_counts()
-    described = []
-    for condition, record in {record.condition: record for record in records}.items():
-        control = record.control
-        assert control is not None
-        details = [f"control {control.name}"] if condition != control.name else []
-        cited: tuple[Reference, ...] = ()
-        if control.name in CONTROLS:
-            details.append(CONTROLS[control.name].summary)
-            cited = CONTROLS[control.name].cited(control.options)
-        if control.options:
-            details.append(_options(control.options))
-        if control.weights_sha256:
-            details.append(f"SHA-256 of the weights' tensors {control.weights_sha256[:12]}…")
-        if cited:
-            details.append(cite(*cited))
-        described.append(f"{condition} (n = {counts[condition]}: {'; '.join(details)})")
-    synthesised = [record for record in records if record.synthesis]
-    return {
-        "controls": described,
-        "control_groups": _groups(synthesised),
-        "synthesised_controls": list(dict.fromkeys(record.condition for record in synthesised)),
-    }
-
-
-def _after(run: ReportedRun) -> dict[str, Any]:
-    matching = run.records[0].matching.settings
-    limits: Mapping[str, Any] = run.manifest.get("accept") or {}
-    return {
-        "matching": matching,
-        "matched": [
-            f"{_MATCHED[name]} to {'its source' if to == 'source' else 'the mean of all sources'}"
-            for name, to in matching.asked.items()
-        ],
-        "limits": [f"{name} = {value:g}" for name, value in limits.items() if value is not None],
-        "versions": [f"{_PACKAGES.get(name, name)} {' and '.join(of)}" for name, of in run.versions.items()],
-        "devices": run.devices,
-    }
+def _separator(loop: Any) -> str:
+    """Return what follows a word in a list."""
+    return {0: "", 1: " and "}.get(loop.revindex0, ", ")
 
 
 def _listed(words: Iterable[str]) -> str:

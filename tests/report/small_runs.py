@@ -18,7 +18,6 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.report.reported import ReportedRun
-from stimgen.runs.load import Run
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import Failure, write_tables
 
@@ -120,4 +119,4 @@ def noise_run(
         "seeds": list(seeds),
         "controls": [{"name": control, "id": control} for control in controls],
     }
-    return ReportedRun(name, Run(folder, name, [], table), resolved)
+    return ReportedRun(folder, name, [], table, label=name, manifest=resolved)
