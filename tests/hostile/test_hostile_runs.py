@@ -369,9 +369,14 @@ def test_a_figure_decodes_no_bomb(folder: RunFolder, honest: RunFolder) -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
     folder.png(ONE).write_bytes(bomb)
+    digest = hashlib.sha256(bomb).hexdigest()
     table = pd.read_csv(folder.path / "stimuli.csv")
-    table.loc[table["stimulus_id"] == ONE, "png_sha256"] = f"sha256:{hashlib.sha256(bomb).hexdigest()}"
+    table.loc[table["stimulus_id"] == ONE, "png_sha256"] = f"sha256:{digest}"
     table.to_csv(folder.path / "stimuli.csv", index=False)
+    record = json.loads(folder.record(ONE).read_bytes()) | {"png_sha256": digest}
+    del record["record_sha256"]
+    sealed = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    change(folder.record(ONE), png_sha256=digest, record_sha256=hashlib.sha256(sealed.encode()).hexdigest())
     code, output = command("figure", folder.path, "--rows", "seed", "--columns", "condition")
     assert code == 2
     assert "more pixels than stimgen reads" in " ".join(output.split())
