@@ -34,17 +34,15 @@ FONT_PT, SMALLEST_FONT_PT = 7.0, 5.0
 ASKED_PPI = 300
 """Resolution that journals ask of photographs, pixels per inch."""
 FRAME_GREY = 176
-"""Of the thin frame of a cell without a stimulus."""
+"""Grey level of the thin frame of a cell without a stimulus."""
 MM_PER_PT = 25.4 / 72
 UNITS_PER_PT = 20
-"""In which a sheet for a paper is arranged."""
 
 SETTINGS = {
     "pdf.fonttype": 42,  # TrueType
     "svg.fonttype": "none",  # text is text
     "svg.hashsalt": "stimgen",  # ids are the same in each file
     "image.composite_image": False,  # each stimulus in its own pixels
-    "text.parse_math": False,
     "text.hinting": "none",
     "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
 }
@@ -100,20 +98,14 @@ class Sheet:
     @property
     def text(self) -> dict[str, str]:
         """What the file says about itself, by keyword."""
-        text = dict(self.content.text)
-        if self.width_mm is not None:
-            text |= {"Width": f"{self.width_mm:g} mm", "Letters": f"{self.letters / self.pt:g} pt"}
-            text |= {"Resolution": f"{self.ppi:.4g} ppi"}
-        return text
+        if self.width_mm is None:
+            return dict(self.content.text)
+        sizes = {"Width": f"{self.width_mm:g} mm", "Letters": f"{self.letters / self.pt:g} pt"}
+        return {**self.content.text, **sizes, "Resolution": f"{self.ppi:.4g} ppi"}
 
 
 def parse_width(text: str) -> float:
-    """Return the width in mm that a command line gives, as a number or as the name of a column.
-
-    Raises
-    ------
-    InputError
-        If it is neither, or not between `SMALLEST_WIDTH_MM` and `LARGEST_WIDTH_MM`.
+    """Return the width in mm that a command line gives; raise InputError if it is none or out of bounds.
 
     Examples
     --------
@@ -130,6 +122,60 @@ def parse_width(text: str) -> float:
             f"Give {SMALLEST_WIDTH_MM:g} to {LARGEST_WIDTH_MM:g} mm, or {named}.",
         )
     return float(number[1])
+
+
+class _Fit(NamedTuple):
+    """Labels in lines, and lengths with which they fit, in units.
+
+    `left` is where the first column begins and `step` the distance to the next; `gap` is between stimuli and
+    `edge` around everything.
+    """
+
+    rows: Sequence[Block]
+    columns: Sequence[Block]
+    notes: Sequence[Block]
+    letters: int
+    side: int
+    left: int
+    step: int
+    gap: int
+    edge: int
+
+
+def _fit(content: Content, width_mm: float | None, font_pt: float) -> _Fit | None:
+    """Return the largest letters with which everything fits, if any do."""
+    count, font = len(content.column_labels), content.font
+    if width_mm is None:
+        width, side = 0, content.side_px
+        gap = edge = max(6, round(0.05 * side))
+        sizes = list(range(max(12, round(0.1 * side)), 8, -1))
+        row_width = max(side, 8 * sizes[0])
+    else:
+        width, side, gap, edge = int(width_mm / MM_PER_PT * UNITS_PER_PT), 0, 3 * UNITS_PER_PT, 0
+        largest = round(font_pt * UNITS_PER_PT)
+        smallest = min(largest, round(SMALLEST_FONT_PT * UNITS_PER_PT))
+        sizes = [*range(largest, smallest, -UNITS_PER_PT // 2), smallest]
+        row_width = round(0.25 * width)
+    for letters in sizes:
+        divide = letters == sizes[-1]
+        rows = fit(content.row_labels, font, letters, row_width, divide=divide)
+        if rows is None:
+            continue
+        margin = max(block.width for block in rows)
+        left = edge + (margin + letters // 3 if margin else 0)
+        if width:
+            side = (width - left - (count - 1) * gap) // count
+            if side < 3 * letters:
+                continue
+        columns = fit(content.column_labels, font, letters, side, divide=divide)
+        notes = fit(tuple(content.notes.values()), font, letters, side, divide=divide)
+        if columns is None or notes is None:
+            continue
+        # A single character may be wider than a stimulus.
+        step = max(side, *(block.width for block in (*columns, *notes))) + gap
+        if not width or left + count * step - gap <= width:
+            return _Fit(rows, columns, notes, letters, side, left, step, gap, edge)
+    return None
 
 
 def arrange(content: Content, width_mm: float | None = None, font_pt: float = FONT_PT) -> Sheet:
@@ -152,73 +198,14 @@ def arrange(content: Content, width_mm: float | None = None, font_pt: float = FO
     InputError
         If the sheet is too narrow for its columns or would be too high, or the figure has too many pixels.
     """
-    columns, font = len(content.column_labels), content.font
-    if width_mm is None:
-        width, side = 0, content.side_px
-        gap = edge = max(6, round(0.05 * side))
-        sizes = list(range(max(12, round(0.1 * side)), 8, -1))
-        row_width = max(side, 8 * sizes[0])
-    else:
-        width, side, gap, edge = int(width_mm / MM_PER_PT * UNITS_PER_PT), 0, 3 * UNITS_PER_PT, 0
-        largest = round(font_pt * UNITS_PER_PT)
-        smallest = min(largest, round(SMALLEST_FONT_PT * UNITS_PER_PT))
-        sizes = [*range(largest, smallest, -UNITS_PER_PT // 2), smallest]
-        row_width = round(0.25 * width)
-    for letters in sizes:
-        divide, near = letters == sizes[-1], letters // 3
-        rows = fit(content.row_labels, font, letters, row_width, divide=divide)
-        if rows is None:
-            continue
-        margin = max(block.width for block in rows)
-        left = edge + (margin + near if margin else 0)
-        if width:
-            side = (width - left - (columns - 1) * gap) // columns
-            if side < 3 * letters:
-                continue
-        above = fit(content.column_labels, font, letters, side, divide=divide)
-        below = fit(tuple(content.notes.values()), font, letters, side, divide=divide)
-        if above is None or below is None:
-            continue
-        # A single character may be wider than a stimulus.
-        step = max(side, *(block.width for block in (*above, *below))) + gap
-        if width and left + columns * step - gap > width:
-            continue
-        sizes_used = Sizes(letters, side, left, step, gap, near, edge)
-        with mpl.rc_context(mpl.rcParamsDefault | SETTINGS):
-            return _place(content, width_mm, Labels(rows, above, below), sizes_used)
-    raise InputError(
-        f"{width_mm:g} mm are too narrow for {columns} columns of stimuli.",
-        "Give more with --width, show fewer columns with --select, or smaller letters with --font-pt.",
-    )
-
-
-class Labels(NamedTuple):
-    """Texts of a figure in lines."""
-
-    rows: Sequence[Block]
-    columns: Sequence[Block]
-    notes: Sequence[Block]
-
-
-class Sizes(NamedTuple):
-    """Lengths in units.
-
-    `left` is where the first column begins and `step` the distance to the next; `gap` is between stimuli,
-    `near` between a text and its stimulus, and `edge` around everything.
-    """
-
-    letters: int
-    side: int
-    left: int
-    step: int
-    gap: int
-    near: int
-    edge: int
-
-
-def _place(content: Content, width_mm: float | None, labels: Labels, sizes: Sizes) -> Sheet:
-    letters, side, left, step_x, gap, near, edge = sizes
-    rows, columns, notes = labels
+    fitting = _fit(content, width_mm, font_pt)
+    if fitting is None:
+        raise InputError(
+            f"{width_mm:g} mm are too narrow for {len(content.column_labels)} columns of stimuli.",
+            "Give more with --width, show fewer columns with --select, or smaller letters with --font-pt.",
+        )
+    rows, columns, notes, letters, side, left, step_x, gap, edge = fitting
+    near = letters // 3
     grid, below = content.grid, dict(zip(content.notes, notes, strict=True))
     header = max(block.height for block in columns)
     lowest = max((block.height for block in notes), default=0)
@@ -244,7 +231,8 @@ def _place(content: Content, width_mm: float | None, labels: Labels, sizes: Size
     def write(block: Block, x: float, y: int, align: str) -> None:
         for number, line in enumerate(block.lines):
             baseline = y + block.ascent + number * block.line_height
-            axes.text(x, baseline, line, ha=align, va="baseline", fontproperties=font)
+            text = axes.text(x, baseline, line, ha=align, va="baseline", fontproperties=font)
+            text.set(color="black", parse_math=False)
 
     corners: dict[Place, tuple[int, int]] = {}
     for j, block in enumerate(columns):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -16,22 +16,13 @@ Key = Literal["condition", "source", "seed"]
 KEYS: tuple[Key, ...] = ("condition", "source", "seed")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A stimulus in a figure: its run, and its row of stimuli.csv."""
+class Cell(NamedTuple):
+    """A stimulus in a figure: its run, its row of stimuli.csv, its id, and the SHA-256 of its PNG file."""
 
     run: ReportedRun
-    row: Mapping[Hashable, Any] = field(repr=False)
-
-    @property
-    def stimulus_id(self) -> str:
-        """Name of the stimulus."""
-        return str(self.row["stimulus_id"])
-
-    @property
-    def png_sha256(self) -> str:
-        """SHA-256 of its PNG file, hexadecimal."""
-        return str(self.row["png_sha256"]).removeprefix("sha256:")
+    row: Mapping[Hashable, Any]
+    stimulus_id: str
+    png_sha256: str
 
 
 @dataclass(frozen=True)
@@ -197,7 +188,7 @@ def _find(
             seeds = shown["seed"] if pd.isna(row["seed"]) else (str(row["seed"]),)
             for seed in (seed for seed in seeds if seed in shown["seed"]):
                 names = {"condition": row["condition"], "source": row["source"], "seed": seed}
-                cell = Cell(run, row)
+                cell = Cell(run, row, row["stimulus_id"], row["png_sha256"].removeprefix("sha256:"))
                 known = cells.setdefault((names[rows_key], names[columns_key]), cell)
                 if known.png_sha256 != cell.png_sha256:
                     raise InputError(

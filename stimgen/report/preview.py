@@ -43,16 +43,7 @@ MOST_POINTS = 300
 class Preview:
     """Writes the preview of a run, as its `stimgen.runs.standing.Watcher`; no error here ends the run.
 
-    Parameters
-    ----------
-    folder
-        The run folder.
-    title
-        Name of the run.
-    say
-        Shows a line to the user.
-    clock
-        Returns seconds.
+    `say` shows a line to the user, and `clock` returns seconds.
     """
 
     def __init__(
@@ -151,18 +142,10 @@ class Preview:
 
 
 def curve(points: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
-    """Return relative distances over time as lines in a box of 600 by 120, broken where a stage ends.
+    """Return pairs of stage and relative distance as `lines` in a box of 600 by 120, one for each stage.
 
-    Parameters
-    ----------
-    points
-        Stage and distance, in their order; at most about `MOST_POINTS` of them are used.
-
-    Returns
-    -------
-    dict or None
-        `lines`, each the points of an SVG polyline, and the `highest` and `lowest` distance, which are at the
-        upper and lower edge of a logarithmic axis; None if there are fewer than two points.
+    Each is the points of an SVG polyline. The `highest` and `lowest` distance are at the upper and lower edge
+    of a logarithmic axis. About `MOST_POINTS` points are used; of fewer than two there is no curve.
     """
     step = max(math.ceil(len(points) / MOST_POINTS), 1)
     kept = [(stage, distance) for stage, distance in points[::step] if 0 < distance < math.inf]
