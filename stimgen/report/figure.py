@@ -112,6 +112,11 @@ def read_content(
     images = {place: _resized(image, side) for place, image in images.items()}
     sizes = " and ".join(str(size) for size in sorted(folders) if size != side)
     runs = dict.fromkeys(cell.run.name for cell in grid.cells.values())
+    about = ("row", "column", "run", "stimulus_id", "png_sha256")
+    stimuli = [
+        dict(zip(about, (*place, cell.run.name, cell.stimulus_id, cell.png_sha256), strict=True))
+        for place, cell in grid.cells.items()
+    ]
     text = {
         "Software": f"stimgen {stimgen.__version__}",
         "Run": ", ".join(runs),
@@ -121,9 +126,7 @@ def read_content(
         "Annotation": annotate or "none",
         "Resampling": f"Lanczos, from {sizes} px to {side} px a side" if sizes else "none",
         "Font": found_font.names[0],
-        "Stimuli": json.dumps(
-            [_described(place, cell) for place, cell in grid.cells.items()], ensure_ascii=False
-        ),
+        "Stimuli": json.dumps(stimuli, ensure_ascii=False),
     }
     return Content(grid, rows, columns, notes, found_font, images, text)
 
@@ -207,11 +210,6 @@ def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(Pillow.fromarray(image).resize((side, side), Pillow.Resampling.LANCZOS))
 
 
-def _described(place: Place, cell: Cell) -> dict[str, str]:
-    names = {"row": place[0], "column": place[1], "run": cell.run.name}
-    return names | {"stimulus_id": cell.stimulus_id, "png_sha256": cell.png_sha256}
-
-
 def figure_format(out: Path | None, asked: str | None) -> str:
     """Return the format of a figure: what is asked for, or else the ending of `out`, or else PNG.
 
@@ -232,11 +230,8 @@ def figure_format(out: Path | None, asked: str | None) -> str:
 def figure_path(runs: Sequence[ReportedRun], grid: Grid, out: Path | None, ending: str) -> Path:
     """Return the file of a figure: `out`, or figures/ROWS-by-COLUMNS.ENDING in the folder of the only run.
 
-    Raises
-    ------
-    InputError
-        If `out` is not in a folder that exists, or is among the stimuli or records of a run; if it is needed,
-        because there are several runs; if a folder in the run folder is a link.
+    It raises InputError if `out` is missing and there are several runs, is not in a folder that exists, or is
+    among the stimuli or records of a run.
     """
     if out is None:
         if len(runs) > 1:

@@ -107,7 +107,8 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
         views=list(drawn[0]["views"]) if drawn else [],
         table=_table(runs),
         methods={run.label: methods(run) for run in runs},
-        networks=_networks(runs),
+        networks=list(dict.fromkeys(network for run in runs for network in run.networks)),
+        published_weights=published_weights,
         manifests={run.label: _manifests(run) for run in runs},
         made_with={name: version(package) for package, name in EMBEDDED.items()},
         stimgen_version=__version__,
@@ -120,10 +121,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
 
 def _rows(runs: Sequence[ReportedRun], stimuli: pd.DataFrame) -> dict[str, list[list[dict[str, Any]]]]:
     """Return the grid: by label of the source, the stimuli of each run and condition, made or not."""
-    made = {
-        (run, name): n
-        for run, name, n in zip(stimuli["run"], stimuli["stimulus_id"], stimuli["n"], strict=True)
-    }
+    made = stimuli.set_index(["run", "stimulus_id"])["n"].to_dict()
     failed = {(run.label, row["stimulus_id"]): row["error"] for run in runs for row in run.failures}
     labels = [source_labels(run, runs) for run in runs]
     rows: dict[str, list[list[dict[str, Any]]]] = {}
@@ -132,19 +130,16 @@ def _rows(runs: Sequence[ReportedRun], stimuli: pd.DataFrame) -> dict[str, list[
         for run, of_run in zip(runs, labels, strict=True):
             sources = [source for source in run.sources if of_run[source] == label]
             for condition in run.shown_conditions:
-                planned = [
-                    (run.label, name) for source in sources for name in run.planned_ids(source, condition)
-                ]
-                cells.append([{"n": made.get(key), "error": failed.get(key)} for key in planned])
+                ids = [name for source in sources for name in run.planned_ids(source, condition)]
+                keys = [(run.label, name) for name in ids]
+                cells.append([{"n": made.get(key), "error": failed.get(key)} for key in keys])
     return rows
 
 
 def _data(runs: Sequence[ReportedRun], stimuli: pd.DataFrame, folder: Path, side: int) -> dict[str, Any]:
     """Return what the page's script needs to know of each stimulus and source."""
-    shown = stimuli[stimuli["is_source"]].drop_duplicates("label")
-    sources: dict[str, Any] = {
-        label: {"stimulus": n} for label, n in zip(shown["label"], shown["n"], strict=True)
-    }
+    shown = stimuli[stimuli["is_source"]].drop_duplicates("label").set_index("label")["n"]
+    sources: dict[str, Any] = {str(label): {"stimulus": n} for label, n in shown.items()}
     return {
         "stimuli": [
             {
@@ -191,16 +186,6 @@ def _table(runs: Sequence[ReportedRun]) -> dict[str, Any]:
         ],
         "rows": cells[columns].to_numpy().tolist(),
     }
-
-
-def _networks(runs: Sequence[ReportedRun]) -> list[dict[str, Any]]:
-    """Return every network that made or measured a stimulus, with the terms of published weights."""
-    networks = []
-    for network in dict.fromkeys(network for run in runs for network in run.networks):
-        published = published_weights(network.name, network.weights)
-        terms = {"licence": published.licence, "citation": published.citation} if published else {}
-        networks.append(network.model_dump() | {"licence": "", "citation": ""} | terms)
-    return networks
 
 
 def _manifests(run: ReportedRun) -> Mapping[str, str]:

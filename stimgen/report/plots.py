@@ -27,6 +27,14 @@ CONTROL_COLOURS = [
     qualitative.Set1[0],
     *qualitative.Set1[4:],
 ]
+LAYOUT = {
+    "template": "simple_white",
+    "margin": {"l": 60, "r": 10, "t": 10, "b": 45},
+    "height": 360,
+    "hovermode": "closest",
+    "legend": {"font": {"size": 12}},
+    "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
+}
 LOG = {"type": "log", "exponentformat": "power"}
 
 
@@ -35,20 +43,14 @@ def plots(
 ) -> list[dict[str, Any]]:
     """Return the plots of some stimuli: `id`, Plotly's `layout`, and traces by source label in `views`.
 
-    Parameters
-    ----------
-    runs
-        Their runs.
-    stimuli
-        All stimuli of the report (`stimgen.report.reported.shown_stimuli`).
-    histograms
-        (stimuli, bins): histogram of each stimulus.
+    `stimuli` is what `shown_stimuli` returns of `runs`, and `histograms` (stimuli, bins) their histograms.
     """
     distances = _joined(runs, stimuli, "gram_distances")
     distances = distances[distances["stage"] == "file"]
     spectra = _joined(runs, stimuli, "spectra")
     losses = _joined(runs, stimuli, "traces")
-    unit = "cycles/deg" if spectra["frequency_cpd"].notna().all() else "cycles/image"
+    in_degrees = spectra["frequency_cpd"].notna().all()
+    unit, frequency = ("cycles/deg", "frequency_cpd") if in_degrees else ("cycles/image", "frequency_cpi")
     lines = _lines(stimuli)
     layouts: dict[str, tuple[Any, Any]] = {
         "distances": ({"title": "layer", "type": "category"}, {"title": "relative Gram distance", **LOG}),
@@ -67,24 +69,23 @@ def plots(
         shown = seen(stimuli)
         traces = {
             "distances": _distances(seen(distances), lines),
-            "spectra": _spectra(
-                seen(spectra), lines, "frequency_cpd" if unit == "cycles/deg" else "frequency_cpi"
-            ),
+            "spectra": _spectra(seen(spectra), lines, frequency),
             "losses": _losses(seen(losses), lines),
             "histograms": _histograms(shown, histograms, lines),
             "luminance": _luminance(shown, lines),
         }
         for name, of_plot in traces.items():
             views[name][view] = json.loads(go.Figure(of_plot).to_json())["data"]
+    figures = {name: go.Figure(layout=LAYOUT | {"xaxis": x, "yaxis": y}) for name, (x, y) in layouts.items()}
     return [
-        {"id": name, "layout": _layout(x_axis, y_axis), "views": views[name]}
-        for name, (x_axis, y_axis) in layouts.items()
+        {"id": name, "layout": json.loads(figure.to_json())["layout"], "views": views[name]}
+        for name, figure in figures.items()
     ]
 
 
 def _joined(runs: Sequence[ReportedRun], stimuli: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return a table of all runs, with the columns of a report in each row of a stimulus."""
-    columns = ["run", "label", "shown", "stimulus_id", "source", "size_px", "network", "weights", "seed"]
+    columns = ["run", "label", "shown", "stimulus_id", "size_px", "measured_in"]
     tables = [run.read_table(name).assign(run=run.label) for run in runs]
     return stimuli[columns].merge(pd.concat(tables), on=["run", "stimulus_id"])
 
@@ -106,22 +107,6 @@ def _lines(stimuli: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
 
 
-def _layout(x_axis: Mapping[str, Any], y_axis: Mapping[str, Any]) -> Any:
-    figure = go.Figure(
-        layout={
-            "template": "simple_white",
-            "margin": {"l": 60, "r": 10, "t": 10, "b": 45},
-            "height": 360,
-            "hovermode": "closest",
-            "legend": {"font": {"size": 12}},
-            "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
-            "xaxis": x_axis,
-            "yaxis": y_axis,
-        }
-    )
-    return json.loads(figure.to_json())["layout"]
-
-
 def _trace(name: str, x: Any, y: Any, **options: Any) -> go.Scatter:
     """Return a trace whose numbers are packed, and whose name Plotly does not take for markup."""
     if not isinstance(x, list):
@@ -132,9 +117,8 @@ def _trace(name: str, x: Any, y: Any, **options: Any) -> go.Scatter:
 
 
 def _distances(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter]:
-    several = len(shown[["network", "weights"]].drop_duplicates()) > 1
-    networks = shown["network"] + " " + shown["weights"] + " "
-    layers = shown.assign(at=(networks if several else "") + shown["layer"])
+    several = shown["measured_in"].nunique() > 1
+    layers = shown.assign(at=shown["measured_in"] + " " + shown["layer"] if several else shown["layer"])
     # A distance of 0 has no place on a logarithmic axis.
     positive = layers[layers["gram_relative"] > 0]
     traces = []
