@@ -11,10 +11,15 @@ from pydantic import Field
 from stimgen.controls.phases import random_phases, with_phases
 from stimgen.controls.registration import register_control
 from stimgen.images.pixels import Image
-from stimgen.references import GALERNE_2011, OPPENHEIM_1981
+from stimgen.references import GALERNE_2011, MOISAN_2011, OPPENHEIM_1981
 
 
-@register_control("phase_scrambled", common=True, references=(OPPENHEIM_1981, GALERNE_2011))
+@register_control(
+    "phase_scrambled",
+    common=True,
+    references=(OPPENHEIM_1981, GALERNE_2011),
+    option_references={"periodic_component": (MOISAN_2011,)},
+)
 def phase_scrambled(
     source: Image,
     rng: np.random.Generator,

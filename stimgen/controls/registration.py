@@ -69,6 +69,13 @@ class Control:
     check_source: Callable[[Source], None] | None = None
     prepare: Callable[[], object] | None = None
     references: tuple[Reference, ...] = ()
+    option_references: Mapping[str, tuple[Reference, ...]] = field(default_factory=dict)
+
+    def cited(self, options: Mapping[str, Any]) -> tuple[Reference, ...]:
+        """Return the publications to cite for an image that was made with some options."""
+        on = [name for name, value in options.items() if value is True]
+        more = [reference for name in on for reference in self.option_references.get(name, ())]
+        return (*self.references, *more)
 
     @property
     def summary(self) -> str:
@@ -154,6 +161,8 @@ def register_control(name: str, *, seeded: bool = True, **settings: Any) -> Call
         Raises StimgenError if something that the control needs is not installed; likewise.
     references
         Publications that a paper cites for the control.
+    option_references
+        Publications that it cites as well if an option is on, by the name of the option.
 
     Raises
     ------

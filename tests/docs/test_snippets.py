@@ -13,13 +13,12 @@ from doc_pages import PAGES, ROOT, blocks
 from workshop import Workshop, furnish
 
 NEEDS = {
-    "docs/howto/analysis.md": ["matplotlib"],
     "docs/howto/gpu.md": ["gpu", "gpu"],
     "docs/howto/offline.md": ["internet"],
     "docs/paper.md": ["internet"],
     "docs/psychopy.md": ["psychopy", "psychopy", "psychopy", "participant", "psychopy"],
     "docs/trials.md": ["psychopy"],
-    "docs/tutorial.md": ["matplotlib", "psychopy"],
+    "docs/tutorial.md": ["psychopy"],
     "docs/weights.md": ["internet"],
 }
 """What blocks of a page need that may be missing: those are compiled, or parsed, and not run.

@@ -9,7 +9,7 @@ import sys
 
 import lxml.html
 import pytest
-from reported_runs import ids, manifest
+from small_runs import ids, manifest
 
 from stimgen.report import preview
 from stimgen.report.preview import MOST_POINTS, MOST_SHOWN, Preview, curve

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image as Pillow
-from reported_runs import change_json, copied, ids, rewrite
+from small_runs import change_json, copied, ids, rewrite
 from typer.testing import CliRunner
 
 from stimgen.cli import app
