@@ -11,6 +11,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -19,10 +20,9 @@ import typer
 from typer.cli import get_docs_for_click
 
 from stimgen import cli
+from stimgen.column import Column
 from stimgen.controls import CONTROLS
 from stimgen.manifest.json_schema import json_schema
-from stimgen.manifest.starter import PHOTOGRAPHS as PHOTOGRAPHED
-from stimgen.manifest.starter import FoundSource, read_sources, starter_manifest
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import CONVENTIONS, PACKAGED, PUBLISHED
 from stimgen.networks.normalise import PHOTOGRAPHS
@@ -35,7 +35,14 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)
 EXAMPLES = re.compile(r"(?:^  stimgen .+\n+)+", re.MULTILINE)
+PATCH = re.compile(r"(left|right|bottom|first|second|image)_(id|file|x|y|sha256)")
 LISTS_OF_COMMANDS = re.compile(r"\*\*Commands\*\*:\n\n(?:\* .+\n)+\n")
+REPEATED = re.compile(
+    r"\*\*Usage\*\*:\n\n```console\n[^`]*```\n\n|"
+    r"(\*\*Options\*\*:\n\n)?\* `-h, --help`: .+\n|"
+    r"^With every command: .+\n+",
+    re.MULTILINE,
+)
 SIZE_PX = 256
 SCALING = ("workers", "driver", "scale_simulation", "large")
 PAPER_FIGURES = ("figure2", "figure3a", "figure3b", "figure3c")
@@ -190,15 +197,71 @@ def trials() -> str:
 
 
 def columns(name: str) -> Callable[[], str]:
-    """Return a function that makes the list of a table's columns."""
+    """Return a function that makes the table of a table's columns."""
 
     def rows() -> str:
-        return table(
-            ("column", "unit", "meaning", "definition"),
-            ((f"`{c.name}`", c.unit, c.description, c.origin) for c in TABLES[name]),
-        )
+        return table_of(TABLES[name])
 
     return rows
+
+
+def table_of(shown: Iterable[Column]) -> str:
+    """Return the table of some columns; those that differ only in a number share a row."""
+    families: dict[tuple[str, str], list[Column]] = {}
+    for column in shown:
+        number = re.search(r"\d+", column.name)
+        texts = (column.name, column.description)
+        name, text = (re.sub(rf"\b{number[0]}\b|(?<=_){number[0]}", "K", t) for t in texts) if number else texts
+        families.setdefault((name, text), []).append(column)
+    return table(
+        ("column", "meaning"),
+        (
+            (
+                ", ".join(f"`{column.name}`" for column in family),
+                meaning(family[0], text if len(family) > 1 else family[0].description),
+            )
+            for (_, text), family in families.items()
+        ),
+    )
+
+
+def meaning(column: Column, text: str) -> str:
+    """Return what a column means, with its unit and its publication."""
+    unit = f"[{column.unit}] " if column.unit else ""
+    return f"{unit}{text}" + (f" *{column.origin}.*" if column.origin else "")
+
+
+def images() -> str:
+    """Return the columns of `stimgen stats`: a table of its own, and the names of those in stimuli.csv."""
+    shared = [column for column in TABLES["images"] if column in TABLES["stimuli"]]
+    names = ", ".join(f"`{column.name}`" for column in shared)
+    own = table_of(column for column in TABLES["images"] if column not in shared)
+    return f"{own}\n\nAs in `stimuli.csv`: {names}."
+
+
+def trial_lists() -> str:
+    """Return the columns of trial lists: those of every design, of every patch, and of each design."""
+    lists = {name: TABLES[f"trials_{name}"] for name in DESIGNS}
+    shared = [column for column in next(iter(lists.values())) if all(column in own for own in lists.values())]
+    parts = ["### Every design", table_of(shared)]
+    for name, own in lists.items():
+        patches = [column for column in own if PATCH.fullmatch(column.name)]
+        if len(parts) == 2:
+            patch = patches[0].name.partition("_")[0]
+            parts.append("For each patch of the trial, with the patch's name in place of PATCH:")
+            parts.append(
+                table_of(
+                    replace(
+                        column,
+                        name=column.name.replace(patch, "PATCH"),
+                        description=column.description.replace(f"{patch} patch", "patch"),
+                    )
+                    for column in patches
+                    if column.name.startswith(f"{patch}_")
+                )
+            )
+        parts += [f"### {name}", table_of(c for c in own if c not in shared and c not in patches)]
+    return "\n\n".join(parts)
 
 
 def decoded(name: str) -> Callable[[], str]:
@@ -299,6 +362,8 @@ def commands() -> str:
     )
     # Lists of commands break off in the middle of a sentence, and what they name has a heading below.
     text = LISTS_OF_COMMANDS.sub("", text)
+    # These are the same for every command, or repeat the arguments.
+    text = re.sub(r"\n{3,}", "\n\n", REPEATED.sub("", text))
     # Usage is to be read and not to be typed; so are examples, which are blocks of their own in the page.
     text = text.replace("```console\n$ ", "```text\n")
     return EXAMPLES.sub(_examples, text).strip()
@@ -418,17 +483,8 @@ KINDS = {
 }
 
 
-def starter() -> str:
-    """Return what `stimgen new first` writes."""
-    found = read_sources(PHOTOGRAPHED, Path(), size_px=SIZE_PX // 2, name="first")
-    sources = [one for one in found if isinstance(one, FoundSource)]
-    text = starter_manifest("first", sources, size_px=SIZE_PX // 2, ppd=None, network="vgg16")
-    return f"\n```yaml\n{text}```"
-
-
 PARTS: Mapping[str, Callable[[], str]] = {
     "manifest": section(None),
-    "starter": starter,
     "image": section("ImageSection"),
     "sources": section("SourceSection"),
     "network": section("NetworkSpec"),
@@ -441,7 +497,13 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "accept": section("AcceptSpec"),
     "controls": controls,
     "trials": trials,
-    **{f"columns of {name}": columns(name) for name in TABLES},
+    **{
+        f"columns of {name}": columns(name)
+        for name in TABLES
+        if name != "images" and not name.startswith("trials_")
+    },
+    "columns of images": images,
+    "columns of trial lists": trial_lists,
     "decoded textures": decoded("textures"),
     "decoded digits": decoded("digits"),
     "decoding a million": decoding_a_million,
