@@ -44,6 +44,7 @@ REPEATED = re.compile(
     re.MULTILINE,
 )
 SIZE_PX = 256
+DEFAULT_NETWORK = "vgg19"
 SCALING = ("workers", "driver", "scale_simulation", "large")
 PAPER_FIGURES = ("figure2", "figure3a", "figure3b", "figure3c")
 
@@ -383,28 +384,21 @@ def photographs() -> str:
 
 
 def scales() -> str:
-    """Return which of a network's default layers take part at which scale, for every network."""
+    """Return which default layers of the default network take part at which scale."""
     preset = Multiscale()
-    header = (
-        "layer set, up to",
-        "network",
-        "receptive field",
-        *(f"{px} px" for px in preset.scales(SIZE_PX)),
-    )
+    architecture = NETWORKS[DEFAULT_NETWORK]()
+    header = ("layer set, up to", "receptive field", *(f"{px} px" for px in preset.scales(SIZE_PX)))
     rows = []
-    for network in NETWORKS:
-        architecture = NETWORKS[network]()
-        for count, deepest in enumerate(architecture.default_layers, start=1):
-            layer_set = architecture.default_layers[:count]
-            used = [layers_at(architecture, layer_set, px, SIZE_PX) for px in preset.scales(SIZE_PX)]
-            rows.append(
-                (
-                    f"`{deepest}`",
-                    network,
-                    f"{architecture.receptive_field(deepest)} px",
-                    *(" ".join(f"`{layer}`" for layer in layers) or "not synthesised" for layers in used),
-                )
+    for count, deepest in enumerate(architecture.default_layers, start=1):
+        layer_set = architecture.default_layers[:count]
+        used = [layers_at(architecture, layer_set, px, SIZE_PX) for px in preset.scales(SIZE_PX)]
+        rows.append(
+            (
+                f"`{deepest}`",
+                f"{architecture.receptive_field(deepest)} px",
+                *(" ".join(f"`{layer}`" for layer in layers) or "not synthesised" for layers in used),
             )
+        )
     return table(header, rows)
 
 
