@@ -90,34 +90,27 @@ def section(name: str | None) -> Callable[[], str]:
 
 
 def keys_of(schema: Schema, definitions: Mapping[str, Schema]) -> str:
-    """Return the table of the keys of an object in a JSON Schema."""
+    """Return the list of the keys of an object in a JSON Schema, with meaning, values and default."""
     required = schema.get("required", [])
-    rows = [
-        (
-            f"`{key}`",
-            accepted(entry, definitions),
-            "required" if key in required else default_of(entry),
-            entry.get("description", ""),
-        )
-        for key, entry in schema["properties"].items()
-    ]
-    return table(("key", "value", "default", "meaning"), rows)
+    lines = []
+    for key, entry in schema["properties"].items():
+        value = accepted(entry, definitions)
+        default = "required" if key in required else default_of(entry)
+        ends = f" *{value[0].upper()}{value[1:]}{'; ' + default if default else ''}.*"
+        lines.append(f"- `{key}`: {escaped(entry.get('description', ''))}{ends}")
+    return "\n".join(lines)
 
 
 def default_of(entry: Schema) -> str:
-    """Return a key's default in YAML's words."""
+    """Return a key's default in YAML's words; "" where nothing is the default."""
     value = entry.get("default")
-    if value is None:
-        return "none"
+    if value is None or isinstance(value, dict) or value in ([], ""):
+        return ""
     if isinstance(value, bool):
-        return str(value).lower()
-    if value in ({}, [], ""):
-        return "empty"
-    if isinstance(value, dict):
-        return "its defaults"
+        return f"default `{str(value).lower()}`"
     if isinstance(value, list):
-        return f"`[{', '.join(map(str, value))}]`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+        return f"default `[{', '.join(map(str, value))}]`"
+    return f"default `{value:g}`" if isinstance(value, float) else f"default `{value}`"
 
 
 def accepted(entry: Schema, definitions: Mapping[str, Schema]) -> str:
@@ -198,45 +191,48 @@ def trials() -> str:
 
 
 def columns(name: str) -> Callable[[], str]:
-    """Return a function that makes the table of a table's columns."""
+    """Return a function that makes the list of a table's columns."""
 
     def rows() -> str:
-        return table_of(TABLES[name])
+        return list_of(TABLES[name])
 
     return rows
 
 
-def table_of(shown: Iterable[Column]) -> str:
-    """Return the table of some columns; those that differ only in a number share a row."""
+def list_of(shown: Iterable[Column]) -> str:
+    """Return the list of some columns; those that differ only in a number share an entry."""
     families: dict[tuple[str, str], list[Column]] = {}
     for column in shown:
         number = re.search(r"\d+", column.name)
         texts = (column.name, column.description)
-        name, text = (re.sub(rf"\b{number[0]}\b|(?<=_){number[0]}", "K", t) for t in texts) if number else texts
+        name, text = (
+            (re.sub(rf"\b{number[0]}\b|(?<=_){number[0]}", "K", t) for t in texts) if number else texts
+        )
         families.setdefault((name, text), []).append(column)
-    return table(
-        ("column", "meaning"),
-        (
-            (
-                ", ".join(f"`{column.name}`" for column in family),
-                meaning(family[0], text if len(family) > 1 else family[0].description),
-            )
-            for (_, text), family in families.items()
-        ),
-    )
+    lines = []
+    for (_, text), family in families.items():
+        names = ", ".join(f"`{column.name}`" for column in family)
+        lines.append(f"- {names}: {meaning(family[0], text if len(family) > 1 else family[0].description)}")
+    return "\n".join(lines)
 
 
 def meaning(column: Column, text: str) -> str:
-    """Return what a column means, with its unit and its publication."""
+    """Return what a column means, with its unit and its source, whose full reference is on the page Method."""
     unit = f"[{column.unit}] " if column.unit else ""
-    return f"{unit}{text}" + (f" *{column.origin}.*" if column.origin else "")
+    source = re.match(r".*?\(\d{4}\)", column.origin)
+    return f"{unit}{escaped(text)}" + (f" *{source[0]}.*" if source else "")
+
+
+def escaped(text: str) -> str:
+    """Return a text in which an asterisk is no markup."""
+    return text.replace("*", "\\*")
 
 
 def images() -> str:
     """Return the columns of `stimgen stats`: a table of its own, and the names of those in stimuli.csv."""
     shared = [column for column in TABLES["images"] if column in TABLES["stimuli"]]
     names = ", ".join(f"`{column.name}`" for column in shared)
-    own = table_of(column for column in TABLES["images"] if column not in shared)
+    own = list_of(column for column in TABLES["images"] if column not in shared)
     return f"{own}\n\nAs in `stimuli.csv`: {names}."
 
 
@@ -244,14 +240,14 @@ def trial_lists() -> str:
     """Return the columns of trial lists: those of every design, of every patch, and of each design."""
     lists = {name: TABLES[f"trials_{name}"] for name in DESIGNS}
     shared = [column for column in next(iter(lists.values())) if all(column in own for own in lists.values())]
-    parts = ["### Every design", table_of(shared)]
+    parts = ["### Every design", list_of(shared)]
     for name, own in lists.items():
         patches = [column for column in own if PATCH.fullmatch(column.name)]
         if len(parts) == 2:
             patch = patches[0].name.partition("_")[0]
             parts.append("For each patch of the trial, with the patch's name in place of PATCH:")
             parts.append(
-                table_of(
+                list_of(
                     replace(
                         column,
                         name=column.name.replace(patch, "PATCH"),
@@ -261,7 +257,7 @@ def trial_lists() -> str:
                     if column.name.startswith(f"{patch}_")
                 )
             )
-        parts += [f"### {name}", table_of(c for c in own if c not in shared and c not in patches)]
+        parts += [f"### {name}", list_of(c for c in own if c not in shared and c not in patches)]
     return "\n\n".join(parts)
 
 
