@@ -203,11 +203,9 @@ def list_of(shown: Iterable[Column]) -> str:
     """Return the list of some columns; those that differ only in a number share an entry."""
     families: dict[tuple[str, str], list[Column]] = {}
     for column in shown:
-        number = re.search(r"\d+", column.name)
-        texts = (column.name, column.description)
-        name, text = (
-            (re.sub(rf"\b{number[0]}\b|(?<=_){number[0]}", "K", t) for t in texts) if number else texts
-        )
+        number = re.search(r"(?<=_)\d+", column.name)
+        own = rf"(\b|(?<=_)){number[0]}\b" if number else r"\Z\A"
+        name, text = (re.sub(own, "K", text) for text in (column.name, column.description))
         families.setdefault((name, text), []).append(column)
     lines = []
     for (_, text), family in families.items():
@@ -217,7 +215,7 @@ def list_of(shown: Iterable[Column]) -> str:
 
 
 def meaning(column: Column, text: str) -> str:
-    """Return what a column means, with its unit and its source, whose full reference is on the page Method."""
+    """Return what a column means, with its unit and its source."""
     unit = f"[{column.unit}] " if column.unit else ""
     source = re.match(r".*?\(\d{4}\)", column.origin)
     return f"{unit}{escaped(text)}" + (f" *{source[0]}.*" if source else "")

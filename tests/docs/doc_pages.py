@@ -1,4 +1,4 @@
-"""The documentation's pages: fenced blocks with the comments that say how to test them, links and headings."""
+"""The pages of the documentation: fenced blocks with the comments before them, links and headings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def block_marked(page: str, mark: str, value: str = "") -> str:
 
 
 def inline(page: Path, kind: str) -> list[str]:
-    """Return the targets of all links and images of a page, or with `kind` "code_inline" what is in backticks."""
+    """Return the targets of all links and images of a page ("links"), or its code ("code_inline")."""
     found = []
     for token in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
         for child in token.children or ():

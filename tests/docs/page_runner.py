@@ -165,10 +165,9 @@ class PageRunner:
 
     def _command(self, words: list[str], expected: str, block: Block) -> None:
         # As a shell does: the files that match a pattern, or the pattern.
+        found = [sorted(map(str, Path().glob(word))) if "*" in word else [] for word in words]
         program, *arguments = [
-            match
-            for word in words
-            for match in (sorted(map(str, Path().glob(word))) if "*" in word else ()) or [word]
+            path for word, paths in zip(words, found, strict=True) for path in paths or [word]
         ]
         if program == "python":
             code, output = 0, self._process(arguments, block)

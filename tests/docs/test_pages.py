@@ -8,9 +8,7 @@ import re
 import pytest
 from doc_pages import PAGES, ROOT, anchors, inline
 
-PATH_IN_REPOSITORY = re.compile(
-    r"(stimgen|tests|benchmarks|experiments|manifests)/[\w/.-]+\.\w+|test_\w+\.py"
-)
+PATH = re.compile(r"(stimgen|tests|benchmarks|experiments|manifests)/[\w/.-]+\.\w+|test_\w+\.py")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +34,7 @@ def test_relative_links_lead_somewhere(page):
 def test_files_that_a_page_names_exist(name):
     tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
     for text in inline(ROOT / "docs" / name, "code_inline"):
-        if PATH_IN_REPOSITORY.fullmatch(text):
+        if PATH.fullmatch(text):
             assert text in tests or (ROOT / text).exists(), f"{name}: there is no {text}"
 
 
