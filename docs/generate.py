@@ -259,32 +259,17 @@ def trial_lists() -> str:
     return "\n\n".join(parts)
 
 
-def decoded(name: str) -> Callable[[], str]:
-    """Return a function that makes the table of a demonstration of `stimgen decode`."""
-
-    def rows() -> str:
-        path = RESULTS / f"decoding-{name}.csv"
-        with path.open(encoding="utf-8", newline="") as file:
-            return table(
-                ("layer", "parameters", "top-1", "95 % interval", "top-5", "95 % interval"),
-                (
-                    (
-                        f"`{row['layer']}`",
-                        row["parameters"],
-                        *(
-                            text
-                            for top in ("top1", "top5")
-                            for text in (
-                                f"{float(row[top]):.3f}",
-                                f"{float(row[f'{top}_low']):.3f} to {float(row[f'{top}_high']):.3f}",
-                            )
-                        ),
-                    )
-                    for row in csv.DictReader(file)
-                ),
-            )
-
-    return rows
+def decoded() -> str:
+    """Return the table of both demonstrations of `stimgen decode`: top-1 accuracy with its interval."""
+    accuracy: dict[str, list[str]] = {}
+    for name in ("textures", "digits"):
+        with (RESULTS / f"decoding-{name}.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                top, low, high = (float(row[column]) for column in ("top1", "top1_low", "top1_high"))
+                cells = accuracy.setdefault(row["layer"], [row["parameters"]])
+                cells.append(f"{top:.3f} ({low:.3f} to {high:.3f})")
+    header = ("layer", "parameters", "textures", "digits")
+    return table(header, ((f"`{layer}`", *cells) for layer, cells in accuracy.items()))
 
 
 def decoding_a_million() -> str:
@@ -492,8 +477,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     },
     "columns of images": images,
     "columns of trial lists": trial_lists,
-    "decoded textures": decoded("textures"),
-    "decoded digits": decoded("digits"),
+    "decoded": decoded,
     "decoding a million": decoding_a_million,
     **{f"paper {figure}": paper(figure) for figure in PAPER_FIGURES},
     **{f"measured {name}": measured(name) for name in SCALING},
