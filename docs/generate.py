@@ -167,12 +167,10 @@ def controls() -> str:
         own = schema["$defs"][f"control_{name}"]
         options = {k: v for k, v in own["properties"].items() if k not in ("name", "id")}
         summary = own["description"].removeprefix("Return ").strip()
-        parts.append(f"### `{name}`\n\n{summary[0].upper()}{summary[1:]}")
-        parts.append("One per seed." if control.seeded else "One per source: it needs no randomness.")
+        once = "" if control.seeded else " One image per source."
+        parts.append(f"### `{name}`\n\n{summary[0].upper()}{summary[1:]}{once}")
         if options:
             parts.append(keys_of({"properties": options}, schema["$defs"]))
-        else:
-            parts.append("No options.")
     return "\n\n".join(parts)
 
 
