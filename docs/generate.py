@@ -41,7 +41,8 @@ LISTS_OF_COMMANDS = re.compile(r"\*\*Commands\*\*:\n\n(?:\* .+\n)+\n")
 REPEATED = re.compile(
     r"\*\*Usage\*\*:\n\n```console\n[^`]*```\n\n|"
     r"(\*\*Options\*\*:\n\n)?\* `-h, --help`: .+\n|"
-    r"^With every command: .+\n+",
+    r"^With every command: .+\n+|"
+    r"^For example:\n\n",
     re.MULTILINE,
 )
 SIZE_PX = 256
@@ -372,7 +373,7 @@ def _printed(name: str) -> str:
 # Sections of the manifest that have a table of their own, in the words of the table that points to them.
 KINDS = {
     **{
-        name: f"mapping, see [{heading}](#{heading})"
+        name: f"[{heading}](#{heading})"
         for name, heading in {
             "ImageSection": "image",
             "SourceSection": "sources",
@@ -387,8 +388,8 @@ KINDS = {
         }.items()
     },
     "NetworkOverride": "mapping with keys of [network](#network)",
-    **{f"control_{name}": "mapping, see [controls](#controls)" for name in CONTROLS},
-    **{f"trials_{name}": "mapping, see [trials](#trials)" for name in DESIGNS},
+    **{f"control_{name}": "[controls](#controls)" for name in CONTROLS},
+    **{f"trials_{name}": "[trials](#trials)" for name in DESIGNS},
 }
 
 PARTS: Mapping[str, Callable[[], str]] = {

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from doc_pages import PAGES, ROOT, block_marked, blocks
@@ -34,13 +35,16 @@ def test_command_of_the_readme_gives_the_numbers_of_the_tutorial(tmp_path, monke
             runner.run(block)
 
 
-def test_worked_example_passes_its_own_test(tmp_path):
-    """The control of the design page, registered in a process of its own."""
-    example = {b.marks["file"]: b.text for b in blocks(ROOT / "docs" / "design.md") if "file" in b.marks}
-    module, test = sorted(example)
-    (tmp_path / "control.py").write_text(example[module], encoding="utf-8")
-    (tmp_path / "test_example.py").write_text(example[test], encoding="utf-8")
-    code = "import control, test_example as t; [getattr(t, n)() for n in dir(t) if n.startswith('test_')]"
+EXAMPLES = {Path(b.marks["file"]): b.text for b in blocks(ROOT / "docs" / "design.md") if "file" in b.marks}
+
+
+@pytest.mark.parametrize("module", [path for path in EXAMPLES if path.parts[0] == "stimgen"], ids=str)
+def test_worked_example_passes_its_own_test(tmp_path, module):
+    """An extension of the design page, registered in a process of its own."""
+    (tmp_path / "extension.py").write_text(EXAMPLES[module], encoding="utf-8")
+    test = EXAMPLES[Path("tests", *module.parts[1:-1], f"test_{module.name}")]
+    (tmp_path / "example.py").write_text(test, encoding="utf-8")
+    code = "import extension, example as e; [f() for name, f in vars(e).items() if name.startswith('test_')]"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
