@@ -13,7 +13,11 @@ from doc_pages import PAGES, ROOT, block_marked, blocks
 from page_runner import PageRunner, furnish
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+SLOW = ("paper.md", "psychopy.md", "scale.md")  # several runs, windows, workers
+MARKED = [pytest.param(p, id=p.name, marks=[pytest.mark.slow] if p.name in SLOW else []) for p in PAGES]
+
+
+@pytest.mark.parametrize("page", MARKED)
 def test_blocks_of_a_page_run(page, page_runner, weights_file):
     if weights_file.name in page.read_text(encoding="utf-8"):
         shutil.copy(weights_file, page_runner.folder)
