@@ -12,7 +12,6 @@ import pytest
 from doc_pages import PAGES, ROOT, block_marked, blocks
 from page_runner import PageRunner, furnish
 
-
 SLOW = ("paper.md", "psychopy.md", "scale.md")  # several runs, windows, workers
 MARKED = [pytest.param(p, id=p.name, marks=[pytest.mark.slow] if p.name in SLOW else []) for p in PAGES]
 
