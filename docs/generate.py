@@ -1,4 +1,4 @@
-"""Rewrite the generated parts of the documentation: tables that the code knows better than any author.
+"""Rewrite the generated parts of the documentation, such as lists of keys, columns and commands.
 
 A generated part lies between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``.
 
