@@ -343,27 +343,33 @@ def _conventions() -> str:
 
 
 def _weights() -> str:
-    packages = {(p.network, p.name): f"`{p.distribution}`" for p in PACKAGED}
-    rows = (
+    return table(
+        ("network", "name", "file", "SHA-256 of the file", "input", "in the package", "licence"),
         (
-            entry.network,
-            f"`{entry.name}`",
-            f"[{entry.url.rpartition('/')[2]}]({entry.url})",
-            f"`{entry.sha256_prefix}`",
-            f"`{entry.convention}`",
-            packages.get((entry.network, entry.name), "none"),
-            entry.licence,
-        )
-        for entry in PUBLISHED
+            (
+                network,
+                f"`{entry.name}`",
+                f"[{entry.url.rpartition('/')[2]}]({entry.url})",
+                f"`{entry.sha256}`" if len(entry.sha256) == 64 else f"`{entry.sha256}` … (first digits)",
+                f"`{entry.convention}`",
+                f"`{entry.package.distribution}`" if entry.package else "none",
+                entry.licence,
+            )
+            for network in NETWORKS
+            for entry in NETWORKS[network]().weights
+        ),
     )
-    header = ("network", "name", "file", "file's SHA-256 starts with", "input", "in the package", "licence")
-    return table(header, rows)
 
 
 def _hashes() -> str:
-    published = [entry for entry in PUBLISHED if entry.tensors_sha256]
-    rows = [(f"tensors of `{e.name}`, {e.network}", f"`{e.tensors_sha256}`") for e in published]
-    rows += [(f"`{p.file}` in `{p.distribution}`", f"`{p.file_sha256}`") for p in PACKAGED]
+    published = [(network, entry) for network in NETWORKS for entry in NETWORKS[network]().weights]
+    rows = [
+        (f"tensors of `{entry.name}`, {network}", f"`{entry.tensors_sha256}`")
+        for network, entry in published
+        if entry.tensors_sha256
+    ]
+    packages = [entry.package for _, entry in published if entry.package]
+    rows += [(f"`{package.file}` in `{package.distribution}`", f"`{package.sha256}`") for package in packages]
     return table(("what", "SHA-256"), rows)
 
 
@@ -407,7 +413,11 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "accept": partial(_section, "AcceptSpec"),
     "controls": _controls,
     "trials": _trials,
-    **{f"columns of {name}": partial(_columns, name) for name in TABLES if not name.startswith("trials_")},
+    **{
+        f"columns of {name}": partial(_columns, name)
+        for name in TABLES | DECODE_TABLES
+        if not name.startswith("trials_")
+    },
     "columns of images": _images,
     "columns of trial lists": _trial_lists,
     "decoded": _decoded,
