@@ -8,13 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import torch
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, ProgressColumn, Task
 from rich.progress import Progress as Bars
 from rich.text import Text
-from torch import Tensor
 
 from stimgen.counting import counted
 from stimgen.errors import printable
@@ -34,7 +33,11 @@ from stimgen.runs.run_state import (
 )
 from stimgen.runs.tables import Failure
 from stimgen.runs.work import BatchWork, batch_work
-from stimgen.texture.problem import Evaluation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stimgen.texture.problem import Evaluation
 
 LOGGER = logging.getLogger("stimgen")
 
@@ -162,7 +165,7 @@ class Progress(Bars):
         if self._has_bars or self.watcher is not None:
             # On the device, without waiting for it. fmin ignores losses that are NaN.
             before = evaluation.losses if self._lowest is None or evaluation.number == 1 else self._lowest
-            self._lowest = torch.fmin(before, evaluation.losses)
+            self._lowest = before.fmin(evaluation.losses)
         if self.get_time() - self._looked >= LOOK_EVERY_S:
             self._read(evaluation)
             self._look()
@@ -249,6 +252,8 @@ class Progress(Bars):
         loss = distance = None
         if self._lowest is not None:
             # The only place that waits for the device.
+            import torch
+
             losses, zeros = torch.stack((self._lowest, evaluation.zero_losses)).tolist()
             loss = max(losses)
             ratios = [lowest / zero for lowest, zero in zip(losses, zeros, strict=True) if zero > 0]

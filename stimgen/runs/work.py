@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from stimgen.manifest.resolved import Manifest
 from stimgen.networks.architectures import NETWORKS
 from stimgen.runs.batches import Batch
-from stimgen.texture.problem import Evaluation
 from stimgen.texture.schedule import Stage, stages
+
+if TYPE_CHECKING:
+    from stimgen.texture.problem import Evaluation
 
 WORK_PER_ACTIVATION = 1000
 """Operations that take as long as moving one activation through memory.
