@@ -50,7 +50,7 @@ class StoreError(StimgenError):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a run remembers of a finished stimulus: hashes, and its networks with the hashes of their tensors."""
+    """What a run remembers of a finished stimulus."""
 
     png_sha256: str
     record_sha256: str | None

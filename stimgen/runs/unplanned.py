@@ -37,15 +37,7 @@ class Unplanned:
 
 
 def find_unplanned(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Unplanned:
-    """Return what in a run folder is not asked for, and is known to be stimgen's or not.
-
-    Parameters
-    ----------
-    folder
-        The run; it may be that there is none yet.
-    planned, lists
-        Ids of the stimuli and of the trial lists that the manifest asks for.
-    """
+    """Return what in a run folder is not asked for, and is known to be stimgen's or not."""
     stimuli: list[str] = []
     others: list[tuple[str, str]] = []
     for name in folder.unplanned_names(planned):
@@ -74,11 +66,6 @@ def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
     """Remove stimuli with their records, and trial lists with their dictionaries; return the files' names.
 
     To be called while the folder is locked, with what `find_unplanned` has just returned.
-
-    Raises
-    ------
-    StoreError
-        If a file cannot be removed.
     """
     removed = []
     for path in _to_remove(folder, which):

@@ -101,19 +101,7 @@ def manifest_findings(folder: RunFolder, summary: Summary) -> Iterator[Finding]:
 def summary_findings(
     summary: Summary, right: Mapping[str, Any], records: int, *, unfinished: bool
 ) -> Iterator[Finding]:
-    """Yield numbers in run.json that are not those of the run.
-
-    Parameters
-    ----------
-    summary
-        The content of run.json.
-    right
-        Keys with their right values.
-    records
-        Number of stimuli that have a record, intact or not.
-    unfinished
-        Whether the run was killed before it wrote run.json.
-    """
+    """Yield numbers in run.json that are not those of the run."""
     if summary.problem:
         yield summary.problem
         return
