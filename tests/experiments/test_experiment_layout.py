@@ -23,7 +23,7 @@ def covered(centre, side):
 
 
 @given(CENTRES, st.integers(1, 20))
-def test_an_image_is_on_the_screen_and_within_half_a_pixel_of_its_place(centre, side):
+def test_image_is_on_the_screen_within_half_a_pixel_of_its_place(centre, side):
     pixels = covered(centre, side)
     if pixels is None:
         assert any(
@@ -37,9 +37,9 @@ def test_an_image_is_on_the_screen_and_within_half_a_pixel_of_its_place(centre, 
 
 
 @given(st.lists(CENTRES, min_size=1, max_size=3), st.integers(1, 20), st.booleans())
-def test_patches_at_once_share_no_pixel(centres, side, at_once):
+def test_overlapping_patches_are_refused(centres, side, at_once):
     pixels = [covered(centre, side) for centre in centres]
-    outside = any(one is None for one in pixels)
+    outside = None in pixels
     overlap = not outside and any(a & b for a, b in itertools.combinations(pixels, 2))
     named = dict(zip("abc", centres, strict=False))
     if outside or (overlap and at_once):
@@ -49,6 +49,6 @@ def test_patches_at_once_share_no_pixel(centres, side, at_once):
         check_layout(named, side, SCREEN_PX, at_once=at_once)
 
 
-def test_places_without_an_end_are_outside():
+def test_place_far_away_is_outside():
     with pytest.raises(ExperimentError, match="not inside the window"):
         corner_px((1e300, 0), (4, 4), SCREEN_PX)
