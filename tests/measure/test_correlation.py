@@ -7,7 +7,7 @@ from measured_images import grey, pairs_of_images
 from stimgen.measure.correlation import correlation_matrix, standardised
 
 
-def test_it_is_numpys():
+def test_correlations_are_numpys():
     images = np.random.default_rng(0).random((5, 12, 7, 3)).astype(np.float32)
     rows = np.stack([standardised(image) for image in images])
     expected = np.corrcoef([grey(image).ravel() for image in images])
@@ -16,7 +16,7 @@ def test_it_is_numpys():
 
 @settings(deadline=None)
 @given(pairs_of_images())
-def test_it_is_a_correlation_or_not_defined(pair):
+def test_correlations_are_within_bounds_or_nan(pair):
     rows = np.stack([standardised(image) for image in pair])
     matrix = correlation_matrix(rows, rows)
     varies = np.asarray([np.ptp(grey(image)) > 1e-4 for image in pair])

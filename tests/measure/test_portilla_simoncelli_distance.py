@@ -108,7 +108,7 @@ def stripes():
     return np.broadcast_to(np.arange(64) // 8 % 2, (64, 64)).astype(np.float64)
 
 
-def test_what_is_not_defined_is_none(pair):
+def test_undefined_distances_are_none(pair):
     image, source = pair
     nothing = dict.fromkeys([OVERALL, *FAMILIES])
     flat = np.full_like(source, 0.3)
@@ -138,7 +138,7 @@ def test_what_is_not_defined_is_none(pair):
         ((32, 48), 3, 3, None),
     ],
 )
-def test_sizes_that_do_not_suit_are_refused(size, scales, width, what):
+def test_unsuitable_sizes_are_refused(size, scales, width, what):
     problem = size_problem(*size, scales, width)
     assert (problem is None) == (what is None)
     plane = np.random.default_rng(0).random(size)
@@ -148,12 +148,6 @@ def test_sizes_that_do_not_suit_are_refused(size, scales, width, what):
     assert what in problem
     with pytest.raises(InputError, match="Portilla"):
         portilla_simoncelli_distances(plane, plane, scales=scales, width=width)
-
-
-@pytest.mark.parametrize("size", [250, 96, 112])
-def test_plenoptic_refuses_these_sizes_too(size):
-    with pytest.raises(ValueError, match=r"divided by 2|bigger than image"):
-        representation(np.random.default_rng(0).random((size, size)), 4, 4, 7)
 
 
 def test_without_plenoptic_it_says_what_to_install(monkeypatch, pair):

@@ -45,7 +45,7 @@ def by_loop(image, source):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 25), st.integers(2, 25), st.integers(0, 999))
 @example(18, 20, 0)  # 6 cycles per height and 5 per width: 7.5 cycles per shorter side
-def test_both_by_a_plain_loop(height, width, seed):
+def test_errors_by_a_plain_loop(height, width, seed):
     image, source = np.random.default_rng(seed).random((2, height, width))
     measured = [measure(power_spectrum(image), power_spectrum(source)) for measure in MEASURES]
     assert measured == pytest.approx(by_loop(image, source), rel=1e-9)
@@ -53,7 +53,7 @@ def test_both_by_a_plain_loop(height, width, seed):
 
 @settings(deadline=None)
 @given(pairs_of_images())
-def test_nothing_is_nan_and_none_stands_for_what_is_not_defined(pair):
+def test_errors_are_finite_or_none(pair):
     spectrum, source = map(power_spectrum, pair)
     amplitude, decibels = amplitude_error(spectrum, source), radial_error_db(spectrum, source)
     assert (amplitude is None) == (not source.power.any())

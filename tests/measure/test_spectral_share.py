@@ -107,12 +107,6 @@ def test_a_checkerboard_of_single_pixels_has_no_orientation():
     assert high(image.astype(float)) == 1
 
 
-def test_noise_has_a_quarter_in_each_band():
-    image = np.random.default_rng(0).random((512, 512))
-    assert shares(image) == pytest.approx(dict.fromkeys(CENTRES, 0.25), abs=0.01)
-    assert high(image) == pytest.approx(1 - math.pi / 16, abs=0.01)
-
-
 @pytest.mark.parametrize(("cycles", "share"), [(1, 0), (16, 0), (17, 1), (31, 1), (32, 1)])
 def test_frequencies_above_half_of_nyquists(cycles, share):
     image = grating(64, cycles) if cycles < 32 else np.tile([0.25, 0.75], (64, 32))
