@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stimgen.runs.seal import sealed
 
 from benchmarks.machine import describe_machine
 from benchmarks.planning import write_manifest

@@ -30,8 +30,8 @@ def check(
     """
     from stimgen.manifest.check import check_report
     from stimgen.manifest.load import load_manifest
+    from stimgen.runs.outlook import outlook
     from stimgen.runs.store import RunFolder
-    from stimgen.verify.outlook import outlook
 
     numbers = parse_seeds(seeds)
     typer.echo(
@@ -41,6 +41,6 @@ def check(
     found = outlook(loaded, RunFolder((out or loaded.output).absolute()))
     if found:
         unread = " (PNG files not compared)" if found.keep else ""
-        more = f"; {found.strangers} others are there, not asked for" if found.strangers else ""
+        more = f"; {found.unplanned} others are there, not asked for" if found.unplanned else ""
         rest = f"to make {found.make}, to replace {found.replace}{more}"
         typer.echo(f"There:     to keep {found.keep}{unread}, {rest}")

@@ -17,13 +17,12 @@ from stimgen.executors.site import ExecutorSpec
 from stimgen.manifest.plan import plan
 from stimgen.networks.device import find_device
 from stimgen.runs.batches import Batch
-from stimgen.runs.done import Done
 from stimgen.runs.job import Job
 from stimgen.runs.lock import read_owner
 from stimgen.runs.preparation import Preparation
 from stimgen.runs.progress import Progress
 from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder
+from stimgen.runs.store import Done, RunFolder
 from stimgen.runs.tables import Failure
 
 if TYPE_CHECKING:

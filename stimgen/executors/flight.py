@@ -16,10 +16,9 @@ from stimgen.errors import StimgenError
 from stimgen.executors.site import ExecutorSpec
 from stimgen.manifest.check import duration
 from stimgen.runs.batches import Batch
-from stimgen.runs.done import Done
 from stimgen.runs.job import Job
 from stimgen.runs.progress import Progress
-from stimgen.runs.store import RunFolder
+from stimgen.runs.store import Done, RunFolder
 from stimgen.runs.tables import Failure
 
 if TYPE_CHECKING:

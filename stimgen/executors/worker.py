@@ -22,7 +22,6 @@ from stimgen.networks.device import find_device
 from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
-from stimgen.runs.done import Done
 from stimgen.runs.environment import device_name, rounding
 from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.job import Job
@@ -30,7 +29,7 @@ from stimgen.runs.lock import Owner, read_owner
 from stimgen.runs.pace import Pace
 from stimgen.runs.preparation import Preparation, prepare
 from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder, StoreError
+from stimgen.runs.store import Done, RunFolder, StoreError
 from stimgen.runs.tables import Failure
 from stimgen.texture.problem import Evaluation
 

@@ -14,14 +14,13 @@ from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
-from stimgen.runs.done import Done
 from stimgen.runs.environment import device_name
 from stimgen.runs.failures import failure_of
 from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.make import Rendered, SourceMeasures, finish, render
 from stimgen.runs.preparation import Preparation
 from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder, StoreError, write_atomically
+from stimgen.runs.store import Done, RunFolder, StoreError, write_atomically
 from stimgen.runs.tables import Failure
 from stimgen.texture.problem import Evaluation
 

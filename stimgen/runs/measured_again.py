@@ -2,79 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from stimgen.counting import counted
 from stimgen.images.png import decode_png
-from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import Manifest
 from stimgen.measure import DecodedImage, Values, statistics_in_order
-from stimgen.runs.done import Done
 from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.make import SourceMeasures, rounded
 from stimgen.runs.preparation import Preparation
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, sealed
-from stimgen.runs.store import RunFolder, write_atomically
+from stimgen.runs.store import Done, RunFolder, write_atomically
 
 
-def find_done(
+def measure_all_again(
     prepared: Preparation,
-    stimuli: Sequence[Stimulus],
-    hashes: Mapping[str, str],
+    records: Sequence[Record],
     folder: RunFolder,
     device: str,
     interrupts: Interrupts,
     progress: Progress,
 ) -> dict[str, Done]:
-    """Return the stimuli that are done, by id.
-
-    Where other statistics were measured than the manifest asks for now, or in another version, the PNG file
-    is measured again and gets a new record.
+    """Measure the PNG files of finished stimuli again, and write new records.
 
     Parameters
     ----------
-    prepared, stimuli
-        What is asked for.
-    hashes
-        Of the recipes, by stimulus id.
+    prepared
+        Sources and networks of the run.
+    records
+        Records of finished stimuli that were measured with other statistics than the manifest asks for.
     folder
         Where records and files are.
     device
         Where PyTorch computes.
     interrupts, progress
-        What may not be interrupted, and who is told.
+        Postpones interrupts, and shows a note.
 
     Raises
     ------
     StoreError
         If a record cannot be written.
     """
-    manifest, wanted = prepared.manifest, measured_with(prepared.manifest)
     done: dict[str, Done] = {}
     measures: dict[str, SourceMeasures] = {}
-    again = 0
-    for stimulus in stimuli:
-        stimulus_id = stimulus.stimulus_id
-        record = folder.finished(stimulus_id, hashes[stimulus_id])
-        if record is None:
-            continue
-        if record.measured_with != wanted:
-            source = prepared.sources[stimulus.source]
-            if source.id not in measures:
-                measures = {source.id: SourceMeasures.of(manifest, source)}
-            png = folder.png(stimulus_id).read_bytes()
-            record = measure_again(manifest, record, png, measures[source.id], device)
-            with interrupts.held():
-                text = record.model_dump_json(indent=1) + "\n"
-                write_atomically(folder.record(stimulus_id), text)
-            again += 1
-        done[stimulus_id] = Done.of(record)
-    if again:
-        progress.note(
-            f"{counted(again)} measured again: other statistics are asked for. The images are kept."
-        )
+    for old in records:
+        source = prepared.sources[old.source.id]
+        if source.id not in measures:
+            measures = {source.id: SourceMeasures.of(prepared.manifest, source)}
+        png = folder.png(old.stimulus_id).read_bytes()
+        record = measure_again(prepared.manifest, old, png, measures[source.id], device)
+        with interrupts.held():
+            write_atomically(folder.record(old.stimulus_id), record.model_dump_json(indent=1) + "\n")
+        done[old.stimulus_id] = Done.of(record)
+    if records:
+        note = f"{counted(len(records))} measured again: other statistics are asked for. The images are kept."
+        progress.note(note)
     return done
 
 

@@ -8,10 +8,10 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from stimgen.atomic import TEMPORARY, make_folder, writing
 from stimgen.bounded import read_file
@@ -53,6 +53,29 @@ FORMAT = 2
 
 class StoreError(StimgenError):
     """The run folder cannot be written: the run ends, because no other stimulus could be kept either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run remembers of a stimulus that is done; the rest stays on disk, however large the set is.
+
+    Attributes
+    ----------
+    png_sha256, record_sha256
+        Of its PNG file, and the seal of its record.
+    networks
+        Name and SHA-256 of the tensors of the networks that made and measured it.
+    """
+
+    png_sha256: str
+    record_sha256: str | None
+    networks: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Return what is remembered of a record."""
+        networks = tuple((one.name, one.tensors_sha256) for one in (record.network, record.measured_in))
+        return cls(record.png_sha256, record.record_sha256, networks)
 
 
 @dataclass(frozen=True)
@@ -332,8 +355,29 @@ class RunFolder:
             return None
         return record if sha256(content) == record.png_sha256 else None
 
-    def strange_names(self, planned: Collection[str]) -> tuple[str, ...]:
-        """Return the names, without endings, of PNG files and records that are not planned; reads nothing."""
+    def all_finished(
+        self, recipes: Mapping[str, str], measured_with: Mapping[str, int]
+    ) -> tuple[dict[str, Done], list[Record]]:
+        """Return the stimuli that are done, and the records of those that were measured with other statistics.
+
+        Parameters
+        ----------
+        recipes
+            Hashes of the recipes, by stimulus id.
+        measured_with
+            The statistics that are asked for, with their versions.
+        """
+        done: dict[str, Done] = {}
+        stale = []
+        for name, recipe in recipes.items():
+            if (record := self.finished(name, recipe)) is not None:
+                done[name] = Done.of(record)
+                if record.measured_with != measured_with:
+                    stale.append(record)
+        return done, stale
+
+    def unplanned_names(self, planned: Collection[str]) -> tuple[str, ...]:
+        """Return the names, without endings, of PNG files and records that are not planned."""
         found = {path.stem for place, ending in self.places() for path in place.glob(f"*{ending}")}
         return tuple(sorted(found - {*planned}))
 
@@ -378,6 +422,35 @@ class RunFolder:
             f"formats up to {FORMAT}.",
             "Update stimgen, or choose another folder with --out.",
         )
+
+
+def read_done(folder: RunFolder, ids: Sequence[str], done: Mapping[str, Done]) -> Iterator[Record]:
+    """Yield the records of stimuli that are done, read from disk one after the other.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    ids
+        Which stimuli, in the order in which they are wanted; those that are not done are left out.
+    done
+        What is remembered of those that are done.
+
+    Raises
+    ------
+    StimgenError
+        If a record is not the one that is remembered.
+    """
+    for stimulus_id in ids:
+        if (known := done.get(stimulus_id)) is None:
+            continue
+        record = folder.read_record(stimulus_id)
+        if record is None or record.record_sha256 != known.record_sha256:
+            raise StimgenError(
+                f"{folder.record(stimulus_id)} was altered or removed while stimgen was at work.",
+                "Run again: what was altered is made again.",
+            )
+        yield record
 
 
 def sha256(content: bytes) -> str:

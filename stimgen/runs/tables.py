@@ -6,7 +6,7 @@ import contextlib
 import csv
 import functools
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def write_tables(
     accept: AcceptSpec,
     *,
     target: Path | None = None,
+    uncertain: Collection[str] = (),
 ) -> int:
     """Write all tables of a run and their data dictionaries; return how many stimuli are rejected.
 
@@ -80,6 +81,8 @@ def write_tables(
         Thresholds that the table of stimuli says the verdict of.
     target
         Folder that the tables are written to; by default that of the run.
+    uncertain
+        Ids of stimuli that are not compared with other seeds; may be filled while `records` is read.
 
     Raises
     ------
@@ -103,8 +106,9 @@ def write_tables(
                 yield stimulus_row(record, accept)
 
         stimuli = table_of(map(plain, stimuli_rows()))
-        correlations = seed_correlations(folder, exemplars)
-        stimuli[CORRELATION] = [correlations[exemplar.stimulus_id] for exemplar in exemplars]
+        sure = [exemplar for exemplar in exemplars if exemplar.stimulus_id not in uncertain]
+        correlations = seed_correlations(folder, sure)
+        stimuli[CORRELATION] = [correlations.get(exemplar.stimulus_id) for exemplar in exemplars]
     _write(target, "stimuli", stimuli)
     for name in LONG_TABLES:
         write_atomically(target / f"{name}.json", as_text(name, [])[1])

@@ -179,7 +179,7 @@ def test_a_run_of_the_runner_is_drawn_and_goes_on_beside_its_figures(tmp_path, m
     finally:
         torch.set_num_threads(threads)
     assert done.exit_code == 0, done.stderr
-    assert (again.made, again.kept, again.strangers) == (0, 6, ())
+    assert (again.made, again.kept, again.unplanned) == (0, 6, ())
     with Pillow.open(made.folder / "figures" / "condition-by-seed.png") as image:
         figure = np.asarray(image)
     with Pillow.open(made.folder / "stimuli" / "grass-phase_scrambled-s2.png") as image:

@@ -96,9 +96,9 @@ def test_an_interrupted_batch_goes_on_too(tmp_path, expected):
 def test_an_interruption_between_synthesis_and_record_costs_no_evaluation(tmp_path, expected, monkeypatch):
     from stimgen.runs import job
 
-    def finish(manifest, stimulus, *others, whole=job.finish):
+    def finish(prepared, stimulus, *others, whole=job.finish, **keywords):
         if stimulus.control:
-            return whole(manifest, stimulus, *others)
+            return whole(prepared, stimulus, *others, **keywords)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

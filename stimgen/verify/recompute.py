@@ -208,5 +208,5 @@ def _differences(
             yield _says(f"{place}{name}", said, found)
 
 
-def _says(name: str, said: float | None, found: float | None) -> str:
-    return f"says {name} otherwise than it is measured on the file: {said}, and it is {found}"
+def _says(name: str, recorded: float | None, measured: float | None) -> str:
+    return f"{name} is {recorded}, and on the file it is {measured}"

@@ -125,10 +125,7 @@ def distance(folder):
 
 
 def distance_of_the_float_image(folder):
-    record = folder.read_record(ID)
-    assert record.distances[0].gram_normalised is None, "else gram_normalised would tell"
-    halved = record.distances[0].gram_relative / 2
-    edit_record(folder, stages__optimised__gram_relative_conv1_1=halved)
+    edit_record(folder, stages__optimised__gram_relative_conv1_1=0.001)
 
 
 def layer_weight(folder):
@@ -350,16 +347,19 @@ def other_weights(folder):
     summary_with(networks=networks)(folder)
 
 
-def no_scales(folder):
-    edit_record(folder, statistics={})
+def no_floor(folder):
+    content = json.loads(folder.record(ID).read_bytes())
+    del content["statistics"]["gram_floor_pool1"]
+    content[SEAL] = content_sha256(content)
+    folder.record(ID).write_text(json.dumps(content))
 
 
 def unequal_losses(folder):
     edit_record(folder, synthesis__traces__0__accepted=[])
 
 
-def unknown_layer(folder):
-    edit_record(folder, measured_layers=["conv1_1", "pool1", "pool9"])
+def unknown_value(folder):
+    edit_record(folder, statistics__gram_relative_pool9=0.5)
 
 
 def large_number(folder):
@@ -369,43 +369,43 @@ def large_number(folder):
 TAMPERING = {
     pixel: {PNG: "was altered"},
     pixel_and_hash: {
-        TABLE: f"row of {ID}, column",
+        TABLE: f"row 1 ({ID}), column",
         "run.json": "stimuli_sha256",
         "trials/oddity.csv": "_sha256",
     },
-    distance: {RECORD: "on pool1 do not go together", LONG: f"({ID})", TABLE: f"row of {ID}, column gram_"},
+    distance: {RECORD: "on pool1 do not go together", LONG: f"({ID})", TABLE: f"row 1 ({ID}), column gram_"},
     distance_of_the_float_image: {
         RECORD: "on conv1_1 do not go together",
         LONG: f"({ID}), column gram_relative",
     },
-    layer_weight: {RECORD: "layer_weights.pool1 is 2.0, and the manifest says 1.0"},
+    layer_weight: {RECORD: '"pool1": 2.0}, and the manifest says'},
     recipe_hash: {RECORD: "recipe_sha256"},
-    altered_luminance: {RECORD: "it says luminance_mean"},
-    altered_seed: {RECORD: 'it says seed "2", and stimuli.csv "1"'},
-    altered_residual: {RECORD: "it says residual_gram"},
+    altered_luminance: {RECORD: "was altered after it was written"},
+    altered_seed: {RECORD: "was altered after it was written"},
+    altered_residual: {RECORD: "was altered after it was written"},
     altered_time: {RECORD: "was altered after it was written: its record_sha256"},
-    altered_loss: {RECORD: "of traces.csv"},
+    altered_loss: {RECORD: "was altered after it was written"},
     no_seal: {RECORD: "has no record_sha256"},
-    weights_hash: {RECORD: "contradicts itself", TABLE: "column weights_sha256", LONG: "constrained"},
+    weights_hash: {RECORD: "contradicts itself", TABLE: "column weights_sha256", LONG: "column constrained"},
     crop: {RECORD: "crop"},
     damaged_record: {RECORD: "is damaged"},
-    cell: {TABLE: f'row of {IDS[2]}, column luminance_mean: "0.5" is there'},
-    correlation: {TABLE: f"row of {IDS[2]}, column seed_correlation"},
-    verdict: {TABLE: f"row of {IDS[0]}, column accepted"},
+    cell: {TABLE: f'row 3 ({IDS[2]}), column luminance_mean: "0.5" is there'},
+    correlation: {TABLE: f"row 3 ({IDS[2]}), column seed_correlation"},
+    verdict: {TABLE: f"row 1 ({IDS[0]}), column accepted"},
     row: {TABLE: f"lacks the rows of {IDS[2]}"},
-    order: {TABLE: f"another order: {IDS[2]} is where {IDS[1]} should be"},
-    line_ends: {TABLE: "written in another way"},
+    order: {TABLE: f"another order: those of {IDS[1]}"},
+    line_ends: {TABLE: "line ends"},
     long_cell: {LONG: f"row 8 ({IDS[1]}), column gram_relative"},
-    long_row: {LONG: f"ends before row 30, which {IDS[4]} should have"},
-    long_rows: {"traces.csv": f"the rows of {ID} should follow"},
-    long_order: {"spectra.csv": "row 1"},
-    more_rows: {LONG: "row 31"},
+    long_row: {LONG: f"has too few rows of {IDS[4]}"},
+    long_rows: {"traces.csv": f"lacks the rows of {ID}"},
+    long_order: {"spectra.csv": "in another order"},
+    more_rows: {LONG: f"has too many rows of {IDS[4]}"},
     dictionary: {"stimuli.json": "data dictionary"},
     no_png: {PNG: "is missing"},
     no_record: {RECORD: "is missing"},
     no_table: {"spectra.csv": "is missing"},
     exchanged: {
-        TABLE: f"row of {ID}, column png_sha256",
+        TABLE: f"row 1 ({ID}), column png_sha256",
         "run.json": "stimuli_sha256",
         "trials/oddity.csv": "_sha256",
     },
@@ -421,13 +421,13 @@ TAMPERING = {
     trial_deleted: {"trials/oddity.csv": "rows, and should have"},
     list_deleted: {"trials/oddity.csv": "is missing"},
     list_added: {"trials/mine.csv": "is no trial list"},
-    chunk: {PNG: "; has tEXt beside its pixels"},
+    chunk: {PNG: "was altered"},
     counts: {"run.json": "rejected: 3, and it is 0"},
     summary_with(kept=100, made=-95): {"run.json": "says made: -95"},
     other_weights: {"run.json": "does not name the weights of vgg16"},
-    no_scales: {RECORD: "is missing"},
-    unequal_losses: {RECORD: "losses and accepted differ in length"},
-    unknown_layer: {RECORD: "gram_loss_pool9 is missing"},
+    no_floor: {RECORD: "gram_floor_pool1 is missing"},
+    unequal_losses: {RECORD: "differ in length"},
+    unknown_value: {RECORD: "pool9"},
     large_number: {RECORD: "was altered after it was written"},
 }
 
@@ -522,7 +522,7 @@ def test_a_manifest_with_a_bit_of_everything_is_right(tmp_path, measure):
     edit_record(folder, "rocket-few-s7", source__sha256="0" * 64)
     wrong = by_file(verify_run(folder.path))
     assert wrong.keys() == {f"records/{changed.stimulus_id}.json", TABLE}
-    assert "says of the source rocket what other records do not" in wrong["records/rocket-few-s7.json"]
+    assert "names the source rocket differently from other records" in wrong["records/rocket-few-s7.json"]
 
 
 def test_a_summary_that_lacks_what_files_are_compared_with_is_not_whole(there):
@@ -775,14 +775,11 @@ class TestRecompute:
 
     def test_a_distance_that_was_made_smaller_is_found_with_both_numbers(self, there):
         """Where the record does not contradict itself, and the tables are written from it."""
-        record = there.read_record(ID)
-        (number,) = (
-            n for n, one in enumerate(record.distances) if (one.stage, one.layer) == ("file", "pool1")
-        )
-        one = record.distances[number]
-        forged = {"gram_loss": one.gram_loss / 4, "gram_relative": one.gram_relative / 2}
-        edit_record(there, **{f"statistics__{name}_pool1": value for name, value in forged.items()})
-        assert one.gram_normalised is None
+        measured = there.read_record(ID).statistics
+        forged = {f"gram_{name}_pool1": measured[f"gram_{name}_pool1"] for name in ("loss", "relative")}
+        forged = {name: value / (4 if "loss" in name else 2) for name, value in forged.items()}
+        edit_record(there, **{f"statistics__{name}": value for name, value in forged.items()})
+        assert measured["gram_normalised_pool1"] is None
         assert stimgen("tables", there.path).exit_code == 0
         assert found(there) == {}
         result = stimgen("verify", there.path, "--recompute")
@@ -790,9 +787,8 @@ class TestRecompute:
         lines = [line for line in result.stdout.splitlines() if line.startswith("WRONG")]
         assert len(lines) == 2
         for line, (name, value) in zip(lines, forged.items(), strict=True):
-            says = f"says {name}_pool1 otherwise than it is measured on the file: {value}, and it is "
-            assert line.startswith(f"WRONG  {RECORD}: {says}")
-            assert float(line.split()[-1]) == pytest.approx(getattr(one, name), rel=1e-3)
+            assert line.startswith(f"WRONG  {RECORD}: {name} is {value}, and on the file it is ")
+            assert float(line.split()[-1]) == pytest.approx(measured[name], rel=1e-3)
 
     def test_what_is_missing_for_it_is_said(self, made, tmp_path):
         shutil.copytree(made / "results" / "tiny", tmp_path / "archive")

@@ -13,7 +13,7 @@ from stimgen.trials import DESIGNS, design_columns
 
 
 @dataclass(frozen=True)
-class Strangers:
+class Unplanned:
     """What a manifest does not ask for, in the run folder.
 
     Attributes
@@ -36,7 +36,7 @@ class Strangers:
         return bool(self.stimuli or self.trial_lists)
 
 
-def find_strangers(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Strangers:
+def find_unplanned(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Unplanned:
     """Return what in a run folder is not asked for, and is known to be stimgen's or not.
 
     Parameters
@@ -48,7 +48,7 @@ def find_strangers(folder: RunFolder, planned: Collection[str], lists: Collectio
     """
     stimuli: list[str] = []
     others: list[tuple[str, str]] = []
-    for name in folder.strange_names(planned):
+    for name in folder.unplanned_names(planned):
         problem = _not_ours(folder, name)
         if problem is None:
             stimuli.append(name)
@@ -67,13 +67,13 @@ def find_strangers(folder: RunFolder, planned: Collection[str], lists: Collectio
             old.append(name)
         else:
             others.append((f"trials/{name}.csv", "it is not as stimgen run wrote it"))
-    return Strangers(tuple(stimuli), tuple(old), tuple(sorted(others)))
+    return Unplanned(tuple(stimuli), tuple(old), tuple(sorted(others)))
 
 
-def remove_strangers(folder: RunFolder, which: Strangers) -> tuple[str, ...]:
+def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
     """Remove stimuli with their records, and trial lists with their dictionaries; return the files' names.
 
-    To be called while the folder is locked, with what `find_strangers` has just returned.
+    To be called while the folder is locked, with what `find_unplanned` has just returned.
 
     Raises
     ------
@@ -93,17 +93,17 @@ def remove_strangers(folder: RunFolder, which: Strangers) -> tuple[str, ...]:
     return tuple(removed)
 
 
-def both(one: Strangers, other: Strangers) -> Strangers:
+def both(one: Unplanned, other: Unplanned) -> Unplanned:
     """Return what is removable in both, with the files that are not of the first."""
     stimuli, lists = frozenset(other.stimuli), frozenset(other.trial_lists)
-    return Strangers(
+    return Unplanned(
         tuple(name for name in one.stimuli if name in stimuli),
         tuple(name for name in one.trial_lists if name in lists),
         one.others,
     )
 
 
-def _to_remove(folder: RunFolder, which: Strangers) -> Iterator[Path]:
+def _to_remove(folder: RunFolder, which: Unplanned) -> Iterator[Path]:
     for stimulus_id in which.stimuli:
         # The PNG first: a record without one can still be told to be stimgen's.
         yield from (path for path in _files(folder, stimulus_id) if _is_there(path))
