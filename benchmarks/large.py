@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from stimgen.runs.seal import sealed
 
 from benchmarks.machine import describe_machine
 from benchmarks.planning import write_manifest
