@@ -45,22 +45,8 @@ def seed_correlations(folder: RunFolder, exemplars: Sequence[Exemplar]) -> dict[
     See `stimgen.measure.correlation`. Tables are written before a run and after it; what was computed for the
     same files is not computed again.
 
-    Parameters
-    ----------
-    folder
-        The run.
-    exemplars
-        All stimuli that are to be compared.
-
-    Returns
-    -------
-    dict of str to float or None
-        −1..1 for each stimulus id; None without another exemplar, or where there is no contrast.
-
-    Raises
-    ------
-    StimgenError
-        If a file is missing or is not the one that its record describes.
+    Values are from −1 to 1, and None without another exemplar or without contrast. Raises StimgenError if a
+    file is missing or is not the one that its record describes.
     """
     groups: dict[tuple[str, str], list[Exemplar]] = defaultdict(list)
     for exemplar in exemplars:

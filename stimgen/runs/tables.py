@@ -38,15 +38,7 @@ CORRELATION = "seed_correlation"
 
 @dataclass(frozen=True)
 class Failure:
-    """A stimulus that could not be made.
-
-    Attributes
-    ----------
-    stimulus_id
-        Which one.
-    error, cure
-        Why, and what to do.
-    """
+    """A stimulus that could not be made, why, and what to do."""
 
     stimulus_id: str
     error: str
@@ -177,12 +169,8 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
 def reasons_to_reject(record: Record, accept: AcceptSpec) -> tuple[str, ...]:
     """Return a sentence for every threshold that the stimulus exceeds; none if it is accepted.
 
-    Parameters
-    ----------
-    record
-        The stimulus. Gram distances are those of its file, on the layers that it was made to match.
-    accept
-        The thresholds. A value that equals its threshold is accepted.
+    Gram distances are those of its file, on the layers that it was made to match. A value that equals its
+    threshold is accepted.
     """
     on_file = [distance for distance in record.distances if distance.stage == "file" and distance.constrained]
     relative = max(((d.gram_relative, d.layer) for d in on_file), key=lambda pair: pair[0], default=None)
