@@ -81,14 +81,6 @@ def test_values_are_correlations_or_none(pair):
     assert copied((values[side], windows.baseline[side]) for side in SIDES) in (True, False, None)
 
 
-@pytest.mark.parametrize(("factor", "offset"), [(0.5, 0.2), (1e-3, 0.5), (3, -1), (1, 100)])
-def test_contrast_and_brightness_do_not_count(factor, offset):
-    image, source = np.random.default_rng(0).random((2, 64, 64))
-    expected = copying(image, source_windows(source, (8,)))[8]
-    assert copying(factor * image + offset, source_windows(source, (8,)))[8] == pytest.approx(expected)
-    assert copying(image, source_windows(factor * source + offset, (8,)))[8] == pytest.approx(expected)
-
-
 def test_rounding_noise_is_no_contrast():
     rng = np.random.default_rng(0)
     nearly_constant = 0.5 + 1e-8 * rng.random((64, 64))

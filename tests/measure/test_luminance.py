@@ -47,16 +47,6 @@ def test_black_image():
     assert (found["mean"], found["contrast"]) == (0, None)
 
 
-@given(st.floats(0, 0.4), st.floats(0.6, 1), st.floats(0.1, 0.9))
-def test_two_valued_image(low, high, share):
-    image = np.where(np.arange(400) < round(400 * share), low, high).reshape(20, 20)
-    share = round(400 * share) / 400
-    found = measured(image)
-    assert found["sd"] == pytest.approx((high - low) * math.sqrt(share * (1 - share)), rel=1e-6)
-    assert found["skewness"] == pytest.approx((2 * share - 1) / math.sqrt(share * (1 - share)), abs=1e-6)
-    assert found["kurtosis"] == pytest.approx(1 / (share * (1 - share)) - 3, rel=1e-6)
-
-
 @settings(deadline=None)
 @given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2), elements=st.floats(0, 1, width=32)))
 def test_nothing_is_nan(image):

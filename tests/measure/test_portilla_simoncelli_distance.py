@@ -17,7 +17,6 @@ from stimgen.measure.portilla_simoncelli import (
     portilla_simoncelli_distances,
     size_problem,
     texture_model,
-    texture_statistics,
 )
 
 FEW = {"scales": 2, "orientations": 3, "width": 5}
@@ -69,25 +68,6 @@ def test_pixel_statistics_are_those_of_scipy(pair):
     expected = np.linalg.norm(vectors[0] - vectors[1]) / np.linalg.norm(vectors[1])
     distances = portilla_simoncelli_distances(image, source, **FEW)
     assert distances["pixel_statistics"] == pytest.approx(expected, rel=1e-9)
-
-
-def test_the_autocorrelation_at_the_finest_scale_is_numpys(pair):
-    """Of the image without its highpass residual, made here from the definition of its filter."""
-    source = pair[1]
-    side = len(source)
-    ramp = np.fft.fftshift(np.fft.fftfreq(side)) * 2
-    with np.errstate(divide="ignore"):
-        octave = np.clip(np.log2(np.hypot(*np.meshgrid(ramp, ramp))), -1, 0)
-    # Simoncelli & Freeman (1995): a raised cosine over the octave below the Nyquist frequency.
-    highpass = np.fft.ifftshift(np.cos(np.pi / 2 * octave))
-    power = np.abs(np.fft.fft2(source)) ** 2
-    measured = texture_statistics(source[None], texture_model(source.shape, 2, 3, 5))
-    variance = (power * highpass**2).sum() / side**4
-    assert measured["var_highpass_residual"][0, 0] == pytest.approx(variance, rel=0.01)
-    # The lowpass filter is there in analysis and in synthesis.
-    kept = power * (1 - highpass**2) ** 2
-    kept[0, 0] = 0
-    assert measured["std_reconstructed"][0, 0] == pytest.approx(np.sqrt(kept.sum()) / side**2, rel=0.01)
 
 
 def test_an_image_is_at_no_distance_from_itself_and_its_luminance_counts():

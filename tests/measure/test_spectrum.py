@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from measured_images import grating, grey, images, ring
+from measured_images import grey, images, ring
 from scipy import fft as scipy_fft
 
 from stimgen.images.read import read_image
@@ -79,16 +79,6 @@ def test_all_powers_together_are_the_variance(image):
 def test_rotational_average_against_a_plain_loop(size):
     image = np.random.default_rng(0).random(size)
     np.testing.assert_allclose(power_spectrum(image).radial, radial_by_loop(image), rtol=1e-10)
-
-
-@pytest.mark.parametrize("size", [64, 65])
-@pytest.mark.parametrize(("cycles", "along"), [(1, "column"), (7, "row"), (31, "column")])
-def test_grating_has_power_at_its_frequency_alone(size, cycles, along):
-    power = power_spectrum(grating(size, cycles, along=along)).radial
-    radius = np.hypot(*np.meshgrid(*[np.fft.fftfreq(size) * size] * 2))
-    in_ring = np.count_nonzero(np.rint(radius) == cycles)
-    assert power[cycles - 1] * in_ring == pytest.approx(0.2**2 / 2)
-    assert np.delete(power, cycles - 1).max() < 1e-20
 
 
 def test_colour_is_measured_by_its_luminance():
