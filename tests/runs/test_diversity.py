@@ -10,7 +10,7 @@ from stimgen.errors import StimgenError
 from stimgen.images.png import encode_png
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.runs import diversity
-from stimgen.runs.diversity import Exemplar, seed_correlations
+from stimgen.runs.diversity import Exemplar, correlation_matrix, seed_correlations, standardised
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.tables import write_tables
 
@@ -106,3 +106,12 @@ def test_an_altered_or_missing_file_is_an_error(group):
     with pytest.raises(StimgenError, match="cannot be read: No such file"):
         write_tables(folder, records, [], AcceptSpec())
     assert not list(folder.path.glob("*.csv"))
+
+
+def test_correlations_are_numpys_and_nan_without_contrast():
+    images = np.random.default_rng(0).random((5, 12, 7, 3)).astype(np.float32)
+    rows = np.stack([standardised(image) for image in (*images, np.full_like(images[0], 0.3))])
+    expected = np.corrcoef([(image @ [0.2126, 0.7152, 0.0722]).ravel() for image in images])
+    found = correlation_matrix(rows[:2], rows)
+    np.testing.assert_allclose(found[:, :5], expected[:2], rtol=1e-6, atol=1e-9)
+    assert np.isnan(found[:, 5]).all()
