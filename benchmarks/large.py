@@ -45,7 +45,7 @@ SIZE_PX = 64
 SOURCES = 5
 PLAIN: dict[str, Any] = {
     "image": {"size_px": SIZE_PX, "color": "grey"},
-    "network": {"name": "vgg16", "weights": "random", "normalise": False},
+    "network": {"name": "vgg16", "normalise": False},
 }
 FAST_S = 0.1
 STARTS = (

@@ -24,12 +24,12 @@ import yaml
 from PIL import Image as Pillow
 
 from benchmarks.machine import describe_machine
-from stimgen.manifest.check import check_report
+from stimgen.manifest.check import summary
+from stimgen.manifest.estimate import estimate
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import measuring_network, plan
 from stimgen.runs.batches import measured_layers, plan_batches
-from stimgen.runs.networks import Networks
-from stimgen.runs.preparation import load_sources
+from stimgen.runs.preparation import Networks, load_sources
 from stimgen.runs.recipe import recipe, recipe_sha256
 
 STIMULI = (1250, 2500, 5000)
@@ -95,7 +95,9 @@ def write_manifest(folder: Path, stimuli: int, sources: int, size_px: int = SIZE
 def check_seconds(path: Path) -> float:
     """Return how long `stimgen check` takes."""
     started = time.perf_counter()
-    check_report(path, device="cpu")
+    manifest = load_manifest(path)
+    stimuli = plan(manifest)
+    summary(manifest, stimuli, estimate(manifest, stimuli, device="cpu"))
     return time.perf_counter() - started
 
 

@@ -1,4 +1,4 @@
-"""Errors that a user sees: what is wrong, and what to do about it."""
+"""Errors that a user sees: the problem, and what to do about it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class StimgenError(Exception):
     Parameters
     ----------
     problem
-        What is wrong, with the file, name or number concerned.
+        The problem, with the file, name or number concerned.
     cure
-        What the user can do next; sentences, may be empty only if `problem` says it.
+        Sentences that say what the user can do; empty only if `problem` says it.
     """
 
     exit_code = 4
@@ -36,19 +36,17 @@ class InputError(StimgenError):
 
 
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
-"""How PyTorch, on a GPU or a CPU, says that there is no memory left, in a RuntimeError."""
+"""Words in PyTorch's RuntimeError when a GPU or a CPU has no memory left."""
 
 
 def of_the_machine(error: BaseException) -> StimgenError | None:
-    """Return what a user can do about an error that the machine makes and not stimgen; None for others.
-
-    Memory that ran out, and files that cannot be read or written.
+    """Return a message about memory that ran out or a file that failed; None for other errors.
 
     Examples
     --------
     >>> print(of_the_machine(PermissionError(13, "Permission denied", "a.png")))
     a.png: Permission denied.
-    Mend the file, its folder or its disk, then give the same command again.
+    Check the file, its folder and its disk, then run the same command again.
     """
     text = str(error).lower()
     if isinstance(error, MemoryError) or (
@@ -57,25 +55,25 @@ def of_the_machine(error: BaseException) -> StimgenError | None:
         return StimgenError(
             "There is not enough memory.",
             "End other programs, use smaller stimuli or shallower layers, or a machine with more memory; "
-            "then give the same command again.",
+            "then run the same command again.",
         )
     if isinstance(error, OSError) and error.errno is not None:
         place = f"{error.filename}: " if error.filename is not None else ""
         return StimgenError(
             f"{place}{error.strerror}.",
-            "Mend the file, its folder or its disk, then give the same command again.",
+            "Check the file, its folder and its disk, then run the same command again.",
         )
     return None
 
 
 def printable(text: str) -> str:
-    """Return a text that steers no terminal: control characters, as file names may have, are escaped."""
-    steering = {c for c in text if unicodedata.category(c) in {"Cc", "Cs"}} - {"\n", "\t"}
-    return text.translate({ord(c): c.encode("unicode_escape").decode() for c in steering})
+    """Return a text with its control characters escaped, so that a file name cannot steer a terminal."""
+    unsafe = {c for c in text if unicodedata.category(c) in {"Cc", "Cs"}} - {"\n", "\t"}
+    return text.translate({ord(c): c.encode("unicode_escape").decode() for c in unsafe})
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the sentence that helps after an unknown `word`: the nearest known one, and all of them.
+    """Return a hint for an unknown `word`: the nearest known one, and all of them.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from run_manifests import tiny
 
 from stimgen.controls import CONTROLS, Control
 from stimgen.controls.registration import options_model
-from stimgen.runs import networks
+from stimgen.runs import preparation
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 
@@ -38,7 +38,7 @@ def one_thread(request):
 def weights_read_once(cache):
     """The real weights of the installed package, read from its file once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "find_weights", functools.cache(networks.find_weights))
+        patch.setattr(preparation, "find_weights", functools.cache(preparation.find_weights))
         yield
 
 

@@ -16,14 +16,13 @@ import typer
 
 from stimgen import __version__
 from stimgen.cli import cluster, weights
-from stimgen.cli.check import check
+from stimgen.cli.check import check, schema
 from stimgen.cli.decode import decode
 from stimgen.cli.errors import Commands, say
 from stimgen.cli.figure import figure
 from stimgen.cli.new import new
 from stimgen.cli.report import report
 from stimgen.cli.run import run
-from stimgen.cli.schema import schema
 from stimgen.cli.stats import stats
 from stimgen.cli.streams import release_output, settle_streams
 from stimgen.cli.tables import tables

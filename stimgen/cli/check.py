@@ -1,7 +1,8 @@
-"""The command `stimgen check`."""
+"""The commands `stimgen check` and `stimgen schema`."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -28,19 +29,33 @@ def check(
 
       stimgen check manifests/exp1.yaml --all
     """
-    from stimgen.manifest.check import check_report
+    from stimgen.manifest.check import summary
+    from stimgen.manifest.estimate import estimate
     from stimgen.manifest.load import load_manifest
+    from stimgen.manifest.plan import check_paths, plan
     from stimgen.runs.outlook import outlook
     from stimgen.runs.store import RunFolder
 
-    numbers = parse_seeds(seeds)
-    typer.echo(
-        check_report(manifest, network=network, seeds=numbers, device=device, out=out, list_all=show_all)
-    )
-    loaded = load_manifest(manifest, network=network, seeds=numbers)
-    found = outlook(loaded, RunFolder((out or loaded.output).absolute()))
+    loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds))
+    stimuli = plan(loaded)
+    folder = (out or loaded.output).absolute()
+    check_paths(folder, stimuli)
+    typer.echo(summary(loaded, stimuli, estimate(loaded, stimuli, device=device), folder, list_all=show_all))
+    found = outlook(loaded, RunFolder(folder))
     if found:
         unread = " (PNG files not compared)" if found.keep else ""
         more = f"; {found.unplanned} others are there, not asked for" if found.unplanned else ""
         rest = f"to make {found.make}, to replace {found.replace}{more}"
         typer.echo(f"There:     to keep {found.keep}{unread}, {rest}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of manifests, for editors that check YAML while you type.
+
+    For example:
+
+      stimgen schema > stimgen.schema.json
+    """
+    from stimgen.manifest.json_schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -1,6 +1,6 @@
-"""What a shell offers after Tab: manifests, run folders, and the names that options take.
+"""Words that a shell offers after Tab: manifests, run folders, and the names that options take.
 
-Everything is found in a moment, without torch or pandas. Names that a shell would take apart are not offered.
+Torch and pandas are not imported. Names that a shell would split or run are not offered.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import csv
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import typer
@@ -21,10 +21,8 @@ PLAIN = re.compile(r"[\w.+@%,=/-]+")
 
 DEPTH = 2
 MAX_ENTRIES = 2000
-"""How many levels below what is typed already, and how many files and folders, are looked at."""
-
 MAX_TABLE_BYTES = 20_000_000
-"""Largest table that names are taken from."""
+"""Number of levels and of entries that are searched, and the largest table that names are taken from."""
 
 
 def manifests(incomplete: str) -> list[str]:
@@ -57,13 +55,9 @@ def layers(context: typer.Context, incomplete: str) -> list[str]:
 
 def weights(context: typer.Context, incomplete: str) -> list[str]:
     """Return the published weights of the command's network, and those in the cache."""
-    from stimgen.networks.catalogue import weights_names
-    from stimgen.networks.weights.cache import cached_paths
+    from stimgen.manifest.resolve import known_weights
 
-    network = str(context.params.get("network"))
-    stems = (path.stem.partition("-") for path in cached_paths())
-    cached = (name for owner, _, name in stems if owner == network)
-    return _starting([*weights_names(network), *cached], incomplete)
+    return _starting(known_weights(str(context.params.get("network"))), incomplete)
 
 
 def conventions(incomplete: str) -> list[str]:
@@ -99,7 +93,12 @@ def columns(incomplete: str) -> list[str]:
 
 def names(incomplete: str) -> list[str]:
     """Return the conditions and sources of the command's runs."""
-    return _plain((name for run in _runs() for name in _names(_table(run))), incomplete)
+    found = []
+    for header, *rows in filter(None, map(_table, _runs())):
+        for key in (name for name in ("condition", "source") if name in header):
+            place = header.index(key)
+            found += [row[place] for row in rows if len(row) == len(header)]
+    return _plain(found, incomplete)
 
 
 def _runs() -> list[Path]:
@@ -111,16 +110,8 @@ def _runs() -> list[Path]:
     return [Path(word) for word in line.split() if _is_run(word)]
 
 
-def _names(table: list[list[str]]) -> Iterator[str]:
-    header, rows = (table[0], table[1:]) if table else ([], [])
-    for key in ("condition", "source"):
-        if key in header:
-            place = header.index(key)
-            yield from (row[place] for row in rows if len(row) == len(header))
-
-
 def _table(run: Path) -> list[list[str]]:
-    """Return header and rows of stimuli.csv; nothing if it cannot be read, which the command will say."""
+    """Return header and rows of stimuli.csv; empty if it cannot be read, which the command will report."""
     try:
         text = read_file(run / "stimuli.csv", MAX_TABLE_BYTES).decode("utf-8")
         return list(csv.reader(text.splitlines()))
@@ -129,10 +120,7 @@ def _table(run: Path) -> list[list[str]]:
 
 
 def _search(incomplete: str, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
-    """Return the entries that are wanted and whose paths begin so, those of the upper levels first.
-
-    A run's inside is not looked at. With nothing found, the shell offers files as it always does.
-    """
+    """Return the wanted entries whose paths begin so, upper levels first; run folders are not entered."""
     base = incomplete[: incomplete.rfind("/") + 1]
     waiting, looked_at = deque([(base, 0)]), 0
     found: list[str] = []

@@ -18,10 +18,10 @@ UsageError: type[BaseException] = typer.BadParameter.__bases__[0]
 
 
 class Commands(TyperGroup):
-    """Commands that end with a message and an exit code instead of a traceback (but for --debug)."""
+    """Commands that end with a message and an exit code in place of a traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take --debug and --log also after the command: they are added when something went wrong."""
+        """Accept --debug and --log also after the command, where people add them."""
         return super().parse_args(ctx, _common_options_first(args))
 
     def invoke(self, ctx: Any) -> Any:
@@ -35,7 +35,7 @@ class Commands(TyperGroup):
             say("\nInterrupted before anything was done.")
             raise typer.Exit(130) from None
         except KeyboardInterrupt:
-            # What a shell must be given; the name it was found by may be a path.
+            # A line that a shell can run; the name in sys.argv may be a path.
             again = shlex.join(["stimgen", *sys.argv[1:]])
             say(f"Interrupted. What was finished is kept, and the same command goes on from there: {again}")
             raise typer.Exit(130) from None
@@ -55,7 +55,7 @@ class Commands(TyperGroup):
 
 
 def exit_code(error: BaseException) -> int:
-    """Return what a command that raises `error` ends with."""
+    """Return the exit code of a command that raises `error`."""
     if isinstance(error, typer.Exit | StimgenError):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | typer.Abort):
@@ -89,5 +89,5 @@ def _common_options_first(arguments: list[str]) -> list[str]:
 
 
 def say(message: str) -> None:
-    """Print what is not a result: to the standard error, so that results can be piped."""
+    """Print a message to the standard error, so that results on the standard output can be piped."""
     print(printable(message), file=sys.stderr)  # noqa: T201

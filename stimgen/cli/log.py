@@ -15,14 +15,14 @@ from stimgen import __version__
 from stimgen.errors import InputError
 
 LOGGER = logging.getLogger("stimgen")
-"""What the package logs to. Whoever uses it from Python adds handlers of their own."""
+"""The logger of the package. Programs that use it from Python add their own handlers."""
 
 
 @contextlib.contextmanager
 def logged(path: Path | None, exit_code: Callable[[BaseException], int]) -> Iterator[None]:
-    """Append to a file what happens inside: the command, its events, and how it ended.
+    """Append to a file what happens inside: the command, its events, and its end.
 
-    Each line is a JSON object with `time` (UTC), `level`, `event` and what belongs to the event. Errors have
+    Each line is a JSON object with `time` (UTC), `level`, `event` and the keys of the event. Errors have
     their traceback, also those that the console shows as a message only. If the file cannot be written any
     more, the console says so once, and the command goes on.
 
@@ -42,29 +42,40 @@ def logged(path: Path | None, exit_code: Callable[[BaseException], int]) -> Iter
         yield
         return
     handler = _handler(path)
+    level, started = LOGGER.level, time.monotonic()
     LOGGER.addHandler(handler)
-    level = LOGGER.level
     LOGGER.setLevel(logging.INFO)
-    started = time.monotonic()
-    LOGGER.info("command", extra=_circumstances())
+    circumstances = {
+        "arguments": sys.argv[1:],
+        "folder": str(Path.cwd()),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "stimgen": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    LOGGER.info("command", extra=circumstances)
+
+    def ending(code: int) -> dict[str, object]:
+        return {"exit_code": code, "seconds": round(time.monotonic() - started, 3)}
+
     try:
         yield
     except BaseException as error:
-        ending = _ending(exit_code(error), started)
-        cause = error if str(error) else None  # typer ends commands with exceptions that say nothing
-        LOGGER.error("end", exc_info=cause, extra=ending | {"error": str(error)})
+        cause = error if str(error) else None  # typer ends commands with exceptions without a message
+        LOGGER.error("end", exc_info=cause, extra=ending(exit_code(error)) | {"error": str(error)})
         raise
     else:
-        LOGGER.info("end", extra=_ending(0, started))
+        LOGGER.info("end", extra=ending(0))
     finally:
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
-        with contextlib.suppress(OSError):  # said when it was written
+        with contextlib.suppress(OSError):  # reported when it was written
             handler.close()
 
 
 class _LogFile(logging.FileHandler):
-    """A file whose failure is said once and takes nothing down."""
+    """A file that is given up, with one message, when it cannot be written."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         error = sys.exc_info()[1]
@@ -83,25 +94,8 @@ def _handler(path: Path) -> logging.Handler:
             f"The log {path} cannot be opened: {error.strerror}.", "Name another file with --log."
         ) from None
     names = {"message": "event", "levelname": "level", "exc_info": "traceback"}
-    handler.setFormatter(
-        JsonFormatter(
-            "{levelname}{message}", style="{", rename_fields=names, timestamp="time", json_ensure_ascii=False
-        )
+    form = JsonFormatter(
+        "{levelname}{message}", style="{", rename_fields=names, timestamp="time", json_ensure_ascii=False
     )
+    handler.setFormatter(form)
     return handler
-
-
-def _circumstances() -> dict[str, object]:
-    return {
-        "arguments": sys.argv[1:],
-        "folder": str(Path.cwd()),
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "stimgen": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-
-
-def _ending(code: int, started: float) -> dict[str, object]:
-    return {"exit_code": code, "seconds": round(time.monotonic() - started, 3)}

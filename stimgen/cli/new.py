@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from pathlib import Path
@@ -13,11 +14,10 @@ from stimgen.atomic import create_file, make_folder
 from stimgen.bounded import read_file
 from stimgen.cli import completion
 from stimgen.cli.errors import say
+from stimgen.counting import first_few
 from stimgen.errors import InputError
 
 GITIGNORE = "/results/\n"
-SHOWN = 6
-"""How many sources are named in the end."""
 
 
 def new(
@@ -62,16 +62,14 @@ def new(
         FOLDER,
         PHOTOGRAPHS,
         SCHEMA_FILE,
-        check_name,
-        check_size,
+        TEXTURES_README,
+        check_options,
         find_images,
         read_sources,
         starter_manifest,
-        textures_readme,
     )
 
-    check_name(name)
-    check_size(size, ppd, network)
+    check_options(name, size, ppd, network)
     if context.args and not images:
         raise InputError(
             f'There is one NAME, and "{context.args[0]}" is one more argument.', "Name images with --images."
@@ -95,19 +93,18 @@ def new(
     make_folder(manifest.parent)
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     schema_file = manifest.with_name(SCHEMA_FILE)
-    if not _create(schema_file, schema) and not _is(schema_file, schema):
+    if not _ensure(schema_file, schema):
         say(f"{schema_file} is of another version of stimgen; replace it: stimgen schema > {schema_file}")
-    _create(folder / ".gitignore", GITIGNORE)
+    _ensure(folder / ".gitignore", GITIGNORE)
     if not images:
         make_folder(folder / "textures")
-        _create(folder / "textures" / "README.md", textures_readme())
+        _ensure(folder / "textures" / "README.md", TEXTURES_README.read_text("utf-8"))
     try:
         create_file(manifest, text.encode())
     except FileExistsError:  # made meanwhile
         _refuse(manifest)
         raise
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    say(f"{manifest}: {size} × {size} px, sources: {', '.join(one.id for one in found[:SHOWN])}{more}")
+    say(f"{manifest}: {size} × {size} px, sources: {first_few([source.id for source in found])}")
     words = shlex.quote(str(manifest))
     say(f"Next:  stimgen check {words}   (what it will make)")
     say(f"       stimgen run {words}     (makes it)")
@@ -124,18 +121,11 @@ def _refuse(manifest: Path) -> None:
         )
 
 
-def _create(path: Path, text: str) -> bool:
-    """Write a file and return True; return False if there is one, which is left as it is."""
-    try:
-        create_file(path, text.encode())
-    except FileExistsError:
-        return False
-    return True
-
-
-def _is(path: Path, text: str) -> bool:
-    """Return whether a file has this text."""
+def _ensure(path: Path, text: str) -> bool:
+    """Write a file if there is none; return whether it has this text."""
     content = text.encode()
+    with contextlib.suppress(FileExistsError):
+        create_file(path, content)
     try:
         return read_file(path, len(content)) == content
     except OSError:

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def settle_streams() -> None:
-    """Make the streams of this process such that no work is lost because something cannot be said.
+    """Make sure that no work is lost because a message cannot be printed.
 
-    What the standard error does not take, because its disk is full or its reader gone, is left out.
-    Characters that an encoding lacks are shown as escapes. Streams that are closed lead nowhere: otherwise
-    the next file that is opened would get their number, and what is printed.
+    Messages that the standard error cannot take (disk full, reader gone) are dropped. Characters that an
+    encoding lacks are escaped. Closed streams are opened to nowhere: otherwise the next file that is opened
+    would get their number, and all that is printed.
     """
     for number in range(3):
         try:
@@ -26,7 +26,7 @@ def settle_streams() -> None:
             if nothing != number:
                 os.dup2(nothing, number)
                 os.close(nothing)
-    # Under a test runner, or in another program, they are somebody else's.
+    # Under a test runner, or in another program, the streams have been replaced.
     if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     # A console of Windows takes text, not bytes.
@@ -36,8 +36,8 @@ def settle_streams() -> None:
         sys.stderr = io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=True)
 
 
-def release_output() -> bool:
-    """Flush the standard output; return False, and let it lead nowhere, if it does not take what is left."""
+def release_output() -> None:
+    """Flush the standard output; if that fails, redirect it, so that Python ends without an error."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -45,12 +45,10 @@ def release_output() -> bool:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
         os.close(nothing)
-        return False
-    return True
 
 
 class _Forgiving(io.FileIO):
-    """A file that takes what it can."""
+    """A file that drops what it cannot write."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:

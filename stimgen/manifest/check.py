@@ -8,57 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stimgen.controls import CONTROLS
-from stimgen.counting import counted
-from stimgen.manifest.estimate import Estimate, estimate
-from stimgen.manifest.load import load_manifest
-from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
+from stimgen.counting import SHOWN, counted, first_few
+from stimgen.manifest.estimate import Estimate
+from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.trials import planned
-from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
 from stimgen.texture.presets import Gatys2015
 from stimgen.texture.schedule import stages
 from stimgen.trials import make_trials
-
-SHOWN = 6
-"""How many sources and stimulus ids are named when not all are asked for."""
-
-
-def check_report(
-    path: str | Path,
-    *,
-    network: str | None = None,
-    seeds: Sequence[int] | None = None,
-    device: str = "auto",
-    out: Path | None = None,
-    list_all: bool = False,
-) -> str:
-    """Load a manifest and return what it will make, in plain text.
-
-    Parameters
-    ----------
-    path, network, seeds
-        As `load_manifest` takes them.
-    device
-        As `estimate` takes it.
-    out
-        The run folder; by default `Manifest.output`.
-    list_all
-        Whether to name every source and stimulus.
-
-    Raises
-    ------
-    ManifestError
-        With everything that is wrong in the file.
-    InputError
-        If there is no such device.
-    """
-    manifest = load_manifest(path, network=network, seeds=seeds)
-    stimuli = plan(manifest)
-    folder = (out or manifest.output).absolute()
-    check_paths(folder, stimuli)
-    return summary(manifest, stimuli, estimate(manifest, stimuli, device=device), folder, list_all=list_all)
 
 
 def summary(
@@ -72,28 +31,27 @@ def summary(
     """Return counts, ids, size, cost, output folder and warnings, one fact a line."""
     counts = Counter(stimulus.condition for stimulus in stimuli)
     width = max(len(condition) for condition in counts)
-    lines = [f"{manifest.path}: {counted(len(stimuli), 'stimulus', 'stimuli')}", ""]
-    if manifest.description:
-        lines[1:1] = [manifest.description]
-    for name, layer_set in manifest.layer_sets.items():
-        what = f"texture, {layer_set.network.name}: {_layers(layer_set.layers)}"
-        lines.append(f"  {name:<{width}}  {counts[name]:>6}  {what}")
+    kinds = {
+        name: f"texture, {layer_set.network.name}: {_layers(layer_set.layers)}"
+        for name, layer_set in manifest.layer_sets.items()
+    }
     for control in manifest.controls:
-        what = control.name if control.id != control.name else "control"
-        what = what if what == "control" else f"control, {what}"
-        lines.append(f"  {control.id:<{width}}  {counts[control.id]:>6}  {what}")
+        kinds[control.id] = "control" if control.id == control.name else f"control, {control.name}"
+    ids = [stimulus.stimulus_id for stimulus in stimuli]
     sources = _some([source.id for source in manifest.sources], list_all)
-    per_source = counted(len(stimuli) // len(manifest.sources), "stimulus", "stimuli")
+    number = counted(len(manifest.sources), "source", "sources")
+    lines = [f"{manifest.path}: {counted(len(stimuli))}", *filter(None, [manifest.description]), ""]
+    lines += [f"  {name:<{width}}  {counts[name]:>6}  {kind}" for name, kind in kinds.items()]
     lines += [
         "",
-        f"Sources:   {counted(len(manifest.sources), 'source', 'sources')}, {per_source} of each: {sources}",
+        f"Sources:   {number}, {counted(len(stimuli) // len(manifest.sources))} of each: {sources}",
         f"Size:      {_size(manifest)}",
         *_accept(manifest),
-        *_weights(manifest),
+        *_weights(manifest, stimuli),
         *_missing(manifest),
         *_synthesis(manifest),
         *_trials(manifest),
-        f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
+        f"Ids:       {_some(ids, list_all)}",
         f"Time:      {_time(cost)}",
         f"Memory:    about {cost.memory_bytes / 1e9:.1f} GB for one stimulus at a time",
         f"Output:    {folder or manifest.output}",
@@ -128,34 +86,33 @@ def _time(cost: Estimate) -> str:
 
 def _size(manifest: Manifest) -> str:
     image = manifest.image
-    text = f"{image.size_px} × {image.size_px} px, {image.color}"
-    if image.size_deg is None or image.ppd is None:
-        return f"{text}; degrees of visual angle unknown (give ppd or size_deg)"
-    return f"{text}; {image.size_deg:.3g}° at {image.ppd:.4g} px/°"
+    angle = "degrees of visual angle unknown (give ppd or size_deg)"
+    if image.size_deg is not None and image.ppd is not None:
+        angle = f"{image.size_deg:.3g}° at {image.ppd:.4g} px/°"
+    return f"{image.size_px} × {image.size_px} px, {image.color}; {angle}"
 
 
 def _accept(manifest: Manifest) -> list[str]:
-    accept = manifest.accept
-    limits = []
-    if accept.gram_relative_max is not None:
-        limits.append(f"relative Gram distance up to {accept.gram_relative_max} on matched layers")
-    if accept.gram_normalised_max is not None:
-        limits.append(f"normalised Gram distance up to {accept.gram_normalised_max} on matched layers")
-    if accept.clipped_share_max is not None:
-        limits.append(f"clipped share up to {accept.clipped_share_max}")
-    return [f"Accepted:  {', '.join(limits)}"] if limits else []
+    names = {
+        "gram_relative_max": "relative Gram distance up to {} on matched layers",
+        "gram_normalised_max": "normalised Gram distance up to {} on matched layers",
+        "clipped_share_max": "clipped share up to {}",
+    }
+    given = manifest.accept.model_dump(exclude_none=True)
+    limits = ", ".join(text.format(given[name]) for name, text in names.items() if name in given)
+    return [f"Accepted:  {limits}"] if limits else []
 
 
-def _weights(manifest: Manifest) -> list[str]:
-    used = dict.fromkeys(entry.network for entry in manifest.layer_sets.values())
-    used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in plan(manifest))
+def _weights(manifest: Manifest, stimuli: Sequence[Stimulus]) -> list[str]:
+    used = dict.fromkeys(layer_set.network for layer_set in manifest.layer_sets.values())
+    used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in stimuli)
     keys = dict.fromkeys((network.name, network.weights) for network in used)
     return [f"Weights:   {name} {Path(weights).name}: {whereabouts(name, weights)}" for name, weights in keys]
 
 
 def _missing(manifest: Manifest) -> list[str]:
     controls = [CONTROLS[control.name] for control in manifest.controls]
-    used = manifest.measure.portilla_simoncelli or any(one.prepare is load_plenoptic for one in controls)
+    used = manifest.measure.portilla_simoncelli or any(one.package == "plenoptic" for one in controls)
     if not used or importlib.util.find_spec("plenoptic"):
         return []
     return [
@@ -197,6 +154,6 @@ def _layers(layers: Sequence[str]) -> str:
 
 
 def _some(names: Sequence[str], list_all: bool) -> str:
-    if list_all or len(names) <= SHOWN:
-        return ", ".join(names) if len(names) <= SHOWN else "\n  " + "\n  ".join(names)
-    return f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more (--all lists them)"
+    if len(names) <= SHOWN:
+        return first_few(names)
+    return "\n  " + "\n  ".join(names) if list_all else f"{first_few(names)} (--all lists them)"

@@ -1,11 +1,13 @@
-"""What a plan will cost: operations from the networks' layers, divided by the speed of this machine."""
+"""Time and memory that a plan needs: operations of the networks' layers, divided by the speed of a device."""
 
 from __future__ import annotations
 
 import importlib.metadata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
 from stimgen.manifest import speed
 from stimgen.manifest.plan import Stimulus
@@ -16,8 +18,6 @@ from stimgen.texture.presets import Gatys2015
 from stimgen.texture.schedule import stages
 
 BYTES_PER_FLOAT = 4
-SLOW_CONTROL = "portilla_simoncelli"
-"""The control that takes long and is not counted, because it does not synthesise a layer set."""
 
 PROCESS_BYTES = 600_000_000
 """Memory of the interpreter with PyTorch before any image, rounded up."""
@@ -29,7 +29,7 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     The time is the number of operations (`stimulus_flops`) divided by a speed: that of earlier runs on the
     device if one was recorded, else for a CPU that of a matrix product measured now, times
     `speed.CONVOLUTION_SHARE`. Controls that synthesise no layer set are not counted: they take seconds, but
-    for portilla_simoncelli, which takes a minute or more.
+    for those that are registered with a cost.
 
     Parameters
     ----------
@@ -47,26 +47,21 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     """
     stimuli = list(stimuli)
     device, device_name = find_device(device)
-    costs: dict[LayerSet, float] = {}
-    flops = 0.0
-    for stimulus in stimuli:
-        layer_set = stimulus.synthesised
-        if layer_set is not None:
-            if layer_set not in costs:
-                costs[layer_set] = stimulus_flops(manifest, layer_set)
-            flops += costs[layer_set]
-    memory = PROCESS_BYTES + max((memory_bytes(manifest, entry) for entry in costs), default=0)
-    slow = sum(stimulus.control.name == SLOW_CONTROL for stimulus in stimuli if stimulus.control)
-    beside = f"; {slow} × {SLOW_CONTROL} not counted, a minute or two each at 256 px" if slow else ""
-    if not costs:
-        basis = f"no synthesis{beside}" if slow else "no synthesis: controls take seconds"
+    counts = Counter(stimulus.synthesised for stimulus in stimuli)
+    named = Counter(stimulus.control.name for stimulus in stimuli if stimulus.control)
+    slow = {name: number for name, number in named.items() if CONTROLS[name].cost}
+    beside = "".join(f"; {slow[name]} × {name} not counted, {CONTROLS[name].cost}" for name in slow)
+    used = [layer_set for layer_set in counts if layer_set is not None]
+    memory = PROCESS_BYTES + max((memory_bytes(manifest, layer_set) for layer_set in used), default=0)
+    if not used:
+        basis = f"no synthesis{beside or ': controls take seconds'}"
         return Estimate(0.0, memory, device_name, basis)
+    flops = sum(counts[layer_set] * stimulus_flops(manifest, layer_set) for layer_set in used)
     gflops = speed.recorded_speed(speed.speed_name(device, manifest.synthesis))
     basis = "from the speed of earlier runs on this device"
     if gflops is None and device != "cpu":
-        return Estimate(
-            None, memory, device_name, f"unknown until the first run on this device has measured it{beside}"
-        )
+        basis = "unknown until the first run on this device has measured it"
+        return Estimate(None, memory, device_name, basis + beside)
     if gflops is None:
         gflops = speed.measured_cpu_speed() * speed.CONVOLUTION_SHARE
         basis = "from a matrix product timed just now"

@@ -17,11 +17,11 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a manifest, with short forms, networks, layers and controls.
 
-    It can't know what depends on other parts of a file or on the disk: which layers a layer set's network
+    It doesn't know what depends on other parts of a file or on the disk: which layers a layer set's network
     has, whether sizes agree, whether files exist. `load_manifest` checks these.
     """
     schema = ManifestFile.model_json_schema()
-    definitions = schema["$defs"]
+    definitions, properties = schema["$defs"], schema["properties"]
     networks = list(NETWORKS)
     layers = list(dict.fromkeys(layer for name in networks for layer in NETWORKS[name]().layers))
     definitions["NetworkSpec"]["properties"]["name"]["enum"] = networks
@@ -30,16 +30,17 @@ def json_schema() -> dict[str, Any]:
     layer_set = definitions["LayerSetSection"]["properties"]
     layer_set["layers"] |= {"items": {"type": "string", "enum": layers}, "uniqueItems": True}
     layer_set["layer_weights"]["propertyNames"] = {"enum": layers}
-    definitions |= {f"control_{name}": _control(name, definitions) for name in CONTROLS}
-    short_source = {"type": "string", "minLength": 1, "description": "Path, glob or skimage:NAME."}
-    short_controls = {"type": "string", "enum": list(CONTROLS), "description": "Name of the control."}
-    full_controls = [{"$ref": f"#/$defs/control_{name}"} for name in CONTROLS]
-    definitions |= {f"trials_{name}": _trials(name, definitions) for name in DESIGNS}
-    designs = [{"$ref": f"#/$defs/trials_{name}"} for name in DESIGNS]
+    controls = [
+        _entry(definitions, "ControlSection", "name", name, CONTROLS[name].options) for name in CONTROLS
+    ]
+    designs = [
+        _entry(definitions, "TrialsSection", "design", name, DESIGNS[name].options) for name in DESIGNS
+    ]
     del definitions["ControlSection"], definitions["TrialsSection"]
-    properties = schema["properties"]
+    short_source = {"type": "string", "minLength": 1, "description": "Path, glob or skimage:NAME."}
     properties["sources"]["items"] = {"anyOf": [short_source, {"$ref": "#/$defs/SourceSection"}]}
-    properties["controls"]["items"] = {"anyOf": [short_controls, *full_controls]}
+    short_control = {"type": "string", "enum": list(CONTROLS), "description": "Name of the control."}
+    properties["controls"]["items"] = {"anyOf": [short_control, *controls]}
     lists = properties["trials"]
     lists["anyOf"] = [*designs, {"type": lists.pop("type"), "items": {"anyOf": designs}}]
     del lists["items"]
@@ -49,30 +50,22 @@ def json_schema() -> dict[str, Any]:
     names = list(properties["synthesis"].pop("discriminator")["mapping"])
     properties["synthesis"]["anyOf"] = [{"type": "string", "enum": names}, *presets]
     definitions["Gatys2015"]["required"] = ["preset"]
-    return {"$schema": DIALECT, "title": "stimgen manifest, version 1"} | {
-        key: value for key, value in schema.items() if key != "title"
-    }
+    del schema["title"]
+    return {"$schema": DIALECT, "title": "stimgen manifest, version 1"} | schema
 
 
-def _control(name: str, shared: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a control with its options; definitions that these refer to go to `shared`."""
-    return _with_options("ControlSection", "name", name, CONTROLS[name].options, shared)
-
-
-def _trials(name: str, shared: dict[str, Any]) -> dict[str, Any]:
-    """Return the same of a trial list of a design."""
-    return _with_options("TrialsSection", "design", name, DESIGNS[name].options, shared)
-
-
-def _with_options(
-    section: str, key: str, name: str, model: type[BaseModel], shared: dict[str, Any]
-) -> dict[str, Any]:
+def _entry(
+    definitions: dict[str, Any], section: str, key: str, name: str, model: type[BaseModel]
+) -> dict[str, str]:
+    """Define a control or a trial list with the options of `model`, and return the reference to it."""
     options = model.model_json_schema()
-    base = shared[section]["properties"]
+    base = definitions[section]["properties"]
     own_name = {"const": name, "description": base[key]["description"]}
-    shared |= options.pop("$defs", {})
-    return options | {
+    definitions |= options.pop("$defs", {})
+    label = f"{'control' if key == 'name' else 'trials'}_{name}"
+    definitions[label] = options | {
         "title": name,
         "properties": {key: own_name, "id": base["id"], **options.get("properties", {})},
         "required": [key, *options.get("required", [])],
     }
+    return {"$ref": f"#/$defs/{label}"}

@@ -1,37 +1,30 @@
-"""Load a manifest: text, schema, meaning; every problem of the file reported at once."""
+"""Load a manifest: text, data with positions, schema, meaning. All problems are reported at once."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from stimgen.errors import nearest
-from stimgen.manifest import resolve
 from stimgen.manifest.document import MAX_BYTES, Document, parse
-from stimgen.manifest.expand import expand_sources
-from stimgen.manifest.problems import DataPath, ManifestError, Problem
-from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
-from stimgen.manifest.schema import LARGEST_SEED, VERSION, ManifestFile, NetworkSpec, spell_out
-from stimgen.manifest.trials import check_ids, check_trials, resolve_trials
-from stimgen.manifest.wording import describe, problems_of, steps_in
+from stimgen.manifest.problems import ManifestError, Problem
+from stimgen.manifest.resolve import is_weights_file, resolve
+from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.schema import (
+    ENTRIES,
+    ID,
+    LARGEST_SEED,
+    VERSION,
+    ManifestFile,
+    NetworkSpec,
+    spell_out,
+)
+from stimgen.manifest.wording import complain_all, describe
 from stimgen.networks.architectures import NETWORKS
-
-MAX_STIMULI = 1_000_000
-
-_COLLECTIONS = {"sources", "layer_sets", "controls", "trials"}
-# Stands in for a section that has problems of its own, so that the others can be looked at.
-_STAND_INS = {
-    "stimgen": VERSION,
-    "name": "unnamed",
-    "image": {"size_px": 256},
-    "sources": [{"image": "skimage:brick"}],
-}
-Entry = TypeVar("Entry")
 
 
 def load_manifest(
@@ -53,7 +46,7 @@ def load_manifest(
     seeds
         Replaces the manifest's `seeds` (the command line's ``--seeds``).
     files_needed
-        Whether images and weights must be there. Without, a resolved manifest is read wherever it is.
+        Whether images and weights must exist. Without, a resolved manifest can be read on any machine.
 
     Returns
     -------
@@ -66,9 +59,19 @@ def load_manifest(
         With everything that is wrong in the file.
     """
     path = Path(path)
-    content = _read(path)
+    return read_manifest(_read(path), path, network=network, seeds=seeds, files_needed=files_needed)
+
+
+def read_manifest(
+    content: bytes,
+    path: Path,
+    *,
+    network: str | None = None,
+    seeds: Sequence[int] | None = None,
+    files_needed: bool = True,
+) -> Manifest:
+    """Check and resolve the bytes of a manifest as `load_manifest` does that of the file at `path`."""
     document = parse(_text(content, str(path)), str(path))
-    document.files_needed = files_needed
     if not isinstance(document.data, dict):
         message = f"a manifest is a mapping that starts with stimgen: 1, not {describe(document.data)}."
         document.complain((), message)
@@ -76,50 +79,34 @@ def load_manifest(
     _check_version(document)
     data = spell_out(document.data)
     _override(data, document, network, seeds)
-    valid = _validate(data, document)
-    manifest = _resolve(valid, document, path)
+    file = _validate(data, document)
+    manifest = resolve(file, document, path, files_needed=files_needed)
     if manifest is None or document.problems:
         raise ManifestError(document.problems)
-    said = {"network": network, "seeds": list(seeds) if seeds is not None else None}
-    overrides = {key: value for key, value in said.items() if value is not None}
+    given = {"network": network, "seeds": list(seeds) if seeds is not None else None}
+    overrides = {key: value for key, value in given.items() if value is not None}
     return replace(manifest, overrides=overrides, content=content)
 
 
-@dataclass
-class _Valid:
-    """The sections of a manifest that pass the schema, and which of them are stand-ins."""
-
-    file: ManifestFile
-    bad: set[str] = field(default_factory=set)
-    places: dict[str, list[int]] = field(default_factory=dict)
-
-    def listed(self, section: str, entries: Sequence[Entry]) -> list[tuple[int, Entry]]:
-        """Return the entries of a list with their places in the text's list."""
-        places = self.places.get(section, range(len(entries)))
-        return [] if section in self.bad else list(zip(places, entries, strict=True))
-
-
 def _read(path: Path) -> bytes:
-    name = str(path)
+    content = b""
     try:
         if not path.exists():
-            raise ManifestError(
-                [Problem(name, None, None, "", f"there is no such file. {_neighbour(path)}".strip())]
+            message = f"there is no such file. {_neighbour(path)}".strip()
+        elif not path.is_file():
+            message = (
+                f"is {'a folder' if path.is_dir() else 'not a regular file'}; name a manifest file (.yaml)."
             )
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "not a regular file"
-            raise ManifestError([Problem(name, None, None, "", f"is {kind}; name a manifest file (.yaml).")])
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            if len(content) <= MAX_BYTES:
+                return content
+            size = f"{MAX_BYTES // 1_000_000} MB"
+            message = f"is larger than {size}, which no manifest needs; use globs and seed ranges."
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ManifestError([Problem(name, None, None, "", f"can't be read: {reason}.")]) from None
-    if len(content) > MAX_BYTES:
-        message = (
-            f"is larger than {MAX_BYTES // 1_000_000} MB, which no manifest needs; use globs and seed ranges."
-        )
-        raise ManifestError([Problem(name, None, None, "", message)])
-    return content
+        message = f"can't be read: {getattr(error, 'strerror', None) or error}."
+    raise ManifestError([Problem(str(path), None, None, "", message)])
 
 
 def _text(content: bytes, name: str) -> str:
@@ -153,138 +140,76 @@ def _check_version(document: Document) -> None:
 def _override(
     data: dict[str, Any], document: Document, network: str | None, seeds: Sequence[int] | None
 ) -> None:
-    """Put what the command line says into the data."""
+    """Put the options of the command line into the data."""
+    section = data.get("network", {})
     if network is not None and network not in NETWORKS:
         message = f'unknown network "{network}". {nearest(network, NETWORKS)}'
         document.add(Problem("--network", None, None, "", message))
-    elif network is not None and isinstance(data.get("network", {}), dict):
-        section = data.get("network", {})
+    elif network is not None and isinstance(section, dict):
         weights, before = section.get("weights"), section.get("name", NetworkSpec().name)
-        if isinstance(weights, str) and resolve.is_weights_file(weights) and before != network:
+        if isinstance(weights, str) and is_weights_file(weights) and before != network:
             message = (
                 f"--network {network} can't use this weights file of {before}; change the manifest instead."
             )
             document.complain(("network", "weights"), message)
         data["network"] = section | {"name": network}
     if seeds is not None:
-        wrong = [seed for seed in seeds if not 0 <= seed <= LARGEST_SEED]
-        if wrong or not seeds or len(set(seeds)) < len(seeds):
+        if seeds and len(set(seeds)) == len(seeds) and all(0 <= seed <= LARGEST_SEED for seed in seeds):
+            data["seeds"] = list(seeds)
+        else:
             found = ", ".join(map(str, seeds)) or "nothing"
             message = f"expected different whole numbers from 0 to {LARGEST_SEED}, got {found}."
             document.add(Problem("--seeds", None, None, "", message))
-        else:
-            data["seeds"] = list(seeds)
 
 
-def _validate(data: dict[str, Any], document: Document) -> _Valid:
-    """Return what the schema accepts; what it does not goes to the document's problems.
+def _validate(data: dict[str, Any], document: Document) -> ManifestFile:
+    """Return the manifest's sections, and None for a section or an entry that is not valid.
 
-    Text is passed as JSON, because pydantic's strict mode accepts a list for a tuple there and still
-    refuses "3" for 3 and yes for 1.
+    Problems of the latter are added to the document's.
     """
     if "stimgen" in data:  # `_check_version` has looked at it
-        data = data | {"stimgen": VERSION}
-    places = [path for path in document.spoilt if len(path) > 1 or (path and path[0] not in _COLLECTIONS)]
+        data["stimgen"] = VERSION
     try:
-        file = ManifestFile.model_validate_json(json.dumps(data), strict=True)
-        if not places:
-            return _Valid(file)
+        file = ManifestFile.model_validate(_tuples(data), strict=True)
+        if not document.spoilt:
+            return file
     except ValidationError as error:
-        for problem in problems_of(error, document, data):
-            document.add(problem)
-        places += [steps_in(detail, data) for detail in error.errors(include_url=False)]
-    bad: set[str] = set()
-    kept: dict[str, list[int]] = {}
-    pruned = dict(data)
-    for section in {str(place[0]) for place in places}:
-        entries = {place[1] for place in places if place[0] == section and len(place) > 1}
-        whole = any(place == (section,) for place in places)
-        if section in _COLLECTIONS and not whole and len(entries) < len(data[section]):
-            if isinstance(data[section], list):
-                kept[section] = [index for index in range(len(data[section])) if index not in entries]
-                pruned[section] = [data[section][index] for index in kept[section]]
-            else:
-                pruned[section] = {k: v for k, v in data[section].items() if k not in entries}
+        complain_all(error, document)
+    spoilt = {path[:length] for path in document.spoilt for length in (1, 2)}
+    sections: dict[str, Any] = {}
+    for name, field in ManifestFile.model_fields.items():
+        value, entry = data.get(name), ENTRIES.get(name)
+        if name not in data:
+            sections[name] = None if field.is_required() else field.get_default()
+        elif entry is None:
+            section = TypeAdapter(field.rebuild_annotation())
+            sections[name] = _valid(section.validate_python, value, (name,) in spoilt)
+        elif name == "layer_sets" and isinstance(value, dict):
+            sections[name] = {
+                key: _valid(entry.model_validate, item, (name, key) in spoilt)
+                for key, item in value.items()
+                if _valid(ID.validate_python, key)
+            } or None
+        elif name != "layer_sets" and isinstance(value, list):
+            sections[name] = tuple(
+                _valid(entry.model_validate, item, (name, index) in spoilt)
+                for index, item in enumerate(value)
+            )
         else:
-            bad.add(section)
-            pruned.pop(section, None)
-    file = ManifestFile.model_validate_json(json.dumps(_STAND_INS | pruned), strict=True)
-    return _Valid(file, bad, kept)
+            sections[name] = None
+    return ManifestFile.model_construct(**sections)
 
 
-def _resolve(valid: _Valid, document: Document, path: Path) -> Manifest | None:
-    file, folder = valid.file, path.parent.resolve()
-    image = resolve.resolve_image(file.image, document) if "image" not in valid.bad else None
-    listed = valid.listed("sources", file.sources)
-    sources = expand_sources(listed, folder, document)
-    resolve.check_boxes(listed, image, document)
-    controls = valid.listed("controls", file.controls)
-    names = [(index, control.id or control.name) for index, control in controls]
-    resolve.check_conditions(file.layer_sets, names, document)
-    resolve.check_matching(file.matching, document)
-    seeds = resolve.seeds_of(file.seeds, document)
-    network = None
-    layer_sets: dict[str, LayerSet] = {}
-    if "network" not in valid.bad:
-        network = resolve.resolve_network(file.network, ("network",), folder, document)
-    checkable = network
-    if network is None and "network" not in valid.bad and file.network.name in NETWORKS:
-        # Layer sets can be looked at although the manifest's weights are wrong.
-        checkable = file.network.model_copy(update={"weights": NetworkSpec().weights})
-    if checkable is not None:
-        for name, section in file.layer_sets.items():
-            layer_set = resolve.resolve_layer_set(name, section, checkable, folder, document)
-            if layer_set is not None:
-                layer_sets[name] = layer_set
-    found = [
-        resolve.resolve_control(index, control, image, list(file.layer_sets), layer_sets, document)
-        for index, control in controls
-    ]
-    if image is not None:
-        for layer_set in layer_sets.values():
-            resolve.check_depth(layer_set, image.size_px, document)
-    measure = file.measure
-    if "measure" not in valid.bad:
-        size_px = image.size_px if image else None
-        measure = resolve.resolve_measure(measure, network, size_px, document)
-        if network is not None and "accept" not in valid.bad:
-            resolve.check_accept(file.accept, measure, network, layer_sets.values(), document)
-        if network is not None and len(layer_sets) == len(file.layer_sets):
-            specs = [control for control in found if isinstance(control, ControlSpec)]
-            resolve.check_measured_network(measure, network, layer_sets.values(), specs, document)
-    if not file.layer_sets and not file.controls and not {"layer_sets", "controls"} & valid.bad:
-        document.complain((), "there is nothing to make; give layer_sets, controls, or both.")
-    asked = valid.listed("trials", file.trials)
-    check_ids(asked, document)
-    trials = [resolve_trials(index, section, document) for index, section in asked]
-    _check_count(len(sources) * (len(file.layer_sets) + len(controls)) * len(seeds), document)
-    if image is None or network is None or document.problems:
+def _valid(validate: Callable[..., Any], value: Any, spoilt: bool = False) -> Any:
+    """Return a validated value; None if it is spoilt or not valid."""
+    try:
+        return None if spoilt else validate(_tuples(value), strict=True)
+    except ValidationError:
         return None
-    manifest = Manifest(
-        path=path,
-        folder=folder,
-        name=file.name,
-        description=file.description,
-        image=image,
-        sources=sources,
-        network=network,
-        layer_sets=layer_sets,
-        seeds=seeds,
-        synthesis=file.synthesis,
-        controls=tuple(control for control in found if isinstance(control, ControlSpec)),
-        matching=file.matching,
-        measure=measure,
-        accept=file.accept,
-        trials=tuple(spec for spec in trials if spec is not None),
-    )
-    check_trials(manifest, [index for index, _ in asked], document)
-    return manifest
 
 
-def _check_count(count: int, document: Document) -> None:
-    if count > MAX_STIMULI:
-        place: DataPath = ("seeds",)
-        message = (
-            f"sources × conditions × seeds make {count} stimuli, more than {MAX_STIMULI}; split the manifest."
-        )
-        document.complain(place, message)
+def _tuples(data: Any) -> Any:
+    """Return data with tuples in place of lists, as pydantic's strict mode wants them."""
+    if isinstance(data, dict):
+        return {key: _tuples(value) for key, value in data.items()}
+    return tuple(_tuples(value) for value in data) if isinstance(data, list) else data

@@ -27,15 +27,20 @@ def plan(manifest: Manifest) -> list[Stimulus]:
         for name, layer_set in manifest.layer_sets.items()
         for seed in manifest.seeds
     ]
-    controls = [
+    return textures + [
         Stimulus(
-            _stimulus_id(source.id, control.id, seed), source.id, control.id, "control", seed, None, control
+            f"{source.id}-{control.id}" if seed is None else f"{source.id}-{control.id}-s{seed}",
+            source.id,
+            control.id,
+            "control",
+            seed,
+            None,
+            control,
         )
         for source in manifest.sources
         for control in manifest.controls
         for seed in (manifest.seeds if control.seeded else (None,))
     ]
-    return textures + controls
 
 
 def check_paths(folder: Path, stimuli: Iterable[Stimulus]) -> None:
@@ -69,10 +74,6 @@ def measuring_network(manifest: Manifest, stimulus: Stimulus) -> NetworkSpec:
     if manifest.measure.network == "manifest":
         return manifest.network
     return stimulus.synthesised.network if stimulus.synthesised else manifest.network
-
-
-def _stimulus_id(source: str, condition: str, seed: int | None) -> str:
-    return f"{source}-{condition}" if seed is None else f"{source}-{condition}-s{seed}"
 
 
 @dataclass(frozen=True)

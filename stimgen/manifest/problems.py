@@ -21,13 +21,7 @@ def dotted(path: DataPath) -> str:
     >>> dotted(("sources", 0, "crop"))
     'sources[0].crop'
     """
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{part}" if text else part
-    return text
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class Problem:
     location
         Place in the manifest's structure, like ``layer_sets.pool4[2]``; empty for the whole file.
     message
-        What was expected and what was found.
+        What was expected, and what was found.
     """
 
     path: str

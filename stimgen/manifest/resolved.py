@@ -11,6 +11,7 @@ from typing import Any, Literal
 from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, MeasureSpec, NetworkSpec
 from stimgen.networks.architectures import NETWORKS
 from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.statistics.gram import parameters
 from stimgen.trials import TrialOptions
 
 Box = tuple[int, int, int, int]
@@ -94,7 +95,7 @@ class LayerSet:
         channels = [architecture.channels(layer) for layer in self.layers]
         if self.components is not None:
             channels = [min(count, self.components) for count in channels]
-        return sum(count * (count + 1) // 2 for count in channels)
+        return sum(map(parameters, channels))
 
 
 @dataclass(frozen=True)
@@ -153,16 +154,12 @@ class Manifest:
         Its folder, absolute; paths in the file are relative to it.
     name, description
         Name of the stimulus set, and free text.
-    image, sources, network, seeds, synthesis, matching, measure, accept
-        As in the file; sources are expanded from globs, seeds from their range.
+    image, sources, network, seeds, synthesis, controls, matching, measure, accept, trials
+        As in the file, in its order; sources are expanded from globs, seeds from their range.
     layer_sets
         Condition name to layer set, in the file's order.
-    controls
-        Controls, in the file's order.
-    trials
-        Trial lists, in the file's order. No stimulus depends on them.
     overrides
-        What the command line says in place of the file: "network", a name, and "seeds", a list.
+        What the command line replaced: "network", a name, and "seeds", a list.
     content
         The bytes of the file as it was read; it may be edited while a run prepares.
     """
@@ -187,13 +184,12 @@ class Manifest:
 
     @property
     def output(self) -> Path:
-        """Where the run goes unless told otherwise: results/NAME in the manifest's folder.
+        """Default run folder: results/NAME in the manifest's folder.
 
         For a manifest anywhere below a folder called "manifests", beside that folder.
         """
-        above = (
-            folder.parent for folder in (self.folder, *self.folder.parents) if folder.name == "manifests"
-        )
+        folders = (self.folder, *self.folder.parents)
+        above = (folder.parent for folder in folders if folder.name == "manifests")
         return next(above, self.folder) / "results" / self.name
 
     def resolved(self, folder: Path | None = None) -> dict[str, Any]:
@@ -204,7 +200,7 @@ class Manifest:
         Parameters
         ----------
         folder
-            Where the file will be: paths are made relative to it, so that a tree of folders can be moved
+            Folder of the file: paths are made relative to it, so that a tree of folders can be moved
             as a whole. By default the manifest's own folder.
         """
         base = (folder or self.folder).resolve()
@@ -214,16 +210,31 @@ class Manifest:
             "name": self.name,
             "description": self.description,
             "image": {k: v for k, v in image.items() if v is not None} | {"color": self.image.color},
-            "sources": [_source(source, base) for source in self.sources],
+            "sources": [
+                {
+                    "id": source.id,
+                    "image": source.image if source.path is None else _relative(source.path, base),
+                    "crop": _plain(source.crop),
+                }
+                for source in self.sources
+            ],
             "network": _network(self.network, base),
             "layer_sets": {name: self._layer_set(entry, base) for name, entry in self.layer_sets.items()},
             "seeds": list(self.seeds),
             "synthesis": self.synthesis.model_dump(mode="json"),
-            "controls": [_control(control) for control in self.controls],
+            "controls": [
+                {"name": control.name, "id": control.id}
+                | {key: _plain(value) for key, value in control.options.items()}
+                for control in self.controls
+            ],
             "matching": self.matching.model_dump(mode="json"),
             "measure": self.measure.model_dump(mode="json"),
             "accept": self.accept.model_dump(mode="json", exclude_none=True),
-            "trials": [_trials(trials) for trials in self.trials],
+            "trials": [
+                {"design": spec.design, "id": spec.id}
+                | spec.options.model_dump(mode="json", exclude_none=True)
+                for spec in self.trials
+            ],
         }
 
     def _layer_set(self, entry: LayerSet, base: Path) -> dict[str, Any]:
@@ -233,30 +244,14 @@ class Manifest:
         return spelt if entry.network == self.network else {**spelt, "network": _network(entry.network, base)}
 
 
-def _source(source: SourceSpec, base: Path) -> dict[str, Any]:
-    image = source.image if source.path is None else _relative(source.path, base)
-    crop = source.crop if isinstance(source.crop, str) else list(source.crop)
-    return {"id": source.id, "image": image, "crop": crop}
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _network(network: NetworkSpec, base: Path) -> dict[str, Any]:
-    spelt = network.model_dump(mode="json")
-    if Path(network.weights).is_absolute():
-        spelt["weights"] = _relative(Path(network.weights), base)
-    return spelt
-
-
-def _control(control: ControlSpec) -> dict[str, Any]:
-    options = {k: list(v) if isinstance(v, tuple) else v for k, v in control.options.items()}
-    return {"name": control.name, "id": control.id, **options}
-
-
-def _trials(trials: TrialsSpec) -> dict[str, Any]:
-    return {
-        "design": trials.design,
-        "id": trials.id,
-        **trials.options.model_dump(mode="json", exclude_none=True),
-    }
+    weights = Path(network.weights)
+    changed = {"weights": _relative(weights, base)} if weights.is_absolute() else {}
+    return network.model_dump(mode="json") | changed
 
 
 def _relative(path: Path, base: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a manifest (version 1) may say: one frozen model per section, every key with its description.
+"""The schema of manifests (version 1): one frozen model per section, every key with its description.
 
 The models take the long forms; `spell_out` turns the short ones (a bare path for a source, a list of layers
 for a layer set, a name for a control or a preset, a single trial list) into these.
@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 from pydantic_core import PydanticCustomError
 
+from stimgen.networks.catalogue import LARGEST_SEED as LARGEST_SEED
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 VERSION = 1
 ID_PATTERN = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
-LARGEST_SEED = 2**32 - 1
 LARGEST_PX = 4096
 
-# Words that tables read as a missing value, a truth value or a number, whatever their author meant.
+# Words that tables read as a missing value, a truth value or a number.
 _VALUES = {"nan", "inf", "infinity", "na", "null", "none", "true", "false"}
-# What Windows takes for a device, whatever ending follows.
+# Names of devices on Windows, whatever suffix follows.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 
 def is_reserved(word: str) -> bool:
-    """Return whether `word` means something else in a table, to pandas or PsychoPy, or as a file name."""
+    """Return whether tables read `word` as a value, or Windows as the name of a device."""
     return word.lower() in _VALUES | _DEVICES
 
 
@@ -67,6 +67,7 @@ def _seeds_form(value: object) -> str:
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
+ID: TypeAdapter[str] = TypeAdapter(Id)
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Offset = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
@@ -79,7 +80,7 @@ Crop = Annotated[
 
 
 class Section(BaseModel):
-    """A mapping of a manifest: unknown keys are errors, and nothing changes it once read."""
+    """A mapping of a manifest: unknown keys are errors, and it is frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -211,13 +212,8 @@ class MatchingSpec(Section):
     @property
     def asked(self) -> dict[str, Literal["source", "set"]]:
         """What is matched, and to what."""
-        named = {
-            "rotational_spectrum": self.rotational_spectrum,
-            "full_spectrum": self.full_spectrum,
-            "luminance": self.luminance,
-            "histogram": self.histogram,
-        }
-        return {name: to for name, to in named.items() if to != "none"}
+        order = ("rotational_spectrum", "full_spectrum", "luminance", "histogram")
+        return {name: getattr(self, name) for name in order if getattr(self, name) != "none"}
 
 
 class MeasureSpec(Section):
@@ -284,6 +280,7 @@ Seeds = Annotated[
     Discriminator(_seeds_form),
 ]
 Synthesis = Annotated[Multiscale | Gatys2015, Field(discriminator="preset")]
+PRESETS: Mapping[str, type[BaseModel]] = {"multiscale": Multiscale, "gatys2015": Gatys2015}
 
 
 class ManifestFile(Section):
@@ -309,3 +306,12 @@ class ManifestFile(Section):
     trials: tuple[TrialsSection, ...] = Field(
         (), description="Trial lists that show the stimuli: one, or a list of them."
     )
+
+
+ENTRIES: Mapping[str, type[Section]] = {
+    "sources": SourceSection,
+    "layer_sets": LayerSetSection,
+    "controls": ControlSection,
+    "trials": TrialsSection,
+}
+"""Models of the entries of lists and mappings."""

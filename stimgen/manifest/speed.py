@@ -1,10 +1,11 @@
-"""How fast this machine is: recorded by earlier runs, or for a CPU measured in a moment."""
+"""The devices of this machine and their speed: recorded by earlier runs, or measured on a CPU."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from stimgen.atomic import write_file
+from stimgen.counting import counted
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 CONVOLUTION_SHARE = 0.85
@@ -36,11 +38,8 @@ def speed_name(device: str, preset: Multiscale | Gatys2015) -> str:
     >>> speed_name("cpu", Gatys2015()), speed_name("cuda:0", Multiscale())
     ('cpu gatys2015', 'cuda:0 multiscale auto')
     """
-    return (
-        f"{device} {preset.preset} {preset.precision}"
-        if isinstance(preset, Multiscale)
-        else f"{device} {preset.preset}"
-    )
+    precision = f" {preset.precision}" if isinstance(preset, Multiscale) else ""
+    return f"{device} {preset.preset}{precision}"
 
 
 def record_speed(name: str, gflops: float) -> None:
@@ -61,9 +60,8 @@ def record_speed(name: str, gflops: float) -> None:
     if not (math.isfinite(gflops) and gflops > 0):
         raise ValueError(f"a speed is a positive number of GFLOP/s, not {gflops}")
     path = speed_file()
-    speeds = _recorded() | {name: gflops}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, json.dumps(speeds, indent=2, sort_keys=True).encode())
+    write_file(path, json.dumps(_recorded() | {name: gflops}, indent=2, sort_keys=True).encode())
 
 
 def recorded_speed(name: str) -> float | None:
@@ -76,15 +74,13 @@ def measured_cpu_speed() -> float:
     # Ones are as fast as any numbers and need no generator.
     matrix = np.ones((_MATRIX_SIDE, _MATRIX_SIDE), dtype=np.float32)
     product = matrix @ matrix
-    best = math.inf
-    end = time.perf_counter() + _MEASURE_S
-    while True:
-        start = time.perf_counter()
+    times, start = [], time.perf_counter()
+    now = start
+    while now < start + _MEASURE_S:
         np.matmul(matrix, matrix, out=product)
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now >= end:
-            return float(2 * _MATRIX_SIDE**3 / best / 1e9)
+        before, now = now, time.perf_counter()
+        times.append(now - before)
+    return float(2 * _MATRIX_SIDE**3 / min(times) / 1e9)
 
 
 def gpu_names() -> list[str]:
@@ -106,7 +102,7 @@ def gpu_drivers() -> list[str]:
 
 
 def _of_driver(query: str) -> list[str]:
-    """Return what NVIDIA's driver says of every GPU; nothing if there is none."""
+    """Return a property of every GPU, as NVIDIA's driver gives it; empty without a driver."""
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
     try:
         answer = subprocess.run(
@@ -118,30 +114,19 @@ def _of_driver(query: str) -> list[str]:
 
 
 def cpu_name() -> str:
-    """Return the processor as people know it, with the number of cores that this process may use."""
+    """Return the model of the processor, with the number of cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    model = "CPU"
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        found = re.search(r"^model name\s*:(.*)$", Path("/proc/cpuinfo").read_text("utf-8", "replace"), re.M)
     except OSError:  # not Linux
-        lines = []
-    for line in lines:
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    return f"{model} ({cores} core{'s' if cores != 1 else ''})"
+        found = None
+    return f"{found[1].strip() if found else 'CPU'} ({counted(cores, 'core', 'cores')})"
 
 
 def _recorded() -> dict[str, float]:
     """Return all recorded speeds; none from a damaged file, which the next run writes anew."""
     try:
-        speeds = json.loads(speed_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        speeds = dict(json.loads(speed_file().read_text(encoding="utf-8")))
+        return {name: float(speed) for name, speed in speeds.items() if 0 < speed < math.inf}
+    except (OSError, ValueError, TypeError):
         return {}
-    if not isinstance(speeds, dict):
-        return {}
-    return {
-        device: float(speed)
-        for device, speed in speeds.items()
-        if isinstance(speed, int | float) and math.isfinite(speed) and speed > 0
-    }

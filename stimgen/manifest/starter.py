@@ -10,31 +10,29 @@ from pathlib import Path
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from pydantic import TypeAdapter, ValidationError
 
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, read_image
 from stimgen.images.sources import crop_box
-from stimgen.manifest.expand import find_file, make_id
-from stimgen.manifest.globs import TooManyError, matching_files
+from stimgen.manifest.load import read_manifest
+from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import ImageSpec, SourceSpec
-from stimgen.manifest.schema import Id, ImageSection
-from stimgen.manifest.wording import ID_RULE, describe, expectation
+from stimgen.manifest.schema import VERSION
+from stimgen.manifest.sources import find_file, make_id, matching_files
 from stimgen.networks.architectures import NETWORKS
 
-SIZE_PX = 128
-NETWORK = "vgg16"
 PHOTOGRAPHS = ("skimage:brick", "skimage:gravel")
-"""Sources of a manifest for which nobody names images."""
+"""Sources of a manifest by default."""
 
 COMMENTS_FROM = 60
-"""Characters in a line after which its comment follows where it ends."""
+"""Longest line, in characters, whose comment is aligned with the others of its section."""
 
-USED_CONTROLS = ("original", "phase_scrambled")
 FOLDER = "manifests"
 SCHEMA_FILE = "stimgen.schema.json"
 """The JSON Schema that editors find beside the manifest."""
+
+TEXTURES_README = Path(__file__).parent / "templates" / "textures.md"
 
 
 @dataclass(frozen=True)
@@ -60,47 +58,28 @@ class FoundSource:
     origin: str
 
 
-def check_name(name: str) -> None:
-    """Do nothing if a manifest may have this name.
+def check_options(name: str, size_px: int, ppd: float | None, network: str) -> None:
+    """Do nothing if a manifest may have this name, and stimuli this size in this network.
 
     Raises
     ------
     InputError
-        If its schema does not accept it.
+        With every option that the manifest would be refused for, or if there is no such network.
     """
+    manifest = {
+        "stimgen": VERSION,
+        "name": name,
+        "image": {"size_px": size_px} | ({} if ppd is None else {"ppd": ppd}),
+        "sources": list(PHOTOGRAPHS),
+        "network": {"name": network},
+        "layer_sets": {"default_layers": list(NETWORKS[network]().default_layers)},
+    }
     try:
-        TypeAdapter(Id).validate_python(name, strict=True)
-    except ValidationError as error:
-        (detail,) = error.errors(include_url=False)
-        reserved = detail["type"] == "reserved_id"
-        problem = detail["msg"] if reserved else f"expected {ID_RULE}, got {describe(name)}."
-        raise InputError(f"{name}: {problem}" if reserved else f"NAME: {problem}") from None
-
-
-def check_size(size_px: int, ppd: float | None, network: str) -> None:
-    """Do nothing if stimuli may have this size, and the network's layers have a position left in it.
-
-    Raises
-    ------
-    InputError
-        If they may not, or there is no such network.
-    """
-    try:
-        ImageSection(size_px=size_px, ppd=ppd)
-    except ValidationError as error:
-        (detail, *_) = error.errors(include_url=False)
-        option, limits = {"size_px": "size", "ppd": "ppd"}[str(detail["loc"][0])], detail.get("ctx", {})
-        expected = expectation(detail["type"], limits, detail["msg"])
-        raise InputError(f"--{option} {detail['input']}: expected {expected}.") from None
-    if ppd is not None and size_px / ppd in (0, inf):
-        raise InputError(f"--ppd {ppd:g}: no display is like that.", "Give pixels per degree, such as 41.")
-    architecture = NETWORKS[network]()
-    smallest = max(architecture.smallest_px(layer) for layer in architecture.default_layers)
-    if size_px < smallest:
-        raise InputError(
-            f"--size {size_px}: the layers of {network} need at least {smallest} px.",
-            "Use a larger size or another network.",
-        )
+        read_manifest(yaml.safe_dump(manifest).encode(), Path("new"), files_needed=False)
+    except ManifestError as error:
+        options = {"name": "NAME", "image": f"--ppd {ppd}", "image.ppd": f"--ppd {ppd}"}
+        lines = [f"{options.get(p.location, f'--size {size_px}')}: {p.message}" for p in error.errors]
+        raise InputError("\n".join(lines)) from None
 
 
 def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
@@ -118,11 +97,9 @@ def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
             found[pattern] = None
             continue
         try:
-            matches = (
-                matching_files(str(Path(pattern).expanduser()), folder) if glob.has_magic(pattern) else []
-            )
-        except (TooManyError, ValueError, RuntimeError) as error:  # a null character, or an unknown ~user
-            problems.append(f'--images: "{pattern}" {error}.')
+            matches = matching_files(pattern, folder) if glob.has_magic(pattern) else []
+        except InputError as error:
+            problems.append(f"--images: {error.problem}")
             continue
         if not matches:
             problems.append(f'--images: no file is called "{pattern}".')
@@ -138,7 +115,7 @@ def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
 def read_sources(
     images: Iterable[str], project: Path, *, size_px: int, name: str
 ) -> Iterator[FoundSource | InputError]:
-    """Read images, and yield for each the source that it is, or why it can be none.
+    """Read images, and yield for each the source, or the error if it can't be a source.
 
     Parameters
     ----------
@@ -182,15 +159,20 @@ def starter_manifest(
         keep_trailing_newline=True,
         autoescape=False,  # YAML: `_scalar` quotes
     )
-    environment.filters |= {"yaml": _scalar, "flow": _flow, "degrees": lambda px, ppd: f"{px / ppd:.6g}"}
-    layers = NETWORKS[network]().default_layers
-    controls = {
-        used: [_control(control, layers[-1]) for control in names if _possible(control, size_px)]
-        for used, names in (
-            ("used", USED_CONTROLS),
-            ("others", [one for one in CONTROLS if one not in USED_CONTROLS]),
-        )
+    environment.filters |= {
+        "yaml": _scalar,
+        "flow": lambda layers: f"[{', '.join(layers)}]",
+        "degrees": lambda px, ppd: f"{px / ppd:.6g}",
     }
+    layers = NETWORKS[network]().default_layers
+    controls: dict[str, list[dict[str, str]]] = {"used": [], "others": []}
+    for control in CONTROLS.values():
+        if control.check is None or control.check(control.options().model_dump(), size_px) is None:
+            needs_layers = "layer_set" in control.options.model_fields
+            entry = f"{{name: {control.name}, layer_set: {layers[-1]}}}" if needs_layers else control.name
+            group = controls["used" if control.common else "others"]
+            group.append({"entry": entry, "summary": control.summary})
+    others = [other for other in NETWORKS if other != network]
     text: str = environment.get_template("starter.yaml.jinja").render(
         name=name,
         path=f"{FOLDER}/{name}.yaml",
@@ -199,7 +181,7 @@ def starter_manifest(
         ppd=ppd,
         sources=sources,
         network=network,
-        networks=[one for one in NETWORKS if one != network and set(layers) <= set(NETWORKS[one]().layers)],
+        networks=[other for other in others if set(layers) <= set(NETWORKS[other]().layers)],
         layer_sets=[layers[:1], layers[:3], layers],
         deepest=layers,
         controls=controls,
@@ -210,7 +192,7 @@ def starter_manifest(
 
 
 def _aligned(text: str) -> str:
-    """Return a text with the comments behind a tab, which no value has, below each other in each section."""
+    """Return a text with its comments, which follow a tab, aligned in each section."""
     sections = []
     for section in text.split("\n\n"):
         lines = [line.split("\t") for line in section.split("\n")]
@@ -220,22 +202,6 @@ def _aligned(text: str) -> str:
             "\n".join(f"{parts[0]:<{width}}  {parts[1]}" if parts[1:] else parts[0] for parts in lines)
         )
     return "\n\n".join(sections)
-
-
-def textures_readme() -> str:
-    """Return what the folder for source textures says about itself."""
-    return (Path(__file__).parent / "templates" / "textures.md").read_text(encoding="utf-8")
-
-
-def _control(name: str, layer_set: str) -> dict[str, str]:
-    needs_layers = "layer_set" in CONTROLS[name].options.model_fields
-    entry = f"{{name: {name}, layer_set: {layer_set}}}" if needs_layers else name
-    return {"entry": entry, "summary": CONTROLS[name].summary}
-
-
-def _possible(name: str, size_px: int) -> bool:
-    control = CONTROLS[name]
-    return control.check is None or control.check(control.options().model_dump(), size_px) is None
 
 
 def _unused(word: str, taken: set[str]) -> str:
@@ -252,10 +218,6 @@ def _as_written(path: Path, project: Path) -> str:
     file, root = path.parent.resolve() / path.name, project.resolve()
     inside = file.is_relative_to(root) and (root / FOLDER).resolve() == root / FOLDER
     return f"../{file.relative_to(root).as_posix()}" if inside else file.as_posix()
-
-
-def _flow(layers: Sequence[str]) -> str:
-    return f"[{', '.join(layers)}]"
 
 
 def _scalar(value: str | float) -> str:

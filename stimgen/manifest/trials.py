@@ -1,43 +1,25 @@
-"""Trial lists of a manifest: their options, and whether they can be made of what the manifest makes."""
+"""Trial lists of a manifest: their options, and whether the stimuli suffice for them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from pydantic import ConfigDict, ValidationError
 
+from stimgen.controls import CONTROLS
 from stimgen.errors import nearest
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.plan import plan
 from stimgen.manifest.problems import DataPath, ManifestError
 from stimgen.manifest.resolved import Manifest, TrialsSpec
 from stimgen.manifest.schema import Section, TrialsSection, spell_out
-from stimgen.manifest.wording import option_problems, problems_of
+from stimgen.manifest.wording import complain_all, read_options
 from stimgen.trials import DESIGNS, Available, Exemplar, OptionError, make_trials
 
 
-def resolve_trials(index: int, section: TrialsSection, document: Document) -> TrialsSpec | None:
-    """Return a trial list with all its options; None, with problems, if they are wrong in themselves."""
-    place: DataPath = ("trials", index)
-    if section.design not in DESIGNS:
-        message = f'unknown design "{shorten(section.design)}". {nearest(section.design, DESIGNS)}'
-        document.complain((*place, "design"), message)
-        return None
-    model = DESIGNS[section.design].options
-    try:
-        # As JSON, because pydantic's strict mode takes a list for a tuple there, but never "3" for 3.
-        options = model.model_validate_json(json.dumps(section.model_extra), strict=True)
-    except ValidationError as error:
-        known = ["design", "id", *model.model_fields]
-        for problem in option_problems(error, document, place, known):
-            document.add(problem)
-        return None
-    return TrialsSpec(section.id or section.design, section.design, options)
-
-
 class _Trials(Section):
-    """The section `trials` of a text; the others are not looked at."""
+    """The section `trials` of a text; the others are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -52,51 +34,53 @@ def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
     ManifestError
         With everything that is wrong in the section.
     """
-    data = spell_out(document.data)
-    specs = []
+    trials: tuple[TrialsSpec, ...] = ()
     try:
-        sections = _Trials.model_validate_json(json.dumps(data), strict=True).trials
-        check_ids(enumerate(sections), document)
-        specs = [resolve_trials(index, section, document) for index, section in enumerate(sections)]
+        sections = _Trials.model_validate_json(json.dumps(spell_out(document.data)), strict=True).trials
+        trials = resolve_trials(sections, document)
     except ValidationError as error:
-        for problem in problems_of(error, document, data):
-            document.add(problem)
+        complain_all(error, document)
     if document.problems:
         raise ManifestError(document.problems)
-    return tuple(spec for spec in specs if spec is not None)
+    return trials
 
 
-def check_ids(trials: Iterable[tuple[int, TrialsSection]], document: Document) -> None:
-    """Complain about ids that are taken, ignoring case as file systems do."""
+def resolve_trials(sections: Sequence[TrialsSection | None], document: Document) -> tuple[TrialsSpec, ...]:
+    """Return trial lists with all their options, without those that have problems.
+
+    A design may be unknown, its options wrong, or an id taken, ignoring case as file systems do.
+    """
+    specs = []
     taken: set[str] = set()
-    for index, section in trials:
+    for index, section in enumerate(sections):
+        if section is None:
+            continue
+        place: DataPath = ("trials", index)
         name = section.id or section.design
         if name.lower() in taken:
-            document.complain(
-                ("trials", index),
-                f'the id "{shorten(name)}" is taken by another trial list; give another id.',
-            )
+            message = f'the id "{shorten(name)}" is taken by another trial list; give another id.'
+            document.complain(place, message)
         taken.add(name.lower())
+        if section.design not in DESIGNS:
+            message = f'unknown design "{shorten(section.design)}". {nearest(section.design, DESIGNS)}'
+            document.complain((*place, "design"), message)
+            continue
+        model = DESIGNS[section.design].options
+        options = read_options(model, section.model_extra, document, place, ("design", "id"))
+        if options is not None:
+            specs.append(TrialsSpec(name, section.design, options))
+    return tuple(specs)
 
 
-def check_trials(manifest: Manifest, places: Iterable[int], document: Document) -> None:
+def check_trials(manifest: Manifest, document: Document) -> None:
     """Complain about trial lists that the stimuli of a manifest do not suffice for.
 
     The lists are made for this, as if every stimulus were accepted.
-
-    Parameters
-    ----------
-    manifest
-        With trial lists.
-    places
-        Place of each in the list of the document.
-    document
-        Where problems go.
     """
     if not manifest.trials:
         return
     available = planned(manifest)
-    for index, spec in zip(places, manifest.trials, strict=True):
+    for index, spec in enumerate(manifest.trials):
         try:
             make_trials(spec.design, available, spec.options)
         except OptionError as error:
@@ -106,14 +90,14 @@ def check_trials(manifest: Manifest, places: Iterable[int], document: Document) 
 
 def planned(manifest: Manifest) -> Available:
     """Return the stimuli that a manifest makes."""
-    exemplars = tuple(
+    exemplars = [
         Exemplar(
-            one.stimulus_id,
-            one.source,
-            one.condition,
-            one.seed,
-            one.control is not None and one.control.name == "original",
+            stimulus.stimulus_id,
+            stimulus.source,
+            stimulus.condition,
+            stimulus.seed,
+            stimulus.control is not None and CONTROLS[stimulus.control.name].is_source,
         )
-        for one in plan(manifest)
-    )
+        for stimulus in plan(manifest)
+    ]
     return Available.of(exemplars, manifest.image.size_px)

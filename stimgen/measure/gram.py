@@ -111,7 +111,7 @@ def source_grams(
 def gram_distances(
     extractor: FeatureExtractor, image: Image, targets: Mapping[str, Tensor]
 ) -> dict[str, tuple[float, float]]:
-    """Return the distances of an image from Gram matrices, in float32; formulas in `stimgen.texture.gram`.
+    """Return the distances of an image from Gram matrices, in float32; formulas in `stimgen.texture.statistics.gram`.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def gram_distances(
     dict of str to (float, float)
         For each layer ``1 / (4 N^2) * sum (G - T)^2`` and ``||G - T||_F / ||T||_F``.
     """
-    from stimgen.texture.gram import gram_loss, relative_gram_distance
+    from stimgen.texture.statistics.gram import gram_loss, relative_gram_distance
 
     grams = _gram_matrices(extractor, [image], list(targets))
     return {
@@ -218,10 +218,10 @@ def _between(
 def _gram_matrices(
     extractor: FeatureExtractor, images: Sequence[Image], layers: Sequence[str]
 ) -> dict[str, Tensor]:
-    from stimgen.texture.objective import analyse
+    from stimgen.texture.statistics.gram import gram_matrices
     from stimgen.texture.tensors import to_batch
 
-    return analyse(extractor, to_batch(images, extractor.device), layers)
+    return gram_matrices(extractor, to_batch(images, extractor.device), layers)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.column import Column
+from stimgen.images.differences import wasserstein_1
 from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
 
@@ -97,4 +98,4 @@ def histogram_w1(image: DecodedImage, source: tuple[tuple[int, ...], NDArray[np.
     """
     if source is None or source[0] != image.luminance.shape:
         return {"histogram_w1": None}
-    return {"histogram_w1": float(np.mean(np.abs(image.sorted_luminance - source[1])))}
+    return {"histogram_w1": wasserstein_1(image.sorted_luminance, source[1])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stimgen.column import Column
+from stimgen.images.differences import relative_error
 from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
 from stimgen.measure.spectrum import PowerSpectrum
@@ -17,12 +18,9 @@ def amplitude_error(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
     not count, nor does the mean; the denominator is proportional to the source's variance. Both images have
     the same shape. 0 is for equal amplitudes, 1 for a constant image; None if the source is constant.
     """
-    reference = float(source.power.sum())
-    if not reference:
-        return None
     # Power that stands for a frequency and its conjugate gives √2 times the amplitude of each: both count.
     difference = np.sqrt(spectrum.power) - np.sqrt(source.power)
-    return float(np.sqrt(np.sum(difference**2) / reference))
+    return relative_error(float(np.sum(difference**2)), float(source.power.sum()))
 
 
 def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from stimgen.column import Column
 from stimgen.measure import statistics_in_order
 from stimgen.measure.gram import GATYS
-from stimgen.runs.decoding_columns import DECODED_IMAGES, DECODING, PREDICTIONS, UNUSABLE_IMAGES
 from stimgen.trials import DESIGNS, design_columns
 
 SCHAAF = "van der Schaaf & van Hateren (1996), Vision Res. 36:2759"
@@ -348,16 +347,8 @@ RUN_TABLES = {
 }
 """Name of each table of a run, without ".csv", and its columns."""
 
-DECODE_TABLES = {
-    "decoding": DECODING,
-    "predictions": PREDICTIONS,
-    "decoded_images": DECODED_IMAGES,
-    "unusable_images": UNUSABLE_IMAGES,
-}
-"""The same of what `stimgen decode` writes."""
-
 TRIAL_LISTS = {f"trials_{name}": design_columns(name) for name in DESIGNS}
 """Columns of the trial lists of each design."""
 
-TABLES = RUN_TABLES | {"images": IMAGES} | TRIAL_LISTS | DECODE_TABLES
-"""All tables: those of a run, the one that `stimgen stats` writes, trial lists, and those of decoding."""
+TABLES = RUN_TABLES | {"images": IMAGES} | TRIAL_LISTS
+"""All tables: those of a run, the one that `stimgen stats` writes, and trial lists."""

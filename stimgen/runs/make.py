@@ -39,9 +39,8 @@ from stimgen.runs.record import (
     sealed,
 )
 from stimgen.runs.store import sha256
-from stimgen.texture.checkpoint import Checkpoints
-from stimgen.texture.goal import SourceImage
-from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
+from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import matched_distance, synthesise
 
 OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts")
@@ -100,9 +99,8 @@ def render(
         problems.append(
             Problem(
                 goals[stimulus.source],
-                stimulus.layer_set.layer_weights,
+                weighted_terms(stimulus.layer_set.layer_weights, prepared.networks.bases(stimulus.layer_set)),
                 stimulus_generator(stimulus, "make"),
-                bases=prepared.networks.bases(stimulus.layer_set),
                 name=hashes[stimulus.stimulus_id] if hashes else "",
             )
         )

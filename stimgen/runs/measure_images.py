@@ -19,7 +19,7 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import WeightsError, find_weights
 from stimgen.runs.csv_files import table_of
-from stimgen.runs.networks import scrambled_versions
+from stimgen.runs.preparation import scrambled_versions
 
 
 @dataclass(frozen=True)

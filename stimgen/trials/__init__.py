@@ -6,10 +6,9 @@ finds it by itself, and no other line changes.
 
 from __future__ import annotations
 
-from stimgen.trials.exemplars import Available, Exemplar
+from stimgen.trials.available import Available, Exemplar, OptionError
+from stimgen.trials.design import DESIGNS, Design, TrialOptions, register_design
 from stimgen.trials.make import TrialList, design_columns, make_trials
-from stimgen.trials.options import OptionError, TrialOptions
-from stimgen.trials.registration import DESIGNS, Design, register_design
 
 __all__ = [
     "DESIGNS",

@@ -1,4 +1,4 @@
-"""Values that are spread evenly over trials."""
+"""Values that are spread evenly over trials, and the order in which trials are shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
-Row = dict[str, Any]
+from stimgen.counting import counted
+from stimgen.trials.available import OptionError, Row
+
+Trial = list[Row]
+"""The rows of one trial, with the same source: a single row, but one per level in the design `morph`."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,6 @@ def balance(rows: Sequence[Row], rule: Balanced, rng: np.random.Generator) -> No
         row[rule.column] = rule.values[next(turns)]
 
 
-def even_choice(count: int, size: int, rng: np.random.Generator) -> list[int]:
-    """Return `count` numbers from 0 to `size` - 1, each equally often to within one, in random order."""
-    order = rng.permutation(size).tolist()
-    chosen = [order[index % size] for index in range(count)]
-    return [chosen[index] for index in rng.permutation(count).tolist()]
-
-
 def _grouped(rows: Sequence[Row], columns: Sequence[str], rng: np.random.Generator) -> list[Row]:
     if not columns:
         return [rows[index] for index in rng.permutation(len(rows)).tolist()]
@@ -63,3 +60,40 @@ def _grouped(rows: Sequence[Row], columns: Sequence[str], rng: np.random.Generat
         for index in rng.permutation(len(ordered)).tolist()
         for row in _grouped(ordered[index], columns[1:], rng)
     ]
+
+
+def in_random_order(trials: Sequence[Trial], gap: int, rng: np.random.Generator) -> list[Trial]:
+    """Return trials in random order, with at least `gap` others between two of the same source.
+
+    Every source must have equally many trials. They are shown in rounds, in each of which every source comes
+    once, in random order. A choice is always left: of n + 1 or more sources, at most n have been shown in the
+    last n trials.
+
+    Raises
+    ------
+    OptionError
+        If there are too few sources.
+    """
+    of_source: dict[str, list[Trial]] = {}
+    for trial in trials:
+        of_source.setdefault(trial[0]["source"], []).append(trial)
+    sources = list(of_source)
+    rounds = len(trials) // len(sources)
+    if rounds > 1 and len(sources) <= gap:
+        number = counted(len(sources), "source", "sources")
+        raise OptionError(
+            "min_source_gap",
+            f"With {number} there cannot be {gap} other trials between two with the same source.",
+            f"Set min_source_gap to {len(sources) - 1} at most, or show at least {gap + 1} sources.",
+        )
+    queues = {source: [own[i] for i in rng.permutation(len(own))] for source, own in of_source.items()}
+    shown: list[str] = []
+    for _ in range(rounds):
+        waiting = list(sources)
+        while waiting:
+            recent = set(shown[-gap:]) if gap else set()
+            free = [source for source in waiting if source not in recent]
+            source = free[int(rng.integers(len(free)))]
+            waiting.remove(source)
+            shown.append(source)
+    return [queues[source].pop() for source in shown]

@@ -9,13 +9,11 @@ from pydantic import Field
 
 from stimgen.column import Column
 from stimgen.errors import nearest
-from stimgen.trials.cells import cells
+from stimgen.trials.available import Available, OptionError
+from stimgen.trials.balance import Trial
 from stimgen.trials.crops import place_patches, side_of
-from stimgen.trials.exemplars import Available
-from stimgen.trials.options import ConditionOptions, Key, OptionError, Seconds
-from stimgen.trials.order import Trial
+from stimgen.trials.design import ConditionOptions, Key, Seconds, register_design
 from stimgen.trials.rating import KEYS
-from stimgen.trials.registration import register_design
 
 
 class CategoryOptions(ConditionOptions):
@@ -41,7 +39,7 @@ class CategoryOptions(ConditionOptions):
 def category(available: Available, options: CategoryOptions, rng: np.random.Generator) -> list[Trial]:
     """Return the trials."""
     side = side_of(options.crop_px, available.size_px)
-    rows = cells(available, options, rng, with_original=True)
+    rows = options.rows(available, rng, with_original=True)
     shown = dict.fromkeys(row[options.by] for row in rows)
     for name in shown:
         if name not in options.keys:

@@ -6,49 +6,43 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stimgen.trials.balance import Row
-from stimgen.trials.options import OptionError
+from stimgen.trials.available import OptionError, Row
 
 Place = tuple[int, int]
 """Top-left corner of a patch, (x, y), px."""
 
 
-def side_of(crop_px: int | None, size_px: int) -> int:
+def side_of(crop_px: int | None, size_px: int, *, two: bool = False) -> int:
     """Return the side of patches of images of `size_px`: `crop_px`, or the whole image's for None.
+
+    Two patches that do not overlap fit if and only if the image has at least twice their side: two squares
+    lie apart along x or along y.
+
+    Parameters
+    ----------
+    crop_px, size_px
+        Sides of the patches and of the images, px.
+    two
+        Whether two patches of one image must not overlap.
 
     Raises
     ------
     OptionError
-        If it is larger than the image.
+        If the patches do not fit.
     """
     side = size_px if crop_px is None else crop_px
+    if two and size_px < 2 * side:
+        patches = "whole images" if crop_px is None else f"{side} px"
+        raise OptionError(
+            "crop_px",
+            f"Two patches of {patches} that do not overlap do not fit into one stimulus of {size_px} px.",
+            f"Set crop_px to {size_px // 4 * 2} at most, or make larger stimuli.",
+        )
     if side > size_px:
         raise OptionError(
             "crop_px",
             f"Patches of {side} px do not fit into stimuli of {size_px} px.",
             f"Set crop_px to {size_px // 2 * 2} at most.",
-        )
-    return side
-
-
-def side_of_two(crop_px: int | None, size_px: int) -> int:
-    """Return the side of patches of which two that do not overlap must fit into one image.
-
-    Two squares of side c lie apart in a square of side s if and only if s >= 2c: they are c apart along x
-    or along y.
-
-    Raises
-    ------
-    OptionError
-        If two do not fit.
-    """
-    side = size_px if crop_px is None else crop_px
-    if size_px < 2 * side:
-        what = "whole images" if crop_px is None else f"{side} px"
-        raise OptionError(
-            "crop_px",
-            f"Two patches of {what} that do not overlap do not fit into one stimulus of {size_px} px.",
-            f"Set crop_px to {size_px // 4 * 2} at most, or make larger stimuli.",
         )
     return side
 

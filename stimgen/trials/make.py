@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from stimgen.column import Column
-from stimgen.trials.balance import Row
+from stimgen.trials.available import Available, Row
+from stimgen.trials.balance import in_random_order
 from stimgen.trials.crops import side_of
-from stimgen.trials.exemplars import Available
-from stimgen.trials.options import TrialOptions
-from stimgen.trials.order import in_random_order
-from stimgen.trials.registration import DESIGNS
+from stimgen.trials.design import DESIGNS, TrialOptions
 from stimgen.trials.verify import verify
 
 FIRST_COLUMNS = (

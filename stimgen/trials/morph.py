@@ -8,14 +8,11 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.column import Column
-from stimgen.trials.balance import Balanced, Row, balance, even_choice
-from stimgen.trials.cells import check_count, judged
-from stimgen.trials.crops import place_patches, side_of
-from stimgen.trials.exemplars import Available, Exemplar, chosen_conditions, chosen_sources, originals
-from stimgen.trials.options import OptionError, TwoIntervalTiming
-from stimgen.trials.order import Trial
-from stimgen.trials.registration import register_design
-from stimgen.trials.two_interval import INTERVAL_COLUMNS, INTERVALS, KINDS
+from stimgen.trials.available import Available, Exemplar, OptionError, Row, check_count, taking_turns
+from stimgen.trials.balance import Balanced, Trial, balance
+from stimgen.trials.crops import side_of
+from stimgen.trials.design import TwoIntervalTiming, register_design
+from stimgen.trials.two_interval import INTERVAL_COLUMNS, INTERVALS, KINDS, two_images
 
 Level = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 KEY = Balanced("correct_key", ("left", "right"), ("staircase",))
@@ -79,38 +76,27 @@ def morph(available: Available, options: MorphOptions, rng: np.random.Generator)
             known = ", ".join(map(str, levels))
             raise OptionError("starts", f"No condition has the level {start}.", f"Start at one of {known}.")
     side = side_of(options.crop_px, available.size_px)
-    sources = chosen_sources(available, options.sources)
+    sources = available.chosen_sources(options.sources)
     try:
-        ladder = chosen_conditions(available, tuple(options.levels), with_original=False)
+        ladder = available.chosen_conditions(tuple(options.levels), with_original=False)
     except OptionError as error:
         raise OptionError("levels", error.problem, error.cure) from None
-    original = originals(available, sources)
+    originals = available.originals(sources)
     count = options.trials_per_staircase
     check_count(len(sources) * len(starts) * count * len(ladder), "trials_per_staircase")
-    trials: list[tuple[Row, list[Exemplar]]] = []
+    trials: list[tuple[Row, tuple[Exemplar, ...]]] = []
     for source in sources:
+        shared = {"source": source, "original_id": originals[source], "isi_s": options.isi_s}
         for number, start in enumerate(starts, start=1):
-            staircase: Row = {"staircase": f"{source}_start{number}", "start_level": start, "source": source}
-            chosen = [
-                [own[index] for index in even_choice(count, len(own), rng)]
-                for own in (available.cell(source, condition) for condition in ladder)
-            ]
-            trials += [(dict(staircase), list(one)) for one in zip(*chosen, strict=True)]
+            shared |= {"staircase": f"{source}_start{number}", "start_level": start}
+            chosen = [taking_turns(available.cell(source, name), count, rng) for name in ladder]
+            trials += [(dict(shared), exemplars) for exemplars in zip(*chosen, strict=True)]
     balance([row for row, _ in trials], KEY, rng)
     made = []
-    for shared, exemplars in trials:
-        first_is = KINDS[shared["correct_key"] == "right"]
-        shared |= {
-            "first_is": first_is,
-            "second_is": KINDS[first_is == KINDS[0]],
-            "original_id": original[shared["source"]].stimulus_id,
-            "isi_s": options.isi_s,
-        }
-        rows = []
-        for exemplar, level in zip(exemplars, levels, strict=True):
-            images = {"stimulus": exemplar.stimulus_id, "original": shared["original_id"]}
-            shown = {interval: images[shared[f"{interval}_is"]] for interval in INTERVALS}
-            places = place_patches(shown, available.size_px, side, rng)
-            rows.append(shared | judged(exemplar) | {"level": level} | places)
-        made.append(rows)
+    for row, exemplars in trials:
+        row["first_is"] = KINDS[row["correct_key"] == "right"]
+        rows = [
+            row | exemplar.row | {"level": level} for exemplar, level in zip(exemplars, levels, strict=True)
+        ]
+        made.append([row | two_images(row, available.size_px, side, rng) for row in rows])
     return made

@@ -6,13 +6,10 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.column import Column
-from stimgen.trials.balance import Balanced, balance
-from stimgen.trials.cells import cells
-from stimgen.trials.crops import place_patches, side_of_two
-from stimgen.trials.exemplars import Available, originals
-from stimgen.trials.options import ConditionOptions
-from stimgen.trials.order import Trial
-from stimgen.trials.registration import register_design
+from stimgen.trials.available import Available
+from stimgen.trials.balance import Balanced, Trial, balance
+from stimgen.trials.crops import place_patches, side_of
+from stimgen.trials.design import ConditionOptions, register_design
 
 WALLIS = "Wallis et al. (2017), J. Vis. 17(12):5"
 KEYS = {"left": "left", "right": "right", "bottom": "down"}
@@ -66,13 +63,13 @@ class OddityOptions(ConditionOptions):
 )
 def oddity(available: Available, options: OddityOptions, rng: np.random.Generator) -> list[Trial]:
     """Return the trials, with stimulus and original at random places in them."""
-    side = side_of_two(options.crop_px, available.size_px)
-    rows = cells(available, options, rng, with_original=False)
-    original = originals(available, dict.fromkeys(row["source"] for row in rows))
+    side = side_of(options.crop_px, available.size_px, two=True)
+    rows = options.rows(available, rng, with_original=False)
+    originals = available.originals(dict.fromkeys(row["source"] for row in rows))
     balance(rows, ODD_IS, rng)
     balance(rows, POSITION, rng)
     for row in rows:
-        images = row["stimulus_id"], original[row["source"]].stimulus_id
+        images = row["stimulus_id"], originals[row["source"]]
         odd, common = images[::-1] if row["odd_is"] == "original" else images
         row["original_id"], row["correct_key"] = images[1], KEYS[row["odd_position"]]
         shown = {name: odd if name == row["odd_position"] else common for name in KEYS}

@@ -6,12 +6,10 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.column import Column
-from stimgen.trials.cells import cells
+from stimgen.trials.available import Available, OptionError
+from stimgen.trials.balance import Trial
 from stimgen.trials.crops import place_patches, side_of
-from stimgen.trials.exemplars import Available
-from stimgen.trials.options import ConditionOptions, Key, OptionError, Seconds
-from stimgen.trials.order import Trial
-from stimgen.trials.registration import register_design
+from stimgen.trials.design import ConditionOptions, Key, Seconds, register_design
 
 KEYS = Column("keys", "Keys", "The keys that count as responses, separated by spaces.")
 
@@ -35,7 +33,7 @@ def rating(available: Available, options: RatingOptions, rng: np.random.Generato
     if len(set(options.keys)) < len(options.keys):
         raise OptionError("keys", "A key is named twice.", "Give every rating a key of its own.")
     side = side_of(options.crop_px, available.size_px)
-    rows = cells(available, options, rng, with_original=True)
+    rows = options.rows(available, rng, with_original=True)
     for row in rows:
         row |= place_patches({"image": row["stimulus_id"]}, available.size_px, side, rng)
         row["keys"] = " ".join(options.keys)

@@ -8,13 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.column import Column
-from stimgen.trials.balance import Balanced, balance
-from stimgen.trials.cells import cells
-from stimgen.trials.crops import place_patches, side_of, side_of_two
-from stimgen.trials.exemplars import Available, originals
-from stimgen.trials.options import ConditionOptions, TwoIntervalTiming
-from stimgen.trials.order import Trial
-from stimgen.trials.registration import register_design
+from stimgen.trials.available import Available, Row
+from stimgen.trials.balance import Balanced, Trial, balance
+from stimgen.trials.crops import place_patches, side_of
+from stimgen.trials.design import ConditionOptions, TwoIntervalTiming, register_design
 
 KINDS = ("original", "stimulus")
 KEY = {
@@ -69,21 +66,34 @@ class TwoIntervalOptions(ConditionOptions, TwoIntervalTiming):
 def two_interval(available: Available, options: TwoIntervalOptions, rng: np.random.Generator) -> list[Trial]:
     """Return the trials."""
     asks_same = options.task == "same_different"
-    side = (side_of_two if asks_same else side_of)(options.crop_px, available.size_px)
-    rows = cells(available, options, rng, with_original=False)
-    original = originals(available, dict.fromkeys(row["source"] for row in rows))
+    side = side_of(options.crop_px, available.size_px, two=asks_same)
+    rows = options.rows(available, rng, with_original=False)
+    originals = available.originals(dict.fromkeys(row["source"] for row in rows))
     for rule in options.balanced:
         balance(rows, rule, rng)
     for row in rows:
         if not asks_same:
             row["first_is"] = KINDS[row["correct_key"] == "right"]
-        row["second_is"] = row["first_is"] if row["correct_key"] == "s" else _other(row["first_is"])
-        images = {"stimulus": row["stimulus_id"], "original": original[row["source"]].stimulus_id}
-        row |= {"task": options.task, "original_id": images["original"], "isi_s": options.isi_s}
-        shown = {interval: images[row[f"{interval}_is"]] for interval in INTERVALS}
-        row |= place_patches(shown, available.size_px, side, rng)
+        row |= {"task": options.task, "original_id": originals[row["source"]], "isi_s": options.isi_s}
+        row |= two_images(row, available.size_px, side, rng)
     return [[row] for row in rows]
 
 
-def _other(kind: str) -> str:
-    return KINDS[kind == KINDS[0]]
+def two_images(row: Row, size_px: int, side: int, rng: np.random.Generator) -> Row:
+    """Return the columns of the images of two intervals.
+
+    Parameters
+    ----------
+    row
+        With the columns first_is, correct_key ("s" if both intervals show the same image), original_id and
+        stimulus_id.
+    size_px, side
+        Sides of the stimuli and of the patches, px.
+    rng
+        Random generator.
+    """
+    first_is: str = row["first_is"]
+    second_is = first_is if row["correct_key"] == "s" else KINDS[first_is == KINDS[0]]
+    images = {"stimulus": row["stimulus_id"], "original": row["original_id"]}
+    shown = dict(zip(INTERVALS, (images[first_is], images[second_is]), strict=True))
+    return {"second_is": second_is} | place_patches(shown, size_px, side, rng)

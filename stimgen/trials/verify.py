@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from stimgen.trials.balance import Balanced, Row
-from stimgen.trials.exemplars import Available
-from stimgen.trials.options import TrialOptions
+from stimgen.trials.available import Available, Row
+from stimgen.trials.balance import Balanced
+from stimgen.trials.design import TrialOptions
 
 
 def verify(rows: Sequence[Row], available: Available, options: TrialOptions, patches: Sequence[str]) -> None:
@@ -86,8 +86,8 @@ def _exemplars(rows: Sequence[Row], available: Available, within: str, trials: i
         group = row[within], row["source"], row["condition"]
         counts.setdefault(group, Counter())[row["stimulus_id"]] += 1
     of_cell: dict[tuple[str, str], list[str]] = {}
-    for one in available.exemplars:
-        of_cell.setdefault((one.source, one.condition), []).append(one.stimulus_id)
+    for exemplar in available.exemplars:
+        of_cell.setdefault((exemplar.source, exemplar.condition), []).append(exemplar.stimulus_id)
     for (group_name, *cell), found in counts.items():
         each = [found[stimulus_id] for stimulus_id in of_cell[cell[0], cell[1]]]
         if sum(each) != trials or found.total() != trials or max(each) - min(each) > 1:

@@ -18,7 +18,7 @@ from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
 from stimgen.runs.make import SourceMeasures, rounded
-from stimgen.runs.networks import Networks
+from stimgen.runs.preparation import Networks
 from stimgen.runs.record import Record
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder

@@ -49,21 +49,12 @@ def parse(example):
 
 
 @pytest.mark.parametrize(("words", "example"), EXAMPLES, ids=[example for _, example in EXAMPLES])
-def test_an_example_is_a_valid_command_line(words, example):
+def test_example_is_a_valid_command_line(words, example):
     assert tuple(shlex.split(example)[1 : len(words) + 1]) == words
     assert not parse(example).args
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    ["stimgen run", "stimgen runs a.yaml", "stimgen run a.yaml --ot b", "stimgen stats a.png --ppd x"],
-)
-def test_a_wrong_example_would_be_noticed(wrong):
-    with pytest.raises(Exception, match=r"(?i)missing|no such|valid"):
-        parse(wrong)
-
-
-def test_the_help_lists_all_commands_in_their_groups():
+def test_help_lists_all_commands_in_their_groups():
     text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100"}).output
     listed = re.findall(r"^[│|] (\w+)  ", text, re.MULTILINE)
     headings = re.findall(r"^╭─ ([A-Z][\w ]*?) ─", text, re.MULTILINE)

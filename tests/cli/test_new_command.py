@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -22,7 +21,6 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.controls import CONTROLS
-from stimgen.manifest.check import check_report
 from stimgen.manifest.json_schema import json_schema
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.schema import ManifestFile
@@ -73,7 +71,7 @@ def switched_on(text, number):
     return "\n".join(kept) + "\n"
 
 
-def test_a_manifest_a_place_for_textures_and_what_to_do_next(workplace):
+def test_new_writes_a_project_that_check_accepts(workplace):
     result = new("exp1")
     assert result.exit_code == 0
     assert files(workplace) == [
@@ -90,13 +88,18 @@ def test_a_manifest_a_place_for_textures_and_what_to_do_next(workplace):
     for line in result.stderr.splitlines()[1:]:
         words = shlex.split(line.partition("stimgen ")[2].partition("(")[0])
         assert Path(words[1]).is_file()
+    text = Path("manifests/exp1.yaml").read_text("utf-8")
+    assert text.startswith("# yaml-language-server: $schema=stimgen.schema.json\n")
+    schema = json.loads(Path("manifests/stimgen.schema.json").read_text("utf-8"))
+    assert schema == json_schema()
+    jsonschema.validate(yaml.safe_load(text), schema)
     checked = CliRunner().invoke(app, ["check", "manifests/exp1.yaml"])
     assert checked.exit_code == 0
     assert "manifests/exp1.yaml: 10 stimuli" in checked.stdout
     assert f"Output:    {workplace / 'results' / 'exp1'}" in checked.stdout
 
 
-def test_it_asks_for_what_the_quickstart_asks_for(workplace):
+def test_manifest_equals_the_quickstart(workplace):
     new("quickstart", "--ppd", 41)
     mine = load_manifest("manifests/quickstart.yaml")
     theirs = load_manifest(Path(__file__).parents[2] / "manifests" / "quickstart.yaml")
@@ -105,20 +108,10 @@ def test_it_asks_for_what_the_quickstart_asks_for(workplace):
     }
 
 
-def test_editors_find_the_schema_and_it_accepts_the_manifest(workplace):
-    new("exp1")
-    text = Path("manifests/exp1.yaml").read_text("utf-8")
-    (place,) = re.findall(r"^# yaml-language-server: \$schema=(.+)$", text, re.MULTILINE)
-    assert text.startswith("# yaml-language-server: ")
-    schema = json.loads((Path("manifests") / place).read_text("utf-8"))
-    assert schema == json_schema()
-    jsonschema.validate(yaml.safe_load(text), schema)
-
-
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,63}", fullmatch=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     name=NAMES,
     size=st.integers(10, 520),
@@ -130,7 +123,7 @@ NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,63}", fullmatch=True)
 @example("y", 4096, 5e-324, "vgg16")
 @example("nan", 31, None, "alexnet")
 @example("e1", 30, 41.0, "alexnet")
-def test_what_is_written_loads_and_all_else_is_refused(name, size, ppd, network):
+def test_any_options_are_refused_or_give_a_manifest_that_loads(name, size, ppd, network):
     with tempfile.TemporaryDirectory() as folder:
         options = [] if ppd is None else ["--ppd", repr(ppd)]
         result = new(name, "--folder", folder, "--size", size, "--network", network, *options)
@@ -145,25 +138,17 @@ def test_what_is_written_loads_and_all_else_is_refused(name, size, ppd, network)
         assert (manifest.name, manifest.image.size_px, manifest.image.ppd) == (name, size, ppd)
         assert manifest.network.name == network
         assert {one.network.name for one in manifest.layer_sets.values()} == {network}
-        assert check_report(path, device="cpu")
-
-
-def test_only_what_cannot_be_is_refused(workplace):
-    """The counterpart: the property above would hold if everything were refused."""
-    for number, (size, network) in enumerate([(16, "vgg16"), (512, "vgg19"), (31, "alexnet")]):
-        assert new(f"a{number}", "--size", size, "--network", network).exit_code == 0
+        assert CliRunner().invoke(app, ["check", str(path), "--device", "cpu"]).exit_code == 0
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        (),
         ("--ppd", 33.3, "--size", 256),
         ("--network", "alexnet", "--size", 250),
-        ("--size", 33),
         ("--images", "textures/leaf.tif", "--size", 64, "--network", "vgg19"),
     ],
-    ids=lambda options: " ".join(map(str, options)) or "defaults",
+    ids=lambda options: " ".join(map(str, options)),
 )
 def test_every_alternative_in_the_comments_loads(options, workplace):
     photograph(workplace / "textures" / "bark.png", 512, 512)
@@ -182,16 +167,7 @@ def test_every_alternative_in_the_comments_loads(options, workplace):
         assert after != before, line
 
 
-def test_an_alternative_that_does_not_load_would_be_noticed(workplace):
-    new("exp1")
-    path = workplace / "manifests" / "exp1.yaml"
-    text = path.read_text("utf-8") + "\n#nope: 1\n"
-    path.write_text(switched_on(text, switched_off(text)[-1]), encoding="utf-8")
-    with pytest.raises(Exception, match="unknown key"):
-        load_manifest(path)
-
-
-def test_every_section_and_every_control_is_mentioned(workplace):
+def test_every_section_and_control_is_mentioned(workplace):
     new("exp1")
     text = Path("manifests/exp1.yaml").read_text("utf-8")
     sections = set(re.findall(r"^#?([a-z_]+):", text, re.MULTILINE))
@@ -223,7 +199,7 @@ def test_own_images_are_read_and_get_ids_from_their_names(workplace):
     assert not (workplace / "textures" / "README.md").exists()
 
 
-def test_a_pattern_that_the_shell_has_replaced(workplace):
+def test_unquoted_pattern_takes_all_images(workplace):
     for name in ("a", "b", "c"):
         photograph(workplace / "textures" / f"{name}.png")
     command = f"{sys.executable} -m stimgen new own --images textures/*.png --size 30"
@@ -236,7 +212,7 @@ def test_a_pattern_that_the_shell_has_replaced(workplace):
     assert not Path("manifests/other.yaml").exists()
 
 
-def test_a_project_elsewhere_finds_the_images_and_can_be_moved_with_its_own(workplace, tmp_path):
+def test_project_with_its_images_can_be_moved(workplace, tmp_path):
     outside = photograph(workplace / "photographs" / "bark.png")
     inside = photograph(tmp_path / "project" / "textures" / "sand.png")
     result = new(
@@ -253,20 +229,16 @@ def test_a_project_elsewhere_finds_the_images_and_can_be_moved_with_its_own(work
     assert [one.path for one in manifest.sources] == [outside, tmp_path / "moved" / "textures" / "sand.png"]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.text(
         st.characters(blacklist_characters="/", blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=20
     )
 )
 @example("skimage:brick")
-@example("~nobody")
-@example("a # b: [c]")
-@example("[ab]*?")
-@example("'\"\\")
-@example("line\u2028separator")
-@example("𝒳🙂")
-def test_files_of_any_name_are_found_again(stem):
+@example("~a # b: [c]*?'\"\\")
+@example("line\u2028separator 🙂")
+def test_images_of_any_name_are_found(stem):
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder).resolve()
         try:
@@ -279,7 +251,7 @@ def test_files_of_any_name_are_found_again(stem):
         assert source.path == path
 
 
-def test_images_that_cannot_be_sources_are_all_named_and_nothing_is_written(workplace):
+def test_all_bad_images_are_named(workplace):
     photograph(workplace / "textures" / "good.png", 200, 200)
     photograph(workplace / "textures" / "small.png")
     (workplace / "textures" / "text.png").write_text("no image")
@@ -304,19 +276,21 @@ def test_images_that_cannot_be_sources_are_all_named_and_nothing_is_written(work
             ["no go"],
             'expected an id of letters, digits and _, at most 64, that starts with a letter, got "no go"',
         ),
-        (["../up"], "expected an id"),
         ([""], "expected an id"),
         (["con"], "the name of a device on Windows"),
         (["nan"], "tables read"),
-        (["a", "--size", 15], "--size 15: expected a number at least 16."),
+        (["a", "--size", 15], "--size 15: expected a number greater than or equal to 16, got 15."),
         (["a", "--size", 600], "the crop of skimage:brick is 512 × 512 pixels"),
-        (["a", "--ppd", 0], "--ppd 0.0: expected a number above 0."),
+        (["a", "--ppd", 0], "--ppd 0.0: expected a number greater than 0, got 0.0."),
         (["a", "--ppd", 1e-320], "no display is like that"),
         (["a", "--network", "vgg17"], 'Unknown network "vgg17"'),
-        (["a", "--network", "alexnet", "--size", 30], "the layers of alexnet need at least 31 px"),
+        (
+            ["a", "--network", "alexnet", "--size", 30],
+            "--size 30: stimuli of 30 px are too small for conv4, which needs at least 31 px",
+        ),
     ],
 )
-def test_what_no_manifest_can_say_is_refused(arguments, words, workplace):
+def test_bad_options_are_refused(arguments, words, workplace):
     result = new(*arguments)
     assert result.exit_code == 2
     assert words in " ".join(result.stderr.split())
@@ -338,7 +312,11 @@ def test_nothing_is_overwritten(workplace):
         assert (workplace / name).read_text() == "mine"
 
 
-def test_a_link_to_nowhere_is_not_written_through(workplace):
+def test_links_and_files_in_place_of_folders(workplace):
+    (workplace / "file").write_text("")
+    result = new("exp1", "--folder", "file")
+    assert result.exit_code == 2
+    assert "--folder file is not a folder." in result.stderr
     (workplace / "manifests").mkdir()
     (workplace / "manifests" / "exp1.yaml").symlink_to(workplace / "target.yaml")
     assert new("exp1").exit_code == 2
@@ -346,23 +324,6 @@ def test_a_link_to_nowhere_is_not_written_through(workplace):
     assert new("exp2").exit_code == 0
     assert not (workplace / "target").exists()
     assert not (workplace / "target.yaml").exists()
-
-
-def test_a_folder_that_is_a_file_is_refused(workplace):
-    (workplace / "file").write_text("")
-    result = new("exp1", "--folder", "file")
-    assert result.exit_code == 2
-    assert "--folder file is not a folder." in result.stderr
-
-
-def test_it_imports_neither_pytorch_nor_pandas(workplace):
-    code = (
-        "import sys\nfrom stimgen.cli import app\n"
-        "try:\n    app(['new', 'exp1'])\n"
-        "finally:\n    print([m for m in ('torch', 'pandas', 'skimage', 'scipy') if m in sys.modules])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
-    assert done.stdout == "[]\n", done.stderr
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -32,50 +32,26 @@ def values(lines, key):
     return [value.strip() for name, _, value in (line.partition("  ") for line in lines) if name == key]
 
 
-def test_the_first_line_is_for_scripts():
-    assert report()[0] == f"stimgen {stimgen.__version__}"
-
-
-def test_every_line_says_what_others_say():
+def test_lines_name_the_machine_and_the_versions_of_packages():
     import torch
 
-    lines = report()[1:]
-    said = {line.partition("  ")[0] for line in lines}
-    known = {"commit", "folder", "python", "system", "processor", "threads", "CUDA", "device", "driver"}
-    assert said <= known | {"cache", "weights"} | set(REPORTED)
+    lines = report()
     assert values(lines, "folder") == [str(Path(stimgen.__file__).parent)]
     assert values(lines, "python") == [f"{sys.version.split()[0]}, {sys.executable}"]
-    (system,) = values(lines, "system")
-    assert system.startswith(f"{os.uname().sysname}-{os.uname().release}")
-    (processor,) = values(lines, "processor")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert processor.endswith(f"({cores} core{'s' if cores != 1 else ''})")
-    if platform.system() == "Linux":
-        assert processor.partition(" (")[0] in Path("/proc/cpuinfo").read_text("utf-8")
+    assert values(lines, "system")[0].startswith(f"{os.uname().sysname}-{os.uname().release}")
+    assert re.fullmatch(r".+ \(\d+ cores?\)", values(lines, "processor")[0])
     assert values(lines, "threads") == [str(torch.get_num_threads())]
-    if torch.cuda.is_available():
-        assert values(lines, "device") == [
-            f"cuda:{i} {torch.cuda.get_device_properties(i).name}" for i in range(torch.cuda.device_count())
-        ]
-    else:
-        assert values(lines, "device")[0] == "no CUDA device is available"
+    assert values(lines, "device")
     assert values(lines, "cache") == [os.environ["STIMGEN_CACHE"]]
-
-
-def test_the_packages_have_the_versions_of_their_metadata():
-    lines = report()
     installed = {
         (one.metadata["Name"] or "").lower().replace("_", "-"): one.version
         for one in importlib.metadata.distributions()
     }
     for package in REPORTED:
         assert values(lines, package) == [installed.get(package, "not installed")]
-    assert {"torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "plenoptic", "psychopy"} <= set(
-        REPORTED
-    )
 
 
-def test_the_weights_have_the_hash_of_their_tensors(tmp_path):
+def test_weights_have_the_hash_of_their_tensors(tmp_path):
     package = values(report_lines(), "weights")
     fetched = fetch_weights("vgg16", "imagenet")
     assert package == [f"vgg16 imagenet, package, tensors sha256:{fetched.tensors_sha256}"]
@@ -93,7 +69,7 @@ def broken_torch(folder):
     return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
 
 
-def test_a_pytorch_that_cannot_be_imported_is_a_line_with_the_cause(tmp_path):
+def test_broken_pytorch_is_reported_in_a_line(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "stimgen", "--version"],
         env=os.environ | broken_torch(tmp_path),
@@ -107,7 +83,7 @@ def test_a_pytorch_that_cannot_be_imported_is_a_line_with_the_cause(tmp_path):
     assert values(lines, "weights")
 
 
-def test_who_reads_the_first_line_alone_gets_it_without_an_error():
+def test_first_line_can_be_read_alone():
     command = f"{sys.executable} -m stimgen --version | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == (f"stimgen {stimgen.__version__}\n", "")
@@ -133,7 +109,7 @@ def checkout(tmp_path):
     return git
 
 
-def test_the_commit_of_a_checkout_and_whether_it_is_changed(checkout, tmp_path):
+def test_commit_of_a_checkout(checkout, tmp_path):
     commit = checkout("rev-parse", "HEAD")
     assert commit_of(tmp_path) == commit
     (tmp_path / "file").write_text("2")
@@ -143,7 +119,7 @@ def test_the_commit_of_a_checkout_and_whether_it_is_changed(checkout, tmp_path):
     assert commit_of(tmp_path / "site-packages") is None
 
 
-def test_a_checkout_that_git_cannot_read_says_why(tmp_path, monkeypatch):
+def test_unreadable_checkout_says_why(tmp_path, monkeypatch):
     (tmp_path / ".git").write_text("gitdir: /nowhere")
     assert commit_of(tmp_path).startswith("unknown: ")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -14,8 +14,7 @@ from benchmarks import planning
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs import recipe as module
-from stimgen.runs.networks import Networks
-from stimgen.runs.preparation import load_sources
+from stimgen.runs.preparation import Networks, load_sources
 from stimgen.runs.recipe import recipe, recipe_sha256
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.slow
 
 HIDE = "import sys; sys.modules[{package!r}] = None; "
 UNCACHED = (
-    "from stimgen.networks import weights; from stimgen.runs import networks; "
-    "networks.find_weights = weights.find_weights; "
+    "from stimgen.networks import weights; from stimgen.runs import preparation; "
+    "preparation.find_weights = weights.find_weights; "
 )
 PORTILLA = {
     "image": {"size_px": 128},

@@ -12,7 +12,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["stimgen"]):
-    from stimgen.manifest import document, globs, load
+    from stimgen.manifest import document, resolve, sources
     from stimgen.manifest.load import load_manifest
     from stimgen.manifest.plan import plan
     from stimgen.manifest.problems import ManifestError
@@ -25,7 +25,7 @@ PATH = Path(tempfile.mkdtemp(prefix="fuzz-manifest-")) / "fuzzed.yaml"
 
 # The true bounds are allowed to take seconds.
 document.MAX_VALUES, document.MAX_BYTES, document.MAX_PROBLEMS = 2000, 100_000, 100
-load.MAX_STIMULI, globs.MAX_ENTRIES = 2000, 2000
+resolve.MAX_STIMULI, sources.MAX_ENTRIES = 2000, 2000
 
 
 def check(data: bytes) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from bounded_process import SECONDS, Refusal, refusals
 
-from stimgen.manifest import document, globs
+from stimgen.errors import InputError
+from stimgen.manifest import document, sources
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.problems import ManifestError
 
@@ -17,28 +18,17 @@ GOOD = HEAD + "sources: ['skimage:brick']\ncontrols: [original]\n"
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
 )
-MAPPINGS = "a0: &a0 {k: x, l: x}\n" + "".join(
-    f"a{i}: &a{i} {{k: *a{i - 1}, l: *a{i - 1}}}\n" for i in range(1, 28)
-)
 TEXTS = {
     "billion_laughs": (LAUGHS, "more than 200000 values after expanding aliases"),
-    "billion_mappings": (MAPPINGS, "more than 200000 values after expanding aliases"),
     "long_text_many_aliases": (
         f"a: &a '{'x' * 200_000}'\nb: [{'*a, ' * 20_000}]\n",
         "more than 1 million characters after expanding aliases",
     ),
-    "sources_of_long_aliases": (
-        f"{HEAD}description: &a '{'x' * 200_000}'\nsources: [{'*a, ' * 20_000}]\n",
-        "more than 1 million characters after expanding aliases",
-    ),
     "alias_of_itself": (f"{GOOD}description: &a [*a]\n", "does an alias contain itself?"),
     "brackets": ("[" * 400_000, "nested deeper than 30"),
-    "braces": ("{a: " * 10_000, "nested deeper than 30"),
     "dashes": ("- " * 100_000, "nested deeper than 30"),
-    "questions": ("? " * 100_000, "nested deeper than 30"),
     "unknown_keys": (GOOD + "".join(f"k{i}: 1\n" for i in range(2000)), "more than 1000 problems"),
     "bad_seeds": (f"{GOOD}seeds: [{'x, ' * 2000}]\n", "more than 1000 problems"),
-    "unknown_layers": (f"{GOOD}layer_sets: {{a: [{'poool1, ' * 2000}]}}\n", "more than 1000 problems"),
     "repeated_ranges": (
         f"{GOOD}layer_sets: {{a: [{'conv1_1..pool5, ' * 2000}]}}\n",
         "more than 1000 problems",
@@ -48,17 +38,9 @@ TEXTS = {
         GOOD + "seeds: {count: 100000}\nlayer_sets: {" + "".join(f"s{i}: [pool1], " for i in range(50)) + "}",
         "make 5100000 stimuli, more than 1000000",
     ),
-    "too_many_sources": (
-        f"{HEAD}controls: [phase_scrambled]\nseeds: {{count: 1000}}\nsources: ["
-        + "".join(f"{{id: s{i}, image: 'skimage:brick'}}, " for i in range(2000))
-        + "]",
-        "make 2000000 stimuli, more than 1000000",
-    ),
     "million_seeds": (f"{GOOD}seeds: [{', '.join(map(str, range(1_000_000)))}]\n", "is larger than 1 MB"),
     "too_many_repeats": (f"{GOOD}trials: {{design: oddity, repeats: 10000000000}}\n", "trials.repeats"),
     "everything": (f"{HEAD}controls: [original]\nsources: ['/**/*.no_such_ending']\n", "sources[0]"),
-    "everything_by_levels": (f"{HEAD}controls: [original]\nsources: ['{'/*' * 30}']\n", "sources[0]"),
-    "long_pattern": (f"{HEAD}controls: [original]\nsources: ['{'*a' * 3000}']\n", "no file matches"),
     "stars": (f"{HEAD}controls: [original]\nsources: ['{'**/' * 50}*.none']\n", "no file matches"),
 }
 
@@ -90,12 +72,6 @@ def refusal(folder: Path, text: str | bytes) -> str:
     with pytest.raises(ManifestError) as caught:
         load_manifest(path)
     return str(caught.value)
-
-
-def test_harmless_aliases_work(tmp_path: Path) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_text(GOOD + "layer_sets: {a: &layers [pool1], b: *layers}\n")
-    assert load_manifest(path).layer_sets["b"].layers == ("pool1",)
 
 
 def test_the_bound_on_text_counts_keys_and_aliases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,20 +128,18 @@ WORDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("place", ["name", "source", "layer set", "control", "trials"])
-def test_ids_that_are_no_file_names_or_are_evaluated_are_refused(
-    word: str, place: str, tmp_path: Path
-) -> None:
-    quoted = '"' + word.replace("\n", "\\n") + '"'
-    text = {
-        "name": GOOD.replace("hostile", quoted),
-        "source": GOOD.replace("'skimage:brick'", f"{{id: {quoted}, image: 'skimage:brick'}}"),
-        "layer set": f"{GOOD}layer_sets: {{{quoted}: [pool1]}}\n",
-        "control": GOOD.replace("original", f"{{name: original, id: {quoted}}}"),
-        "trials": f"{GOOD}trials: {{design: oddity, id: {quoted}}}\n",
-    }[place]
-    assert "id" in refusal(tmp_path, text)
+def test_ids_that_are_no_file_names_or_are_evaluated_are_refused(place: str, tmp_path: Path) -> None:
+    for word in WORDS:
+        quoted = '"' + word.replace("\n", "\\n") + '"'
+        text = {
+            "name": GOOD.replace("hostile", quoted),
+            "source": GOOD.replace("'skimage:brick'", f"{{id: {quoted}, image: 'skimage:brick'}}"),
+            "layer set": f"{GOOD}layer_sets: {{{quoted}: [pool1]}}\n",
+            "control": GOOD.replace("original", f"{{name: original, id: {quoted}}}"),
+            "trials": f"{GOOD}trials: {{design: oddity, id: {quoted}}}\n",
+        }[place]
+        assert "id" in refusal(tmp_path, text), word
 
 
 @pytest.mark.parametrize("word", ["no", "on", "yes", "off", "null", "1", "1.5"])
@@ -178,19 +152,6 @@ def test_ids_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
     sources = "[{id: brick, image: 'skimage:brick'}, {id: Brick, image: 'skimage:grass'}]"
     assert "is taken by" in refusal(tmp_path, GOOD.replace("['skimage:brick']", sources))
     assert "is taken by" in refusal(tmp_path, f"{GOOD}layer_sets: {{a: [pool1], A: [pool1]}}\n")
-
-
-def test_windows_devices_among_files_get_another_id(tmp_path: Path) -> None:
-    (tmp_path / "con.png").write_bytes(b"x")
-    path = tmp_path / "m.yaml"
-    path.write_text(GOOD.replace("skimage:brick", "*.png"))
-    assert [source.id for source in load_manifest(path).sources] == ["source_con"]
-
-
-def test_results_stay_beside_the_manifest(tmp_path: Path) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_text(GOOD)
-    assert load_manifest(path).output == tmp_path / "results" / "hostile"
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/stdin"])
@@ -209,7 +170,12 @@ def test_pipes_are_no_sources_or_weights(tmp_path: Path) -> None:
     assert "no weights file" in refusal(tmp_path, f"{GOOD}network: {{weights: ./pipe.png}}\n")
 
 
-def test_names_of_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_names_of_files_become_ids_or_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "con.png").touch()
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD.replace("skimage:brick", "*.png"))
+    assert [source.id for source in load_manifest(path).sources] == ["source_con"]
+    assert load_manifest(path).output == tmp_path / "results" / "hostile"
     for name in (b"\xff.png", b"\x1b[31m.png"):
         path = tmp_path / os.fsdecode(name)
         path.touch()
@@ -219,7 +185,7 @@ def test_names_of_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
         path.unlink()
 
 
-# --- globs ------------------------------------------------------------------------------------------
+# --- sources ------------------------------------------------------------------------------------------
 
 
 def test_patterns_match_as_in_a_shell(tmp_path: Path) -> None:
@@ -230,7 +196,7 @@ def test_patterns_match_as_in_a_shell(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
 
     def matches(pattern: str) -> list[str]:
-        return globs.matching_files(pattern, tmp_path)
+        return sources.matching_files(pattern, tmp_path)
 
     assert matches("*.png") == ["[x].png", "a.png"]
     assert matches(".*.png") == [".hidden.png"]
@@ -249,7 +215,7 @@ def test_what_a_pattern_looks_at_is_bounded(tmp_path: Path, monkeypatch: pytest.
     for name in "abcd":
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").touch()
-    monkeypatch.setattr(globs, "MAX_ENTRIES", 8)
-    assert len(globs.matching_files("*/*.png", tmp_path)) == 4
-    with pytest.raises(globs.TooManyError, match="looks at more than 8"):
-        globs.matching_files("**/*.none", tmp_path)
+    monkeypatch.setattr(sources, "MAX_ENTRIES", 8)
+    assert len(sources.matching_files("*/*.png", tmp_path)) == 4
+    with pytest.raises(InputError, match="looks at more than 8"):
+        sources.matching_files("**/*.none", tmp_path)

@@ -35,22 +35,9 @@ HARMLESS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", EVALUATED)
-def test_what_would_be_evaluated_gets_an_apostrophe(text: str) -> None:
-    assert harmless(text) == f"'{text}"
-
-
-@pytest.mark.parametrize("text", HARMLESS)
-def test_what_is_harmless_stays(text: str) -> None:
-    assert harmless(text) == text
-
-
-def taken_back(text: str) -> str:
-    return text.removeprefix("'")
-
-
-def rows(text: str) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(text), dtype={"n": "int64"})
+def test_texts_that_would_be_evaluated_get_an_apostrophe() -> None:
+    assert [harmless(text) for text in EVALUATED] == [f"'{text}" for text in EVALUATED]
+    assert [harmless(text) for text in HARMLESS] == HARMLESS
 
 
 @given(
@@ -68,21 +55,14 @@ def rows(text: str) -> pd.DataFrame:
 def test_a_round_trip_through_pandas_keeps_texts(texts: list[str]) -> None:
     """Without the first apostrophe, every text is what it was; whole numbers are the same in digits."""
     table = pd.DataFrame({"n": range(len(texts)), "text": texts})
-    read = rows(to_csv(table))
-    assert [taken_back(str(cell)) for cell in read["text"]] == texts
+    read = pd.read_csv(io.StringIO(to_csv(table)), dtype={"n": "int64"})
+    assert [str(cell).removeprefix("'") for cell in read["text"]] == texts
     assert table["text"].tolist() == texts
-
-
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12))
-@settings(deadline=None, max_examples=200)
-def test_no_cell_starts_a_formula_a_list_or_a_number(text: str) -> None:
-    cell = harmless(text)
-    inner = cell.strip()
-    assert cell in (text, f"'{text}")
-    assert not inner.startswith(("=", "+", "@", "[", "(", "{"))
-    if not cell.lstrip("-").isdigit():
-        with pytest.raises(ValueError, match="could not convert"):
-            float(inner)
+    for cell in (harmless(text) for text in texts):
+        assert not cell.strip().startswith(("=", "+", "@", "[", "(", "{"))
+        if not cell.lstrip("-").isdigit():
+            with pytest.raises(ValueError, match="could not convert"):
+                float(cell)
 
 
 def test_missing_and_other_cells_stay() -> None:

@@ -22,8 +22,8 @@ from stimgen.manifest.plan import plan
 from stimgen.measure.portilla_simoncelli import OVERALL, portilla_simoncelli_distances
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import build_extractor
-from stimgen.runs import networks, runner
-from stimgen.runs.networks import Networks
+from stimgen.runs import preparation, runner
+from stimgen.runs.preparation import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder, StoreError, sha256
@@ -119,7 +119,7 @@ def test_the_original_is_the_quantised_source(finished, tmp_path):
 def test_distances_of_the_file_are_those_of_the_png_on_disk(finished, tmp_path, stimulus_id):
     manifest = tiny(tmp_path)
     source = load_source(manifest.sources[0], manifest.image, name=manifest.name)
-    extractor = build_extractor(networks.find_weights("vgg16", "imagenet"), normalise=False)
+    extractor = build_extractor(preparation.find_weights("vgg16", "imagenet"), normalise=False)
 
     def grams(plane):
         image = torch.from_numpy(np.repeat(plane[np.newaxis, np.newaxis], 3, axis=1).astype(np.float32))
@@ -505,8 +505,8 @@ def test_bad_sources_are_all_named_before_anything_is_made(tmp_path):
 
 def test_weights_of_a_file_are_named_by_the_file(tmp_path, monkeypatch):
     manifest = tiny(tmp_path)
-    weights = networks.find_weights("vgg16", "imagenet")
-    monkeypatch.setattr(networks, "find_weights", lambda network, name: weights)
+    weights = preparation.find_weights("vgg16", "imagenet")
+    monkeypatch.setattr(preparation, "find_weights", lambda network, name: weights)
     network = manifest.network.model_copy(update={"weights": "/data/16.pth"})
     assert Networks(manifest, "cpu").record(network).weights == "16.pth"
 

@@ -154,7 +154,10 @@ REFUSED = [
     (["--set", "seed=1"], "--set and --force go with them"),
     (["--design", "oddity", "--out", "x.txt"], "is not a CSV file"),
     (["--design", "oddity", "--out", "x.csv", "--set", "repeats"], "--set repeats: expected KEY=VALUE"),
-    (["--design", "oddity", "--out", "x.csv", "--set", "repeats=0"], "repeats: expected a number at least 1"),
+    (
+        ["--design", "oddity", "--out", "x.csv", "--set", "repeats=0"],
+        "repeats: expected a number greater than or equal to 1",
+    ),
     (
         ["--design", "oddity", "--out", "x.csv", "--set", "repeat=2"],
         'unknown key "repeat". Did you mean "repeats"?',

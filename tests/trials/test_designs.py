@@ -7,20 +7,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from trial_checks import (
-    check_even,
-    check_exemplars,
-    check_order,
-    check_patches,
-    one_row_each,
-    stimuli,
-)
+from trial_checks import check_even, stimuli
 
 from stimgen.errors import InputError
 from stimgen.trials import DESIGNS, OptionError, design_columns, make_trials
-from stimgen.trials.cells import MOST_TRIALS
+from stimgen.trials.available import MOST_TRIALS
 
-quickly = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quickly = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SOURCES = tuple(f"source_{letter}" for letter in string.ascii_lowercase)
 CELL = (), ("condition",), ("condition", "source"), ("condition", "source", "stimulus_id")
 
@@ -73,23 +66,26 @@ def made(design, available, options, *, most_crop):
 
 
 def check_common(rows, available, options, *, design, with_original):
+    """Check what all designs share. `make_trials` has verified order, patches and exemplars (test_verify)."""
     conditions = options.get("conditions") or [
         c for c in available.conditions if with_original or c != available.original
     ]
     sources = options.get("sources", available.sources)
-    check_order(rows, gap=options["min_source_gap"], break_every=options["break_every"])
-    check_exemplars(rows, available, conditions, sources, options["repeats"])
-    check_patches(rows, DESIGNS[design].patches, available.size_px)
+    assert Counter((row["condition"], row["source"]) for row in rows) == {
+        (condition, source): options["repeats"] for condition in conditions for source in sources
+    }
+    known = {exemplar.stimulus_id: exemplar.row for exemplar in available.exemplars}
     described = {column.name for column in design_columns(design)}
-    of_files = {f"{p}_{what}" for p in DESIGNS[design].patches for what in ("file", "sha256")} | {"ppd"}
+    of_files = {f"{p}_{key}" for p in DESIGNS[design].patches for key in ("file", "sha256")} | {"ppd"}
     for row in rows:
         assert set(row) | of_files == described
         assert row["design"] == design
+        assert known[row["stimulus_id"]].items() <= row.items()
 
 
 @quickly
 @given(cases())
-def test_oddity_keeps_its_constraints_or_says_why_not(case):
+def test_oddity_is_balanced_or_refused(case):
     available, options = case
     options.setdefault("crop_px", available.size_px // 4 * 2)
     rows = made("oddity", available, options, most_crop=available.size_px // 2)
@@ -111,9 +107,15 @@ def test_oddity_keeps_its_constraints_or_says_why_not(case):
     check_even(rows, "odd_position", positions, (), ("condition",), ("condition", "odd_is"))
 
 
+def check_intervals(row):
+    images = {"original": f"{row['source']}-original", "stimulus": row["stimulus_id"]}
+    assert row["original_id"] == images["original"]
+    assert (row["first_id"], row["second_id"]) == (images[row["first_is"]], images[row["second_is"]])
+
+
 @quickly
 @given(cases(), st.sampled_from(["which_is_original", "same_different"]))
-def test_two_intervals_keep_their_constraints_or_say_why_not(case, task):
+def test_two_intervals_are_balanced_or_refused(case, task):
     available, options = case
     options["task"] = task
     most = available.size_px // 2 if task == "same_different" else available.size_px
@@ -122,10 +124,7 @@ def test_two_intervals_keep_their_constraints_or_say_why_not(case, task):
         return
     check_common(rows, available, options, design="two_interval", with_original=False)
     for row in rows:
-        images = {"original": f"{row['source']}-original", "stimulus": row["stimulus_id"]}
-        assert row["first_id"] == images[row["first_is"]]
-        assert row["second_id"] == images[row["second_is"]]
-        assert row["original_id"] == images["original"]
+        check_intervals(row)
         same = row["first_id"] == row["second_id"]
         if task == "same_different":
             assert row["correct_key"] == ("s" if same else "d")
@@ -145,7 +144,7 @@ def test_two_intervals_keep_their_constraints_or_say_why_not(case, task):
     cases(),
     st.lists(st.sampled_from([*string.ascii_lowercase, "space"]), min_size=2, max_size=9, unique=True),
 )
-def test_ratings_keep_their_constraints_or_say_why_not(case, keys):
+def test_ratings_are_balanced_or_refused(case, keys):
     available, options = case
     options["keys"] = keys
     rows = made("rating", available, options, most_crop=available.size_px)
@@ -160,7 +159,7 @@ def test_ratings_keep_their_constraints_or_say_why_not(case, keys):
 
 @quickly
 @given(cases(), st.sampled_from(["source", "condition"]), st.data())
-def test_categories_keep_their_constraints_or_say_why_not(case, by, data):
+def test_categories_are_balanced_or_refused(case, by, data):
     available, options = case
     names = options.get(f"{by}s") or getattr(available, f"{by}s")
     key = st.sampled_from(["f", "j", "space"])
@@ -191,7 +190,7 @@ def test_categories_keep_their_constraints_or_say_why_not(case, by, data):
     st.integers(0, 2**32 - 1),
     st.data(),
 )
-def test_staircases_keep_their_constraints_or_say_why_not(count, levels, trials, gap, exemplars, seed, data):
+def test_staircases_are_balanced_or_refused(count, levels, trials, gap, exemplars, seed, data):
     ladder = {f"pool{i}": level for i, level in enumerate(levels)}
     available = stimuli(SOURCES[:count], list(ladder), range(exemplars), size_px=64)
     options = {"levels": ladder, "trials_per_staircase": trials, "min_source_gap": gap, "seed": seed}
@@ -206,9 +205,7 @@ def test_staircases_keep_their_constraints_or_say_why_not(count, levels, trials,
             make_trials("morph", available, valid)
         return
     rows = make_trials("morph", available, valid).rows
-    check_order(rows, gap=gap, break_every=72)
-    check_patches(rows, ("first", "second"), 64)
-    trial_rows = one_row_each(rows)
+    trial_rows = list({row["trial"]: row for row in rows}.values())
     assert len(trial_rows) == count * len(starts) * trials
     assert Counter(row["staircase"] for row in trial_rows) == {
         f"{source}_start{n}": trials for source in SOURCES[:count] for n in range(1, len(starts) + 1)
@@ -219,26 +216,16 @@ def test_staircases_keep_their_constraints_or_say_why_not(count, levels, trials,
     for number in range(1, len(trial_rows) + 1):
         own = [row for row in rows if row["trial"] == number]
         assert [(row["condition"], row["level"]) for row in own] == list(ladder.items())
-        assert (
-            len({(row["staircase"], row["correct_key"], row["source"], row["start_level"]) for row in own})
-            == 1
-        )
+        same = ("staircase", "correct_key", "source", "start_level", "first_is")
+        assert len({tuple(row[key] for key in same) for row in own}) == 1
         for row in own:
-            images = {"original": f"{row['source']}-original", "stimulus": row["stimulus_id"]}
-            assert row["stimulus_id"].startswith(f"{row['source']}-{row['condition']}-s")
-            assert (row["first_id"], row["second_id"]) == (images[row["first_is"]], images[row["second_is"]])
+            check_intervals(row)
             assert row["correct_key"] == ("left" if row["first_is"] == "original" else "right")
-    for condition in ladder:
-        shown = Counter(row["stimulus_id"] for row in rows if row["condition"] == condition)
-        for source in SOURCES[:count]:
-            counts = [shown[f"{source}-{condition}-s{seed}"] for seed in range(exemplars)]
-            assert sum(counts) == len(starts) * trials
-            assert max(counts) - min(counts) <= len(starts)
-    levels_of = {(row["staircase"], row["condition"]): row["source"] for row in rows}
-    for (staircase, condition), source in levels_of.items():
-        own = [row for row in rows if (row["staircase"], row["condition"]) == (staircase, condition)]
-        found = Counter(row["stimulus_id"] for row in own)
-        counts = [found[f"{source}-{condition}-s{seed}"] for seed in range(exemplars)]
+    shown = Counter((row["staircase"], row["condition"], row["stimulus_id"]) for row in rows)
+    for staircase, condition, source in {(r["staircase"], r["condition"], r["source"]) for r in rows}:
+        ids = [f"{source}-{condition}-s{seed}" for seed in range(exemplars)]
+        counts = [shown[staircase, condition, stimulus_id] for stimulus_id in ids]
+        assert sum(counts) == trials
         assert max(counts) - min(counts) <= 1
 
 
@@ -260,7 +247,7 @@ def test_the_published_oddity_experiment():
     assert len({(row["left_x"], row["left_y"]) for row in rows}) > 90
 
 
-def test_same_seed_same_list_and_other_seed_another():
+def test_same_seed_gives_same_list():
     available = stimuli(SOURCES[:4], ["pool1", "pool2"], [1, 2], size_px=64)
     for name in DESIGNS:
         options = {
@@ -276,7 +263,8 @@ def test_same_seed_same_list_and_other_seed_another():
         assert lists[0] != lists[2]
 
 
-OTHERS = [
+LADDER = {"levels": {"pool1": 0.5, "pool2": 1}}
+REFUSED = [
     ("oddity", {"conditions": ["pool9"]}, "conditions", 'Unknown condition "pool9"'),
     ("oddity", {"conditions": ["original"]}, "conditions", "with which the others are compared"),
     ("oddity", {"conditions": []}, "conditions", "There is no condition to show"),
@@ -291,24 +279,14 @@ OTHERS = [
     ("morph", {"levels": {"pool1": 0.5, "pool2": 0.5}}, "levels", "do not ascend"),
     ("morph", {"levels": {"pool1": 0.5, "pool3": 0.6}}, "levels", 'Unknown condition "pool3"'),
     ("morph", {"levels": {"pool1": 0.5, "original": 1}}, "levels", "is the original"),
-    (
-        "morph",
-        {"levels": {"pool1": 0.5, "pool2": 1}, "starts": [0.7]},
-        "starts",
-        "No condition has the level 0.7",
-    ),
-    (
-        "morph",
-        {"levels": {"pool1": 0.5, "pool2": 1}, "trials_per_staircase": 1000},
-        "trials_per_staircase",
-        f"more than {MOST_TRIALS}",
-    ),
+    ("morph", LADDER | {"starts": [0.7]}, "starts", "No condition has the level 0.7"),
+    ("morph", LADDER | {"trials_per_staircase": 1000}, "trials_per_staircase", f"more than {MOST_TRIALS}"),
     ("two_interval", {"task": "same_different"}, "crop_px", "Two patches of whole images"),
 ]
 
 
-@pytest.mark.parametrize(("design", "options", "option", "words"), OTHERS)
-def test_what_cannot_be_fulfilled_names_its_option(design, options, option, words):
+@pytest.mark.parametrize(("design", "options", "option", "words"), REFUSED)
+def test_error_names_the_option(design, options, option, words):
     available = stimuli(SOURCES[:21], ["pool1", "pool2"], [1], size_px=256)
     with pytest.raises(OptionError, match=words) as caught:
         make_trials(design, available, DESIGNS[design].options(**options))
@@ -317,21 +295,21 @@ def test_what_cannot_be_fulfilled_names_its_option(design, options, option, word
 
 
 @pytest.mark.parametrize("name", ["oddity", "two_interval", "morph"])
-def test_designs_that_compare_need_the_original(name):
+def test_comparing_designs_need_the_original(name):
     available = stimuli(SOURCES[:3], ["pool1", "pool2"], [1], original=None, size_px=256)
     options = {"levels": {"pool1": 0, "pool2": 1}} if name == "morph" else {}
     with pytest.raises(OptionError, match="Add original to the manifest's controls"):
         make_trials(name, available, DESIGNS[name].options(**options))
 
 
-def test_an_original_by_another_name_is_found():
+def test_original_may_have_another_name():
     available = stimuli(SOURCES[:3], ["pool1"], [1], original="photograph", size_px=256)
     rows = make_trials("oddity", available, DESIGNS["oddity"].options()).rows
     assert {row["original_id"] for row in rows} == {f"{source}-photograph" for source in SOURCES[:3]}
     assert {row["condition"] for row in rows} == {"pool1"}
 
 
-def test_stimuli_that_are_missing_are_named():
+def test_error_names_the_missing_stimulus():
     whole = stimuli(SOURCES[:3], ["pool1"], [1], size_px=256)
     available = replace(
         whole, exemplars=tuple(e for e in whole.exemplars if e.stimulus_id != "source_b-pool1-s1")

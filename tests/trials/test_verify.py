@@ -22,6 +22,12 @@ def turn(rows, column, values):
     rows[0][column] = values[rows[0][column]]
 
 
+OTHER_SEED = {
+    f"{source}-{condition}-s{seed}": f"{source}-{condition}-s{3 - seed}"
+    for source in AVAILABLE.sources
+    for condition in ("pool1", "pool2")
+    for seed in (1, 2)
+}
 DAMAGE = {
     "have the same source": lambda rows: swap(rows, 0, 1),
     "not numbered": lambda rows: rows.pop(0),
@@ -34,16 +40,7 @@ DAMAGE = {
         rows, "odd_is", {"original": "stimulus", "stimulus": "original"}
     ),
     "odd_position is not balanced": lambda rows: rows[0].update(odd_position="top"),
-    "not shown equally often": lambda rows: turn(
-        rows,
-        "stimulus_id",
-        {
-            f"{s}-{c}-s{k}": f"{s}-{c}-s{3 - k}"
-            for s in AVAILABLE.sources
-            for c in ("pool1", "pool2")
-            for k in (1, 2)
-        },
-    ),
+    "not shown equally often": lambda rows: turn(rows, "stimulus_id", OTHER_SEED),
 }
 
 
@@ -69,12 +66,8 @@ def test_exemplars_of_a_level_take_turns_within_each_staircase():
     )
     rows = [dict(row) for row in make_trials("morph", AVAILABLE, options).rows]
     verify(rows, AVAILABLE, options, DESIGNS["morph"].patches)
-    first = next(
-        row for row in rows if row["staircase"] == "bark_start1" and row["stimulus_id"] == "bark-pool1-s1"
-    )
-    second = next(
-        row for row in rows if row["staircase"] == "bark_start2" and row["stimulus_id"] == "bark-pool1-s2"
-    )
+    shown = {(row["staircase"], row["stimulus_id"]): row for row in rows}
+    first, second = shown["bark_start1", "bark-pool1-s1"], shown["bark_start2", "bark-pool1-s2"]
     first["stimulus_id"], second["stimulus_id"] = second["stimulus_id"], first["stimulus_id"]
     with pytest.raises(RuntimeError, match="exemplars of bark_start1 pool1 are not shown equally often"):
         verify(rows, AVAILABLE, options, DESIGNS["morph"].patches)

