@@ -207,13 +207,3 @@ def test_other_files_among_the_checkpoints_are_kept(tmp_path, expected):
     assert [path.name for path in folder.checkpoints.iterdir()] == ["model.safetensors"]
     (folder.checkpoints / "model.safetensors").unlink()
     assert comparable(folder.path) == expected
-
-
-def test_checkpoint_holds_tensors_and_json_alone(tmp_path):
-    _, folder = interrupted(tmp_path, 6)
-    (file,) = files(folder)
-    content = file.read_bytes()
-    head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    described = json.loads(head["__metadata__"]["stimgen"])
-    assert (described["size_px"], described["rung"], len(described["recipes"])) == (16, 3, 1)
-    assert head.keys() == {"__metadata__", "0/image", "0/0/losses", "0/0/accepted"}
