@@ -52,8 +52,7 @@ def executor_spec(
     InputError
         If options contradict each other, or the site file is wrong.
     """
-    from stimgen.executors.devices import parse_devices
-    from stimgen.executors.site import ExecutorSpec, load_site
+    from stimgen.executors.site import ExecutorSpec, load_site, parse_devices
 
     if devices is not None and scheduler is not None:
         raise InputError("--devices and --scheduler exclude each other.", "Give one of them.")

@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.executors.certificates import NEEDS, write_certificates
-from stimgen.executors.devices import LocalWorker
-from stimgen.executors.site import ExecutorSpec, SlurmSpec, TlsFiles
+from stimgen.executors.site import ExecutorSpec, LocalWorker, SlurmSpec, TlsFiles
 from stimgen.runs.store import RunFolder
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from stimgen.errors import InputError, StimgenError
 from stimgen.executors.clusters import check_installed, connected
-from stimgen.executors.devices import parse_devices
-from stimgen.executors.site import ExecutorSpec
+from stimgen.executors.site import ExecutorSpec, parse_devices
 from stimgen.manifest.plan import plan
 from stimgen.networks.device import find_device
 from stimgen.runs.batches import Batch
