@@ -189,14 +189,14 @@ def read_runs(folders: Sequence[Path], *, check: bool = True) -> tuple[ReportedR
             labels = [f"{run.name} ({folder})" for run, folder in zip(runs, longer, strict=True)]
     return tuple(
         ReportedRun(
-            folder=run.folder,
+            folder=folder,  # as the user named it
             name=run.name,
             records=tuple(run.records) if check else run.records,
             table=run.table,
             label=label,
             manifest=_manifest(run.folder / "manifest.resolved.yaml"),
         )
-        for run, label in zip(runs, labels, strict=True)
+        for folder, run, label in zip(folders, runs, labels, strict=True)
     )
 
 
