@@ -53,22 +53,9 @@ class Sheet:
     """A figure with a place for everything; nothing overlaps.
 
     Lengths are whole numbers of a unit: of a pixel of the stimuli, or of a twentieth of a point if the figure
-    has a width on paper.
-
-    Attributes
-    ----------
-    content
-        What is shown.
-    width_mm
-        Width on paper; None for a figure in the pixels of its stimuli.
-    width, height
-        Size of the page.
-    letters, side
-        Size of all letters, and side of a stimulus.
-    corners
-        Left and upper edge of each cell, also of empty ones.
-    page
-        All texts, in axes whose coordinates are units.
+    has a width on paper. `side` is that of a stimulus, and `letters` the size of all letters. `corners` has
+    the left and upper edge of each cell, also of empty ones. `page` has all texts, in axes whose coordinates
+    are units.
     """
 
     content: Content = field(repr=False)
@@ -259,15 +246,8 @@ def _refuse_too_many_pixels(width: int, height: int) -> None:
 def encode(sheet: Sheet, file_format: str, dpi: float = ASKED_PPI) -> bytes:
     """Return a figure as a file without a date, the same bytes for the same sheet.
 
-    Parameters
-    ----------
-    sheet
-        The figure.
-    file_format
-        "png", "pdf" or "svg". Stimuli are embedded without loss in PDF and SVG files, and text is text. In a
-        PNG file every pixel of a stimulus is a square of pixels.
-    dpi
-        Least resolution of a PNG file on paper, pixels per inch; squares are as large as it takes.
+    Stimuli are embedded without loss in PDF and SVG files, and text is text. In a PNG file with a width on
+    paper, every pixel of a stimulus is a square of pixels, as large as it takes to reach `dpi`.
 
     Raises
     ------

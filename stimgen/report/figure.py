@@ -32,20 +32,8 @@ Place = tuple[str, str]
 class Content:
     """Stimuli and texts of a figure, before they are arranged.
 
-    Attributes
-    ----------
-    grid
-        What is shown where.
-    row_labels, column_labels
-        Texts beside the rows and above the columns, in order; "" for none.
-    notes
-        Texts below stimuli; empty without annotations.
-    font
-        A font that has all characters.
-    images
-        (N, N) or (N, N, 3) uint8, all of one side N.
-    text
-        What the figure's file says about itself, by keyword.
+    Images are (N, N) or (N, N, 3) uint8, all of one side N. Labels are "" for none, and `notes` are written
+    below stimuli. `text` is what the figure's file says about itself, by keyword.
     """
 
     grid: Grid
@@ -83,13 +71,12 @@ def read_content(
     cell_px
         Side to which stimuli are resized with Lanczos' filter; by default they keep their pixels.
     font
-        Font file; by default one is found (`stimgen.report.labels.find_font`).
+        Font file; by default one is found.
 
     Raises
     ------
     InputError
-        If a PNG file is missing or not the one in the table, stimuli differ in size, a label names no row
-        or column, or the column is unknown or not a number.
+        If a PNG file is missing or altered, stimuli differ in size, or a label or column is unknown.
     """
     labels = labels or {}
     shown = [*grid.rows, *grid.columns]

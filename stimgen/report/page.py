@@ -61,8 +61,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     Raises
     ------
     InputError
-        If a folder is no run or damaged, or `out` is not an HTML file in a folder that exists, or is needed,
-        because there are several runs.
+        If a folder is no run or damaged, or `out` is missing for several runs or no HTML file in a folder.
     StoreError
         If the file cannot be written.
     """

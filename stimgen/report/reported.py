@@ -30,13 +30,8 @@ RUN_AGAIN = "Run stimgen run with its manifest again: it keeps what is done and 
 class ReportedRun(Run):
     """A run in a report or a figure.
 
-    Attributes
-    ----------
-    label
-        Its name, or something longer that distinguishes runs of the same name.
-    manifest
-        The resolved manifest as plain data. Runs of other versions may have other settings, so only names in
-        it are relied on.
+    `label` is its name, or something longer that distinguishes runs of the same name. `manifest` is the
+    resolved manifest as plain data, of which only names are relied on: other versions have other settings.
     """
 
     label: str
@@ -170,12 +165,8 @@ class ReportedRun(Run):
 def read_runs(folders: Sequence[Path], *, check: bool = True) -> tuple[ReportedRun, ...]:
     """Read run folders, also those of interrupted runs.
 
-    Parameters
-    ----------
-    folders
-        The folders.
-    check
-        Whether to compare every PNG file with the SHA-256 in its record, and to keep all records in memory.
+    With `check`, every PNG file is compared with the SHA-256 in its record, and all records are kept in
+    memory.
 
     Raises
     ------
@@ -198,14 +189,14 @@ def read_runs(folders: Sequence[Path], *, check: bool = True) -> tuple[ReportedR
             labels = [f"{run.name} ({folder})" for run, folder in zip(runs, longer, strict=True)]
     return tuple(
         ReportedRun(
-            folder=run.folder,
+            folder=folder,  # as the user named it
             name=run.name,
             records=tuple(run.records) if check else run.records,
             table=run.table,
             label=label,
             manifest=_manifest(run.folder / "manifest.resolved.yaml"),
         )
-        for run, label in zip(runs, labels, strict=True)
+        for folder, run, label in zip(folders, runs, labels, strict=True)
     )
 
 
