@@ -45,13 +45,7 @@ SitePath = Annotated[
 def executor_spec(
     name: str | None, devices: str | None, scheduler: str | None, site: Path | None
 ) -> ExecutorSpec:
-    """Return the executor of the site file, with the options of the command line in place of its own.
-
-    Raises
-    ------
-    InputError
-        If options contradict each other, or the site file is wrong.
-    """
+    """Return the executor of the site file, with the options of the command line in place of its own."""
     from stimgen.executors.site import ExecutorSpec, load_site, parse_devices
 
     if devices is not None and scheduler is not None:

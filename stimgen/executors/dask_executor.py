@@ -34,15 +34,7 @@ SHARED_FOLDER_S = 60.0
 
 
 class DaskExecutor:
-    """Sends the batches of the run in `folder` to workers, and reads the records that they wrote.
-
-    Raises
-    ------
-    StimgenError
-        If packages are missing.
-    InputError
-        If the devices are wrong, or not there.
-    """
+    """Sends the batches of the run in `folder` to workers, and reads the records that they wrote."""
 
     def __init__(self, spec: ExecutorSpec, folder: Path) -> None:
         check_installed(spec)

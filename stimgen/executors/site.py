@@ -123,18 +123,7 @@ def default_path() -> Path:
 
 
 def load_site(path: Path | None = None) -> ExecutorSpec:
-    """Return the section `executor` of a site file.
-
-    Parameters
-    ----------
-    path
-        The file; by default `default_path`, if it is there.
-
-    Raises
-    ------
-    InputError
-        With everything that is wrong in the file, by line and column; paths in it are relative to the file.
-    """
+    """Return the section `executor` of a site file."""
     if path is None:
         path = default_path()
         if not path.exists():
@@ -199,18 +188,6 @@ class LocalWorker:
 
 def parse_devices(text: str, cores: int | None = None) -> tuple[LocalWorker, ...]:
     """Return the workers for "cuda:0,cuda:1" or "cpu:4"; the cores are divided among them.
-
-    Parameters
-    ----------
-    text
-        One GPU or several, or a number of workers on the CPU.
-    cores
-        Cores to divide; by default those that this process may use, or OMP_NUM_THREADS of them.
-
-    Raises
-    ------
-    InputError
-        If it is neither, names a GPU twice, or asks for more workers than cores.
 
     Examples
     --------

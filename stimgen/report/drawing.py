@@ -169,21 +169,6 @@ def arrange(content: Content, width_mm: float | None = None, font_pt: float = FO
     """Give everything in a figure a place, names of rows on the left and of columns on top.
 
     Labels get more lines, then smaller letters, of one size for all, and at last their words are divided.
-
-    Parameters
-    ----------
-    content
-        What is shown.
-    width_mm
-        Width on paper, of which stimuli get what the labels of rows leave. Without it, the figure is in the
-        pixels of its stimuli, and rows and columns move apart for labels that are larger than a stimulus.
-    font_pt
-        Size of letters on paper. They get no smaller than `SMALLEST_FONT_PT`.
-
-    Raises
-    ------
-    InputError
-        If the sheet is too narrow for its columns or would be too high, or the figure has too many pixels.
     """
     fitting = _fit(content, width_mm, font_pt)
     if fitting is None:
@@ -248,11 +233,6 @@ def encode(sheet: Sheet, file_format: str, dpi: float = ASKED_PPI) -> bytes:
 
     Stimuli are embedded without loss in PDF and SVG files, and text is text. In a PNG file with a width on
     paper, every pixel of a stimulus is a square of pixels, as large as it takes to reach `dpi`.
-
-    Raises
-    ------
-    InputError
-        If the figure has too many pixels, or its font is not TrueType in a PDF file.
     """
     with mpl.rc_context(mpl.rcParamsDefault | SETTINGS):
         return _png(sheet, dpi) if file_format == "png" else _vectors(sheet, file_format)

@@ -58,26 +58,7 @@ def read_content(
     cell_px: int | None = None,
     font: Path | None = None,
 ) -> Content:
-    """Return what a figure of a grid shows.
-
-    Parameters
-    ----------
-    grid
-        What is shown where.
-    labels
-        Texts in place of names of rows and columns, by name.
-    annotate
-        Column of stimuli.csv whose value is written below each stimulus, with its unit if it has one.
-    cell_px
-        Side to which stimuli are resized with Lanczos' filter; by default they keep their pixels.
-    font
-        Font file; by default one is found.
-
-    Raises
-    ------
-    InputError
-        If a PNG file is missing or altered, stimuli differ in size, or a label or column is unknown.
-    """
+    """Return what a figure of a grid shows."""
     labels = labels or {}
     shown = [*grid.rows, *grid.columns]
     if unknown := [name for name in labels if name not in shown]:

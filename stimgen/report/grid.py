@@ -76,12 +76,6 @@ def make_grid(
     Names are in the order of `select`, or else of the manifests: originals, layer sets, other controls. What
     is the same in all cells is the first name in the manifest (of conditions, the first layer set) unless
     `select` names it.
-
-    Raises
-    ------
-    InputError
-        If a key or name is unknown, what is fixed has several names, two runs have different conditions,
-        sources or stimuli of one name, or no stimulus is left.
     """
     rows_key, columns_key = _key(rows, "--rows"), _key(columns, "--columns")
     if rows_key == columns_key:

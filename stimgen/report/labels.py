@@ -60,13 +60,7 @@ class Block:
 
 
 def find_font(texts: Iterable[str], file: Path | None = None) -> Font:
-    """Return a font that has all characters of some texts: a file, or those of `FAMILIES` that are installed.
-
-    Raises
-    ------
-    InputError
-        If the file is no font, or no font has the characters.
-    """
+    """Return a font that has all characters of some texts: a file, or those of `FAMILIES` that are installed."""
     try:
         font = _installed_font() if file is None else Font((str(file),))
         known = {code for name in font.files for code in font_manager.get_font(name).get_charmap()}

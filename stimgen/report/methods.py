@@ -57,7 +57,7 @@ class _Citations:
         if name not in NETWORKS:
             return name
         architecture = NETWORKS[name]()
-        title = getattr(architecture, "title", "") or name
+        title = architecture.title or name
         if isinstance(architecture.reference, Reference):
             return f"{title} ({self(architecture.reference)})"
         self.others[architecture.reference] = None

@@ -147,13 +147,7 @@ class ReportedRun(Run):
             raise InputError(f"{path} is not a data dictionary as stimgen writes it.", RUN_AGAIN) from None
 
     def read_table(self, name: str, **options: Any) -> pd.DataFrame:
-        """Return the table NAME.csv of the run; `options` are those of `pandas.read_csv`.
-
-        Raises
-        ------
-        InputError
-            If it cannot be read.
-        """
+        """Return the table NAME.csv of the run; `options` are those of `pandas.read_csv`."""
         path = self.folder / f"{name}.csv"
         try:
             table: pd.DataFrame = pd.read_csv(io.BytesIO(read_file(path, MOST_TABLE_BYTES)), **options)
@@ -167,12 +161,6 @@ def read_runs(folders: Sequence[Path], *, check: bool = True) -> tuple[ReportedR
 
     With `check`, every PNG file is compared with the SHA-256 in its record, and all records are kept in
     memory.
-
-    Raises
-    ------
-    InputError
-        If a folder is no run or damaged (`load_run`), its resolved manifest cannot be read, or a folder is
-        named twice.
     """
     places = [folder.resolve() for folder in folders]
     if twice := [str(folder) for folder in folders if places.count(folder.resolve()) > 1]:
