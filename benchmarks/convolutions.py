@@ -21,7 +21,8 @@ from benchmarks.machine import describe_machine
 from benchmarks.synthesis import LAYERS, source
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.objective import GramObjective, analyse
+from stimgen.texture.objective import Objective, analyse
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.tensors import to_batch
 
 SIDE = 2048
@@ -32,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = torch.device("cpu")
     extractor = build_extractor(find_weights("vgg16", "imagenet"), device=device, deepest=LAYERS[-1])
     image = to_batch([source("brick", options.size)], device)
-    targets = analyse(extractor, image, LAYERS)
-    objective = GramObjective(extractor, targets, {layer: torch.ones(1, device=device) for layer in LAYERS})
+    terms = weighted_terms(dict.fromkeys(LAYERS, 1.0))
+    objective = Objective.plain(extractor, terms, analyse(extractor, image, list(terms)))
     noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(device)
     matrices = [torch.rand(SIDE, SIDE, device=device) for _ in range(2)]
     for _ in range(3):

@@ -27,11 +27,10 @@ from distributed import Worker
 
 from benchmarks.large import forge
 from benchmarks.machine import describe_machine
-from stimgen.executors import tasks
+from stimgen.executors import worker as worker_module
 from stimgen.executors.dask_executor import DaskExecutor
 from stimgen.executors.site import ExecutorSpec
-from stimgen.executors.tasks import RunPlugin
-from stimgen.executors.worker import BatchOrder, BatchReport
+from stimgen.executors.worker import BatchOrder, BatchReport, RunPlugin
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs.batches import Batch, plan_batches
@@ -87,7 +86,7 @@ def costs(folder: Path, stimuli: int) -> list[tuple[int, int, float]]:
 def slept(folder: Path, stimuli: int) -> tuple[float, float]:
     """Return how long each of two workers is to sleep, and how long the run takes."""
     with (
-        unittest.mock.patch.object(tasks, "RunPlugin", Sleeper),
+        unittest.mock.patch.object(worker_module, "RunPlugin", Sleeper),
         Driver(folder, stimuli, workers=WORKERS) as driver,
     ):
         size = max(SIZES)

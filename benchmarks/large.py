@@ -37,16 +37,15 @@ from stimgen.images.png import encode_png
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs.preparation import prepare
-from stimgen.runs.record import Record, SourceRecord
+from stimgen.runs.record import Record, SourceRecord, sealed
 from stimgen.runs.runner import run
-from stimgen.runs.seal import sealed
 from stimgen.runs.store import RunFolder, sha256
 
 SIZE_PX = 64
 SOURCES = 5
 PLAIN: dict[str, Any] = {
     "image": {"size_px": SIZE_PX, "color": "grey"},
-    "network": {"name": "vgg16", "weights": "random", "normalise": False},
+    "network": {"name": "vgg16", "normalise": False},
 }
 FAST_S = 0.1
 STARTS = (

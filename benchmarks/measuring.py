@@ -21,10 +21,8 @@ from benchmarks.machine import describe_machine, synchronise
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.networks.device import find_device
-from stimgen.runs.make import finish, render, set_reference
-from stimgen.runs.networks import Networks
-from stimgen.runs.preparation import load_sources
-from stimgen.runs.statistics import source_statistics
+from stimgen.runs.make import SourceMeasures, finish, render
+from stimgen.runs.preparation import prepare
 from stimgen.texture.problem import no_hook
 
 
@@ -36,16 +34,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manifest = replace(manifest, sources=manifest.sources[:1])
     stimulus = next(one for one in plan(manifest) if one.condition == options.condition)
     network = stimulus.layer_set.network if stimulus.layer_set else manifest.network
-    sources, networks = load_sources(manifest), Networks(manifest, str(device))
-    source, extractor = sources[stimulus.source], networks.extractor(network)
+    prepared = prepare(manifest, str(device))
+    source = prepared.sources[stimulus.source]
+    prepared.networks.extractor(network)
     clock = Clock(device)
-    the_set = set_reference(manifest, sources)
-    (rendered,) = render(manifest, [stimulus], sources, the_set, extractor, networks.bases, no_hook)
+    (rendered,) = render(prepared, [stimulus], network, no_hook)
     making = clock.lap()
-    grams, of_source = networks.grams(network, source), source_statistics(source.pixels)
+    prepared.networks.grams(network, source)
+    of_source = SourceMeasures.of(manifest, source)
     per_source = clock.lap()
     for _ in range(options.repeats):
-        finish(manifest, stimulus, source, rendered.image, extractor, grams, of_source, the_set)
+        finish(
+            prepared,
+            stimulus,
+            network,
+            rendered,
+            of_source,
+            filename=f"stimuli/{stimulus.stimulus_id}.png",
+            recipe_sha256="",
+            seconds=making,
+        )
     measuring = clock.lap() / options.repeats
     print(f"{stimulus.stimulus_id}, {manifest.image.size_px} px")
     print(f"making              {making:8.2f} s")

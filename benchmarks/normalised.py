@@ -3,7 +3,7 @@
 ``python -m benchmarks.normalised``
 
 Prints, for VGG-16 as it is, for VGG-16 with its filters normalised on other photographs than those that
-stimgen measures on, and for random networks, the share that `stimgen.networks.weights.normalised` compares
+stimgen measures on, and for random networks, the share that `stimgen.networks.import_weights` compares
 with its threshold. All is determined by the weights and by images in scikit-image's wheel.
 """
 
@@ -12,17 +12,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stimgen.networks.extractor import build_extractor
-from stimgen.networks.normalise import central_square, mean_activations, photographs, rescale_channels
+from stimgen.images.read import skimage_file
+from stimgen.networks.extractor import (
+    LEAST_SHARE,
+    build_extractor,
+    mean_activations,
+    rescale_channels,
+    share_near_one,
+)
+from stimgen.networks.photographs import central_square, photographs
 from stimgen.networks.weights import Weights, find_weights
-from stimgen.networks.weights.normalised import LEAST_SHARE, share_near_one
 
 OTHERS = (
     "brick.png",
@@ -68,10 +72,10 @@ def trained() -> Iterator[tuple[str, Weights]]:
 
 def other_image(name: str) -> NDArray[np.float32]:
     """Return an image of scikit-image's wheel as the photographs are: RGB (256, 256, 3), 0..1."""
-    spec = find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise SystemExit("scikit-image is not installed.")
-    with Image.open(Path(spec.origin).parent / "data" / name) as image:
+    path = skimage_file(name)
+    if path is None:
+        raise SystemExit(f"The installed scikit-image has no {name}.")
+    with Image.open(path) as image:
         return central_square(image)
 
 

@@ -29,8 +29,7 @@ from stimgen.manifest.estimate import estimate
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import measuring_network, plan
 from stimgen.runs.batches import measured_layers, plan_batches
-from stimgen.runs.networks import Networks
-from stimgen.runs.preparation import load_sources
+from stimgen.runs.preparation import Networks, load_sources
 from stimgen.runs.recipe import recipe, recipe_sha256
 
 STIMULI = (1250, 2500, 5000)

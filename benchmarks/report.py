@@ -29,8 +29,7 @@ from PIL import Image as Pillow
 from benchmarks.browser import browser, open_page
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.report.page import write_report
-from stimgen.runs.record import Record
-from stimgen.runs.seal import sealed
+from stimgen.runs.record import Record, sealed
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.tables import write_tables
 
@@ -95,9 +94,10 @@ def forge(like: Path, folder: Path, *, sources: int, seeds: int, side: int = 128
                 one |= {"png_sha256": sha256(content), "seed": seed}
                 one["source"] |= {"id": source, "sha256": sha256(source.encode())}
                 one["image"] |= {"size_px": side}
-                one["luminance"] |= {"mean": float(rng.uniform(0.3, 0.7)), "sd": float(rng.uniform(0.1, 0.2))}
+                one["statistics"]["luminance_mean"] = float(rng.uniform(0.3, 0.7))
+                one["statistics"]["luminance_sd"] = float(rng.uniform(0.1, 0.2))
                 power = np.geomspace(1e-3, 1e-7, side // 2) * rng.uniform(0.5, 2, side // 2)
-                one["spectrum"] |= {"power": power.tolist(), "power_source": power.tolist()}
+                one |= {"power": power.tolist(), "power_source": power.tolist()}
                 records.append(sealed(Record.model_validate(one)))
                 run.record(name).write_text(records[-1].model_dump_json(), "utf-8")
     write_tables(run, records, (), AcceptSpec())

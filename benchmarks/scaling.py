@@ -26,7 +26,8 @@ from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.memory import evaluation_bytes, recomputes
-from stimgen.texture.objective import GramObjective
+from stimgen.texture.objective import Objective, Part
+from stimgen.texture.statistic import weighted_terms
 
 LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
 REPEATS, ENOUGH_S = 5, 10.0
@@ -145,13 +146,13 @@ def _extractor(architecture: Architecture, generator: torch.Generator) -> Featur
     )
 
 
-def _objective(extractor: FeatureExtractor, batch: int) -> GramObjective:
-    channels = {layer: extractor.architecture.channels(layer) for layer in LAYERS}
-    return GramObjective(
-        extractor,
-        {layer: torch.zeros(batch, n, n, device=extractor.device) for layer, n in channels.items()},
-        {layer: torch.ones(batch, device=extractor.device) for layer in LAYERS},
-    )
+def _objective(extractor: FeatureExtractor, batch: int) -> Objective:
+    parts = {}
+    for term in weighted_terms(dict.fromkeys(LAYERS, 1.0)):
+        channels = extractor.architecture.channels(str(term.layer))
+        target = torch.zeros(batch, channels, channels, device=extractor.device)
+        parts[term] = Part((target,), torch.ones(batch, device=extractor.device))
+    return Objective(extractor, parts)
 
 
 def _parser() -> argparse.ArgumentParser:

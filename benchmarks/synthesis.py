@@ -36,10 +36,10 @@ from stimgen.manifest.resolved import ImageSpec, SourceSpec
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.goal import SourceImage
-from stimgen.texture.objective import GramObjective, analyse
+from stimgen.texture.objective import Objective, analyse
 from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.problem import Evaluation, Problem, Synthesis
+from stimgen.texture.problem import Evaluation, Problem, SourceImage, Synthesis
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import synthesise
 from stimgen.texture.tensors import to_batch
 
@@ -132,9 +132,9 @@ class Race:
 
     def problems(self, count: int) -> list[Problem]:
         """Return problems with seeds from 1."""
-        weights = dict.fromkeys(LAYERS, 1.0)
+        terms = weighted_terms(dict.fromkeys(LAYERS, 1.0))
         goal = SourceImage(self.source)
-        return [Problem(goal, weights, np.random.default_rng(seed)) for seed in range(1, count + 1)]
+        return [Problem(goal, terms, np.random.default_rng(seed)) for seed in range(1, count + 1)]
 
     def published(self, lowest: float, iterations: int) -> Log:
         """Run the published procedure until the lowest target is reached."""
@@ -186,10 +186,10 @@ class Race:
     def loss(self, image: Image) -> float:
         """Return the loss of a finished image in float32."""
         device = self.extractor.device
-        ones = {layer: torch.ones(1, device=device) for layer in LAYERS}
-        targets = analyse(self.extractor, to_batch([self.source], device), LAYERS)
+        terms = weighted_terms(dict.fromkeys(LAYERS, 1.0))
+        found = analyse(self.extractor, to_batch([self.source], device), list(terms))
         with torch.no_grad():
-            return float(GramObjective(self.extractor, targets, ones).loss(to_batch([image], device)))
+            return float(Objective.plain(self.extractor, terms, found).loss(to_batch([image], device)))
 
 
 def source(name: str, size_px: int) -> Image:

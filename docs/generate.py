@@ -1,4 +1,4 @@
-"""Rewrite the generated parts of the documentation: tables that the code knows better than any author.
+"""Rewrite the generated parts of the documentation, such as lists of keys, columns and commands.
 
 A generated part lies between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``.
 
@@ -11,6 +11,8 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -19,13 +21,13 @@ import typer
 from typer.cli import get_docs_for_click
 
 from stimgen import cli
+from stimgen.column import Column
 from stimgen.controls import CONTROLS
+from stimgen.decoding.columns import DECODE_TABLES
 from stimgen.manifest.json_schema import json_schema
-from stimgen.manifest.starter import PHOTOGRAPHS as PHOTOGRAPHED
-from stimgen.manifest.starter import FoundSource, read_sources, starter_manifest
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import CONVENTIONS, PACKAGED, PUBLISHED
-from stimgen.networks.normalise import PHOTOGRAPHS
+from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.photographs import PHOTOGRAPHS
 from stimgen.runs.columns import TABLES
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.schedule import layers_at
@@ -35,8 +37,17 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)
 EXAMPLES = re.compile(r"(?:^  stimgen .+\n+)+", re.MULTILINE)
+PATCH = re.compile(r"(left|right|bottom|first|second|image)_(id|file|x|y|sha256)")
 LISTS_OF_COMMANDS = re.compile(r"\*\*Commands\*\*:\n\n(?:\* .+\n)+\n")
+REPEATED = re.compile(
+    r"\*\*Usage\*\*:\n\n```console\n[^`]*```\n\n|"
+    r"(\*\*Options\*\*:\n\n)?\* `-h, --help`: .+\n|"
+    r"^With every command: .+\n+|"
+    r"^For example:\n\n",
+    re.MULTILINE,
+)
 SIZE_PX = 256
+DEFAULT_NETWORK = "vgg19"
 SCALING = ("workers", "driver", "scale_simulation", "large")
 PAPER_FIGURES = ("figure2", "figure3a", "figure3b", "figure3c")
 
@@ -71,45 +82,33 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def section(name: str | None) -> Callable[[], str]:
-    """Return a function that makes the table of one section's keys; None is the top level."""
-
-    def keys() -> str:
-        schema = json_schema()
-        return keys_of(schema if name is None else schema["$defs"][name], schema["$defs"])
-
-    return keys
+def _section(name: str | None) -> str:
+    schema = json_schema()
+    return keys_of(schema if name is None else schema["$defs"][name], schema["$defs"])
 
 
 def keys_of(schema: Schema, definitions: Mapping[str, Schema]) -> str:
-    """Return the table of the keys of an object in a JSON Schema."""
+    """Return the list of the keys of an object in a JSON Schema, with meaning, values and default."""
     required = schema.get("required", [])
-    rows = [
-        (
-            f"`{key}`",
-            accepted(entry, definitions),
-            "required" if key in required else default_of(entry),
-            entry.get("description", ""),
-        )
-        for key, entry in schema["properties"].items()
-    ]
-    return table(("key", "value", "default", "meaning"), rows)
+    lines = []
+    for key, entry in schema["properties"].items():
+        value = accepted(entry, definitions)
+        default = "required" if key in required else default_of(entry)
+        ends = f" *{value[0].upper()}{value[1:]}{'; ' + default if default else ''}.*"
+        lines.append(f"- `{key}`: {escaped(entry.get('description', ''))}{ends}")
+    return "\n".join(lines)
 
 
 def default_of(entry: Schema) -> str:
-    """Return a key's default in YAML's words."""
+    """Return a key's default in YAML's words; "" where nothing is the default."""
     value = entry.get("default")
-    if value is None:
-        return "none"
+    if value is None or isinstance(value, dict) or value in ([], ""):
+        return ""
     if isinstance(value, bool):
-        return str(value).lower()
-    if value in ({}, [], ""):
-        return "empty"
-    if isinstance(value, dict):
-        return "its defaults"
+        return f"default `{str(value).lower()}`"
     if isinstance(value, list):
-        return f"`[{', '.join(map(str, value))}]`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+        return f"default `[{', '.join(map(str, value))}]`"
+    return f"default `{value:g}`" if isinstance(value, float) else f"default `{value}`"
 
 
 def accepted(entry: Schema, definitions: Mapping[str, Schema]) -> str:
@@ -142,10 +141,10 @@ def accepted(entry: Schema, definitions: Mapping[str, Schema]) -> str:
 
 def mapping(entry: Schema, definitions: Mapping[str, Schema]) -> str:
     """Return in words what an object with free keys accepts."""
-    free = entry.get("patternProperties") or entry.get("additionalProperties")
-    if not isinstance(free, Mapping):
+    patterns = entry.get("patternProperties")
+    value = next(iter(patterns.values())) if patterns else entry.get("additionalProperties")
+    if not isinstance(value, Mapping):
         return "mapping"
-    value = next(iter(free.values())) if "patternProperties" in entry else free
     keys = "layer" if "propertyNames" in entry else "id"
     return f"mapping of {keys} to {accepted(value, definitions)}"
 
@@ -158,25 +157,21 @@ def limits(entry: Schema) -> str:
     return f" from {entry['minimum']:g}" + (f" to {high}" if high else "") if "minimum" in entry else ""
 
 
-def controls() -> str:
-    """Return for each control its summary and its options."""
+def _controls() -> str:
     schema = json_schema()
     parts = []
     for name, control in CONTROLS.items():
         own = schema["$defs"][f"control_{name}"]
         options = {k: v for k, v in own["properties"].items() if k not in ("name", "id")}
         summary = own["description"].removeprefix("Return ").strip()
-        parts.append(f"### `{name}`\n\n{summary[0].upper()}{summary[1:]}")
-        parts.append("One per seed." if control.seeded else "One per source: it needs no randomness.")
+        once = "" if control.seeded else " One image per source."
+        parts.append(f"### `{name}`\n\n{summary[0].upper()}{summary[1:]}{once}")
         if options:
             parts.append(keys_of({"properties": options}, schema["$defs"]))
-        else:
-            parts.append("No options.")
     return "\n\n".join(parts)
 
 
-def trials() -> str:
-    """Return the options that all designs share, then for each design its summary and its other options."""
+def _trials() -> str:
     schema = json_schema()
     shared = TrialOptions.model_json_schema()["properties"]
     parts = ["### Options of every design", keys_of({"properties": shared}, schema["$defs"])]
@@ -189,116 +184,128 @@ def trials() -> str:
     return "\n\n".join(parts)
 
 
-def columns(name: str) -> Callable[[], str]:
-    """Return a function that makes the list of a table's columns."""
+def _columns(name: str) -> str:
+    return list_of((TABLES | DECODE_TABLES)[name])
 
-    def rows() -> str:
-        return table(
-            ("column", "unit", "meaning", "definition"),
-            ((f"`{c.name}`", c.unit, c.description, c.origin) for c in TABLES[name]),
+
+def list_of(shown: Iterable[Column]) -> str:
+    """Return the list of some columns; those that differ only in a number share an entry."""
+    families: dict[tuple[str, str], list[Column]] = {}
+    for column in shown:
+        number = re.search(r"(?<=_)\d+", column.name)
+        own = rf"(\b|(?<=_)){number[0]}\b" if number else r"\Z\A"
+        name, text = (re.sub(own, "K", text) for text in (column.name, column.description))
+        families.setdefault((name, text), []).append(column)
+    lines = []
+    for (_, text), family in families.items():
+        names = ", ".join(f"`{column.name}`" for column in family)
+        lines.append(f"- {names}: {meaning(family[0], text if len(family) > 1 else family[0].description)}")
+    return "\n".join(lines)
+
+
+def meaning(column: Column, text: str) -> str:
+    """Return what a column means, with its unit and its source."""
+    unit = f"[{column.unit}] " if column.unit else ""
+    source = re.match(r".*?\(\d{4}\)", column.origin)
+    return f"{unit}{escaped(text)}" + (f" *{source[0]}.*" if source else "")
+
+
+def escaped(text: str) -> str:
+    """Return a text in which an asterisk is no markup."""
+    return text.replace("*", "\\*")
+
+
+def _images() -> str:
+    """Return the columns of `stimgen stats`: a table of its own, and the names of those in stimuli.csv."""
+    shared = [column for column in TABLES["images"] if column in TABLES["stimuli"]]
+    names = ", ".join(f"`{column.name}`" for column in shared)
+    own = list_of(column for column in TABLES["images"] if column not in shared)
+    return f"{own}\n\nAs in `stimuli.csv`: {names}."
+
+
+def _trial_lists() -> str:
+    lists = {name: TABLES[f"trials_{name}"] for name in DESIGNS}
+    shared = [column for column in lists["rating"] if all(column in own for own in lists.values())]
+    patch = [
+        replace(
+            c,
+            name=c.name.replace("image", "PATCH"),
+            description=c.description.replace("image patch", "patch"),
         )
-
-    return rows
-
-
-def decoded(name: str) -> Callable[[], str]:
-    """Return a function that makes the table of a demonstration of `stimgen decode`."""
-
-    def rows() -> str:
-        path = RESULTS / f"decoding-{name}.csv"
-        with path.open(encoding="utf-8", newline="") as file:
-            return table(
-                ("layer", "parameters", "top-1", "95 % interval", "top-5", "95 % interval"),
-                (
-                    (
-                        f"`{row['layer']}`",
-                        row["parameters"],
-                        *(
-                            text
-                            for top in ("top1", "top5")
-                            for text in (
-                                f"{float(row[top]):.3f}",
-                                f"{float(row[f'{top}_low']):.3f} to {float(row[f'{top}_high']):.3f}",
-                            )
-                        ),
-                    )
-                    for row in csv.DictReader(file)
-                ),
-            )
-
-    return rows
+        for c in lists["rating"]
+        if PATCH.fullmatch(c.name)
+    ]
+    parts = ["### Every design", list_of(shared)]
+    parts += ["For each patch of the trial, with the patch's name in place of PATCH:", list_of(patch)]
+    for name, own in lists.items():
+        other = [column for column in own if column not in shared and not PATCH.fullmatch(column.name)]
+        parts += [f"### {name}", list_of(other)]
+    return "\n\n".join(parts)
 
 
-def decoding_a_million() -> str:
-    """Return what a million images would take, as the demonstration with textures measured."""
+def _csv(name: str) -> list[dict[str, str]]:
+    with (RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _decoded() -> str:
+    accuracy: dict[str, list[str]] = {}
+    for name in ("textures", "digits"):
+        for row in _csv(f"decoding-{name}"):
+            top, low, high = (float(row[column]) for column in ("top1", "top1_low", "top1_high"))
+            cells = accuracy.setdefault(row["layer"], [row["parameters"]])
+            cells.append(f"{top:.3f} ({low:.3f} to {high:.3f})")
+    header = ("layer", "parameters", "textures", "digits")
+    return table(header, ((f"`{layer}`", *cells) for layer, cells in accuracy.items()))
+
+
+def _decoding_a_million() -> str:
+    columns = {
+        "layer": "`{layer}`",
+        "disk, GB": "{disk_gb:.0f}",
+        "means and variances, h": "{preparation_hours:.2g}",
+        "an epoch with 10 classes, h": "{epoch_hours:.2g}",
+        "an epoch with 1000 classes, h": "{epoch_hours_1000_classes:.0f}",
+    }
     summary = json.loads((RESULTS / "decoding-textures.json").read_text(encoding="utf-8"))
-    return table(
-        (
-            "layer",
-            "disk, GB",
-            "means and variances, h",
-            "an epoch with 10 classes, h",
-            "an epoch with 1000 classes, h",
-        ),
-        (
+    layers = summary["per_million_images"]["layers"]
+    return table(columns, ([form.format(**layer) for form in columns.values()] for layer in layers))
+
+
+def _paper(figure: str) -> str:
+    textures = _csv(f"paper-{figure}")
+    sources = list(dict.fromkeys(texture["source"] for texture in textures))
+    rows = []
+    above: dict[tuple[str, str], float] = {}
+    for condition in dict.fromkeys(texture["condition"] for texture in textures):
+        own = [texture for texture in textures if texture["condition"] == condition]
+        held_out = {(t["source"], t["seed"]): float(t["held_out_layers"]) for t in own}
+        by_source = [[d for (name, _), d in held_out.items() if name == source] for source in sources]
+        nearer = sum(distance < above[texture] for texture, distance in held_out.items() if above)
+        rows.append(
             (
-                f"`{layer['layer']}`",
-                f"{layer['disk_gb']:.0f}",
-                f"{layer['preparation_hours']:.2g}",
-                f"{layer['epoch_hours']:.2g}",
-                f"{layer['epoch_hours_1000_classes']:.0f}",
+                f"`{condition}`",
+                f"{int(own[0]['parameters']):,}",
+                f"{max(float(texture['residual_gram']) for texture in own):.2g}",
+                *(f"{mean(distances):.3f}" for distances in by_source),
+                f"{mean(held_out.values()):.3f}",
+                f"{nearer} of {len(held_out)}" if above else "",
             )
-            for layer in summary["per_million_images"]["layers"]
-        ),
-    )
-
-
-def paper(figure: str) -> Callable[[], str]:
-    """Return a function that makes the table of a figure's conditions, in the order of its manifest."""
-
-    def conditions() -> str:
-        with (RESULTS / f"paper-{figure}.csv").open(encoding="utf-8", newline="") as file:
-            textures = list(csv.DictReader(file))
-        sources = list(dict.fromkeys(texture["source"] for texture in textures))
-        rows = []
-        above: dict[tuple[str, str], float] = {}
-        for condition in dict.fromkeys(texture["condition"] for texture in textures):
-            own = [texture for texture in textures if texture["condition"] == condition]
-            held_out = {(t["source"], t["seed"]): float(t["held_out_layers"]) for t in own}
-            by_source = [[d for (name, _), d in held_out.items() if name == source] for source in sources]
-            nearer = sum(distance < above[texture] for texture, distance in held_out.items() if above)
-            rows.append(
-                (
-                    f"`{condition}`",
-                    f"{int(own[0]['parameters']):,}",
-                    f"{max(float(texture['residual_gram']) for texture in own):.2g}",
-                    *(f"{mean(distances):.3f}" for distances in by_source),
-                    f"{mean(held_out.values()):.3f}",
-                    f"{nearer} of {len(held_out)}" if above else "",
-                )
-            )
-            above = held_out
-        header = (
-            "condition",
-            "parameters",
-            "largest residual",
-            *sources,
-            "mean",
-            "nearer than the row above",
         )
-        return table(header, rows)
+        above = held_out
+    header = ("condition", "parameters", "largest residual", *sources, "mean", "nearer than the row above")
+    return table(header, rows)
 
-    return conditions
 
-
-def commands() -> str:
-    """Return what `stimgen --help` says of every command, as Typer writes it in Markdown."""
+def _commands() -> str:
     program = typer.main.get_command(cli.app)
     text = get_docs_for_click(
         obj=program, ctx=typer.Context(program, **program.context_settings), name="stimgen", indent=1
     )
     # Lists of commands break off in the middle of a sentence, and what they name has a heading below.
     text = LISTS_OF_COMMANDS.sub("", text)
+    # These are the same for every command, or repeat the arguments.
+    text = re.sub(r"\n{3,}", "\n\n", REPEATED.sub("", text))
     # Usage is to be read and not to be typed; so are examples, which are blocks of their own in the page.
     text = text.replace("```console\n$ ", "```text\n")
     return EXAMPLES.sub(_examples, text).strip()
@@ -309,150 +316,120 @@ def _examples(found: re.Match[str]) -> str:
     return f"```text\n{lines}\n```\n\n"
 
 
-def photographs() -> str:
-    """Return the photographs that filters are normalised on."""
-    return table(
-        ("file in scikit-image", "SHA-256"),
-        ((f"`{name}`", f"`{sha256}`") for name, sha256 in PHOTOGRAPHS.items()),
-    )
+def _photographs() -> str:
+    rows = ((f"`{name}`", f"`{sha256}`") for name, sha256 in PHOTOGRAPHS.items())
+    return table(("file in scikit-image", "SHA-256"), rows)
 
 
-def scales() -> str:
-    """Return which of a network's default layers take part at which scale, for every network."""
+def _scales() -> str:
     preset = Multiscale()
-    header = (
-        "layer set, up to",
-        "network",
-        "receptive field",
-        *(f"{px} px" for px in preset.scales(SIZE_PX)),
-    )
+    sides = preset.scales(SIZE_PX)
+    architecture = NETWORKS[DEFAULT_NETWORK]()
     rows = []
-    for network in NETWORKS:
-        architecture = NETWORKS[network]()
-        for count, deepest in enumerate(architecture.default_layers, start=1):
-            layer_set = architecture.default_layers[:count]
-            used = [layers_at(architecture, layer_set, px, SIZE_PX) for px in preset.scales(SIZE_PX)]
-            rows.append(
-                (
-                    f"`{deepest}`",
-                    network,
-                    f"{architecture.receptive_field(deepest)} px",
-                    *(" ".join(f"`{layer}`" for layer in layers) or "not synthesised" for layers in used),
-                )
-            )
-    return table(header, rows)
+    for count, deepest in enumerate(architecture.default_layers, start=1):
+        used = [layers_at(architecture, architecture.default_layers[:count], px, SIZE_PX) for px in sides]
+        layers = [" ".join(f"`{layer}`" for layer in names) or "not synthesised" for names in used]
+        rows.append((f"`{deepest}`", f"{architecture.receptive_field(deepest)} px", *layers))
+    return table(("layer set, up to", "receptive field", *(f"{px} px" for px in sides)), rows)
 
 
-def conventions() -> str:
-    """Return the input conventions."""
+def _conventions() -> str:
+    rows = []
+    for entry in CONVENTIONS.values():
+        spread = ", ".join(f"{value:g}" for value in entry.std)
+        mean_values = ", ".join(map(str, entry.mean))
+        rows.append((f"`{entry.name}`", entry.channels.upper(), f"0..{entry.scale:g}", mean_values, spread))
+    return table(("name", "channels", "range", "mean", "standard deviation"), rows)
+
+
+def _weights() -> str:
     return table(
-        ("name", "channels", "range", "mean", "standard deviation"),
+        ("network", "name", "file", "SHA-256 of the file", "input", "in the package", "licence"),
         (
             (
-                f"`{c.name}`",
-                c.channels.upper(),
-                f"0..{c.scale:g}",
-                ", ".join(map(str, c.mean)),
-                ", ".join(f"{s:g}" for s in c.std),
-            )
-            for c in CONVENTIONS.values()
-        ),
-    )
-
-
-def weights() -> str:
-    """Return the published weights."""
-    packages = {(p.network, p.name): f"`{p.distribution}`" for p in PACKAGED}
-    return table(
-        ("network", "name", "file", "file's SHA-256 starts with", "input", "in the package", "licence"),
-        (
-            (
-                entry.network,
+                network,
                 f"`{entry.name}`",
                 f"[{entry.url.rpartition('/')[2]}]({entry.url})",
-                f"`{entry.sha256_prefix}`",
+                f"`{entry.sha256}`" if len(entry.sha256) == 64 else f"`{entry.sha256}` … (first digits)",
                 f"`{entry.convention}`",
-                packages.get((entry.network, entry.name), "none"),
+                f"`{entry.package.distribution}`" if entry.package else "none",
                 entry.licence,
             )
-            for entry in PUBLISHED
+            for network in NETWORKS
+            for entry in NETWORKS[network]().weights
         ),
     )
 
 
-def hashes() -> str:
-    """Return the recorded identities of weights, and the packaged files."""
+def _hashes() -> str:
+    published = [(network, entry) for network in NETWORKS for entry in NETWORKS[network]().weights]
     rows = [
-        (f"tensors of `{e.name}`, {e.network}", f"`{e.tensors_sha256}`")
-        for e in PUBLISHED
-        if e.tensors_sha256
+        (f"tensors of `{entry.name}`, {network}", f"`{entry.tensors_sha256}`")
+        for network, entry in published
+        if entry.tensors_sha256
     ]
-    rows += [(f"`{p.file}` in `{p.distribution}`", f"`{p.file_sha256}`") for p in PACKAGED]
+    packages = [entry.package for _, entry in published if entry.package]
+    rows += [(f"`{package.file}` in `{package.distribution}`", f"`{package.sha256}`") for package in packages]
     return table(("what", "SHA-256"), rows)
 
 
-def measured(name: str) -> Callable[[], str]:
-    """Return a function that makes a block of what a benchmark printed."""
-
-    def block() -> str:
-        return f"```text\n{(RESULTS / f'{name}.txt').read_text('utf-8')}```"
-
-    return block
+def _printed(name: str) -> str:
+    return f"```text\n{(RESULTS / f'{name}.txt').read_text('utf-8')}```"
 
 
 # Sections of the manifest that have a table of their own, in the words of the table that points to them.
 KINDS = {
-    "ImageSection": "mapping, see [image](#image)",
-    "SourceSection": "mapping, see [sources](#sources)",
-    "NetworkSpec": "mapping, see [network](#network)",
+    **{
+        name: f"[{heading}](#{heading})"
+        for name, heading in {
+            "ImageSection": "image",
+            "SourceSection": "sources",
+            "NetworkSpec": "network",
+            "LayerSetSection": "layer_sets",
+            "SeedRange": "seeds",
+            "Multiscale": "multiscale",
+            "Gatys2015": "gatys2015",
+            "MatchingSpec": "matching",
+            "MeasureSpec": "measure",
+            "AcceptSpec": "accept",
+        }.items()
+    },
     "NetworkOverride": "mapping with keys of [network](#network)",
-    "LayerSetSection": "mapping, see [layer_sets](#layer_sets)",
-    "SeedRange": "mapping, see [seeds](#seeds)",
-    "Multiscale": "mapping, see [multiscale](#multiscale)",
-    "Gatys2015": "mapping, see [gatys2015](#gatys2015)",
-    "MatchingSpec": "mapping, see [matching](#matching)",
-    "MeasureSpec": "mapping, see [measure](#measure)",
-    "AcceptSpec": "mapping, see [accept](#accept)",
-    **{f"control_{name}": "mapping, see [controls](#controls)" for name in CONTROLS},
-    **{f"trials_{name}": "mapping, see [trials](#trials)" for name in DESIGNS},
+    **{f"control_{name}": "[controls](#controls)" for name in CONTROLS},
+    **{f"trials_{name}": "[trials](#trials)" for name in DESIGNS},
 }
 
-
-def starter() -> str:
-    """Return what `stimgen new first` writes."""
-    found = read_sources(PHOTOGRAPHED, Path(), size_px=SIZE_PX // 2, name="first")
-    sources = [one for one in found if isinstance(one, FoundSource)]
-    text = starter_manifest("first", sources, size_px=SIZE_PX // 2, ppd=None, network="vgg16")
-    return f"\n```yaml\n{text}```"
-
-
 PARTS: Mapping[str, Callable[[], str]] = {
-    "manifest": section(None),
-    "starter": starter,
-    "image": section("ImageSection"),
-    "sources": section("SourceSection"),
-    "network": section("NetworkSpec"),
-    "layer sets": section("LayerSetSection"),
-    "seeds": section("SeedRange"),
-    "multiscale": section("Multiscale"),
-    "gatys2015": section("Gatys2015"),
-    "matching": section("MatchingSpec"),
-    "measure": section("MeasureSpec"),
-    "accept": section("AcceptSpec"),
-    "controls": controls,
-    "trials": trials,
-    **{f"columns of {name}": columns(name) for name in TABLES},
-    "decoded textures": decoded("textures"),
-    "decoded digits": decoded("digits"),
-    "decoding a million": decoding_a_million,
-    **{f"paper {figure}": paper(figure) for figure in PAPER_FIGURES},
-    **{f"measured {name}": measured(name) for name in SCALING},
-    "photographs": photographs,
-    "scales": scales,
-    "conventions": conventions,
-    "weights": weights,
-    "hashes": hashes,
-    "commands": commands,
+    "manifest": partial(_section, None),
+    "image": partial(_section, "ImageSection"),
+    "sources": partial(_section, "SourceSection"),
+    "network": partial(_section, "NetworkSpec"),
+    "layer sets": partial(_section, "LayerSetSection"),
+    "seeds": partial(_section, "SeedRange"),
+    "multiscale": partial(_section, "Multiscale"),
+    "gatys2015": partial(_section, "Gatys2015"),
+    "matching": partial(_section, "MatchingSpec"),
+    "measure": partial(_section, "MeasureSpec"),
+    "accept": partial(_section, "AcceptSpec"),
+    "controls": _controls,
+    "trials": _trials,
+    **{
+        f"columns of {name}": partial(_columns, name)
+        for name in TABLES | DECODE_TABLES
+        if not name.startswith("trials_")
+    },
+    "columns of images": _images,
+    "columns of trial lists": _trial_lists,
+    "decoded": _decoded,
+    "decoding a million": _decoding_a_million,
+    **{f"paper {figure}": partial(_paper, figure) for figure in PAPER_FIGURES},
+    **{f"measured {name}": partial(_printed, name) for name in SCALING},
+    "photographs": _photographs,
+    "scales": _scales,
+    "conventions": _conventions,
+    "weights": _weights,
+    "hashes": _hashes,
+    "commands": _commands,
 }
 
 

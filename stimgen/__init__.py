@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from stimgen.texture.model import TextureModel as TextureModel
     from stimgen.texture.presets import Gatys2015 as Gatys2015
     from stimgen.texture.presets import Multiscale as Multiscale
-    from stimgen.texture.statistics import TextureStatistics as TextureStatistics
-    from stimgen.texture.statistics import mix as mix
+    from stimgen.texture.saved import TextureStatistics as TextureStatistics
+    from stimgen.texture.saved import mix as mix
 
 _PUBLIC = {
     "Gatys2015": "stimgen.texture.presets",
     "Multiscale": "stimgen.texture.presets",
     "Run": "stimgen.runs.load",
     "TextureModel": "stimgen.texture.model",
-    "TextureStatistics": "stimgen.texture.statistics",
+    "TextureStatistics": "stimgen.texture.saved",
     "load_run": "stimgen.runs.load",
-    "mix": "stimgen.texture.statistics",
+    "mix": "stimgen.texture.saved",
 }
 
 __all__ = list(_PUBLIC)

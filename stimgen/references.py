@@ -1,4 +1,7 @@
-"""Publications that a report cites: in the text, in its list of references, and in BibTeX."""
+"""Publications that a report cites: in the text, in its list of references, and in BibTeX.
+
+Publications of a network are in its module in `stimgen.networks.definitions`.
+"""
 
 from __future__ import annotations
 
@@ -108,22 +111,6 @@ GATYS_2015 = Reference(
     "28",
     kind="inproceedings",
     note="arXiv:1505.07376",
-)
-SIMONYAN_2015 = Reference(
-    "simonyan2015",
-    ("Simonyan, K.", "Zisserman, A."),
-    2015,
-    "Very deep convolutional networks for large-scale image recognition",
-    "International Conference on Learning Representations",
-    kind="inproceedings",
-    note="arXiv:1409.1556",
-)
-KRIZHEVSKY_2014 = Reference(
-    "krizhevsky2014",
-    ("Krizhevsky, A.",),
-    2014,
-    "One weird trick for parallelizing convolutional neural networks",
-    "arXiv:1404.5997",
 )
 LIU_1989 = Reference(
     "liu1989",

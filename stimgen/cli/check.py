@@ -33,8 +33,8 @@ def check(
     from stimgen.manifest.estimate import estimate
     from stimgen.manifest.load import load_manifest
     from stimgen.manifest.plan import check_paths, plan
+    from stimgen.runs.outlook import outlook
     from stimgen.runs.store import RunFolder
-    from stimgen.verify.outlook import outlook
 
     loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds))
     stimuli = plan(loaded)
@@ -44,7 +44,7 @@ def check(
     found = outlook(loaded, RunFolder(folder))
     if found:
         unread = " (PNG files not compared)" if found.keep else ""
-        more = f"; {found.strangers} others are there, not asked for" if found.strangers else ""
+        more = f"; {found.unplanned} others are there, not asked for" if found.unplanned else ""
         rest = f"to make {found.make}, to replace {found.replace}{more}"
         typer.echo(f"There:     to keep {found.keep}{unread}, {rest}")
 

@@ -1,4 +1,4 @@
-"""Options that say who makes the stimuli of a run."""
+"""The options of `stimgen run` for workers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SitePath = Annotated[
 def executor_spec(
     name: str | None, devices: str | None, scheduler: str | None, site: Path | None
 ) -> ExecutorSpec:
-    """Return what the site file says, after what the command line says in its place.
+    """Return the executor of the site file, with the options of the command line in place of its own.
 
     Raises
     ------
@@ -64,26 +64,22 @@ def executor_spec(
         )
     if name == "local":
         return ExecutorSpec()
-    there = load_site(site)
+    spec = load_site(site)
     if devices is not None:
         parse_devices(devices)
-        there = there.model_copy(
-            update={"name": "dask", "devices": devices, "scheduler": None, "slurm": None}
-        )
-    elif scheduler is not None:
-        there = there.model_copy(
-            update={"name": "dask", "devices": None, "scheduler": scheduler, "slurm": None}
-        )
-    if (name or there.name) == "dask" and not there.has_workers:
+    if devices is not None or scheduler is not None:
+        own = {"name": "dask", "devices": devices, "scheduler": scheduler, "slurm": None}
+        spec = spec.model_copy(update=own)
+    if (name or spec.name) == "dask" and not spec.has_workers:
         from stimgen.executors.site import default_path
 
-        says = "--executor dask" if name else f"The site file {site or default_path()}"
+        where = "--executor dask" if name else f"The site file {site or default_path()}"
         raise InputError(
-            f"{says} asks for workers, and nothing says where workers come from.",
+            f"{where} asks for workers, and nothing says where workers come from.",
             "Give --devices or --scheduler, or one of devices, scheduler, slurm in the section executor of "
             "the site file (docs/scale.md).",
         )
-    return there
+    return spec
 
 
 def opened(spec: ExecutorSpec, folder: Path) -> contextlib.AbstractContextManager[DaskExecutor | None]:

@@ -12,7 +12,7 @@ from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
 if TYPE_CHECKING:
-    from stimgen.report.sheet import Sheet
+    from stimgen.report.drawing import Sheet
 
 AXES = ("condition", "source", "seed")
 
@@ -110,40 +110,28 @@ def figure(
 
       stimgen figure results/exp1 --width 120 --font-pt 8 --font Arial.ttf --format svg
     """
-    from stimgen.images.png import encode_png
-    from stimgen.report.captions import parse_labels
-    from stimgen.report.figure import draw_figure
-    from stimgen.report.finished import read_run
+    from stimgen.report.figure import figure_format, figure_path, parse_labels, read_content, write_figure
     from stimgen.report.grid import make_grid, parse_select
-    from stimgen.report.write import figure_format, figure_path, write_figure
+    from stimgen.report.reported import read_runs
 
     ending = figure_format(out, file_format)
     _refuse_paper_options(ending, width, font_pt, dpi)
-    finished = [read_run(folder) for folder in runs]
-    grid = make_grid(finished, rows=rows, columns=columns, select=parse_select(select or []))
-    path = figure_path(finished, grid, out, ending)
-    labels, paper = parse_labels(label or []), ""
-    if ending == "png" and width is None:
-        drawn = draw_figure(grid, labels=labels, annotate=annotate, cell_px=cell_px, font=font)
-        content = encode_png(drawn.pixels, text=dict(drawn.text))
-    else:
-        from stimgen.report.sheet import FONT_PT, draw_sheet, parse_width
+    read = read_runs(runs, check=False)
+    grid = make_grid(read, rows=rows, columns=columns, select=parse_select(select or []))
+    path = figure_path(read, grid, out, ending)
+    content = read_content(
+        grid, labels=parse_labels(label or []), annotate=annotate, cell_px=cell_px, font=font
+    )
 
-        sheet = draw_sheet(
-            grid,
-            width_mm=parse_width(width or "single"),
-            font_pt=font_pt or FONT_PT,
-            labels=labels,
-            annotate=annotate,
-            cell_px=cell_px,
-            font=font,
-        )
-        content, paper = _encode(sheet, ending, dpi), _on_paper(sheet)
-    write_figure(content, path)
+    from stimgen.report.drawing import ASKED_PPI, FONT_PT, arrange, encode, parse_width
+
+    width_mm = None if ending == "png" and width is None else parse_width(width or "single")
+    sheet = arrange(content, width_mm, font_pt or FONT_PT)
+    write_figure(encode(sheet, ending, dpi or ASKED_PPI), path)
     empty = len(grid.rows) * len(grid.columns) - len(grid.cells)
     say(
         f"{len(grid.cells)} stimuli, {grid.fixed_key} {grid.fixed}"
-        f"{f', empty cells: {empty}' if empty else ''}. Figure: {path}{paper}"
+        f"{f', empty cells: {empty}' if empty else ''}. Figure: {path}{_on_paper(sheet)}"
     )
 
 
@@ -158,33 +146,20 @@ def _refuse_paper_options(ending: str, width: str | None, font_pt: float | None,
         raise InputError(f"{option} needs a width on paper.", "Give one, such as --width single.")
 
 
-def _encode(sheet: Sheet, ending: str, dpi: int | None) -> bytes:
-    if ending == "pdf":
-        from stimgen.report.sheet_pdf import encode_pdf
-
-        return encode_pdf(sheet)
-    if ending == "svg":
-        from stimgen.report.sheet_svg import encode_svg
-
-        return encode_svg(sheet)
-    from stimgen.report.sheet import ASKED_PPI
-    from stimgen.report.sheet_png import encode_sheet_png
-
-    return encode_sheet_png(sheet, dpi or ASKED_PPI)
-
-
 def _on_paper(sheet: Sheet) -> str:
-    """Return what a figure is on paper, and a word on its resolution if journals want more."""
-    from stimgen.report.sheet import ASKED_PPI
+    """Return the size of a figure on paper, and a hint if journals want a higher resolution."""
+    from stimgen.report.drawing import ASKED_PPI
 
-    side_px = sheet.shown.side_px
-    said = (
-        f"\n{sheet.width_mm:g} × {sheet.height_mm:.4g} mm, letters {sheet.font_pt:g} pt "
-        f"({sheet.shown.typeface.name}), stimuli {sheet.ppi:.0f} ppi."
+    if sheet.width_mm is None:
+        return ""
+    text = (
+        f"\n{sheet.width_mm:g} × {sheet.height_mm:.4g} mm, letters {sheet.letters / sheet.pt:g} pt "
+        f"({sheet.content.font.names[0]}), stimuli {sheet.ppi:.0f} ppi."
     )
     if sheet.ppi < ASKED_PPI:
-        said += (
+        side_px = sheet.content.side_px
+        text += (
             f"\nJournals ask for {ASKED_PPI} ppi of photographs: stimuli of {side_px} px have that up to "
             f"{side_px / ASKED_PPI * 25.4:.1f} mm a side."
         )
-    return said
+    return text

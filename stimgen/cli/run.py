@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from stimgen.runs.progress import Progress
     from stimgen.runs.runner import RunResult
     from stimgen.runs.shards import Shard
-    from stimgen.runs.strangers import Strangers
+    from stimgen.runs.unplanned import Unplanned
 
 
 def run(
@@ -169,12 +169,12 @@ def run(
             )
         if result.removed:
             say(f"Removed {counted(len(result.removed), 'file', 'files')}: {', '.join(result.removed)}")
-        if result.strangers:
-            are = "is" if len(result.strangers) == 1 else "are"
+        if result.unplanned:
+            are = "is" if len(result.unplanned) == 1 else "are"
             say(
-                f"{counted(len(result.strangers))} in {result.folder / 'stimuli'} {are} not what this "
-                f"command asks for, and not in the tables: {', '.join(result.strangers[:5])}"
-                f"{', …' if len(result.strangers) > 5 else ''} (--prune removes those that stimgen made)"
+                f"{counted(len(result.unplanned))} in {result.folder / 'stimuli'} {are} not what this "
+                f"command asks for, and not in the tables: {', '.join(result.unplanned[:5])}"
+                f"{', …' if len(result.unplanned) > 5 else ''} (--prune removes those that stimgen made)"
             )
         if page is None and (result.made or result.removed) and (result.folder / "report.html").exists():
             say(f"report.html there shows an earlier state; stimgen report {result.folder} draws it anew.")
@@ -196,30 +196,35 @@ def _run_shard(
     quiet: bool,
 ) -> None:
     """Make a shard, and say what comes next."""
-    from stimgen.runs.shard_run import run_shard
+    from stimgen.runs.runner import run as run_manifest
+    from stimgen.runs.store import RunFolder
 
-    result = run_shard(manifest, shard, out=out, device=device, batch_size=batch_size, progress=progress)
+    result = run_manifest(
+        manifest, shard=shard, out=out, device=device, batch_size=batch_size, progress=progress
+    )
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made + result.kept + len(result.failures):
             done = "nothing to do, because there are more shards than batches"
         say(f"Shard {shard}: {done}. When all are made: stimgen tables {shlex.quote(str(result.folder))}")
     if result.failures:
-        say(f"{counted(len(result.failures))} could not be made; why is in {result.note}")
+        say(
+            f"{counted(len(result.failures))} could not be made; why is in {shard.note(RunFolder(result.folder))}"
+        )
         raise typer.Exit(3)
 
 
-def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Strangers | None:
+def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Unplanned | None:
     """Say what a run will remove, and ask on a terminal; None for nothing.
 
     Before the run, because afterwards nobody may be there to answer.
     """
     from stimgen.manifest.plan import plan
     from stimgen.runs.store import RunFolder
-    from stimgen.runs.strangers import find_strangers
+    from stimgen.runs.unplanned import find_unplanned
 
     planned = {stimulus.stimulus_id for stimulus in plan(manifest)}
-    found = find_strangers(RunFolder(folder.absolute()), planned, {spec.id for spec in manifest.trials})
+    found = find_unplanned(RunFolder(folder.absolute()), planned, {spec.id for spec in manifest.trials})
     for file, reason in found.others:
         say(f"{folder / file} is not asked for and not removed: {reason}.")
     if not found:

@@ -48,7 +48,7 @@ def verify(
         result = verify_run(run_folder, advance=advance)
     measured = None
     if recompute:
-        from stimgen.verify.statistics import recompute_statistics
+        from stimgen.verify.recompute import recompute_statistics
 
         with bar("measuring", run_folder) as advance:
             measured = recompute_statistics(run_folder, device=device, advance=advance)

@@ -94,7 +94,7 @@ def weights_import(
 
       stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
     """
-    from stimgen.networks.weights import import_weights
+    from stimgen.networks.import_weights import import_weights
 
     weights = import_weights(file, network, name=name, convention=convention)
     filters = (
@@ -122,8 +122,9 @@ def weights_verify() -> None:
 
     verified = verify_weights()
     for entry in verified:
-        typer.echo(f"{'intact ' if entry.intact else 'DAMAGED'}  {entry.path}  {entry.detail}")
+        state = "DAMAGED" if entry.problem else "intact "
+        typer.echo(f"{state}  {entry.path}  {entry.problem or entry.tensors_sha256}")
     if not verified:
         typer.echo("The cache is empty.")
-    if not all(entry.intact for entry in verified):
+    if any(entry.problem for entry in verified):
         raise typer.Exit(4)

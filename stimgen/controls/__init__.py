@@ -10,17 +10,17 @@ from stimgen.controls.materials import Materials, TextureSpec
 from stimgen.controls.registration import (
     CONTROLS,
     Control,
-    ControlFunction,
     ImageWithResiduals,
     register_control,
+    shows_source,
 )
 
 __all__ = [
     "CONTROLS",
     "Control",
-    "ControlFunction",
     "ImageWithResiduals",
     "Materials",
     "TextureSpec",
     "register_control",
+    "shows_source",
 ]

@@ -14,10 +14,8 @@ from stimgen.images.pixels import Image
 
 
 def _problem(options: Mapping[str, Any], size_px: int) -> str | None:
-    if size_px // options["block_px"] >= 2:
-        return None
-    error = _too_few_blocks(size_px, size_px, options["block_px"])
-    return f"{error.problem} {error.cure}"
+    block_px = options["block_px"]
+    return None if size_px // block_px >= 2 else " ".join(_too_few_blocks(size_px, size_px, block_px))
 
 
 @register_control("block_shuffled", check=_problem)
@@ -37,19 +35,6 @@ def block_shuffled(
     mirrored. Where `block_px` does not divide a side, the pixels outside the grid, a frame at most half a
     block wide, stay where they are. So the histogram is always that of the source.
 
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3) float32, values 0..1; any sides that hold two blocks.
-    rng
-        Draws one permutation of the blocks.
-    block_px
-        Side b of a block. The grid starts at row (H mod b) // 2 and column (W mod b) // 2.
-
-    Returns
-    -------
-    ndarray of float32, the shape of `source`, values 0..1
-
     Raises
     ------
     InputError
@@ -58,7 +43,7 @@ def block_shuffled(
     height, width = source.shape[:2]
     rows, columns = height // block_px, width // block_px
     if rows * columns < 2:
-        raise _too_few_blocks(height, width, block_px)
+        raise InputError(*_too_few_blocks(height, width, block_px))
     top, left = height % block_px // 2, width % block_px // 2
     grid = np.s_[top : top + rows * block_px, left : left + columns * block_px]
     # Axes: grid row, row in the block, grid column, column in the block, and in colour the channel.
@@ -70,9 +55,9 @@ def block_shuffled(
     return image
 
 
-def _too_few_blocks(height: int, width: int, block_px: int) -> InputError:
+def _too_few_blocks(height: int, width: int, block_px: int) -> tuple[str, str]:
     largest = max(min(height, width // 2), min(height // 2, width))
-    return InputError(
+    return (
         f"An image of {width} × {height} px does not hold two blocks of {block_px} × {block_px} px.",
         f"Set block_px to {largest} or less." if largest else "Use a larger image.",
     )

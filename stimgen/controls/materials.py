@@ -13,12 +13,12 @@ from stimgen.texture.presets import Gatys2015, Multiscale
 
 @dataclass(frozen=True)
 class TextureSpec:
-    """What the layer set that a control refers to matches, and how it is synthesised.
+    """The layer set that a control refers to, without the weights of its network, and its synthesis.
 
     Attributes
     ----------
     network, pooling
-        Of the layer set's network; its weights are not here, because no control keeps them.
+        Of the layer set's network.
     layer_weights
         Weight of every layer's loss.
     components

@@ -39,21 +39,9 @@ def noise(
     in channel c, with one field n for red, green and blue: colours vary along one line through the mean
     colour, and all channels are bright at the same places. Correlations between channels are 1.
 
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3) float32, values 0..1; any sides, odd or even. Only its size and the mean and
-        standard deviation (divisor n) of each channel are used.
-    rng
-        Draws H × W normal deviates.
-    alpha
-        Natural images have about 1 (Field 1987).
-
-    Returns
-    -------
-    ndarray of float32, the shape of `source`
-        With the means and standard deviations of the source, up to the rounding to float32. Values may
-        leave 0..1, where clipping changes them. A constant source gives a constant image.
+    Natural images have an alpha of about 1 (Field 1987). Only the size of the source and the mean and
+    standard deviation (divisor n) of each channel are used, and kept up to the rounding to float32. Values
+    may leave 0..1, where clipping changes them. A constant source gives a constant image.
 
     References
     ----------
@@ -65,8 +53,7 @@ def noise(
     """
     height, width = source.shape[:2]
     frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.rfftfreq(width))
-    # Any other number than 0 will do, because the amplitude there is set next.
-    frequency[0, 0] = 1.0
+    frequency[0, 0] = 1.0  # the amplitude there is set next
     amplitude = frequency**-alpha
     amplitude[0, 0] = 0.0
     field = with_phases(amplitude, random_phases((height, width), rng), (height, width))

@@ -8,19 +8,7 @@ from stimgen.controls.registration import register_control
 from stimgen.images.pixels import Image
 
 
-@register_control("original", seeded=False)
+@register_control("original", seeded=False, is_source=True, common=True)
 def original(source: Image, rng: np.random.Generator) -> Image:
-    """Return a copy of the source: the same pixels, which shares every statistic with it.
-
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3) float32, values 0..1.
-    rng
-        Not used: there is one original per source.
-
-    Returns
-    -------
-    ndarray of float32, the shape of `source`, values 0..1
-    """
+    """Return a copy of the source: the same pixels, which shares every statistic with it."""
     return source.copy()

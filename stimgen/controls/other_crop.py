@@ -6,8 +6,7 @@ import numpy as np
 
 from stimgen.controls.materials import Materials
 from stimgen.controls.registration import register_control
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, ImageError
 from stimgen.images.sources import Box, Source
 
 
@@ -38,21 +37,8 @@ def other_crop(source: Image, rng: np.random.Generator, materials: Materials) ->
 
     It is as large as the source's and does not overlap it; all such places, in whole pixels of the file, are
     equally likely. The crops of several seeds may overlap each other. Distances of these images from the
-    source say how much the statistics of the texture vary from place to place, and so how near any
-    exemplar of it can be expected to come.
-
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3) float32, values 0..1.
-    rng
-        Draws the place.
-    materials
-        Reads the photograph.
-
-    Returns
-    -------
-    ndarray of float32, the shape of `source`, values 0..1
+    source show how much the statistics of the texture vary from place to place, and so how near a
+    synthesised exemplar can be expected to come.
 
     Raises
     ------
@@ -70,14 +56,7 @@ def other_crop(source: Image, rng: np.random.Generator, materials: Materials) ->
 def free_place(box: Box, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int] | None:
     """Return the (left, top) of a square as large as `box` that does not overlap it; None if none fits.
 
-    Parameters
-    ----------
-    box
-        A square.
-    size
-        (height, width) of the image that holds both.
-    rng
-        Draws one whole number; all places are equally likely.
+    `box` is a square in an image of `size` (height, width). All places are equally likely.
     """
     side, (height, width) = box.width, size
     tops, lefts = np.arange(height - side + 1), np.arange(width - side + 1)

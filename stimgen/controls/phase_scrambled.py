@@ -11,10 +11,15 @@ from pydantic import Field
 from stimgen.controls.phases import random_phases, with_phases
 from stimgen.controls.registration import register_control
 from stimgen.images.pixels import Image
-from stimgen.references import GALERNE_2011, OPPENHEIM_1981
+from stimgen.references import GALERNE_2011, MOISAN_2011, OPPENHEIM_1981
 
 
-@register_control("phase_scrambled", references=(OPPENHEIM_1981, GALERNE_2011))
+@register_control(
+    "phase_scrambled",
+    common=True,
+    references=(OPPENHEIM_1981, GALERNE_2011),
+    option_references={"periodic_component": (MOISAN_2011,)},
+)
 def phase_scrambled(
     source: Image,
     rng: np.random.Generator,
@@ -35,20 +40,8 @@ def phase_scrambled(
     channels and so the colour correlations at every frequency. φ is odd, so that the result is real, and 0
     at frequency zero, which keeps the mean.
 
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3) float32, values 0..1; any sides, odd or even.
-    rng
-        Draws the noise: H × W normal deviates.
-    periodic_component
-        Scramble `periodic(source)` in place of the source.
-
-    Returns
-    -------
-    ndarray of float32, the shape of `source`
-        Values may leave 0..1: the amplitudes can't be kept within limits. `clip_to_display` of
-        `stimgen.matching.range` brings the image into range and says how many pixels that changed.
+    Values may leave 0..1, because the amplitudes cannot be kept within limits. `clip_to_display` of
+    `stimgen.matching.range` brings the image into range and returns the share of pixels that this changed.
 
     References
     ----------
@@ -74,15 +67,7 @@ def periodic(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 
         ŝ(q, r) = v̂(q, r) / (2 cos(2πq/H) + 2 cos(2πr/W) − 4),   ŝ(0, 0) = 0.
 
-    Parameters
-    ----------
-    pixels
-        (H, W) or (H, W, C) float64.
-
-    Returns
-    -------
-    ndarray of float64, the shape of `pixels`
-        The same mean as `pixels`; values may leave the range of `pixels`.
+    The image is (H, W) or (H, W, C). The mean stays; values may leave the range of `pixels`.
 
     References
     ----------

@@ -10,10 +10,13 @@ from pydantic import Field
 
 from stimgen.controls.phases import random_phases, with_phases
 from stimgen.controls.registration import ImageWithResiduals, register_control
-from stimgen.controls.residuals import histogram_residual, spectrum_residual
+from stimgen.images.differences import relative_error, wasserstein_1
 from stimgen.images.pixels import Image
 from stimgen.matching.histogram import match_histogram_exact
 from stimgen.references import SCHREIBER_1996
+
+# Relative to the power at frequency zero; below it is the rounding of the transform.
+NO_POWER = 1e-24
 
 
 @register_control("phase_scrambled_histogram", references=(SCHREIBER_1996,))
@@ -47,20 +50,8 @@ def phase_scrambled_histogram(
     of Schreiber & Schmitz (2000). There all channels have the same say in φ; here they count by their
     amplitudes, which makes it the nearest spectrum (Liu, Gousseau & Xia 2016).
 
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3) float32, values 0..1; any sides, odd or even.
-    rng
-        Draws the phase field, and one permutation of H · W per channel and iteration to break ties.
-    iterations
-        More of them bring the amplitudes nearer.
-
-    Returns
-    -------
-    ImageWithResiduals
-        An image of the shape of `source` with exactly the histogram of the source in each channel, and the
-        residuals "spectrum" (`spectrum_residual`) and "histogram" (`histogram_residual`), both measured.
+    The image has exactly the histogram of the source in each channel. The residuals "spectrum"
+    (`spectrum_residual`) and "histogram" (`histogram_residual`) are measured.
 
     References
     ----------
@@ -97,20 +88,32 @@ def nearest_phases(image: Image, spectrum: NDArray[np.complex128]) -> NDArray[np
     Of all fields φ, φ(u) = arg Σ_c X_c(u) · conj A_c(u) makes Σ_c |X_c(u) − A_c(u) · exp(i φ(u))|² smallest,
     because only −2 Re[exp(−i φ) Σ_c X_c conj A_c] in it depends on φ.
 
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), with the transforms X_c.
-    spectrum
-        Transforms A_c as from `numpy.fft.rfft2`: (H, W // 2 + 1) or (H, W // 2 + 1, 3).
-
-    Returns
-    -------
-    ndarray of complex128, (H, W // 2 + 1)
-        exp(i φ); 1 where the sum is 0.
+    `spectrum` has the transforms A_c of `numpy.fft.rfft2`, shape (H, W // 2 + 1) or (H, W // 2 + 1, 3), and
+    `image` the transforms X_c. The result is exp(i φ), shape (H, W // 2 + 1), and 1 where the sum is 0.
     """
     products = np.fft.rfft2(image.astype(np.float64), axes=(0, 1)) * np.conj(spectrum)
     if products.ndim == 3:
         products = products.sum(axis=2)
     phases: NDArray[np.complex128] = np.exp(1j * np.angle(products))
     return phases
+
+
+def spectrum_residual(image: NDArray[np.floating], source: NDArray[np.floating]) -> float:
+    """Return the relative error of the amplitude spectrum, over all channels and all frequencies but zero.
+
+    √(Σ (A(u) − A₀(u))² / Σ A₀(u)²), with A and A₀ the amplitudes of the discrete Fourier transforms of the
+    image and the source, (H, W) or (H, W, 3). It is 0 where the source is constant.
+    """
+    before, after = (np.abs(np.fft.fft2(x.astype(np.float64), axes=(0, 1))) for x in (source, image))
+    mean_power = float(np.sum(before[0, 0] ** 2))
+    before[0, 0] = after[0, 0] = 0.0
+    power = float(np.sum(before**2))
+    if power <= NO_POWER * mean_power:
+        return 0.0
+    return relative_error(float(np.sum((after - before) ** 2)), power) or 0.0
+
+
+def histogram_residual(image: NDArray[np.floating], source: NDArray[np.floating]) -> float:
+    """Return the Wasserstein-1 distance between the pixel values of two images, the mean over channels."""
+    ordered, goal = (np.sort(x.astype(np.float64).reshape(-1, *x.shape[2:]), axis=0) for x in (image, source))
+    return wasserstein_1(ordered, goal)

@@ -12,17 +12,8 @@ def random_phases(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np
     Noise being real, φ(−u) = −φ(u). φ is set to 0 at frequency zero, and is 0 or π at the other frequencies
     that are their own conjugates. All other phases are independent and uniform.
 
-    Parameters
-    ----------
-    size
-        Height H and width W of the image, odd or even.
-    rng
-        Draws the noise: H × W normal deviates.
-
-    Returns
-    -------
-    ndarray of complex128, (H, W // 2 + 1)
-        The half of the field that `numpy.fft.rfft2` would return; all moduli are 1.
+    `size` is the height H and width W of the image, for which H × W normal deviates are drawn. The result is
+    the half of the field that `numpy.fft.rfft2` would return, (H, W // 2 + 1), with moduli of 1.
     """
     noise = np.fft.rfft2(rng.standard_normal(size))
     phases: NDArray[np.complex128] = np.exp(1j * np.angle(noise))
@@ -35,18 +26,8 @@ def with_phases(
 ) -> NDArray[np.float64]:
     """Return the inverse transform of a spectrum whose channels are all multiplied by one phase field.
 
-    Parameters
-    ----------
-    spectrum
-        (H, W // 2 + 1) or (H, W // 2 + 1, C), real or complex.
-    phases
-        (H, W // 2 + 1), as from `random_phases`.
-    size
-        Height H and width W of the image.
-
-    Returns
-    -------
-    ndarray of float64, (H, W) or (H, W, C)
+    The spectrum is (H, W // 2 + 1) or (H, W // 2 + 1, C), real or complex, and the phases are those of
+    `random_phases`. The image, of height H and width W, is (H, W) or (H, W, C).
     """
     if spectrum.ndim == 3:
         phases = phases[:, :, np.newaxis]

@@ -15,16 +15,6 @@ def pixel_shuffled(source: Image, rng: np.random.Generator) -> Image:
     All permutations of the pixels are equally likely. A pixel of a colour image moves as a whole, which
     keeps the joint histogram of R, G and B.
 
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3) float32, values 0..1; any sides.
-    rng
-        Draws one permutation of H · W.
-
-    Returns
-    -------
-    ndarray of float32, the shape of `source`, values 0..1
     """
     pixels = source.reshape(-1, *source.shape[2:])
     return rng.permutation(pixels).reshape(source.shape)

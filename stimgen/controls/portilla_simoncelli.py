@@ -56,6 +56,8 @@ def _problem(options: Mapping[str, Any], size_px: int) -> str | None:
 @register_control(
     "portilla_simoncelli",
     check=_problem,
+    cost="a minute or two each at 256 px",
+    package="plenoptic",
     prepare=load_plenoptic,
     references=(PORTILLA_2000, DUONG_2023),
 )
@@ -101,29 +103,11 @@ def portilla_simoncelli(
     nearly, the means and the covariance of R, G and B. Not matched is anything else between components: that
     edges coincide in them, and correlations of their bands. A component that is constant stays so.
 
-    The computation is in float32, the statistics of the residuals in float64.
-
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3) float32, values 0..1; both sides multiples of 2^(scales + 1).
-    rng
-        Draws the start noise, for each component.
-    materials
-        Device.
-    iterations
-        Each has at most ten evaluations of the objective and its gradient.
-    scales, orientations, spatial_corr_width
-        Of the statistics; Wallis et al. (2017) used a width of 11.
-
-    Returns
-    -------
-    ImageWithResiduals
-        Values may leave 0..1 a little, in colour by more, because the components know nothing of each other
-        (13 % of the pixel values of scikit-image's coffee at 256 px). The residuals are
-        `portilla_simoncelli_distances` with the same options, in colour of the luminance: "ps" over all, and
-        "ps_" with the name of each family; those that are not defined are left out, for a constant source
-        all of them.
+    The computation is in float32, the statistics of the residuals in float64. Values may leave 0..1 a little,
+    in colour by more, because the components are independent (13 % of the pixel values of scikit-image's
+    coffee at 256 px). The residuals are `portilla_simoncelli_distances` with the same options, in colour of
+    the luminance: "ps" over all, and "ps_" with the name of each family. Those that are not defined are left
+    out, for a constant source all of them. Wallis et al. (2017) used a `spatial_corr_width` of 11.
 
     Raises
     ------
@@ -179,20 +163,13 @@ def principal_components(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return an image in the principal components of its colours, which are uncorrelated over its pixels.
 
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3).
-
     Returns
     -------
     components : ndarray of float64, (H, W, 1) or (H, W, 3)
-        With mean 0; the component with the largest variance first. ``components @ axes.T + mean`` is the
-        source. A grey image has one, itself without its mean.
-    axes : ndarray of float64, (1, 1) or (3, 3)
-        Unit vectors in its columns, each with its largest entry positive.
-    mean : ndarray of float64, (1,) or (3,)
-        Mean colour.
+        With mean 0, the one with the largest variance first. A grey image has one, itself without its mean.
+    axes, mean : ndarray of float64, (1, 1) or (3, 3), and (1,) or (3,)
+        Unit vectors in columns, each with its largest entry positive, and the mean colour:
+        ``components @ axes.T + mean`` is the source.
     """
     pixels = source.reshape(*source.shape[:2], -1).astype(np.float64)
     mean = pixels.mean(axis=(0, 1))

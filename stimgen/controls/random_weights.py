@@ -35,30 +35,14 @@ def random_weights(
 ) -> ImageWithResiduals:
     """Return a texture that matches the source in a network with random weights.
 
-    It is synthesised as the layer set is, with the same layers, layer weights, pooling and preset, but the
-    kernels are those of `stimgen.networks.weights.initialise.random_weights`. It shows what the texture model
-    owes to the training of the network (Gatys, Ecker & Bethge 2015, Fig. 3C). Filters are not rescaled to a
-    mean activation of 1: their variance does that on average, and a factor for each would blow up those
-    random filters that are hardly ever active, until they rule the loss.
+    It is synthesised as the layer set is, with the same layers, layer weights, pooling and preset, but with
+    the kernels of `stimgen.networks.weights.random_weights`. It shows what the texture model owes
+    to the training of the network (Gatys, Ecker & Bethge 2015, Fig. 3C). Filters are not rescaled to a mean
+    activation of 1: their variance ensures that on average, and random filters that are hardly ever active
+    would be enlarged until they dominate the loss.
 
-    Parameters
-    ----------
-    source
-        (H, H) or (H, H, 3) float32, values 0..1.
-    rng
-        Draws the start noise.
-    materials
-        Device, and the layer set with the manifest's synthesis.
-    layer_set
-        Name of the layer set, which is in `materials`.
-    weights_seed
-        Seed of the weights.
-
-    Returns
-    -------
-    ImageWithResiduals
-        With how it was synthesised in the random network, and the identity of the random weights. The
-        residual "gram" is the largest relative Gram distance in the random network over the layers.
+    The record says how it was synthesised in the random network, and identifies its weights. The residual
+    "gram" is the largest relative Gram distance in the random network over the layers.
 
     Raises
     ------
@@ -67,24 +51,21 @@ def random_weights(
     """
     # PyTorch is imported when it is needed: the names of controls are known without it.
     from stimgen.texture.components import principal_components
-    from stimgen.texture.goal import SourceImage
-    from stimgen.texture.problem import Problem
+    from stimgen.texture.problem import Problem, SourceImage
+    from stimgen.texture.statistic import weighted_terms
     from stimgen.texture.synthesis import matched_distance, synthesise
 
     model = materials.texture
     if model is None:
         raise StimgenError("random_weights needs a layer set.", "Name one of the manifest with layer_set.")
+    layers = tuple(model.layer_weights)
     extractor, weights_sha256 = _extractor(
-        model.network,
-        model.pooling,
-        tuple(model.layer_weights),
-        weights_seed,
-        materials.device,
+        model.network, model.pooling, layers, weights_seed, materials.device
     )
     bases = {}
     if model.components is not None:
-        bases = principal_components(extractor, list(model.layer_weights), model.components)
-    problem = Problem(SourceImage(source), model.layer_weights, rng, bases=bases)
+        bases = principal_components(extractor, layers, model.components)
+    problem = Problem(SourceImage(source), weighted_terms(model.layer_weights, bases), rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
     return ImageWithResiduals(
         synthesis.image,
@@ -96,11 +77,7 @@ def random_weights(
 
 @lru_cache(maxsize=1)
 def _extractor(
-    network: str,
-    pooling: Literal["average", "max"],
-    layers: tuple[str, ...],
-    seed: int,
-    device: str,
+    network: str, pooling: Literal["average", "max"], layers: tuple[str, ...], seed: int, device: str
 ) -> tuple[FeatureExtractor, str]:
     """Return the random network and the identity of its weights; the last one is kept for other exemplars."""
     from stimgen.networks.architectures import NETWORKS
@@ -108,11 +85,6 @@ def _extractor(
     from stimgen.networks.weights import find_weights
 
     weights = find_weights(network, f"random:{seed}")
-    extractor = build_extractor(
-        weights,
-        pooling=pooling,
-        normalise=False,
-        device=device,
-        deepest=NETWORKS[network]().deepest(layers),
-    )
+    deepest = NETWORKS[network]().deepest(layers)
+    extractor = build_extractor(weights, pooling=pooling, normalise=False, device=device, deepest=deepest)
     return extractor, weights.tensors_sha256

@@ -45,125 +45,15 @@ class ImageWithResiduals:
 
 
 ControlFunction = Callable[..., Image | ImageWithResiduals]
-OptionsCheck = Callable[[Mapping[str, Any], int], str | None]
-SourceCheck = Callable[["Source"], None]
 Function = TypeVar("Function", bound=ControlFunction)
-
-
-def register_control(
-    name: str,
-    *,
-    seeded: bool = True,
-    uses_set: bool = False,
-    check: OptionsCheck | None = None,
-    check_source: SourceCheck | None = None,
-    prepare: Callable[[], object] | None = None,
-    references: tuple[Reference, ...] = (),
-) -> Callable[[Function], Function]:
-    """Return a decorator that makes a function the control `name`.
-
-    The function takes the source image (values 0..1, not to be written to) and a random generator, both
-    positional, after them `materials` if it needs more than these, and its options as keyword-only arguments
-    with type hints and defaults. It returns a float32 image of the same shape, or `ImageWithResiduals` if it
-    cannot keep its statistics exactly. The option names, types, defaults and, with ``Annotated[float,
-    Field(ge=0, description="...")]``, limits and descriptions are what the manifest accepts, so their types
-    must be importable at run time. An option `layer_set` names one of the manifest's layer sets, which the
-    function finds in ``materials.texture``.
-
-    Parameters
-    ----------
-    name
-        What the manifest calls the control.
-    seeded
-        Whether the image depends on the generator. Without it there is one exemplar per source.
-    uses_set
-        Whether the image depends on the other sources of the manifest, ``materials.the_set``.
-    check
-        Takes the options and the side of the stimuli in px, and returns what is wrong with them, in a
-        sentence with its cure, or None. It is asked when a manifest is loaded.
-    check_source
-        Raises InputError for a source that no image can be made of. It is asked before any work starts.
-    prepare
-        Raises StimgenError if something that the control needs is not installed; likewise.
-    references
-        Publications that a paper cites for the control.
-
-    Raises
-    ------
-    TypeError
-        If the function's signature is not of this form.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> def upside_down(source: Image, rng: np.random.Generator, *, mirror: bool = False) -> Image:
-    ...     turned = source[::-1]
-    ...     return turned[:, ::-1] if mirror else turned
-    >>> options_model("upside_down", upside_down)(mirror=True)
-    upside_down_options(mirror=True)
-    """
-
-    def decorate(function: Function) -> Function:
-        options = options_model(name, function)
-        entry = Control(name, function, seeded, options, uses_set, check, check_source, prepare, references)
-        CONTROLS.add(name, entry)
-        return function
-
-    return decorate
-
-
-def options_model(name: str, function: ControlFunction) -> type[BaseModel]:
-    """Return a frozen pydantic model of the keyword-only arguments of `function`; other keys are errors.
-
-    Raises
-    ------
-    TypeError
-        If `function` is not ``(source, rng, *, option: type = default, ...)`` or the same with `materials`
-        after `rng`.
-    """
-    form = (
-        f"control {name!r} must have the signature (source, rng, *, option: type = default, ...) "
-        "or (source, rng, materials, *, option: type = default, ...)"
-    )
-    parameters = inspect.signature(function).parameters.values()
-    positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
-    options = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    forms = (["source", "rng"], ["source", "rng", "materials"])
-    if positional not in forms or len(parameters) != len(positional) + len(options):
-        raise TypeError(f"{form}; it has {inspect.signature(function)}")
-    hints = get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {}
-    for option in options:
-        if option.default is inspect.Parameter.empty or option.name not in hints:
-            raise TypeError(f"{form}; {option.name!r} lacks its type or its default")
-        fields[option.name] = (hints[option.name], option.default)
-    config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-    summary = (inspect.getdoc(function) or "").partition("\n\n")[0]
-    return create_model(f"{name}_options", __config__=config, __doc__=summary, **fields)
 
 
 @dataclass(frozen=True)
 class Control:
     """A control as the manifest and the runner see it.
 
-    Attributes
-    ----------
-    name
-        Name in the manifest.
-    function
-        ``function(source, rng, **options)`` or ``function(source, rng, materials, **options)`` makes the
-        image. Values may leave 0..1 where the control's
-        docstring says so; `stimgen.matching.range` deals with that.
-    seeded
-        Whether the image depends on the generator.
-    options
-        Model of the options, for validation; ``options().model_dump()`` are the defaults.
-    uses_set
-        Whether the image depends on the other sources.
-    check, check_source, prepare
-        What is asked before work starts; None for nothing.
-    references
-        Whom to cite.
+    `options` is the model of its options, whose ``options().model_dump()`` are the defaults. The other
+    attributes are the parameters of `register_control`.
     """
 
     name: str
@@ -171,10 +61,21 @@ class Control:
     seeded: bool
     options: type[BaseModel]
     uses_set: bool = False
-    check: OptionsCheck | None = None
-    check_source: SourceCheck | None = None
+    is_source: bool = False
+    common: bool = False
+    cost: str | None = None
+    package: str | None = None
+    check: Callable[[Mapping[str, Any], int], str | None] | None = None
+    check_source: Callable[[Source], None] | None = None
     prepare: Callable[[], object] | None = None
     references: tuple[Reference, ...] = ()
+    option_references: Mapping[str, tuple[Reference, ...]] = field(default_factory=dict)
+
+    def cited(self, options: Mapping[str, Any]) -> tuple[Reference, ...]:
+        """Return the publications to cite for an image that was made with some options."""
+        on = [name for name, value in options.items() if value is True]
+        more = [reference for name in on for reference in self.option_references.get(name, ())]
+        return (*self.references, *more)
 
     @property
     def summary(self) -> str:
@@ -196,33 +97,119 @@ class Control:
         Raises
         ------
         StimgenError
-            If what the function returned is no image like the source.
+            If the function returned something else than floats of the source's shape.
         """
         # All stimuli of the source are made of these pixels.
         pixels = source.view()
         pixels.flags.writeable = False
-        if "materials" in inspect.signature(self.function).parameters:
-            made = self.function(pixels, rng, materials, **options)
-        else:
-            made = self.function(pixels, rng, **options)
+        extra = (materials,) if "materials" in inspect.signature(self.function).parameters else ()
+        made = self.function(pixels, rng, *extra, **options)
         returned = made if isinstance(made, ImageWithResiduals) else ImageWithResiduals(made)
-        _refuse_other_image(self.name, returned.image, source)
+        image = returned.image
+        # Anything, whatever the function's type says.
+        kind, shape = getattr(image, "dtype", type(image).__name__), getattr(image, "shape", ())
+        if shape != source.shape or getattr(kind, "kind", "") != "f":
+            raise StimgenError(
+                f'The control "{self.name}" returned an object of the type {kind} and the shape {shape}, not '
+                f"a float32 image of the shape {source.shape}.",
+                "The fault is in the function that is registered under this name.",
+            )
         return returned
 
 
-def _refuse_other_image(control: str, image: object, source: Image) -> None:
-    if not isinstance(image, np.ndarray):
-        found = f"an object of the type {type(image).__name__}"
-    elif image.shape != source.shape:
-        found = f"an array of the shape {image.shape}"
-    elif not np.issubdtype(image.dtype, np.floating):
-        found = f"an array of the type {image.dtype}"
-    else:
-        return
-    raise StimgenError(
-        f'The control "{control}" returned {found}, not a float32 image of the shape {source.shape}.',
-        "The fault is in the function that is registered under this name.",
-    )
-
-
 CONTROLS: Registry[Control] = Registry("control", "stimgen.controls")
+
+
+def shows_source(name: str) -> bool:
+    """Tell whether a control shows the source itself. A control that is not registered does not."""
+    return name in CONTROLS and CONTROLS[name].is_source
+
+
+def register_control(name: str, *, seeded: bool = True, **settings: Any) -> Callable[[Function], Function]:
+    """Return a decorator that makes a function the control `name`.
+
+    The function takes the source image (values 0..1, not to be written to) and a random generator, both
+    positional, after them `materials` if it needs more than these, and its options as keyword-only arguments
+    with type hints and defaults. It returns a float32 image of the same shape, or `ImageWithResiduals` if it
+    cannot keep its statistics exactly. The option names, types, defaults and, with ``Annotated[float,
+    Field(ge=0, description="...")]``, limits and descriptions are what the manifest accepts, so their types
+    must be importable at run time. An option `layer_set` names one of the manifest's layer sets, which the
+    function finds in ``materials.texture``.
+
+    Parameters
+    ----------
+    name
+        What the manifest calls the control.
+    seeded
+        Whether the image depends on the generator. Without it there is one exemplar per source.
+    uses_set
+        Whether the image depends on the other sources of the manifest, ``materials.the_set``.
+    is_source
+        Whether the image is the source itself.
+    common
+        Whether `stimgen new` puts it into the manifests that it writes.
+    cost
+        How long an image takes, if that is long and not part of the estimate.
+    package
+        An optional package that it needs.
+    check
+        Takes the options and the side of the stimuli in px, and returns what is wrong with them and what to
+        do, in full sentences, or None. It is called when a manifest is loaded.
+    check_source
+        Raises InputError for a source that no image can be made of. It is called before any work starts.
+    prepare
+        Raises StimgenError if something that the control needs is not installed; likewise.
+    references
+        Publications that a paper cites for the control.
+    option_references
+        Publications that it cites as well if an option is on, by the name of the option.
+
+    Raises
+    ------
+    TypeError
+        If the function's signature is not of this form.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def upside_down(source: Image, rng: np.random.Generator, *, mirror: bool = False) -> Image:
+    ...     turned = source[::-1]
+    ...     return turned[:, ::-1] if mirror else turned
+    >>> options_model("upside_down", upside_down)(mirror=True)
+    upside_down_options(mirror=True)
+    """
+
+    def decorate(function: Function) -> Function:
+        CONTROLS.add(name, Control(name, function, seeded, options_model(name, function), **settings))
+        return function
+
+    return decorate
+
+
+def options_model(name: str, function: ControlFunction) -> type[BaseModel]:
+    """Return a frozen pydantic model of the keyword-only arguments of `function`; other keys are errors.
+
+    Raises
+    ------
+    TypeError
+        If `function` is not ``(source, rng, *, option: type = default, ...)`` or the same with `materials`
+        after `rng`.
+    """
+    signature = inspect.signature(function)
+    hints = get_type_hints(function, include_extras=True)
+    parameters = signature.parameters.values()
+    positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    options = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    if (
+        positional not in (["source", "rng"], ["source", "rng", "materials"])
+        or len(parameters) != len(positional) + len(options)
+        or any(option.default is inspect.Parameter.empty or option.name not in hints for option in options)
+    ):
+        raise TypeError(
+            f"control {name!r} must have the signature (source, rng, *, option: type = default, ...) "
+            f"or (source, rng, materials, *, option: type = default, ...); it has {signature}"
+        )
+    fields: dict[str, Any] = {option.name: (hints[option.name], option.default) for option in options}
+    config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    summary = (inspect.getdoc(function) or "").partition("\n\n")[0]
+    return create_model(f"{name}_options", __config__=config, __doc__=summary, **fields)

@@ -39,22 +39,8 @@ def spectrum_matched_set(
     of their amplitudes has less variance than they, so that the last step enlarges all amplitudes by one
     factor, and brings luminance and contrast exactly to those of the set.
 
-    Parameters
-    ----------
-    source
-        (H, W) or (H, W, 3) float32, values 0..1.
-    rng
-        Not used.
-    materials
-        Has the mean of the sources of the manifest.
-    spectrum
-        Which spectrum is matched.
-
-    Returns
-    -------
-    ImageWithResiduals
-        Values may leave 0..1. The residuals are those of `stimgen.matching.apply.Residuals`, after clipping:
-        "spectrum", without the luminance's factor taken out, "mean" and "contrast".
+    Values may leave 0..1. The residuals are those of `stimgen.matching.apply.Residuals`, after clipping:
+    "spectrum", without the luminance's factor taken out, "mean" and "contrast".
 
     Raises
     ------

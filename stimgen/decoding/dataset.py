@@ -1,86 +1,75 @@
-"""A folder of images with one subfolder per class."""
+"""Images in one subfolder per class, each read once before any work starts."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stimgen.errors import InputError
-from stimgen.images.read import is_plain_name
+import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+
+from stimgen.bounded import read_file
+from stimgen.decoding.progress import Advance
+from stimgen.decoding.settings import MOST_BYTES
+from stimgen.errors import InputError, StimgenError
+from stimgen.images.read import is_plain_name, read_image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SHOWN = 5
-"""How many names a message lists."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledImage:
-    """An image file with its class.
-
-    Attributes
-    ----------
-    path
-        The file.
-    label
-        Name of its class: the name of its folder.
-    group
-        Images of one group are never divided between training, validation and test.
-    """
-
-    path: Path
-    label: str
-    group: str
+"""Number of names that a message lists."""
+AT_ONCE = 64
+"""Number of images that threads read at once."""
 
 
 @dataclass(frozen=True)
 class UnusableImage:
-    """An image that is left out.
-
-    Attributes
-    ----------
-    file
-        Its path.
-    error, cure
-        Why, and what to do.
-    """
+    """Path of an image that is left out, the reason, and what to do."""
 
     file: str
     error: str
     cure: str
 
 
-def find_images(folder: Path, group_by: str | None = None) -> list[LabelledImage]:
-    """Return the images ``FOLDER/CLASS/FILE`` of a folder, sorted by class and file name.
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """Absolute path of an image file, with its size, time of change, SHA-256 and shorter side."""
 
-    Read are files that end in .png, .jpg, .jpeg, .tif or .tiff, in small or capital letters; names that begin
-    with a dot are left out, and so are folders within a class.
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+    side_px: int
 
-    Parameters
-    ----------
-    folder
-        The folder.
-    group_by
-        Regular expression that is searched for in each file's name without its suffix. The text that its
-        first pair of parentheses finds, or all that it finds if it has none, is the name of the image's
-        group. Groups of one name in different classes are one group. Without it each image is a group of its
-        own.
 
-    Raises
-    ------
-    InputError
-        If there is no such folder, it has fewer than two classes, a class has no images, images lie beside
-        the classes' folders, a name has control characters, or the expression is none or is not found in a
-        name.
+_INSPECTED = TypeAdapter(Inspected)
 
-    Notes
-    -----
-    What is returned takes some hundred bytes per image, and is all that grows with their number.
+
+def find_images(folder: Path, group_by: str | None = None) -> pd.DataFrame:
+    """Return path, class and group of the images ``FOLDER/CLASS/FILE``, sorted by class and file name.
+
+    Files that end in .png, .jpg, .jpeg, .tif or .tiff are images. Names that begin with a dot and folders
+    within a class are ignored. `group_by` is a regular expression that is searched for in each file name
+    without its suffix. The group is the text of its first pair of parentheses, or the whole match if there
+    are none. Groups of the same name in different classes are one group. By default each image is a group of
+    its own.
+
+    Raises InputError if the folder is missing, has fewer than two classes, an empty class, images outside the
+    classes or names with control characters, or if `group_by` is invalid or does not match a name.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.", "Name a folder with one subfolder per class.")
-    pattern = _compiled(group_by)
+    try:
+        pattern = re.compile(group_by) if group_by is not None else None
+    except re.error as error:
+        raise InputError(
+            f'--group-by "{group_by}" is not a regular expression: {error}.',
+            'For example --group-by "^(.+)-[0-9]+$" for names such as photo-0001.png.',
+        ) from error
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     if strays := [entry for entry in entries if _is_image(entry)]:
         raise InputError(
@@ -94,44 +83,28 @@ def find_images(folder: Path, group_by: str | None = None) -> list[LabelledImage
             "Make one subfolder per class, named after it, with its images inside.",
         )
     files = {path: sorted(filter(_is_image, path.iterdir())) for path in classes}
-    if empty := [path for path, within in files.items() if not within]:
+    if empty := [path for path, images in files.items() if not images]:
         raise InputError(
             f"There are no images in {names(empty)}.",
             f"Put images there ({' '.join(SUFFIXES)}), or remove the folder.",
         )
-    found = [path for within in files.values() for path in within]
-    if strange := next((path for path in found if not is_plain_name(f"{path.parent.name}{path.name}")), None):
-        raise InputError(f"The name of {str(strange)!a} is no plain text.", "Rename the file or its folder.")
-    return [LabelledImage(path, path.parent.name, _group(path, pattern)) for path in found]
+    paths = [path for images in files.values() for path in images]
+    for path in paths:
+        if not is_plain_name(f"{path.parent.name}{path.name}"):
+            raise InputError(f"The name of {str(path)!a} is no plain text.", "Rename the file or its folder.")
+    rows = [(path, path.parent.name, _group(path, pattern)) for path in paths]
+    return pd.DataFrame(rows, columns=["path", "class", "group"], dtype=object)
 
 
-def refuse_other_classes(training: Sequence[LabelledImage], test: Sequence[LabelledImage]) -> None:
-    """Raise unless training and test have the same classes.
-
-    Raises
-    ------
-    InputError
-        With the classes that are on one side only.
-    """
-    trained, tested = ({image.label for image in images} for images in (training, test))
-    if trained != tested:
+def refuse_mixed_folders(training: pd.DataFrame, test: pd.DataFrame) -> None:
+    """Raise InputError unless two folders have the same classes and no group in common."""
+    if different := set(training["class"]) ^ set(test["class"]):
         raise InputError(
             f"The classes of the test are not those of the training; on one side only: "
-            f"{names(sorted(trained ^ tested))}.",
+            f"{names(sorted(different))}.",
             "Give both folders the same subfolders.",
         )
-
-
-def refuse_shared_groups(training: Sequence[LabelledImage], test: Sequence[LabelledImage]) -> None:
-    """Raise if images of one group are in the training folder and in the test folder.
-
-    Raises
-    ------
-    InputError
-        With the groups.
-    """
-    shared = {image.group for image in training} & {image.group for image in test}
-    if shared:
+    if shared := set(training["group"]) & set(test["group"]):
         raise InputError(
             f"{len(shared)} groups are in the training and in the test folder: {names(sorted(shared))}.",
             "Move all images of a group to one side, or correct --group-by.",
@@ -139,28 +112,95 @@ def refuse_shared_groups(training: Sequence[LabelledImage], test: Sequence[Label
 
 
 def names(items: Sequence[Path] | Sequence[str]) -> str:
-    """Return the first of some names, and how many more there are."""
+    """Return the first few names, and the number of the others."""
     more = len(items) - SHOWN
     return ", ".join(map(str, items[:SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
-def _compiled(group_by: str | None) -> re.Pattern[str] | None:
-    if group_by is None:
-        return None
+def inspect_images(
+    paths: Sequence[Path], size_px: int, log: Path, advance: Advance
+) -> tuple[dict[Path, str], list[UnusableImage]]:
+    """Read every image; return the SHA-256 of each file that can be used, and the images that cannot.
+
+    Images with a side below `size_px` cannot be used, because they would have to be enlarged. What is found
+    is added to `log`, one JSON object per line. A file whose path, size and time of change are in the log is
+    not read again; a file that cannot be read is tried again each time.
+
+    Raises StimgenError if the log is damaged, except for a last line that was cut off, or a symbolic link.
+    """
+    refuse_link(log)
+    known = _read_log(log)
+
+    def inspect(path: Path) -> Inspected | UnusableImage:
+        before = known.get(str(path.absolute()))
+        try:
+            state = path.stat()
+            if before and (before.size_bytes, before.mtime_ns) == (state.st_size, state.st_mtime_ns):
+                return before
+            raw = read_image(path)
+        except InputError as error:
+            return UnusableImage(str(path), error.problem, error.cure)
+        except OSError as error:
+            return UnusableImage(str(path), f"{path}: {error.strerror}.", "Mend or remove it.")
+        side = min(raw.pixels.shape[:2])
+        return Inspected(str(path.absolute()), state.st_size, state.st_mtime_ns, raw.sha256, side)
+
+    sha256: dict[Path, str] = {}
+    unusable = []
+    with log.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), AT_ONCE):
+            part = paths[start : start + AT_ONCE]
+            for path, image in zip(part, pool.map(inspect, part), strict=True):
+                advance(1)
+                if isinstance(image, UnusableImage):
+                    unusable.append(image)
+                    continue
+                if known.get(image.path) is not image:
+                    lines.write(json.dumps(asdict(image)) + "\n")
+                    lines.flush()
+                if image.side_px >= size_px:
+                    sha256[path] = image.sha256
+                else:
+                    unusable.append(_too_small(path, image.side_px, size_px))
+    return sha256, unusable
+
+
+def refuse_link(path: Path) -> None:
+    """Raise StimgenError if a file that is appended to is a symbolic link, which leads out of its folder."""
+    if path.is_symlink():
+        raise StimgenError(
+            f"{path} is a symbolic link, and is not written to.", "Remove it, or link its whole folder."
+        )
+
+
+def _read_log(log: Path) -> dict[str, Inspected]:
     try:
-        return re.compile(group_by)
-    except re.error as error:
-        raise InputError(
-            f'--group-by "{group_by}" is not a regular expression: {error}.',
-            'For example --group-by "^(.+)-[0-9]+$" for names such as photo-0001.png.',
-        ) from error
+        content = read_file(log, MOST_BYTES)
+    except FileNotFoundError:
+        return {}
+    whole, newline, cut_off = content.rpartition(b"\n")
+    if cut_off:
+        os.truncate(log, len(whole) + len(newline))
+    try:
+        images = [_INSPECTED.validate_json(line, strict=True) for line in whole.splitlines()]
+    except ValidationError:
+        raise StimgenError(f"{log} is damaged.", "Remove it: images are then read again.") from None
+    return {image.path: image for image in images}
+
+
+def _too_small(path: Path, side_px: int, size_px: int) -> UnusableImage:
+    return UnusableImage(
+        str(path),
+        f"{path} has a side of {side_px} px, and images of {size_px} px are asked for.",
+        f"Use a larger image, or --size-px {side_px} or less: images are never enlarged.",
+    )
 
 
 def _group(path: Path, pattern: re.Pattern[str] | None) -> str:
     if pattern is None:
         return str(path)
-    found = pattern.search(path.stem)
-    group = found and found[1 if pattern.groups else 0]
+    match = pattern.search(path.stem)
+    group = match and match[1 if pattern.groups else 0]
     if not group:
         raise InputError(
             f'--group-by "{pattern.pattern}" finds no group in the name of {path}.',

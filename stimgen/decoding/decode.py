@@ -1,4 +1,4 @@
-"""From images in classes to the accuracy with which each layer's Gram matrices tell the classes apart."""
+"""Decoding from images in classes to the accuracy of each layer."""
 
 from __future__ import annotations
 
@@ -8,26 +8,20 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import torch
-from numpy.typing import NDArray
 
-from stimgen.decoding.classifier import ROWS, STRENGTHS, Decoded, Part, decode_layer, passes
-from stimgen.decoding.division import PARTS, Divided, divide, find_both
-from stimgen.decoding.extraction import extract
-from stimgen.decoding.features import FeatureFolder, feature_folder, locked, writing
-from stimgen.decoding.needs import refuse_missing_packages
+from stimgen.decoding.classifier import ROWS, STRENGTHS, LayerResult, Part, decode_layer
+from stimgen.decoding.dataset import UnusableImage, find_images, inspect_images, refuse_mixed_folders
+from stimgen.decoding.features import FeatureFolder, extract, feature_folder, locked
 from stimgen.decoding.progress import Reporter
-from stimgen.decoding.representation import parameters
-from stimgen.decoding.results import DecodeResult, keep_decoded, kept_decoded, write_results
-from stimgen.decoding.settings import DecodeSettings, refuse_bad_settings
-from stimgen.errors import InputError
-from stimgen.networks.architectures import NETWORKS, Architecture
+from stimgen.decoding.results import DecodeResult, kept_result, write_results
+from stimgen.decoding.settings import DecodeSettings
+from stimgen.decoding.split import PARTS, class_numbers, divide, refuse_gaps
+from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import build_extractor
-from stimgen.networks.weights import Weights, find_weights
-
-FEATURES_VERSION = 1
-"""Counts up when the same settings give other features."""
+from stimgen.networks.weights import find_weights
+from stimgen.runs.store import write_atomically
 
 
 def decode(
@@ -38,52 +32,43 @@ def decode(
     features: Path | None = None,
     report: Reporter | None = None,
 ) -> DecodeResult:
-    """Decode classes from each layer, and write the results; what is done already is kept.
+    """Decode classes from each layer, and write the results to `out`; finished work is kept.
 
-    Parameters
-    ----------
-    settings
-        What the user chose.
-    out
-        Folder for the results, made if it is not there.
-    device
-        Where the network runs.
-    features
-        Folder for features; by default ``out / "features"``.
-    report
-        Told of progress.
-
-    Raises
-    ------
-    InputError
-        If settings, folders or images do not fit.
-    StimgenError
-        If packages or weights are missing, or another command is at work in a folder.
-    StoreError
-        If a folder cannot be written.
+    Features are kept in `features`, by default ``out / "features"``. Raises InputError if settings, folders
+    or images do not fit, StimgenError if packages or weights are missing or another command is at work in a
+    folder, and StoreError if a folder cannot be written.
     """
-    refuse_missing_packages()
-    refuse_bad_settings(settings)
+    features = features or out / "features"
+    report = report or Reporter(quiet=True)
+    settings.check(out, features)
     architecture = NETWORKS[settings.network.name]()
     list(architecture.maps(settings.layers, settings.image.size_px))  # raises if images are too small
-    features = features or out / "features"
-    _refuse_bad_folders(settings, out, features)
-    found, to_test = find_both(settings)
+    images = find_images(settings.folder, settings.group_by).assign(part="training")
+    if settings.test is not None:
+        to_test = find_images(settings.test, settings.group_by).assign(part="test")
+        refuse_mixed_folders(images, to_test)
+        images = pd.concat([images, to_test], ignore_index=True)
     weights = find_weights(settings.network.name, settings.network.weights)
-    report = report or Reporter(quiet=True)
     with locked(out), locked(features):
-        with writing(out):
-            # First of all: a folder that has it is one of results, whatever else is missing.
-            (out / "layers").mkdir(exist_ok=True)
-        divided, unusable = divide(settings, found, to_test, features, report)
-        folder = _feature_folder(features, settings, weights, architecture)
+        (out / "layers").mkdir(exist_ok=True)  # marks a folder of results
+        paths = list(images["path"])
+        with report.bar("inspecting", len(paths)) as advance:
+            log = features / "inspected.jsonl"
+            sha256, unusable = inspect_images(paths, settings.image.size_px, log, advance)
+        images = images[images["path"].isin(list(sha256))]
+        images = images.assign(sha256=[sha256[path] for path in images["path"]])
+        tested = images["part"] == "test"
+        copies = images[~tested & images["sha256"].isin(images["sha256"][tested])]
+        for path in copies["path"]:
+            error = f"{path} is also in the test folder: a file there has the same bytes."
+            hint = "Remove it from one of the folders. It was left out of the training."
+            unusable.append(UnusableImage(str(path), error, hint))
+        _say_left_out(unusable, report)
+        images = divide(images.drop(copies.index), settings)
+        folder = feature_folder(features, settings, weights, architecture)
         folder.repair()
-        known = set(folder.images())
-        wanted = {
-            sha256: image.path
-            for image, sha256 in zip(divided.images, divided.sha256, strict=True)
-            if sha256 not in known
-        }
+        missing = images[~images["sha256"].isin(folder.images())]
+        wanted = dict(zip(missing["sha256"], missing["path"], strict=True))
         if wanted:
             extractor = build_extractor(
                 weights,
@@ -93,93 +78,46 @@ def decode(
                 deepest=architecture.deepest(settings.layers),
             )
             with report.bar("features", len(wanted)) as advance:
-                left_out = extract(
-                    extractor,
-                    [(path, sha256) for sha256, path in wanted.items()],
-                    folder,
-                    settings.image,
-                    settings.batch_size,
-                    advance,
-                )
-            report.left_out(left_out)
-            unusable += left_out
-        rows = {sha256: row for row, sha256 in enumerate(folder.images())}
-        divided = divided.where(np.array([sha256 in rows for sha256 in divided.sha256], bool))
-        divided.refuse_gaps(settings.training.components)
-        image_rows = np.array([rows[sha256] for sha256 in divided.sha256], np.intp)
-        decoded = {
-            layer: _decode_layer(layer, folder, divided, image_rows, settings, out, report)
-            for layer in folder.sizes
-        }
-        return write_results(out, settings, device, weights, folder, divided, decoded, unusable)
+                lost = extract(extractor, wanted, folder, settings.image, settings.batch_size, advance)
+            _say_left_out(lost, report)
+            unusable += lost
+        rows = {digest: row for row, digest in enumerate(folder.images())}
+        images = images[images["sha256"].isin(rows)]
+        images = images.assign(row=images["sha256"].map(rows))
+        refuse_gaps(images, settings.training.components)
+        results = {layer: _result(layer, folder, images, settings, out, report) for layer in folder.sizes}
+        return write_results(out, settings, device, weights, folder, images, results, unusable)
 
 
-def _refuse_bad_folders(settings: DecodeSettings, out: Path, features: Path) -> None:
-    for ours, option in ((out, "--out"), (features, "--features")):
-        for images in (settings.folder, settings.test):
-            if images is not None and ours.resolve().is_relative_to(images.resolve()):
-                raise InputError(
-                    f"{ours} is in the folder of images {images}, where it would be taken for a class.",
-                    f"Choose a folder beside it with {option}.",
-                )
-    if features.resolve() == out.resolve():
-        raise InputError(f"{out} is --out and --features.", "Give features a folder of their own.")
-    if out.is_dir() and any(out.iterdir()) and not (out / "layers").is_dir():
-        raise InputError(
-            f"{out} is not empty and holds no results of stimgen decode.",
-            "Choose an empty or new folder with --out.",
-        )
+def _say_left_out(unusable: list[UnusableImage], report: Reporter) -> None:
+    for image in unusable:
+        report.say(f"LEFT OUT  {image.error} {image.cure}")
 
 
-def _feature_folder(
-    features: Path, settings: DecodeSettings, weights: Weights, architecture: Architecture
-) -> FeatureFolder:
-    sizes = {
-        layer: parameters(architecture.channels(layer))
-        for layer in architecture.layers
-        if layer in settings.layers
-    }
-    depends_on = {
-        "version": FEATURES_VERSION,
-        "network": settings.network.name,
-        "tensors_sha256": weights.tensors_sha256,
-        "input": asdict(weights.convention),
-        "pooling": settings.network.pooling,
-        "normalise": settings.network.normalise,
-        "weights_normalised": weights.normalised,
-        "size_px": settings.image.size_px,
-        "color": settings.image.color,
-        "layers": sizes,
-    }
-    return feature_folder(features, depends_on, sizes)
-
-
-def _decode_layer(
+def _result(
     layer: str,
     folder: FeatureFolder,
-    divided: Divided,
-    rows: NDArray[np.intp],
+    images: pd.DataFrame,
     settings: DecodeSettings,
     out: Path,
     report: Reporter,
-) -> Decoded:
-    """Return a layer's answers, from disk if they are there."""
-    training = settings.training
+) -> LayerResult:
+    """Return the answers of a layer, from disk if they were kept."""
+    classes = len(images["class"].cat.categories)
+    labels, rows, part = class_numbers(images), images["row"].to_numpy(), images["part"].to_numpy()
     depends_on = [
         folder.path.name,
-        [*zip(divided.sha256, divided.part.tolist(), divided.labels.tolist(), strict=True)],
-        [asdict(training), STRENGTHS, ROWS, version("scikit-learn")],
+        [*zip(images["sha256"], part, labels.tolist(), strict=True)],
+        [asdict(settings.training), STRENGTHS, ROWS, version("scikit-learn")],
     ]
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()
     path = out / "layers" / f"{layer}.json"
-    decoded = kept_decoded(path, key)
-    if decoded is not None:
-        return decoded
-    features = folder.open(layer)
-    train, validation, test = (
-        Part(features, rows[divided.part == name], divided.labels[divided.part == name]) for name in PARTS
-    )
-    with report.bar(f"training {layer}", passes(training)) as advance:
-        decoded = decode_layer(train, validation, test, len(divided.classes), training, advance)
-    keep_decoded(path, key, decoded)
-    return decoded
+    result = kept_result(path, key)
+    if result is None:
+        features = folder.open(layer)
+        parts = {name: Part(features, rows[part == name], labels[part == name]) for name in PARTS}
+        epochs = settings.training.epochs * (len(STRENGTHS) + 1)
+        with report.bar(f"training {layer}", epochs) as advance:
+            result = decode_layer(**parts, classes=classes, settings=settings.training, advance=advance)
+        write_atomically(path, json.dumps(result.model_dump() | {"key": key}) + "\n")
+    return result

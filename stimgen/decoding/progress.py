@@ -1,64 +1,39 @@
-"""What a user sees while features are made and classifiers trained."""
+"""Progress of `stimgen decode` on the terminal and in the log."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from stimgen.decoding.dataset import UnusableImage
-from stimgen.decoding.inspection import Advance
+from rich.progress import MofNCompleteColumn, Progress
 
 LOGGER = logging.getLogger("stimgen")
 
+Advance = Callable[[int], None]
+"""Called with the number of items that were finished since the last call."""
+
 
 class Reporter:
-    """Bars with the time left on a terminal, and lines; nothing when quiet.
+    """Progress bars and lines on standard error, and in the log also if `quiet`."""
 
-    All of it goes to the logger `stimgen` too, also when quiet.
-
-    Parameters
-    ----------
-    quiet
-        Show nothing.
-    console
-        Where to write; standard error by default.
-    """
-
-    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, quiet=quiet)
-        self._quiet = quiet
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
 
     @contextlib.contextmanager
-    def bar(self, what: str, total: int) -> Iterator[Advance]:
-        """Show a bar while there is work to do; call what is yielded with the number of finished items.
-
-        Where there is no terminal, a line says that the work has begun.
-        """
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-        )
-        LOGGER.info("begin", extra={"what": what, "total": total})
-        hidden = self._quiet or not self._console.is_terminal
+    def bar(self, task: str, total: int) -> Iterator[Advance]:
+        """Show a bar with the time left, or a line where standard error is no terminal."""
+        LOGGER.info("begin", extra={"what": task, "total": total})
+        hidden = self._console.quiet or not self._console.is_terminal
         if hidden:
-            self.say(f"{what}: {total}")
+            self.say(f"{task}: {total}")
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn())
         with Progress(*columns, console=self._console, disable=hidden) as bars:
-            task = bars.add_task(what, total=total)
-            yield lambda more: bars.advance(task, more)
-
-    def left_out(self, unusable: Sequence[UnusableImage]) -> None:
-        """Say which images are left out, and why."""
-        for image in unusable:
-            self.say(f"LEFT OUT  {image.error} {image.cure}")
+            number = bars.add_task(task, total=total)
+            yield lambda more: bars.advance(number, more)
 
     def say(self, text: str) -> None:
-        """Write a line, as it is."""
+        """Write a line."""
         LOGGER.info("note", extra={"text": text})
         self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -1,9 +1,10 @@
-"""The result of a decoding: tables with their data dictionaries, and a layer's answers kept on disk."""
+"""Results on disk: tables, the figure, decode.json, and answers of finished layers."""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,44 +14,31 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from stimgen.bounded import read_file
-from stimgen.decoding.classifier import Decoded
+from stimgen.decoding.classifier import LayerResult
+from stimgen.decoding.columns import DECODE_TABLES
 from stimgen.decoding.dataset import UnusableImage
-from stimgen.decoding.division import PARTS, Divided
-from stimgen.decoding.extraction import read_cost
-from stimgen.decoding.extrapolation import TrainingCost, extrapolate
 from stimgen.decoding.features import FeatureFolder
-from stimgen.decoding.figure import draw
-from stimgen.decoding.intervals import wilson
-from stimgen.decoding.needs import PACKAGES
-from stimgen.decoding.settings import DecodeSettings
+from stimgen.decoding.settings import MOST_BYTES, PACKAGES, DecodeSettings
+from stimgen.decoding.split import PARTS, class_numbers
 from stimgen.networks.weights import Weights
-from stimgen.runs.csv_files import in_order, table_of, to_csv, to_json
+from stimgen.runs.csv_files import table_of, to_csv, to_json
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.store import write_atomically
 
-TOP = 5
-MOST_BYTES = 2**31
+MILLION = 1_000_000
+MANY_CLASSES = 1000
 
 
 @dataclass(frozen=True)
 class DecodeResult:
-    """What a command did.
-
-    Attributes
-    ----------
-    table
-        The rows of decoding.csv.
-    unusable
-        Images that were left out.
-    lines
-        What a million images would take, in sentences.
-    """
+    """Rows of decoding.csv, images that were left out, and what a million images would take, in sentences."""
 
     table: pd.DataFrame
-    unusable: tuple[UnusableImage, ...]
-    lines: tuple[str, ...]
+    unusable: list[UnusableImage]
+    lines: list[str]
 
 
 def write_results(
@@ -59,60 +47,56 @@ def write_results(
     device: torch.device,
     weights: Weights,
     folder: FeatureFolder,
-    divided: Divided,
-    decoded: Mapping[str, Decoded],
-    unusable: Sequence[UnusableImage],
+    images: pd.DataFrame,
+    results: Mapping[str, LayerResult],
+    unusable: list[UnusableImage],
 ) -> DecodeResult:
-    """Write all tables, the figure and decode.json.
+    """Write all tables, the figure and decode.json to `out`.
 
-    Parameters
-    ----------
-    out
-        Where to.
-    settings, device, weights, folder
-        What the features and classifiers were made with.
-    divided
-        The images.
-    decoded
-        Per layer, shallowest first, the answers for the test images.
-    unusable
-        Images that were left out.
-
-    Raises
-    ------
-    StoreError
-        If the folder cannot be written.
+    `images` are the divided images (see `divide`), `results` the answers of each layer, shallowest first, and
+    `unusable` the images that were left out.
     """
-    classes = len(divided.classes)
-    counts = {name: int(np.count_nonzero(divided.part == name)) for name in PARTS}
-    of_test = divided.labels[divided.part == "test"]
+    classes = list(images["class"].cat.categories)
+    counts = {part: int((images["part"] == part).sum()) for part in PARTS}
+    test = images[images["part"] == "test"]
     rows = [
         {
             "layer": layer,
-            "classes": classes,
-            **{f"{name}_images": count for name, count in counts.items()},
+            "classes": len(classes),
+            **{f"{part}_images": count for part, count in counts.items()},
             "parameters": folder.sizes[layer],
-            **decoding_row(result, of_test, classes),
+            **accuracy(result, class_numbers(test), len(classes)),
         }
-        for layer, result in decoded.items()
+        for layer, result in results.items()
     ]
-    table = _write_table(out, "decoding", "decoding", rows)
-    _write_table(out, "predictions", "predictions", _prediction_rows(divided, decoded))
-    _write_table(out, "images", "decoded_images", _image_rows(divided))
-    _write_table(out, "failures", "unusable_images", [vars(image) for image in unusable])
-    title = f"{settings.network.name}, {classes} classes, {counts['test']} test images"
+    predictions = (
+        {"file": str(path), "class": label, "layer": layer, "predicted": classes[predicted], "rank": rank}
+        for layer, result in results.items()
+        for path, label, predicted, rank in zip(
+            test["path"], test["class"], result.predicted, result.rank, strict=True
+        )
+    )
+    _write_table(out / "predictions", "predictions", predictions)
+    files = ({"file": str(row["path"]), **row} for row in images.to_dict("records"))
+    _write_table(out / "images", "decoded_images", files)
+    _write_table(out / "failures", "unusable_images", map(asdict, unusable))
+    table = _write_table(out / "decoding", "decoding", rows)
+    title = f"{settings.network.name}, {len(classes)} classes, {counts['test']} test images"
     write_atomically(out / "decoding.png", draw(table, title))
-    cost, trained = read_cost(folder), counts["training"] + counts["validation"]
+    trained = counts["training"] + counts["validation"]
     training = {
-        layer: TrainingCost(result.preparation_seconds / trained, result.epoch_seconds / trained)
-        for layer, result in decoded.items()
+        layer: {
+            "preparation_seconds": result.preparation_seconds / trained,
+            "epoch_seconds": result.epoch_seconds / trained,
+        }
+        for layer, result in results.items()
     }
-    million = extrapolate(cost, folder.sizes, training, classes)
+    cost = folder.cost()
+    seconds = cost.seconds / cost.images if cost.images else None
+    million = a_million_images(seconds, folder.sizes, training, len(classes))
+    chosen = asdict(settings) | {"network": settings.network.model_dump()}
     summary = {
-        "settings": {
-            key: str(value) if isinstance(value, Path) else value
-            for key, value in (asdict(settings) | {"network": settings.network.model_dump()}).items()
-        },
+        "settings": {key: str(value) if isinstance(value, Path) else value for key, value in chosen.items()},
         "weights": {
             "origin": weights.origin,
             "file_sha256": weights.file_sha256,
@@ -124,112 +108,141 @@ def write_results(
         "device": device_name(device),
         "versions": versions() | {package: version(package) for package in PACKAGES.values()},
         "images": counts | {"left_out": len(unusable)},
-        "extraction": asdict(cost),
+        "extraction": cost.model_dump(),
         "bytes_per_image": {layer: 4 * size for layer, size in folder.sizes.items()},
-        "training": {layer: asdict(one) for layer, one in training.items()},
-        "validation_top1": {layer: list(result.validation_top1.items()) for layer, result in decoded.items()},
-        "per_million_images": asdict(million),
+        "training": training,
+        "validation_top1": {layer: result.validation_top1 for layer, result in results.items()},
+        "per_million_images": million,
     }
     write_atomically(out / "decode.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    return DecodeResult(table, tuple(unusable), tuple(million.lines()))
+    return DecodeResult(table, unusable, sentences(million))
 
 
-def _prediction_rows(divided: Divided, decoded: Mapping[str, Decoded]) -> list[dict[str, Any]]:
-    test = np.flatnonzero(divided.part == "test")
-    return [
-        {
-            "file": str(divided.images[image].path),
-            "class": divided.images[image].label,
-            "layer": layer,
-            "predicted": divided.classes[predicted],
-            "rank": rank,
-        }
-        for layer, result in decoded.items()
-        for image, predicted, rank in zip(test, result.predicted, result.rank, strict=True)
-    ]
-
-
-def _image_rows(divided: Divided) -> list[dict[str, Any]]:
-    columns = (divided.images, divided.groups, divided.part, divided.sha256)
-    return [
-        {
-            "file": str(image.path),
-            "class": image.label,
-            "group": int(group),
-            "part": str(part),
-            "sha256": sha256,
-        }
-        for image, group, part, sha256 in zip(*columns, strict=True)
-    ]
-
-
-def decoding_row(decoded: Decoded, test: NDArray[np.intp], classes: int) -> dict[str, Any]:
+def accuracy(result: LayerResult, labels: NDArray[np.intp], classes: int) -> dict[str, float | None]:
     """Return the columns of decoding.csv that say how well a layer is decoded.
 
-    Parameters
-    ----------
-    decoded
-        The layer's answers.
-    test
-        Class numbers of the test images, shape (n,).
-    classes
-        Number of classes.
+    `labels` are the numbers of the right classes, shape (n,). Columns of the five best of five or fewer
+    `classes` are None.
     """
-    total = len(test)
-    largest = np.sort(np.bincount(test, minlength=classes))[::-1]
-    row: dict[str, Any] = {
-        "components": decoded.components,
-        "regularisation": decoded.regularisation,
-        "validation_top1": decoded.validation_top1[decoded.regularisation],
+    total = len(labels)
+    largest = np.sort(np.bincount(labels, minlength=classes))[::-1]
+    row: dict[str, float | None] = {
+        "components": result.components,
+        "regularisation": result.regularisation,
+        "validation_top1": dict(result.validation_top1)[result.regularisation],
     }
-    for name, places in (("top1", 1), ("top5", TOP)):
-        share = wilson(int(np.count_nonzero(decoded.rank <= places)), total)
-        of_chance = float(largest[:places].sum() / total)
-        told = places < classes
-        row |= {
-            name: share.value if told else None,
-            f"{name}_low": share.low if told else None,
-            f"{name}_high": share.high if told else None,
-            f"chance_{name}": of_chance if told else None,
-        }
+    for name, places in (("top1", 1), ("top5", 5)):
+        right = sum(rank <= places for rank in result.rank)
+        low, high = wilson(right, total)
+        chance = float(largest[:places].sum() / total)
+        shares = {name: right / total, f"{name}_low": low, f"{name}_high": high, f"chance_{name}": chance}
+        row |= shares if places < classes else dict.fromkeys(shares)
     return row
 
 
-def _write_table(folder: Path, file: str, name: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Write ``FILE.csv``, the table `name` of `stimgen.runs.columns`, and its data dictionary; return it."""
-    table, dictionary = in_order(name, table_of(rows))
+def wilson(right: int, total: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a share of right answers (Wilson 1927, J. Am. Stat. Assoc. 22:209).
+
+    It has no continuity correction, holds its level for small numbers and for shares near 0 and 1, and
+    assumes independent answers.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(right, total).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def a_million_images(
+    seconds: float | None, sizes: Mapping[str, int], training: Mapping[str, Mapping[str, float]], classes: int
+) -> dict[str, Any]:
+    """Return what a million images would take with the same settings on the same machine.
+
+    `seconds` is the time that the features of an image took, None if it was not measured, `sizes` the number
+    of features per layer, and `training` the seconds per layer and image. The time of an epoch grows with the
+    number of classifiers: one for each class, and a single one for two classes.
+    """
+    layers = [
+        {
+            "layer": layer,
+            "bytes_per_image": 4 * size,
+            "disk_gb": 4e-9 * MILLION * size,
+            "preparation_hours": MILLION * training[layer]["preparation_seconds"] / 3600,
+            "epoch_hours": (epoch := MILLION * training[layer]["epoch_seconds"] / 3600),
+            "epoch_hours_1000_classes": epoch * MANY_CLASSES / (1 if classes == 2 else classes),
+        }
+        for layer, size in sizes.items()
+    ]
+    return {
+        "images": MILLION,
+        "extraction_seconds_per_image": seconds,
+        "extraction_hours": None if seconds is None else MILLION * seconds / 3600,
+        "disk_gb": sum(4e-9 * MILLION * size for size in sizes.values()),
+        "layers": layers,
+    }
+
+
+def sentences(million: Mapping[str, Any]) -> list[str]:
+    """Return what `a_million_images` found in sentences."""
+    hours = million["extraction_hours"]
+    extraction = f"{hours or 0:.1f} h of extraction"
+    if hours is None:
+        extraction = "extraction was not measured (it takes more than one batch of new images)"
+    epochs = ", ".join(
+        f"{layer['layer']} {layer['epoch_hours']:.2g} h ({layer['epoch_hours_1000_classes']:.2g} h)"
+        for layer in million["layers"]
+    )
+    return [
+        f"A million images, as measured here: {extraction}, {million['disk_gb']:.0f} GB of features.",
+        f"An epoch of training with one strength of regularisation (with {MANY_CLASSES} classes): {epochs}.",
+    ]
+
+
+def draw(table: pd.DataFrame, title: str) -> bytes:
+    """Return a PNG file of the accuracies in decoding.csv against depth, with 95 % intervals and chance.
+
+    As Figure 4 of Gatys, Ecker & Bethge (2015).
+    """
+    # Without pyplot there are no windows, and settings of the user have no effect.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.6 + 0.8 * len(table), 3.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for name, label, colour in (("top1", "top-1", "C0"), ("top5", "top-5", "C1")):
+        share = table[name]
+        if share.isna().any():
+            continue  # five classes or fewer
+        limits = [share - table[f"{name}_low"], table[f"{name}_high"] - share]
+        axes.errorbar(table.index, share, yerr=limits, color=colour, marker="o", capsize=3, label=label)
+        axes.axhline(table[f"chance_{name}"][0], color=colour, linestyle=":", label=f"chance, {label}")
+    axes.set(xlim=(-0.4, len(table) - 0.6), ylim=(0, 1.02), ylabel="accuracy", title=title)
+    axes.set_xticks(table.index, labels=list(table["layer"]), rotation=45, ha="right")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", metadata={"Software": None})
+    return picture.getvalue()
+
+
+def kept_result(path: Path, key: str) -> LayerResult | None:
+    """Return the answers that were kept under the same key; None if there are none or the file is damaged."""
+    try:
+        kept = LayerResult.model_validate_json(read_file(path, MOST_BYTES))
+    except (OSError, ValidationError):
+        return None
+    return kept if kept.key == key else None
+
+
+def _write_table(path: Path, name: str, rows: Iterable[dict[Any, Any]]) -> pd.DataFrame:
+    """Write a table of `DECODE_TABLES` as CSV file, and its data dictionary; return the table."""
+    columns = DECODE_TABLES[name]
+    table = table_of(rows).reindex(columns=[column.name for column in columns])
     if "components" in table:
         table["components"] = table["components"].astype("Int64")
-    write_atomically(folder / f"{file}.csv", to_csv(table))
-    write_atomically(folder / f"{file}.json", to_json(dictionary))
-    return table
-
-
-def keep_decoded(path: Path, key: str, decoded: Decoded) -> None:
-    """Write a layer's answers with the key of what they depend on."""
-    content = {
-        "key": key,
-        "components": decoded.components,
-        "regularisation": decoded.regularisation,
-        "validation_top1": list(decoded.validation_top1.items()),
-        "predicted": decoded.predicted.tolist(),
-        "rank": decoded.rank.tolist(),
-        "preparation_seconds": decoded.preparation_seconds,
-        "epoch_seconds": decoded.epoch_seconds,
+    dictionary = {
+        column.name: {"LongName": column.long_name, "Description": column.description}
+        | ({"Source": column.origin} if column.origin else {})
+        for column in columns
     }
-    write_atomically(path, json.dumps(content) + "\n")
-
-
-def kept_decoded(path: Path, key: str) -> Decoded | None:
-    """Return a layer's answers if they are there and depend on the same; else None."""
-    try:
-        content = json.loads(read_file(path, MOST_BYTES))
-        if content.pop("key", None) != key:
-            return None
-        content["validation_top1"] = dict(content["validation_top1"])
-        for name in ("predicted", "rank"):
-            content[name] = np.asarray(content[name], dtype=np.intp)
-        return Decoded(**content)
-    # What is damaged is made again.
-    except (OSError, ValueError, RecursionError, OverflowError, AttributeError, KeyError, TypeError):
-        return None
+    write_atomically(path.with_suffix(".csv"), to_csv(table))
+    write_atomically(path.with_suffix(".json"), to_json(dictionary))
+    return table

@@ -1,27 +1,24 @@
-"""What is decoded from what, and how (no torch)."""
+"""Options of `stimgen decode`, and the checks that need no image. Free of torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from stimgen.errors import InputError, nearest
+from stimgen.errors import InputError, StimgenError, nearest
 from stimgen.manifest.schema import NetworkSpec
 
 COLORS = ("grey", "rgb")
+PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+"""Packages that only decoding needs: names to import and names to install."""
+MOST_BYTES = 2**31
+"""Largest file that is read whole: the list of thirty million images, the log of ten million."""
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """Size and colour that images are brought to: largest central square, colour, then size.
-
-    Attributes
-    ----------
-    size_px
-        Side in pixels.
-    color
-        "grey" or "rgb".
-    """
+    """Side in pixels and colour ("grey" or "rgb") of the images that the network sees."""
 
     size_px: int
     color: str
@@ -29,17 +26,7 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a classifier is trained.
-
-    Attributes
-    ----------
-    components
-        Principal components that features are reduced to; None for all features.
-    epochs
-        Passes over the training images.
-    seed
-        Of the split, the order of images and the classifier.
-    """
+    """Principal components (None for all features), passes over the training images, and seed."""
 
     components: int | None = None
     epochs: int = 20
@@ -48,28 +35,12 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """All that the user chose.
+    """All options that the results depend on.
 
-    Attributes
-    ----------
-    folder
-        Folder with one subfolder of images per class.
-    test
-        Folder with the same classes for the test; None to split `folder`.
-    test_share, validation_share
-        Share of each class that is held out for the test, and share of the rest that chooses the
-        regularisation; above 0, below 1.
-    group_by
-        Regular expression that finds in a file's name, without its suffix, the name of its group; None if
-        each image is a group of its own.
-    network
-        The network.
-    layers
-        Its layers.
-    image, training
-        Further settings.
-    batch_size
-        Images in one forward pass.
+    `folder` has one subfolder of images per class, and `test` likewise; without it, `test_share` of each
+    class is held out for the test. `validation_share` is a share of the rest; both are above 0 and below 1.
+    `group_by` finds the group of an image in its file name (see `find_images`). `batch_size` is that of the
+    network.
     """
 
     folder: Path
@@ -83,23 +54,35 @@ class DecodeSettings:
     group_by: str | None = None
     batch_size: int = 32
 
-
-def refuse_bad_settings(settings: DecodeSettings) -> None:
-    """Raise, before anything is read, with all that is wrong with the settings themselves.
-
-    Raises
-    ------
-    InputError
-        If a word or a number is none of those that are allowed, or a layer is named twice.
-    """
-    problems = []
-    if settings.image.color not in COLORS:
-        problems.append(f'Unknown colour "{settings.image.color}". {nearest(settings.image.color, COLORS)}')
-    for option, share in (
-        ("--test-share", settings.test_share),
-        ("--validation-share", settings.validation_share),
-    ):
-        if not 0 < share < 1:
-            problems.append(f"{option} {share:g}: expected a share above 0 and below 1, such as 0.25.")
-    if problems:
-        raise InputError("\n".join(problems))
+    def check(self, out: Path, features: Path) -> None:
+        """Raise InputError if an option or a folder is unusable, StimgenError if a package is missing."""
+        missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
+        if missing:
+            raise StimgenError(
+                f"stimgen decode needs {' and '.join(missing)}.",
+                "Install the extra: pip install 'stimgen[decode]' (in a copy of the repository: "
+                "pip install '.[decode]').",
+            )
+        problems = []
+        if self.image.color not in COLORS:
+            problems.append(f'Unknown colour "{self.image.color}". {nearest(self.image.color, COLORS)}')
+        shares = {"--test-share": self.test_share, "--validation-share": self.validation_share}
+        for option, share in shares.items():
+            if not 0 < share < 1:
+                problems.append(f"{option} {share:g}: expected a share above 0 and below 1, such as 0.25.")
+        if problems:
+            raise InputError("\n".join(problems))
+        for option, folder in (("--out", out), ("--features", features)):
+            for images in filter(None, (self.folder, self.test)):
+                if folder.resolve().is_relative_to(images.resolve()):
+                    raise InputError(
+                        f"{folder} is in the folder of images {images}, where it would be taken for a class.",
+                        f"Choose a folder beside it with {option}.",
+                    )
+        if features.resolve() == out.resolve():
+            raise InputError(f"{out} is --out and --features.", "Give features a folder of their own.")
+        if out.is_dir() and any(out.iterdir()) and not (out / "layers").is_dir():
+            raise InputError(
+                f"{out} is not empty and holds no results of stimgen decode.",
+                "Choose an empty or new folder with --out.",
+            )

@@ -1,32 +1,54 @@
-"""Training, validation and test: which image is where, with no group on two sides."""
+"""The division of images into training, validation and test, with each group in one part."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from stimgen.decoding.dataset import names
+from stimgen.decoding.settings import DecodeSettings
 from stimgen.errors import InputError
+
+PARTS = ("training", "validation", "test")
+
+
+def divide(images: pd.DataFrame, settings: DecodeSettings) -> pd.DataFrame:
+    """Divide images with the columns path, class, group, part and sha256.
+
+    Images of the part "test" stay there; without ``settings.test`` some of the part "training" are held out
+    for it. Others are held out for the part "validation". The class of the result is categorical, and its
+    groups are numbers. Raises InputError if there are fewer than two classes, or a class is missing in a
+    part.
+    """
+    images = images.assign(**{"class": pd.Categorical(images["class"])})
+    if (count := len(images["class"].cat.categories)) < 2:
+        problem = "Only one class has images" if count else "There are no images"
+        raise InputError(f"{problem} that can be used.", "See above what is wrong with the others.")
+    labels = class_numbers(images)
+    groups = joined_groups(list(images["group"]), list(images["sha256"]))
+    part = images["part"].to_numpy(dtype="<U10")
+    rng = np.random.default_rng(settings.training.seed)
+    if settings.test is None:
+        part[hold_out(labels, groups, settings.test_share, rng)] = "test"
+    rest = np.flatnonzero(part == "training")
+    part[rest[hold_out(labels[rest], groups[rest], settings.validation_share, rng)]] = "validation"
+    images = images.assign(group=groups, part=part)
+    refuse_gaps(images, settings.training.components)
+    return images
+
+
+def class_numbers(images: pd.DataFrame) -> NDArray[np.intp]:
+    """Return the number of each image's class, 0 for the first in alphabetical order."""
+    return np.asarray(images["class"].cat.codes, dtype=np.intp)
 
 
 def joined_groups(groups: Sequence[str], sha256: Sequence[str]) -> NDArray[np.intp]:
-    """Return a number for the group of each image, where images with the same bytes belong together too.
-
-    Parameters
-    ----------
-    groups
-        Name of each image's group.
-    sha256
-        Identity of each image's file.
-
-    Returns
-    -------
-    ndarray of int, shape (images,)
-        Equal where groups are equal, where files are equal, and where a chain of such pairs leads.
+    """Return the number of each image's group, where images with the same bytes belong together too.
 
     Examples
     --------
@@ -35,13 +57,12 @@ def joined_groups(groups: Sequence[str], sha256: Sequence[str]) -> NDArray[np.in
     """
     _, by_group = np.unique(np.asarray(groups), return_inverse=True)
     _, by_file = np.unique(np.asarray(sha256), return_inverse=True)
-    # A graph of group names and files, with an edge for every image.
+    # A graph of groups and files, with an edge for every image.
     offset = int(by_group.max()) + 1
     nodes = offset + int(by_file.max()) + 1
     edges = coo_array((np.ones(len(groups)), (by_group, offset + by_file)), shape=(nodes, nodes))
     _, component = connected_components(edges.tocsr(), directed=False)
-    _, numbers = np.unique(component[by_group], return_inverse=True)
-    return numbers.astype(np.intp)
+    return np.asarray(component[by_group], dtype=np.intp)
 
 
 def hold_out(
@@ -49,74 +70,53 @@ def hold_out(
 ) -> NDArray[np.bool_]:
     """Choose whole groups so that about `share` of the images of each class are held out.
 
-    Classes are gone through in order and the groups of each in random order. A group is held out if that
-    brings the number of held-out images of the class nearer to `share` of all, at least one group and never
-    all.
+    The groups of each class are tried in random order. A group is held out if that brings the number of
+    held-out images of the class nearer to `share` of all (above 0, below 1). If no group does, the smallest
+    is held out. A class is never held out entirely. `StratifiedGroupKFold` of scikit-learn guarantees
+    neither, and its time grows with groups × folds × classes.
 
-    Parameters
-    ----------
-    labels
-        Number of each image's class, shape (images,).
-    groups
-        Number of each image's group, shape (images,).
-    share
-        Share to hold out, above 0, below 1.
-    rng
-        Source of the random order.
-
-    Returns
-    -------
-    ndarray of bool, shape (images,)
-        True for images that are held out; equal for all images of a group. A class can be without images on
-        one side (see `refuse_missing_classes`).
+    `labels` and `groups` are the numbers of each image's class and group, shape (images,). The result has the
+    same shape, with True for images that are held out. A class with a single group, or with groups that other
+    classes share, can be missing on one side.
     """
     held: set[int] = set()
     decided: set[int] = set()
-    order = np.argsort(labels, kind="stable")
-    for of_class in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
-        found, sizes = np.unique(groups[of_class], return_counts=True)
-        sizes_of = dict(zip(found.tolist(), sizes.tolist(), strict=True))
-        count = sum(size for group, size in sizes_of.items() if group in held)
-        left = len(of_class) - count
-        target = share * len(of_class)
-        possible = [group for group in rng.permutation(found).tolist() if group not in decided]
-        for group in possible:
-            more = sizes_of[group]
-            if left > more and abs(count + more - target) < abs(count - target):
+    for label in np.unique(labels):
+        members, counts = np.unique(groups[labels == label], return_counts=True)
+        size = dict(zip(members.tolist(), counts.tolist(), strict=True))
+        total = sum(size.values())
+        target = share * total
+        count = sum(size[group] for group in size if group in held)
+        undecided = [group for group in rng.permutation(members).tolist() if group not in decided]
+        for group in undecided:
+            larger = count + size[group]
+            if larger < total and abs(larger - target) < abs(count - target):
                 held.add(group)
-                count, left = count + more, left - more
-        possible = [group for group in possible if sizes_of[group] < left]
-        if count == 0 and possible:
-            # All groups are larger than twice the share: the smallest comes nearest.
-            held.add(min(possible, key=sizes_of.__getitem__))
-        decided.update(sizes_of)
+                count = larger
+        if count == 0:
+            possible = [group for group in undecided if size[group] < total]
+            held.update(sorted(possible, key=size.__getitem__)[:1])
+        decided.update(size)
     return np.isin(groups, list(held))
 
 
-def refuse_missing_classes(parts: dict[str, NDArray[np.intp]], classes: Sequence[str]) -> None:
-    """Raise unless every part has images of every class.
-
-    Parameters
-    ----------
-    parts
-        Name of a part, such as "training", and the class numbers of its images.
-    classes
-        Names of the classes.
-
-    Raises
-    ------
-    InputError
-        With the classes that a part lacks.
-    """
-    problems = []
-    for part, labels in parts.items():
-        present = np.zeros(len(classes), bool)
-        present[labels] = True
-        if missing := [name for name, there in zip(classes, present, strict=True) if not there]:
-            problems.append(f"The {part} part has no images of {names(missing)}.")
-    if problems:
+def refuse_gaps(images: pd.DataFrame, components: int | None) -> None:
+    """Raise InputError if a part lacks a class, or there are fewer training images than components."""
+    classes = set(images["class"].cat.categories)
+    missing = {part: classes - set(images.loc[images["part"] == part, "class"]) for part in PARTS}
+    if any(missing.values()):
         raise InputError(
-            "\n".join(problems),
+            "\n".join(
+                f"The {part} part has no images of {names(sorted(lacking))}."
+                for part, lacking in missing.items()
+                if lacking
+            ),
             "Each class needs images of one group or more in each part. Give the class more groups (without "
             "--group-by each image is one; files with the same bytes are one group).",
+        )
+    trained = int((images["part"] == "training").sum())
+    if components is not None and components > trained:
+        raise InputError(
+            f"--components {components}: there are only {trained} training images to find components in.",
+            f"Ask for {trained} or fewer, or add images.",
         )

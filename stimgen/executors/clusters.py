@@ -1,4 +1,4 @@
-"""Where Dask workers come from: this machine, Slurm, or a scheduler that is there."""
+"""Where Dask workers come from: this machine, Slurm, or a scheduler that runs already."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.executors.certificates import NEEDS, write_certificates
-from stimgen.executors.devices import Place, parse_devices
+from stimgen.executors.devices import LocalWorker
 from stimgen.executors.site import ExecutorSpec, SlurmSpec, TlsFiles
 from stimgen.runs.store import RunFolder
 
@@ -30,31 +30,37 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 TLS = "tls-"
-"""What the folder of a run's own certificates begins with."""
+"""Prefix of the folder with the certificates of one run."""
 
 PLAIN_MALLOC = {"MALLOC_TRIM_THRESHOLD_": None}
-"""Takes back a setting of Dask that returns each large tensor to the system, and so makes syntheses slow."""
+"""Undoes a setting of Dask that returns each large tensor to the system, and so makes syntheses slow."""
 
 MOST_BYTES = 2**20
 """Largest scheduler file that is read."""
 
 LOGGERS = ("distributed", "dask_jobqueue", "asyncio", "tornado", "tornado.application")
-"""What Dask and its parts write to."""
+"""The loggers of Dask and its parts."""
 
+NO_SERVER = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0", "port": 0}
+"""Options of a scheduler without web pages, at any free port."""
 
-def places_of(spec: ExecutorSpec) -> tuple[Place, ...]:
-    """Return the workers on this machine; none if they come from elsewhere."""
-    return parse_devices(spec.devices) if spec.devices is not None else ()
+SETTINGS: dict[str, Any] = {
+    "distributed.admin.tick.limit": "1h",  # loading weights takes long
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.comm.timeouts.connect": "30s",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    # Of workers on this machine, until their log files take over.
+    "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "warning",
+}
 
 
 def check_installed(spec: ExecutorSpec) -> None:
-    """Raise if the packages for an executor are missing.
-
-    Raises
-    ------
-    StimgenError
-        With the command that installs them.
-    """
+    """Raise StimgenError if the packages for an executor are missing."""
     try:
         import distributed  # noqa: F401
 
@@ -67,68 +73,52 @@ def check_installed(spec: ExecutorSpec) -> None:
 
 
 @contextlib.contextmanager
-def connected(spec: ExecutorSpec, folder: Path, wanted: int) -> Iterator[Client]:
-    """Connect to workers; those that were started for it end with it.
+def connected(
+    spec: ExecutorSpec, folder: Path, local: Sequence[LocalWorker], wanted: int
+) -> Iterator[Client]:
+    """Connect to workers; those that are started for it end with it.
 
     Parameters
     ----------
-    spec
-        Where workers come from.
-    folder
-        The run folder, where logs go.
+    spec, folder
+        Where workers come from, and the run folder, where logs go.
+    local
+        Workers to start on this machine, if they are not from elsewhere.
     wanted
-        Most workers that have something to do.
+        Number of workers that have something to do.
 
     Raises
     ------
     StimgenError
-        If there is no connection.
-    InputError
-        If a connection would cross a network without TLS, or a log is a link.
+        If there is no connection, it would cross a network without TLS, or a log is a link.
     """
     import dask
     from distributed import Client
 
     logs = RunFolder(folder).logs
     logs.mkdir(parents=True, exist_ok=True)
-    _refuse_links(logs)
-    settings: dict[str, Any] = {
-        "distributed.scheduler.allowed-failures": spec.restarts,
-        "distributed.admin.tick.limit": "1h",  # loading weights is no fault
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.pause": False,
-        "distributed.worker.memory.terminate": False,
-        "distributed.comm.timeouts.connect": "30s",
-        # No pages about the work for others to look at.
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
-        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in PLAIN_MALLOC.items()},
-        # Of processes on this machine, until their log files take over.
-        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "warning",
-    }
+    if link := next((path for path in logs.iterdir() if path.is_symlink()), None):
+        raise InputError(
+            f"{link} is a symbolic link, and logs would be written outside of the run folder.", "Remove it."
+        )
+    settings = SETTINGS | {"distributed.scheduler.allowed-failures": spec.restarts}
     with dask.config.set(settings), _logged(logs / "driver.log"), contextlib.ExitStack() as stack:
         security = tls_security(spec.tls) if spec.tls is not None else None
-        if spec.slurm is not None:
-            cluster = stack.enter_context(_slurm(spec.slurm, security, logs, wanted))
-            client = Client(cluster, set_as_default=False)
-        elif spec.scheduler is not None:
-            client = _foreign(spec.scheduler, security)
+        if spec.scheduler is not None:
+            client = _client_of(spec.scheduler, security)
         else:
-            cluster = stack.enter_context(_local(places_of(spec)[:wanted], security, logs))
-            client = Client(cluster, set_as_default=False)
+            started = (
+                _local(local[:wanted], security, logs)
+                if spec.slurm is None
+                else _slurm(spec.slurm, security, logs, wanted)
+            )
+            client = Client(stack.enter_context(started), set_as_default=False)
         stack.callback(client.close, timeout=5)
         yield client
 
 
 def tls_security(files: TlsFiles) -> Security:
-    """Return what encrypts all connections with certificates of one authority.
-
-    Raises
-    ------
-    InputError
-        If a file is not there.
-    """
+    """Return settings that encrypt and authenticate all connections."""
     from distributed.security import Security
 
     for name, file in files.model_dump().items():
@@ -145,47 +135,37 @@ def tls_security(files: TlsFiles) -> Security:
 
 
 @contextlib.contextmanager
-def _local(places: tuple[Place, ...], security: Security | None, logs: Path) -> Iterator[Any]:
-    """Start one process per device, which only this machine can reach, and on it who has the certificates."""
+def _local(workers: Sequence[LocalWorker], security: Security | None, logs: Path) -> Iterator[Any]:
+    """Start one process per device, on the loopback interface, which other accounts reach too: with TLS."""
     from distributed import Nanny, Scheduler, SpecCluster
+    from distributed.security import Security
 
-    with (
-        tempfile.TemporaryDirectory(prefix="stimgen-workers-") as scratch,
-        _own_certificates(Path(scratch)) as own,
-    ):
-        # Other people on this machine reach its loopback too.
-        safe = {"security": security or own, "protocol": "tls://", "host": LOOPBACK}
-        workers = {
-            place.name: {
+    security = security or Security.temporary()
+    safe = {"security": security, "protocol": "tls://", "host": LOOPBACK}
+    with tempfile.TemporaryDirectory(prefix="stimgen-workers-") as scratch:
+        common = safe | {
+            "nthreads": 1,
+            "memory_limit": 0,
+            "local_directory": scratch,
+            "preload": ["stimgen.executors.worker"],
+            "dashboard": False,
+        }
+        specs = {
+            worker.name: {
                 "cls": Nanny,
-                "options": {
-                    "nthreads": 1,
-                    "memory_limit": 0,
-                    **safe,
-                    "local_directory": scratch,
-                    "env": _environment(place, logs),
-                    "preload": ["stimgen.executors.worker_log"],
-                    "dashboard": False,
+                "options": common
+                | {
+                    "env": worker.environment
+                    | {"STIMGEN_WORKER_LOG": str(logs / f"worker-{worker.name}.log")}
                 },
             }
-            for place in places
+            for worker in workers
         }
-        options = {**safe, "port": 0, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
-        scheduler = {"cls": Scheduler, "options": options}
+        scheduler = {"cls": Scheduler, "options": safe | NO_SERVER}
         with SpecCluster(
-            workers=workers, scheduler=scheduler, security=safe["security"], silence_logs=False
+            workers=specs, scheduler=scheduler, security=security, silence_logs=False
         ) as cluster:
             yield cluster
-
-
-def _environment(place: Place, logs: Path) -> dict[str, str]:
-    threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(place.threads)
-    )
-    return threads | {
-        "CUDA_VISIBLE_DEVICES": place.visible,
-        "STIMGEN_WORKER_LOG": str(logs / f"worker-{place.name}.log"),
-    }
 
 
 @contextlib.contextmanager
@@ -193,10 +173,14 @@ def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) 
     """Start workers as jobs, and new ones for those that end, with TLS between the machines."""
     from dask_jobqueue import SLURMCluster
 
-    gres = () if spec.gres is None else (f"--gres={spec.gres}",)
+    interfaces = sorted(name for _, name in socket.if_nameindex())
+    if spec.interface is not None and spec.interface not in interfaces:
+        raise InputError(
+            f"This machine has no network interface {spec.interface}, which the site file names.",
+            f"It has {', '.join(interfaces)}: name the one that nodes reach as interface, or leave it out.",
+        )
     jobs = min(spec.jobs, wanted)
-    if spec.interface is not None:
-        _see_interface(spec.interface)
+    gres = () if spec.gres is None else (f"--gres={spec.gres}",)
     of_driver = {} if spec.interface is None else {"interface": spec.interface}
     of_nodes = () if spec.node_interface is None else ("--interface", spec.node_interface)
     with _own_certificates(logs) as own:
@@ -219,54 +203,30 @@ def _slurm(spec: SlurmSpec, security: Security | None, logs: Path, wanted: int) 
             ],
             log_directory=str(logs),
             worker_extra_args=["--no-dashboard", "--memory-limit", "0", *of_nodes],
-            scheduler_options={
-                "dashboard": False,
-                "dashboard_address": f"{LOOPBACK}:0",
-                "port": 0,
-                **of_driver,
-            },
+            scheduler_options=NO_SERVER | of_driver,
             security=security or own,
             protocol="tls://",
             silence_logs=False,
         )
         with cluster:
             _try_submission(cluster.job_script())
-            # Not scale(), which never comes back after all jobs were preempted.
+            # Not scale(), which starts no new jobs after all were preempted.
             cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval="1s", wait_count=3)
             yield cluster
 
 
-def _see_interface(name: str) -> None:
-    """Raise if this machine has no network interface of a name."""
-    there = sorted(name for _, name in socket.if_nameindex())
-    if name not in there:
-        raise InputError(
-            f"This machine has no network interface {name}, which the site file names.",
-            f"It has {', '.join(there)}: name the one that nodes reach as interface, or leave it out.",
-        )
-
-
 @contextlib.contextmanager
 def _own_certificates(place: Path) -> Iterator[Security]:
-    """Make certificates for this run alone, in a folder in `place` that only its owner can read."""
-    for old in place.glob(f"{TLS}*"):  # of drivers that were killed: who connects holds the lock of the run
+    """Write certificates for this run to a folder in `place` that only its owner can read."""
+    for old in place.glob(f"{TLS}*"):  # of drivers that were killed
         shutil.rmtree(old, ignore_errors=True)
-    private = Path(tempfile.mkdtemp(prefix=TLS, dir=place))
-    try:
-        files = {name: str(path) for name, path in write_certificates(private).items()}
+    with tempfile.TemporaryDirectory(prefix=TLS, dir=place, ignore_cleanup_errors=True) as private:
+        files = {name: str(path) for name, path in write_certificates(Path(private)).items()}
         yield tls_security(TlsFiles(**files))
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
 
 
 def _try_submission(script: str) -> None:
-    """Raise what Slurm has against the jobs of workers, without submitting one.
-
-    Raises
-    ------
-    StimgenError
-        With what sbatch says.
-    """
+    """Raise StimgenError with the message of sbatch if Slurm would refuse the jobs; submit none."""
     cure = (
         "Run this where sbatch reaches Slurm, as on a login node, and name in the section slurm of the site "
         "file what Slurm has: sinfo lists partitions."
@@ -278,11 +238,12 @@ def _try_submission(script: str) -> None:
     except (OSError, subprocess.SubprocessError) as error:
         raise StimgenError(f"Slurm cannot be asked for jobs: {error}.", cure) from None
     if tried.returncode != 0:
-        said = " ".join(line.removeprefix("sbatch: ") for line in tried.stderr.splitlines())
-        raise StimgenError(f"Slurm refuses the jobs of workers: {said}", cure)
+        message = " ".join(line.removeprefix("sbatch: ") for line in tried.stderr.splitlines())
+        raise StimgenError(f"Slurm refuses the jobs of workers: {message}", cure)
 
 
-def _foreign(scheduler: str, security: Security | None) -> Client:
+def _client_of(scheduler: str, security: Security | None) -> Client:
+    """Connect to a scheduler by its address, or by the file that it wrote."""
     from distributed import Client
 
     address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
@@ -291,7 +252,7 @@ def _foreign(scheduler: str, security: Security | None) -> Client:
             f"The scheduler {address} asks for certificates.",
             "Name those that it has in the section tls of a site file (docs/scale.md).",
         )
-    if security is None and not _stays_here(address):
+    if security is None and not _is_loopback(address):
         raise InputError(
             f"The scheduler {address} would be spoken to over a network without encryption: whoever "
             "reaches it could run programs on your account.",
@@ -299,41 +260,32 @@ def _foreign(scheduler: str, security: Security | None) -> Client:
             "of the site file.",
         )
     try:
-        client = Client(address, security=security, set_as_default=False, timeout="20s")
+        return Client(address, security=security, set_as_default=False, timeout="20s")
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         raise StimgenError(
             f"There is no connection to the scheduler {scheduler}: {error}.",
             "See that it runs, and that tls in the site file names the certificates that it has.",
         ) from error
-    return client
 
 
 def _address_in(path: Path) -> str:
-    """Return the address in the file that a scheduler wrote.
-
-    Raises
-    ------
-    InputError
-        If it holds none.
-    """
-    cure = (
-        "Name the file that dask scheduler --scheduler-file wrote, or an address with tls:// or tcp:// in "
-        "front, such as tls://host:8786."
-    )
     try:
         data = json.loads(read_file(path, MOST_BYTES))
+        if isinstance(data, dict) and isinstance(data.get("address"), str):
+            return str(data["address"])
+        problem = "has no address"
     except FileNotFoundError:
-        raise InputError(f"There is no scheduler file {path}.", cure) from None
+        problem = "is not there"
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"The scheduler file {path} cannot be read: {error}.", cure) from None
-    address = data.get("address") if isinstance(data, dict) else None
-    if not isinstance(address, str):
-        raise InputError(f"The scheduler file {path} has no address.", cure)
-    return address
+        problem = f"cannot be read: {error}"
+    raise InputError(
+        f"The scheduler file {path} {problem}.",
+        "Name the file that dask scheduler --scheduler-file wrote, or an address with tls:// or tcp:// "
+        "in front, such as tls://host:8786.",
+    )
 
 
-def _stays_here(address: str) -> bool:
-    """Return whether an address is of this machine alone."""
+def _is_loopback(address: str) -> bool:
     host = urlsplit(address).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -341,17 +293,9 @@ def _stays_here(address: str) -> bool:
         return False
 
 
-def _refuse_links(logs: Path) -> None:
-    """Raise if a log is a symbolic link: what workers say would be written outside of the run folder."""
-    if link := next((path for path in logs.iterdir() if path.is_symlink()), None):
-        raise InputError(
-            f"{link} is a symbolic link, and logs would be written outside of the run folder.", "Remove it."
-        )
-
-
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Send what Dask says in this process to a file in place of the terminal, where the display is."""
+    """Send the log of Dask in this process to a file, because the terminal has the display."""
     handler = logging.FileHandler(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in LOGGERS]
@@ -362,12 +306,12 @@ def _logged(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        gc.collect()  # what is left of connections complains when it is collected
+        gc.collect()  # connections that are left complain when they are collected
         for logger, handlers, propagate in before:
             logger.handlers[:] = handlers
             logger.propagate = propagate
         handler.close()
-        if path.exists() and not path.stat().st_size:
-            path.unlink()
-        with contextlib.suppress(OSError):  # there are other logs
-            path.parent.rmdir()
+        with contextlib.suppress(OSError):
+            if path.exists() and not path.stat().st_size:
+                path.unlink()
+            path.parent.rmdir()  # unless there are other logs

@@ -6,24 +6,23 @@ import contextlib
 import time
 import uuid
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stimgen.errors import InputError, StimgenError
-from stimgen.executors.clusters import check_installed, connected, places_of
-from stimgen.executors.flight import LOOK_EVERY_S, Flight, Watch, take_what_is_there
+from stimgen.executors.clusters import check_installed, connected
+from stimgen.executors.devices import parse_devices
 from stimgen.executors.site import ExecutorSpec
 from stimgen.manifest.plan import plan
 from stimgen.networks.device import find_device
 from stimgen.runs.batches import Batch
-from stimgen.runs.done import Done
 from stimgen.runs.job import Job
 from stimgen.runs.lock import read_owner
 from stimgen.runs.preparation import Preparation
 from stimgen.runs.progress import Progress
 from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder
+from stimgen.runs.store import Done, RunFolder
 from stimgen.runs.tables import Failure
 
 if TYPE_CHECKING:
@@ -32,35 +31,35 @@ if TYPE_CHECKING:
     from stimgen.executors.worker import BatchReport
 
 SHARED_FOLDER_S = 60.0
-"""How long a file that a worker wrote may take to be seen here, over a network file system."""
+"""How long a file of a worker may take to be seen here, over a network file system, in seconds."""
 
 
 class DaskExecutor:
-    """Sends batches to workers, and takes over what they wrote.
-
-    Parameters
-    ----------
-    spec
-        Where workers come from.
-    folder
-        The run folder.
+    """Sends the batches of the run in `folder` to workers, and reads the records that they wrote.
 
     Raises
     ------
     StimgenError
         If packages are missing.
     InputError
-        If the devices are none, or not there.
+        If the devices are wrong, or not there.
     """
 
     def __init__(self, spec: ExecutorSpec, folder: Path) -> None:
         check_installed(spec)
         self._spec = spec
         self._folder = folder.absolute()
-        self._places = places_of(spec)
-        for place in self._places:
-            if place.device != "cpu":
-                _see_card(place.name.replace("-", ":"))
+        self._local = parse_devices(spec.devices) if spec.devices is not None else ()
+        for worker in self._local:
+            if worker.device != "cpu":
+                _check_gpu(worker.name.replace("-", ":"))
+        self.device = "cpu"  # this process only plans, reads and writes
+        self.device_name = "none"
+        self.made_with: Mapping[str, str] | None = None  # workers may differ
+        self._worker_device = spec.slurm.device if spec.slurm is not None else "auto"
+        if self._local:
+            self._worker_device = self._local[0].device
+        self.shared = self._worker_device != "cpu"
         self._stack = contextlib.ExitStack()
         self._client: Client | None = None
         self._devices: dict[str, None] = {}
@@ -73,46 +72,20 @@ class DaskExecutor:
         """End the workers that were started."""
         self._disconnect()
 
-    @property
-    def device(self) -> str:
-        """What this process computes on: it only plans, reads and writes."""
-        return "cpu"
-
-    @property
-    def made_with(self) -> None:
-        """Nothing, because workers may differ."""
-        return
-
-    @property
-    def device_name(self) -> str:
-        """The devices on which batches were made."""
-        return ", ".join(self._devices) or "none"
-
-    @property
-    def shared(self) -> bool:
-        """Whether workers have GPUs, as far as is known."""
-        return self.worker_device != "cpu"
-
-    @property
-    def worker_device(self) -> str:
-        """What workers compute on, as they see it."""
-        if self._places:
-            return self._places[0].device
-        return self._spec.slurm.device if self._spec.slurm is not None else "auto"
-
     def batch_size(self, prepared: Preparation) -> int:
         """Return 1 on CPUs; else what fits on the GPU of the first worker that comes."""
-        if self.worker_device == "cpu" or not prepared.manifest.layer_sets:
+        if not self.shared or not prepared.manifest.layer_sets:
             return 1
         from distributed import KilledWorker
 
-        from stimgen.executors.tasks import batch_size
+        from stimgen.executors.dispatcher import LOOK_EVERY_S, Workers
+        from stimgen.executors.worker import measure_batch_size
 
         client = self._connect(len(plan(prepared.manifest)))
-        watch = Watch(self._spec, client, self._folder)
-        future = client.submit(batch_size, prepared.manifest, self.worker_device, pure=False)
+        workers = Workers(self._spec, client, self._folder)
+        future = client.submit(measure_batch_size, prepared.manifest, self._worker_device, pure=False)
         while True:
-            watch.look()
+            workers.count()
             try:
                 size: int = future.result(timeout=LOOK_EVERY_S)
                 return size
@@ -126,76 +99,75 @@ class DaskExecutor:
 
     def make(self, job: Job, batches: Sequence[Batch], progress: Progress) -> Generator[list[Failure]]:
         """Make batches on as many workers as there are, and yield after each what could not be made of it."""
-        from stimgen.executors.tasks import RunPlugin
-        from stimgen.executors.worker import RunOrder
+        from stimgen.executors import worker
+        from stimgen.executors.dispatcher import Dispatcher
 
         client = self._connect(len(batches))
         owner = read_owner(self._folder)
         assert owner is not None, "the runner holds the lock"
         topic = f"stimgen-{uuid.uuid4().hex}"
-        slurm = self._spec.slurm
-        order = RunOrder(
+        order = worker.RunOrder(
             job.prepared.manifest,
             self._folder,
             owner,
-            self.worker_device,
-            {place.name: place.threads for place in self._places} if self._places else {},
-            slurm.walltime_s if slurm is not None else None,
+            self._worker_device,
+            {local.name: local.threads for local in self._local},
+            self._spec.slurm.walltime_s if self._spec.slurm is not None else None,
         )
         try:
-            client.register_plugin(RunPlugin(order, topic))
-        except Exception as error:  # whatever a worker has that cannot load it
+            client.register_plugin(worker.RunPlugin(order, topic))
+        except Exception as error:  # any error of a worker that cannot load it
             raise StimgenError(
                 f"A worker cannot load stimgen {order.version}: {type(error).__name__}: {error}.",
                 f"Install the same version everywhere; logs are in {job.folder.logs}.",
             ) from error
-        client.subscribe_topic(topic, lambda event: progress.told(*event[1]))
-        flight = Flight(self._spec, client, topic, job, progress, deque(enumerate(batches)))
+        client.subscribe_topic(topic, lambda event: progress.reported(*event[1]))
+        dispatcher = Dispatcher(self._spec, client, topic, job, progress, deque(enumerate(batches)))
         try:
-            for report, batch in flight.land():
-                yield self._take_over(job, batch, report)
+            for result in dispatcher.results():
+                yield self._take_over(job, result)
         finally:
+            under_way = [(batch, future) for _, batch, future in dispatcher.under_way.values()]
             with contextlib.suppress(Exception):  # the scheduler may be gone
                 client.unsubscribe_topic(topic)
                 client.unregister_worker_plugin(topic)
-            if flight.under_way:
-                flight.abandon()
+                client.cancel([future for _, future in under_way], force=True)
             # Their machines are not needed while tables are written.
             self._disconnect()
-            for _, batch, _ in flight.under_way.values():
-                take_what_is_there(job, batch)
+            for batch, _ in under_way:
+                dispatcher.take_finished(batch)
             with contextlib.suppress(OSError):  # the next run removes it
                 job.folder.remove_leftovers()  # of workers that were killed
 
     def _connect(self, wanted: int) -> Client:
         if self._client is None:
-            self._client = self._stack.enter_context(connected(self._spec, self._folder, wanted))
+            self._client = self._stack.enter_context(connected(self._spec, self._folder, self._local, wanted))
         return self._client
 
     def _disconnect(self) -> None:
         self._stack.close()
         self._client = None
 
-    def _take_over(self, job: Job, batch: Batch, report: BatchReport | list[Failure]) -> list[Failure]:
-        """Read the records of what a worker made, and tell the display."""
-        if isinstance(report, list):
-            failures = report
-        else:
-            self._devices[report.device] = None
-            for note in report.notes:
-                job.progress.note(f"{report.worker}: {note}")
-            for stimulus_id in report.made:
-                record = _written(job.folder, stimulus_id, job.hashes[stimulus_id], report.worker)
-                job.done[stimulus_id] = Done.of(record)
-                job.progress.stimulus(record)
-            failures = list(report.failures)
+    def _take_over(self, job: Job, result: BatchReport | list[Failure]) -> list[Failure]:
+        """Read the records of what a worker made, and show it."""
+        failures = result if isinstance(result, list) else list(result.failures)
+        if not isinstance(result, list):
+            self._devices[result.device] = None
+            self.device_name = ", ".join(self._devices)
+            for note in result.notes:
+                job.progress.note(f"{result.worker}: {note}")
+            for stimulus_id in result.made:
+                if stimulus_id not in job.done:
+                    record = _written(job.folder, stimulus_id, job.hashes[stimulus_id], result.worker)
+                    job.done[stimulus_id] = Done.of(record)
+                    job.progress.stimulus(record)
         for failure in failures:
             job.progress.failure(failure)
         return failures
 
 
-def _see_card(name: str) -> None:
-    """Raise if there is no such GPU."""
+def _check_gpu(name: str) -> None:
+    """Raise InputError if there is no such GPU."""
     try:
         find_device(name)
     except StimgenError as error:
@@ -205,21 +177,13 @@ def _see_card(name: str) -> None:
 
 
 def _written(folder: RunFolder, stimulus_id: str, recipe_sha256: str, worker: str) -> Record:
-    """Return the record that a worker wrote; a network file system may show it later.
-
-    Raises
-    ------
-    StimgenError
-        If it does not come.
-    """
+    """Return the record that a worker wrote; a network file system may show it later."""
     until = time.monotonic() + SHARED_FOLDER_S
-    while True:
-        record = folder.finished(stimulus_id, recipe_sha256)
-        if record is not None:
-            return record
+    while (record := folder.finished(stimulus_id, recipe_sha256)) is None:
         if time.monotonic() > until:
             raise StimgenError(
                 f"Worker {worker} has made {stimulus_id}, and it is not in {folder.path}.",
                 "The run folder must be on a file system that all machines share, at the same path.",
             )
         time.sleep(0.2)
+    return record

@@ -1,4 +1,4 @@
-"""The site file: where runs are made here, so that manifests stay about science."""
+"""The site file: where runs are made on this machine or cluster."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.wording import complain_all
 
 WAIT_S = {"local": 120.0, "slurm": 3600.0, "scheduler": 120.0}
-"""How long a run waits for a first worker, or for one after all were lost, if the site file does not say."""
+"""How long a run waits while it has no worker, in seconds, if the site file does not say."""
 
 
 def _like(pattern: str, form: str) -> AfterValidator:
-    """Return what refuses a text of another form, with the form in words."""
+    """Return a validator for texts of a form, which it names in its message."""
 
     def checked(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -36,47 +36,31 @@ class _Section(BaseModel):
 
 
 class TlsFiles(_Section):
-    """Certificates, as `stimgen cluster certs` makes them."""
+    """Paths of certificates, as `stimgen cluster certs` makes them."""
 
-    ca: Annotated[str, Field(description="Certificate of the authority that signed all others.")]
-    certificate: Annotated[str, Field(description="Certificate of scheduler, workers and clients.")]
-    key: Annotated[str, Field(description="Its private key.")]
+    ca: str  # certificate of the authority that signed the other
+    certificate: str  # of scheduler, workers and clients
+    key: str
 
 
 class SlurmSpec(_Section):
-    """What a job of a worker asks Slurm for; one worker per job."""
+    """What a job asks Slurm for; each job is one worker. The keys are described in docs/scale.md."""
 
-    jobs: Annotated[int, Field(ge=1, le=10_000, description="Most jobs at a time.")]
+    jobs: int = Field(ge=1, le=10_000)
     walltime: Annotated[
-        str,
-        _like(r"([0-9]+-)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds such as "04:00:00"'),
-        Field(description="Longest time of a job."),
+        str, _like(r"([0-9]+-)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]", 'hours:minutes:seconds such as "04:00:00"')
     ] = "04:00:00"
-    memory: Annotated[
-        str,
-        _like(r"[0-9]+ ?(MB|GB|MiB|GiB)", "a number with MB or GB, such as 16GB"),
-        Field(description="Memory of a job."),
-    ] = "16GB"
-    cores: Annotated[int, Field(ge=1, le=1024, description="Cores of a job, for one worker.")] = 4
-    queue: Annotated[str | None, Field(description="Partition.")] = None
-    account: Annotated[str | None, Field(description="Account that pays.")] = None
-    gres: Annotated[str | None, Field(description="Generic resources, such as gpu:1.")] = None
-    device: Annotated[str, Field(description="What a worker computes on: auto, cpu or cuda:0.")] = "auto"
-    directives: Annotated[
-        tuple[str, ...], Field(description="More lines for sbatch, such as --constraint=a100.")
-    ] = ()
-    prologue: Annotated[
-        tuple[str, ...], Field(description="Commands before a worker, such as module load cuda.")
-    ] = ()
-    python: Annotated[
-        str | None, Field(description="Python on the nodes, if it is not the one that runs stimgen.")
-    ] = None
-    interface: Annotated[
-        str | None, Field(description="Network interface of the driver that nodes can reach, such as ib0.")
-    ] = None
-    node_interface: Annotated[
-        str | None, Field(description="Network interface of the nodes, if it is not the one of their route.")
-    ] = None
+    memory: Annotated[str, _like(r"[0-9]+ ?(MB|GB|MiB|GiB)", "a number with MB or GB, such as 16GB")] = "16GB"
+    cores: int = Field(default=4, ge=1, le=1024)
+    queue: str | None = None
+    account: str | None = None
+    gres: str | None = None
+    device: str = "auto"
+    directives: tuple[str, ...] = ()
+    prologue: tuple[str, ...] = ()
+    python: str | None = None
+    interface: str | None = None
+    node_interface: str | None = None
 
     @property
     def walltime_s(self) -> float:
@@ -87,23 +71,15 @@ class SlurmSpec(_Section):
 
 
 class ExecutorSpec(_Section):
-    """Who makes the batches."""
+    """Who makes the batches. The keys are described in docs/scale.md."""
 
-    name: Annotated[Literal["local", "dask"], Field(description="This process, or workers.")] = "local"
-    devices: Annotated[str | None, Field(description="Workers on this machine: cuda:0,cuda:1 or cpu:4.")] = (
-        None
-    )
-    scheduler: Annotated[
-        str | None, Field(description="Address or scheduler file of a Dask cluster that is there.")
-    ] = None
-    slurm: Annotated[SlurmSpec | None, Field(description="Workers that are jobs of Slurm.")] = None
-    tls: Annotated[TlsFiles | None, Field(description="Certificates for all connections.")] = None
-    wait_s: Annotated[
-        float | None, Field(gt=0, description="Longest time to wait while there is no worker, s.")
-    ] = None
-    restarts: Annotated[
-        int, Field(ge=0, le=10_000, description="How often a batch is begun again after its worker died.")
-    ] = 20
+    name: Literal["local", "dask"] = "local"
+    devices: str | None = None
+    scheduler: str | None = None
+    slurm: SlurmSpec | None = None
+    tls: TlsFiles | None = None
+    wait_s: float | None = Field(default=None, gt=0)
+    restarts: int = Field(default=20, ge=0, le=10_000)
 
     @model_validator(mode="after")
     def _one_kind(self) -> ExecutorSpec:
@@ -116,7 +92,7 @@ class ExecutorSpec(_Section):
 
     @property
     def has_workers(self) -> bool:
-        """Whether it is said where workers come from."""
+        """Whether it says where workers come from."""
         return any((self.devices, self.scheduler, self.slurm))
 
     @property
@@ -139,7 +115,7 @@ class SiteFile(_Section):
 
 
 def default_path() -> Path:
-    """Return where the site file is looked for: stimgen/site.yaml in the folder of configurations."""
+    """Return the path of the site file: stimgen/site.yaml in the user's folder of configurations."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "stimgen" / "site.yaml"
 
@@ -166,13 +142,13 @@ def load_site(path: Path | None = None) -> ExecutorSpec:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(
-            f"The site file {path} cannot be read: {reason}.", "Mend it, or name another with --site."
+            f"The site file {path} cannot be read: {reason}.", "Correct it, or name another with --site."
         ) from None
     document = parse(text, str(path), start="executor:")
     data = document.data
     if not isinstance(data, dict):
         raise InputError(
-            f"The site file {path} is no mapping.", "It starts with executor:, see docs/scale.md."
+            f"The site file {path} is not a mapping.", "It starts with executor:, see docs/scale.md."
         )
     try:
         site = SiteFile.model_validate_json(json.dumps(data), strict=True)
@@ -185,7 +161,7 @@ def load_site(path: Path | None = None) -> ExecutorSpec:
 
 
 def _keys_at(error: ValidationError) -> list[str]:
-    """Return the keys that the innermost section with an unknown key knows."""
+    """Return the known keys of the innermost section with an unknown key."""
     models: dict[str, type[BaseModel]] = {"executor": ExecutorSpec, "slurm": SlurmSpec, "tls": TlsFiles}
     for detail in error.errors(include_url=False):
         if detail["type"] == "extra_forbidden":

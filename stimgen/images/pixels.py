@@ -1,15 +1,21 @@
-"""What an image is in memory, and its luminance."""
+"""Images in memory, their luminance, and the error for image files that cannot be used."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stimgen.errors import InputError
+
 Image = NDArray[np.float32]
 """Float image: (H, W) grey or (H, W, 3) RGB, values 0..1 unless a function says otherwise."""
 
 REC709 = (0.2126, 0.7152, 0.0722)
 """Weights of R, G and B in luminance (ITU-R BT.709-6, item 3.2)."""
+
+
+class ImageError(InputError):
+    """An image file that cannot be used; names the file, the cause and what to do."""
 
 
 def luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -26,7 +32,7 @@ def luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (H, W)
-        The image itself where it is grey already.
+        The image itself if it is grey.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Stimuli as 8-bit PNG files: what is shown, exactly."""
+"""Stimuli as 8-bit PNG files, written and read without changing a pixel."""
 
 from __future__ import annotations
 
@@ -9,31 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, ImageError
 from stimgen.images.read import decode, read_bytes
-from stimgen.images.samples import to_unit_range
+from stimgen.images.samples import to_unit_range, unit_values
 
 RANGE_TOLERANCE = 1e-6
-"""How far a value may leave 0..1 by rounding in float32; a grey level is 4e-3."""
+"""How far rounding in float32 may take a value out of 0..1; a grey level is 4e-3."""
 
 
 def quantise(image: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return the image in 8 bits: 255 · value, rounded to the nearest integer, halves to the even one.
-
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), values 0..1.
-
-    Returns
-    -------
-    ndarray of uint8, the shape of `image`
+    """Return the image (H, W) or (H, W, 3), values 0..1, in 8 bits: 255 · value, halves to the even integer.
 
     Raises
     ------
     StimgenError
-        If a value is not finite, or outside 0..1 by more than `RANGE_TOLERANCE`: nothing is clipped here.
+        If a value is not finite, or outside 0..1 by more than `RANGE_TOLERANCE`.
 
     Examples
     --------
@@ -61,8 +51,8 @@ def encode_png(
 ) -> bytes:
     """Return a PNG file of 8-bit grey or RGB pixels, the same bytes for the same arguments.
 
-    The file holds no time, colour profile or gamma. (Another version of Pillow or zlib may compress
-    differently; the pixels are the same.)
+    The file holds no time, colour profile or gamma. Another version of Pillow or zlib may compress
+    differently; the pixels are the same.
 
     Parameters
     ----------
@@ -97,16 +87,9 @@ def encode_png(
 
 
 def decode_png(file: bytes | Path) -> Image:
-    """Return the pixels of an 8-bit PNG file, value / 255.
+    """Return the pixels of an 8-bit PNG file that may come from anybody, value / 255.
 
-    Parameters
-    ----------
-    file
-        The file's bytes, or its path.
-
-    Returns
-    -------
-    ndarray of float32, (H, W) or (H, W, 3), values 0..1
+    `file` is its bytes or its path. The pixels are float32 (H, W) or (H, W, 3), values 0..1.
 
     Raises
     ------
@@ -118,3 +101,26 @@ def decode_png(file: bytes | Path) -> Image:
     if file_format != "PNG" or samples.bits != 8:
         raise ImageError(f"{origin} is not an 8-bit PNG file.", "Delete it and run stimgen again.")
     return to_unit_range(samples, origin)
+
+
+def decode_own_png(png: bytes, written: NDArray[np.uint8] | None = None) -> Image:
+    """Return the pixels of a PNG file that `encode_png` made, value / 255.
+
+    It is faster than `decode_png`, which checks bounds and kinds: use it for bytes that were just encoded, or
+    whose SHA-256 was compared with the record. The pixels are float32 (H, W) or (H, W, 3), values 0..1.
+
+    Raises
+    ------
+    StimgenError
+        If the pixels are not those that were `written`.
+    """
+    from PIL import Image as Pillow
+
+    with Pillow.open(io.BytesIO(png), formats=["PNG"]) as picture:
+        pixels = np.asarray(picture)
+    if written is not None and not np.array_equal(pixels, written):
+        raise StimgenError(
+            "A PNG file does not hold the pixels that were written to it.",
+            "Reinstall Pillow: pip install --force-reinstall pillow",
+        )
+    return unit_values(pixels, 8)

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from stimgen.images.errors import ImageError
+from stimgen.images.pixels import ImageError
 from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_many_pixels, turn_upright
 
 ORIENTATION_TAG = 274
@@ -25,7 +25,6 @@ TWO_BYTE_LAYOUTS = {
     "LA;16B": ("RGBA",),
 }
 
-
 START_OF_SCAN = b"\xff\xda"
 MOST_SCANS = 100
 """A progressive JPEG file has about ten, each of which passes over all pixels."""
@@ -37,21 +36,10 @@ PIXELS_PER_BIT = 8 * 8 * 4 * 4
 def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
     """Return the samples of a PNG or JPEG file (or of a TIFF file that Pillow can read), bit by bit exact.
 
-    Palettes become RGB; the orientation tag is applied; colour profiles and gamma tags are not.
-
-    Parameters
-    ----------
-    data
-        The whole file.
-    file_format
-        "PNG", "JPEG" or "TIFF".
-    origin
-        Name of the file in messages.
-
-    Raises
-    ------
-    ImageError
-        If the file is damaged, too large, animated or of a colour model that is neither grey nor RGB.
+    Palettes become RGB; the orientation tag is applied; colour profiles and gamma tags are not. `data` is
+    the whole file, `file_format` "PNG", "JPEG" or "TIFF", and `origin` the name of the file in messages.
+    Files that are damaged, too large, animated or neither grey nor RGB raise errors; Pillow's own are turned
+    into an `ImageError` by `stimgen.images.read.decode`.
     """
     with warnings.catch_warnings():
         # Pillow warns where it leaves something out: a picture, or a tag such as the orientation.

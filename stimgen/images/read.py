@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-import functools
+import errno
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stimgen.bounded import read_file
 from stimgen.errors import InputError, nearest
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, ImageError
 from stimgen.images.samples import Samples, to_unit_range
 
 SKIMAGE_PREFIX = "skimage:"
-# What a message offers; the diagrams, texts and test patterns beside them can be read too.
+# The names that messages offer; the diagrams, texts and test patterns beside them can be read too.
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel",
     "hubble_deep_field", "ihc", "moon", "motorcycle_left", "motorcycle_right", "retina", "rocket",
 )  # fmt: skip
-SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
-SIGNATURE_BYTES = 16
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+}
 MAX_BYTES = 2**30
 """Largest file that is read; one of `stimgen.images.samples.MAX_PIXELS` has 0.4 GB in RGB with 16 bits."""
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-FOREIGN_SIGNATURES = {
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"RIFF": "WebP or other RIFF",
-    b"%PDF": "PDF",
-    b"8BPS": "Photoshop",
-    b"<svg": "SVG",
-    b"\x89HDF": "HDF5",
-    b"\x93NUMPY": "NumPy",
-    b"MATLAB": "MATLAB",
-}
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """An image file: its pixels, neither cropped nor resized, and the SHA-256 of its bytes.
+
+    `pixels` are (H, W) grey or (H, W, 3) RGB float32, values 0..1. `origin` is the path as given, or
+    "skimage:NAME (scikit-image VERSION)", and `file_format` "PNG", "TIFF" or "JPEG". `bits` is the number of
+    bits per integer sample, None for float samples.
+    """
+
+    pixels: Image
+    sha256: str
+    origin: str
+    file_format: str
+    bits: int | None
 
 
 def read_image(image: str | Path) -> RawImage:
@@ -85,23 +90,38 @@ def read_image(image: str | Path) -> RawImage:
 def skimage_path(name: str) -> Path:
     """Return the path of a still image in scikit-image's package, without importing the package.
 
-    Raises
-    ------
-    ImageError
-        If scikit-image ships no image of that name; the message lists the photographs.
+    If scikit-image ships no image of that name, the message lists the photographs.
 
     Examples
     --------
     >>> skimage_path("brick").name
     'brick.png'
     """
-    known = _skimage_files()
-    if not known:
+    folders = _skimage_folders()
+    if not folders:
         raise ImageError(f"skimage:{name} needs scikit-image.", "Install it: pip install scikit-image.")
+    files = [path for folder in folders for path in folder.iterdir() if path.suffix in (".png", ".jpg")]
+    known = {path.stem: path for path in reversed(files)}
     if name not in known:
         offered = [photograph for photograph in PHOTOGRAPHS if photograph in known]
         raise ImageError(f'scikit-image ships no image "{name}".', nearest(name, offered))
     return known[name]
+
+
+def skimage_file(name: str) -> Path | None:
+    """Return the path of a data file of scikit-image, such as "camera.png"; None if it does not ship it."""
+    return next((path for folder in _skimage_folders() if (path := folder / name).is_file()), None)
+
+
+def _skimage_folders() -> list[Path]:
+    """Return the folders with scikit-image's images, none if it is not installed.
+
+    They are in the package ``skimage`` up to version 0.26, and in ``_skimage2`` on its main branch. The
+    packages are not imported, which is slow.
+    """
+    specs = [importlib.util.find_spec(package) for package in ("skimage", "_skimage2")]
+    places = [place for spec in specs if spec for place in spec.submodule_search_locations or ()]
+    return [folder for place in places if (folder := Path(place) / "data").is_dir()]
 
 
 def is_plain_name(name: str) -> bool:
@@ -109,72 +129,29 @@ def is_plain_name(name: str) -> bool:
     return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
 
 
-@functools.cache
-def _skimage_files() -> Mapping[str, Path]:
-    """Return the still images of scikit-image by name; none if it is not installed."""
-    package = importlib.util.find_spec("skimage")
-    if package is None or not package.submodule_search_locations:
-        return {}
-    folder = Path(package.submodule_search_locations[0]) / "data"
-    return {path.stem: path for path in folder.iterdir() if path.suffix in {".png", ".jpg"}}
-
-
 def read_bytes(path: Path, origin: str) -> bytes:
-    """Return an image file's bytes, or say why there are none.
-
-    The first ones are looked at before the others are read.
-
-    Raises
-    ------
-    ImageError
-        If there is no such file, if it is a folder or empty, no PNG, TIFF or JPEG file, larger than
-        `MAX_BYTES`, or cannot be read.
-    """
+    """Return the bytes of a file of at most `MAX_BYTES`; errors are those of `read_image`."""
     try:
         if not path.exists():
             raise ImageError(f"There is no file {origin}.", "Correct the path, or put the file there.")
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise ImageError(f"{origin} is {kind}.", "Name an image file (PNG, TIFF or JPEG).")
-        with path.open("rb") as file:
-            start = file.read(SIGNATURE_BYTES)
-            if start:
-                _format(start, origin)
-            size = os.fstat(file.fileno()).st_size
-            data = start if size > MAX_BYTES else start + file.read(max(size - len(start), 0) + 1)
+        data = read_file(path, MAX_BYTES)
     except OSError as error:
-        raise ImageError(
-            f"{origin} cannot be read: {error.strerror or error}.", "Make the file readable for your account."
-        ) from error
-    if size > MAX_BYTES:
-        raise ImageError(
-            f"{origin} has more than {MAX_BYTES} bytes, which no image needs that stimgen reads.",
-            "Crop or shrink the image in an image editor.",
-        )
-    if len(data) != size:
-        raise ImageError(
-            f"{origin} has {size} bytes, and {len(data)} or more were read.",
-            "Something else writes to it: wait until it is finished.",
-        )
+        hint = "Make the file readable for your account."
+        if error.errno == errno.EFBIG:
+            hint = "Crop or shrink the image, or wait until nothing else writes to the file."
+        raise ImageError(f"{origin} cannot be read: {error.strerror or error}.", hint) from error
     if not data:
         raise ImageError(f"{origin} is empty (0 bytes).", "Copy the file again.")
     return data
 
 
 def decode(data: bytes, origin: str) -> tuple[Samples, str]:
-    """Return the samples of a PNG, TIFF or JPEG file, and which of them it is.
+    """Return the samples of a PNG, TIFF or JPEG file, and its format; errors are those of `read_image`.
 
-    Parameters
-    ----------
-    data
-        The whole file.
-    origin
-        Name of the file in messages.
-
-    Raises
-    ------
-    ImageError
-        See `read_image`.
+    `data` is the whole file, and `origin` its name in messages.
     """
     from stimgen.images.raster import decode_raster
     from stimgen.images.tiff import decode_tiff
@@ -201,33 +178,7 @@ def _format(data: bytes, origin: str) -> str:
     for signature, file_format in SIGNATURES.items():
         if data.startswith(signature):
             return file_format
-    if data.startswith(TIFF_SIGNATURES):
-        return "TIFF"
-    kinds = [kind for signature, kind in FOREIGN_SIGNATURES.items() if data.startswith(signature)]
-    what = f"a {kinds[0]} file" if kinds else "not an image file"
-    raise ImageError(f"{origin} is {what}; stimgen reads PNG, TIFF and JPEG.", "Save the image as PNG.")
-
-
-@dataclass(frozen=True)
-class RawImage:
-    """An image file as it is: not cropped, not resized, in its own colours.
-
-    Attributes
-    ----------
-    pixels
-        (H, W) grey or (H, W, 3) RGB float32, values 0..1.
-    sha256
-        SHA-256 of the file's bytes, hexadecimal.
-    origin
-        Where it comes from: the path as given, or "skimage:NAME (scikit-image VERSION)".
-    file_format
-        "PNG", "TIFF" or "JPEG".
-    bits
-        Bits per integer sample; None for float samples.
-    """
-
-    pixels: Image
-    sha256: str
-    origin: str
-    file_format: str
-    bits: int | None
+    raise ImageError(
+        f"{origin} is not an image file of a format that stimgen reads (PNG, TIFF and JPEG).",
+        "Save the image as PNG.",
+    )

@@ -1,4 +1,4 @@
-"""Decoded samples of an image file, whatever the format, and their way to values 0..1."""
+"""Decoded samples of an image file of any format, and their conversion to values 0..1."""
 
 from __future__ import annotations
 
@@ -8,21 +8,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, ImageError
 
 MAX_PIXELS = 2**26
 """Largest width × height that is read, 8192 × 8192: a small file can claim to be a huge image."""
 
 
-def refuse_too_many_pixels(width: int, height: int, origin: str) -> None:
-    """Raise before memory is taken for an image of more than `MAX_PIXELS` pixels.
+@dataclass(frozen=True)
+class Samples:
+    """Samples of one picture, upright, without their alpha channel.
 
-    Raises
-    ------
-    ImageError
-        If width × height exceeds `MAX_PIXELS`.
+    Attributes
+    ----------
+    values
+        (H, W) grey or (H, W, 3) RGB: unsigned integers of `bits` bits, or floats.
+    bits
+        Bits per integer sample; None for floats.
+    transparent
+        Number of pixels that are not fully opaque.
     """
+
+    values: NDArray[Any]
+    bits: int | None
+    transparent: int = 0
+
+
+def refuse_too_many_pixels(width: int, height: int, origin: str) -> None:
+    """Raise `ImageError`, before memory is taken, for an image of more than `MAX_PIXELS` pixels."""
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{origin} is {width} × {height} pixels; stimgen reads at most {MAX_PIXELS} pixels "
@@ -32,13 +44,7 @@ def refuse_too_many_pixels(width: int, height: int, origin: str) -> None:
 
 
 def refuse_several_pages(count: int, origin: str) -> None:
-    """Raise if a file holds more than one picture, because which one is meant is not known.
-
-    Raises
-    ------
-    ImageError
-        If `count` is not 1.
-    """
+    """Raise `ImageError` unless a file holds one picture: it is not known which of several is meant."""
     if count != 1:
         raise ImageError(
             f"{origin} holds {count} pictures (pages, frames of an animation, or previews).",
@@ -47,14 +53,9 @@ def refuse_several_pages(count: int, origin: str) -> None:
 
 
 def turn_upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return the samples as the EXIF/TIFF orientation tag says they are to be seen.
+    """Return samples (H, W) or (H, W, C) turned as the EXIF/TIFF orientation tag says.
 
-    Parameters
-    ----------
-    samples
-        (H, W) or (H, W, C).
-    orientation
-        Value of tag 274, 1 (upright) to 8; any other value counts as 1.
+    `orientation` is the value of tag 274, 1 (upright) to 8; any other value counts as 1.
 
     References
     ----------
@@ -77,18 +78,7 @@ def to_unit_range(decoded: Samples, origin: str) -> Image:
     """Return the colour samples as float32 values 0..1.
 
     An integer v of b bits becomes v / (2^b − 1): black is 0, white is 1. Floats are kept as they are.
-    Alpha is dropped where every pixel is opaque.
-
-    Parameters
-    ----------
-    decoded
-        What the file holds.
-    origin
-        Name of the file in messages.
-
-    Returns
-    -------
-    ndarray of float32, (H, W) or (H, W, 3), values 0..1
+    `origin` is the name of the file in messages.
 
     Raises
     ------
@@ -103,10 +93,7 @@ def to_unit_range(decoded: Samples, origin: str) -> Image:
             "Flatten the image onto a background in an image editor, or remove its alpha channel.",
         )
     if decoded.bits is not None:
-        # Looked up, because the quotients in double precision would take twice the memory of the result.
-        white = 2**decoded.bits - 1
-        table = (np.arange(white + 1) / np.float64(white)).astype(np.float32)
-        return np.asarray(table[values.astype(np.uint8) if values.dtype == bool else values])
+        return unit_values(values.astype(np.uint8) if values.dtype == bool else values, decoded.bits)
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise ImageError(
@@ -122,20 +109,9 @@ def to_unit_range(decoded: Samples, origin: str) -> Image:
     return np.asarray(values, dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Samples of one picture, upright, without their alpha channel.
-
-    Attributes
-    ----------
-    values
-        (H, W) grey or (H, W, 3) RGB: unsigned integers of `bits` bits, or floats.
-    bits
-        Bits per integer sample; None for floats.
-    transparent
-        Number of pixels that are not fully opaque.
-    """
-
-    values: NDArray[Any]
-    bits: int | None
-    transparent: int = 0
+def unit_values(values: NDArray[Any], bits: int) -> Image:
+    """Return integers v of b bits as v / (2^b − 1) in float32."""
+    # Looked up, because the quotients in double precision would take twice the memory of the result.
+    white = 2**bits - 1
+    table = (np.arange(white + 1) / np.float64(white)).astype(np.float32)
+    return np.asarray(table[values])

@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import Image, luminance
+from stimgen.images.pixels import Image, ImageError, luminance
 from stimgen.images.read import read_image
 
 
@@ -60,12 +59,7 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
 def load_photograph(source: SourceSpec, image: ImageSpec, loaded: Source) -> Photograph:
     """Read again the whole image that a source was cut from.
 
-    Parameters
-    ----------
-    source, image
-        What `load_source` was given.
-    loaded
-        What it returned.
+    `source` and `image` are what `load_source` was given, and `loaded` is what it returned.
 
     Raises
     ------
@@ -82,7 +76,7 @@ def load_photograph(source: SourceSpec, image: ImageSpec, loaded: Source) -> Pho
 
 
 def _cut(pixels: Image, box: Box, image: ImageSpec) -> tuple[Image, float]:
-    """Return a box of a photograph in the stimuli's colour and size, and the share that overshot."""
+    """Return a box of a photograph in the stimuli's colour and size, and the share of clipped samples."""
     cropped = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
     if image.color == "grey":
         cropped = luminance(cropped).astype(np.float32)
@@ -93,18 +87,17 @@ def _cut(pixels: Image, box: Box, image: ImageSpec) -> tuple[Image, float]:
 
 
 def shrink(image: Image, size_px: int) -> tuple[Image, float]:
-    """Return a square image of `size_px`, without aliasing.
+    """Return a square image with a side of `size_px`, without aliasing.
 
     Each channel is convolved with the Lanczos window of three lobes, widened by the scale factor, in
     floating point (Pillow). Among the usual filters it keeps most of the contrast just below the new
-    Nyquist frequency and lets least through above it, and it needs no 8-bit intermediate. Its side lobes
-    overshoot at sharp edges; what leaves 0..1 is clipped.
+    Nyquist frequency and passes least above it. Its side lobes overshoot at sharp edges; values outside 0..1
+    are clipped.
 
     Parameters
     ----------
     image
-        (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1. With N equal to `size_px`, a copy is
-        returned.
+        (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1. If N is `size_px`, a copy is returned.
     size_px
         The new side.
 
@@ -122,16 +115,15 @@ def shrink(image: Image, size_px: int) -> tuple[Image, float]:
 
     if image.shape[0] == size_px:
         return image.copy(), 0.0
-    planes = [image] if image.ndim == 2 else [image[:, :, channel] for channel in range(image.shape[2])]
-    resized = [
-        np.asarray(
-            Pillow.fromarray(np.ascontiguousarray(plane)).resize(
-                (size_px, size_px), Pillow.Resampling.LANCZOS
-            )
-        )
-        for plane in planes
-    ]
-    pixels = resized[0] if image.ndim == 2 else np.stack(resized, axis=2)
+
+    def resized(plane: Image) -> Image:
+        picture = Pillow.fromarray(np.ascontiguousarray(plane))
+        return np.asarray(picture.resize((size_px, size_px), Pillow.Resampling.LANCZOS))
+
+    if image.ndim == 2:
+        pixels = resized(image)
+    else:
+        pixels = np.stack([resized(image[:, :, channel]) for channel in range(image.shape[2])], axis=2)
     clipped = np.clip(pixels, 0, 1)
     return clipped, float(np.mean(np.abs(pixels - clipped) > 0.5 / 255))
 
@@ -143,16 +135,9 @@ def crop_generator(name: str, source_id: str) -> np.random.Generator:
 
 
 def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, name: str, origin: str) -> Box:
-    """Return what `load_source` cuts from an image file, in its pixels.
+    """Return the box that `load_source` cuts from an image file of `size` (height, width), in its pixels.
 
-    Parameters
-    ----------
-    source, image, name
-        As for `load_source`.
-    size
-        (height, width) of the file.
-    origin
-        Name of the file in messages.
+    `origin` is the name of the file in messages.
 
     Raises
     ------
@@ -186,15 +171,15 @@ def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, nam
 
 def _refuse_bad_box(box: Box, source_id: str, size: tuple[int, int], origin: str) -> None:
     height, width = size
-    what = (
+    named = (
         f'Source "{source_id}": the crop box (left {box.left}, top {box.top}, width {box.width}, '
         f"height {box.height})"
     )
     if box.width != box.height or box.width < 1:
-        raise ImageError(f"{what} is not a square.", "Give it the same width and height, 1 or more.")
+        raise ImageError(f"{named} is not a square.", "Give it the same width and height, 1 or more.")
     if min(box.left, box.top) < 0 or box.left + box.width > width or box.top + box.height > height:
         raise ImageError(
-            f"{what} leaves the image {origin}, which is {width} × {height} pixels.",
+            f"{named} leaves the image {origin}, which is {width} × {height} pixels.",
             f"Keep left + width within {width} and top + height within {height}, left and top 0 or more.",
         )
 
@@ -254,10 +239,8 @@ class Source:
         SHA-256 of the image file's bytes.
     origin
         The image as the manifest names it; for one of scikit-image with the version of the package.
-    crop_box
-        What was cut from the file, in its pixels.
-    original_size
-        (height, width) of the file, upright.
+    crop_box, original_size
+        The box that was cut from the file, and (height, width) of the upright file, in pixels.
     clipped_share
         Share of the samples that overshot 0..1 in the resize by more than half a grey level of 8 bits.
     """
@@ -273,18 +256,10 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """The whole image that a source was cut from.
+    """The whole image that a source was cut from, in its own size and colours.
 
-    Attributes
-    ----------
-    pixels
-        (H, W) grey or (H, W, 3) RGB float32, values 0..1: the file's own size and colours.
-    origin
-        Where it comes from, for people.
-    crop_box
-        The source's place in it.
-    image
-        Size and colour of the stimuli.
+    `origin` says where it comes from, `crop_box` is the source's place in it, and `image` gives size and
+    colour of the stimuli.
     """
 
     pixels: Image
@@ -293,17 +268,9 @@ class Photograph:
     image: ImageSpec
 
     def crop(self, left: int, top: int) -> Image:
-        """Return the square at another place, as large as the source's and brought to its size and colour.
+        """Return the square at another corner, as large as the source's and brought to its size and colour.
 
-        Parameters
-        ----------
-        left, top
-            Its corner, in pixels of the file.
-
-        Raises
-        ------
-        ValueError
-            If the square leaves the photograph.
+        The corner is in pixels of the file; a square that leaves the photograph raises `ValueError`.
         """
         side = self.crop_box.width
         height, width = self.pixels.shape[:2]

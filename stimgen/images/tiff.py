@@ -1,9 +1,11 @@
-"""TIFF files, decoded by tifffile, which keeps 16-bit colour and floats."""
+"""TIFF files, decoded by tifffile, which keeps 16-bit colour and floats, after their tags are checked."""
 
 from __future__ import annotations
 
 import io
 import logging
+import math
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,31 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.images.errors import ImageError
+from stimgen.images.pixels import ImageError
 from stimgen.images.raster import ORIENTATION_TAG, decode_raster
-from stimgen.images.samples import Samples, turn_upright
-from stimgen.images.tiff_bounds import check_claims, check_parts
+from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_many_pixels, turn_upright
 
 # The others need the imagecodecs package; Pillow's libtiff reads them up to 8 bits of colour or 16 of grey.
 OWN_COMPRESSIONS = {"NONE", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE"}
+DEFLATE = {"DEFLATE", "ADOBE_DEFLATE"}
 COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3}
+MOST_PAGES = 100
+"""How many pages are counted: a chain of pages can be endless."""
+MOST_SAMPLES = 4
+AGAIN = "Copy it again, or save it again as PNG."
 
 
 def decode_tiff(data: bytes, origin: str) -> Samples:
-    """Return the samples of a TIFF file, bit by bit exact.
+    """Return the samples of a TIFF file, bit by bit exact: 1, 8 or 16 bits, or floats.
 
-    Parameters
-    ----------
-    data
-        The whole file.
-    origin
-        Name of the file in messages.
-
-    Returns
-    -------
-    Samples
-        Of 1, 8 or 16 bits, or floats. White-is-zero images are inverted, palettes become RGB, the
-        orientation tag is applied; colour profiles are not.
+    White-is-zero images are inverted, palettes become RGB, the orientation tag is applied; colour profiles
+    are not. `data` is the whole file and `origin` its name in messages.
 
     Raises
     ------
@@ -44,12 +40,12 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
     """
     import tifffile
 
-    # What these kinds of file name would be opened, too.
+    # Files of these kinds name other files, which would be opened, too.
     alone: dict[str, Any] = {
         f"is_{kind}": False for kind in ("mmstack", "ndtiff", "ome") if kind in tifffile.TIFF.FILE_FLAGS
     }
-    with _faults(origin), tifffile.TiffFile(io.BytesIO(data), **alone) as file:
-        check_claims(file, data, origin)
+    with _logged_errors(origin), tifffile.TiffFile(io.BytesIO(data), **alone) as file:
+        _check_tags(file, data, origin)
         page: Any = file.pages.first
         compression, photometric = _name(page.compression), _name(page.photometric)
         if compression not in OWN_COMPRESSIONS:
@@ -62,7 +58,7 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
         colours = page.samplesperpixel - len(page.extrasamples)
         if COLOURS.get(photometric) != colours or not (floats or integers):
             raise _unreadable(page, origin)
-        check_parts(page, compression, data, origin)
+        _check_parts(page, compression, data, origin)
         samples = page.asarray()
         if page.axes.startswith("S"):
             samples = np.moveaxis(samples, 0, -1)
@@ -100,8 +96,8 @@ def _unreadable(page: Any, origin: str) -> ImageError:
 
 
 @contextmanager
-def _faults(origin: str) -> Iterator[None]:
-    """Turn what tifffile only logs about a damaged file into an error."""
+def _logged_errors(origin: str) -> Iterator[None]:
+    """Raise `ImageError` if tifffile logs an error about a damaged file, which it does not raise."""
     seen: list[str] = []
     logger = logging.getLogger("tifffile")
     handler = logging.Handler(logging.ERROR)
@@ -114,4 +110,81 @@ def _faults(origin: str) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.propagate = propagated
     if seen:
-        raise ImageError(f"{origin} is damaged: {seen[0]}.", "Copy it again, or save it again as PNG.")
+        raise ImageError(f"{origin} is damaged: {seen[0]}.", AGAIN)
+
+
+def _check_tags(file: Any, data: bytes, origin: str) -> None:
+    """Raise unless a file has one page, whose tags agree with each other and with the file's length."""
+    refuse_several_pages(_count_pages(file), origin)
+    refuse_several_pages(sum(len(series) for series in file.series), origin)
+    page: Any = file.pages.first
+    refuse_too_many_pixels(page.imagewidth, page.imagelength, origin)
+    refuse_several_pages(page.imagedepth, origin)
+    if page.is_tiled:
+        refuse_too_many_pixels(page.tilewidth, page.tilelength, origin)
+    if page.samplesperpixel > MOST_SAMPLES:
+        raise ImageError(
+            f"{origin} has {page.samplesperpixel} channels; stimgen reads grey and RGB images.",
+            "Save it as grey or RGB, without further channels.",
+        )
+    offsets, counts = page.dataoffsets, page.databytecounts
+    if not page.dtype or len(offsets) != len(counts) or len(offsets) != math.prod(page.chunked):
+        raise ImageError(f"{origin} is damaged: its tags contradict each other.", AGAIN)
+    if any(offset + count > len(data) for offset, count in zip(offsets, counts, strict=True)):
+        raise ImageError(f"{origin} is cut off: pixels are missing at its end.", "Copy the file again.")
+
+
+def _check_parts(page: Any, compression: str, data: bytes, origin: str) -> None:
+    """Raise unless every strip or tile holds its pixels: no fewer, which would be black, and no more.
+
+    Parts that hold more could fill the memory when they are decoded. `compression` is one of those that
+    tifffile decodes itself.
+    """
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    width, height = (
+        (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    )
+    row_bytes = math.ceil(width * samples * page.bitspersample / 8)
+    height = min(height, page.tilelength if page.is_tiled else page.imagelength)
+    strips = math.ceil(page.imagelength / height)
+    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        # The last strip may be lower, but some programs fill it up.
+        is_last = not page.is_tiled and index % strips == strips - 1
+        least = row_bytes * (page.imagelength - height * (strips - 1) if is_last else height)
+        most = row_bytes * height
+        part = data[offset : offset + count]
+        if compression in DEFLATE:
+            size = len(zlib.decompressobj().decompress(part, most + 1))
+        elif compression == "PACKBITS":
+            size = _unpacked(part, most)
+        else:
+            size, most = count, len(data)
+        if not least <= size <= most:
+            amount = "fewer" if size < least else "more"
+            raise ImageError(
+                f"{origin} is damaged: a part of it holds {amount} than its pixels.",
+                AGAIN,
+            )
+
+
+def _count_pages(file: Any) -> int:
+    for count in range(1, MOST_PAGES):
+        try:
+            file.pages.get(count)
+        except IndexError:
+            return count
+    return MOST_PAGES
+
+
+def _unpacked(part: bytes, most: int) -> int:
+    """Return the unpacked length of PackBits data; counting ends with the first run above `most`."""
+    size = place = 0
+    while place < len(part) and size <= most:
+        head = part[place]
+        if head < 128:
+            size += min(head + 1, len(part) - place - 1)
+            place += head + 2
+        else:
+            size += 257 - head if head > 128 else 0
+            place += 2 if head > 128 else 1
+    return size

@@ -13,7 +13,6 @@ from stimgen.manifest.estimate import Estimate
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.trials import planned
-from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
 from stimgen.texture.presets import Gatys2015
@@ -112,10 +111,9 @@ def _weights(manifest: Manifest, stimuli: Sequence[Stimulus]) -> list[str]:
 
 
 def _missing(manifest: Manifest) -> list[str]:
-    prepares = [CONTROLS[control.name].prepare for control in manifest.controls]
-    if importlib.util.find_spec("plenoptic") or not (
-        manifest.measure.portilla_simoncelli or load_plenoptic in prepares
-    ):
+    controls = [CONTROLS[control.name] for control in manifest.controls]
+    used = manifest.measure.portilla_simoncelli or any(one.package == "plenoptic" for one in controls)
+    if not used or importlib.util.find_spec("plenoptic"):
         return []
     return [
         "Missing:   the package plenoptic, for Portilla & Simoncelli's statistics: pip install 'stimgen[ps]'"

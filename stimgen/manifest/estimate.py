@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
 from stimgen.manifest import speed
 from stimgen.manifest.plan import Stimulus
@@ -17,8 +18,6 @@ from stimgen.texture.presets import Gatys2015
 from stimgen.texture.schedule import stages
 
 BYTES_PER_FLOAT = 4
-SLOW_CONTROL = "portilla_simoncelli"
-"""The control that takes long and is not counted, because it does not synthesise a layer set."""
 
 PROCESS_BYTES = 600_000_000
 """Memory of the interpreter with PyTorch before any image, rounded up."""
@@ -30,7 +29,7 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     The time is the number of operations (`stimulus_flops`) divided by a speed: that of earlier runs on the
     device if one was recorded, else for a CPU that of a matrix product measured now, times
     `speed.CONVOLUTION_SHARE`. Controls that synthesise no layer set are not counted: they take seconds, but
-    for portilla_simoncelli, which takes a minute or more.
+    for those that are registered with a cost.
 
     Parameters
     ----------
@@ -49,8 +48,9 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     stimuli = list(stimuli)
     device, device_name = find_device(device)
     counts = Counter(stimulus.synthesised for stimulus in stimuli)
-    slow = sum(stimulus.control.name == SLOW_CONTROL for stimulus in stimuli if stimulus.control)
-    beside = f"; {slow} × {SLOW_CONTROL} not counted, a minute or two each at 256 px" if slow else ""
+    named = Counter(stimulus.control.name for stimulus in stimuli if stimulus.control)
+    slow = {name: number for name, number in named.items() if CONTROLS[name].cost}
+    beside = "".join(f"; {slow[name]} × {name} not counted, {CONTROLS[name].cost}" for name in slow)
     used = [layer_set for layer_set in counts if layer_set is not None]
     memory = PROCESS_BYTES + max((memory_bytes(manifest, layer_set) for layer_set in used), default=0)
     if not used:

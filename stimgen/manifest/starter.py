@@ -28,7 +28,6 @@ PHOTOGRAPHS = ("skimage:brick", "skimage:gravel")
 COMMENTS_FROM = 60
 """Longest line, in characters, whose comment is aligned with the others of its section."""
 
-USED_CONTROLS = ("original", "phase_scrambled")
 FOLDER = "manifests"
 SCHEMA_FILE = "stimgen.schema.json"
 """The JSON Schema that editors find beside the manifest."""
@@ -171,7 +170,7 @@ def starter_manifest(
         if control.check is None or control.check(control.options().model_dump(), size_px) is None:
             needs_layers = "layer_set" in control.options.model_fields
             entry = f"{{name: {control.name}, layer_set: {layers[-1]}}}" if needs_layers else control.name
-            group = controls["used" if control.name in USED_CONTROLS else "others"]
+            group = controls["used" if control.common else "others"]
             group.append({"entry": entry, "summary": control.summary})
     others = [other for other in NETWORKS if other != network]
     text: str = environment.get_template("starter.yaml.jinja").render(

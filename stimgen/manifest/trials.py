@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import ConfigDict, ValidationError
 
+from stimgen.controls import CONTROLS
 from stimgen.errors import nearest
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.plan import plan
@@ -95,7 +96,7 @@ def planned(manifest: Manifest) -> Available:
             stimulus.source,
             stimulus.condition,
             stimulus.seed,
-            stimulus.control is not None and stimulus.control.name == "original",
+            stimulus.control is not None and CONTROLS[stimulus.control.name].is_source,
         )
         for stimulus in plan(manifest)
     ]

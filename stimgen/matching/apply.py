@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stimgen.images.differences import relative_error, wasserstein_1
 from stimgen.images.pixels import Image
 from stimgen.matching.histogram import match_histogram_exact
 from stimgen.matching.luminance import match_luminance, mean_and_sd
@@ -78,29 +79,15 @@ def match(image: Image, targets: Targets, rng: np.random.Generator) -> Image:
     colour image is matched, the difference it makes to a pixel is added to its R, G and B: the weights of
     luminance add up to 1, so that luminance becomes the target's, and differences between R, G and B stay.
 
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), any finite values; for spectra of the shape of the reference's images.
-    targets
-        What to match. Without any, the image is returned as it is.
-    rng
-        Breaks ties of the histogram: one permutation of H · W per plane and iteration.
-
-    Returns
-    -------
-    ndarray of float32, the shape of `image`
-        Values may leave 0..1; `clip_to_display` deals with that, and `residuals` says what it changed.
+    Ties of the histogram are broken by `rng`: one permutation of H · W per plane and iteration. Values may
+    leave 0..1; `clip_to_display` brings them back, and `residuals` of the clipped image says what that
+    changed.
 
     Raises
     ------
     StimgenError
         If a constant image is to get contrast or a spectrum.
 
-    References
-    ----------
-    Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
-    low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
     """
     if targets.nothing:
         return image
@@ -123,10 +110,10 @@ def residuals(image: Image, targets: Targets) -> Residuals:
     mean = contrast = histogram = spectrum = None
     if targets.luminance:
         pairs = np.abs(np.array([mean_and_sd(plane) for plane in planes]) - targets.luminance.luminance)
-        mean, contrast = (float(one) for one in pairs.mean(axis=0))
+        mean, contrast = (float(value) for value in pairs.mean(axis=0))
     if targets.histogram:
-        differences = np.sort(np.reshape(planes, (len(planes), -1))) - np.array(targets.histogram.values)
-        histogram = float(np.mean(np.abs(differences)))
+        values = np.sort(np.reshape(planes, (len(planes), -1)))
+        histogram = wasserstein_1(values, np.array(targets.histogram.values))
     if targets.full_spectrum or targets.rotational_spectrum:
         spectrum = _spectrum_error(planes, targets)
     return Residuals(mean, contrast, histogram, spectrum)
@@ -157,8 +144,6 @@ def _spectrum_error(planes: Planes, targets: Targets) -> float | None:
         assert targets.rotational_spectrum is not None
         goal, weights = targets.rotational_spectrum.rotational, ring_sizes(shape)
         own = tuple(rotational_average(amplitude, shape) for amplitude in own)
-    power = sum(float(np.sum(weights * one**2)) for one in goal)
-    if not power:
-        return None
-    error = sum(float(np.sum(weights * (a - b) ** 2)) for a, b in zip(own, goal, strict=True))
-    return float(np.sqrt(error / power))
+    power = sum(float(np.sum(weights * plane**2)) for plane in goal)
+    difference = sum(float(np.sum(weights * (a - b) ** 2)) for a, b in zip(own, goal, strict=True))
+    return relative_error(difference, power)

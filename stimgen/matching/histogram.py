@@ -17,21 +17,10 @@ def match_histogram_exact(
     Pixels are ordered by their value; equal ones by the mean of their 3 × 3 neighbourhood (mirrored at the
     border), so that a plateau keeps the slope it lies in; those equal again at random.
 
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3); values may lie outside 0..1.
-    reference
-        An image with as many channels, of any size. With another number of pixels, n, than `image`, m, its
-        sorted values are taken as its quantiles at (k + 1/2)/n, and interpolated linearly at (k + 1/2)/m.
-    rng
-        Breaks ties. One permutation of H · W is drawn per channel, whether there are ties or not.
-
-    Returns
-    -------
-    ndarray of float32, the shape of `image`
-        With the same number of pixels, its sorted values are those of `reference`, channel by channel.
-        Colour channels are matched each by itself, which changes the correlations between them.
+    The reference has as many channels, and any size. If it has n pixels and the image m, its sorted values
+    are taken as its quantiles at (k + 1/2)/n, and interpolated linearly at (k + 1/2)/m. Each channel is
+    matched by itself, which changes the correlations between colours. One permutation of H · W is drawn per
+    channel, whether there are ties or not.
 
     Raises
     ------

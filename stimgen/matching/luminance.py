@@ -24,29 +24,15 @@ def mean_and_sd(plane: NDArray[np.floating]) -> tuple[float, float]:
 def match_luminance(plane: NDArray[np.floating], mean: float, sd: float) -> NDArray[np.float64]:
     """Return the plane with another mean and standard deviation, and so another RMS contrast, SD / mean.
 
-    x' = (x − m) · SD₀ / SD + mean₀, with m and SD of the plane. It is SHINE's lumMatch.
+    x' = (x − m) · SD₀ / SD + mean₀, with m and SD of the plane. It is SHINE's lumMatch
+    (Willenbockel et al. 2010, Behavior Research Methods 42, 671–684).
 
-    Parameters
-    ----------
-    plane
-        (H, W), any finite values.
-    mean, sd
-        mean₀ and SD₀.
-
-    Returns
-    -------
-    ndarray of float64, (H, W)
-        Values may leave 0..1.
+    Values may leave 0..1.
 
     Raises
     ------
     StimgenError
         If the plane is constant and SD₀ is not 0.
-
-    References
-    ----------
-    Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
-    low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
 
     Examples
     --------

@@ -14,16 +14,8 @@ ROUNDING = 1e-6
 def clip_to_display(image: NDArray[np.floating]) -> tuple[Image, float]:
     """Return the image with values below 0 set to 0 and above 1 set to 1, and how many pixels that hit.
 
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), any finite values.
-
-    Returns
-    -------
-    image : ndarray of float32, values 0..1
-    clipped_share : float
-        Share of the pixels of which a channel was outside 0..1 by more than 1e-6, the rounding of float32.
+    Counted is the share of the pixels of which a channel was outside 0..1 by more than 1e-6, the rounding of
+    float32. The image is (H, W) or (H, W, 3).
 
     Raises
     ------

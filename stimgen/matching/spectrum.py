@@ -1,4 +1,7 @@
-"""Amplitude spectra of a plane, and planes that are given another one's."""
+"""Amplitude spectra of a plane, and planes that are given another spectrum.
+
+Matching follows the SHINE toolbox (Willenbockel et al. 2010, Behavior Research Methods 42, 671–684).
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,8 @@ def amplitudes(plane: NDArray[np.floating]) -> NDArray[np.float64]:
     X(u, v) = Σ x(row, column) exp(−2πi (u·row/H + v·column/W)). No window is applied. Amplitudes below
     10⁻¹² · H · W times the root mean square of x are the rounding of the transform, and are set to 0.
 
-    Parameters
-    ----------
-    plane
-        (H, W) of any sides, odd or even.
-
-    Returns
-    -------
-    ndarray of float64, (H, W // 2 + 1)
-        The half that `numpy.fft.rfft2` returns; 0 at frequency zero.
+    The plane is (H, W), odd or even; the result is the half (H, W // 2 + 1) that `numpy.fft.rfft2` returns,
+    with 0 at frequency zero.
     """
     return _amplitudes(np.fft.rfft2(plane.astype(np.float64)), plane)
 
@@ -35,23 +31,16 @@ def rings(shape: tuple[int, int]) -> NDArray[np.intp]:
 
     "Image" is the shorter side of one that is not square. A radius halfway between two rings belongs to the
     even one. They are the rings of `stimgen.measure.spectrum.PowerSpectrum.radial`, and go on beyond the
-    Nyquist frequency into the corners of the spectrum, so that every frequency is in one.
-
-    Parameters
-    ----------
-    shape
-        Height H and width W of the image.
-
-    Returns
-    -------
-    ndarray of int, (H, W // 2 + 1)
+    Nyquist frequency into the corners of the spectrum, so that every frequency is in one. The result is (H, W
+    // 2 + 1).
     """
     height, width = shape
     rows = np.fft.ifftshift(np.arange(height) - height // 2)[:, np.newaxis]
     columns = np.arange(width // 2 + 1)[np.newaxis, :]
     # Roots of whole numbers: frequencies on one circle have exactly the same radius.
     radius = np.sqrt(((rows * width) ** 2 + (columns * height) ** 2).astype(np.float64)) / max(shape)
-    return np.rint(radius).astype(np.intp)
+    ring: NDArray[np.intp] = np.rint(radius).astype(np.intp)
+    return ring
 
 
 def ring_sizes(shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -64,17 +53,8 @@ def ring_sizes(shape: tuple[int, int]) -> NDArray[np.float64]:
 def rotational_average(amplitude: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
     """Return the mean amplitude of each ring; 0 for a ring without frequencies.
 
-    Parameters
-    ----------
-    amplitude
-        (H, W // 2 + 1), as from `amplitudes`.
-    shape
-        Height H and width W of the image.
-
-    Returns
-    -------
-    ndarray of float64, (K,)
-        At the rings 0, 1, … of `rings`; frequency zero is in none.
+    `amplitude` is (H, W // 2 + 1), as from `amplitudes`, and `shape` the height H and width W of the image.
+    The averages are those of the rings 0, 1, … of `rings`; frequency zero is in none.
     """
     weighted = amplitude * multiplicity(shape)
     weighted[0, 0] = 0
@@ -90,27 +70,14 @@ def match_full_spectrum(plane: NDArray[np.floating], amplitude: NDArray[np.float
     X(0). It is SHINE's specMatch, which also replaces the amplitude of frequency zero. A frequency at which
     the plane has no amplitude has no phase, and gets 0.
 
-    Parameters
-    ----------
-    plane
-        (H, W), any finite values.
-    amplitude
-        A₀, (H, W // 2 + 1), as from `amplitudes`; frequency zero does not count.
-
-    Returns
-    -------
-    ndarray of float64, (H, W)
-        Values may leave 0..1.
+    `amplitude` is (H, W // 2 + 1), as from `amplitudes`; frequency zero does not count. Values may leave
+    0..1.
 
     Raises
     ------
     StimgenError
         If the plane is constant and A₀ is not 0: it has no phases.
 
-    References
-    ----------
-    Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
-    low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
     """
     spectrum = np.fft.rfft2(plane.astype(np.float64))
     own = _amplitudes(spectrum, plane)
@@ -131,27 +98,13 @@ def match_rotational_spectrum(
     them their distribution over orientations. It is SHINE's sfMatch, but for two things: SHINE also scales
     frequency zero, and sets the corners of the spectrum beyond the Nyquist frequency to 0.
 
-    Parameters
-    ----------
-    plane
-        (H, W), any finite values.
-    average
-        a₀, (K,), as from `rotational_average`.
-
-    Returns
-    -------
-    ndarray of float64, (H, W)
-        Values may leave 0..1.
+    `average` is that of `rotational_average`. Values may leave 0..1.
 
     Raises
     ------
     StimgenError
         If the plane has no amplitude in a ring where a₀ is not 0: no factor gives it one.
 
-    References
-    ----------
-    Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
-    low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
     """
     shape = (plane.shape[0], plane.shape[1])
     spectrum = np.fft.rfft2(plane.astype(np.float64))

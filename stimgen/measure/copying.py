@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
+from stimgen.column import Column
 from stimgen.images.pixels import luminance
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
+
+LEWIS = "Lewis (1995), Vision Interface 95:120"
 
 CROPS_PX = (32, 64, 128)
 """Sides of the parts that are looked for."""
@@ -17,33 +21,20 @@ CROPS_PX = (32, 64, 128)
 NO_CONTRAST = 1e-10
 """Squared deviations of a part, relative to the sum of squares of the image, that count as rounding.
 
-The transforms and the local sums are wrong by about 10⁻¹⁵ of the latter, which is then 10⁻⁵ of the former. In
-256 px of mean grey, parts in which a single pixel differs by one level of 8 bits are still above it.
+A part of 256 px of mean grey in which a single pixel differs by one level of 8 bits is still above it.
 """
 
 COPIED = 0.9
 """Share of the way from the baseline to 1 beyond which a part is a copy; see `copied`."""
-
 LARGEST_BASELINE = 0.99
-"""Highest baseline beside which a copy can be told from a part that is merely regular."""
+"""Highest baseline with which a copy can be told from a part that is merely regular."""
 
 
 def source_windows(image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX) -> SourceWindows:
-    """Return what `copying` needs to know of a source, made once for all its stimuli.
+    """Return the windows of a source with sides of so many px; the image is (H, W) or (H, W, 3), finite."""
+    from scipy import fft
 
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3).
-    sides
-        Sides k of the windows, px.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite, or the image has another shape or no pixels.
-    """
-    plane = _plane(image)
+    plane = luminance(image)
     floor = _floor(plane)
     # Correlations do not change with the mean, and rounding errors grow with it.
     values = plane - plane.mean()
@@ -93,13 +84,13 @@ def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, flo
 
     and the value is the highest r of all tiles and windows. Numerators are computed as products of Fourier
     transforms, denominators from local sums (Lewis 1995). Contrast and brightness do not count. Parts that
-    are turned, mirrored or resized are not found. A copied square of 2 k − 1 px or more has a whole tile
-    in it wherever it lies; a smaller one may lie across the borders of tiles.
+    are turned, mirrored or resized are not found. A copied square of 2 k − 1 px or more contains a whole
+    tile.
 
     Parameters
     ----------
     image
-        (H, W) or (H, W, 3).
+        (H, W) or (H, W, 3), finite.
     source
         The windows of its source.
 
@@ -109,16 +100,11 @@ def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, flo
         From k to a value of −1..1; 1 is a copy. None if there is no whole tile or window, or none with
         contrast: a correlation with a constant is not defined.
 
-    Raises
-    ------
-    ValueError
-        If a value is not finite, or the image has another shape or no pixels.
-
     References
     ----------
     Lewis, J. P. (1995). Fast template matching. Vision Interface 95, 120–123.
     """
-    plane = _plane(image)
+    plane = luminance(image)
     floor = _floor(plane)
     return {side: _highest(plane, floor, source, side) for side in source.baseline}
 
@@ -131,13 +117,9 @@ def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | 
         (r − b) / (1 − b) > 0.9    and    b ≤ 0.99
 
     Between parts that are scaled to mean 0 and norm 1, the squared distance is 2 (1 − r): a copy is at least
-    ten times nearer to the source, in this sense, than parts of the source that do not overlap are to each
-    other. No threshold on r itself would do, because r depends on how smooth and regular a texture is. The
-    factor was chosen by measuring (``docs/method.md``): whole copies with a little noise are above it,
-    syntheses of photographs and independent exemplars of random textures below.
-
-    Beyond a baseline of 0.99 a size says nothing: in a grating, or where all parts are smooth ramps, an
-    independent exemplar is as much like the source as a copy, and rounding to 8 bits decides.
+    ten times nearer to the source than parts of the source that do not overlap are to each other. How the
+    factor was chosen is in ``docs/method.md``. With a higher baseline, as in a grating, an independent
+    exemplar is as much like the source as a copy.
 
     Parameters
     ----------
@@ -147,7 +129,7 @@ def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | 
     Returns
     -------
     bool or None
-        None if no k has two numbers and a baseline of at most 0.99: then it cannot be told.
+        None if no k has two numbers and a baseline of at most 0.99.
 
     Examples
     --------
@@ -161,8 +143,7 @@ def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | 
 def window_sums(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     """Return the sums over all windows of side × side px, shape (H − side + 1, W − side + 1).
 
-    Each is a sum of sums of smaller windows, so that its rounding error is that of its own pixels alone; with
-    running totals it would be that of the whole image.
+    They are sums of sums of smaller windows: running totals would have the rounding error of the whole image.
     """
     return _column_sums(_column_sums(values, side).T, side).T
 
@@ -180,6 +161,8 @@ def _highest(
     plane: NDArray[np.float64], floor: float, source: SourceWindows, side: int, *, disjoint: bool = False
 ) -> float | None:
     """Return the highest correlation of the tiles of an image with the windows of a source."""
+    from scipy import fft
+
     norms = source.norms.get(side)
     if norms is None or not norms.any():
         return None
@@ -216,12 +199,55 @@ def _corners(shape: tuple[int, ...], side: int) -> Iterator[tuple[int, int]]:
             yield top, left
 
 
-def _plane(image: NDArray[np.floating]) -> NDArray[np.float64]:
-    plane = luminance(image)
-    if not plane.size or not np.isfinite(plane).all():
-        raise ValueError("a search for copies needs pixels, all of them finite")
-    return plane
-
-
 def _floor(plane: NDArray[np.float64]) -> float:
     return NO_CONTRAST * float(np.sum(plane**2))
+
+
+@register_statistic(
+    "copying",
+    order=60,
+    prepare=lambda source: source_windows(source.luminance),
+    option="copying",
+    columns=(
+        *(
+            Column(
+                f"copying_{side}",
+                f"Similarity of {side} px parts",
+                f"Highest Pearson correlation of a tile of {side} x {side} px of the file with any window "
+                "of that size in the source, of luminance; 1 for a copy. Empty where there is no tile or "
+                "window with contrast.",
+                "",
+                LEWIS,
+            )
+            for side in CROPS_PX
+        ),
+        *(
+            Column(
+                f"copying_baseline_{side}",
+                f"Baseline of {side} px parts",
+                "The same of tiles of the source itself, with windows that do not overlap the tile: what "
+                f"copying_{side} is to be compared with. Empty where there is none.",
+                "",
+                LEWIS,
+            )
+            for side in CROPS_PX
+        ),
+        Column(
+            "copied",
+            "Copied",
+            "Whether a part is a copy: (r - b) / (1 - b) > 0.9 with r = copying_K and b = "
+            "copying_baseline_K of a size K whose b is at most 0.99; sizes with a higher b do not count. "
+            "Empty where no size is left, because the source is too regular or too small to tell.",
+        ),
+    ),
+)
+def copying_columns(image: DecodedImage, source: SourceWindows | None) -> Values:
+    """Return `copying` and the baseline for each size of parts, and `copied`."""
+    if source is None:
+        return {"copied": None}
+    found, baseline = copying(image.luminance, source), source.baseline
+    return {
+        **{f"copying_{side}": similarity for side, similarity in found.items()},
+        **{f"copying_baseline_{side}": baseline[side] for side in found},
+        "copied": copied((found[side], baseline[side]) for side in found),
+    }

@@ -18,16 +18,9 @@ def standardised(image: NDArray[np.floating]) -> NDArray[np.float64]:
     Parameters
     ----------
     image
-        (H, W) or (H, W, 3).
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite, or the image has another shape or no pixels.
+        (H, W) or (H, W, 3), finite.
     """
     values = luminance(image).ravel()
-    if not values.size or not np.isfinite(values).all():
-        raise ValueError("a correlation needs pixels, all of them finite")
     deviations: NDArray[np.float64] = values - values.mean()
     squares = float(deviations @ deviations)
     if squares <= NO_CONTRAST * float(values @ values):

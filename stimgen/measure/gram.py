@@ -1,53 +1,228 @@
-"""Gram distances of finished images from their source."""
+"""Distances between the Gram matrices of an image and of its source, and the scale to read them on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from stimgen.column import Column
 from stimgen.images.pixels import Image
-from stimgen.measure.gram_distance import GramDistance
-from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.gram import gram_loss, relative_gram_distance
-from stimgen.texture.objective import analyse
-from stimgen.texture.tensors import to_batch
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stimgen.networks.extractor import FeatureExtractor
+
+LEAST_RATIO = 2.0
+"""Of ceiling to floor, below which distances are not normalised."""
+GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
 
 
-@torch.no_grad()
-def gram_distances(
-    extractor: FeatureExtractor, images: Sequence[Image], targets: Mapping[str, Tensor]
-) -> list[list[GramDistance]]:
-    """Measure images against the Gram matrices of one source, in float32.
+@dataclass(frozen=True)
+class GramScale:
+    """What relative Gram distances of one layer from one source can be compared with.
+
+    Attributes
+    ----------
+    floor
+        Mean, over left against right and upper against lower half of the source, of ``||G_1 - G_2||_F /
+        ||T||_F`` with G_1 and G_2 the Gram matrices of the halves and T that of the source; None where half
+        the source is too small for the layer. Halves are the largest disjoint parts that there are; being
+        smaller than the source, they differ more than two images of its size would. With an odd side the
+        middle row or column is left out.
+    ceiling
+        Mean relative distance of phase-scrambled versions of the source.
+    """
+
+    floor: float | None
+    ceiling: float
+
+    def normalised(self, gram_relative: float) -> float | None:
+        """Return ``(d - floor) / (ceiling - floor)``; None unless the ceiling is at least twice the floor.
+
+        0 is as far from the source as its halves are from each other, 1 as its phase scramble; a synthesis
+        that matches the source better than one half matches the other is below 0. Where the phase scramble is
+        hardly farther from the source than its halves are from each other, as on conv1_1, which says little
+        more than the spectrum does, the difference is too small to divide by.
+
+        Examples
+        --------
+        >>> GramScale(0.2, 1.0).normalised(0.6)
+        0.5
+        """
+        if self.floor is None or self.ceiling < LEAST_RATIO * self.floor or self.ceiling == 0:
+            return None
+        return (gram_relative - self.floor) / (self.ceiling - self.floor)
+
+
+@dataclass(frozen=True, eq=False)
+class SourceGrams:
+    """What images are compared with in one network, the same for all stimuli of a source.
+
+    Attributes
+    ----------
+    extractor
+        The network, in float32.
+    targets
+        Layer name to Gram matrix, shape (1, channel, channel).
+    scales
+        Layer name to floor and ceiling of the distances.
+    """
+
+    extractor: FeatureExtractor
+    targets: Mapping[str, Tensor]
+    scales: Mapping[str, GramScale]
+
+
+def source_grams(
+    extractor: FeatureExtractor, source: Image, layers: Sequence[str], scrambled: Sequence[Image]
+) -> SourceGrams:
+    """Measure a source.
 
     Parameters
     ----------
     extractor
         The network, in float32.
-    images
-        Images of one shape, (H, W) or (H, W, 3), values 0..1.
+    source
+        (H, W) or (H, W, 3), values 0..1.
+    layers
+        Layers of the network.
+    scrambled
+        Phase-scrambled versions of the source, one or more.
+    """
+    targets = _gram_matrices(extractor, [source], layers)
+    ceilings = [gram_distances(extractor, image, targets) for image in scrambled]
+    height, width = source.shape[0] // 2, source.shape[1] // 2
+    halves = ((source[:, :width], source[:, -width:]), (source[:height], source[-height:]))
+    floors = [_between(extractor, pair, targets) for pair in halves]
+    scales = {
+        layer: GramScale(
+            _mean([floor[layer] for floor in floors]) if all(layer in floor for floor in floors) else None,
+            _mean([distances[layer][1] for distances in ceilings]),
+        )
+        for layer in targets
+    }
+    return SourceGrams(extractor, targets, scales)
+
+
+def gram_distances(
+    extractor: FeatureExtractor, image: Image, targets: Mapping[str, Tensor]
+) -> dict[str, tuple[float, float]]:
+    """Return the distances of an image from Gram matrices, in float32; formulas in `stimgen.texture.statistics.gram`.
+
+    Parameters
+    ----------
+    extractor
+        The network, in float32.
+    image
+        (H, W) or (H, W, 3), values 0..1.
     targets
         Layer name to the source's Gram matrix, shape (1, channel, channel).
 
     Returns
     -------
-    list of list of GramDistance
-        For each image its distances, in the order of `targets`.
+    dict of str to (float, float)
+        For each layer ``1 / (4 N^2) * sum (G - T)^2`` and ``||G - T||_F / ||T||_F``.
     """
-    # One image at a time: their feature maps at full size would take gigabytes together.
-    return [
-        _distances(analyse(extractor, to_batch([image], extractor.device), list(targets)), targets)
-        for image in images
-    ]
+    from stimgen.texture.statistics.gram import gram_loss, relative_gram_distance
 
-
-def _distances(grams: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> list[GramDistance]:
-    return [
-        GramDistance(
-            layer,
-            gram_loss(grams[layer], target).item(),
-            relative_gram_distance(grams[layer], target).item(),
-        )
+    grams = _gram_matrices(extractor, [image], list(targets))
+    return {
+        layer: (gram_loss(grams[layer], target).item(), relative_gram_distance(grams[layer], target).item())
         for layer, target in targets.items()
-    ]
+    }
+
+
+def stage_distances(image: Image, source: SourceGrams) -> Values:
+    """Return the columns of `gram_columns` that are the image's own: without floor and ceiling."""
+    values: Values = {}
+    for layer, (loss, relative) in gram_distances(source.extractor, image, source.targets).items():
+        values |= {
+            f"gram_loss_{layer}": loss,
+            f"gram_relative_{layer}": relative,
+            f"gram_normalised_{layer}": source.scales[layer].normalised(relative),
+        }
+    return values
+
+
+@register_statistic(
+    "gram",
+    order=70,
+    needs_network=True,
+    columns=(
+        Column(
+            "gram_loss_{layer}",
+            "Gram loss, {layer}",
+            "1/(4 N^2) * sum of squared differences between the Gram matrices of the file and of the source.",
+            "",
+            GATYS,
+        ),
+        Column(
+            "gram_relative_{layer}",
+            "Relative Gram distance, {layer}",
+            "Norm of the difference between the Gram matrices of the file and of the source, divided by the "
+            "norm of the source's; 0 for equal statistics. In the network of `measured_in`.",
+        ),
+        Column(
+            "gram_normalised_{layer}",
+            "Normalised Gram distance, {layer}",
+            "(d - floor) / (ceiling - floor) with d = gram_relative_{layer}: 0 is as far from the source as "
+            "its halves are from each other, 1 as its phase scramble; below 0 for a closer match. Empty "
+            "where there is no floor, or the ceiling is less than twice the floor.",
+        ),
+        Column(
+            "gram_floor_{layer}",
+            "Floor of the Gram distance, {layer}",
+            "Norm of the difference between the Gram matrices of two halves of the source, divided by the "
+            "norm of the source's: mean of left against right and upper against lower half. Empty where a "
+            "half is too small for the layer.",
+        ),
+        Column(
+            "gram_ceiling_{layer}",
+            "Ceiling of the Gram distance, {layer}",
+            "Mean relative Gram distance of three phase-scrambled versions of the source.",
+        ),
+    ),
+)
+def gram_columns(image: DecodedImage, source: SourceGrams | None) -> Values:
+    """Return the distances on each layer, with the floor and the ceiling of the source."""
+    if source is None:
+        return {}
+    values = stage_distances(image.pixels, source)
+    for layer, scale in source.scales.items():
+        values |= {f"gram_floor_{layer}": scale.floor, f"gram_ceiling_{layer}": scale.ceiling}
+    return values
+
+
+def _between(
+    extractor: FeatureExtractor, halves: tuple[Image, Image], targets: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Return ``||G_1 - G_2|| / ||T||`` on the layers for which the images are large enough."""
+    import torch
+
+    shortest = min(halves[0].shape[:2])
+    layers = [layer for layer in targets if extractor.architecture.smallest_px(layer) <= shortest]
+    if not layers:
+        return {}
+    # The halves have one shape, and half the size each: together they take no more memory than the source.
+    grams = _gram_matrices(extractor, halves, layers)
+    norm = torch.linalg.matrix_norm
+    return {
+        layer: float(norm(grams[layer][0] - grams[layer][1]) / norm(targets[layer][0])) for layer in layers
+    }
+
+
+def _gram_matrices(
+    extractor: FeatureExtractor, images: Sequence[Image], layers: Sequence[str]
+) -> dict[str, Tensor]:
+    from stimgen.texture.statistics.gram import gram_matrices
+    from stimgen.texture.tensors import to_batch
+
+    return gram_matrices(extractor, to_batch(images, extractor.device), layers)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

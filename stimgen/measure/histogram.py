@@ -1,38 +1,43 @@
-"""The luminance histogram of an image, and how far it is from another one's."""
+"""The luminance histogram of an image, and how far it is from its source's."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.images.pixels import luminance
+from stimgen.column import Column
+from stimgen.images.differences import wasserstein_1
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
 
 LEVELS = 256
 """Grey levels of an 8-bit file."""
 
 
-def entropy(image: NDArray[np.floating]) -> float:
-    """Return the Shannon entropy of an image's luminance histogram.
+@register_statistic(
+    "entropy",
+    order=20,
+    columns=(
+        Column(
+            "entropy",
+            "Entropy",
+            "-sum p log2 p of the luminance histogram with the 256 levels of the file; in colour, of the "
+            "luminance of the pixels, rounded to these levels.",
+            "bit",
+            "Shannon (1948), Bell Syst. Tech. J. 27:379",
+        ),
+    ),
+)
+def entropy(image: DecodedImage) -> Values:
+    """Return the Shannon entropy of an image's luminance histogram, in bits per pixel.
 
     With p_i the share of the pixels in bin i of 256, H = −Σ p_i log₂ p_i over the bins that are not empty.
     The bin of a pixel is 255 · luminance, rounded to the nearest integer. In a grey 8-bit image that is the
-    pixel value itself. In a colour image the luminance of a pixel (`luminance`) lies between the levels and
+    pixel value itself. In a colour image the luminance of a pixel lies between the levels and
     is rounded; the three channels are not binned by themselves.
 
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), values 0..1.
-
-    Returns
-    -------
-    float
-        Bits per pixel, 0 (constant) to 8 (all levels equally often).
-
-    Raises
-    ------
-    ValueError
-        If a luminance is not finite or outside 0..1, or the image has another shape or no pixels.
+    0 is for a constant image, 8 for all levels equally often. Raises ValueError if a luminance is outside
+    0..1.
 
     References
     ----------
@@ -40,57 +45,45 @@ def entropy(image: NDArray[np.floating]) -> float:
 
     Examples
     --------
-    >>> entropy(np.array([[0.0, 1.0], [0.5, 0.5]]))
-    1.5
+    >>> entropy(DecodedImage(np.array([[0.0, 1.0], [0.5, 0.5]])))
+    {'entropy': 1.5}
     """
-    levels = np.rint(luminance(image) * (LEVELS - 1))
-    if not levels.size or not np.isfinite(levels).all() or levels.min() < 0 or levels.max() >= LEVELS:
-        raise ValueError("entropy needs pixels, all of them from 0 to 1")
+    levels = np.rint(image.luminance * (LEVELS - 1))
+    if levels.min() < 0 or levels.max() >= LEVELS:
+        raise ValueError("entropy needs pixels from 0 to 1")
     counts = np.bincount(levels.astype(np.intp).ravel(), minlength=LEVELS)
     shares = counts[counts > 0] / levels.size
-    return float(np.sum(shares * np.log2(1 / shares)))
+    return {"entropy": float(np.sum(shares * np.log2(1 / shares)))}
 
 
-def sorted_luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the luminance values of an image in ascending order, shape (H · W,).
-
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), values 0..1.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite, or the image has another shape or no pixels.
-    """
-    values = np.sort(luminance(image), axis=None)
-    if not values.size or not np.isfinite(values).all():
-        raise ValueError("a histogram needs pixels, all of them finite")
-    return values
+def _sorted_pixels(source: DecodedImage) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    return source.luminance.shape, source.sorted_luminance
 
 
-def histogram_w1(values: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
-    """Return the Wasserstein-1 distance between the luminance values of two images.
+@register_statistic(
+    "histogram_w1",
+    order=21,
+    prepare=_sorted_pixels,
+    columns=(
+        Column(
+            "histogram_w1",
+            "Histogram distance",
+            "Wasserstein-1 distance between the luminance values of the file and of the source: the mean of "
+            "the differences between the sorted values, without sign.",
+            "fraction of white",
+            "Vallender (1974), Theory Probab. Appl. 18:784",
+        ),
+    ),
+)
+def histogram_w1(image: DecodedImage, source: tuple[tuple[int, ...], NDArray[np.float64]] | None) -> Values:
+    """Return the Wasserstein-1 distance between the luminance values of an image and of its source.
 
     It is the area between the two cumulative histograms, and for equal numbers of pixels the mean of
     |x_(k) − s_(k)| over the sorted values (Vallender 1974): how far a pixel's luminance must move, on
     average, to turn one histogram into the other. Nothing is binned.
 
-    Parameters
-    ----------
-    values, targets
-        `sorted_luminance` of two images with the same number of pixels.
-
-    Returns
-    -------
-    float
-        0 (the same histogram) to 1 (a black and a white image), in units of luminance.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of pixels differ.
+    0 is for the same histogram, 1 for a black and a white image; None if the images have different shapes.
+    `source` is the shape and the sorted luminance of the source.
 
     References
     ----------
@@ -99,10 +92,10 @@ def histogram_w1(values: NDArray[np.float64], targets: NDArray[np.float64]) -> f
 
     Examples
     --------
-    >>> images = np.array([[0.0, 0.5]]), np.array([[1.0, 0.0]])
-    >>> histogram_w1(*(sorted_luminance(image) for image in images))
-    0.25
+    >>> image, source = (DecodedImage(np.array([values])) for values in ([0.0, 0.5], [1.0, 0.0]))
+    >>> histogram_w1(image, ((1, 2), source.sorted_luminance))
+    {'histogram_w1': 0.25}
     """
-    if values.size != targets.size:
-        raise ValueError(f"images of {values.size} and {targets.size} pixels cannot be compared")
-    return float(np.mean(np.abs(values - targets)))
+    if source is None or source[0] != image.luminance.shape:
+        return {"histogram_w1": None}
+    return {"histogram_w1": wasserstein_1(image.sorted_luminance, source[1])}

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stimgen.column import Column
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image, luminance
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +28,7 @@ SCALES, ORIENTATIONS, WIDTH = 4, 4, 7
 
 OVERALL = "all"
 """Name of the distance over all families."""
+PORTILLA = "Portilla & Simoncelli (2000), Int. J. Comput. Vis. 40:49"
 
 # Skewness and kurtosis are one family: skewness alone is near zero in many sources, and a distance relative
 # to it would say nothing.
@@ -115,15 +119,43 @@ def portilla_simoncelli_distances(
     return {OVERALL: overall} | distances
 
 
-def texture_statistics(planes: NDArray[np.floating], model: torch.nn.Module) -> Statistics:
-    """Return the statistics of some planes, without those that symmetry makes equal to others.
+@register_statistic(
+    "portilla_simoncelli",
+    order=80,
+    prepare=lambda source: source.luminance,
+    option="portilla_simoncelli",
+    columns=(
+        Column(
+            "ps_distance",
+            "Portilla-Simoncelli distance",
+            "Root of the mean of the squares of ps_distance_* over the families; empty where one of them "
+            "is, and there only where it is asked for.",
+            "",
+            PORTILLA,
+            on_request=True,
+        ),
+        Column(
+            "ps_distance_{family}",
+            "Portilla-Simoncelli distance, {family}",
+            "||s - s0|| / ||s0|| of the statistics {family} of the file and of the source, both with the "
+            "source's mean and SD of luminance brought to 0 and 1. Empty where they are not defined, as in "
+            "an image without structure at some scale and orientation.",
+            "",
+            PORTILLA,
+            on_request=True,
+        ),
+    ),
+)
+def portilla_simoncelli_columns(image: DecodedImage, source: NDArray[np.float64] | None) -> Values:
+    """Return `portilla_simoncelli_distances`, in four scales and orientations."""
+    if source is None:
+        return {}
+    found = portilla_simoncelli_distances(image.luminance, source, device=image.device)
+    return {"ps_distance" if name == OVERALL else f"ps_distance_{name}": d for name, d in found.items()}
 
-    Parameters
-    ----------
-    planes
-        (n, H, W).
-    model
-        As from `texture_model`, in float64.
+
+def texture_statistics(planes: NDArray[np.floating], model: torch.nn.Module) -> Statistics:
+    """Return the statistics of planes (n, H, W), without those that symmetry makes equal to others.
 
     Returns
     -------
@@ -145,25 +177,13 @@ def texture_statistics(planes: NDArray[np.floating], model: torch.nn.Module) -> 
 
 
 def has_empty_band(statistics: Statistics) -> bool:
-    """Return whether a band of a plane with SD 1 is empty, so that its correlations are those of rounding.
-
-    Parameters
-    ----------
-    statistics
-        As from `texture_statistics`, of one plane or several.
-    """
+    """Return whether a band of a plane with SD 1 is empty, so that its correlations are those of rounding."""
     spreads = (statistics["std_reconstructed"], statistics["magnitude_std"])
     return not all((spread > _EMPTY_BAND).all() for spread in spreads)
 
 
 def texture_model(shape: tuple[int, ...], scales: int, orientations: int, width: int) -> torch.nn.Module:
-    """Return plenoptic's model of the statistics for images of one shape, on the CPU, in float64.
-
-    Raises
-    ------
-    StimgenError
-        If plenoptic is not installed.
-    """
+    """Return plenoptic's model of the statistics for images of one shape, on the CPU, in float64."""
     plenoptic = load_plenoptic()
     # The pyramid draws an image from NumPy's global generator, which is the caller's.
     state = np.random.get_state()  # noqa: NPY002
@@ -177,13 +197,7 @@ def texture_model(shape: tuple[int, ...], scales: int, orientations: int, width:
 
 
 def load_plenoptic() -> Any:
-    """Return the package plenoptic.
-
-    Raises
-    ------
-    StimgenError
-        If it is not installed.
-    """
+    """Return the package plenoptic; raise StimgenError if it is not installed."""
     with warnings.catch_warnings():
         # What its own dependencies say about each other is not for the user of this program.
         warnings.simplefilter("ignore")
@@ -203,18 +217,9 @@ def load_plenoptic() -> Any:
 def size_problem(height: int, width: int, scales: int, correlation_width: int) -> str | None:
     """Return in a sentence why images of a size have no such statistics, or None if they have.
 
-    Each scale halves the image, and the smallest plane must hold the shifts of the autocorrelation; the
-    pyramid leaves no plane of less than 4 px. The smallest plane must be even, too: of an odd one plenoptic
-    computes the autocorrelation by a transform that takes it for one px smaller.
-
-    Parameters
-    ----------
-    height, width
-        Of the image, px.
-    scales
-        Of the pyramid.
-    correlation_width
-        Side of the square of shifts, px.
+    Each scale halves the image. The smallest plane must hold the shifts of the autocorrelation
+    (`correlation_width`) and 4 px, and be even: of an odd one plenoptic computes the autocorrelation by a
+    transform that takes it for one px smaller.
 
     Examples
     --------

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from stimgen.column import Column
 from stimgen.errors import InputError
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
 from stimgen.measure.spectrum import PowerSpectrum
+
+LOW_CPI = 2.0
+"""Lowest frequency of the fit in cycles per image; the highest is half the Nyquist frequency."""
+
+
+class Slope(NamedTuple):
+    """Exponent of the amplitude, and the share of the variance of the log amplitudes that it explains."""
+
+    alpha: float | None
+    r_squared: float | None
 
 
 def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> Slope:
     """Fit amplitude = c / frequency^alpha to the rotational average of an image's spectrum.
 
     Least squares, on a straight line through log₁₀ √P(k) against log₁₀ k, one point for every whole number
-    k of cycles per image in `low_cpi` … `high_cpi`, all with the same weight; P is `spectrum.radial`. The
-    amplitude falls with alpha, the power with 2 · alpha. Natural images have an alpha near 1, white noise
-    has 0.
-
-    Parameters
-    ----------
-    spectrum
-        Of the image.
-    low_cpi, high_cpi
-        Fit range in cycles per image, both included.
+    k of cycles per image in `low_cpi` … `high_cpi`, both included, all with the same weight; P is
+    `spectrum.radial`. The amplitude falls with alpha, the power with 2 · alpha. Natural images have an alpha
+    near 1, white noise has 0.
 
     Returns
     -------
@@ -52,7 +58,7 @@ def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> 
         )
     power = spectrum.radial[fitted]
     if not power.all():
-        return Slope(None, None, low_cpi, high_cpi)
+        return Slope(None, None)
     x = np.log10(frequency[fitted])
     y = 0.5 * np.log10(power)
     dx, dy = x - x.mean(), y - y.mean()
@@ -60,24 +66,53 @@ def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> 
     unexplained, total = float(np.sum((dy - steepness * dx) ** 2)), float(dy @ dy)
     # A flat spectrum has no variance to explain; what is left is rounding of the logarithms.
     flat = total <= len(y) * 1e-20
-    return Slope(-steepness, None if flat else 1 - unexplained / total, low_cpi, high_cpi)
+    return Slope(-steepness, None if flat else 1 - unexplained / total)
 
 
-@dataclass(frozen=True)
-class Slope:
-    """Fall of the amplitude spectrum, amplitude ∝ 1 / frequency^alpha.
-
-    Attributes
-    ----------
-    alpha
-        Exponent of the amplitude, positive where it falls; half the exponent of the power.
-    r_squared
-        Share of the variance of the log amplitudes that the line explains.
-    low_cpi, high_cpi
-        Fit range in cycles per image.
-    """
-
-    alpha: float | None
-    r_squared: float | None
-    low_cpi: float
-    high_cpi: float
+@register_statistic(
+    "slope",
+    order=30,
+    columns=(
+        Column(
+            "spectral_slope",
+            "Spectral slope",
+            "alpha of amplitude = c / frequency^alpha, fitted to the rotational average of the spectrum; "
+            "positive where amplitude falls, white noise has 0.",
+            "",
+            "Field (1987), J. Opt. Soc. Am. A 4:2379",
+        ),
+        Column(
+            "spectral_slope_r2",
+            "Fit of the slope",
+            "Share of the variance of log amplitude that the line explains.",
+        ),
+        Column("spectral_slope_low_cpi", "Lowest fitted frequency", "Lower end of the fit.", "cycles/image"),
+        Column(
+            "spectral_slope_high_cpi", "Highest fitted frequency", "Upper end of the fit.", "cycles/image"
+        ),
+        Column(
+            "spectral_slope_low_cpd",
+            "Lowest fitted frequency",
+            "Lower end of the fit; empty where visual angle is unknown.",
+            "cycles/deg",
+        ),
+        Column(
+            "spectral_slope_high_cpd",
+            "Highest fitted frequency",
+            "Upper end of the fit; empty where visual angle is unknown.",
+            "cycles/deg",
+        ),
+    ),
+)
+def slope_columns(image: DecodedImage) -> Values:
+    """Return the slope (`spectral_slope`) from 2 cycles per image to half the Nyquist frequency."""
+    high_cpi, side_deg = min(image.spectrum.shape) / 4, image.side_deg
+    slope = spectral_slope(image.spectrum, LOW_CPI, high_cpi)
+    return {
+        "spectral_slope": slope.alpha,
+        "spectral_slope_r2": slope.r_squared,
+        "spectral_slope_low_cpi": LOW_CPI,
+        "spectral_slope_high_cpi": high_cpi,
+        "spectral_slope_low_cpd": LOW_CPI / side_deg if side_deg else None,
+        "spectral_slope_high_cpd": high_cpi / side_deg if side_deg else None,
+    }

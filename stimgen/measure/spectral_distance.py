@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from stimgen.column import Column
+from stimgen.images.differences import relative_error
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
 from stimgen.measure.spectrum import PowerSpectrum
 
 
@@ -11,31 +15,12 @@ def amplitude_error(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
     """Return the relative error of the two-dimensional amplitude spectrum.
 
     √(Σ (|X| − |S|)² / Σ |S|²) over all frequencies but zero, X of the image and S of the source. Phases do
-    not count, nor does the mean; the denominator is proportional to the source's variance.
-
-    Parameters
-    ----------
-    spectrum, source
-        Of two images of the same shape.
-
-    Returns
-    -------
-    float or None
-        0 for equal amplitudes, 1 for a constant image, without an upper bound. None if the source is
-        constant.
-
-    Raises
-    ------
-    ValueError
-        If the images have different shapes.
+    not count, nor does the mean; the denominator is proportional to the source's variance. Both images have
+    the same shape. 0 is for equal amplitudes, 1 for a constant image; None if the source is constant.
     """
-    _refuse_other_shape(spectrum, source)
-    reference = float(source.power.sum())
-    if not reference:
-        return None
     # Power that stands for a frequency and its conjugate gives √2 times the amplitude of each: both count.
     difference = np.sqrt(spectrum.power) - np.sqrt(source.power)
-    return float(np.sqrt(np.sum(difference**2) / reference))
+    return relative_error(float(np.sum(difference**2)), float(source.power.sum()))
 
 
 def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | None:
@@ -43,31 +28,40 @@ def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
 
     √(1/K · Σ (10 log₁₀ P(k) − 10 log₁₀ S(k))²) over all whole numbers k = 1 … K = min(H, W) // 2 of cycles
     per image, each with the same weight; P and S are `radial` of the image and of the source. Where all
-    power differs by a factor c, it is |10 log₁₀ c|.
-
-    Parameters
-    ----------
-    spectrum, source
-        Of two images of the same shape.
-
-    Returns
-    -------
-    float or None
-        0 for equal averages, without an upper bound. None if one of the images has no power at one of the
-        frequencies: decibels are not defined there, and leaving the frequency out would hide that.
-
-    Raises
-    ------
-    ValueError
-        If the images have different shapes.
+    power differs by a factor c, it is |10 log₁₀ c|. None if one of the images, which have the same shape, has
+    no power at one of the frequencies.
     """
-    _refuse_other_shape(spectrum, source)
     if not (spectrum.radial.all() and source.radial.all()):
         return None
     difference = 10 * (np.log10(spectrum.radial) - np.log10(source.radial))
     return float(np.sqrt(np.mean(difference**2)))
 
 
-def _refuse_other_shape(spectrum: PowerSpectrum, source: PowerSpectrum) -> None:
-    if spectrum.shape != source.shape:
-        raise ValueError(f"spectra of images of {spectrum.shape} and {source.shape} cannot be compared")
+@register_statistic(
+    "spectral_distance",
+    order=40,
+    prepare=lambda source: source.spectrum,
+    columns=(
+        Column(
+            "amplitude_error",
+            "Amplitude error",
+            "sqrt(sum (|X| - |S|)^2 / sum |S|^2) over all frequencies but zero, of the transforms X of the "
+            "file and S of the source; empty for a constant source.",
+        ),
+        Column(
+            "radial_error_db",
+            "Radial spectrum error",
+            "Root mean square, over the frequencies in spectra.csv, of the difference in decibels between "
+            "power and power_source; empty if any of them is 0.",
+            "dB",
+        ),
+    ),
+)
+def spectral_distance_columns(image: DecodedImage, source: PowerSpectrum | None) -> Values:
+    """Return `amplitude_error` and `radial_error_db`; None for images of another shape than the source."""
+    if source is None or source.shape != image.spectrum.shape:
+        return {"amplitude_error": None, "radial_error_db": None}
+    return {
+        "amplitude_error": amplitude_error(image.spectrum, source),
+        "radial_error_db": radial_error_db(image.spectrum, source),
+    }

@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 
+from stimgen.column import Column
+from stimgen.measure.decoded import DecodedImage
+from stimgen.measure.registration import Values, register_statistic
 from stimgen.measure.spectrum import PowerSpectrum
 
 ORIENTATIONS = (0, 45, 90, 135)
@@ -23,16 +26,9 @@ def orientation_shares(spectrum: PowerSpectrum) -> dict[int, float | None]:
     vertical ones at 90°. The wave vector is perpendicular to it.
 
     All frequencies count but zero and those beyond the Nyquist frequency, 1/2 cycle per pixel: these are in
-    the corners of the spectrum, where there is no horizontal and no vertical structure. Without them white
-    noise has a quarter in each band, and the only frequencies at Nyquist's are on an axis, so that aliasing
-    leaves no doubt about orientation. No frequency lies on a border between two bands, because the tangent
-    of 22.5° is irrational. To turn the image by 90° exchanges the shares of 0 and 90, and of 45 and 135; to
-    mirror it, those of 45 and 135.
-
-    Parameters
-    ----------
-    spectrum
-        Of the image.
+    the corners of the spectrum, where there is no horizontal and no vertical structure. White noise has a
+    quarter in each band. No frequency lies on a border between two bands, because the tangent of 22.5° is
+    irrational.
 
     Returns
     -------
@@ -60,18 +56,49 @@ def orientation_shares(spectrum: PowerSpectrum) -> dict[int, float | None]:
 def high_frequency_share(spectrum: PowerSpectrum) -> float | None:
     """Return the share of an image's power, without frequency zero, above half the Nyquist frequency.
 
-    Above is a radius of more than 1/4 cycle per pixel; the corners of the spectrum count.
-
-    Parameters
-    ----------
-    spectrum
-        Of the image.
-
-    Returns
-    -------
-    float or None
-        0..1; white noise has about 1 − π/16 = 0.80. None for a constant image.
+    Above is a radius of more than 1/4 cycle per pixel; the corners of the spectrum count. White noise has
+    about 1 − π/16 = 0.80, and a constant image None.
     """
     above = spectrum.radius > NYQUIST / 2
     high, low = float(spectrum.power[above].sum()), float(spectrum.power[~above].sum())
     return high / (high + low) if high + low else None
+
+
+@register_statistic(
+    "spectral_share",
+    order=50,
+    columns=(
+        *(
+            Column(
+                f"orientation_{centre}",
+                f"Power share at {centre} deg",
+                f"Share of the power of structure oriented within 22.5 degrees of {centre} ({bars}), "
+                "anticlockwise from horizontal; of the frequencies within a radius of 1/2 cycle per pixel, "
+                "without zero. Empty for a constant image.",
+            )
+            for centre, bars in zip(
+                ORIENTATIONS,
+                (
+                    "horizontal bars",
+                    "bars that rise to the right",
+                    "vertical bars",
+                    "bars that fall to the right",
+                ),
+                strict=True,
+            )
+        ),
+        Column(
+            "high_frequency_share",
+            "High-frequency share",
+            "Share of the power, without frequency zero, above half the Nyquist frequency (1/4 cycle per "
+            "pixel); empty for a constant image.",
+        ),
+    ),
+)
+def spectral_share_columns(image: DecodedImage) -> Values:
+    """Return `orientation_shares` and `high_frequency_share`."""
+    shares = orientation_shares(image.spectrum)
+    return {
+        **{f"orientation_{centre}": share for centre, share in shares.items()},
+        "high_frequency_share": high_frequency_share(image.spectrum),
+    }

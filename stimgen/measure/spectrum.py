@@ -31,12 +31,12 @@ def power_spectrum(image: NDArray[np.floating]) -> PowerSpectrum:
     Raises
     ------
     ValueError
-        If a side is shorter than 2 pixels or a value is not finite.
+        If a side is shorter than 2 pixels, or the image has another shape.
     """
     values = luminance(image)
     height, width = values.shape
-    if min(height, width) < 2 or not np.isfinite(values).all():
-        raise ValueError("a spectrum needs sides of 2 pixels or more, and finite values")
+    if min(height, width) < 2:
+        raise ValueError("a spectrum needs sides of 2 pixels or more")
     power = np.abs(np.fft.rfft2(values)) ** 2 / values.size**2
     power[power <= NO_POWER * float(np.mean(values**2))] = 0
     power[0, 0] = 0
@@ -90,10 +90,9 @@ class PowerSpectrum:
         """Rotational average of the power, shape (K,), at 1, 2, …, K = min(H, W) // 2 cycles per image.
 
         The value at k is the mean power over the frequencies (u, v), each of a pair counted by itself, whose
-        radius, rounded, is k cycles per image; times the number of these frequencies it is the ring's share
-        of variance. For an image that is not square, "image" is its shorter side. Frequencies in the corners
-        of the spectrum, beyond K, are in no ring. A radius halfway between two rings, which only images that
-        are not square have, belongs to the even one. (Cycles per degree: divide by the side in degrees.)
+        radius, rounded, is k cycles per image. For an image that is not square, "image" is its shorter side.
+        Frequencies in the corners of the spectrum, beyond K, are in no ring. A radius halfway between two
+        rings belongs to the even one.
 
         References
         ----------

@@ -1,4 +1,7 @@
-"""What a network is made of, in plain numbers: layers with their channels, strides and costs (no torch)."""
+"""What a network is made of (layers with their channels, strides and costs), and its published weights.
+
+No torch here: the names of networks and layers are known without it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stimgen.errors import InputError, nearest
+from stimgen.references import Reference
 from stimgen.registry import Registry
 
 
@@ -14,14 +18,8 @@ from stimgen.registry import Registry
 class Convolution:
     """A square convolution with zero padding and a bias, followed by a ReLU.
 
-    Attributes
-    ----------
-    name
-        Layer name; as a feature it means the activation after the ReLU.
-    in_channels, out_channels
-        Numbers of feature maps before and after.
-    kernel, stride, padding
-        Side of the kernel, step and zero padding on each edge, in positions.
+    `kernel`, `stride` and `padding` are the side of the kernel, the step and the zero padding on each edge,
+    in positions. As a feature, the layer means the activation after the ReLU.
     """
 
     name: str
@@ -41,12 +39,7 @@ class Convolution:
 class Pool:
     """A square pooling window without padding; an incomplete window at the far edge is dropped.
 
-    Attributes
-    ----------
-    name
-        Layer name.
-    kernel, stride
-        Side of the window and step, in positions.
+    `kernel` is the side of the window and `stride` its step, in positions.
     """
 
     name: str
@@ -58,8 +51,72 @@ Step: TypeAlias = Convolution | Pool
 
 
 @dataclass(frozen=True)
+class PackagedWeights:
+    """A Python package that carries published weights in `file`, a path below the imported `module`.
+
+    `distribution` is its name on the package index, `install` the command that installs it; `sha256` and
+    `convention` are those of the file.
+    """
+
+    distribution: str
+    module: str
+    file: str
+    sha256: str
+    convention: str
+    install: str
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Weights of a network that can be downloaded.
+
+    Attributes
+    ----------
+    name
+        Name in a manifest, unique per network.
+    url
+        Address of the file.
+    sha256
+        SHA-256 of the file in hexadecimal digits, or its first digits if no more are published.
+    convention
+        Name of the input convention of the file (`stimgen.networks.catalogue.CONVENTIONS`).
+    licence, citation
+        Terms of use, and whom to cite.
+    tensors_sha256
+        SHA-256 of the convolutions (`stimgen.networks.weights.tensors_sha256`) if it is known.
+    package
+        A package that carries the same weights.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    convention: str
+    licence: str
+    citation: str
+    tensors_sha256: str | None = None
+    package: PackagedWeights | None = None
+
+
+def torchvision_weights(name: str, file: str, sha256: str, architecture: str) -> PublishedWeights:
+    """Return the entry for weights that TorchVision publishes as `file`; `architecture` is a citation."""
+    return PublishedWeights(
+        name=name,
+        url=f"https://download.pytorch.org/models/{file}",
+        sha256=sha256,
+        convention="torchvision",
+        licence="BSD-3-Clause",
+        citation="TorchVision maintainers and contributors (2016). TorchVision: PyTorch's computer vision "
+        f"library. Architecture: {architecture}",
+    )
+
+
+@dataclass(frozen=True)
 class Architecture:
-    """A chain of named steps from an RGB image to its deepest layer.
+    """A chain of named steps from an RGB image to its deepest layer, and its published weights.
+
+    Methods that take layers raise `InputError` if a layer is unknown or none is given, and those that take a
+    size also if the image is too small for the deepest layer.
 
     Attributes
     ----------
@@ -68,15 +125,21 @@ class Architecture:
     steps
         Convolutions and pools in the order of the forward pass.
     reference
-        The publication to cite.
+        The publication to cite; as a sentence if there is no BibTeX entry for it.
     default_layers
-        Layers that are measured where nobody names layers: of the published layer set if there is one.
+        Layers that are measured if none are named: those of the published layer set if there is one.
+    title
+        The name as publications write it; by default `name`.
+    weights
+        Published weights. The first ones are used if a manifest names none.
     """
 
     name: str
     steps: tuple[Step, ...]
-    reference: str
+    reference: Reference | str
     default_layers: tuple[str, ...]
+    title: str = ""
+    weights: tuple[PublishedWeights, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -91,10 +154,7 @@ class Architecture:
     def expand(self, named: Iterable[str]) -> tuple[str, ...]:
         """Return layers in the order of the forward pass, ranges such as "conv1_1..pool4" written out.
 
-        Raises
-        ------
-        InputError
-            If a layer is unknown or given twice, or a range is none or runs backwards.
+        Layers that are given twice and ranges that are malformed or run backwards raise `InputError`, too.
         """
         found = [layer for entry in named for layer in self.range_of(entry)]
         if twice := [layer for layer in self.layers if found.count(layer) > 1]:
@@ -102,13 +162,7 @@ class Architecture:
         return tuple(layer for layer in self.layers if layer in found)
 
     def range_of(self, entry: str) -> tuple[str, ...]:
-        """Return the layers that "LAYER" or "FIRST..LAST" names.
-
-        Raises
-        ------
-        InputError
-            If a layer is unknown, or the range is none or runs backwards.
-        """
+        """Return the layers that "LAYER" or "FIRST..LAST" names."""
         ends = entry.split("..") if ".." in entry else [entry, entry]
         if len(ends) != 2:
             raise InputError(f'"{entry}" names no layers of {self.name}.', "A range is FIRST..LAST.")
@@ -118,59 +172,29 @@ class Architecture:
         return self.layers[first : last + 1]
 
     def upto(self, layer: str) -> tuple[Step, ...]:
-        """Return the steps from the image to `layer`, inclusive.
-
-        Raises
-        ------
-        InputError
-            If the network has no such layer.
-        """
+        """Return the steps from the image to `layer`, inclusive."""
         return self.steps[: self._index(layer) + 1]
 
     def deepest(self, layers: Iterable[str]) -> str:
-        """Return that one of `layers` at which a forward pass for all of them can stop.
-
-        Raises
-        ------
-        InputError
-            If `layers` is empty or names an unknown layer.
-        """
+        """Return the deepest of `layers`, where a forward pass for all of them can stop."""
         indices = [self._index(layer) for layer in layers]
         if not indices:
             raise InputError(f"No layer of {self.name} was asked for.", f"Known: {', '.join(self.layers)}.")
         return self.layers[max(indices)]
 
     def channels(self, layer: str) -> int:
-        """Return the number N of feature maps of `layer`.
-
-        Raises
-        ------
-        InputError
-            If the network has no such layer.
-        """
+        """Return the number N of feature maps of `layer`."""
         return next(s.out_channels for s in reversed(self.upto(layer)) if isinstance(s, Convolution))
 
     def stride(self, layer: str) -> int:
-        """Return how many image pixels lie between neighbouring positions of `layer`, along each axis.
-
-        Raises
-        ------
-        InputError
-            If the network has no such layer.
-        """
+        """Return how many image pixels lie between neighbouring positions of `layer`, along each axis."""
         product = 1
         for step in self.upto(layer):
             product *= step.stride
         return product
 
     def receptive_field(self, layer: str) -> int:
-        """Return the side of the square of image pixels that one position of `layer` sees.
-
-        Raises
-        ------
-        InputError
-            If the network has no such layer.
-        """
+        """Return the side of the square of image pixels that one position of `layer` sees."""
         field, stride = 1, 1
         for step in self.upto(layer):
             field += (step.kernel - 1) * stride
@@ -178,16 +202,7 @@ class Architecture:
         return field
 
     def smallest_px(self, layer: str) -> int:
-        """Return the side of the smallest image in which `layer` still has one position.
-
-        Larger images have one, too. With padding this is less than the receptive field, and with windows that
-        overlap more than the stride.
-
-        Raises
-        ------
-        InputError
-            If the network has no such layer.
-        """
+        """Return the side of the smallest image in which `layer` still has one position."""
         side = 1
         for step in reversed(self.upto(layer)):
             padding = step.padding if isinstance(step, Convolution) else 0
@@ -199,24 +214,8 @@ class Architecture:
 
         A multiply-add counts as two operations. Counted are the convolutions up to the deepest layer,
         2·k²·C_in·C_out·M, and the Gram matrices of `layers`, 2·N²·M, with M the number of positions.
-        Bias, ReLU, pooling and the normalisation of the input are less than 1 % and left out.
-
-        Parameters
-        ----------
-        layers
-            Layers whose Gram matrices are taken.
-        size_px
-            Side of the image in pixels.
-
-        Returns
-        -------
-        float
-            Operations; the backward pass to the image costs about as much again.
-
-        Raises
-        ------
-        InputError
-            If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
+        Bias, ReLU, pooling and the normalisation of the input are less than 1 % and left out. The backward
+        pass to the image costs about as much again. `size_px` is the side of the image in pixels.
         """
         wanted = set(layers)
         flops = 0.0
@@ -230,20 +229,9 @@ class Architecture:
     def activation_floats(self, layers: Iterable[str], size_px: int) -> int:
         """Return how many numbers a forward pass of one square image holds for the backward pass.
 
-        These are the normalised image and the output of every step up to the deepest of `layers`; a ReLU
-        works in place, so a convolution holds one map per channel and not two.
-
-        Parameters
-        ----------
-        layers
-            Layers asked for.
-        size_px
-            Side of the image in pixels.
-
-        Raises
-        ------
-        InputError
-            If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
+        These are the normalised image and the output of every step up to the deepest of `layers`. A ReLU
+        works in place, so a convolution holds one map per channel and not two. `size_px` is the side of the
+        image in pixels.
         """
         image = self.convolutions[0].in_channels * size_px**2
         return image + sum(channels * side**2 for _, channels, side in self.maps(set(layers), size_px))
@@ -251,17 +239,7 @@ class Architecture:
     def maps(self, layers: Iterable[str], size_px: int) -> Iterator[tuple[Step, int, int]]:
         """Yield every step up to the deepest of `layers` with its channels and the side of its maps.
 
-        Parameters
-        ----------
-        layers
-            Layers asked for.
-        size_px
-            Side of the image in pixels.
-
-        Raises
-        ------
-        InputError
-            If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
+        `size_px` is the side of the image in pixels.
         """
         deepest = self.deepest(layers)
         if size_px < self.smallest_px(deepest):
@@ -288,4 +266,3 @@ NETWORKS: Registry[Callable[[], Architecture]] = Registry("network", "stimgen.ne
 """Network names and the functions that return their architecture: ``NETWORKS["vgg16"]()``."""
 
 register_network = NETWORKS.register
-"""Decorator that registers a function returning an `Architecture` under a network name."""

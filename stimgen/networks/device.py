@@ -1,4 +1,4 @@
-"""Where PyTorch computes."""
+"""The device on which PyTorch computes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stimgen.errors import InputError
 
 
 def find_device(device: str) -> torch.device:
-    """Return the device that `device` means, after CUDA has been told to compute exactly.
+    """Return the PyTorch device of a name, and make CUDA compute exactly and repeatably.
 
     Parameters
     ----------
@@ -37,13 +37,9 @@ def find_device(device: str) -> torch.device:
             f"There is no device {device}: PyTorch sees {count} CUDA devices.",
             "Use --device cpu, or install a PyTorch that fits the GPU's driver.",
         )
-    _compute_exactly()
-    return torch.device("cuda", index)
-
-
-def _compute_exactly() -> None:
-    """Make CUDA keep to float32 (no TF32) and to algorithms whose results repeat."""
+    # No TF32, and only algorithms whose results repeat.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    return torch.device("cuda", index)

@@ -1,31 +1,43 @@
-"""From images to feature maps: one explicit forward that stops at the deepest layer asked for."""
+"""From images to feature maps: the forward pass, and filters with a mean activation of 1."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isqrt
+from math import isqrt, log
 from typing import Literal, TypeAlias, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from stimgen.errors import InputError, nearest
 from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
 from stimgen.networks.memory import recomputes
-from stimgen.networks.normalise import normalise_activations
+from stimgen.networks.photographs import photographs
 from stimgen.networks.weights import Weights
 
 Pooling = Literal["average", "max"]
 
 Statistic: TypeAlias = Callable[[Tensor], Tensor]
-"""What is wanted of feature maps (batch, channel, height, width), for example their Gram matrices."""
+"""A function of feature maps (batch, channel, height, width), for example their Gram matrices."""
 
 Block: TypeAlias = list[tuple[str, Callable[[Tensor], Tensor]]]
 """Names and functions of the steps after one pool up to and including the next."""
+
+NEAR = 2.0
+"""A mean activation between 1 / NEAR and NEAR counts as near 1."""
+
+LEAST_SHARE = 0.55
+"""Weights count as normalised if at least this share of their filters has a mean activation near 1.
+
+It lies half-way between what was measured for VGG-16 normalised on other photographs (0.70 and more) and for
+networks without normalisation (0.43 and less): ``python -m benchmarks.normalised``.
+"""
 
 
 def whole(maps: Tensor) -> Tensor:
@@ -42,24 +54,22 @@ def build_extractor(
     dtype: torch.dtype = torch.float32,
     deepest: str | None = None,
 ) -> FeatureExtractor:
-    """Return the feature extractor that `weights` make of their network.
+    """Return the feature extractor of the network that `weights` belong to.
 
     Parameters
     ----------
     weights
-        Kernels and biases with the input convention that belongs to them.
+        Kernels and biases, and the input that they expect.
     pooling
         "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained.
     normalise
-        Scale every filter to a mean activation of 1 (see `normalise_activations`). It is measured on the CPU
-        in float32 whatever `device` and `dtype` are, so that all of them work with the same network. Weights
-        that are normalised already (``weights.normalised``) are used as they are.
-    device
-        Where the extractor will run.
-    dtype
-        Precision of the convolutions, for example ``torch.bfloat16``.
+        Scale every filter to a mean activation of 1 (see `normalise_activations`). The activations are always
+        measured on the CPU in float32, so that all devices and precisions work with the same network. Weights
+        that are normalised already are used as they are.
+    device, dtype
+        Where the extractor will run, and the precision of its convolutions.
     deepest
-        Drop all layers below this one; the network is then smaller and normalised faster.
+        Drop all layers after this one.
 
     Raises
     ------
@@ -95,13 +105,12 @@ class FeatureExtractor:
     Attributes
     ----------
     architecture
-        The layers, possibly cut off below the deepest one of use.
+        The layers, possibly cut off after the deepest one that is needed.
     pooling
         "average" or "max".
-    kernels
-        One tensor (out channel, in channel, height, width) per convolution, channels last in memory.
-    biases
-        One tensor (out channel,) per convolution.
+    kernels, biases
+        Tensors (out channel, in channel, height, width), channels last in memory, and (out channel,) per
+        convolution.
     gain, shift
         Input normalisation, float32 tensors (1, 3, 1, 1): network input = gain · image + shift.
     """
@@ -128,25 +137,25 @@ class FeatureExtractor:
     ) -> dict[str, Tensor]:
         """Return the feature maps of `layers`, or a statistic of them.
 
-        Where `recomputes` says so, the backward pass computes the maps inside each block (from pool to pool)
-        again, which takes more time and less memory. Values and gradients are the same to the last bit.
+        For large images (`recomputes`), the backward pass computes the maps inside each block (from pool to
+        pool) again, which takes more time and less memory. Values and gradients are the same to the last bit.
 
         Parameters
         ----------
         images
             RGB images (batch, 3, height, width), 0..1 but not clipped; float32 or better, on `device`.
         layers
-            Layers to return; nothing below the deepest one is computed.
+            Layers to return; nothing after the deepest one is computed.
         statistic
-            Function of one layer's maps, taken as soon as they are there, so that neither they nor their
-            gradients wait for those of other layers. By default the maps themselves.
+            Function of one layer's maps. It is called as soon as they are computed, so that they and their
+            gradients can be freed early. By default the maps themselves.
 
         Returns
         -------
         dict of str to Tensor
-            Per layer what `statistic` makes of its maps (batch, channel, height, width) in `dtype`: after the
-            ReLU for convolutions, after pooling for pools. Shallowest layer first. The maps share memory with
-            nothing, but are what the backward pass needs: do not change them in place.
+            By layer, shallowest first, the `statistic` of its maps (batch, channel, height, width) in
+            `dtype`: after the ReLU for convolutions, after pooling for pools. Do not change the maps in
+            place.
 
         Raises
         ------
@@ -173,7 +182,7 @@ class FeatureExtractor:
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> FeatureExtractor:
-        """Return a copy on `device` with convolutions in `dtype`; None keeps what it is.
+        """Return a copy on `device` with convolutions in `dtype`; None leaves either unchanged.
 
         The input normalisation stays in float32, or in float64 if `dtype` is float64.
         """
@@ -226,3 +235,77 @@ def _forward(
         if name in layers:
             found[name] = statistic(maps)
     return maps, found
+
+
+def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
+    """Return the extractor with every filter's mean activation over photographs and positions equal to 1.
+
+    With s_l the mean activation of each filter of convolution l, the kernel becomes
+    W_l[i, j] · s_(l-1)[j] / s_l[i] and the bias b_l[i] / s_l[i]. Since ReLU and both poolings commute with
+    positive factors per channel, each feature map is the original one divided by its s, and all means come
+    from one pass through the original network. A filter that is never active keeps its scale.
+
+    Raises
+    ------
+    StimgenError
+        If a photograph is missing from scikit-image or has another SHA-256.
+    ValueError
+        If the extractor's precision is below float32.
+
+    References
+    ----------
+    Gatys, L. A., Ecker, A. S. & Bethge, M. (2015). Texture synthesis using convolutional neural networks.
+    Advances in Neural Information Processing Systems 28, section 2.
+    """
+    return rescale_channels(extractor, mean_activations(extractor))
+
+
+def mean_activations(
+    extractor: FeatureExtractor, images: Sequence[NDArray[np.float32]] | None = None
+) -> tuple[Tensor, ...]:
+    """Return the mean activation of every filter over images and all positions.
+
+    `images` are RGB (H, W, 3), 0..1, of one size; by default the photographs. The result is one float64
+    tensor (channel,) per convolution, shallowest first, all >= 0. Errors are those of
+    `normalise_activations`.
+    """
+    if torch.finfo(extractor.dtype).bits < 32:
+        raise ValueError(f"Mean activations need float32 or better, not {extractor.dtype}.")
+    layers = [step.name for step in extractor.architecture.convolutions]
+    sums = [torch.zeros(len(bias), dtype=torch.float64, device=extractor.device) for bias in extractor.biases]
+    images = list(photographs()) if images is None else images
+    with torch.inference_mode():
+        for pixels in images:
+            image = torch.from_numpy(pixels).to(extractor.device).permute(2, 0, 1)[None]
+            for total, maps in zip(sums, extractor.features(image, layers).values(), strict=True):
+                # One photograph at a time: all layers of all of them would need gigabytes.
+                total += maps.mean((0, 2, 3))
+    return tuple(total / len(images) for total in sums)
+
+
+def rescale_channels(extractor: FeatureExtractor, scales: Sequence[Tensor]) -> FeatureExtractor:
+    """Return a copy of the extractor whose feature maps are the original ones divided by `scales`.
+
+    `scales` are one tensor (channel,) >= 0 per convolution; 0 leaves a channel unchanged.
+    """
+    kernels, biases = [], []
+    incoming = torch.ones(3, dtype=torch.float64, device=extractor.device)
+    for kernel, bias, scale in zip(extractor.kernels, extractor.biases, scales, strict=True):
+        outgoing = torch.where(scale > 0, scale.double(), 1.0)
+        factors = (incoming[None, :] / outgoing[:, None]).to(kernel.dtype)
+        kernels.append(kernel * factors[:, :, None, None])
+        biases.append(bias / outgoing.to(bias.dtype))
+        incoming = outgoing
+    return replace(extractor, kernels=tuple(kernels), biases=tuple(biases))
+
+
+def share_near_one(weights: Weights) -> float:
+    """Return the share of filters with a mean activation near 1, averaged over the convolutions.
+
+    Activations are those with average pooling over the photographs. Published filters were normalised on
+    other images, so that their means scatter around 1, the more the deeper the layer: `LEAST_SHARE` of them
+    must be near 1 for weights to count as normalised.
+    """
+    means = mean_activations(build_extractor(weights, pooling="average", normalise=False))
+    shares = [(layer.log().abs() <= log(NEAR)).double().mean().item() for layer in means]
+    return sum(shares) / len(shares)

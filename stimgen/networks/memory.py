@@ -1,4 +1,4 @@
-"""What loss and gradient of one image hold in memory, from the network's layers (no torch)."""
+"""Memory that the loss and the gradient of one image take, from the network's layers (no torch)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Collection
 from stimgen.networks.architectures import Architecture, Pool
 
 RECOMPUTE_ABOVE_BYTES = 8_000_000_000
-"""Activations of one image from which on they are computed again and not kept.
+"""Above this size, the activations of one image are computed again in the backward pass and not kept.
 
-Recomputation makes evaluations take half as long again and saves 15 to 30 % of the memory, so it is left for
-images that would hardly fit beside the rest into an ordinary computer: above 2600 px with VGG-16 up to pool4.
-Results are the same to the last bit, so this number may change at any time.
+An evaluation then takes half as long again and 15 to 30 % less memory. With VGG-16 up to pool4, this applies
+to images above 2600 px. Results are the same to the last bit, so this number may change at any time.
 """
 
 INDEX_BYTES = 8
@@ -20,16 +19,8 @@ INDEX_BYTES = 8
 def recomputes(architecture: Architecture, layers: Collection[str], size_px: int, item_bytes: int) -> bool:
     """Return whether the backward pass computes the activations inside each block again.
 
-    Parameters
-    ----------
-    architecture
-        The network.
-    layers
-        Layers asked for.
-    size_px
-        Side of the image in pixels.
-    item_bytes
-        Bytes of one activation: 4 for float32, 2 for bfloat16.
+    `size_px` is the side of the image in pixels, and `item_bytes` the size of one activation: 4 for float32,
+    2 for bfloat16.
     """
     return item_bytes * architecture.activation_floats(layers, size_px) > RECOMPUTE_ABOVE_BYTES
 
@@ -44,28 +35,14 @@ def evaluation_bytes(
 ) -> int:
     """Return the peak memory of the activations and gradients of one evaluation for one image.
 
-    The forward pass keeps the normalised image and the maps of each step, a max pool also the indices of its
-    maxima, and a Gram matrix its maps in float32. The backward pass frees them from the deepest on; at each
-    step there are the gradient that comes in and the one that goes out. With recomputation only the pools'
-    maps are kept, and what is inside a block is there while the backward pass is.
+    The forward pass keeps the normalised image and the maps of each step. A max pool also keeps the indices
+    of its maxima, and a Gram matrix its maps in float32. The backward pass frees them from the deepest on;
+    each step needs the gradient that comes in and the one that goes out. With recomputation only the maps of
+    pools are kept, and those inside a block exist while the backward pass is in it.
 
-    Parameters
-    ----------
-    architecture
-        The network.
-    layers
-        Layers whose Gram matrices are in the objective.
-    size_px
-        Side of the image in pixels.
-    pooling
-        "average" or "max".
-    item_bytes
-        Bytes of one activation: 4 for float32, 2 for bfloat16.
-
-    Raises
-    ------
-    InputError
-        If `layers` is empty, a layer is unknown, or the image is too small for the deepest layer.
+    `layers` are those whose Gram matrices are in the objective, `size_px` is the side of the image in pixels,
+    `pooling` "average" or "max", and `item_bytes` the size of one activation: 4 for float32, 2 for bfloat16.
+    Errors are those of `Architecture.maps`.
     """
     again = recomputes(architecture, layers, size_px, item_bytes)
     before = item_bytes * architecture.convolutions[0].in_channels * size_px**2

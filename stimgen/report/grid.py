@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
 
 from stimgen.errors import InputError, nearest
-from stimgen.report.finished import FinishedRun
+from stimgen.report.reported import ReportedRun
 
 Key = Literal["condition", "source", "seed"]
 KEYS: tuple[Key, ...] = ("condition", "source", "seed")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A stimulus in a figure.
+class Cell(NamedTuple):
+    """A stimulus in a figure: its run, its row of stimuli.csv, its id, and the SHA-256 of its PNG file."""
 
-    Attributes
-    ----------
-    run
-        Its run.
-    row
-        Its row of stimuli.csv.
-    """
-
-    run: FinishedRun
-    row: Mapping[str, str] = field(repr=False)
-
-    @property
-    def stimulus_id(self) -> str:
-        """Name of the stimulus."""
-        return self.row["stimulus_id"]
-
-    @property
-    def png_sha256(self) -> str:
-        """SHA-256 of its PNG file, hexadecimal."""
-        return self.row["png_sha256"].removeprefix("sha256:")
+    run: ReportedRun
+    row: Mapping[Hashable, Any]
+    stimulus_id: str
+    png_sha256: str
 
 
 @dataclass(frozen=True)
@@ -51,9 +36,9 @@ class Grid:
     rows, columns
         Their names, from above and from the left.
     fixed
-        The name that is the same in all cells; stimuli without a seed are shown whatever the seed.
+        The name that is the same in all cells. Stimuli without a seed are shown for every seed.
     cells
-        Stimulus by the name of its row and of its column; none where there is no stimulus.
+        Stimulus by the names of its row and column; no entry where there is no stimulus.
     """
 
     rows_key: Key
@@ -66,12 +51,7 @@ class Grid:
 
 
 def parse_select(options: Sequence[str]) -> dict[Key, tuple[str, ...]]:
-    """Return the names to show by key, in the order of the command line.
-
-    Raises
-    ------
-    InputError
-        If an option is not KEY=NAME,NAME,…, or a name is given twice.
+    """Return the names to show by key, in the order of the command line; other options raise InputError.
 
     Examples
     --------
@@ -80,20 +60,20 @@ def parse_select(options: Sequence[str]) -> dict[Key, tuple[str, ...]]:
     """
     selected: dict[Key, tuple[str, ...]] = {}
     for option in options:
-        key, equals, names = option.partition("=")
+        word, equals, names = option.partition("=")
         if not equals:
             raise InputError(f'--select "{option}" has no "=".', "Write --select condition=pool1,pool2.")
-        known = _key(key.strip(), "--select")
-        chosen = selected.get(known, ()) + tuple(name.strip() for name in names.split(","))
+        key = _key(word.strip(), "--select")
+        chosen = selected.get(key, ()) + tuple(name.strip() for name in names.split(","))
         twice = next((name for name in chosen if chosen.count(name) > 1), None)
         if twice is not None:
-            raise InputError(f'--select {known} names "{twice}" twice.', "Name it once.")
-        selected[known] = chosen
+            raise InputError(f'--select {key} names "{twice}" twice.', "Name it once.")
+        selected[key] = chosen
     return selected
 
 
 def make_grid(
-    runs: Sequence[FinishedRun],
+    runs: Sequence[ReportedRun],
     *,
     rows: str = "condition",
     columns: str = "source",
@@ -101,9 +81,9 @@ def make_grid(
 ) -> Grid:
     """Return which stimuli of some runs are shown where.
 
-    Names are in the order of `select`, or else of the manifests, one after the other: layer sets, then
-    controls, but originals before all, as what everything else is compared with. What is the same in all
-    cells is the first name in the manifest (of conditions the first layer set) unless `select` says it.
+    Names are in the order of `select`, or else of the manifests: originals, layer sets, other controls. What
+    is the same in all cells is the first name in the manifest (of conditions, the first layer set) unless
+    `select` names it.
 
     Parameters
     ----------
@@ -127,13 +107,11 @@ def make_grid(
     selected = dict(select or {})
     shown = {key: _names(runs, key, selected.get(key)) for key in (rows_key, columns_key)}
     fixed = _fixed(runs, fixed_key, selected.get(fixed_key))
-    chosen = shown | {fixed_key: (fixed,)}
-    _refuse_different_things_of_one_name(runs, chosen)
-    cells: dict[tuple[str, str], Cell] = {}
-    for row, column in itertools.product(shown[rows_key], shown[columns_key]):
-        cell = _cell(runs, {rows_key: row, columns_key: column, fixed_key: fixed})
-        if cell is not None:
-            cells[row, column] = cell
+    shown[fixed_key] = (fixed,)
+    _refuse_different_things_of_one_name(runs, shown)
+    found = _find(runs, shown, rows_key, columns_key)
+    places = itertools.product(shown[rows_key], shown[columns_key])
+    cells = {place: found[place] for place in places if place in found}
     if not cells:
         raise InputError(
             f"There is no stimulus to show with {fixed_key} {fixed}.",
@@ -149,26 +127,24 @@ def _key(word: str, option: str) -> Key:
     raise InputError(f'{option}: unknown key "{word}".', nearest(word, KEYS))
 
 
-def _asked(run: FinishedRun, key: Key) -> tuple[str, ...]:
+def _all_names(run: ReportedRun, key: Key) -> tuple[str, ...]:
     return {"condition": run.conditions, "source": run.sources, "seed": run.seeds}[key]
 
 
-def _names(runs: Sequence[FinishedRun], key: Key, selected: tuple[str, ...] | None) -> tuple[str, ...]:
-    known = tuple(dict.fromkeys(name for run in runs for name in _asked(run, key)))
+def _names(runs: Sequence[ReportedRun], key: Key, selected: tuple[str, ...] | None) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys(name for run in runs for name in _all_names(run, key)))
     if selected is not None:
         unknown = next((name for name in selected if name not in known), None)
         if unknown is not None:
             raise InputError(f'--select {key}: there is no {key} "{unknown}".', nearest(unknown, known))
         return selected
-    if key == "condition":
-        originals = frozenset[str]().union(*(run.originals for run in runs))
-        return tuple(sorted(known, key=lambda name: name not in originals))
-    return known
+    originals = {name for run in runs for name in run.originals} if key == "condition" else ()
+    return tuple(sorted(known, key=lambda name: name not in originals))
 
 
-def _fixed(runs: Sequence[FinishedRun], key: Key, selected: tuple[str, ...] | None) -> str:
+def _fixed(runs: Sequence[ReportedRun], key: Key, selected: tuple[str, ...] | None) -> str:
     if selected is None:
-        return _asked(runs[0], key)[0]
+        return _all_names(runs[0], key)[0]
     names = _names(runs, key, selected)
     if len(names) > 1:
         raise InputError(
@@ -179,39 +155,45 @@ def _fixed(runs: Sequence[FinishedRun], key: Key, selected: tuple[str, ...] | No
 
 
 def _refuse_different_things_of_one_name(
-    runs: Sequence[FinishedRun], chosen: Mapping[Key, tuple[str, ...]]
+    runs: Sequence[ReportedRun], shown: Mapping[Key, tuple[str, ...]]
 ) -> None:
-    for one, other in itertools.combinations(runs, 2):
-        for condition in chosen["condition"]:
-            both = condition in one.conditions and condition in other.conditions
-            if both and not (condition in one.originals and condition in other.originals):
+    for first, second in itertools.combinations(runs, 2):
+        for condition in shown["condition"]:
+            both = condition in first.conditions and condition in second.conditions
+            if both and not (condition in first.originals and condition in second.originals):
                 raise InputError(
-                    f'{one.folder} and {other.folder} both have a condition "{condition}".',
+                    f'{first.folder} and {second.folder} both have a condition "{condition}".',
                     "Leave it out with --select condition=…, or rename it in one of the manifests.",
                 )
-        files = [{row["source"]: row["source_sha256"] for row in run.rows} for run in (one, other)]
-        for source in chosen["source"]:
+        files = [
+            dict(zip(run.table["source"], run.table["source_sha256"], strict=True)) for run in (first, second)
+        ]
+        for source in shown["source"]:
             if source in files[0] and source in files[1] and files[0][source] != files[1][source]:
                 raise InputError(
-                    f'The source "{source}" is another file in {one.folder} than in {other.folder}.',
+                    f'The source "{source}" is another file in {first.folder} than in {second.folder}.',
                     "Leave it out with --select source=…, or rename it in one of the manifests.",
                 )
 
 
-def _cell(runs: Sequence[FinishedRun], place: Mapping[Key, str]) -> Cell | None:
-    found: Cell | None = None
+def _find(
+    runs: Sequence[ReportedRun], shown: Mapping[Key, tuple[str, ...]], rows_key: Key, columns_key: Key
+) -> dict[tuple[str, str], Cell]:
+    """Return the stimuli that are shown, by the names of their row and column."""
+    cells: dict[tuple[str, str], Cell] = {}
     for run in runs:
-        for row in run.rows:
-            here = row["condition"] == place["condition"] and row["source"] == place["source"]
+        of_names = run.table["condition"].isin(shown["condition"]) & run.table["source"].isin(shown["source"])
+        for row in run.table[of_names].to_dict("records"):
             # A control without randomness is the same whatever the seed.
-            if not here or row["seed"] not in ("", place["seed"]):
-                continue
-            cell = Cell(run, row)
-            if found is not None and found.png_sha256 != cell.png_sha256:
-                raise InputError(
-                    f"{found.stimulus_id} of {found.run.folder} and {cell.stimulus_id} of {run.folder} are "
-                    "different images for one cell.",
-                    "Leave one of them out with --select condition=… or source=….",
-                )
-            found = found or cell
-    return found
+            seeds = shown["seed"] if pd.isna(row["seed"]) else (str(row["seed"]),)
+            for seed in (seed for seed in seeds if seed in shown["seed"]):
+                names = {"condition": row["condition"], "source": row["source"], "seed": seed}
+                cell = Cell(run, row, row["stimulus_id"], row["png_sha256"].removeprefix("sha256:"))
+                known = cells.setdefault((names[rows_key], names[columns_key]), cell)
+                if known.png_sha256 != cell.png_sha256:
+                    raise InputError(
+                        f"{known.stimulus_id} of {known.run.folder} and {cell.stimulus_id} of {run.folder} "
+                        "are different images for one cell.",
+                        "Leave one of them out with --select condition=… or source=….",
+                    )
+    return cells

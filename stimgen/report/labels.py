@@ -1,149 +1,96 @@
-"""Labels of a figure: a font that has their characters, a size at which they fit, lines, and ink."""
+"""Labels of a figure: fonts that have their characters, and lines that fit a width."""
 
 from __future__ import annotations
 
+import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path as Outline
+from matplotlib.textpath import text_to_path
 
 from stimgen.errors import InputError
 
-SMALLEST_FONT_PX = 9
-"""Letters that are smaller cannot be read: text gets more lines instead."""
-SYSTEM_FONTS = (
-    "DejaVuSans.ttf",
-    "NotoSans-Regular.ttf",
-    "LiberationSans-Regular.ttf",
-    "arial.ttf",
-    "Arial.ttf",
-    "Arial Unicode.ttf",
-)
-"""Where characters are looked for that Pillow's own font lacks, which has little more than ASCII."""
-BREAK_AFTER = "_-/"
-NO_CHARACTER = "\U0010ffff"
-"""Is assigned to nothing, so that every font draws it as it draws what it lacks."""
-
-Font = ImageFont.FreeTypeFont
+FAMILIES = ("Arial", "Liberation Sans", "DejaVu Sans", "Noto Sans", "Arial Unicode MS")
+"""Fonts in the order in which a character is looked for. The second has the widths of the first; the third
+comes with matplotlib."""
+ASCENT, DESCENT = 0.93, 0.24
+"""Room above and below the baseline of a line, as shares of the size of its letters; more if ink needs it."""
+SLACK = 1.02
+"""Factor by which lines are measured wider than they are: drawing to pixels rounds places of letters."""
 
 
 @dataclass(frozen=True)
-class Typeface:
-    """A font without a size; `path` is None for the one that comes with Pillow."""
+class Font:
+    """A font without a size: files, of which the first that has a character draws it."""
 
-    path: str | None
+    files: tuple[str, ...]
 
-    def at(self, size_px: float) -> Font:
+    @property
+    def names(self) -> list[str]:
+        """Family of each file."""
+        return [str(font_manager.get_font(file).family_name) for file in self.files]
+
+    def at(self, size_pt: float) -> FontProperties:
         """Return the font in one size."""
-        return _load(self.path, size_px)
-
-    @property
-    def name(self) -> str:
-        """Family and style."""
-        return " ".join(part for part in self.at(SMALLEST_FONT_PX).getname() if part)
-
-    @property
-    def family(self) -> str:
-        """Family, as a style sheet names it."""
-        return self.at(SMALLEST_FONT_PX).getname()[0] or "sans-serif"
-
-    @property
-    def content(self) -> bytes:
-        """The font file."""
-        font = self.at(SMALLEST_FONT_PX)
-        if self.path is None:
-            return font.font_bytes
-        assert isinstance(font.path, str)  # where a name was found
-        return Path(font.path).read_bytes()
+        # The last family is what a viewer of an SVG file shows that has none of these.
+        file = self.files[0] if len(self.files) == 1 else None
+        return FontProperties(family=[*self.names, "sans-serif"], fname=file, size=size_pt)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A text in lines, measured by its ink.
+    """A text in lines. All lengths are whole numbers of the unit in which the size of its letters is given.
 
-    Attributes
-    ----------
-    lines
-        The lines; none for an empty text.
-    font
-        The font with its size.
-    width, height
-        Size of the box that holds all ink, px.
-    ascent, line_px
-        From the box's upper edge to the first baseline, and from one baseline to the next, px.
+    `width` and `height` are those of the box that holds all ink. `ascent` is the distance from its upper edge
+    to the first baseline, and `line_height` from one baseline to the next.
     """
 
-    lines: tuple[str, ...]
-    font: Font
-    width: int
-    height: int
-    ascent: int
-    line_px: int
-
-    def image(self, align: str) -> Pillow.Image:
-        """Return the text in black on white, (height, width), 8-bit grey; `align` is centre or right."""
-        image = Pillow.new("L", (self.width, self.height), "white")
-        draw = ImageDraw.Draw(image)
-        for number, line in enumerate(self.lines):
-            left, _, right, _ = _ink(line, self.font)
-            free = self.width - (right - left)
-            x = (free if align == "right" else free // 2) - left
-            draw.text((x, self.ascent + number * self.line_px), line, font=self.font, fill=0, anchor="ls")
-        return image
+    lines: tuple[str, ...] = ()
+    width: int = 0
+    height: int = 0
+    ascent: int = 0
+    line_height: int = 0
 
 
-def find_typeface(
-    texts: Iterable[str], file: Path | None = None, *, preferred: Sequence[str] = ()
-) -> Typeface:
-    """Return a font that has all characters of some texts.
-
-    Parameters
-    ----------
-    texts
-        What is to be written, as `normalised`.
-    file
-        A font file; by default Pillow's own font and, for characters that it lacks, the first of
-        `SYSTEM_FONTS` that has them.
-    preferred
-        Names of fonts that are tried before these.
+def find_font(texts: Iterable[str], file: Path | None = None) -> Font:
+    """Return a font that has all characters of some texts: a file, or those of `FAMILIES` that are installed.
 
     Raises
     ------
     InputError
         If the file is no font, or no font has the characters.
     """
+    try:
+        font = _installed_font() if file is None else Font((str(file),))
+        known = {code for name in font.files for code in font_manager.get_font(name).get_charmap()}
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"--font {file}: {' '.join(str(error).split())}.",
+            "Name a TrueType or OpenType file (.ttf, .otf).",
+        ) from None
     characters = {character for text in texts for character in text if not character.isspace()}
-    if file is not None:
-        try:
-            typeface = Typeface(str(file))
-            typeface.at(SMALLEST_FONT_PX)
-        except OSError as error:
-            raise InputError(
-                f"--font {file}: {error}.", "Name a TrueType or OpenType file (.ttf, .otf)."
-            ) from None
-        candidates = [typeface]
-    else:
-        names = (*preferred, None, *SYSTEM_FONTS)
-        candidates = [Typeface(name) for name in names]
-    lacking: list[str] = []
-    for candidate in candidates:
-        try:
-            font = candidate.at(2 * SMALLEST_FONT_PX)
-        except OSError:  # not on this machine
-            continue
-        lacks = sorted(character for character in characters if not _has(font, character))
-        if not lacks:
-            return candidate
-        lacking = min(lacking or lacks, lacks, key=len)
-    which = ", ".join(f"{_shown(character)} U+{ord(character):04X}" for character in lacking[:5])
-    raise InputError(
-        f"No font {'at hand' if file is None else file} has these characters of the labels: {which}.",
-        "Name a font file that has them with --font, or use other characters.",
-    )
+    if lacking := sorted(character for character in characters if ord(character) not in known):
+        shown = [(c if c.isprintable() else "(invisible)", ord(c)) for c in lacking[:5]]
+        which = ", ".join(f"{character} U+{code:04X}" for character, code in shown)
+        raise InputError(
+            f"No font {'at hand' if file is None else file} has these characters of the labels: {which}.",
+            "Name a font file that has them with --font, or use other characters.",
+        )
+    return font
+
+
+@cache
+def _installed_font() -> Font:
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    families = [family for family in FAMILIES if family in installed]
+    return Font(tuple(font_manager.findfont(FontProperties(family=family)) for family in families))
 
 
 def normalised(text: str) -> str:
@@ -158,105 +105,77 @@ def normalised(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in lines)
 
 
-def lay_out(text: str, font: Font, width: int, *, break_words: bool) -> Block | None:
-    """Return a text in lines of at most `width` px.
+def fit(texts: Sequence[str], font: Font, size: int, width: int, *, divide: bool) -> list[Block] | None:
+    """Return texts in lines of at most `width`, or None if a word of any is wider.
 
-    Lines break at line breaks, between words, and after "_", "-" and "/". If a word is wider, the answer is
-    None, or with `break_words` a block with the word divided; it is wider than `width` only if a single
-    character is.
-    """
-    lines: list[str] = []
-    for paragraph in text.split("\n") if text else ():
-        line = ""
-        for piece in _pieces(paragraph):
-            if line and _width((line + piece).rstrip(), font) > width:
-                lines.append(line.rstrip())
-                line = ""
-            while _width((line + piece).rstrip(), font) > width and len(piece) > 1:
-                if not break_words:
-                    return None
-                end = _most_that_fits(piece, font, width)
-                lines.append(piece[:end])
-                piece = piece[end:]
-            line += piece
-        lines.append(line.rstrip())
-    return _measured(tuple(lines), font)
-
-
-def fit(texts: Sequence[tuple[str, int]], typeface: Typeface, largest_px: int) -> list[Block]:
-    """Return texts in lines, all in the same size: the largest in which no word is too wide.
+    Lines break at line breaks, between words, and after "_", "-" and "/".
 
     Parameters
     ----------
     texts
-        Texts, each with the width that it may take, px.
-    typeface
+        The texts, as `normalised`.
+    font
         Their font.
-    largest_px
-        Size to start from, px. Below `SMALLEST_FONT_PX` words are divided instead.
+    size
+        Size of the letters, in the unit of `width`.
+    width
+        Largest width of a line.
+    divide
+        Whether to divide words that are wider. A block is then wider than `width` only if a single character
+        is.
     """
-    for size in range(max(largest_px, SMALLEST_FONT_PX), SMALLEST_FONT_PX - 1, -1):
-        last = size == SMALLEST_FONT_PX
-        blocks = [lay_out(text, typeface.at(size), width, break_words=last) for text, width in texts]
-        fitting = [block for block in blocks if block is not None]
-        if len(fitting) == len(texts):
-            return fitting
-    raise AssertionError("with divided words every text fits")
+    blocks = []
+    for text in texts:
+        lines = _lines(text, font, width / size, divide=divide)
+        if lines is None:
+            return None
+        measured = [_measure(line, font) for line in lines] or [(0.0, 0.0, 0.0)]
+        ascent = math.ceil(size * max(ASCENT, *(above for _, above, _ in measured)))
+        line_height = ascent + math.ceil(size * max(DESCENT, *(below for _, _, below in measured)))
+        widest = math.ceil(size * max(width for width, _, _ in measured))
+        blocks.append(Block(tuple(lines), widest, line_height * len(lines), ascent, line_height))
+    return blocks
+
+
+def _lines(text: str, font: Font, width: float, *, divide: bool) -> list[str] | None:
+    lines: list[str] = []
+    for paragraph in text.split("\n") if text else ():
+        line = ""
+        for piece in re.findall(r"[^ _/-]*[ _/-]|[^ _/-]+", paragraph):
+            if line and _width(line + piece, font) > width:
+                lines.append(line.rstrip())
+                line = ""
+            while _width(line + piece, font) > width and len(piece) > 1:
+                if not divide:
+                    return None
+                # Accents stay with their letters.
+                ends = [end for end in range(1, len(piece)) if not unicodedata.combining(piece[end])]
+                fitting = [end for end in ends if _width(piece[:end], font) <= width]
+                end = max(fitting, default=min(ends, default=len(piece)))
+                lines.append(piece[:end])
+                piece = piece[end:]
+            line += piece
+        lines.append(line.rstrip())
+    return lines
+
+
+def _width(line: str, font: Font) -> float:
+    return _measure(line.rstrip(), font)[0]
 
 
 @cache
-def _load(path: str | None, size_px: float) -> Font:
-    font = ImageFont.load_default(size_px) if path is None else ImageFont.truetype(path, size_px)
-    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's bitmap font has one size
-    return font
+def _measure(line: str, font: Font) -> tuple[float, float, float]:
+    """Return the width of a line, and its ink above and below the baseline, for letters of size 1.
 
-
-def _has(font: Font, character: str) -> bool:
-    mask, missing = font.getmask(character), font.getmask(NO_CHARACTER)
-    return (mask.size, bytes(mask)) != (missing.size, bytes(missing)) and mask.getbbox() is not None
-
-
-def _shown(character: str) -> str:
-    return character if character.isprintable() else "(invisible)"
-
-
-def _ink(line: str, font: Font) -> tuple[int, int, int, int]:
-    """Return the box of a line around its start on the baseline: ink, and what it advances."""
-    left, top, right, bottom = font.getbbox(line, anchor="ls")
-    return min(0, int(left)), int(top), max(int(right), round(font.getlength(line) + 0.5)), int(bottom)
-
-
-def _width(line: str, font: Font) -> int:
-    left, _, right, _ = _ink(line, font)
-    return right - left
-
-
-def _measured(lines: tuple[str, ...], font: Font) -> Block:
-    if not lines:
-        return Block((), font, 0, 0, 0, 0)
-    ascent, descent = font.getmetrics()
-    boxes = [_ink(line, font) for line in lines]
-    above = max(ascent, *(-top for _, top, _, _ in boxes))
-    below = max(descent, *(bottom for _, _, _, bottom in boxes))
-    line_px = above + below
-    width = max(right - left for left, _, right, _ in boxes)
-    return Block(lines, font, width, line_px * len(lines), above, line_px)
-
-
-def _pieces(paragraph: str) -> list[str]:
-    """Return a paragraph cut wherever a line may end; the pieces together are the paragraph."""
-    pieces, start = [], 0
-    for place, character in enumerate(paragraph, start=1):
-        if character == " " or character in BREAK_AFTER:
-            pieces.append(paragraph[start:place])
-            start = place
-    return [*pieces, paragraph[start:]]
-
-
-def _most_that_fits(word: str, font: Font, width: int) -> int:
-    """Return how many characters of a word fit, at least one; accents stay with their letters."""
-    ends = [
-        end for end in range(1, len(word) + 1) if end == len(word) or not unicodedata.combining(word[end])
-    ]
-    fitting = [end for end in ends if _width(word[:end], font) <= width]
-    return max(fitting, default=ends[0])
+    The width is that of the box that holds all ink and has its middle where the line's advance has it.
+    """
+    if not line:
+        return 0.0, 0.0, 0.0
+    size = text_to_path.FONT_SCALE
+    advance, _, _ = text_to_path.get_text_width_height_descent(line, font.at(size), ismath=False)
+    vertices, codes = text_to_path.get_text_path(font.at(size), line, ismath=False)
+    ink = Outline(vertices, codes).get_extents()
+    if not math.isfinite(ink.width) or not ink.width:
+        return SLACK * advance / size, 0.0, 0.0
+    half = max(advance / 2 - ink.x0, ink.x1 - advance / 2, advance / 2)
+    return SLACK * 2 * half / size, ink.y1 / size, -ink.y0 / size

@@ -1,7 +1,7 @@
 """The preview: a page in the run folder that shows a run while it works, written again every few seconds.
 
-It is a file and no server: it needs no port, is seen on another machine that shares the disk, and its last
-version stays when the process has ended.
+It is a file and no server: it needs no port, can be opened on another machine that shares the disk, and its
+last version stays when the process has ended.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ import sys
 import threading
 import time
 import webbrowser
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from stimgen.atomic import write_file
 from stimgen.errors import StimgenError
 from stimgen.images.png import decode_png
-from stimgen.report.thumbnails import webp
+from stimgen.report import templates
+from stimgen.report.images import webp
 from stimgen.runs.record import Record
-from stimgen.runs.standing import Standing, clock_time, descent, percent, rate, time_left
+from stimgen.runs.run_state import RunState, clock_time, descent, percent, rate, time_left
 from stimgen.runs.store import PREVIEW_MARK, RunFolder
 from stimgen.runs.tables import Failure
 
@@ -38,30 +37,13 @@ MOST_SHOWN = 60
 """Newest stimuli, and newest failures, that are on the page."""
 THUMBNAIL_PX = 96
 MOST_POINTS = 300
-"""Of the curve; more are thinned out."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A finished stimulus on the page; `thumbnail` is a data URI, None if its file cannot be read."""
-
-    record: Record
-    thumbnail: str | None
+"""Points of the curve; of more, some are left out."""
 
 
 class Preview:
-    """Writes the preview of a run, as its `stimgen.runs.standing.Watcher`; nothing that it does ends the run.
+    """Writes the preview of a run, as its `stimgen.runs.run_state.Watcher`; no error here ends the run.
 
-    Parameters
-    ----------
-    folder
-        Where the run is.
-    title
-        Name of the run.
-    say
-        Shows a line to the user.
-    clock
-        Returns seconds.
+    `say` shows a line to the user, and `clock` returns seconds.
     """
 
     def __init__(
@@ -72,25 +54,19 @@ class Preview:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._title, self._say, self._clock = folder, title, say, clock
-        self._environment = Environment(
-            loader=PackageLoader("stimgen.report"),
-            autoescape=True,  # names and messages are text, whatever is in them
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = templates()
         words = {"clock": clock_time, "left": time_left, "rate": rate, "percent": percent, "descent": descent}
         self._environment.filters |= words
         self._written = -math.inf
         self._begun = self._complained = False
-        self._standing: Standing | None = None
-        self._records: list[Record] = []  # the newest, oldest first
+        self._standing: RunState | None = None
+        self._records: deque[Record] = deque(maxlen=MOST_SHOWN)
+        self._failures: deque[Failure] = deque(maxlen=MOST_SHOWN)
         self._thumbnails: dict[str, str | None] = {}
-        self._failures: list[Failure] = []
         self._distances: list[tuple[str, int, float]] = []  # batch, stage, relative distance
 
-    def show(self, standing: Standing) -> None:
-        """Take where the run stands, and write the page if it is time to; open it in a browser at first."""
+    def show(self, standing: RunState) -> None:
+        """Take the state of the run, and write the page if it is time to; at first, open it in a browser."""
         self._standing = standing
         batch = standing.batch
         if batch is not None and batch.distance is not None:
@@ -107,22 +83,14 @@ class Preview:
 
     def stimulus(self, record: Record) -> None:
         """Take a stimulus that is made."""
-        self._records = [*self._records, record][-MOST_SHOWN:]
+        self._records.append(record)
 
     def failure(self, failure: Failure) -> None:
         """Take a stimulus that could not be made."""
-        self._failures = [*self._failures, failure][-MOST_SHOWN:]
+        self._failures.append(failure)
 
     def end(self, outcome: str, report: Path | None = None) -> None:
-        """Write the last version.
-
-        Parameters
-        ----------
-        outcome
-            How the run ended.
-        report
-            Its report in the run folder, to which the page then leads; None if there is none.
-        """
+        """Write the last version, which says how the run ended and leads to its report if there is one."""
         if self._begun:
             self._write(outcome, report)
 
@@ -130,7 +98,8 @@ class Preview:
         try:
             if self._folder.has_other_preview():
                 raise FileExistsError(f"{self._folder.preview} is no preview of stimgen's")
-            write_file(self._folder.preview, self._page(outcome, report).encode("utf-8", "replace"))
+            page = PREVIEW_MARK.decode() + self._page(outcome, report)
+            write_file(self._folder.preview, page.encode("utf-8", "replace"))
         except Exception as error:
             if not self._complained:
                 LOGGER.exception("no preview")
@@ -141,55 +110,42 @@ class Preview:
 
     def _page(self, outcome: str, report: Path | None) -> str:
         if report is not None:
-            template, values = "preview_end.html", {"report": report.name, "outcome": outcome}
-            return self._render(template, **values)
-        newest = [Shown(record, self._thumbnail(record)) for record in reversed(self._records)]
-        self._thumbnails = {one.record.stimulus_id: one.thumbnail for one in newest}
-        by_condition: dict[str, list[Shown]] = {}
-        for one in newest:
-            by_condition.setdefault(one.record.condition, []).append(one)
-        stages = [(stage, distance) for _, stage, distance in self._distances]
-        return self._render(
-            "preview.html",
+            template = self._environment.get_template("preview_end.html")
+            return template.render(title=self._title, report=report.name, outcome=outcome)
+        newest = list(reversed(self._records))
+        self._thumbnails = {record.stimulus_id: self._thumbnail(record.stimulus_id) for record in newest}
+        by_condition: dict[str, list[Record]] = {}
+        for record in newest:
+            by_condition.setdefault(record.condition, []).append(record)
+        return self._environment.get_template("preview.html").render(
+            title=self._title,
             standing=self._standing,
             outcome=outcome,
             folder=str(self._folder.path),
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z"),
             every_s=EVERY_S,
             by_condition=by_condition,
+            thumbnails=self._thumbnails,
             shown=len(newest),
-            failures=self._failures[::-1],
-            curve=curve(stages),
+            failures=list(reversed(self._failures)),
+            curve=curve([(stage, distance) for _, stage, distance in self._distances]),
             side=THUMBNAIL_PX,
         )
 
-    def _render(self, template: str, **values: Any) -> str:
-        page = self._environment.get_template(template).render(title=self._title, **values)
-        return PREVIEW_MARK.decode() + page
-
-    def _thumbnail(self, record: Record) -> str | None:
-        name = record.stimulus_id
-        if name in self._thumbnails:
-            return self._thumbnails[name]
+    def _thumbnail(self, stimulus_id: str) -> str | None:
+        if stimulus_id in self._thumbnails:
+            return self._thumbnails[stimulus_id]
         try:
-            return webp(decode_png(self._folder.png(name)), THUMBNAIL_PX)
+            return webp(decode_png(self._folder.png(stimulus_id)), THUMBNAIL_PX)
         except (OSError, StimgenError):  # somebody removed it
             return None
 
 
 def curve(points: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
-    """Return relative distances over time as lines in a box of 600 by 120, broken where a stage ends.
+    """Return pairs of stage and relative distance as `lines` in a box of 600 by 120, one for each stage.
 
-    Parameters
-    ----------
-    points
-        Stage and distance, in their order; thinned out to `MOST_POINTS`.
-
-    Returns
-    -------
-    dict or None
-        `lines`, each the points of an SVG polyline, and the `highest` and `lowest` distance, which are at the
-        upper and lower edge of a logarithmic axis; None if there are no two points to connect.
+    Each is the points of an SVG polyline. The `highest` and `lowest` distance are at the upper and lower edge
+    of a logarithmic axis. About `MOST_POINTS` points are used; of fewer than two there is no curve.
     """
     step = max(math.ceil(len(points) / MOST_POINTS), 1)
     kept = [(stage, distance) for stage, distance in points[::step] if 0 < distance < math.inf]
@@ -208,10 +164,11 @@ def curve(points: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
 def open_in_browser(page: Path, say: Callable[[str], None]) -> None:
     """Open a page in the user's browser without waiting for it, and say where the page is.
 
-    Without a display nothing is opened: Python would start a browser in the terminal.
+    Without a display nothing is opened, because Python would start a browser in the terminal.
     """
     address = page.absolute().as_uri()
-    if not _has_display():
+    displays = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    if sys.platform not in ("win32", "darwin") and not any(os.environ.get(name) for name in displays):
         say(f"Preview: {address} (not opened: there is no display here)")
         return
     say(f"Preview: {address}")
@@ -219,17 +176,11 @@ def open_in_browser(page: Path, say: Callable[[str], None]) -> None:
     def open_page() -> None:
         try:
             opened = webbrowser.open(address)
-        except Exception:  # a thread must not end with a traceback among the bars
+        except Exception:  # a traceback would be shown among the bars
             LOGGER.exception("no browser")
             opened = False
         if not opened:
             say("No browser could be started; open the preview by its address.")
 
-    # Some browsers are waited for until they are closed.
+    # Some browsers return only when they are closed.
     threading.Thread(target=open_page, daemon=True).start()
-
-
-def _has_display() -> bool:
-    if sys.platform in ("win32", "darwin"):
-        return True
-    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

@@ -1,217 +1,265 @@
-"""Runs as a report needs them: records, tables, what is missing, and names that tell the runs apart."""
+"""Runs as a report or a figure shows them: the table of stimuli, names in order, and what is missing."""
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from stimgen.bounded import read_file
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
-from stimgen.report.finished import ORIGINAL, RUN_AGAIN, read_manifest
+from stimgen.manifest.document import MAX_BYTES, parse
+from stimgen.manifest.problems import ManifestError
 from stimgen.runs.load import MOST_TABLE_BYTES, Run, load_run
-from stimgen.runs.record import Record
+from stimgen.runs.record import NetworkRecord, SourceRecord
 from stimgen.runs.store import RunFolder
 
-FAILURE_COLUMNS = ("stimulus_id", "error", "cure")
+_DICTIONARY = TypeAdapter(dict[str, dict[str, str]])
+NEEDED = ("source", "condition", "kind", "seed", "matching", "source_sha256", "accepted")
+RUN_AGAIN = "Run stimgen run with its manifest again: it keeps what is done and writes the tables anew."
 
 
 @dataclass(frozen=True, eq=False)
-class ReportedRun:
-    """A run in a report.
+class ReportedRun(Run):
+    """A run in a report or a figure.
 
     Attributes
     ----------
     label
-        Its name, or where runs have the same name something longer that tells them apart.
-    run
-        Folder and table of what was made.
-    records
-        The same, in the order of the plan; read once, because a report asks for them often.
+        Its name, or something longer that distinguishes runs of the same name.
     manifest
-        The resolved manifest, plain data.
-    summary
-        run.json.
-    failures
-        What could not be made: stimulus_id, error and cure.
-    rejected
-        Reason by the id of a stimulus that is not accepted.
+        The resolved manifest as plain data. Runs of other versions may have other settings, so only names in
+        it are relied on.
     """
 
     label: str
-    run: Run
-    records: tuple[Record, ...]
     manifest: Mapping[str, Any]
-    summary: Mapping[str, Any]
-    failures: tuple[Mapping[str, str], ...]
-    rejected: Mapping[str, str]
+
+    @cached_property
+    def summary(self) -> Mapping[str, Any]:
+        """run.json."""
+        return RunFolder(self.folder).read_summary()
+
+    @cached_property
+    def failures(self) -> list[dict[Hashable, Any]]:
+        """stimulus_id, error and cure of every stimulus that could not be made."""
+        columns = ["stimulus_id", "error", "cure"]
+        table = self.read_table("failures", usecols=columns, dtype=str, keep_default_na=False)
+        return table.to_dict("records")
+
+    @property
+    def rejected(self) -> dict[str, str]:
+        """Reason by the id of every stimulus that is not accepted."""
+        rows = self.table[~self.table["accepted"].astype(bool)]
+        return dict(zip(rows["stimulus_id"], rows["reject_reason"], strict=True))
 
     @property
     def planned(self) -> int:
-        """How many stimuli the manifest asks for."""
+        """Number of stimuli that the manifest asks for."""
         return int(self.summary["stimuli"])
 
     @property
     def missing(self) -> int:
-        """How many stimuli were neither made nor failed, because the run was interrupted."""
-        return max(0, self.planned - len(self.records) - len(self.failures))
+        """Number of stimuli that were neither made nor failed, because the run was interrupted."""
+        return max(0, self.planned - len(self.table) - len(self.failures))
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """Ids of the sources, in the order of the manifest."""
-        return tuple(str(source["id"]) for source in self.manifest["sources"])
+    def controls(self) -> dict[str, str]:
+        """Name of the control by condition."""
+        return {str(control["id"]): str(control["name"]) for control in self.manifest["controls"]}
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Names of the conditions: originals, layer sets, other controls, in the order of the manifest."""
-        controls = {str(control["id"]): str(control["name"]) for control in self.manifest["controls"]}
-        originals = [condition for condition, name in controls.items() if name == ORIGINAL]
-        others = [condition for condition in controls if condition not in originals]
-        return (*originals, *map(str, self.manifest["layer_sets"]), *others)
+        """Conditions in the order of the manifest, layer sets before controls."""
+        return self._names([*map(str, self.manifest["layer_sets"]), *self.controls], "condition")
 
     @property
-    def textures(self) -> frozenset[str]:
-        """Conditions that are layer sets."""
-        return frozenset(map(str, self.manifest["layer_sets"]))
+    def originals(self) -> frozenset[str]:
+        """Conditions that show the source itself."""
+        registered = {condition: name for condition, name in self.controls.items() if name in CONTROLS}
+        return frozenset(condition for condition, name in registered.items() if CONTROLS[name].is_source)
 
-    def asked(self, source: str, condition: str) -> list[str]:
+    @property
+    def shown_conditions(self) -> tuple[str, ...]:
+        """Conditions in the order of a report: originals, layer sets, other controls."""
+        return tuple(sorted(self.conditions, key=lambda name: name not in self.originals))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Ids of the sources in the order of the manifest."""
+        return self._names([str(source["id"]) for source in self.manifest["sources"]], "source")
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """Seeds as text, in the order of the manifest."""
+        return self._names(map(str, self.manifest["seeds"]), "seed")
+
+    def _names(self, planned: Iterable[str], column: str) -> tuple[str, ...]:
+        # The table may belong to an earlier manifest while a run with a new one is under way.
+        return tuple(dict.fromkeys([*planned, *self.table[column].dropna().astype(str)]))
+
+    def planned_ids(self, source: str, condition: str) -> list[str]:
         """Return the ids of the stimuli that the manifest asks for of one source in one condition."""
-        names = {str(control["id"]): str(control["name"]) for control in self.manifest["controls"]}
-        if condition in names and names[condition] in CONTROLS and not CONTROLS[names[condition]].seeded:
+        name = self.controls.get(condition, "")
+        if name in CONTROLS and not CONTROLS[name].seeded:
             return [f"{source}-{condition}"]
-        return [f"{source}-{condition}-s{seed}" for seed in self.manifest["seeds"]]
+        return [f"{source}-{condition}-s{seed}" for seed in self.seeds]
 
-    def source_label(self, source: str, runs: Sequence[ReportedRun]) -> str:
-        """Return the source's id, with the run's label if it is another image in another run."""
-        images = {image for run in runs if (image := run.image_of(source)) is not None}
-        return f"{source} ({self.label})" if len(images) > 1 else source
+    @property
+    def source_records(self) -> dict[str, SourceRecord]:
+        """What the records say of each source, by its id."""
+        return {record.source.id: record.source for record in self.records}
 
-    def image_of(self, source: str) -> tuple[Any, ...] | None:
-        """Return what a source's image depends on; None if no stimulus of it was made."""
-        record = next((record for record in self.records if record.source.id == source), None)
-        if record is None:
-            return None
-        return record.source.sha256, record.source.crop_box, record.image.size_px, record.image.color
+    @property
+    def networks(self) -> list[NetworkRecord]:
+        """Every network that made or measured a stimulus."""
+        pairs = ((record.network, record.measured_in) for record in self.records)
+        return list(dict.fromkeys(network for pair in pairs for network in pair))
+
+    @property
+    def devices(self) -> list[str]:
+        """Devices on which the stimuli were made."""
+        return list(dict.fromkeys(record.made.device for record in self.records))
+
+    @property
+    def seconds(self) -> float:
+        """Time that all stimuli took together."""
+        return sum(record.made.seconds for record in self.records)
+
+    @property
+    def versions(self) -> dict[str, list[str]]:
+        """Versions of each package with which the stimuli were made."""
+        pairs = dict.fromkeys(pair for record in self.records for pair in record.made.versions.items())
+        names = dict.fromkeys(name for name, _ in pairs)
+        return {name: [version for package, version in pairs if package == name] for name in names}
+
+    @cached_property
+    def dictionary(self) -> dict[str, dict[str, str]]:
+        """Description of each column of stimuli.csv; empty if there is no stimuli.json."""
+        path = self.folder / "stimuli.json"
+        if not path.exists():
+            return {}
+        try:
+            return _DICTIONARY.validate_json(read_file(path, MOST_TABLE_BYTES), strict=True)
+        except (OSError, ValidationError):
+            raise InputError(f"{path} is not a data dictionary as stimgen writes it.", RUN_AGAIN) from None
+
+    def read_table(self, name: str, **options: Any) -> pd.DataFrame:
+        """Return the table NAME.csv of the run; `options` are those of `pandas.read_csv`.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        """
+        path = self.folder / f"{name}.csv"
+        try:
+            table: pd.DataFrame = pd.read_csv(io.BytesIO(read_file(path, MOST_TABLE_BYTES)), **options)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {error}.", RUN_AGAIN) from None
+        return table
 
 
-def read_runs(folders: Sequence[Path]) -> tuple[ReportedRun, ...]:
+def read_runs(folders: Sequence[Path], *, check: bool = True) -> tuple[ReportedRun, ...]:
     """Read run folders, also those of interrupted runs.
+
+    Parameters
+    ----------
+    folders
+        The folders.
+    check
+        Whether to compare every PNG file with the SHA-256 in its record, and to keep all records in memory.
 
     Raises
     ------
     InputError
-        If a folder is no run or damaged (`load_run`), its resolved manifest or failures.csv cannot be read,
-        or a folder is named twice.
+        If a folder is no run or damaged (`load_run`), its resolved manifest cannot be read, or a folder is
+        named twice.
     """
     places = [folder.resolve() for folder in folders]
     if twice := [str(folder) for folder in folders if places.count(folder.resolve()) > 1]:
         raise InputError(f"{twice[0]} is named twice.", "Name each run once.")
-    runs = [load_run(folder, complete=False) for folder in folders]
-    return tuple(_reported(run, label) for run, label in zip(runs, _labels(runs), strict=True))
-
-
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """Return names that are all different: of manifests, else of folders, else whole paths."""
-    choices: list[list[str]] = [
-        [run.name for run in runs],
-        [f"{run.name} ({run.folder.name})" for run in runs],
-    ]
-    for labels in choices:
-        if len(set(labels)) == len(labels):
-            return labels
-    return [f"{run.name} ({run.folder})" for run in runs]
-
-
-def _reported(run: Run, label: str) -> ReportedRun:
-    folder = RunFolder(run.folder)
-    table = run.table
-    reasons = table.loc[~table["accepted"].astype(bool), ["stimulus_id", "reject_reason"]]
-    return ReportedRun(
-        label=label,
-        run=run,
-        records=tuple(run.records),
-        manifest=read_manifest(folder.path / "manifest.resolved.yaml"),
-        summary=folder.read_summary(),
-        failures=_failures(folder.path / "failures.csv"),
-        rejected={str(name): str(reason) for name, reason in reasons.itertuples(index=False)},
-    )
-
-
-def _failures(path: Path) -> tuple[Mapping[str, str], ...]:
-    try:
-        text = read_file(path, MOST_TABLE_BYTES).decode("utf-8")
-        reader = csv.DictReader(io.StringIO(text, newline=""), restval="", restkey="")
-        rows = tuple(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read: {error}.", RUN_AGAIN) from None
-    if tuple(reader.fieldnames or ()) != FAILURE_COLUMNS:
-        raise InputError(f"{path} is not a table of failures as stimgen writes it.", RUN_AGAIN)
-    return rows
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """A stimulus in a report.
-
-    Attributes
-    ----------
-    run
-        Its run.
-    record
-        Its record.
-    source
-        Label of its source, the same for the same image in several runs.
-    condition
-        Name of its condition; in a report on several runs with the run's label.
-    """
-
-    run: ReportedRun = field(repr=False)
-    record: Record = field(repr=False)
-    source: str
-    condition: str
-
-    @property
-    def png(self) -> Path:
-        """The file that is shown."""
-        return RunFolder(self.run.run.folder).png(self.record.stimulus_id)
-
-    @property
-    def distance(self) -> float | None:
-        """Relative Gram distance of the file on the worst matched layer; None for what matched none."""
-        found = [d.gram_relative for d in self.record.distances if d.stage == "file" and d.constrained]
-        return max(found, default=None)
-
-    @property
-    def is_source(self) -> bool:
-        """Whether the file is the source itself: the control original, with nothing matched to a set."""
-        control = self.record.control
-        asked = self.record.matching.settings.asked.values()
-        return control is not None and control.name == ORIGINAL and "set" not in asked
-
-
-def entries(runs: Sequence[ReportedRun]) -> tuple[Entry, ...]:
-    """Return the stimuli of all runs."""
+    runs = [load_run(folder, check_hashes=check, complete=False) for folder in folders]
+    for run in runs:
+        if lacking := [name for name in NEEDED if name not in run.table]:
+            message = f"{run.folder / 'stimuli.csv'} has no column {lacking[0]}: stimgen did not write it."
+            raise InputError(message, RUN_AGAIN)
+    # Runs of one name are distinguished by their folder, or else by its path.
+    labels = [run.name for run in runs]
+    for longer in ([run.folder.name for run in runs], [str(run.folder) for run in runs]):
+        if len(set(labels)) < len(runs):
+            labels = [f"{run.name} ({folder})" for run, folder in zip(runs, longer, strict=True)]
     return tuple(
-        Entry(
-            run,
-            record,
-            run.source_label(record.source.id, runs),
-            condition_label(run, record.condition, runs),
+        ReportedRun(
+            folder=run.folder,
+            name=run.name,
+            records=tuple(run.records) if check else run.records,
+            table=run.table,
+            label=label,
+            manifest=_manifest(run.folder / "manifest.resolved.yaml"),
         )
-        for run in runs
-        for record in run.records
+        for run, label in zip(runs, labels, strict=True)
     )
 
 
-def condition_label(run: ReportedRun, condition: str, runs: Sequence[ReportedRun]) -> str:
+def _manifest(path: Path) -> Mapping[str, Any]:
+    data: Any = None
+    try:
+        data = parse(read_file(path, MAX_BYTES).decode("utf-8"), str(path)).data
+        is_manifest = (
+            isinstance(data["layer_sets"], dict)
+            and isinstance(data["seeds"], list)
+            and all(source["id"] for source in data["sources"])
+            and all(control["id"] and control["name"] for control in data["controls"])
+        )
+    except FileNotFoundError:
+        raise InputError(f"There is no {path.name} in {path.parent}.", RUN_AGAIN) from None
+    except (OSError, UnicodeDecodeError, ManifestError, KeyError, TypeError):
+        is_manifest = False
+    if not is_manifest:
+        raise InputError(f"{path} is not a resolved manifest as stimgen writes it.", RUN_AGAIN)
+    return dict(data)
+
+
+def shown_stimuli(runs: Sequence[ReportedRun]) -> pd.DataFrame:
+    """Return stimuli.csv of all runs in one table, with more columns.
+
+    `n` is the number of the row and `run` the label of the run. `label` is the source's id, with the run's
+    label if another run has another image under this id. `shown` is the condition, with the run's label if
+    there are several runs. `is_source` tells whether the image is the source itself.
+    """
+    tables = []
+    for run in runs:
+        table, labels = run.table, source_labels(run, runs)
+        matched_to_set = table["matching"].astype(str).str.contains("=set")
+        more = {
+            "run": run.label,
+            "label": table["source"].map(labels),
+            "shown": [shown_condition(run, condition, runs) for condition in table["condition"]],
+            "is_source": table["condition"].isin(run.originals) & ~matched_to_set,
+        }
+        tables.append(pd.concat([pd.DataFrame(more, index=table.index), table], axis=1))
+    stimuli = pd.concat(tables, ignore_index=True)
+    return stimuli.assign(n=range(len(stimuli)))
+
+
+def shown_condition(run: ReportedRun, condition: str, runs: Sequence[ReportedRun]) -> str:
     """Return the name of a condition, with the run's label in a report on several runs."""
     return f"{run.label}: {condition}" if len(runs) > 1 else condition
 
 
-def unique(names: Iterable[str]) -> list[str]:
-    """Return names in the order of their first appearance."""
-    return list(dict.fromkeys(names))
+def source_labels(run: ReportedRun, runs: Sequence[ReportedRun]) -> dict[str, str]:
+    """Return the label of each source of a run: its id, and the run's label if runs differ in its image."""
+    images: dict[str, set[object]] = {}
+    for record in (record for other in runs for record in other.records):
+        image = (record.source.sha256, record.source.crop_box, record.image)
+        images.setdefault(record.source.id, set()).add(image)
+    several = {source for source, found in images.items() if len(found) > 1}
+    return {source: f"{source} ({run.label})" if source in several else source for source in run.sources}

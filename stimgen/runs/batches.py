@@ -1,4 +1,4 @@
-"""Which stimuli are made together."""
+"""The stimuli that are made together, and the layers on which they are measured."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class Batch:
 def plan_batches(manifest: Manifest, stimuli: Sequence[Stimulus], batch_size: int) -> list[Batch]:
     """Divide stimuli into batches, always in the same way.
 
-    Controls come first, one by one, because most of them take no time. Textures of one network follow,
-    sorted by their deepest layer, so that shallow layer sets do not pay for deep ones in their batch.
+    Controls come first, one per batch, because most take no time. The textures of each network follow, sorted
+    by their deepest layer, so that shallow layer sets do not pay for deep ones in their batch.
 
     Parameters
     ----------
     manifest
         The manifest.
     stimuli
-        Its whole plan; a part of it would be divided differently, and bytes would not repeat.
+        Its whole plan. A part of it would be divided differently, and the bytes would not repeat.
     batch_size
-        Most textures in a batch.
+        Largest number of textures in a batch.
     """
     controls = [Batch((s,), measuring_network(manifest, s)) for s in stimuli if s.layer_set is None]
     groups: dict[NetworkSpec, list[tuple[int, Stimulus]]] = {}
@@ -62,9 +62,9 @@ def plan_batches(manifest: Manifest, stimuli: Sequence[Stimulus], batch_size: in
 def measured_layers(manifest: Manifest, network: NetworkSpec) -> tuple[str, ...]:
     """Return the layers on which stimuli of `network` are measured, shallowest first.
 
-    All layers that any layer set of the network matches, so that each condition is seen on layers it was
-    not made to match, and in the manifest's network those that it asks for. Where there is neither, the
-    network's default layers, without those that the stimuli are too small for.
+    These are all layers that any layer set of the network matches, so that each condition is also measured
+    on layers that it does not match, and for the manifest's network the layers of its section `measure`. If
+    there are none, the default layers of the network for which the stimuli are large enough.
     """
     used = {
         layer

@@ -1,7 +1,7 @@
 """Checkpoints of long syntheses: files in the run folder from which an interrupted run goes on.
 
-A file holds the textures that are synthesised together, on a CPU one: their images, traces and restarts after
-a stage. Its name is the hash of what it belongs to, so that a run finds its own and no other.
+A file holds the images, traces and restarts of textures that are synthesised together, after one of their
+stages; on a CPU each texture is alone. Its name is the hash of what they depend on.
 """
 
 from __future__ import annotations
@@ -12,75 +12,54 @@ import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from stimgen.atomic import make_folder
 from stimgen.runs.store import CHECKPOINT, StoreError, remove_file, write_atomically
-from stimgen.texture.checkpoint import Checkpoint, Reached
-from stimgen.texture.problem import Problem, StageTrace
+from stimgen.texture.problem import Checkpoint, Problem, Reached, StageTrace
 
 EVERY_S = 10.0
 """Shortest time between two checkpoints of a synthesis, in seconds.
 
-A checkpoint takes some milliseconds, on a slow disk or with many large images up to a second; so a synthesis
-does not get noticeably slower, and no more than this and the stage at work is lost."""
+A checkpoint takes milliseconds, with many large images on a slow disk up to a second. An interruption costs
+at most this time and the current stage."""
 
-_HEAD, _DIGEST = "stimgen", "sha256"
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_TRACE = ("size_px", "layers", "precision", "metric", "stop_reason")
+"""What is kept of a stage beside its tensors."""
 
 
-class _TraceHead(_Part):
-    size_px: int
-    layers: tuple[str, ...]
-    precision: str
-    metric: str
-    stop_reason: str
+class _Saved(NamedTuple):
+    """What a file holds: `seconds` is what the synthesis had taken."""
 
-
-class _ProblemHead(_Part):
-    restarts: int
-    traces: tuple[_TraceHead, ...]
-
-
-class _Head(_Part):
-    """What a file says beside its tensors; `seconds` is what the synthesis has taken so far."""
-
-    format: Literal[1] = 1
-    recipes: tuple[str, ...]
+    recipes: list[str]
     made_with: dict[str, str]
     seconds: float
-    size_px: int
-    rung: int
-    problems: tuple[_ProblemHead, ...]
+    checkpoint: Checkpoint
 
 
 class RunCheckpoints:
-    """The folder of a run's checkpoints, as a `stimgen.texture.checkpoint.Checkpoints`.
+    """The checkpoints of a run, a `stimgen.texture.problem.Checkpoints`.
 
-    Problems are named by the hashes of their recipes. What cannot be read, or is damaged, counts as none and
-    is removed.
+    Problems are named by the hashes of their recipes. Files that are damaged or cannot be read are removed.
+    If a file cannot be written or removed, StoreError ends the run.
 
     Parameters
     ----------
     folder
         Where the files are; made when the first is written.
     made_with
-        What the bytes depend on beside recipes: device, versions. None where files are only cleared away:
-        then those of any device count as usable.
+        What the bytes depend on beside recipes: device, threads, versions. None where files are only removed:
+        then those of any device are kept.
 
     Attributes
     ----------
     seconds
-        What the checkpoints that were loaded since `forget` had taken.
+        What the syntheses that were loaded since `forget` had taken before.
     """
 
     def __init__(self, folder: Path, made_with: Mapping[str, str] | None) -> None:
@@ -103,94 +82,75 @@ class RunCheckpoints:
         Returns
         -------
         dict
-            Size and rung of the last finished stage, by the recipes of the files that are left.
-
-        Raises
-        ------
-        StoreError
-            If a file cannot be removed.
+            Size and rung of the last finished stage, by the recipes of the files that are kept.
         """
         reached: dict[str, tuple[int, int]] = {}
         for path in self._folder.glob("*.safetensors"):
-            if not CHECKPOINT.fullmatch(path.name):  # somebody else's
+            if not CHECKPOINT.fullmatch(path.name):  # not written by stimgen
                 continue
             found = _read(path)
             if (
                 found is None
-                or self._made_with not in (None, found[0].made_with)
-                or not set(found[0].recipes) <= set(recipes)
-                or not set(found[0].recipes) & set(not_done)
+                or self._made_with not in (None, found.made_with)
+                or not set(found.recipes) <= set(recipes)
+                or not set(found.recipes) & set(not_done)
             ):
                 remove_file(path)
             else:
-                reached |= dict.fromkeys(found[0].recipes, (found[0].size_px, found[0].rung))
-        with contextlib.suppress(OSError):  # files are left, or there never was a folder
+                stage = (found.checkpoint.size_px, found.checkpoint.rung)
+                reached |= dict.fromkeys(found.recipes, stage)
+        with contextlib.suppress(OSError):  # not empty, or not there
             self._folder.rmdir()
         return reached
 
     def load(self, problems: Sequence[Problem]) -> Checkpoint | None:
-        """Return how far these problems came; None if there is no checkpoint of them, all together."""
+        """Return the checkpoint of these problems together; None if there is none."""
         path = self._path(problems)
         self._used.add(path)
         self._started = self._saved = time.monotonic()
         found = _read(path)
-        if found is None or found[0].recipes != _recipes(problems) or found[0].made_with != self._made_with:
+        if found is None or (found.recipes, found.made_with) != (_recipes(problems), self._made_with):
             remove_file(path)
             return None
-        head, checkpoint = found
-        self.seconds += head.seconds
-        self._started -= head.seconds
-        return checkpoint
+        self.seconds += found.seconds
+        self._started -= found.seconds
+        return found.checkpoint
 
     def save(self, problems: Sequence[Problem], checkpoint: Checkpoint) -> None:
-        """Write how far these problems have come, if they took `EVERY_S` since they were last written.
-
-        Raises
-        ------
-        StoreError
-            If the file cannot be written.
-        """
+        """Write a checkpoint of these problems, if `EVERY_S` have gone by since the last."""
         now = time.monotonic()
         if now - self._saved < EVERY_S:
             return
-        assert self._made_with is not None, "where these checkpoints are written, it is known with what"
-        head = _Head(
-            recipes=_recipes(problems),
-            made_with=self._made_with,
-            seconds=round(now - self._started, 3),
-            size_px=checkpoint.size_px,
-            rung=checkpoint.rung,
-            problems=tuple(
-                _ProblemHead(
-                    restarts=reached.restarts,
-                    traces=tuple(
-                        _TraceHead(**{name: getattr(trace, name) for name in _TraceHead.model_fields})
-                        for trace in reached.traces
-                    ),
-                )
+        assert self._made_with is not None, "known where checkpoints are written"
+        head = {
+            "format": 1,
+            "recipes": _recipes(problems),
+            "made_with": self._made_with,
+            "seconds": round(now - self._started, 3),
+            "size_px": checkpoint.size_px,
+            "rung": checkpoint.rung,
+            "problems": [
+                {
+                    "restarts": reached.restarts,
+                    "traces": [{name: getattr(trace, name) for name in _TRACE} for trace in reached.traces],
+                }
                 for reached in checkpoint.reached
-            ),
-        )
-        text, tensors = head.model_dump_json(), _tensors(checkpoint)
+            ],
+        }
+        text, tensors = json.dumps(head, separators=(",", ":")), _tensors(checkpoint)
         try:
             make_folder(self._folder)
         except OSError as error:
             raise StoreError(
                 f"The folder {self._folder} cannot be made: {error.strerror}.",
-                "Mend the folder, then run again.",
+                "Free its place, then run again.",
             ) from error
-        content = save(tensors, {_HEAD: text, _DIGEST: _digest(text, tensors)})
+        content = save(tensors, {"stimgen": text, "sha256": _digest(text, tensors)})
         write_atomically(self._path(problems), content)
         self._saved = time.monotonic()
 
     def forget(self) -> None:
-        """Remove the checkpoints that were used since the last call: their batch is over.
-
-        Raises
-        ------
-        StoreError
-            If a file cannot be removed.
-        """
+        """Remove the checkpoints that were used since the last call: their batch is over."""
         for path in self._used:
             remove_file(path)
         self._used.clear()
@@ -201,8 +161,8 @@ class RunCheckpoints:
         return self._folder / f"{hashlib.sha256(owner.encode()).hexdigest()}.safetensors"
 
 
-def _recipes(problems: Sequence[Problem]) -> tuple[str, ...]:
-    return tuple(problem.name for problem in problems)
+def _recipes(problems: Sequence[Problem]) -> list[str]:
+    return [problem.name for problem in problems]
 
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -224,34 +184,36 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> tuple[_Head, Checkpoint] | None:
-    """Return what a file holds; None if there is none, or it is damaged. Nothing in it is executed."""
-    if not path.is_file():  # a pipe would be waited for
+def _read(path: Path) -> _Saved | None:
+    """Return the content of a file; None if it is not there, or damaged. Nothing in it is executed."""
+    if not path.is_file():  # a pipe would block
         return None
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             # Copied, because the file may be replaced while they are in use.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        text = metadata[_HEAD]
-        if metadata[_DIGEST] != _digest(text, tensors):
+        text = metadata["stimgen"]
+        head = json.loads(text)
+        if metadata["sha256"] != _digest(text, tensors) or head["format"] != 1:
             return None
-        head = _Head.model_validate_json(text)
         reached = tuple(
             Reached(
                 image=tensors.get(f"{place}/image"),
                 traces=tuple(
                     StageTrace(
-                        **trace.model_dump(),
+                        **trace | {"layers": tuple(trace["layers"])},
                         losses=tensors[f"{place}/{number}/losses"].numpy(),
                         accepted=tensors[f"{place}/{number}/accepted"].numpy(),
                     )
-                    for number, trace in enumerate(problem.traces)
+                    for number, trace in enumerate(problem["traces"])
                 ),
-                restarts=problem.restarts,
+                restarts=int(problem["restarts"]),
             )
-            for place, problem in enumerate(head.problems)
+            for place, problem in enumerate(head["problems"])
         )
-    except (SafetensorError, OSError, KeyError, ValidationError):
+        checkpoint = Checkpoint(int(head["size_px"]), int(head["rung"]), reached)
+        recipes = [str(name) for name in head["recipes"]]
+        return _Saved(recipes, dict(head["made_with"]), float(head["seconds"]), checkpoint)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
         return None
-    return head, Checkpoint(head.size_px, head.rung, reached)

@@ -1,4 +1,4 @@
-"""Tables as CSV files, with their data dictionaries. Free of torch."""
+"""Tables as CSV files, with their data dictionaries; free of torch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
+from stimgen.column import Column
 from stimgen.runs.columns import TABLES
-from stimgen.runs.dictionary import Dictionary, data_dictionary
 from stimgen.runs.regular_files import UnreadableError
 
 WHOLE_NUMBERS = ("seed", "components", "parameters", "iterations", "evaluations", "restarts")
@@ -25,6 +25,9 @@ PIECE_ROWS = 5000
 """How many lines are made at a time."""
 CELL_CHARACTERS = 10_000_000
 """Most that a cell may hold."""
+
+Dictionary = dict[str, dict[str, str]]
+"""For each column of a table what it means, for people and for BIDS readers."""
 
 _WHOLE = re.compile("-?[1-9][0-9]{0,14}|0")
 _STARTS = re.compile(r"[-=+@\[({'#<$%]")
@@ -45,7 +48,7 @@ class Columns:
         for name, cell in row.items():
             if name not in self._cells:
                 self._cells[name] = [nan] * self._length
-            self._cells[name].append(_encodable(cell))
+            self._cells[name].append(encodable(cell) if isinstance(cell, str) else cell)
         self._length += 1
         if len(row) < len(self._cells):
             for name in self._cells.keys() - row.keys():
@@ -73,12 +76,9 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return columns.table()
 
 
-def _encodable(cell: Any) -> Any:
-    return _same_text(cell) if isinstance(cell, str) else cell
-
-
 @functools.lru_cache(maxsize=4096)
-def _same_text(text: str) -> str:
+def encodable(text: str) -> str:
+    """Return a text without bytes that are no UTF-8, the same object for the same text."""
     return sys.intern(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
@@ -100,6 +100,49 @@ def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
     headers = [column.name for column in TABLES[name] if column.always]
     dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
     return table.reindex(columns=list(dictionary)), dictionary
+
+
+def data_dictionary(table: str, headers: list[str]) -> Dictionary:
+    """Return the BIDS-style description of a table's columns, in the order in which they are listed here.
+
+    Parameters
+    ----------
+    table
+        Name of the table.
+    headers
+        Its columns; those with a layer or a family in their name are described for it, in their order.
+
+    Raises
+    ------
+    KeyError
+        If a column is not described here.
+    """
+    described = {}
+    fixed = {column.name for column in TABLES[table]}
+    for column in TABLES[table]:
+        pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", re.escape(column.name)))
+        for header in headers:
+            found = pattern.fullmatch(header)
+            # "gram_relative_matched" is a column of its own, and not that of a layer "matched".
+            if found and (header == column.name or header not in fixed):
+                described[header] = _entry(column, found.groupdict())
+    if unknown := set(headers) - set(described):
+        raise KeyError(f"the table {table} has no columns {', '.join(sorted(unknown))}")
+    return described
+
+
+def _entry(column: Column, words: Mapping[str, str]) -> dict[str, str]:
+    """Return the description of a column, with the words that its placeholders stand for."""
+    long_name, description = column.long_name, column.description
+    for placeholder, word in words.items():
+        long_name = long_name.replace(f"{{{placeholder}}}", word)
+        description = description.replace(f"{{{placeholder}}}", word)
+    entry = {"LongName": long_name, "Description": description}
+    if column.unit:
+        entry["Units"] = column.unit
+    if column.origin:
+        entry["Source"] = column.origin
+    return entry
 
 
 def to_csv(table: pd.DataFrame) -> str:

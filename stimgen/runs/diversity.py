@@ -21,12 +21,10 @@ from stimgen.runs.store import RunFolder, sha256
 MEMORY_BYTES = 2**27
 """Most that the pixels of one block of images take; two blocks are compared at a time."""
 
-_File = tuple[Path, str]
-
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """What of a record says with which others its file is compared."""
+    """What of a record says with which other files its file is compared."""
 
     stimulus_id: str
     source: str
@@ -36,7 +34,7 @@ class Exemplar:
 
     @classmethod
     def of(cls, record: Record) -> Self:
-        """Return it of a record."""
+        """Return what is needed of a record."""
         side = record.image.size_px
         return cls(record.stimulus_id, record.source.id, record.condition, side, record.png_sha256)
 
@@ -44,15 +42,15 @@ class Exemplar:
 def seed_correlations(folder: RunFolder, exemplars: Sequence[Exemplar]) -> dict[str, float | None]:
     """Return, by stimulus, the highest correlation with another exemplar of its source and condition.
 
-    See `stimgen.measure.correlation`. What was computed for the same files is not computed again in this
-    process: tables are written before a run and after it.
+    See `stimgen.measure.correlation`. Tables are written before a run and after it; what was computed for the
+    same files is not computed again.
 
     Parameters
     ----------
     folder
         The run.
     exemplars
-        Stimuli that are done, all those that are to be compared.
+        All stimuli that are to be compared.
 
     Returns
     -------
@@ -62,32 +60,23 @@ def seed_correlations(folder: RunFolder, exemplars: Sequence[Exemplar]) -> dict[
     Raises
     ------
     StimgenError
-        If a file is missing or is not the one that its record describes. Records are read together with
-        their files, so something else has changed the folder since.
+        If a file is missing or is not the one that its record describes.
     """
     groups: dict[tuple[str, str], list[Exemplar]] = defaultdict(list)
-    for one in exemplars:
-        groups[one.source, one.condition].append(one)
-    return {
-        one.stimulus_id: value
-        for group in groups.values()
-        for one, value in zip(group, _of_group(folder, group), strict=True)
-    }
-
-
-def _of_group(folder: RunFolder, group: Sequence[Exemplar]) -> tuple[float | None, ...]:
-    if len(group) == 1:
-        return (None,)
-    block = max(1, MEMORY_BYTES // (8 * group[0].size_px ** 2))
-    return _highest(tuple((folder.png(one.stimulus_id), one.png_sha256) for one in group), block)
+    for exemplar in exemplars:
+        groups[exemplar.source, exemplar.condition].append(exemplar)
+    found: dict[str, float | None] = {}
+    for group in groups.values():
+        files = tuple((folder.png(exemplar.stimulus_id), exemplar.png_sha256) for exemplar in group)
+        block = max(1, MEMORY_BYTES // (8 * group[0].size_px ** 2))
+        values = _highest(files, block) if len(group) > 1 else (None,)
+        found |= dict(zip((exemplar.stimulus_id for exemplar in group), values, strict=True))
+    return found
 
 
 @functools.lru_cache(maxsize=4096)
-def _highest(files: tuple[_File, ...], block: int) -> tuple[float | None, ...]:
-    """Return for each of some files its highest correlation with another one.
-
-    Only two blocks of images are in memory at a time; in groups of more images are read again.
-    """
+def _highest(files: tuple[tuple[Path, str], ...], block: int) -> tuple[float | None, ...]:
+    """Return for each file its highest correlation with another one; two blocks of images are in memory."""
     highest = np.full(len(files), -np.inf)
     for start in range(0, len(files), block):
         rows = slice(start, start + block)
@@ -104,20 +93,18 @@ def _highest(files: tuple[_File, ...], block: int) -> tuple[float | None, ...]:
     return tuple(None if value == -np.inf else float(value) for value in highest)
 
 
-def _read(files: Sequence[_File]) -> NDArray[np.float64]:
-    return np.stack([standardised(decode_png(_content(path, expected))) for path, expected in files])
-
-
-def _content(path: Path, expected: str) -> bytes:
-    """Return a file's bytes, if they are those that the record is about."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise StimgenError(
-            f"{path} cannot be read: {error.strerror}.", "Run again: what is missing is made again."
-        ) from error
-    if sha256(content) != expected:
-        raise StimgenError(
-            f"{path} was altered while stimgen was at work.", "Run again: what was altered is made again."
-        )
-    return content
+def _read(files: Sequence[tuple[Path, str]]) -> NDArray[np.float64]:
+    planes = []
+    for path, png_sha256 in files:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise StimgenError(
+                f"{path} cannot be read: {error.strerror}.", "Run again: what is missing is made again."
+            ) from error
+        if sha256(content) != png_sha256:
+            raise StimgenError(
+                f"{path} was altered while stimgen was at work.", "Run again: what was altered is made again."
+            )
+        planes.append(standardised(decode_png(content)))
+    return np.stack(planes)

@@ -1,4 +1,4 @@
-"""What the stimuli were made with, and all that a report of a bug should say."""
+"""Versions and devices, for records and for reports of bugs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def versions() -> dict[str, str]:
 
 
 def rounding(device: torch.device) -> dict[str, str]:
-    """Return what the last bits of a result depend on beside its recipe, to compare it: nothing is shown."""
+    """Return what the last bits of a result depend on beside its recipe."""
     import torch
 
     found = {"device": device_name(device), "build": torch.__version__, **versions()}
@@ -51,7 +51,7 @@ def rounding(device: torch.device) -> dict[str, str]:
 
 @cache
 def device_name(device: torch.device) -> str:
-    """Return a device's name as people know it."""
+    """Return the name of a device, such as "cuda:0 NVIDIA A100"."""
     if device.type == "cuda":
         import torch
 
@@ -60,9 +60,9 @@ def device_name(device: torch.device) -> str:
 
 
 def report_lines() -> Iterator[str]:
-    """Yield what a report of a bug should say: versions, processors and weights; one fact a line.
+    """Yield the lines of a report of a bug: versions, processors and weights, with what cannot be found.
 
-    What takes a while comes last. What cannot be found is said, with the cause.
+    What takes long comes last.
     """
     folder = Path(stimgen.__file__).parent
     commit = commit_of(folder.parent)
@@ -80,19 +80,20 @@ def report_lines() -> Iterator[str]:
     yield from _torch_lines()
     yield _line("cache", weights_folder().parent)
     try:
-        at_hand = [one for one in list_weights() if one.path]
-    except Exception as error:  # whatever is wrong, the other lines are wanted
+        present = [weights for weights in list_weights() if weights.path]
+    except Exception as error:  # the other lines are needed all the same
         yield _line("weights", f"cannot be listed: {type(error).__name__}: {error}")
         return
-    for one in at_hand:
-        sha256 = f"tensors sha256:{one.tensors_sha256}" if one.tensors_sha256 else ""
-        yield _line("weights", f"{one.network} {one.name}, {one.location}, {one.problem or sha256}")
-    if not at_hand:
+    for weights in present:
+        sha256 = f"tensors sha256:{weights.tensors_sha256}" if weights.tensors_sha256 else ""
+        name = f"{weights.network} {weights.name}"
+        yield _line("weights", f"{name}, {weights.location}, {weights.problem or sha256}")
+    if not present:
         yield _line("weights", "none on this machine")
 
 
 def _torch_lines() -> Iterator[str]:
-    """Yield what PyTorch finds; a broken installation is a line, too, because that may be the bug."""
+    """Yield the devices that PyTorch finds, or why PyTorch does not work: that may be the bug."""
     try:
         import torch
 

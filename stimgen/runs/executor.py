@@ -1,47 +1,57 @@
-"""Who makes the batches of a run."""
+"""Who makes the batches of a run, and how many textures are made at once."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from functools import cached_property
 from typing import Protocol
 
+import numpy as np
+import torch
+
+from stimgen.manifest.estimate import memory_bytes
+from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.device import find_device
-from stimgen.runs.batch_size import default_batch_size
 from stimgen.runs.batches import Batch
 from stimgen.runs.environment import device_name, rounding
 from stimgen.runs.job import Job
-from stimgen.runs.preparation import Preparation
+from stimgen.runs.preparation import Networks, Preparation
 from stimgen.runs.progress import Progress
 from stimgen.runs.tables import Failure
+from stimgen.texture.presets import Multiscale
+from stimgen.texture.problem import Problem, SourceImage
+from stimgen.texture.statistic import weighted_terms
+from stimgen.texture.synthesis import synthesise
+
+LARGEST = 128
+SHARE_OF_MEMORY = 0.8
+"""The rest is for CUDA itself, gaps between blocks of memory, and other programs."""
+
+WIDEST_MAPS, MOST_NUMBERS = 64, 2**30
+"""Maps of full size in VGG, and numbers in one tensor up to which all CUDA kernels of PyTorch are safe."""
 
 
 class Executor(Protocol):
-    """Makes batches that the runner has planned, in any order, and decides nothing else.
+    """Makes the batches that the runner has planned, in any order, and decides nothing else.
 
-    A stimulus is made when its PNG file and its record are in the run folder and it is in `Job.done`.
-    The same batch plan gives the same stimuli with every executor, as far as the devices compute alike.
+    A stimulus is made when its PNG file and its record are in the run folder and it is in `Job.done`. The
+    same batches give the same stimuli with every executor, as far as the devices compute alike.
+
+    Attributes
+    ----------
+    device
+        The device of this process, for example "cpu".
+    device_name
+        The devices that made the stimuli, for run.json.
+    made_with
+        What bytes depend on beside recipes, as in `RunCheckpoints`; None if workers may differ.
+    shared
+        Whether the problems of a batch share their passes, as they do on a GPU.
     """
 
-    @property
-    def device(self) -> str:
-        """Where the process of the runner computes what it must itself, for example "cpu"."""
-        ...
-
-    @property
-    def device_name(self) -> str:
-        """What run.json says of where the stimuli were made."""
-        ...
-
-    @property
-    def made_with(self) -> Mapping[str, str] | None:
-        """What the bytes depend on beside recipes, as in `RunCheckpoints`; None if it may be several."""
-        ...
-
-    @property
-    def shared(self) -> bool:
-        """Whether the problems of a batch share their passes, as they do on a GPU."""
-        ...
+    device: str
+    device_name: str
+    made_with: Mapping[str, str] | None
+    shared: bool
 
     def batch_size(self, prepared: Preparation) -> int:
         """Return how many textures are best made at once."""
@@ -73,31 +83,15 @@ class LocalExecutor:
     """
 
     def __init__(self, device: str = "auto") -> None:
-        self._where = find_device(device)
-
-    @property
-    def device(self) -> str:
-        """The device that makes everything."""
-        return str(self._where)
-
-    @property
-    def device_name(self) -> str:
-        """Its name."""
-        return device_name(self._where)
-
-    @cached_property
-    def made_with(self) -> Mapping[str, str]:
-        """The device, its threads, and versions."""
-        return rounding(self._where)
-
-    @property
-    def shared(self) -> bool:
-        """Whether it is a GPU."""
-        return self._where.type != "cpu"
+        self._device = find_device(device)
+        self.device = str(self._device)
+        self.device_name = device_name(self._device)
+        self.made_with: Mapping[str, str] | None = rounding(self._device)
+        self.shared = self._device.type != "cpu"
 
     def batch_size(self, prepared: Preparation) -> int:
         """Return 1 on a CPU, and what fits on a GPU."""
-        return default_batch_size(prepared.manifest, prepared.networks, self._where)
+        return default_batch_size(prepared.manifest, prepared.networks, self._device)
 
     def make(self, job: Job, batches: Sequence[Batch], progress: Progress) -> Generator[list[Failure]]:
         """Make batches in their order, and yield after each what could not be made of it."""
@@ -105,3 +99,47 @@ class LocalExecutor:
             with progress.batch(batch):
                 failures = job.make(batch)
             yield failures
+
+
+def default_batch_size(manifest: Manifest, networks: Networks, device: torch.device) -> int:
+    """Return 1 for a CPU, where batches gain nothing; on a GPU what fits in 80 % of its memory, at most 128.
+
+    The layer set that takes most memory is measured with 1 and with 2 problems; each further problem takes as
+    much as the second. The whole memory of the card counts and not what is free, so that the same command on
+    the same machine divides a manifest in the same way. `gatys2015` solves its problems one after the other.
+    """
+    if device.type == "cpu" or not manifest.layer_sets or not isinstance(manifest.synthesis, Multiscale):
+        return 1
+    memory = int(SHARE_OF_MEMORY * torch.cuda.get_device_properties(device).total_memory)
+    largest = max(manifest.layer_sets.values(), key=lambda layer_set: memory_bytes(manifest, layer_set))
+    try:
+        one, two = (measured_peak(manifest, networks, largest, device, problems) for problems in (1, 2))
+    except torch.OutOfMemoryError:
+        return 1
+    addressable = MOST_NUMBERS // (WIDEST_MAPS * manifest.image.size_px**2)
+    return max(1, min(LARGEST, addressable, 1 + (memory - one) // max(1, two - one)))
+
+
+def measured_peak(
+    manifest: Manifest, networks: Networks, layer_set: LayerSet, device: torch.device, problems: int
+) -> int:
+    """Return the most memory in bytes that PyTorch had allocated while it made the first steps at full size.
+
+    There are two evaluations in the precision of the descent and two in float32, so that the memory of the
+    optimiser is included.
+    """
+    extractor = networks.extractor(layer_set.network)
+    size_px = manifest.image.size_px
+    shape = (size_px, size_px) if manifest.image.color == "grey" else (size_px, size_px, 3)
+    noise = np.random.default_rng(0)
+    asked = [
+        Problem(SourceImage(noise.random(shape, np.float32)), weighted_terms(layer_set.layer_weights), noise)
+        for _ in range(problems)
+    ]
+    short = manifest.synthesis.model_copy(
+        update={"smallest_px": size_px, "evaluations": (2,), "plain_evaluations": 2}
+    )
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    synthesise(asked, extractor, short)
+    return torch.cuda.max_memory_allocated(device)

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signals with which Slurm, a shutdown or a closed terminal ask a process to end."""
+"""Ctrl-C, and the signals with which Slurm, a shutdown or a closed terminal ends a process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ ASKED_TO_END = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") e
 
 
 class Interrupts:
-    """Raises KeyboardInterrupt when one of these signals comes, but not between what belongs together.
-
-    Signals that come inside `held` are raised, as one, where it ends.
-    """
+    """Raises KeyboardInterrupt when a signal arrives; inside `held`, only where that ends."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -24,7 +21,7 @@ class Interrupts:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Finish what is inside before an interrupt is raised."""
+        """Postpone interrupts until the end of the block."""
         self._depth += 1
         try:
             yield
@@ -35,7 +32,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal, as `signal.signal` calls it."""
+        """Handle a signal, for `signal.signal`."""
         if self._depth == 0:
             raise KeyboardInterrupt
         self._pending = True
@@ -45,7 +42,7 @@ class Interrupts:
 def interruptible() -> Iterator[Interrupts]:
     """Raise KeyboardInterrupt at SIGINT, SIGTERM and SIGHUP, except where `Interrupts.held` postpones it.
 
-    A signal that is ignored stays ignored, as in a shell's background jobs or under nohup. Python takes
+    A signal that is ignored stays ignored, as in a shell's background jobs or under nohup. Python handles
     signals in its main thread alone: in others this does nothing.
     """
     interrupts = Interrupts()

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
 from stimgen.errors import StimgenError
-from stimgen.manifest.plan import Stimulus, measuring_network
+from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
-from stimgen.runs.done import Done
-from stimgen.runs.environment import device_name, versions
+from stimgen.runs.environment import device_name
 from stimgen.runs.failures import failure_of
 from stimgen.runs.interrupts import Interrupts
-from stimgen.runs.make import Rendered, finish, render, synthesis_record
+from stimgen.runs.make import Rendered, SourceMeasures, finish, render
 from stimgen.runs.preparation import Preparation
-from stimgen.runs.record import ImageRecord, MadeRecord, MatchingRecord, Record, ScaleRecord, SourceRecord
-from stimgen.runs.seal import sealed
-from stimgen.runs.statistics import SourceStatistics, source_statistics
-from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.record import Record
+from stimgen.runs.store import Done, RunFolder, StoreError, write_atomically
 from stimgen.runs.tables import Failure
 from stimgen.texture.problem import Evaluation
 
@@ -68,7 +63,7 @@ class Job:
         The stimuli that are done, by id; `make` adds to them.
     before_writing
         Called before a stimulus is written; what it raises ends the run.
-    source_statistics
+    source_measures
         By source; made when first asked for.
     """
 
@@ -80,7 +75,7 @@ class Job:
     interrupts: Interrupts
     done: dict[str, Done]
     before_writing: Callable[[], None] = lambda: None
-    source_statistics: dict[str, SourceStatistics] = field(default_factory=dict)
+    source_measures: dict[str, SourceMeasures] = field(default_factory=dict)
 
     def make(self, batch: Batch) -> list[Failure]:
         """Make the stimuli of a batch that are not done, add them to `done`, return failures.
@@ -94,9 +89,9 @@ class Job:
         """
         wanted = [s for s in batch.stimuli if s.stimulus_id not in self.done]
         try:
-            extractor = self.prepared.networks.extractor(batch.network)
+            self.prepared.networks.extractor(batch.network)  # its weights are no part of the time
             started = time.monotonic()
-            rendered = self._render(batch.stimuli, extractor)
+            rendered = self._render(batch.stimuli, batch.network)
         except StoreError:
             raise
         except Exception as error:
@@ -131,24 +126,17 @@ class Job:
         stimulus_id = stimulus.stimulus_id
         return self.folder.finished(stimulus_id, self.hashes[stimulus_id])
 
-    def _render(self, stimuli: tuple[Stimulus, ...], extractor: FeatureExtractor) -> list[Rendered]:
+    def _render(self, stimuli: tuple[Stimulus, ...], network: NetworkSpec) -> list[Rendered]:
         """Make float images, in two halves where the device has no memory for all of them at once."""
         try:
             return render(
-                self.prepared.manifest,
-                stimuli,
-                self.prepared.sources,
-                self.prepared.the_set,
-                extractor,
-                self.prepared.networks.bases,
-                self.progress.evaluation,
-                self.checkpoints,
-                self.hashes,
+                self.prepared, stimuli, network, self.progress.evaluation, self.checkpoints, self.hashes
             )
         except torch.OutOfMemoryError:
             if len(stimuli) == 1:
+                device = device_name(self.prepared.networks.extractor(network).device)
                 raise StimgenError(
-                    f"{device_name(extractor.device)} has not enough memory for one stimulus.",
+                    f"{device} has not enough memory for one stimulus.",
                     "Free its memory, use smaller stimuli or shallower layers, or another --device.",
                 ) from None
         half = len(stimuli) // 2
@@ -157,62 +145,25 @@ class Job:
             f"--batch-size {half} avoids the attempt."
         )
         torch.cuda.empty_cache()
-        return self._render(stimuli[:half], extractor) + self._render(stimuli[half:], extractor)
+        return self._render(stimuli[:half], network) + self._render(stimuli[half:], network)
 
     def _describe(
         self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float
     ) -> tuple[bytes, Record]:
         """Return the PNG and its record."""
-        manifest, networks = self.prepared.manifest, self.prepared.networks
         source = self.prepared.sources[stimulus.source]
-        measuring = measuring_network(manifest, stimulus)
-        extractor, grams = networks.extractor(measuring), networks.grams(measuring, source)
-        if source.id not in self.source_statistics:
-            copying = manifest.measure.copying
-            self.source_statistics[source.id] = source_statistics(source.pixels, copying=copying)
-        of_source = self.source_statistics[source.id]
-        finished = finish(
-            manifest,
+        if source.id not in self.source_measures:
+            self.source_measures[source.id] = SourceMeasures.of(self.prepared.manifest, source)
+        return finish(
+            self.prepared,
             stimulus,
-            source,
-            rendered.image,
-            extractor,
-            grams,
-            of_source,
-            self.prepared.the_set,
-        )
-        record = Record(
-            stimulus_id=stimulus.stimulus_id,
+            network,
+            rendered,
+            self.source_measures[source.id],
             filename=self.folder.filename(stimulus.stimulus_id),
-            png_sha256=sha256(finished.png),
             recipe_sha256=self.hashes[stimulus.stimulus_id],
-            condition=stimulus.condition,
-            kind=stimulus.kind,
-            seed=stimulus.seed,
-            source=SourceRecord.model_validate(source, from_attributes=True),
-            image=ImageRecord.model_validate(manifest.image, from_attributes=True),
-            network=networks.record(network),
-            measured_in=networks.record(measuring),
-            synthesis=synthesis_record(manifest, stimulus, rendered, networks.extractor(network)),
-            control=rendered.control,
-            matching=MatchingRecord(settings=manifest.matching, **asdict(finished.residuals)),
-            clipped_share=finished.clipped_share,
-            luminance=finished.statistics.luminance,
-            slope=finished.statistics.slope,
-            spectrum=finished.statistics.spectrum,
-            copying=finished.statistics.copying,
-            distances=finished.distances,
-            scales=tuple(ScaleRecord(**asdict(scale)) for scale in grams.scales.values()),
-            portilla_simoncelli=finished.portilla_simoncelli,
-            made=MadeRecord(
-                finished=datetime.now(UTC).isoformat(timespec="seconds"),
-                seconds=round(seconds, 3),
-                device=device_name(extractor.device),
-                threads=torch.get_num_threads() if extractor.device.type == "cpu" else None,
-                versions=versions(),
-            ),
+            seconds=seconds,
         )
-        return finished.png, sealed(record)
 
     def _failed(self, stimulus: Stimulus, error: Exception) -> Failure:
         failure = failure_of(stimulus.stimulus_id, error)

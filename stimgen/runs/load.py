@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 import pandas as pd
-from pydantic import ValidationError
 
 from stimgen.bounded import read_file
 from stimgen.counting import counted
@@ -21,8 +20,7 @@ from stimgen.errors import InputError
 from stimgen.manifest.document import shorten
 from stimgen.runs.csv_files import WHOLE_NUMBERS
 from stimgen.runs.lock import OWNER
-from stimgen.runs.record import STIMULUS_ID, Record
-from stimgen.runs.seal import AlteredError, parse_record
+from stimgen.runs.record import STIMULUS_ID, Record, RecordError
 from stimgen.runs.store import MOST_BYTES, RunFolder, sha256
 
 MOST_TABLE_BYTES = 2**30
@@ -38,10 +36,8 @@ class Records(Sequence[Record]):
     ----------
     folder
         The run.
-    ids
-        Stimuli, in the order of the plan.
-    seals
-        What their records were sealed with when the run was read, in the same order.
+    ids, seals
+        Stimuli in the order of the plan, and the seals that their records had when the run was read.
     """
 
     def __init__(self, folder: RunFolder, ids: Sequence[str], seals: Sequence[str | None]) -> None:
@@ -58,25 +54,14 @@ class Records(Sequence[Record]):
     @overload
     def __getitem__(self, place: slice) -> Records: ...
     def __getitem__(self, place: int | slice) -> Record | Records:
-        """Return a record, or the records of some stimuli.
-
-        Raises
-        ------
-        InputError
-            If the record is not what it was when the run was read.
-        """
+        """Return a record, or the records of some stimuli; raise InputError if a record has changed."""
         if isinstance(place, slice):
             return Records(self._folder, self._ids[place], self._seals[place])
-        stimulus_id = self._ids[place]
-        record = _record(self._folder, stimulus_id, "Read the run again.")
+        record = _record(self._folder, self._ids[place], "Read the run again.")
         if record.record_sha256 != self._seals[place]:
-            path = self._folder.record(stimulus_id)
-            raise InputError(f"The record {path} is another than when the run was read.", "Read it again.")
+            path = self._folder.record(self._ids[place])
+            raise InputError(f"The record {path} was replaced after the run was read.", "Read it again.")
         return record
-
-    def __iter__(self) -> Iterator[Record]:
-        """Yield the records in the order of the plan."""
-        return (self[place] for place in range(len(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,25 +121,19 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
     """
     folder = RunFolder(Path(path).absolute())
     if not folder.records.is_dir():
-        what = "holds no stimgen run" if folder.path.is_dir() else "is no folder"
+        problem = "holds no stimgen run" if folder.path.is_dir() else "is no folder"
         raise InputError(
-            f"{folder.path} {what}.",
+            f"{folder.path} {problem}.",
             "Name the folder that stimgen run wrote, such as results/NAME: it has the folder records.",
         )
     folder.refuse_newer()
     again = f"Run the manifest again with --out {folder.path}: what is there is kept, the rest made anew."
+    table = _read_table(folder, again)
+    ids, hashes = ([str(cell) for cell in table[name]] for name in ("stimulus_id", "png_sha256"))
+    if strange := [name for name in ids if not re.fullmatch(STIMULUS_ID, name)]:
+        raise InputError(f"{folder.path / 'stimuli.csv'} has the stimulus_id {shorten(strange[0])!r}.", again)
     summary = folder.read_summary()
     name, planned = summary.get("name"), summary.get("stimuli")
-    try:
-        content = io.BytesIO(read_file(folder.path / "stimuli.csv", MOST_TABLE_BYTES))
-        table = pd.read_csv(content, dtype=dict.fromkeys(WHOLE_NUMBERS, "Int64"))
-        ids = [str(stimulus_id) for stimulus_id in table["stimulus_id"]]
-        hashes = [str(png_sha256) for png_sha256 in table["png_sha256"]]
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise InputError(f"{folder.path / 'stimuli.csv'} cannot be read: {error}.", again) from None
-    strange = next((one for one in ids if not re.fullmatch(STIMULUS_ID, one)), None)
-    if strange is not None:
-        raise InputError(f"{folder.path / 'stimuli.csv'} has the stimulus_id {shorten(strange)!r}.", again)
     if not isinstance(name, str) or not isinstance(planned, int):
         raise InputError(f"{folder.path / 'run.json'} is missing or damaged.", again)
     if complete and planned != len(ids):
@@ -175,41 +154,34 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
             missing.append(record.filename)
         elif check_hashes and _sha256(png, again) != record.png_sha256:
             altered.append(record.filename)
-    if stale:
-        raise InputError(f"stimuli.csv is not the table of these records: {_some(stale)}.", again)
-    if missing:
-        raise InputError(f"{folder.path} lacks {_some(missing)}.", again)
-    if altered:
-        message = f"Files in {folder.path} are not those that their records describe: {_some(altered)}."
-        raise InputError(message, again)
-    paths = [str(folder.png(stimulus_id)) for stimulus_id in ids]
+    for problem, names in (
+        ("stimuli.csv is not the table of these records: {}.", stale),
+        (f"{folder.path} lacks {{}}.", missing),
+        (f"Files in {folder.path} are not those that their records describe: {{}}.", altered),
+    ):
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            raise InputError(problem.replace("{}", ", ".join(names[:SHOWN]) + more), again)
+    paths = pd.Series([str(folder.png(stimulus_id)) for stimulus_id in ids], table.index, dtype=object)
     # A copy lies in one piece, where adding a column to a wide table warns that it does not.
-    column = pd.Series(paths, table.index, dtype=object)
-    return Run(folder.path, name, Records(folder, ids, seals), table.copy().assign(path=column))
+    return Run(folder.path, name, Records(folder, ids, seals), table.copy().assign(path=paths))
+
+
+def _read_table(folder: RunFolder, cure: str) -> pd.DataFrame:
+    try:
+        content = io.BytesIO(read_file(folder.path / "stimuli.csv", MOST_TABLE_BYTES))
+        table = pd.read_csv(content, dtype=dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+        table[["stimulus_id", "png_sha256"]]
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise InputError(f"{folder.path / 'stimuli.csv'} cannot be read: {error}.", cure) from None
+    return table
 
 
 def _record(folder: RunFolder, stimulus_id: str, cure: str) -> Record:
-    path = folder.record(stimulus_id)
     try:
-        record = parse_record(read_file(path, MOST_BYTES))
-    except FileNotFoundError:
-        raise InputError(f"There is no record {path}.", cure) from None
-    except OSError as error:
-        raise InputError(f"The record {path} cannot be read: {error.strerror}.", cure) from None
-    except AlteredError as error:
-        raise InputError(f"The record {path} {error}.", cure) from None
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        place = ".".join(map(str, detail["loc"]))
-        reason = f"{place}: {detail['msg']}" if place else detail["msg"]
-        raise InputError(f"The record {path} is damaged ({reason}).", cure) from None
-    if record.stimulus_id != stimulus_id:
-        raise InputError(f"The record {path} is that of {record.stimulus_id}.", cure)
-    if record.filename != folder.filename(stimulus_id):
-        raise InputError(
-            f"The record {path} names the file {record.filename}, which is not where this run has it.", cure
-        )
-    return record
+        return folder.checked_record(stimulus_id)
+    except RecordError as error:
+        raise InputError(f"The record {folder.record(stimulus_id)} {error}.", cure) from None
 
 
 def _sha256(path: Path, cure: str) -> str:
@@ -217,8 +189,3 @@ def _sha256(path: Path, cure: str) -> str:
         return sha256(read_file(path, MOST_BYTES))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", cure) from None
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"

@@ -20,12 +20,11 @@ LOCK = ".lock"
 """The file that the operating system locks. It is empty, and stays."""
 
 OWNER = "lock.json"
-"""The file that says who is at work in the folder. It is there while somebody is, or was killed."""
-
+"""The file that names who works in the folder. It is there while somebody does, or was killed."""
 
 MOST_BYTES = 10_000
-LOOK_S = 0.5
-"""How long a lock is waited for."""
+WAIT_S = 0.5
+"""How long a lock is waited for: who only checks whether a run is at work holds it for a moment."""
 
 
 class LockError(StimgenError):
@@ -33,35 +32,19 @@ class LockError(StimgenError):
 
 
 class Owner(BaseModel):
-    """Who is at work in a folder.
-
-    Attributes
-    ----------
-    host
-        Name of the machine.
-    pid
-        Process.
-    started
-        When it took the folder, as an ISO date.
-    job
-        The Slurm job that it is; None outside of jobs. A job that is requeued keeps its number.
-    restarts
-        How often that job was requeued; None outside of jobs. Two processes of one job have the same.
-    task
-        What it does there, so that others who do the same may work beside it; None where nobody may.
-    """
+    """Who works in a folder."""
 
     model_config = ConfigDict(frozen=True)
 
     host: str
     pid: int
-    started: str
-    job: str | None = None
-    restarts: int | None = None
-    task: str | None = None
+    started: str  # an ISO date
+    job: str | None = None  # of Slurm; it keeps its number when it is requeued
+    restarts: int | None = None  # how often the job was requeued
+    task: str | None = None  # others with the same task may work beside it
 
     def __str__(self) -> str:
-        """Return what a message says of it."""
+        """Return how a message names it."""
         return f"process {self.pid} on {self.host}, since {self.started}"
 
 
@@ -69,18 +52,17 @@ class Owner(BaseModel):
 def locked(folder: Path, task: str | None = None) -> Iterator[None]:
     """Keep other runs out of a folder.
 
-    Between processes of one machine, the operating system's lock decides: it ends with its process, however
-    that ends, and whatever process has its number later. Such locks are not always carried between machines
-    that share a folder, so the file `lock.json` names the owner. One on this machine that does not hold the
-    lock is gone, and replaced. Of one on another machine nothing is known, and it is not replaced, unless it
-    was this very Slurm job, which has been requeued.
+    Between processes of one machine, the lock of the operating system decides, which ends with its process.
+    Not all file systems carry such locks between machines, so `lock.json` names the owner. An owner on this
+    machine without the lock was killed, and is replaced. One on another machine is not, unless it was this
+    very Slurm job before it was requeued.
 
     Parameters
     ----------
     folder
-        Which folder.
+        The folder.
     task
-        What `Owner.task` is to say.
+        As in `Owner`.
 
     Raises
     ------
@@ -90,24 +72,32 @@ def locked(folder: Path, task: str | None = None) -> Iterator[None]:
         If the folder cannot be written, or its file system has no locks.
     """
     lock, path = FileLock(folder / LOCK), folder / OWNER
+    no_locks = OSError(0, "its file system has no locks")
     try:
-        # Who only looks whether somebody is at work holds it for a moment.
-        lock.acquire(timeout=LOOK_S, poll_interval=0.02)
+        lock.acquire(timeout=WAIT_S, poll_interval=0.02)
     except Timeout:
-        with contextlib.suppress(ValidationError):
-            if owner := read_owner(folder):
-                raise _busy(folder, f": {owner}") from None
-        raise _busy(folder, "") from None
+        raise _at_work(folder, "Another") from None
     except NotImplementedError as error:
-        raise _no_locks() from error
+        raise no_locks from error
     try:
-        if not _is_held(folder):  # filelock fell back to a mere file, which would outlive a killed process
-            raise _no_locks()
-        own = _take(folder, path, task)
+        if not _is_held(folder):  # filelock fell back to a file that would outlive a killed process
+            raise no_locks
+        own = _this_process(task)
+        found = _intact_owner(folder)
+        if found is not None:
+            requeued = found.job == own.job and (own.restarts or 0) > (found.restarts or 0)
+            if found.host != own.host and not requeued:
+                raise _elsewhere(folder, found)
+            path.unlink()
+        try:
+            create_file(path, own.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
+        except FileExistsError:  # another machine was faster
+            found = _intact_owner(folder)
+            raise _at_work(folder, "Another") if found is None else _elsewhere(folder, found) from None
         try:
             yield
         finally:
-            # If it was deleted by hand, it may be another's by now. One that stays, the next run replaces.
+            # Unless it was deleted by hand and is another's by now. If it stays, the next run replaces it.
             with contextlib.suppress(ValidationError, OSError):
                 if read_owner(folder) == own:
                     path.unlink()
@@ -116,14 +106,14 @@ def locked(folder: Path, task: str | None = None) -> Iterator[None]:
 
 
 def read_owner(folder: Path) -> Owner | None:
-    """Return who is at work in a folder, or was when it was killed; None if there is nobody.
+    """Return who works in a folder, or did when it was killed; None if there is nobody.
 
     Raises
     ------
     ValidationError
-        If the file says nothing that can be read.
+        If the file is damaged.
     OSError
-        If it cannot be read, or is no file.
+        If it cannot be read, or is no regular file.
     """
     try:
         return Owner.model_validate_json(read_file(folder / OWNER, MOST_BYTES))
@@ -132,25 +122,20 @@ def read_owner(folder: Path) -> Owner | None:
 
 
 def refuse_held(folder: Path) -> None:
-    """Raise if a process holds the lock of a folder, which may be read-only; takes no lock itself.
+    """Raise LockError if a process holds the lock of a folder, which may be read-only; take no lock."""
+    if os.name != "nt" and _is_held(folder):  # on Windows, nobody else can read a locked file
+        raise _at_work(folder, "A")
 
-    Raises
-    ------
-    LockError
-        With who it is, as far as is known.
-    """
-    if os.name != "nt" and _is_held(folder):  # there a file that is locked can be read by nobody else
-        owner = None
-        with contextlib.suppress(ValidationError, OSError):
-            owner = read_owner(folder)
-        raise LockError(
-            f"A stimgen run is at work in {folder}{'' if owner is None else f': {owner}'}.",
-            "Wait until it has finished.",
-        )
+
+def refuse_elsewhere(folder: Path) -> None:
+    """Raise LockError if a run on another machine is at work in a folder, was killed there, or may be."""
+    found = _intact_owner(folder)
+    if found is not None and found.host != socket.gethostname():
+        raise _elsewhere(folder, found)
 
 
 def _is_held(folder: Path) -> bool:
-    """Return whether some process holds the operating system's lock; on Windows, True."""
+    """Return whether some process holds the lock of the operating system; on Windows, True."""
     if os.name == "nt":
         return True
     import fcntl
@@ -163,53 +148,25 @@ def _is_held(folder: Path) -> bool:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # file systems without locks
+    except OSError:  # a file system without locks
         return False
     finally:
         os.close(handle)
     return False
 
 
-def refuse_elsewhere(folder: Path) -> None:
-    """Raise if a run on another machine is at work in a folder, or was killed there.
-
-    Raises
-    ------
-    LockError
-        If there is one, or its file is damaged.
-    """
-    found = _readable_owner(folder, folder / OWNER)
-    if found is not None and found.host != socket.gethostname():
-        raise _elsewhere(folder, folder / OWNER, found)
-
-
-def _slurm_job() -> str | None:
-    number = os.environ.get("SLURM_JOB_ID")
-    return None if number is None else f"{os.environ.get('SLURM_CLUSTER_NAME', '')}:{number}"
-
-
-def _take(folder: Path, path: Path, task: str | None) -> Owner:
-    host = socket.gethostname()
+def _this_process(task: str | None) -> Owner:
+    number, job, restarts = os.environ.get("SLURM_JOB_ID"), None, None
+    if number is not None:
+        job = f"{os.environ.get('SLURM_CLUSTER_NAME', '')}:{number}"
+        restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    job = _slurm_job()
-    restarts = None if job is None else int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    own = Owner(host=host, pid=os.getpid(), started=started, job=job, restarts=restarts, task=task)
-    found = _readable_owner(folder, path)
-    if found is not None:
-        requeued = found.job == own.job and (own.restarts or 0) > (found.restarts or 0)
-        if found.host != host and not requeued:
-            raise _elsewhere(folder, path, found)
-        path.unlink()
-    try:
-        create_file(path, own.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
-    except FileExistsError:  # another machine was faster
-        if (found := _readable_owner(folder, path)) is not None:
-            raise _elsewhere(folder, path, found) from None
-        raise _busy(folder, "") from None
-    return own
+    host, pid = socket.gethostname(), os.getpid()
+    return Owner(host=host, pid=pid, started=started, job=job, restarts=restarts, task=task)
 
 
-def _readable_owner(folder: Path, path: Path) -> Owner | None:
+def _intact_owner(folder: Path) -> Owner | None:
+    path = folder / OWNER
     try:
         return read_owner(folder)
     except ValidationError:
@@ -219,19 +176,19 @@ def _readable_owner(folder: Path, path: Path) -> Owner | None:
         ) from None
 
 
-def _busy(folder: Path, owner: str) -> LockError:
+def _at_work(folder: Path, article: str) -> LockError:
+    owner = None
+    with contextlib.suppress(ValidationError, OSError):
+        owner = read_owner(folder)
+    choice = ", or choose another folder with --out" if article == "Another" else ""
     return LockError(
-        f"Another stimgen run is at work in {folder}{owner}.",
-        "Wait until it has finished, or choose another folder with --out.",
+        f"{article} stimgen run is at work in {folder}{'' if owner is None else f': {owner}'}.",
+        f"Wait until it has finished{choice}.",
     )
 
 
-def _elsewhere(folder: Path, path: Path, owner: Owner) -> LockError:
+def _elsewhere(folder: Path, owner: Owner) -> LockError:
     return LockError(
         f"A stimgen run on another machine is at work in {folder}, or was killed there: {owner}.",
-        f"Wait until it has finished. If it is gone, delete {path} and run again.",
+        f"Wait until it has finished. If it is gone, delete {folder / OWNER} and run again.",
     )
-
-
-def _no_locks() -> OSError:
-    return OSError(0, "its file system has no locks")

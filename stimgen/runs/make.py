@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
 
-from torch import Tensor
+import torch
+from numpy.typing import NDArray
 
 from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.pixels import Image
@@ -13,27 +16,37 @@ from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import LayerSet, Manifest
-from stimgen.matching.apply import Residuals, Targets, match, residuals
+from stimgen.manifest.schema import NetworkSpec
+from stimgen.matching.apply import Targets, match, residuals
 from stimgen.matching.range import clip_to_display
 from stimgen.matching.reference import Reference
-from stimgen.measure.gram import gram_distances
-from stimgen.measure.portilla_simoncelli import portilla_simoncelli_distances
+from stimgen.measure import DecodedImage, measure, prepare_source
+from stimgen.measure.gram import stage_distances
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.runs.recipe import stimulus_generator
+from stimgen.runs.batches import measured_layers
+from stimgen.runs.environment import device_name, versions
+from stimgen.runs.preparation import Preparation
+from stimgen.runs.recipe import measured_with, stimulus_generator
 from stimgen.runs.record import (
     ControlRecord,
-    DistanceRecord,
-    PortillaSimoncelliRecord,
-    Stage,
+    ImageRecord,
+    MadeRecord,
+    MatchingRecord,
+    Record,
+    SourceRecord,
     StageRecord,
     SynthesisRecord,
+    sealed,
 )
-from stimgen.runs.source_grams import SourceGrams
-from stimgen.runs.statistics import SourceStatistics, Statistics, measure
-from stimgen.texture.checkpoint import Checkpoints
-from stimgen.texture.goal import SourceImage
-from stimgen.texture.problem import EvaluationHook, Problem, Synthesis
+from stimgen.runs.store import sha256
+from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import matched_distance, synthesise
+
+OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts")
+"""What the record takes over from a synthesis."""
+POWER_DIGITS = 6
+"""Significant digits of the power in a record: a file of 2048 px has two thousand numbers of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,41 +71,32 @@ class Rendered:
     control: ControlRecord | None
 
 
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """A stimulus ready to be written.
+@dataclass(frozen=True)
+class SourceMeasures:
+    """What all stimuli of a source are compared with.
 
     Attributes
     ----------
-    png
-        The file's bytes.
-    clipped_share
-        Share of the pixels that left the display's range before quantisation.
-    residuals
-        How far the image, clipped but not quantised, is from what it was matched to.
-    distances
-        Gram distances at all stages.
-    statistics
-        Of the pixels read back from `png`.
-    portilla_simoncelli
-        Distances of these pixels; None if the manifest does not ask for them.
+    prepared
+        By the name of the statistic, as `stimgen.measure.prepare_source` returns it.
+    power
+        Rotational average of the source's power spectrum, rounded as in records.
     """
 
-    png: bytes
-    clipped_share: float
-    residuals: Residuals
-    distances: tuple[DistanceRecord, ...]
-    statistics: Statistics
-    portilla_simoncelli: PortillaSimoncelliRecord | None
+    prepared: Mapping[str, Any]
+    power: tuple[float, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest, source: Source) -> SourceMeasures:
+        """Measure a source in the statistics that the manifest asks for."""
+        image = DecodedImage(source.pixels)
+        return cls(prepare_source(image, manifest.measure.model_dump()), rounded(image.spectrum.radial))
 
 
 def render(
-    manifest: Manifest,
+    prepared: Preparation,
     stimuli: Sequence[Stimulus],
-    sources: Mapping[str, Source],
-    the_set: Reference,
-    extractor: FeatureExtractor,
-    bases_of: Callable[[LayerSet], Mapping[str, Tensor]],
+    network: NetworkSpec,
     after_evaluation: EvaluationHook,
     checkpoints: Checkpoints | None = None,
     hashes: Mapping[str, str] | None = None,
@@ -101,14 +105,10 @@ def render(
 
     Parameters
     ----------
-    manifest, stimuli
+    prepared, stimuli
         What to make: textures of one network, or one control.
-    sources, the_set
-        By id; and all of them together, as `set_reference` returns them.
-    extractor
-        The network that makes textures; controls use its device alone.
-    bases_of
-        Returns the principal components that a layer set matches, by layer.
+    network
+        The network that makes textures.
     after_evaluation
         Called after each evaluation of a synthesis.
     checkpoints
@@ -116,19 +116,19 @@ def render(
     hashes
         Of the recipes by stimulus id, for which checkpoints are kept.
     """
+    manifest, sources, extractor = prepared.manifest, prepared.sources, prepared.networks.extractor(network)
     if stimuli[0].control is not None:
         device = str(extractor.device)
-        return [_control(manifest, one, sources, the_set, device, after_evaluation) for one in stimuli]
-    goals = {name: SourceImage(sources[name].pixels) for name in {one.source for one in stimuli}}
+        return [_control(prepared, stimulus, device, after_evaluation) for stimulus in stimuli]
+    goals = {name: SourceImage(sources[name].pixels) for name in {stimulus.source for stimulus in stimuli}}
     problems = []
     for stimulus in stimuli:
         assert stimulus.layer_set is not None, "a batch holds textures, or one control"
         problems.append(
             Problem(
                 goals[stimulus.source],
-                stimulus.layer_set.layer_weights,
+                weighted_terms(stimulus.layer_set.layer_weights, prepared.networks.bases(stimulus.layer_set)),
                 stimulus_generator(stimulus, "make"),
-                bases=bases_of(stimulus.layer_set),
                 name=hashes[stimulus.stimulus_id] if hashes else "",
             )
         )
@@ -140,64 +140,77 @@ def render(
 
 
 def finish(
-    manifest: Manifest,
+    prepared: Preparation,
     stimulus: Stimulus,
-    source: Source,
-    image: Image,
-    extractor: FeatureExtractor,
-    grams: SourceGrams,
-    source_statistics: SourceStatistics,
-    the_set: Reference,
-) -> Finished:
-    """Match, quantise, and measure what a viewer will see.
+    network: NetworkSpec,
+    rendered: Rendered,
+    of_source: SourceMeasures,
+    *,
+    filename: str,
+    recipe_sha256: str,
+    seconds: float,
+) -> tuple[bytes, Record]:
+    """Match, quantise, and measure what a viewer will see; return the PNG file and its record.
 
     Parameters
     ----------
-    manifest, stimulus, source
+    prepared, stimulus
         What the image is.
-    image
-        Float image as rendered.
-    extractor, grams
-        The network that measures, and the Gram matrices of `source` in it with their scale.
-    source_statistics
-        Of `source`.
-    the_set
-        All sources of the manifest, as `set_reference` returns them.
+    network
+        The network that made it.
+    rendered
+        Float image.
+    of_source
+        What it is compared with.
+    filename, recipe_sha256, seconds
+        For the record: its file, the hash of its recipe, and how long it took to render.
     """
-    goals = _targets(manifest, source, the_set)
-    shown, clipped_share = clip_to_display(match(image, goals, stimulus_generator(stimulus, "match")))
-    png = encode_png(quantise(shown))
-    seen = decode_png(png)
-    own = stimulus.layer_set
-    constrained = own.layers if own and own.network == measuring_network(manifest, stimulus) else ()
-    stages: tuple[Stage, ...] = ("optimised", "matched", "file")
-    measured = gram_distances(extractor, [image, shown, seen], grams.targets)
-    return Finished(
-        png=png,
-        clipped_share=clipped_share,
-        residuals=residuals(shown, goals),
-        distances=tuple(
-            DistanceRecord(
-                stage=stage,
-                layer=distance.layer,
-                constrained=distance.layer in constrained,
-                gram_loss=distance.gram_loss,
-                gram_relative=distance.gram_relative,
-                gram_normalised=grams.scales[distance.layer].normalised(distance.gram_relative),
-            )
-            for stage, distances in zip(stages, measured, strict=True)
-            for distance in distances
-        ),
-        statistics=measure(seen, source_statistics),
-        portilla_simoncelli=portilla_simoncelli_distances(seen, source.pixels, device=str(extractor.device))
-        if manifest.measure.portilla_simoncelli
-        else None,
+    manifest, networks, source = prepared.manifest, prepared.networks, prepared.sources[stimulus.source]
+    measuring = measuring_network(manifest, stimulus)
+    extractor, grams = networks.extractor(measuring), networks.grams(measuring, source)
+    goals = _targets(manifest, source, prepared.the_set)
+    shown, clipped_share = clip_to_display(
+        match(rendered.image, goals, stimulus_generator(stimulus, "match"))
     )
+    stages = {"optimised": stage_distances(rendered.image, grams), "matched": stage_distances(shown, grams)}
+    png = encode_png(quantise(shown))
+    seen = DecodedImage(decode_png(png), manifest.image.size_deg, str(extractor.device))
+    record = Record(
+        stimulus_id=stimulus.stimulus_id,
+        filename=filename,
+        png_sha256=sha256(png),
+        recipe_sha256=recipe_sha256,
+        condition=stimulus.condition,
+        kind=stimulus.kind,
+        seed=stimulus.seed,
+        source=SourceRecord.model_validate(source, from_attributes=True),
+        image=ImageRecord.model_validate(manifest.image, from_attributes=True),
+        network=networks.record(network),
+        measured_in=networks.record(measuring),
+        measured_layers=measured_layers(manifest, measuring),
+        measured_with=measured_with(manifest),
+        synthesis=_synthesis_record(manifest, stimulus, rendered, networks.extractor(network)),
+        control=rendered.control,
+        matching=MatchingRecord(settings=manifest.matching, **asdict(residuals(shown, goals))),
+        clipped_share=clipped_share,
+        statistics=measure(seen, {**of_source.prepared, "gram": grams}),
+        stages=stages,
+        power=rounded(seen.spectrum.radial),
+        power_source=of_source.power,
+        made=MadeRecord(
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(seconds, 3),
+            device=device_name(extractor.device),
+            threads=torch.get_num_threads() if extractor.device.type == "cpu" else None,
+            versions=versions(),
+        ),
+    )
+    return png, sealed(record)
 
 
-def set_reference(manifest: Manifest, sources: Mapping[str, Source]) -> Reference:
-    """Return what stimuli are matched to where the manifest says "set"."""
-    return Reference(tuple(source.pixels for source in sources.values()), manifest.matching.channels)
+def rounded(power: NDArray[Any]) -> tuple[float, ...]:
+    """Return a power spectrum to six significant digits."""
+    return tuple(float(f"{value:.{POWER_DIGITS}g}") for value in power)
 
 
 def _targets(manifest: Manifest, source: Source, the_set: Reference) -> Targets:
@@ -208,20 +221,16 @@ def _targets(manifest: Manifest, source: Source, the_set: Reference) -> Targets:
 
 
 def _control(
-    manifest: Manifest,
-    stimulus: Stimulus,
-    sources: Mapping[str, Source],
-    the_set: Reference,
-    device: str,
-    after_evaluation: EvaluationHook,
+    prepared: Preparation, stimulus: Stimulus, device: str, after_evaluation: EvaluationHook
 ) -> Rendered:
     assert stimulus.control is not None
-    control, spec, source = CONTROLS[stimulus.control.name], stimulus.control, sources[stimulus.source]
-    asked = next(one for one in manifest.sources if one.id == source.id)
+    manifest, source, spec = prepared.manifest, prepared.sources[stimulus.source], stimulus.control
+    control = CONTROLS[spec.name]
+    asked = next(entry for entry in manifest.sources if entry.id == source.id)
     materials = Materials(
         device=device,
         photograph=lambda: load_photograph(asked, manifest.image, source),
-        the_set=the_set if control.uses_set else None,
+        the_set=prepared.the_set if control.uses_set else None,
         texture=_texture_spec(manifest, spec.layer_set) if spec.layer_set else None,
         after_evaluation=after_evaluation,
     )
@@ -246,20 +255,10 @@ def _texture_spec(manifest: Manifest, layer_set: LayerSet) -> TextureSpec:
     )
 
 
-def synthesis_record(
+def _synthesis_record(
     manifest: Manifest, stimulus: Stimulus, rendered: Rendered, extractor: FeatureExtractor
 ) -> SynthesisRecord | None:
-    """Return what the record says of the synthesis; None if there was none.
-
-    Parameters
-    ----------
-    manifest, stimulus
-        What the image is.
-    rendered
-        The image, with its synthesis.
-    extractor
-        The network that made it, if it is a texture.
-    """
+    """Return what the record says of the synthesis in the network of `extractor`; None if there was none."""
     synthesis, layer_set = rendered.synthesis, stimulus.synthesised
     if synthesis is None or layer_set is None:
         return None
@@ -276,20 +275,10 @@ def synthesis_record(
         components=layer_set.components,
         parameters=layer_set.parameters,
         residual_gram=residual_gram,
-        loss=synthesis.loss,
-        iterations=synthesis.iterations,
-        evaluations=synthesis.evaluations,
-        stop_reason=synthesis.stop_reason,
-        restarts=synthesis.restarts,
+        **{name: getattr(synthesis, name) for name in OUTCOME},
         traces=tuple(
             StageRecord(
-                size_px=trace.size_px,
-                layers=trace.layers,
-                precision=trace.precision,
-                metric=trace.metric,
-                stop_reason=trace.stop_reason,
-                losses=tuple(trace.losses.tolist()),
-                accepted=tuple(trace.accepted.tolist()),
+                **vars(trace) | {"losses": trace.losses.tolist(), "accepted": trace.accepted.tolist()}
             )
             for trace in synthesis.traces
         ),

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
 
 from stimgen.errors import InputError
-from stimgen.images.pixels import Image
 from stimgen.images.read import read_image
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.measure.gram import gram_distances
-from stimgen.measure.portilla_simoncelli import (
-    SCALES,
-    WIDTH,
-    load_plenoptic,
-    portilla_simoncelli_distances,
-    size_problem,
-)
+from stimgen.measure import DecodedImage, measure, prepare_source
+from stimgen.measure.gram import source_grams
+from stimgen.measure.portilla_simoncelli import SCALES, WIDTH, load_plenoptic, size_problem
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.extractor import FeatureExtractor, build_extractor
+from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import WeightsError, find_weights
 from stimgen.runs.csv_files import table_of
-from stimgen.runs.measured_columns import (
-    Row,
-    gram_columns,
-    portilla_simoncelli_columns,
-    statistic_columns,
-)
-from stimgen.runs.source_grams import SourceGrams, source_grams
-from stimgen.runs.statistics import SourceStatistics, measure, source_statistics
+from stimgen.runs.preparation import scrambled_versions
 
 
 @dataclass(frozen=True)
@@ -81,7 +69,7 @@ def measure_images(
     Returns
     -------
     DataFrame
-        One row per image; columns are those of `stimgen.runs.stimuli_columns.IMAGES`.
+        One row per image; columns are those of `stimgen.runs.columns.IMAGES`.
 
     Raises
     ------
@@ -96,8 +84,8 @@ def measure_images(
     if portilla_simoncelli:
         load_plenoptic()
     _refuse_unsuitable(images, source, gram, portilla_simoncelli)
-    reference = None if source is None else _reference(source, gram, portilla_simoncelli)
-    return table_of(_row(name, reference, ppd) for name in images)
+    columns, prepared = _source(source, gram, portilla_simoncelli) if source else ({}, {})
+    return table_of(_row(name, columns, prepared, ppd) for name in images)
 
 
 def _refuse_unsuitable(
@@ -131,22 +119,14 @@ def _refuse_unsuitable(
         raise InputError("\n".join(problems))
 
 
-@dataclass(frozen=True, eq=False)
-class _Reference:
-    """A source with all that images are compared with."""
-
-    pixels: Image
-    statistics: SourceStatistics
-    extractor: FeatureExtractor | None
-    grams: SourceGrams | None
-    columns: Row
-    portilla_simoncelli: bool
-
-
-def _reference(source: str, gram: GramMeasurement | None, portilla_simoncelli: bool) -> _Reference:
+def _source(
+    source: str, gram: GramMeasurement | None, portilla_simoncelli: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns that say what images are compared with, and what statistics need to know of it."""
     raw = read_image(source)
-    columns: Row = {"source": source, "source_sha256": f"sha256:{raw.sha256}"}
-    extractor = grams = None
+    columns: dict[str, Any] = {"source": source, "source_sha256": f"sha256:{raw.sha256}"}
+    options = {"copying": True, "portilla_simoncelli": portilla_simoncelli}
+    prepared = prepare_source(DecodedImage(raw.pixels), options)
     if gram is not None:
         network = gram.network
         try:
@@ -161,34 +141,27 @@ def _reference(source: str, gram: GramMeasurement | None, portilla_simoncelli: b
             device=gram.device,
             deepest=NETWORKS[network.name]().deepest(gram.layers),
         )
-        grams = source_grams(extractor, raw.pixels, gram.layers)
-        columns |= {"network": network.name, "weights": weights.name}
-        columns |= {"weights_sha256": f"sha256:{weights.tensors_sha256}"}
-        columns |= {"pooling": network.pooling, "normalised": network.normalise or weights.normalised}
-    statistics = source_statistics(raw.pixels)
-    return _Reference(raw.pixels, statistics, extractor, grams, columns, portilla_simoncelli)
+        prepared["gram"] = source_grams(extractor, raw.pixels, gram.layers, scrambled_versions(raw.pixels))
+        columns |= {
+            "network": network.name,
+            "weights": weights.name,
+            "weights_sha256": f"sha256:{weights.tensors_sha256}",
+            "pooling": network.pooling,
+            "normalised": network.normalise or weights.normalised,
+        }
+    return columns, prepared
 
 
-def _row(name: str, reference: _Reference | None, ppd: float | None) -> Row:
+def _row(name: str, of_source: dict[str, Any], prepared: dict[str, Any], ppd: float | None) -> dict[str, Any]:
     raw = read_image(name)
     height, width = raw.pixels.shape[:2]
-    row: Row = {
+    image = DecodedImage(raw.pixels, side_deg=None if ppd is None else min(height, width) / ppd)
+    return {
         "filename": name,
         "width_px": width,
         "height_px": height,
         "color": "grey" if raw.pixels.ndim == 2 else "rgb",
         "file_sha256": f"sha256:{raw.sha256}",
+        **measure(image, prepared),
+        **of_source,
     }
-    statistics = measure(raw.pixels, reference.statistics if reference else None)
-    # Cycles per image are along the shorter side (stimgen.measure.spectrum).
-    row |= statistic_columns(statistics, None if ppd is None else min(height, width) / ppd)
-    if reference is None:
-        return row
-    row |= reference.columns
-    if reference.extractor and reference.grams:
-        (distances,) = gram_distances(reference.extractor, [raw.pixels], reference.grams.targets)
-        row |= gram_columns(distances, reference.grams.scales.values())
-    if reference.portilla_simoncelli:
-        found = portilla_simoncelli_distances(raw.pixels, reference.pixels)
-        row |= portilla_simoncelli_columns(found)
-    return row

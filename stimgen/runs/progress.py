@@ -1,4 +1,4 @@
-"""What a user sees while a run works."""
+"""The progress of a run: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,38 +8,54 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import torch
-from rich.console import Console
-from rich.live import Live
-from torch import Tensor
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, ProgressColumn, Task
+from rich.progress import Progress as Bars
+from rich.text import Text
 
 from stimgen.counting import counted
 from stimgen.errors import printable
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.bars import Bars
 from stimgen.runs.batches import Batch
-from stimgen.runs.joint_pace import JointPace
-from stimgen.runs.pace import Pace, evaluation_flops
 from stimgen.runs.record import Record
-from stimgen.runs.standing import BatchStanding, Standing, Watcher, summary
+from stimgen.runs.run_state import (
+    BatchState,
+    RunState,
+    Watcher,
+    clock_time,
+    descent,
+    percent,
+    rate,
+    summary,
+    time_left,
+)
 from stimgen.runs.tables import Failure
-from stimgen.texture.problem import Evaluation
+from stimgen.runs.work import BatchWork, batch_work
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stimgen.texture.problem import Evaluation
 
 LOGGER = logging.getLogger("stimgen")
 
 LOOK_EVERY_S = 0.5
-"""Shortest time between two looks at the losses, in seconds: each makes a GPU wait."""
+"""Shortest time between two readings of the losses, in seconds. Each reading makes a GPU wait."""
 LINE_EVERY_S = 60.0
-"""Time between two lines on how far the run is, where there are no bars."""
+"""Time between two lines on the state of the run, where there are no bars."""
+LEAST_S = 3.0
+"""Seconds of progress after which the time left is stated."""
+SPEED_OVER_S = 600.0
+"""Seconds over which the speed is averaged."""
 
 
-class Progress:
+class Progress(Bars):
     """Bars on a terminal, elsewhere a line per minute, and a line per finished stimulus; nothing when quiet.
 
-    What is done is counted in operations and not in stimuli, because a deep layer set takes many times as
-    long as a shallow one (`stimgen.runs.pace`). What happens goes to the logger `stimgen` too, also when
-    quiet.
+    Progress is counted in floating-point operations and not in stimuli, because a deep layer set takes many
+    times as long as a shallow one (`stimgen.runs.work`). All events also go to the logger `stimgen`.
 
     Parameters
     ----------
@@ -52,8 +68,10 @@ class Progress:
 
     Attributes
     ----------
+    state
+        The state of the run when it was last shown.
     watcher
-        Who is told as well, also when quiet; nobody at first.
+        Receives the progress as well, also when quiet; None at first.
     flops
         Operations done in synthesis.
     seconds
@@ -67,22 +85,31 @@ class Progress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # Whether there is a terminal is not for FORCE_COLOR to say: bars in a file are of no use.
+        # FORCE_COLOR does not count: bars in a log file are of no use.
         terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._console = console or Console(stderr=True, quiet=quiet, force_terminal=terminal)
-        self._has_bars = not quiet and self._console.is_terminal and not self._console.is_dumb_terminal
+        console = console or Console(stderr=True, quiet=quiet, force_terminal=terminal)
+        self._has_bars = not quiet and console.is_terminal and not console.is_dumb_terminal
+        self.state = RunState()  # before the bars are drawn for the first time
+        super().__init__(
+            BarColumn(bar_width=min(max(console.width // 5, 8), 40)),
+            _Drawn(lambda task: Text(percent(task.completed / task.total if task.total else 0.0))),
+            _Drawn(lambda task: task.fields["text"]()),
+            console=console,
+            refresh_per_second=4,
+            speed_estimate_period=SPEED_OVER_S,
+            get_time=clock,
+        )
         self.watcher: Watcher | None = None
-        self._clock = clock
-        self._pace = Pace()
-        self._joint: JointPace | None = None
-        self._stimuli = self._finished = self._failed = 0
+        self.flops = self.seconds = 0.0
         self._began = self._looked = self._last_line = 0.0
-        self._network = ""
-        self._batch: BatchStanding | None = None
+        self._moving_since: float | None = None
+        self._work: dict[Batch, float] = {}
+        self._finished_work, self._unfinished = 0.0, 0
+        self._current: BatchWork | None = None
         self._lowest: Tensor | None = None
-        self._standing = self._stands()
-        self.flops = 0.0
-        self.seconds = 0.0
+        self._sent: dict[int, Batch] = {}
+        self._shares: dict[int, float] = {}  # of batches that workers have; written by another thread
+        self._speeds: dict[str, tuple[float, float]] = {}  # seconds and work of workers, by kind of batch
 
     @contextlib.contextmanager
     def run(
@@ -94,200 +121,209 @@ class Progress:
         shared: bool,
         reached: Mapping[str, tuple[int, int]],
     ) -> Iterator[None]:
-        """Show how far it is while `batches` are made.
+        """Show the progress while `batches` are made, of which the stimuli `to_make` are not done yet.
 
-        Parameters
-        ----------
-        manifest, batches
-            What is made.
-        to_make
-            Ids of the stimuli in the batches that are not done yet.
-        shared
-            Whether the problems of a batch share their passes, as they do on a GPU.
-        reached
-            Size and rung of the last stage in the checkpoint of a stimulus, by its id.
+        `shared` and `reached` are as in `stimgen.runs.work.batch_work`.
         """
-        self._stimuli = len(to_make)
-        self._pace.begin(manifest, batches, to_make, shared=shared, reached=reached)
-        self._began = self._last_line = self._clock()
+        work = {b: batch_work(manifest, b, shared=shared, reached=reached) for b in batches}
+        self._work = work if any(work.values()) else dict.fromkeys(batches, 1.0)
+        self._unfinished = len(batches)
+        self.state = RunState(stimuli=len(to_make))
+        self._run = self.add_task("", total=sum(self._work.values()), text=self._run_text)
+        self._bar = self.add_task("", total=1.0, visible=False, text=self._batch_text)
+        self._began = self._last_line = self.get_time()
         LOGGER.info(
             "run", extra={"manifest": str(manifest.path), "stimuli": len(to_make), "batches": len(batches)}
         )
-        self._look(self._began)
+        self._look()
         with self._live():
             yield
-            self._look(self._clock())
+            self._look()
 
     @contextlib.contextmanager
     def batch(self, batch: Batch) -> Iterator[None]:
         """Count what is done inside as part of `batch`."""
         first, *others = (stimulus.stimulus_id for stimulus in batch.stimuli)
         LOGGER.info("batch", extra={"stimulus_ids": [first, *others]})
-        self._batch = BatchStanding(f"{first} and {len(others)} more" if others else first)
-        self._lowest = None
-        synthesised = batch.stimuli[0].synthesised
-        if synthesised is not None:
-            self._network = synthesised.network.name
-        started = self._clock()
-        self._pace.enter(batch, started)
-        self._look(started)
+        name = f"{first} and {len(others)} more" if others else first
+        self.state = replace(self.state, batch=BatchState(name))
+        self._current, self._lowest = BatchWork(batch, self._work[batch]), None
+        started = self.get_time()
+        self._look()
         yield
-        ended = self._clock()
-        if synthesised is not None:
-            self.seconds += ended - started
-        self._pace.leave(ended)
-        self._batch = None
-        self._look(ended)
+        if batch.stimuli[0].synthesised is not None:
+            self.seconds += self.get_time() - started
+        self._current = None
+        self.state = replace(self.state, batch=None)
+        self._finish(batch)
+        self._look()
 
     def evaluation(self, evaluation: Evaluation) -> None:
         """Count one evaluation of loss and gradient of as many problems as there are losses."""
-        now = self._clock()
-        self.flops += len(evaluation.losses) * evaluation_flops(
-            self._network, evaluation.layers, evaluation.size_px
-        )
-        self._pace.evaluated(evaluation, self._network, now)
+        assert self._current is not None, "evaluations belong to a batch"
+        self.flops += self._current.add(evaluation)
         if self._has_bars or self.watcher is not None:
-            # On the device, without waiting for it; a loss that is not finite counts as none.
+            # On the device, without waiting for it. fmin ignores losses that are NaN.
             before = evaluation.losses if self._lowest is None or evaluation.number == 1 else self._lowest
-            self._lowest = torch.fmin(before, evaluation.losses)
-        if now - self._looked >= LOOK_EVERY_S:
+            self._lowest = before.fmin(evaluation.losses)
+        if self.get_time() - self._looked >= LOOK_EVERY_S:
             self._read(evaluation)
-            self._look(now)
+            self._look()
 
     def sent(self, number: int, batch: Batch) -> None:
-        """Count a batch as given to a worker; from then on, several may be under way at once."""
-        if self._joint is None:
-            self._joint = JointPace(self._pace.costs, self._clock)
+        """Count a batch as sent to a worker; several may be under way at once."""
         LOGGER.info("sent", extra={"batch": number, "stimulus_ids": [s.stimulus_id for s in batch.stimuli]})
-        self._joint.sent(number, batch)
-        self._look_sometimes()
+        self._shares.pop(number, None)
+        self._sent[number] = batch
+        self.waiting()
 
-    def told(self, number: int, share: float) -> None:
-        """Take how much of a batch a worker has done, 0 to 1."""
-        if self._joint is not None:
-            self._joint.told(number, share)
+    def reported(self, number: int, share: float) -> None:
+        """Take the share of a batch that a worker has done, 0 to 1."""
+        self._shares[number] = share
 
-    def landed(self, number: int, batch: Batch, seconds: float | None) -> None:
-        """Count a batch as finished by a worker, in so many seconds; None if it could not be made."""
-        if self._joint is not None:
-            self._joint.landed(number, batch, seconds)
-        self._look_sometimes()
+    def completed(self, number: int, batch: Batch, seconds: float | None) -> None:
+        """Count a batch as finished by a worker in `seconds`; None if the worker did not make it."""
+        del self._sent[number]
+        if seconds is not None:
+            kind, work = self._kind(batch)
+            total_s, total = self._speeds.get(kind, (0.0, 0.0))
+            self._speeds[kind] = total_s + seconds, total + work
+        self._finish(batch)
+        self.waiting()
 
     def waiting(self) -> None:
-        """Show where the run stands while nothing else happens."""
-        self._look_sometimes()
+        """Show the state of the run while nothing else happens."""
+        if self.get_time() - self._looked >= LOOK_EVERY_S:
+            self._look()
 
     def expected_s(self, batch: Batch) -> float | None:
-        """Return how long a worker takes for a batch, by those that have ended; None before."""
-        return None if self._joint is None else self._joint.expected_s(batch)
+        """Return the seconds that a worker takes for a batch, from finished ones; None before the first."""
+        kind, work = self._kind(batch)
+        seconds, done = self._speeds.get(kind, (0.0, 0.0))
+        return work * seconds / done if done else None
 
     def note(self, text: str) -> None:
-        """Say something that is no stimulus."""
+        """Write a line that is not about one stimulus."""
         LOGGER.warning("note", extra={"text": text})
         self._say(text)
 
     def stimulus(self, record: Record) -> None:
-        """Say that a stimulus is done, and a texture how near it came to what it was to match."""
-        distance = ""
-        if record.synthesis is not None:
-            distance = f"relative Gram distance up to {record.synthesis.residual_gram:.3f}, "
+        """Write that a stimulus is done, and for a texture its largest remaining Gram distance."""
         residual = None if record.synthesis is None else record.synthesis.residual_gram
-        LOGGER.info(
-            "stimulus",
-            extra={
-                "stimulus_id": record.stimulus_id,
-                "png_sha256": record.png_sha256,
-                "residual_gram": residual,
-                "seconds": record.made.seconds,
-            },
-        )
+        extra = {"stimulus_id": record.stimulus_id, "png_sha256": record.png_sha256}
+        LOGGER.info("stimulus", extra=extra | {"residual_gram": residual, "seconds": record.made.seconds})
         if self.watcher is not None:
             self.watcher.stimulus(record)
+        distance = "" if residual is None else f"relative Gram distance up to {residual:.3f}, "
         self._line(f"{record.stimulus_id}  {distance}{record.made.seconds:.1f} s")
 
     def failure(self, failure: Failure) -> None:
-        """Say that a stimulus could not be made; the log has the traceback of the exception at hand."""
+        """Write that a stimulus could not be made; the log has the traceback of the current exception."""
         LOGGER.error("failure", exc_info=True, extra=vars(failure))
-        self._failed += 1
+        self.state = replace(self.state, failed=self.state.failed + 1)
         if self.watcher is not None:
             self.watcher.failure(failure)
         self._line(f"{failure.stimulus_id}  FAILED: {failure.error}", "red")
 
     def _line(self, text: str, style: str | None = None) -> None:
-        self._finished += 1
-        self._say(f"{self._finished:>{len(str(self._stimuli))}}/{self._stimuli}  {text}", style)
-        now = self._clock()
-        self._pace.made(now)
-        self._look(now)
+        self.state = replace(self.state, finished=self.state.finished + 1)
+        finished, stimuli = self.state.finished, self.state.stimuli
+        self._say(f"{finished:>{len(str(stimuli))}}/{stimuli}  {text}", style)
+        self._look()
 
     def _say(self, text: str, style: str | None = None) -> None:
-        # As it is: an error's brackets are no markup, and a log file has no edge to wrap at.
-        self._console.print(
+        # As it is: brackets in an error are not markup, and a log file has no edge to wrap at.
+        self.console.print(
             printable(text), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True
         )
 
+    def _kind(self, batch: Batch) -> tuple[str, float]:
+        """Return a name for batches whose time is proportional to their work, and the work of this one."""
+        control = batch.stimuli[0].control
+        return "" if control is None else control.name, self._work[batch] or 1.0
+
+    def _finish(self, batch: Batch) -> None:
+        self._finished_work += self._work[batch]
+        self._unfinished -= 1
+
     def _read(self, evaluation: Evaluation) -> None:
-        """Take over where the batch stands; the losses too, if anybody is to see them."""
-        if self._batch is None:
-            return
+        """Take over the stage of the batch, and its losses if they are shown."""
+        assert self.state.batch is not None
         loss = distance = None
         if self._lowest is not None:
-            # The only place where a device is waited for.
+            # The only place that waits for the device.
+            import torch
+
             losses, zeros = torch.stack((self._lowest, evaluation.zero_losses)).tolist()
             loss = max(losses)
             ratios = [lowest / zero for lowest, zero in zip(losses, zeros, strict=True) if zero > 0]
             distance = max(ratios) ** 0.5 if ratios else None
-        self._batch = replace(
-            self._batch,
-            stage=evaluation.stage,
-            stages=evaluation.stages,
-            size_px=evaluation.size_px,
-            number=evaluation.number,
-            most=evaluation.most,
-            loss=loss,
-            distance=distance,
-        )
+        stage = {name: getattr(evaluation, name) for name in ("stage", "stages", "size_px", "number", "most")}
+        batch = replace(self.state.batch, loss=loss, distance=distance, **stage)
+        self.state = replace(self.state, batch=batch)
 
-    def _look_sometimes(self) -> None:
-        now = self._clock()
-        if now - self._looked >= LOOK_EVERY_S:
-            self._look(now)
-
-    def _look(self, now: float) -> None:
-        """Show where the run stands."""
-        self._looked = now
-        self._standing = self._stands()
-        if self.watcher is not None:
-            self.watcher.show(self._standing)
-        if not self._has_bars and now - self._last_line >= LINE_EVERY_S:
-            self._last_line = now
-            self._say(summary(self._standing))
-
-    def _stands(self) -> Standing:
-        elapsed = self._clock() - self._began
-        made = self._finished - self._failed
-        batch = self._batch and replace(self._batch, share=self._pace.batch_share)
-        of_stimuli = self._finished / self._stimuli if self._stimuli else 0.0
-        joint = self._joint
-        if joint is not None:
-            busy = counted(joint.busy, "worker", "workers")
-            batch = BatchStanding(f"{busy} at work", share=joint.share)
-        return Standing(
-            share=(joint or self._pace).share if self._pace.total else of_stimuli,
-            finished=self._finished,
-            failed=self._failed,
-            stimuli=self._stimuli,
+    def _look(self) -> None:
+        """Bring the state up to date, and show it."""
+        now = self._looked = self.get_time()
+        task, batch, work = self._tasks[self._run], self.state.batch, self._finished_work
+        begun = [(self._work[b], self._shares[n]) for n, b in self._sent.items() if n in self._shares]
+        work += sum(part * share for part, share in begun)
+        if self._current is not None and batch is not None:
+            work += self._current.done
+            batch = replace(batch, share=self._current.share)
+        total = task.total or 0.0
+        # Sums are rounded, and only a run that is done is at 100 %.
+        self.update(self._run, completed=min(work, 0.999 * total) if self._unfinished else total)
+        if task.completed > 0 and self._moving_since is None:
+            self._moving_since = now
+        if self._sent or self._speeds:
+            share = task.completed / total
+            batch = BatchState(f"{counted(len(begun), 'worker', 'workers')} at work", share)
+        stated = task.finished or (self._moving_since is not None and now - self._moving_since >= LEAST_S)
+        made, elapsed = self.state.finished - self.state.failed, now - self._began
+        self.state = replace(
+            self.state,
+            share=task.completed / total,
             elapsed_s=elapsed,
-            left_s=(joint or self._pace).seconds_left(),
+            left_s=task.time_remaining if stated else None,
             per_minute=60 * made / elapsed if made and elapsed > 0 else None,
             batch=batch,
         )
+        self.update(self._bar, visible=batch is not None, completed=batch.share if batch else 0.0)
+        if self.watcher is not None:
+            self.watcher.show(self.state)
+        if not self._has_bars and now - self._last_line >= LINE_EVERY_S:
+            self._last_line = now
+            self._say(summary(self.state))
 
     def _live(self) -> contextlib.AbstractContextManager[object]:
-        if not self._has_bars:
-            return contextlib.nullcontext()
-        return Live(get_renderable=self._bars, console=self._console, refresh_per_second=4)
+        return self if self._has_bars else contextlib.nullcontext()
 
-    def _bars(self) -> Bars:
-        """Return what a thread of its own draws: the last standing, and a clock that goes on."""
-        return Bars(replace(self._standing, elapsed_s=self._clock() - self._began))
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield a bar for the run and one for the batch, and below them the stage of its synthesis."""
+        yield self.make_tasks_table(self.tasks)
+        if self.state.batch is not None and (text := descent(self.state.batch)):
+            yield Text(f"  {text}", style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _run_text(self) -> Text:
+        state = self.state
+        failed = Text(f", {state.failed} failed", style="red") if state.failed else Text()
+        gone = f"{clock_time(self.get_time() - self._began)} gone"
+        more = ", ".join(filter(None, (gone, time_left(state.left_s), rate(state.per_minute))))
+        return Text.assemble(f"{state.finished}/{state.stimuli} stimuli", failed, f", {more}")
+
+    def _batch_text(self) -> Text:
+        return Text("" if self.state.batch is None else self.state.batch.name)
+
+
+class _Drawn(ProgressColumn):
+    """A column whose text is made when it is drawn, so that the clock goes on between two updates."""
+
+    def __init__(self, text: Callable[[Task], Text]) -> None:
+        super().__init__()
+        self._text = text
+
+    def render(self, task: Task) -> Text:
+        text = self._text(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text

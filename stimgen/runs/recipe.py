@@ -1,4 +1,8 @@
-"""The recipe of a stimulus: everything that its pixels and statistics depend on.
+"""The recipe of a stimulus: everything that its pixels depend on, and what cannot be measured on them again.
+
+Gram distances are measured at stages before the file is written, so the network that measures and its layers
+are part of the recipe. Other statistics are not: where they have changed, the file is measured again
+(`measured_with`).
 
 Names and places of files are not part of it: the same bytes under another name make the same stimulus.
 """
@@ -8,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -17,56 +21,17 @@ from stimgen.controls import CONTROLS
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
+from stimgen.measure import statistics_in_order
 
-VERSION = 1
-"""To be raised when the same recipe comes to mean other pixels, or is measured in another way."""
-
-
-class SourceIdentity(Protocol):
-    """What a recipe says of a source: a loaded one, or one in a record."""
-
-    @property
-    def id(self) -> str:
-        """Name of the source."""
-
-    @property
-    def sha256(self) -> str:
-        """Of the image file."""
-
-    @property
-    def crop_box(self) -> tuple[int, int, int, int]:
-        """What was cut from it."""
-
-
-class WeightsIdentity(Protocol):
-    """What a recipe says of weights: loaded ones, or those in a record."""
-
-    @property
-    def tensors_sha256(self) -> str:
-        """Of the tensors."""
-
-    @property
-    def normalised(self) -> bool:
-        """Whether the filters were normalised already."""
-
-    @property
-    def convention(self) -> Named:
-        """What input they expect."""
-
-
-class Named(Protocol):
-    """An input convention."""
-
-    @property
-    def name(self) -> str:
-        """Name of the convention."""
+VERSION = 2
+"""To be raised when the same recipe comes to mean other pixels."""
 
 
 def recipe(
     manifest: Manifest,
     stimulus: Stimulus,
-    sources: Mapping[str, SourceIdentity],
-    weights_of: Callable[[NetworkSpec], WeightsIdentity],
+    sources: Mapping[str, Any],
+    weights_of: Callable[[NetworkSpec], Any],
     measured: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return the recipe as plain data.
@@ -76,9 +41,10 @@ def recipe(
     manifest, stimulus
         What is asked for.
     sources
-        All sources of the manifest, by id.
+        All sources of the manifest, by id, with `id`, `sha256` and `crop_box`.
     weights_of
-        Returns the weights of a network.
+        Returns the weights of a network, with `tensors_sha256`, `normalised` and the name of their
+        `convention`.
     measured
         Layers that are measured.
     """
@@ -89,22 +55,22 @@ def recipe(
         "stimulus_id": stimulus.stimulus_id,
         "seed": stimulus.seed,
         "source": _identity(source),
-        "image": {
-            "size_px": manifest.image.size_px,
-            "size_deg": manifest.image.size_deg,
-            "ppd": manifest.image.ppd,
-            "color": manifest.image.color,
-        },
+        "image": {name: getattr(manifest.image, name) for name in ("size_px", "size_deg", "ppd", "color")},
         "measured_in": _network(network, weights_of(network)),
         "measured": list(measured),
-        "measure": manifest.measure.model_dump(mode="json"),
+        "stages": {s.name: s.version for s in statistics_in_order() if s.needs_network},
         "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
         "control": _control(manifest, control, weights_of) if control else None,
-        "source_set": _source_set(tuple((one.id, one.sha256, one.crop_box) for one in sources.values()))
+        "source_set": _set_sha256(tuple((one.id, one.sha256, one.crop_box) for one in sources.values()))
         if uses_set(manifest, stimulus)
         else None,
     }
+
+
+def measured_with(manifest: Manifest) -> dict[str, int]:
+    """Return the statistics that the stimuli of a manifest are measured in, with their versions."""
+    return {s.name: s.version for s in statistics_in_order(manifest.measure.model_dump())}
 
 
 def uses_set(manifest: Manifest, stimulus: Stimulus) -> bool:
@@ -113,25 +79,17 @@ def uses_set(manifest: Manifest, stimulus: Stimulus) -> bool:
     return "set" in manifest.matching.asked.values() or bool(control and CONTROLS[control.name].uses_set)
 
 
-class SourceSet(list[dict[str, Any]]):
-    """The identities of all sources; `canonical` is their text, made once for all recipes that hold it."""
-
-    @cached_property
-    def canonical(self) -> str:
-        """The JSON text that goes into the hash."""
-        return _canonical(list(self))
-
-
 @lru_cache(maxsize=4)
-def _source_set(identities: tuple[tuple[str, str, tuple[int, int, int, int]], ...]) -> SourceSet:
-    return SourceSet({"id": one, "sha256": sha256, "crop_box": list(box)} for one, sha256, box in identities)
+def _set_sha256(identities: tuple[tuple[str, str, tuple[int, int, int, int]], ...]) -> str:
+    """Return the hash of the identities of all sources, computed once for all stimuli."""
+    return recipe_sha256(identities)
 
 
-def _identity(source: SourceIdentity) -> dict[str, Any]:
+def _identity(source: Any) -> dict[str, Any]:
     return {"id": source.id, "sha256": source.sha256, "crop_box": list(source.crop_box)}
 
 
-def _network(network: NetworkSpec, weights: WeightsIdentity) -> dict[str, Any]:
+def _network(network: NetworkSpec, weights: Any) -> dict[str, Any]:
     return {
         "name": network.name,
         "tensors_sha256": weights.tensors_sha256,
@@ -143,7 +101,7 @@ def _network(network: NetworkSpec, weights: WeightsIdentity) -> dict[str, Any]:
 
 
 def _texture(
-    manifest: Manifest, layer_set: LayerSet, weights_of: Callable[[NetworkSpec], WeightsIdentity]
+    manifest: Manifest, layer_set: LayerSet, weights_of: Callable[[NetworkSpec], Any]
 ) -> dict[str, Any]:
     return {
         "network": _network(layer_set.network, weights_of(layer_set.network)),
@@ -155,7 +113,7 @@ def _texture(
 
 
 def _control(
-    manifest: Manifest, control: ControlSpec, weights_of: Callable[[NetworkSpec], WeightsIdentity]
+    manifest: Manifest, control: ControlSpec, weights_of: Callable[[NetworkSpec], Any]
 ) -> dict[str, Any]:
     ingredients: dict[str, Any] = {"name": control.name, "options": dict(control.options)}
     if control.layer_set:
@@ -163,17 +121,10 @@ def _control(
     return ingredients
 
 
-def recipe_sha256(ingredients: dict[str, Any]) -> str:
-    """Return the hexadecimal SHA-256 of a recipe."""
-    parts = (
-        f"{_canonical(key)}:{value.canonical if isinstance(value, SourceSet) else _canonical(value)}"
-        for key, value in sorted(ingredients.items())
-    )
-    return hashlib.sha256(f"{{{','.join(parts)}}}".encode()).hexdigest()
-
-
-def _canonical(data: object) -> str:
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def recipe_sha256(ingredients: object) -> str:
+    """Return the hexadecimal SHA-256 of a recipe: of its JSON without spaces, keys in order."""
+    text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def stimulus_generator(stimulus: Stimulus, purpose: str) -> np.random.Generator:

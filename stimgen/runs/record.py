@@ -1,37 +1,38 @@
-"""The record of one stimulus: everything needed to say what was shown, and to rebuild the tables."""
+"""The record of one stimulus: everything needed to say what was shown, and to write the tables.
+
+A record is sealed: it holds the SHA-256 of its own content, by which a later change is found. The seal shows
+an accident or an edit; somebody who computes it anew after a change is not found by it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stimgen.bounded import read_file
 from stimgen.manifest.schema import LARGEST_PX, LARGEST_SEED, MatchingSpec
 
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    json.dumps(values, allow_nan=False)  # ValueError
-    return values
-
-
-Settings = Annotated[dict[str, Any], AfterValidator(_finite)]
+Settings = Annotated[dict[str, Any], AfterValidator(lambda v: json.loads(json.dumps(v, allow_nan=False)))]
+"""Options as JSON holds them; numbers are finite."""
 STIMULUS_ID = "[A-Za-z][A-Za-z0-9_-]{0,254}"
 SUBFOLDER = "[0-9a-f]{2}"
-Stage = Literal["optimised", "matched", "file"]
+SEAL = "record_sha256"
+"""Key of the seal in a record."""
+MOST_BYTES = 2**26
+"""Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 
 
 def png_name(stimulus_id: str, *, spread: bool) -> str:
-    """Return the file that is shown, relative to the run folder.
+    """Return the PNG file of a stimulus, relative to the run folder.
 
-    Parameters
-    ----------
-    stimulus_id
-        Which stimulus.
-    spread
-        Whether the files of the run are spread over subfolders, as those of large sets are: the subfolder is
-        the first two hexadecimal digits of the SHA-256 of the id.
+    Where the files of a large set are spread over subfolders, the subfolder is the first two hexadecimal
+    digits of the SHA-256 of the id.
 
     Examples
     --------
@@ -77,11 +78,10 @@ class ImageRecord(_Part):
 
 
 class NetworkRecord(_Part):
-    """A network, with its weights.
+    """A network with its weights.
 
-    `input` names what its weights expect (`stimgen.networks.catalogue.InputConvention`). `normalise` is what
-    the manifest asks for. With `weights_normalised` the filters were normalised already in the imported file,
-    and are used as they are whatever the manifest asks for.
+    `input` names their `stimgen.networks.catalogue.InputConvention`, and `normalise` is the manifest's
+    option. Filters that were normalised in the imported file (`weights_normalised`) are used as they are.
     """
 
     name: str
@@ -101,10 +101,7 @@ class NetworkRecord(_Part):
 
 
 class StageRecord(_Part):
-    """Lowest loss so far after each evaluation in one stage, and whether it ended an iteration.
-
-    The other fields are those of `stimgen.texture.problem.StageTrace`.
-    """
+    """Lowest loss so far after each evaluation in one stage, and whether it ended an iteration."""
 
     size_px: int
     layers: tuple[str, ...]
@@ -117,15 +114,14 @@ class StageRecord(_Part):
     @model_validator(mode="after")
     def _has_one_of_each(self) -> Self:
         if len(self.losses) != len(self.accepted):
-            raise ValueError("losses and accepted have not the same length")
+            raise ValueError("losses and accepted differ in length")
         return self
 
 
 class SynthesisRecord(_Part):
-    """How a texture was synthesised; `settings` are the preset's fields.
+    """How a texture was synthesised; `components` is None where all channels were matched.
 
-    `components` is None where all channels were matched. `residual_gram` is what
-    `stimgen.texture.synthesis.matched_distance` returns for the image before matching.
+    `residual_gram` is `stimgen.texture.synthesis.matched_distance` of the image before matching.
     """
 
     preset: str
@@ -144,11 +140,7 @@ class SynthesisRecord(_Part):
 
 
 class ControlRecord(_Part):
-    """Which control, with its options.
-
-    `residuals` and `weights_sha256` are those of `stimgen.controls.ImageWithResiduals`; most controls have
-    none.
-    """
+    """Which control, and what `stimgen.controls.ImageWithResiduals` says of its image."""
 
     name: str
     options: Settings
@@ -157,10 +149,7 @@ class ControlRecord(_Part):
 
 
 class MatchingRecord(_Part):
-    """What was matched, and how far the image as matched and clipped is from it.
-
-    The residuals are those of `stimgen.matching.apply.Residuals`.
-    """
+    """What was matched, and the `stimgen.matching.apply.Residuals` of the image as matched and clipped."""
 
     settings: MatchingSpec
     mean: float | None
@@ -169,97 +158,56 @@ class MatchingRecord(_Part):
     spectrum: float | None
 
 
-class DistanceRecord(_Part):
-    """Distances of one layer at one stage; see `stimgen.measure.gram_distance` and `ScaleRecord`."""
+class MadeRecord(_Part):
+    """When, how long and with what; the only part that differs between two runs of one manifest.
 
-    stage: Stage
+    `threads` are those of the CPU's arithmetic, whose last bits depend on it; None on a GPU.
+    """
+
+    finished: str
+    seconds: float
+    device: str
+    threads: int | None = None
+    versions: dict[str, str]
+
+
+class Distance(NamedTuple):
+    """Gram distances of one layer at one stage: a row of gram_distances.csv."""
+
+    stage: Literal["optimised", "matched", "file"]
     layer: str
     constrained: bool
     gram_loss: float
     gram_relative: float
     gram_normalised: float | None
-
-
-class ScaleRecord(_Part):
-    """Floor and ceiling of the distances of one layer; see `stimgen.measure.gram_distance.GramScale`."""
-
-    layer: str
-    floor: float | None = Field(ge=0)
-    ceiling: float = Field(ge=0)
-
-
-class LuminanceRecord(_Part):
-    """See `stimgen.measure.luminance.LuminanceStatistics`, for the last two `stimgen.measure.histogram`."""
-
-    mean: float
-    sd: float
-    rms_contrast: float | None
-    skewness: float | None
-    kurtosis: float | None
-    minimum: float
-    maximum: float
-    entropy: float
-    histogram_w1: float | None
-
-
-class SlopeRecord(_Part):
-    """See `stimgen.measure.slope.Slope`."""
-
-    alpha: float | None
-    r_squared: float | None
-    low_cpi: float
-    high_cpi: float
-
-
-class SpectrumRecord(_Part):
-    """See `stimgen.measure.spectral_distance` and `stimgen.measure.spectral_share`.
-
-    `power` and `power_source` are the rotational averages of the stimulus and of its source at 1, 2, … cycles
-    per image (`stimgen.measure.spectrum.PowerSpectrum.radial`), to six significant digits.
-    """
-
-    amplitude_error: float | None
-    radial_error_db: float | None
-    orientation_0: float | None
-    orientation_45: float | None
-    orientation_90: float | None
-    orientation_135: float | None
-    high_frequency_share: float | None
-    power: tuple[float, ...]
-    power_source: tuple[float, ...]
-
-
-class CopyingRecord(_Part):
-    """How much parts of `crop_px` × `crop_px` are like the source's; see `stimgen.measure.copying`."""
-
-    crop_px: Literal[32, 64, 128]
-    similarity: float | None
-    baseline: float | None
-
-
-PortillaSimoncelliRecord = dict[str, float | None]
-"""What `stimgen.measure.portilla_simoncelli.portilla_simoncelli_distances` returns."""
-
-
-class MadeRecord(_Part):
-    """When, how long and with what; the only part that differs between two runs of one manifest."""
-
-    finished: str
-    seconds: float
-    device: str
-    threads: int | None = None  # of the CPU's arithmetic, whose last bits depend on it; None on a GPU
-    versions: dict[str, str]
+    gram_floor: float | None
+    gram_ceiling: float
 
 
 class Record(_Part):
     """One stimulus. Everything but `made` and the seal is the same whenever it is made on one machine.
 
-    `network` is the one that made the texture, or for a control the one of `measured_in`, in which Gram
-    distances are measured. `portilla_simoncelli` is None where the manifest does not ask for it.
-    `record_sha256` is the seal (`stimgen.runs.seal`), None before it is sealed.
+    Attributes
+    ----------
+    network, measured_in
+        The network that made the texture, and the one in which Gram distances are measured; equal for
+        controls.
+    measured_layers
+        Layers of `measured_in` on which they are measured.
+    measured_with
+        Name and version of each statistic that was measured.
+    statistics
+        What was measured on the file, by the column of stimuli.csv.
+    stages
+        Gram distances before the file was written, under the same names.
+    power, power_source
+        Rotational average of the power spectrum of the stimulus and of its source, at 1, 2, … cycles per
+        image (`stimgen.measure.spectrum.PowerSpectrum.radial`), to six significant digits.
+    record_sha256
+        The seal; None before the record is sealed.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     stimulus_id: str = Field(pattern=f"^{STIMULUS_ID}$")
     filename: str = Field(pattern=rf"^stimuli/(?:{SUBFOLDER}/)?{STIMULUS_ID}\.png$")
     png_sha256: str
@@ -271,17 +219,16 @@ class Record(_Part):
     image: ImageRecord
     network: NetworkRecord
     measured_in: NetworkRecord
+    measured_layers: tuple[str, ...]
+    measured_with: dict[str, int]
     synthesis: SynthesisRecord | None
     control: ControlRecord | None
     matching: MatchingRecord
     clipped_share: float
-    luminance: LuminanceRecord
-    slope: SlopeRecord
-    spectrum: SpectrumRecord
-    copying: tuple[CopyingRecord, ...]
-    distances: tuple[DistanceRecord, ...]
-    scales: tuple[ScaleRecord, ...]
-    portilla_simoncelli: PortillaSimoncelliRecord | None
+    statistics: dict[str, float | bool | None]
+    stages: dict[Literal["optimised", "matched"], dict[str, float | None]]
+    power: tuple[float, ...]
+    power_source: tuple[float, ...]
     made: MadeRecord
     record_sha256: str | None = None
 
@@ -290,6 +237,34 @@ class Record(_Part):
         """The file of this record, relative to the run folder."""
         return record_name(self.stimulus_id, spread=self.filename.count("/") > 1)
 
+    @property
+    def matched_layers(self) -> tuple[str, ...]:
+        """The measured layers that the texture was made to match."""
+        if self.kind == "control" or self.synthesis is None or self.network != self.measured_in:
+            return ()
+        return tuple(layer for layer in self.measured_layers if layer in self.synthesis.layer_weights)
+
+    @cached_property
+    def distances(self) -> tuple[Distance, ...]:
+        """Gram distances at all stages, on all measured layers."""
+        constrained = self.matched_layers
+        on_file: Mapping[str, Any] = self.statistics
+        stages: dict[Any, Mapping[str, Any]] = {**self.stages, "file": on_file}
+        return tuple(
+            Distance(
+                stage,
+                layer,
+                layer in constrained,
+                values[f"gram_loss_{layer}"],
+                values[f"gram_relative_{layer}"],
+                values[f"gram_normalised_{layer}"],
+                on_file[f"gram_floor_{layer}"],
+                on_file[f"gram_ceiling_{layer}"],
+            )
+            for stage, values in stages.items()
+            for layer in self.measured_layers
+        )
+
     @model_validator(mode="after")
     def _names_its_own_file(self) -> Self:
         if self.filename not in (png_name(self.stimulus_id, spread=spread) for spread in (False, True)):
@@ -297,9 +272,109 @@ class Record(_Part):
         return self
 
     @model_validator(mode="after")
-    def _holds_what_goes_together(self) -> Self:
-        if len(self.spectrum.power) != len(self.spectrum.power_source):
-            raise ValueError("power and power_source have not the same length")
-        if lacking := {one.layer for one in self.distances} - {one.layer for one in self.scales}:
-            raise ValueError(f"floor and ceiling are missing for {', '.join(sorted(lacking))}")
+    def _is_complete(self) -> Self:
+        if len(self.power) != len(self.power_source):
+            raise ValueError("power and power_source differ in length")
+        if list(self.stages) != ["optimised", "matched"]:
+            raise ValueError("a stage is missing")
+        try:
+            found = self.distances
+        except KeyError as error:
+            raise ValueError(f"{error.args[0]} is missing") from None
+        if any(None in (one.gram_loss, one.gram_relative, one.gram_ceiling) for one in found):
+            raise ValueError("a Gram distance is missing")
         return self
+
+
+class RecordError(Exception):
+    """A record cannot be used; the message is the rest of a sentence that begins with its file.
+
+    Attributes
+    ----------
+    altered
+        The record as it is now, if it was altered after it was written.
+    """
+
+    def __init__(self, problem: str, altered: Record | None = None) -> None:
+        super().__init__(problem)
+        self.altered = altered
+
+
+def content_sha256(content: Mapping[str, Any]) -> str:
+    """Return the seal of a record's content: the SHA-256 of its JSON without spaces, keys in order.
+
+    Parameters
+    ----------
+    content
+        What is in the file; the seal itself is left out.
+
+    Raises
+    ------
+    ValueError
+        If a number in it is not finite.
+
+    Examples
+    --------
+    >>> content_sha256({"b": 1.5, "a": None}) == content_sha256({"a": None, "b": 1.5, SEAL: "any"})
+    True
+    """
+    rest = {key: value for key, value in content.items() if key != SEAL}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(record: Record) -> Record:
+    """Return a record with its seal, whatever seal it had."""
+    return record.model_copy(update={SEAL: content_sha256(json.loads(record.model_dump_json()))})
+
+
+def parse_record(content: bytes) -> Record:
+    """Return the record that a file holds.
+
+    Raises
+    ------
+    RecordError
+        If it holds none, or one that was altered after it was written.
+    """
+    try:
+        data = json.loads(content)
+        record = Record.model_validate(data)
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, detail["loc"]))
+        raise RecordError(f"is damaged ({place}{': ' if place else ''}{detail['msg']})") from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"is damaged ({error})") from None
+    if record.record_sha256 is None:
+        raise RecordError(f"has no {SEAL}: it was altered", record)
+    if content_sha256(data) != record.record_sha256:
+        raise RecordError(f"was altered after it was written: its {SEAL} is not that of its content", record)
+    return record
+
+
+def read_record(path: Path, stimulus_id: str, filename: str) -> Record:
+    """Return the record of a stimulus.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    stimulus_id, filename
+        What it must be about.
+
+    Raises
+    ------
+    RecordError
+        If it is missing, damaged, altered, or that of another stimulus.
+    """
+    try:
+        record = parse_record(read_file(path, MOST_BYTES))
+    except FileNotFoundError:
+        raise RecordError("is missing") from None
+    except OSError as error:
+        raise RecordError(f"cannot be read: {error.strerror}") from None
+    if record.stimulus_id != stimulus_id:
+        raise RecordError(f"is the record of {record.stimulus_id}")
+    if record.filename != filename:
+        raise RecordError(f"names the file {record.filename}, which is not where this run has it")
+    return record

@@ -1,68 +1,85 @@
-"""What a run writes beside its stimuli: manifests, tables, run.json."""
+"""What a run writes beside its stimuli: manifests, tables and run.json; a shard writes a note instead."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from stimgen.manifest.plan import Stimulus, measuring_network
-from stimgen.runs.batches import Batch
-from stimgen.runs.done import Done, read_done
+from stimgen.manifest.resolved import Manifest
+from stimgen.runs.batches import plan_batches
 from stimgen.runs.environment import versions
-from stimgen.runs.executor import Executor
 from stimgen.runs.fingerprint import stimuli_sha256
-from stimgen.runs.preparation import Preparation
-from stimgen.runs.store import RunFolder, write_atomically
-from stimgen.runs.summary import counts, describes, write_manifests
+from stimgen.runs.shards import FailureNote, Shard, ShardNote, read_note
+from stimgen.runs.store import FORMAT, LASTING, Done, RunFolder, read_done, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 
+if TYPE_CHECKING:
+    from stimgen.runs.record import NetworkRecord
+    from stimgen.runs.runner import Maker
 
-class Results:
-    """The results of a run so far. The manifests are written at once.
+
+class _Results:
+    """Results so far.
 
     Parameters
     ----------
-    folder, prepared, stimuli, batches, executor
-        The run: where it is, what it makes, and with what.
+    folder, maker
+        Where the run is, and what makes it.
     done
         The stimuli that are done, by id; the run adds to them.
+    """
+
+    def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done]) -> None:
+        self.done = done
+        self.kept = len(done)
+        self.failures: list[Failure] = []
+        self._started = _now()
+        self._folder = folder
+        self._maker = maker
+        self._manifests = write_manifests(folder, maker.manifest)
+
+    @property
+    def made(self) -> int:
+        """How many stimuli were made in this run."""
+        return len(self.done) - self.kept
+
+    def _networks(self, stimuli: Sequence[Stimulus]) -> list[NetworkRecord]:
+        """Return the networks that make or measure stimuli."""
+        used = dict.fromkeys(batch.network for batch in self._maker.batches)
+        used |= dict.fromkeys(measuring_network(self._maker.manifest, stimulus) for stimulus in stimuli)
+        return [self._maker.prepared.networks.record(network) for network in used]
+
+    @property
+    def _batch_size(self) -> int:
+        return max((len(batch.stimuli) for batch in self._maker.batches), default=1)
+
+
+class Results(_Results):
+    """The results of a whole run so far.
+
+    Parameters
+    ----------
+    folder, maker, done
+        As for a shard.
     anything
         Whether there is anything to make.
 
     Attributes
     ----------
-    kept
-        How many were done before.
     rejected
-        How many of those that are done exceed a threshold of the manifest, when last written.
-    failures
-        What could not be made so far.
+        How many of the finished stimuli exceed a threshold of the manifest, when last written.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        prepared: Preparation,
-        stimuli: Sequence[Stimulus],
-        batches: Sequence[Batch],
-        executor: Executor,
-        done: Mapping[str, Done],
-        anything: bool,
-    ) -> None:
-        self._started = datetime.now(UTC)
-        self._folder = folder
-        self._prepared = prepared
-        self._stimuli = stimuli
-        self._batches = batches
-        self._executor = executor
-        self._done = done
-        self._anything = anything
-        self._manifests = write_manifests(folder, prepared.manifest)
-        self.kept = len(done)
+    def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done], *, anything: bool) -> None:
+        super().__init__(folder, maker, done)
         self.rejected = 0
-        self.failures: list[Failure] = []
+        self._anything = anything
 
     def write(self) -> None:
         """Write the tables and run.json.
@@ -72,20 +89,25 @@ class Results:
         StoreError
             If the folder cannot be written.
         """
-        folder, manifest = self._folder, self._prepared.manifest
-        ids = [stimulus.stimulus_id for stimulus in self._stimuli]
-        records = read_done(folder, ids, self._done)
+        folder, manifest = self._folder, self._maker.manifest
+        ids = [stimulus.stimulus_id for stimulus in self._maker.planned]
+        records = read_done(folder, ids, self.done)
         self.rejected = write_tables(folder, records, self.failures, manifest.accept)
         fingerprint = stimuli_sha256(
-            (folder.filename(stimulus_id), one.png_sha256) for stimulus_id, one in self._done.items()
+            (folder.filename(name), one.png_sha256) for name, one in self.done.items()
         )
         before = folder.read_summary()
         # With nothing to make, the summary stays that of the run that made the stimuli.
-        if not self._anything and describes(before, manifest, self._done.values(), fingerprint):
-            # It may have been killed before it could say how many it made.
-            summary = before | {"made": len(self._stimuli) - before["kept"]}
+        if not self._anything and describes(before, manifest, self.done.values(), fingerprint):
+            # It may have been killed before it could count all that it made.
+            summary = before | {"made": len(ids) - before["kept"]}
         else:
-            summary = self._of_this_run()
+            summary = _counts(manifest, self._started, len(ids), self.made, self.kept) | {
+                "device": self._maker.executor.device_name,
+                "batch_size": self._batch_size,
+                "networks": [one.model_dump() for one in self._networks(self._maker.planned)],
+                "versions": versions(),
+            }
         summary |= {
             "failed": len(self.failures),
             "rejected": self.rejected,
@@ -94,16 +116,143 @@ class Results:
             "manifest_sha256": self._manifests,
             "trial_lists": folder.noted_lists(),
         }
-        write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
+        write_summary(folder, summary)
 
-    def _of_this_run(self) -> dict[str, Any]:
-        manifest, networks = self._prepared.manifest, self._prepared.networks
-        used = dict.fromkeys(batch.network for batch in self._batches)
-        used |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in self._stimuli)
-        made = len(self._done) - self.kept
-        return counts(manifest, self._started, len(self._stimuli), made, self.kept) | {
-            "device": self._executor.device_name,
-            "batch_size": max(len(batch.stimuli) for batch in self._batches),
-            "networks": [networks.record(network).model_dump() for network in used],
-            "versions": versions(),
-        }
+
+class ShardResults(_Results):
+    """The results of one shard so far: its note, from which run.json is made when shards are joined."""
+
+    def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done], shard: Shard) -> None:
+        super().__init__(folder, maker, done)
+        self._shard = shard
+        self.note = shard.note(folder)
+
+    def write(self) -> None:
+        """Write the note, unless it says all this already.
+
+        Raises
+        ------
+        StoreError
+            If the folder cannot be written.
+        """
+        stimuli = self._maker.stimuli
+        before = read_note(self.note)
+        complete = before is not None and before.made + before.kept == len(self.done) == len(stimuli)
+        if complete and not self.made and before and before.manifest_sha256 == self._manifests:
+            return
+        note = ShardNote(
+            shard=str(self._shard),
+            stimuli=len(stimuli),
+            made=self.made,
+            kept=self.kept,
+            started=self._started,
+            finished=_now(),
+            device=self._maker.executor.device_name,
+            batch_size=self._batch_size,
+            networks=tuple(self._networks(stimuli)),
+            versions=versions(),
+            overrides=dict(self._maker.manifest.overrides),
+            manifest_sha256=self._manifests,
+            failures=tuple(FailureNote(**vars(failure)) for failure in self.failures),
+        )
+        write_atomically(self.note, note.model_dump_json(indent=1) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _counts(manifest: Manifest, started: str, stimuli: int, made: int, kept: int) -> dict[str, Any]:
+    """Return the counts of run.json; what failed or is rejected is filled in later."""
+    return {
+        "format": FORMAT,
+        "name": manifest.name,
+        "overrides": dict(manifest.overrides),
+        "stimuli": stimuli,
+        "made": made,
+        "kept": kept,
+        "failed": 0,
+        "rejected": 0,
+        "started": started,
+        "finished": _now(),
+    }
+
+
+def describes(
+    summary: Mapping[str, Any], manifest: Manifest, done: Collection[Done], fingerprint: str
+) -> bool:
+    """Return whether the run.json of an earlier run is about exactly these stimuli, all of the plan."""
+    counts = (summary.get("made"), summary.get("kept"))
+    if any(type(count) is not int or not 0 <= count <= len(done) for count in counts):
+        return False
+    if any(not isinstance(summary.get(key), kind) for key, kind in LASTING.items()):
+        return False
+    networks = [one for one in summary["networks"] if isinstance(one, dict)]
+    named = {(one.get("name"), one.get("tensors_sha256")) for one in networks}
+    if not {network for one in done for network in one.networks} <= named:
+        return False
+    # A run that was killed had counted fewer.
+    same = summary["made"] + summary["kept"] < len(done) or summary["stimuli_sha256"] == fingerprint
+    return same and (summary.get("name"), summary.get("stimuli")) == (manifest.name, len(done))
+
+
+def summary_of_shards(
+    manifest: Manifest, notes: Sequence[ShardNote], stimuli: Sequence[Stimulus], done: int
+) -> dict[str, Any]:
+    """Return run.json of a run that shards made, as if one process had made it.
+
+    Parameters
+    ----------
+    manifest, stimuli
+        The manifest and its plan.
+    notes
+        Of the shards, at least one.
+    done
+        How many stimuli are done.
+    """
+    batch_size = max(note.batch_size for note in notes)
+    specs = dict.fromkeys(batch.network for batch in plan_batches(manifest, stimuli, batch_size))
+    specs |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in stimuli)
+    found = dict.fromkeys(network for note in notes for network in note.networks)
+    places = {
+        (spec.name, Path(spec.weights).name, str(spec.pooling), spec.normalise): place
+        for place, spec in enumerate(specs)
+    }
+    networks = sorted(found, key=lambda one: places[one.name, one.weights, str(one.pooling), one.normalise])
+    last = max(notes, key=lambda note: note.finished)
+    return _counts(manifest, min(note.started for note in notes), len(stimuli), done, 0) | {
+        "overrides": last.overrides,
+        "finished": last.finished,
+        "device": ", ".join(dict.fromkeys(note.device for note in notes)),
+        "batch_size": batch_size,
+        "networks": [network.model_dump() for network in networks],
+        "versions": last.versions,
+        "stimuli_sha256": "",  # of the records, when they are counted
+        "manifest_sha256": last.manifest_sha256,
+    }
+
+
+def write_summary(folder: RunFolder, summary: Mapping[str, Any]) -> None:
+    """Write run.json.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
+    write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
+
+
+def manifest_contents(folder: RunFolder, manifest: Manifest) -> dict[str, bytes]:
+    """Return the manifest as given and with nothing left open, by the names of their files."""
+    resolved: dict[str, Any] = manifest.resolved(folder.path)
+    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+    return {"manifest.yaml": manifest.content, "manifest.resolved.yaml": text.encode()}
+
+
+def write_manifests(folder: RunFolder, manifest: Manifest) -> dict[str, str]:
+    """Write the manifest as given and with nothing left open; return the SHA-256 of both."""
+    contents = manifest_contents(folder, manifest)
+    for name, content in contents.items():
+        write_atomically(folder.path / name, content)
+    return {name: sha256(content) for name, content in contents.items()}

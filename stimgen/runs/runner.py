@@ -1,34 +1,37 @@
-"""Run a manifest: make what is not done, keep what is, write the tables."""
+"""Run a manifest, or one shard of it: make what is not done, keep what is, write down the results."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stimgen.counting import counted
-from stimgen.manifest.plan import check_paths, plan
+from stimgen.errors import InputError
+from stimgen.manifest.plan import Stimulus, check_paths, plan
 from stimgen.manifest.resolved import Manifest
-from stimgen.manifest.speed import record_speed, speed_name
-from stimgen.runs.batches import plan_batches
-from stimgen.runs.checkpoints import RunCheckpoints
-from stimgen.runs.done import Done
-from stimgen.runs.executor import Executor, LocalExecutor
-from stimgen.runs.interrupts import interruptible
-from stimgen.runs.job import Job
+from stimgen.runs.interrupts import Interrupts, interruptible
 from stimgen.runs.load import load_run
-from stimgen.runs.preparation import prepare
+from stimgen.runs.outlook import known_recipes
 from stimgen.runs.progress import Progress
-from stimgen.runs.results import Results
-from stimgen.runs.shards import remove_shards
-from stimgen.runs.store import RunFolder
-from stimgen.runs.strangers import Strangers, both, find_strangers, remove_strangers
+from stimgen.runs.recipe import measured_with
+from stimgen.runs.results import Results, ShardResults, manifest_contents
+from stimgen.runs.shards import Shard, remove_shards, shard_locked
+from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.tables import Failure
 from stimgen.runs.trial_lists import write_trial_lists
+from stimgen.runs.unplanned import Unplanned, both, find_unplanned, remove_unplanned
+
+if TYPE_CHECKING:
+    from stimgen.runs.batches import Batch
+    from stimgen.runs.executor import Executor
+    from stimgen.runs.preparation import Preparation
 
 SPEED_NEEDS_S = 10.0
-"""Shortest synthesis, in seconds, that says how fast a device is."""
+"""Shortest synthesis, in seconds, from which the speed of a device is estimated."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,17 @@ class RunResult:
     folder
         The run folder.
     made, kept
-        Numbers of stimuli made now, and found done.
+        Number of stimuli made in this run, and number already finished.
     rejected
-        How many of both exceed a threshold of the manifest's section `accept`.
+        How many of both exceed a threshold of the manifest's section `accept`; 0 for a shard.
     failures
-        What could not be made.
-    strangers
-        Names of PNG files and records in the folder that this run does not ask for.
+        Stimuli that could not be made.
+    unplanned
+        Names of PNG files and records in the folder that this manifest does not ask for.
     trial_lists
-        Trial lists that were written: all of the manifest's, but none if stimuli could not be made.
+        Trial lists that were written: all of the manifest's, or none if stimuli could not be made.
     changed_lists
-        Names of those that an earlier run had written with other content.
+        Names of trial lists that an earlier run had written with other content.
     removed
         Files that were removed because the manifest does not ask for them, relative to the folder.
     """
@@ -60,7 +63,7 @@ class RunResult:
     kept: int
     rejected: int
     failures: tuple[Failure, ...]
-    strangers: tuple[str, ...]
+    unplanned: tuple[str, ...] = ()
     trial_lists: tuple[Path, ...] = ()
     changed_lists: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -69,32 +72,38 @@ class RunResult:
 def run(
     manifest: Manifest,
     *,
+    shard: Shard | None = None,
     out: Path | None = None,
     device: str = "auto",
     batch_size: int | None = None,
     progress: Progress | None = None,
-    prune: Strangers | None = None,
+    prune: Unplanned | None = None,
     executor: Executor | None = None,
 ) -> RunResult:
-    """Make all stimuli of a manifest that are not done yet.
+    """Make all stimuli of a manifest, or of one shard of it, that are not done yet.
+
+    PyTorch, sources and weights are loaded only if something has to be made.
 
     Parameters
     ----------
     manifest
         A loaded manifest.
+    shard
+        Make only this part of the batches. A shard writes a note instead of tables; `stimgen tables` joins
+        the shards.
     out
         Run folder; by default `Manifest.output`.
     device
         "auto" (the first GPU if there is one), "cpu", or "cuda:N".
     batch_size
-        Most textures synthesised at once; by default 1 on a CPU, and what fits on a GPU.
+        Maximum number of textures synthesised at once; by default 1 on a CPU, and what fits on a GPU.
     progress
         Display; none by default.
     prune
-        What to remove in the end if the manifest does not ask for it, from `find_strangers`; nothing is
-        removed if stimuli could not be made.
+        Unplanned files to remove at the end, from `find_unplanned`; nothing is removed if stimuli could not
+        be made.
     executor
-        Who makes the batches; by default this process, on `device`.
+        Makes the batches; by default this process, on `device`.
 
     Raises
     ------
@@ -104,89 +113,215 @@ def run(
     KeyboardInterrupt
         After Ctrl-C, SIGTERM or SIGHUP, when the file being written and the tables are written.
     InputError
-        If a trial list cannot be made because too few stimuli are accepted; all else is done then.
+        If a trial list cannot be made because too few stimuli are accepted (all else is done then), or if a
+        shard on a GPU has no batch size.
     """
     progress = progress or Progress(quiet=True)
-    executor = executor or LocalExecutor(device)
     folder = RunFolder((out or manifest.output).absolute())
     stimuli = plan(manifest)
     check_paths(folder.path, stimuli)
-    prepared = prepare(manifest, executor.device)
-    hashes = prepared.recipes()
-    checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
+    maker = Maker(manifest, stimuli, shard, batch_size, device, executor)
+    hashes = known_recipes(manifest, folder, stimuli) if shard is None else None
+    if hashes is None:
+        hashes = maker.recipes
     folder.prepare()
-    with folder.locked(), interruptible() as interrupts:
+    with _locked(folder, shard, manifest, batch_size), interruptible() as interrupts:
         folder.prepare(len(stimuli))
-        # Workers may be asked, and nobody else's run must notice.
-        batches = plan_batches(manifest, stimuli, batch_size or executor.batch_size(prepared))
-        done = {
-            s.stimulus_id: Done.of(record)
-            for s in stimuli
-            if (record := folder.finished(s.stimulus_id, hashes[s.stimulus_id]))
-        }
-        remaining = [b for b in batches if any(s.stimulus_id not in done for s in b.stimuli)]
-        to_make = {stimulus_id: hash_ for stimulus_id, hash_ in hashes.items() if stimulus_id not in done}
-        by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
-        reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
-        folder.remove_preview()
-        remove_shards(folder)
-        job = Job(prepared, hashes, folder, progress, checkpoints, interrupts, done)
+        own = stimuli if shard is None else maker.stimuli
+        asked = measured_with(manifest)
+        done, stale = folder.all_finished({s.stimulus_id: hashes[s.stimulus_id] for s in own}, asked)
+        if stale or (len(done) < len(own) and hashes is not maker.recipes):
+            from stimgen.runs.measured_again import measure_all_again
+
+            hashes = maker.recipes
+            done, stale = folder.all_finished({s.stimulus_id: hashes[s.stimulus_id] for s in own}, asked)
+            device = maker.executor.device
+            done |= measure_all_again(maker.prepared, stale, folder, device, interrupts, progress)
+        missing = [s.stimulus_id for s in own if s.stimulus_id not in done]
+        results: Results | ShardResults
+        if shard is None:
+            folder.remove_preview()
+            remove_shards(folder)
+            results = Results(folder, maker, done, anything=bool(missing))
+        else:
+            results = ShardResults(folder, maker, done, shard)
         with interrupts.held():
-            results = Results(folder, prepared, stimuli, batches, executor, done, bool(remaining))
             # Before anything is made again, so that no table ever describes an image that is gone.
             results.write()
-        if remaining:
-            note_replaced(folder, to_make, progress)
-            try:
-                with (
-                    progress.run(manifest, remaining, to_make, shared=executor.shared, reached=reached),
-                    contextlib.closing(executor.make(job, remaining, progress)) as made,
-                ):
-                    for failures in made:
-                        results.failures += failures
-            except KeyboardInterrupt:
-                progress.note("Interrupted: the tables are being written.")
-                with interrupts.held():
-                    results.write()
-                raise
-            _record_speed(manifest, executor.device, progress)
-            with interrupts.held():
-                results.write()
-        lists: tuple[Path, ...] = ()
-        lists_before = folder.noted_lists()
-        if manifest.trials and not results.failures:
-            # The files were compared with their records above.
-            finished = load_run(folder.path, check_hashes=False)
-            with interrupts.held():
-                lists = write_trial_lists(finished, manifest.trials)
-        noted = folder.noted_lists()
-        changed = tuple(name for name, of in lists_before.items() if noted.get(name, of) != of)
-        folder.remove_checkpoints()
-        planned = {s.stimulus_id for s in stimuli}
-        removed: tuple[str, ...] = ()
-        if prune and not results.failures:
-            now = find_strangers(folder, planned, {spec.id for spec in manifest.trials})
-            with interrupts.held():
-                removed = remove_strangers(folder, both(now, prune))
-        strangers = folder.strange_names(planned)
+        if missing:
+            _make(maker, folder, hashes, missing, results, interrupts, progress)
+        if shard is not None:
+            return RunResult(folder.path, results.made, results.kept, 0, tuple(results.failures))
+        assert isinstance(results, Results)
+        return _finish(manifest, folder, stimuli, results, interrupts, prune)
+
+
+class Maker:
+    """What makes stimuli; PyTorch, sources and weights are loaded when they are first needed.
+
+    Parameters
+    ----------
+    manifest, stimuli
+        The manifest and its whole plan.
+    shard
+        The part that is made; None for all.
+    batch_size, device, executor
+        As for `run`.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        stimuli: list[Stimulus],
+        shard: Shard | None,
+        batch_size: int | None,
+        device: str,
+        executor: Executor | None,
+    ) -> None:
+        self.manifest = manifest
+        self.planned = stimuli
+        self._shard = shard
+        self._batch_size = batch_size
+        self._device = device
+        self._executor = executor
+
+    @cached_property
+    def executor(self) -> Executor:
+        """What makes the batches."""
+        from stimgen.runs.executor import LocalExecutor
+
+        executor = self._executor or LocalExecutor(self._device)
+        if self._shard and executor.shared and self._batch_size is None and self.manifest.layer_sets:
+            raise InputError(
+                "A shard on a GPU needs --batch-size: all shards must divide the manifest in the same way.",
+                "Give all shards the same, such as --batch-size 16; stimgen run without --shard says what "
+                "fits on this card.",
+            )
+        return executor
+
+    @cached_property
+    def prepared(self) -> Preparation:
+        """Sources and networks."""
+        from stimgen.runs.preparation import prepare
+
+        return prepare(self.manifest, self.executor.device)
+
+    @cached_property
+    def recipes(self) -> dict[str, str]:
+        """Hashes of all recipes of the plan, by stimulus id."""
+        return self.prepared.recipes()
+
+    @cached_property
+    def batches(self) -> list[Batch]:
+        """The batches of the plan, or of the shard."""
+        from stimgen.runs.batches import plan_batches
+
+        size = self._batch_size or (1 if self._shard else self.executor.batch_size(self.prepared))
+        batches = plan_batches(self.manifest, self.planned, size)
+        return self._shard.of(batches) if self._shard else batches
+
+    @cached_property
+    def stimuli(self) -> list[Stimulus]:
+        """The stimuli of these batches."""
+        return [stimulus for batch in self.batches for stimulus in batch.stimuli]
+
+
+@contextlib.contextmanager
+def _locked(
+    folder: RunFolder, shard: Shard | None, manifest: Manifest, batch_size: int | None
+) -> Iterator[None]:
+    """Keep other runs out, but for shards of the same manifest in the same batches."""
+    if shard is None:
+        with folder.locked():
+            yield
+    else:
+        resolved = sha256(manifest_contents(folder, manifest)["manifest.resolved.yaml"])
+        with shard_locked(folder, shard, f"{resolved}, batches of {batch_size or 1}"):
+            yield
+
+
+def _make(
+    maker: Maker,
+    folder: RunFolder,
+    hashes: dict[str, str],
+    missing: list[str],
+    results: Results | ShardResults,
+    interrupts: Interrupts,
+    progress: Progress,
+) -> None:
+    """Make the missing stimuli, and write the results."""
+    from stimgen.runs.checkpoints import RunCheckpoints
+    from stimgen.runs.job import Job
+
+    executor, to_make = maker.executor, {name: hashes[name] for name in missing}
+    checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
+    reached: dict[str, tuple[int, int]] = {}
+    if isinstance(results, Results):
+        note_replaced(folder, missing, progress)
+        # Checkpoints of a shard lie beside those of the others, which are not this shard's to remove.
+        by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
+        reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
+    batches = [b for b in maker.batches if any(s.stimulus_id in to_make for s in b.stimuli)]
+    job = Job(maker.prepared, hashes, folder, progress, checkpoints, interrupts, results.done)
+    try:
+        with (
+            progress.run(maker.manifest, batches, to_make, shared=executor.shared, reached=reached),
+            contextlib.closing(executor.make(job, batches, progress)) as made,
+        ):
+            for failures in made:
+                results.failures += failures
+    except KeyboardInterrupt:
+        progress.note("Interrupted: the tables are being written.")
+        with interrupts.held():
+            results.write()
+        raise
+    _record_speed(maker.manifest, executor.device, progress)
+    with interrupts.held():
+        results.write()
+
+
+def _finish(
+    manifest: Manifest,
+    folder: RunFolder,
+    stimuli: list[Stimulus],
+    results: Results,
+    interrupts: Interrupts,
+    prune: Unplanned | None,
+) -> RunResult:
+    """Write the trial lists, and remove what is no longer needed."""
+    lists: tuple[Path, ...] = ()
+    lists_before = folder.noted_lists()
+    if manifest.trials and not results.failures:
+        # The files were compared with their records above.
+        finished = load_run(folder.path, check_hashes=False)
+        with interrupts.held():
+            lists = write_trial_lists(finished, manifest.trials)
+    noted = folder.noted_lists()
+    folder.remove_checkpoints()
+    planned = {s.stimulus_id for s in stimuli}
+    removed: tuple[str, ...] = ()
+    if prune and not results.failures:
+        now = find_unplanned(folder, planned, {spec.id for spec in manifest.trials})
+        with interrupts.held():
+            removed = remove_unplanned(folder, both(now, prune))
     return RunResult(
         folder.path,
-        len(done) - results.kept,
+        results.made,
         results.kept,
         results.rejected,
         tuple(results.failures),
-        strangers,
+        folder.unplanned_names(planned),
         lists,
-        changed,
+        tuple(name for name, of in lists_before.items() if noted.get(name, of) != of),
         removed,
     )
 
 
-def note_replaced(folder: RunFolder, to_make: Iterable[str], progress: Progress) -> None:
-    """Say how many PNG files that are there a run replaces, and why."""
-    there = [name for name in to_make if folder.png(name).exists()]
-    without = sum(not folder.record(name).exists() for name in there)
-    replaced = len(there) - without
+def note_replaced(folder: RunFolder, missing: Iterable[str], progress: Progress) -> None:
+    """Tell the user how many existing PNG files a run replaces, and why."""
+    existing = [name for name in missing if folder.png(name).exists()]
+    without = sum(not folder.record(name).exists() for name in existing)
+    replaced = len(existing) - without
     if replaced:
         progress.note(
             f"{counted(replaced)} there {'was' if replaced == 1 else 'were'} made with other settings, or "
@@ -198,6 +333,8 @@ def note_replaced(folder: RunFolder, to_make: Iterable[str], progress: Progress)
 
 def _record_speed(manifest: Manifest, device: str, progress: Progress) -> None:
     """Keep the speed for later estimates, if the run was not too short to tell."""
+    from stimgen.manifest.speed import record_speed, speed_name
+
     if progress.seconds < SPEED_NEEDS_S:
         return
     # Estimates can do without it, and a home folder may be read-only.

@@ -45,6 +45,10 @@ class Shard:
         """Return where its lock and its note are."""
         return run.shards / f"{self.number}-of-{self.count}"
 
+    def note(self, run: RunFolder) -> Path:
+        """Return the file of its note."""
+        return self.folder(run) / NOTE
+
     def of(self, batches: Sequence[Batch]) -> list[Batch]:
         """Return its batches: every N-th, so that each shard has some of every layer set.
 

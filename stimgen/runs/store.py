@@ -8,26 +8,21 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-from pydantic import ValidationError
+from typing import IO, Any, Self
 
 from stimgen.atomic import TEMPORARY, make_folder, writing
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.manifest.schema import ID_PATTERN
 from stimgen.runs import lock
-from stimgen.runs.record import Record, png_name, record_name
-from stimgen.runs.seal import SEAL, AlteredError, parse_record
+from stimgen.runs.record import MOST_BYTES as MOST_BYTES
+from stimgen.runs.record import SEAL, Record, RecordError, png_name, read_record, record_name
 
 LASTING = {"manifest_sha256": dict, "networks": list, "versions": dict, "stimuli_sha256": str}
 """What run.json has from the run that made the stimuli, with its type; the rest can be counted again."""
-
-MOST_BYTES = 2**26
-"""Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 
 VARYING = {
     "records/*.json": ("made", SEAL),
@@ -52,12 +47,35 @@ SUBFOLDERS = tuple(f"{number:02x}" for number in range(256))
 CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
 """Names of checkpoints."""
 
-FORMAT = 1
+FORMAT = 2
 """Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
 
 
 class StoreError(StimgenError):
     """The run folder cannot be written: the run ends, because no other stimulus could be kept either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run remembers of a stimulus that is done; the rest stays on disk, however large the set is.
+
+    Attributes
+    ----------
+    png_sha256, record_sha256
+        Of its PNG file, and the seal of its record.
+    networks
+        Name and SHA-256 of the tensors of the networks that made and measured it.
+    """
+
+    png_sha256: str
+    record_sha256: str | None
+    networks: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Return what is remembered of a record."""
+        networks = tuple((one.name, one.tensors_sha256) for one in (record.network, record.measured_in))
+        return cls(record.png_sha256, record.record_sha256, networks)
 
 
 @dataclass(frozen=True)
@@ -304,12 +322,23 @@ class RunFolder:
     def read_record(self, stimulus_id: str) -> Record | None:
         """Return the record of a stimulus, or None if there is none that can be read.
 
-        A record that is damaged, altered or of another format counts as none: its stimulus is made again.
+        A record that is damaged, altered or that of another stimulus counts as none: its stimulus is made
+        again.
         """
         try:
-            return parse_record(read_file(self.record(stimulus_id), MOST_BYTES))
-        except (OSError, ValidationError, AlteredError):
+            return self.checked_record(stimulus_id)
+        except RecordError:
             return None
+
+    def checked_record(self, stimulus_id: str) -> Record:
+        """Return the record of a stimulus.
+
+        Raises
+        ------
+        RecordError
+            If it is missing, damaged, altered, or that of another stimulus.
+        """
+        return read_record(self.record(stimulus_id), stimulus_id, self.filename(stimulus_id))
 
     def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
         """Return the record of a stimulus that is done, else None.
@@ -320,16 +349,35 @@ class RunFolder:
         record = self.read_record(stimulus_id)
         if record is None or record.recipe_sha256 != recipe_sha256:
             return None
-        if (record.stimulus_id, record.filename) != (stimulus_id, self.filename(stimulus_id)):
-            return None
         try:
             content = read_file(self.png(stimulus_id), MOST_BYTES)
         except OSError:
             return None
         return record if sha256(content) == record.png_sha256 else None
 
-    def strange_names(self, planned: Collection[str]) -> tuple[str, ...]:
-        """Return the names, without endings, of PNG files and records that are not planned; reads nothing."""
+    def all_finished(
+        self, recipes: Mapping[str, str], measured_with: Mapping[str, int]
+    ) -> tuple[dict[str, Done], list[Record]]:
+        """Return the stimuli that are done, and the records of those that were measured with other statistics.
+
+        Parameters
+        ----------
+        recipes
+            Hashes of the recipes, by stimulus id.
+        measured_with
+            The statistics that are asked for, with their versions.
+        """
+        done: dict[str, Done] = {}
+        stale = []
+        for name, recipe in recipes.items():
+            if (record := self.finished(name, recipe)) is not None:
+                done[name] = Done.of(record)
+                if record.measured_with != measured_with:
+                    stale.append(record)
+        return done, stale
+
+    def unplanned_names(self, planned: Collection[str]) -> tuple[str, ...]:
+        """Return the names, without endings, of PNG files and records that are not planned."""
         found = {path.stem for place, ending in self.places() for path in place.glob(f"*{ending}")}
         return tuple(sorted(found - {*planned}))
 
@@ -351,7 +399,7 @@ class RunFolder:
         return {name: str(found) for name, found in entries if re.fullmatch(ID_PATTERN, name)}
 
     def refuse_newer(self) -> None:
-        """Raise InputError for a run of a newer stimgen, whose records would count as damaged here.
+        """Raise InputError for a run in another format, whose records would count as damaged.
 
         Raises
         ------
@@ -360,13 +408,49 @@ class RunFolder:
         """
         summary = self.read_summary()
         found, versions = summary.get("format", FORMAT), summary.get("versions")
-        if not isinstance(found, int) or found > FORMAT:
-            by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
+        if found == FORMAT:
+            return
+        by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
+        if isinstance(found, int) and found < FORMAT:
             raise InputError(
-                f"{self.path} is a run of a newer stimgen{by}: it has format {found}, and this stimgen knows "
-                f"formats up to {FORMAT}.",
-                "Update stimgen, or choose another folder with --out.",
+                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen "
+                f"reads format {FORMAT} only.",
+                "Choose another folder with --out, or use that stimgen.",
             )
+        raise InputError(
+            f"{self.path} is a run of a newer stimgen{by}: it has format {found}, and this stimgen knows "
+            f"formats up to {FORMAT}.",
+            "Update stimgen, or choose another folder with --out.",
+        )
+
+
+def read_done(folder: RunFolder, ids: Sequence[str], done: Mapping[str, Done]) -> Iterator[Record]:
+    """Yield the records of stimuli that are done, read from disk one after the other.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    ids
+        Which stimuli, in the order in which they are wanted; those that are not done are left out.
+    done
+        What is remembered of those that are done.
+
+    Raises
+    ------
+    StimgenError
+        If a record is not the one that is remembered.
+    """
+    for stimulus_id in ids:
+        if (known := done.get(stimulus_id)) is None:
+            continue
+        record = folder.read_record(stimulus_id)
+        if record is None or record.record_sha256 != known.record_sha256:
+            raise StimgenError(
+                f"{folder.record(stimulus_id)} was altered or removed while stimgen was at work.",
+                "Run again: what was altered is made again.",
+            )
+        yield record
 
 
 def sha256(content: bytes) -> str:

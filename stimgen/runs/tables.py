@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import functools
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import io
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from stimgen.manifest.schema import AcceptSpec, MatchingSpec
-from stimgen.measure.gram_distance import GramDistance, GramScale
-from stimgen.runs.acceptance import reasons_to_reject
-from stimgen.runs.csv_files import WHOLE_NUMBERS, csv_pieces, in_order, table_of, to_csv, to_json
-from stimgen.runs.dictionary import Dictionary
-from stimgen.runs.diversity import Exemplar, seed_correlations
-from stimgen.runs.measured_columns import (
-    Row,
-    gram_columns,
-    portilla_simoncelli_columns,
-    statistic_columns,
+from stimgen.runs.columns import TABLES
+from stimgen.runs.csv_files import (
+    WHOLE_NUMBERS,
+    Dictionary,
+    csv_pieces,
+    data_dictionary,
+    encodable,
+    harmless,
+    in_order,
+    table_of,
+    to_csv,
+    to_json,
 )
+from stimgen.runs.diversity import Exemplar, seed_correlations
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, write_atomically, writing_atomically
+
+Row = dict[str, Any]
 
 MATCHED = ("mean", "contrast", "histogram", "spectrum")
 CORRELATION = "seed_correlation"
 """The column of stimuli.csv that is measured on several files."""
-TOGETHER = 64
-"""How many records are turned into lines at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,13 @@ class Failure:
 
 
 def write_tables(
-    folder: RunFolder, records: Iterable[Record], failures: Sequence[Failure], accept: AcceptSpec
+    folder: RunFolder,
+    records: Iterable[Record],
+    failures: Sequence[Failure],
+    accept: AcceptSpec,
+    *,
+    target: Path | None = None,
+    uncertain: Collection[str] = (),
 ) -> int:
     """Write all tables of a run and their data dictionaries; return how many stimuli are rejected.
 
@@ -67,6 +79,10 @@ def write_tables(
         Stimuli that could not be made.
     accept
         Thresholds that the table of stimuli says the verdict of.
+    target
+        Folder that the tables are written to; by default that of the run.
+    uncertain
+        Ids of stimuli that are not compared with other seeds; may be filled while `records` is read.
 
     Raises
     ------
@@ -75,57 +91,40 @@ def write_tables(
     StoreError
         If the folder cannot be written.
     """
+    target = target or folder.path
     exemplars: list[Exemplar] = []
     with contextlib.ExitStack() as files:
-        long = [LongFile(files, folder, name) for name in LONG_TABLES]
+        long = {name: files.enter_context(writing_atomically(target / f"{name}.csv")) for name in LONG_TABLES}
+        for name, file in long.items():
+            file.write(as_text(name, [])[0].encode())
 
         def stimuli_rows() -> Iterator[Row]:
-            for some in _together(records):
-                for table in long:
-                    table.add(some)
-                for record in some:
-                    exemplars.append(Exemplar.of(record))
-                    yield stimulus_row(record, accept)
+            for record in records:
+                for name, file in long.items():
+                    file.write("".join(LONG_TABLES[name](record)).encode())
+                exemplars.append(Exemplar.of(record))
+                yield stimulus_row(record, accept)
 
         stimuli = table_of(map(plain, stimuli_rows()))
-        correlations = seed_correlations(folder, exemplars)
-        stimuli[CORRELATION] = [correlations[one.stimulus_id] for one in exemplars]
-    _write(folder, "stimuli", *described("stimuli", stimuli))
+        sure = [exemplar for exemplar in exemplars if exemplar.stimulus_id not in uncertain]
+        correlations = seed_correlations(folder, sure)
+        stimuli[CORRELATION] = [correlations.get(exemplar.stimulus_id) for exemplar in exemplars]
+    _write(target, "stimuli", stimuli)
     for name in LONG_TABLES:
-        write_atomically(folder.path / f"{name}.json", as_text(name, [])[1])
-    _write(folder, "failures", *described("failures", table_of(plain(vars(one)) for one in failures)))
+        write_atomically(target / f"{name}.json", as_text(name, [])[1])
+    _write(target, "failures", table_of(plain(vars(failure)) for failure in failures))
     return sum(not accepted for accepted in stimuli["accepted"]) if exemplars else 0
 
 
-class LongFile:
-    """A table with many rows of each stimulus, while it is written."""
-
-    def __init__(self, files: contextlib.ExitStack, folder: RunFolder, name: str) -> None:
-        self._name = name
-        self._file = files.enter_context(writing_atomically(folder.path / f"{name}.csv"))
-        self._file.write(as_text(name, [])[0].encode())
-
-    def add(self, records: Iterable[Record]) -> None:
-        """Write the rows of some records."""
-        rows = itertools.chain.from_iterable(map(LONG_TABLES[self._name], records))
-        _, _, lines = as_text(self._name, rows)[0].partition("\n")
-        self._file.write(lines.encode())
-
-
-def _together(records: Iterable[Record]) -> Iterator[list[Record]]:
-    rest = iter(records)
-    while some := list(itertools.islice(rest, TOGETHER)):
-        yield some
-
-
-def _write(folder: RunFolder, name: str, table: pd.DataFrame, dictionary: Dictionary) -> None:
-    with writing_atomically(folder.path / f"{name}.csv") as file:
+def _write(folder: Path, name: str, table: pd.DataFrame) -> None:
+    table, dictionary = described(name, table)
+    with writing_atomically(folder / f"{name}.csv") as file:
         for piece in csv_pieces(table):
             file.write(piece.encode())
-    write_atomically(folder.path / f"{name}.json", to_json(dictionary))
+    write_atomically(folder / f"{name}.json", to_json(dictionary))
 
 
-def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
+def as_text(name: str, rows: Sequence[Any]) -> tuple[str, str]:
     """Return a table and its data dictionary as they are in their files.
 
     Parameters
@@ -133,10 +132,12 @@ def as_text(name: str, rows: Iterable[Row]) -> tuple[str, str]:
     name
         Name of the table.
     rows
-        Its rows. Those of one stimulus give the lines that it has in the whole table, if the table is one of
-        `LONG_TABLES`; the columns of stimuli.csv are those of all stimuli together.
+        Its rows: lines for `LONG_TABLES`, and for other tables dicts.
     """
-    table, dictionary = described(name, table_of(plain(row) for row in rows))
+    if name in LONG_TABLES:
+        headers = [column.name for column in TABLES[name]]
+        return "".join([_line(*headers), *rows]), to_json(data_dictionary(name, headers))
+    table, dictionary = described(name, table_of(map(plain, rows)))
     return to_csv(table), to_json(dictionary)
 
 
@@ -155,7 +156,11 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     synthesis = record.synthesis
     residuals = record.control.residuals if record.control else {}
     measured_in = record.measured_in
-    row: Row = {
+    on_file = [distance for distance in record.distances if distance.stage == "file"]
+    matched = [distance.gram_relative for distance in on_file if distance.constrained]
+    held_out = [distance.gram_relative for distance in on_file if not distance.constrained]
+    reasons = reasons_to_reject(record, accept)
+    return {
         "stimulus_id": record.stimulus_id,
         "filename": record.filename,
         "source": record.source.id,
@@ -185,22 +190,9 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "matching": _words(record.matching.settings),
         **{f"matched_residual_{name}": getattr(record.matching, name) for name in MATCHED},
         "clipped_share": record.clipped_share,
-        **statistic_columns(record, record.image.size_deg),
-    }
-    on_file = [distance for distance in record.distances if distance.stage == "file"]
-    row |= gram_columns(
-        [GramDistance(one.layer, one.gram_loss, one.gram_relative) for one in on_file],
-        [GramScale(scale.layer, scale.floor, scale.ceiling) for scale in record.scales],
-    )
-    matched = [distance.gram_relative for distance in on_file if distance.constrained]
-    held_out = [distance.gram_relative for distance in on_file if not distance.constrained]
-    row |= {
+        **record.statistics,
         "gram_relative_matched": max(matched, default=None),
         "gram_relative_held_out": max(held_out, default=None) if record.kind == "texture" else None,
-    }
-    row |= portilla_simoncelli_columns(record.portilla_simoncelli or {})
-    reasons = reasons_to_reject(record, accept)
-    return row | {
         "accepted": not reasons,
         "reject_reason": " ".join(reasons) or None,
         "source_sha256": f"sha256:{record.source.sha256}",
@@ -208,61 +200,65 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     }
 
 
-def distance_rows(record: Record) -> list[Row]:
-    """Return the rows of gram_distances.csv."""
-    scales = {scale.layer: scale for scale in record.scales}
+def reasons_to_reject(record: Record, accept: AcceptSpec) -> tuple[str, ...]:
+    """Return a sentence for every threshold that the stimulus exceeds; none if it is accepted.
+
+    Parameters
+    ----------
+    record
+        The stimulus. Gram distances are those of its file, on the layers that it was made to match.
+    accept
+        The thresholds. A value that equals its threshold is accepted.
+    """
+    on_file = [distance for distance in record.distances if distance.stage == "file" and distance.constrained]
+    relative = max(((d.gram_relative, d.layer) for d in on_file), key=lambda pair: pair[0], default=None)
+    scaled = [(d.gram_normalised, d.layer) for d in on_file if d.gram_normalised is not None]
+    normalised = max(scaled, default=None)
+    values = {
+        "gram_relative_max": (f"relative Gram distance on {relative[1]}", relative[0]) if relative else None,
+        "gram_normalised_max": (f"normalised Gram distance on {normalised[1]}", normalised[0])
+        if normalised
+        else None,
+        "clipped_share_max": ("clipped share", record.clipped_share),
+    }
+    reasons = []
+    for threshold, value in values.items():
+        limit = getattr(accept, threshold)
+        if value and limit is not None and value[1] > limit:
+            short = f"{value[1]:.3g}"  # or as many digits as it takes to see that it is above
+            number = short if float(short) > limit else value[1]
+            reasons.append(f"The {value[0]} is {number} and {threshold} is {limit}.")
+    return tuple(reasons)
+
+
+def distance_lines(record: Record) -> list[str]:
+    """Return the lines of gram_distances.csv."""
+    return [_line(record.stimulus_id, *distance) for distance in record.distances]
+
+
+def spectrum_lines(record: Record) -> list[str]:
+    """Return the lines of spectra.csv: one per whole number of cycles per image."""
+    stimulus_id, side = _cell(record.stimulus_id), record.image.size_deg
+    powers = enumerate(zip(record.power, record.power_source, strict=True), start=1)
     return [
-        {
-            "stimulus_id": record.stimulus_id,
-            **distance.model_dump(),
-            "gram_floor": scales[distance.layer].floor,
-            "gram_ceiling": scales[distance.layer].ceiling,
-        }
-        for distance in record.distances
+        f"{stimulus_id},{frequency},{frequency / side if side else ''},{power!r},{power_source!r}\n"
+        for frequency, (power, power_source) in powers
     ]
 
 
-def spectrum_rows(record: Record) -> list[Row]:
-    """Return the rows of spectra.csv: one per whole number of cycles per image."""
-    side = record.image.size_deg
-    powers = zip(record.spectrum.power, record.spectrum.power_source, strict=True)
-    return [
-        {
-            "stimulus_id": record.stimulus_id,
-            "frequency_cpi": frequency,
-            "frequency_cpd": frequency / side if side else None,
-            "power": power,
-            "power_source": power_source,
-        }
-        for frequency, (power, power_source) in enumerate(powers, start=1)
-    ]
-
-
-def trace_rows(record: Record) -> list[Row]:
-    """Return the rows of traces.csv: one for the start of each stage, and one per iteration."""
-    rows = []
+def trace_lines(record: Record) -> list[str]:
+    """Return the lines of traces.csv: one for the start of each stage, and one per iteration."""
+    lines = []
     for number, stage in enumerate(record.synthesis.traces if record.synthesis else (), start=1):
-        iteration = 0
-        for evaluation, (loss, accepted) in enumerate(
-            zip(stage.losses, stage.accepted, strict=True), start=1
-        ):
+        layers, iteration = " ".join(stage.layers), 0
+        of_stage = (number, stage.size_px, layers, stage.precision, stage.metric, stage.stop_reason)
+        start = ",".join(map(_cell, (record.stimulus_id, *of_stage)))
+        losses = enumerate(zip(stage.losses, stage.accepted, strict=True), start=1)
+        for evaluation, (loss, accepted) in losses:
             iteration += accepted
             if accepted or evaluation == 1:
-                rows.append(
-                    {
-                        "stimulus_id": record.stimulus_id,
-                        "synthesis_stage": number,
-                        "scale_px": stage.size_px,
-                        "layers": " ".join(stage.layers),
-                        "precision": stage.precision,
-                        "metric": stage.metric,
-                        "stop_reason": stage.stop_reason,
-                        "iteration": iteration,
-                        "evaluations": evaluation,
-                        "loss": loss,
-                    }
-                )
-    return rows
+                lines.append(f"{start},{iteration},{evaluation},{loss!r}\n")
+    return lines
 
 
 def _words(matching: MatchingSpec) -> str | None:
@@ -280,14 +276,29 @@ def plain(row: Row) -> Row:
     return {header: _in_cell(value) if isinstance(value, str) else value for header, value in row.items()}
 
 
-@functools.lru_cache(maxsize=4096)
 def _in_cell(text: str) -> str:
     return " ".join(text.replace(",", ";").split())
 
 
-LONG_TABLES: dict[str, Callable[[Record], list[Row]]] = {
-    "gram_distances": distance_rows,
-    "spectra": spectrum_rows,
-    "traces": trace_rows,
+def _line(*cells: object) -> str:
+    return f"{','.join(map(_cell, cells))}\n"
+
+
+def _cell(value: object) -> str:
+    """Return a cell of a CSV file, as pandas writes it."""
+    return _text(value) if isinstance(value, str) else "" if value is None else repr(value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _text(text: str) -> str:
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="").writerow([harmless(_in_cell(encodable(text))), ""])
+    return lines.getvalue()[:-1]
+
+
+LONG_TABLES: dict[str, Callable[[Record], list[str]]] = {
+    "gram_distances": distance_lines,
+    "spectra": spectrum_lines,
+    "traces": trace_lines,
 }
-"""Tables with many rows of each stimulus: name, and what makes the rows of a record."""
+"""Tables with many rows of each stimulus: name, and what makes the lines of a record."""

@@ -16,6 +16,7 @@ import pandas as pd
 
 from stimgen.atomic import make_folder
 from stimgen.bounded import read_file
+from stimgen.controls import shows_source
 from stimgen.errors import InputError, nearest
 from stimgen.manifest.document import MAX_BYTES, parse
 from stimgen.manifest.problems import ManifestError
@@ -255,7 +256,7 @@ def _described(path: Path) -> list[str] | None:
 
 
 def _exemplar(record: Record) -> Exemplar:
-    original = record.control is not None and record.control.name == "original"
+    original = record.control is not None and shows_source(record.control.name)
     return Exemplar(record.stimulus_id, record.source.id, record.condition, record.seed, original)
 
 

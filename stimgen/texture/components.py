@@ -8,40 +8,30 @@ import torch
 from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.networks.normalise import photographs
-from stimgen.texture.objective import analyse
+from stimgen.networks.photographs import photographs
+from stimgen.texture.statistics.gram import gram_matrices
 
 
 def principal_components(extractor: FeatureExtractor, layers: Sequence[str], count: int) -> dict[str, Tensor]:
     """Return the directions in which the features of natural photographs vary most about zero.
 
     They are the eigenvectors with the largest eigenvalues of the mean Gram matrix over the photographs of
-    `stimgen.networks.normalise`: among all projections on `count` directions the one that keeps most of the
-    features' mean square. Gram matrices are products of features about zero, and so are the components: the
-    mean of the features is not taken away. They belong to the network and not to a texture, so a texture is
-    described by the Gram matrices of the projected features alone, ``V^T G V``
-    (Gatys, Ecker & Bethge 2015, section 4 and Fig. 3A).
-
-    Parameters
-    ----------
-    extractor
-        The network. It is run on the CPU in float32, so that all devices work with the same components.
-    layers
-        Layer names.
-    count
-        Components of each layer; a layer with fewer channels keeps as many as it has.
+    `stimgen.networks.photographs`: among all projections on `count` directions the one that keeps most of the
+    features' mean square. Like Gram matrices they are about zero: the mean of the features is not subtracted.
+    They belong to the network and not to a texture (Gatys, Ecker & Bethge 2015, section 4 and Fig. 3A).
 
     Returns
     -------
     dict
-        Layer name to V, shape (channel, components) with orthonormal columns, on the extractor's device,
-        float32 or better.
+        Layer name to V, shape (channel, components) with orthonormal columns, on the extractor's device.
+        There are `count` components, or as many as the layer has channels. They are computed on the CPU in
+        float32, so that all devices work with the same.
     """
-    here = extractor.to("cpu", torch.float32)
+    on_cpu = extractor.to("cpu", torch.float32)
     totals: dict[str, Tensor] = {}
     for pixels in photographs():
         image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-        for layer, gram in analyse(here, image, layers).items():
+        for layer, gram in gram_matrices(on_cpu, image, layers).items():
             totals[layer] = totals.get(layer, 0) + gram[0].double()
     return {layer: leading_eigenvectors(total, count).to(extractor.gain) for layer, total in totals.items()}
 
@@ -50,29 +40,3 @@ def leading_eigenvectors(symmetric: Tensor, count: int) -> Tensor:
     """Return the eigenvectors of the `count` largest eigenvalues as columns, largest first."""
     vectors: Tensor = torch.linalg.eigh(symmetric).eigenvectors
     return vectors.flip(1)[:, :count]
-
-
-def project(gram: Tensor, basis: Tensor) -> Tensor:
-    """Return the Gram matrices of features projected on components, ``V^T G V``.
-
-    Parameters
-    ----------
-    gram
-        Gram matrices, shape (batch, channel, channel).
-    basis
-        V, shape (channel, components).
-    """
-    return basis.T @ gram @ basis
-
-
-def embed(gram: Tensor, basis: Tensor) -> Tensor:
-    """Return Gram matrices of all channels whose projection is `gram`, ``V P V^T``.
-
-    Parameters
-    ----------
-    gram
-        P, shape (batch, components, components).
-    basis
-        V, shape (channel, components).
-    """
-    return basis @ gram @ basis.T

@@ -1,9 +1,9 @@
 """Limited-memory BFGS with box bounds for a batch of independent problems.
 
-Every evaluation moves all problems at once, but each problem has its own history, step length and
-acceptance: a problem whose trial point is refused tries a shorter step at the next evaluation while
-the others go on. All decisions are masks on the device; nothing is read back to the host inside the
-loop but whether all problems have stopped, and that rarely, so a GPU does not wait for Python.
+Each evaluation moves all problems at once, but each problem has its own history, step length and acceptance:
+a problem whose trial point is refused tries a shorter step at the next evaluation. All decisions are masks on
+the device. The host only reads, every tenth evaluation, whether all problems have stopped, so that a GPU does
+not wait for Python.
 """
 
 from __future__ import annotations
@@ -15,22 +15,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stimgen.texture.objective import Objective
-
 SUFFICIENT_DECREASE = 1e-4  # Armijo's constant; Nocedal & Wright (2006), section 3.1
-SHORTEST_CUT, LONGEST_CUT = 0.1, 0.5  # a refused step is shortened by a factor between these
+SHORTEST_CUT, LONGEST_CUT = 0.1, 0.5  # between these is the factor that shortens a refused step
 RESTART_AFTER = 8  # refusals in a row after which a problem forgets its history
 LEAST_PROGRESS = 0.01  # relative fall of the loss below which a problem has stalled
-LOOK_EVERY = 10  # evaluations between two looks whether a GPU has anything left to do
+LOOK_EVERY = 10  # evaluations on a GPU between two checks whether all problems have stopped
 
 Precondition = Callable[[Tensor], Tensor]
+Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Returns the losses of images, shape (batch,), and their gradients, shape of the images."""
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return each problem's inner product, shape (batch,).
-
-    Summed in float64, so that it does not depend on the order in which a device adds the pixels.
-    """
+    """Return each problem's inner product, shape (batch,), summed in float64 against effects of the order."""
     return (a.flatten(1).double() * b.flatten(1).double()).sum(dim=1).to(a.dtype)
 
 
@@ -43,24 +40,16 @@ def per_problem(values: Tensor) -> Tensor:
 class History:
     """The last steps and gradient changes of each problem, each in its own ring of slots.
 
-    Attributes
-    ----------
-    steps, changes
-        Shape (batch, slot, pixel).
-    products
-        Inner products <step i, change j>, shape (batch, slot, slot), float64. Meaningful where i is not newer
-        than j; 0 on the diagonal marks an empty slot.
-    scale
-        The start matrix is scale · precondition; shape (batch,).
-    newest
-        Slot written last; shape (batch,).
+    `products` are the inner products <step i, change j> in float64, valid where i is not newer than j; 0 on
+    the diagonal marks an empty slot. The start matrix is scale · precondition. `newest` is the slot written
+    last.
     """
 
-    steps: Tensor
-    changes: Tensor
-    products: Tensor
-    scale: Tensor
-    newest: Tensor
+    steps: Tensor  # (batch, slot, pixel)
+    changes: Tensor  # (batch, slot, pixel)
+    products: Tensor  # (batch, slot, slot)
+    scale: Tensor  # (batch,)
+    newest: Tensor  # (batch,)
 
     @classmethod
     def empty(cls, length: int, like: Tensor) -> History:
@@ -146,26 +135,21 @@ def _solve(triangle: Tensor, vectors: Tensor, *, upper: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Minimum:
-    """What a minimisation ended with.
+    """The result of a minimisation; all but `trace` and `accepted` have one entry per problem.
 
     Attributes
     ----------
-    images
-        Best point of each problem, shape (batch, channel, height, width).
-    losses
-        Loss there, shape (batch,).
-    trace
-        Loss of each problem's current point after each evaluation, shape (evaluation, batch).
-    accepted
-        Whether the evaluation was accepted as an iteration, shape (evaluation, batch); the first one, of
-        the start, is none.
+    images, losses
+        Best point of each problem, shape (batch, channel, height, width), and its loss.
+    trace, accepted
+        Loss of the current point after each evaluation, and whether the evaluation was accepted as an
+        iteration, which that of the start is not; shape (evaluation, batch).
     evaluations
-        Evaluations until the problem stopped, shape (batch,); what stands in `trace` after them repeats.
+        Evaluations until the problem stopped; later entries of `trace` repeat the last one.
     low_enough, stalled
-        Whether the problem stopped because its loss was low enough, or did not fall any more; shape (batch,).
+        Whether the problem stopped because its loss was low enough, or did not fall any more.
     restarts
-        How often the problem forgot its history, because no step was accepted or a loss was not finite;
-        shape (batch,).
+        How often the problem forgot its history, because no step was accepted or a loss was not finite.
     """
 
     images: Tensor
@@ -197,7 +181,7 @@ def minimise(
     (two-metric projection: Bertsekas 1982, SIAM J. Control Optim. 20:221), projected on the box and
     accepted by Armijo's rule. A refused step is shortened by quadratic interpolation; after
     `RESTART_AFTER` refusals in a row, or a loss that is not finite, the problem forgets its history and
-    goes on down its gradient.
+    continues down its gradient. A problem that has stopped does not move any more.
 
     Parameters
     ----------
@@ -207,25 +191,16 @@ def minimise(
         First points, shape (batch, channel, height, width), float32 or float64.
     lower, upper
         Bounds of each problem's pixels, shape (batch,).
-    evaluations
-        Most times that the objective is called, at least 1.
-    history
-        Number of steps each problem remembers.
+    evaluations, history
+        Most times that the objective is called, at least 1, and number of steps that each problem remembers.
     precondition
         Symmetric positive definite operator that L-BFGS starts its inverse Hessian from, up to scale.
     enough
         A problem stops when its loss is not above this; one number or shape (batch,).
     patience
-        A problem stops when its loss fell by less than `LEAST_PROGRESS` over so many evaluations; None for
-        never.
+        A problem stops when its loss fell by less than `LEAST_PROGRESS` over this many evaluations.
     after_evaluation
         Called after each evaluation with the losses found, shape (batch,), on the device.
-
-    Returns
-    -------
-    Minimum
-        The best points; a problem's loss never rises from one accepted step to the next. A problem that
-        stopped stays where it is, whatever the others do.
     """
     lower, upper = per_problem(lower), per_problem(upper)
 
@@ -255,7 +230,7 @@ def minimise(
     refusals, restarts = torch.zeros_like(used), torch.zeros_like(used)
     direction, length = descend()
     trace, accepts = [loss], [torch.zeros_like(low_enough)]
-    # To look costs a GPU the wait for all work so far; a CPU nothing.
+    # To look makes a GPU wait for all work so far.
     look_every = 1 if start.device.type == "cpu" else LOOK_EVERY
     for evaluation in range(1, evaluations):
         going = ~(low_enough | stalled)
@@ -292,13 +267,5 @@ def minimise(
         low_enough = low_enough | (loss <= enough)
         if patience is not None and evaluation >= patience:
             stalled = stalled | (~low_enough & (loss > (1 - LEAST_PROGRESS) * trace[-1 - patience]))
-    return Minimum(
-        point,
-        loss,
-        torch.stack(trace),
-        torch.stack(accepts),
-        used,
-        low_enough,
-        stalled,
-        restarts,
-    )
+    traces = torch.stack(trace), torch.stack(accepts)
+    return Minimum(point, loss, *traces, used, low_enough, stalled, restarts)

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from operator import index
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from stimgen.errors import InputError, nearest
 from stimgen.images.pixels import Image
 from stimgen.images.read import read_image
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.device import find_device
-from stimgen.networks.extractor import FeatureExtractor, Pooling, build_extractor
+from stimgen.networks.extractor import Pooling, build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.components import embed, principal_components, project
-from stimgen.texture.goal import PixelRange, SourceImage
+from stimgen.texture.components import principal_components
 from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.problem import EvaluationHook, Problem, Synthesis, no_hook
+from stimgen.texture.problem import EvaluationHook, Problem, SourceImage, Synthesis, no_hook
+from stimgen.texture.saved import ModelIdentity, TextureStatistics, difference
 from stimgen.texture.schedule import layers_at_scale
-from stimgen.texture.statistics import ModelIdentity, TextureStatistics, difference
+from stimgen.texture.statistic import Term, weighted_terms
 from stimgen.texture.synthesis import synthesise
 
 SMALLEST_ANALYSED_PX = 16
@@ -131,20 +128,19 @@ class TextureModel:
         levels = []
         for halvings in range(source.halvings + 1):
             side = source.size_px >> halvings
-            # A level has all layers of its scale, or larger textures would look for them in vain.
             layers = layers_at_scale(architecture, self.layer_weights, halvings)
             smallest = max(SMALLEST_ANALYSED_PX, *map(architecture.smallest_px, layers), 0)
             if not layers or (halvings and side < smallest):
                 break
-            grams = source.grams(self._extractor, layers, halvings)
-            levels.append({layer: self._reduced(layer, gram).float().cpu() for layer, gram in grams.items()})
+            terms = [term for term in self._terms if term.layer in layers]
+            found = source.features(self._extractor, terms, halvings)
+            reduced = {str(term.layer): term.statistic.reduced(found[term]) for term in terms}
+            levels.append({layer: gram.float().cpu() for layer, gram in reduced.items()})
         return TextureStatistics(
             model=self.identity,
             size_px=source.size_px,
-            mean=_numbers(values.mean),
-            lowest=_numbers(values.lowest),
-            highest=_numbers(values.highest),
             grams=tuple(levels),
+            **{key: tuple(value.double().flatten().tolist()) for key, value in values._asdict().items()},
         )
 
     def synthesise(
@@ -200,65 +196,20 @@ class TextureModel:
         except (TypeError, ValueError):
             cure = "Give whole numbers, the seed from 0 on."
             raise InputError(f"A side of {size_px} px and the seed {seed}.", cure) from None
-        deepest = self.identity.layers[-1]
-        architecture = self._extractor.architecture
-        smallest = max(SMALLEST_ANALYSED_PX, *map(architecture.smallest_px, self.identity.layers))
+        layers, architecture = self.identity.layers, self._extractor.architecture
+        smallest = max(SMALLEST_ANALYSED_PX, *map(architecture.smallest_px, layers))
         if size_px < smallest:
-            raise InputError(f"A texture of {size_px} px with {deepest}.", f"Use at least {smallest} px.")
-        problem = Problem(
-            _Goal(statistics, self._bases),
-            self.layer_weights,
-            rng,
-            size_px=size_px,
-            bases=self._bases,
-        )
+            raise InputError(f"A texture of {size_px} px with {layers[-1]}.", f"Use at least {smallest} px.")
+        problem = Problem(statistics, self._terms, rng, size_px)
         (synthesis,) = synthesise([problem], self._extractor, preset, after_evaluation)
         return synthesis
 
     @cached_property
-    def _bases(self) -> dict[str, Tensor]:
+    def _terms(self) -> dict[Term, float]:
         if self.identity.components is None:
-            return {}
-        return principal_components(self._extractor, self.identity.layers, self.identity.components)
-
-    def _reduced(self, layer: str, gram: Tensor) -> Tensor:
-        return project(gram, self._bases[layer]) if self._bases else gram
-
-
-@dataclass(frozen=True, eq=False)
-class _Goal:
-    """Saved statistics as what a synthesis is to reach (`stimgen.texture.goal.Goal`)."""
-
-    statistics: TextureStatistics
-    bases: Mapping[str, Tensor]
-
-    @property
-    def size_px(self) -> int:
-        return self.statistics.size_px
-
-    @property
-    def halvings(self) -> int:
-        return len(self.statistics.grams) - 1
-
-    def pixels(self, extractor: FeatureExtractor) -> PixelRange:
-        mean, lowest, highest = (
-            torch.tensor(values, dtype=torch.float64).to(extractor.gain).view(1, -1, 1, 1)
-            for values in (self.statistics.mean, self.statistics.lowest, self.statistics.highest)
-        )
-        return PixelRange(mean, lowest, highest)
-
-    def grams(self, extractor: FeatureExtractor, layers: Sequence[str], halvings: int) -> dict[str, Tensor]:
-        found = self.statistics.grams[halvings]
-        return {
-            layer: embed(found[layer].to(extractor.gain), self.bases[layer])
-            if layer in self.bases
-            else found[layer].to(extractor.gain)
-            for layer in layers
-        }
-
-
-def _numbers(values: Tensor) -> tuple[float, ...]:
-    return tuple(values.double().flatten().tolist())
+            return weighted_terms(self.layer_weights)
+        bases = principal_components(self._extractor, self.identity.layers, self.identity.components)
+        return weighted_terms(self.layer_weights, bases)
 
 
 def _checked(pixels: Image) -> Image:

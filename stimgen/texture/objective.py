@@ -1,110 +1,110 @@
-"""The function that synthesis minimises: for each problem of a batch its own sum of Gram losses."""
+"""The function that synthesis minimises: for each image of a batch its own weighted sum of losses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stimgen.errors import StimgenError
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.gram import gram_loss, gram_matrix, weighted_gram_loss
+from stimgen.texture.statistic import Target, Term
 from stimgen.texture.tensors import to_rgb
 
 
-class Objective(Protocol):
-    """Losses and gradients of a batch of independent problems."""
+def features_of(extractor: FeatureExtractor, images: Tensor, terms: Sequence[Term]) -> dict[Term, Tensor]:
+    """Return what `terms` need of images (batch, 1 or 3, height, width), each as soon as its maps exist."""
+    statistics = list(dict.fromkeys(term.statistic for term in terms if term.layer is not None))
+    layers = [term.layer for term in terms if term.layer is not None]
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return losses, shape (batch,), and their gradients, shape of `images`."""
-        ...
+    def of_layer(maps: Tensor) -> Any:
+        return [statistic.features(maps) for statistic in statistics]
+
+    found: Mapping[str, Any] = extractor.features(to_rgb(images), layers, of_layer) if layers else {}
+    return {
+        term: term.statistic.features(images)
+        if term.layer is None
+        else found[term.layer][statistics.index(term.statistic)]
+        for term in terms
+    }
 
 
 @torch.no_grad()
-def analyse(extractor: FeatureExtractor, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Return the Gram matrices of `images` on each of `layers`.
-
-    Parameters
-    ----------
-    extractor
-        The network.
-    images
-        Shape (batch, 1 or 3, height, width), values 0..1.
-    layers
-        Layer names.
-
-    Returns
-    -------
-    dict
-        Layer name to Gram matrices, shape (batch, channel, channel).
+def analyse(extractor: FeatureExtractor, images: Tensor, terms: Sequence[Term]) -> dict[Term, Tensor]:
+    """Return the features of images for each of `terms`, and refuse those that are not finite.
 
     Raises
     ------
     StimgenError
-        If one is not finite, because the network's numbers are too large.
+        If features are not finite, because the network's numbers are too large.
     """
-    grams = extractor.features(to_rgb(images), layers, gram_matrix)
-    overflown = [layer for layer in layers if not grams[layer].isfinite().all()]
-    if overflown:
-        raise StimgenError(
-            f"The Gram matrix of {overflown[0]} is not finite: the weights of {extractor.architecture.name} "
-            "have numbers that are too large.",
-            "The weights may be damaged, or their input convention another one: stimgen weights --help.",
-        )
-    return {layer: grams[layer] for layer in layers}
+    found = features_of(extractor, images, terms)
+    for term, features in found.items():
+        if not features.isfinite().all():
+            raise StimgenError(
+                f"The {term.statistic.label} of {term.layer or 'the pixels'} is not finite: the weights of "
+                f"{extractor.architecture.name} have numbers that are too large.",
+                "The weights may be damaged, or their input convention another one: stimgen weights --help.",
+            )
+    return found
+
+
+class Part(NamedTuple):
+    """What a term is compared with, and its weight in each problem, shape (batch,); 0 leaves it out."""
+
+    target: Target
+    weights: Tensor
 
 
 @dataclass(frozen=True)
-class GramObjective:
-    """``L_b(x) = sum_l w_bl E_l(x_b)`` for every problem b of a batch (Gatys et al. 2015, eq. 4).
+class Objective:
+    """``L_b(x) = sum_t w_bt E_t(x_b)`` for every problem b of a batch (Gatys et al. 2015, eq. 4).
 
     Attributes
     ----------
     extractor
-        The network; its convolutions may be bfloat16, the Grams and losses are float32.
-    targets
-        Layer name to the Gram matrices to be reached, shape (batch, channel, channel).
-    weights
-        Layer name to the weights of the layer in each problem, shape (batch,); 0 leaves it out.
-    metrics
-        Layer name to M, shape (batch, rows, channel): the difference D of the Gram matrices counts as
-        M D M^T (`stimgen.texture.metric`). Without an entry it counts as it is.
+        The network. Its convolutions may be bfloat16; losses are float32.
+    parts
+        Target and weights of each term.
     """
 
     extractor: FeatureExtractor
-    targets: Mapping[str, Tensor]
-    weights: Mapping[str, Tensor]
-    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    parts: Mapping[Term, Part]
 
-    def layer_losses(self, images: Tensor) -> dict[str, Tensor]:
-        """Return each layer's unweighted Gram loss, shape (batch,)."""
-        return self._losses(self.extractor.features(to_rgb(images), list(self.targets), gram_matrix))
+    @classmethod
+    def plain(
+        cls, extractor: FeatureExtractor, terms: Mapping[Term, float], features: Mapping[Term, Tensor]
+    ) -> Objective:
+        """Return the objective of one problem: the weights of its terms, and the features of its source."""
+        return cls(
+            extractor,
+            {
+                term: Part(term.statistic.target(features[term]), features[term].new_tensor([weight]))
+                for term, weight in terms.items()
+            },
+        )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that are matched."""
+        return tuple(dict.fromkeys(term.layer for term in self.parts if term.layer is not None))
 
     def loss(self, images: Tensor) -> Tensor:
-        """Return the weighted sum over layers, shape (batch,)."""
-        return self._weighted_sum(self.layer_losses(images))
+        """Return the weighted sum over terms, shape (batch,)."""
+        found = features_of(self.extractor, images, list(self.parts))
+        return self._sum(
+            {term: term.statistic.loss(found[term], part.target) for term, part in self.parts.items()}
+        )
 
     def loss_of_zero(self) -> Tensor:
-        """Return the loss of Gram matrices that are zero, shape (batch,): the scale of `loss`."""
-        zeros = {layer: torch.zeros_like(target) for layer, target in self.targets.items()}
-        return self._weighted_sum(self._losses(zeros))
+        """Return the loss of features that are zero, shape (batch,): the scale of `loss`."""
+        return self._sum({term: term.statistic.zero_loss(part.target) for term, part in self.parts.items()})
 
-    def _losses(self, grams: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        losses = {}
-        for layer, target in self.targets.items():
-            gram = grams[layer]
-            if layer in self.metrics:
-                losses[layer] = weighted_gram_loss(gram, target, self.metrics[layer])
-            else:
-                losses[layer] = gram_loss(gram, target)
-        return losses
-
-    def _weighted_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([self.weights[layer] * loss for layer, loss in losses.items()]).sum(dim=0)
+    def _sum(self, losses: Mapping[Term, Tensor]) -> Tensor:
+        return torch.stack([self.parts[term].weights * loss for term, loss in losses.items()]).sum(dim=0)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses, shape (batch,), and their gradients, shape of `images`."""
@@ -116,28 +116,19 @@ class GramObjective:
         return losses.detach(), gradient
 
 
-def together(objectives: Sequence[GramObjective]) -> GramObjective:
-    """Return one objective for several problems with one network, which shares its passes among them.
+def together(objectives: Sequence[Objective]) -> Objective:
+    """Return one objective for several problems with one network, which share its passes.
 
-    A layer that a problem does not have gets the weight 0 there.
+    A term that a problem does not have gets the target of another problem, and the weight 0.
     """
-    targets, weights, metrics = {}, {}, {}
-    for layer in objectives[0].extractor.architecture.layers:
-        having = [objective for objective in objectives if layer in objective.targets]
-        if not having:
-            continue
-        absent = torch.zeros_like(having[0].targets[layer])
-        targets[layer] = torch.cat([objective.targets.get(layer, absent) for objective in objectives])
-        zero = torch.zeros_like(having[0].weights[layer])
-        weights[layer] = torch.cat([objective.weights.get(layer, zero) for objective in objectives])
-        if any(layer in objective.metrics for objective in having):
-            metrics[layer] = torch.cat([_square_metric(objective, layer, absent) for objective in objectives])
-    return GramObjective(objectives[0].extractor, targets, weights, metrics)
-
-
-def _square_metric(objective: GramObjective, layer: str, like: Tensor) -> Tensor:
-    """Return M with rows of zeros to the shape of `like`; the identity if there is none."""
-    metric = objective.metrics.get(layer)
-    if metric is None:
-        return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)[None]
-    return F.pad(metric, (0, 0, 0, like.shape[-1] - metric.shape[-2]))
+    extractor = objectives[0].extractor
+    order = (None, *extractor.architecture.layers)
+    terms = dict.fromkeys(term for one in objectives for term in one.parts)
+    parts = {}
+    for term in sorted(terms, key=lambda term: order.index(term.layer)):
+        target, weights = next(one.parts[term] for one in objectives if term in one.parts)
+        absent = Part(target, torch.zeros_like(weights))
+        own = [one.parts.get(term, absent) for one in objectives]
+        joined = term.statistic.join([part.target for part in own])
+        parts[term] = Part(joined, torch.cat([part.weights for part in own]))
+    return Objective(extractor, parts)

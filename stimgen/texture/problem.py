@@ -1,16 +1,125 @@
-"""What is synthesised, and what comes out."""
+"""What is synthesised, what comes out, and the state in between."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stimgen.images.pixels import Image
-from stimgen.texture.goal import Goal
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.texture.objective import analyse
+from stimgen.texture.statistic import Term
+from stimgen.texture.tensors import to_batch
+
+
+class PixelRange(NamedTuple):
+    """Mean and range of pixel values by channel, each of shape (1, 1 or 3, 1, 1); black is 0, white 1."""
+
+    mean: Tensor
+    lowest: Tensor
+    highest: Tensor
+
+
+class Goal(Protocol):
+    """The statistics that a synthesis must reach."""
+
+    @property
+    def size_px(self) -> int:
+        """Shorter side of the image whose statistics they are, px."""
+        ...
+
+    @property
+    def halvings(self) -> int:
+        """How often the image can be halved and still has statistics here."""
+        ...
+
+    def pixels(self, extractor: FeatureExtractor) -> PixelRange:
+        """Return the pixel values, in the precision and on the device of the network's input."""
+        ...
+
+    def features(
+        self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
+    ) -> dict[Term, Tensor]:
+        """Return the features of the image shrunk by ``2 ** halvings``, with a batch of one."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImage:
+    """A `Goal` whose statistics are taken from an image, (H, W) or (H, W, 3) with values 0..1."""
+
+    image: Image
+
+    @property
+    def size_px(self) -> int:
+        """Shorter side of the image, px."""
+        return int(min(self.image.shape[:2]))
+
+    @property
+    def halvings(self) -> int:
+        """How often the image can be halved until one pixel is left."""
+        return self.size_px.bit_length() - 1
+
+    def pixels(self, extractor: FeatureExtractor) -> PixelRange:
+        """Return the mean and the range of the image."""
+        source = self._batch(extractor)
+        return PixelRange(
+            source.mean(dim=(2, 3), keepdim=True),
+            source.amin(dim=(2, 3), keepdim=True),
+            source.amax(dim=(2, 3), keepdim=True),
+        )
+
+    def features(
+        self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
+    ) -> dict[Term, Tensor]:
+        """Return the features of the image averaged down by ``2 ** halvings``."""
+        source = self._batch(extractor)
+        sides = [side >> halvings for side in source.shape[2:]]
+        return analyse(extractor, F.interpolate(source, size=sides, mode="area"), terms)
+
+    def _batch(self, extractor: FeatureExtractor) -> Tensor:
+        return to_batch([self.image], extractor.device, extractor.gain.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One texture to synthesise.
+
+    Attributes
+    ----------
+    goal
+        The statistics to reach. Problems of a batch that share a goal share its analysis.
+    terms
+        What is matched, with its weight in the objective (`stimgen.texture.statistic.weighted_terms`).
+    noise
+        Generator of the start image; the same state gives the same texture.
+    size_px
+        Side of the texture, px; None for that of the goal.
+    name
+        Names its checkpoints.
+    """
+
+    goal: Goal
+    terms: Mapping[Term, float]
+    noise: np.random.Generator
+    size_px: int | None = None
+    name: str = ""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers whose statistics are matched."""
+        return tuple(dict.fromkeys(term.layer for term in self.terms if term.layer is not None))
+
+    @property
+    def side_px(self) -> int:
+        """Side of the texture, px."""
+        return self.goal.size_px if self.size_px is None else self.size_px
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,19 +129,15 @@ class Evaluation:
     Attributes
     ----------
     stage, stages
-        Place of the stage, from 1 on, among those of the problems that are synthesised together.
-    size_px
-        Side of the image.
-    layers
-        Layers that are matched.
+        Number of the stage, from 1 on, and of all stages of the problems that are synthesised together.
+    size_px, layers
+        Side of the image, and the layers that are matched.
     number, most
-        Place of the evaluation in its stage, from 1 on, and after how many the stage ends at the latest;
-        `gatys2015` counts iterations, and may need a few more.
-    losses
-        Loss of each problem as it was found, in the stage's metric, shape (problem,). It is on the device:
-        to read it makes a GPU wait.
-    zero_losses
-        Loss of Gram matrices that are zero, shape (problem,), likewise.
+        Number of the evaluation in its stage, from 1 on, and after how many the stage ends at the latest.
+        `gatys2015` counts iterations, and may need a few more evaluations.
+    losses, zero_losses
+        Loss of each problem in the stage's metric, and that of features that are zero, shape (problem,). They
+        are on the device: reading them makes a GPU wait.
     """
 
     stage: int
@@ -54,60 +159,21 @@ def no_hook(evaluation: Evaluation) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """One texture to synthesise.
-
-    Attributes
-    ----------
-    goal
-        The statistics to reach: `stimgen.texture.goal.SourceImage` of the source, or saved ones. Problems of
-        a batch that share a goal share its analysis.
-    layer_weights
-        Layer name to its weight in the objective; the layers named are the layer set.
-    noise
-        Generator of the start image; the same state gives the same texture.
-    size_px
-        Side of the texture, px; None for that of the goal.
-    bases
-        Layer name to principal components, shape (channel, components), on which the features are projected
-        before they are matched (`stimgen.texture.components`). Layers without an entry are matched whole.
-    name
-        By which its checkpoints are found: the same for the same texture alone.
-    """
-
-    goal: Goal
-    layer_weights: Mapping[str, float]
-    noise: np.random.Generator
-    size_px: int | None = None
-    bases: Mapping[str, Tensor] = field(default_factory=dict)
-    name: str = ""
-
-    @property
-    def side_px(self) -> int:
-        """Side of the texture, px."""
-        return self.goal.size_px if self.size_px is None else self.size_px
-
-
-@dataclass(frozen=True, eq=False)
 class StageTrace:
     """How the loss of one problem fell in one stage.
 
     Attributes
     ----------
-    size_px
-        Side of the image.
-    layers
-        Layers that were matched.
+    size_px, layers
+        Side of the image, and the layers that were matched.
     precision
         Precision of the convolutions: "bfloat16" or "float32" ("float64" in comparisons).
     metric
-        How differences of Gram matrices count: "plain", as in the paper, or "flat" (`texture.metric`).
+        How differences count: "plain", as in the paper, or "flat" (`Statistic.flat_target`).
     stop_reason
         Why the stage ended.
-    losses
-        Loss of the best point so far, after each evaluation.
-    accepted
-        Whether the evaluation ended an iteration.
+    losses, accepted
+        After each evaluation, the loss of the best point so far, and whether it ended an iteration.
     """
 
     size_px: int
@@ -129,15 +195,14 @@ class Synthesis:
         (H, W) or (H, W, 3), inside the bounds of its preset: 0..1 but for `gatys2015` in colour, whose
         published bounds let a channel leave that range a little.
     loss
-        Weighted sum of Gram losses at the end, as the optimiser saw it.
+        Weighted sum of losses at the end, as the optimiser computed it.
     traces
         One per stage, in their order.
     stop_reason
         Why the descent at full size ended: "evaluations" or "iterations" where the budget was used up, "stop
-        distance" or "no progress" by the rules of `multiscale`, else what the optimiser said.
+        distance" or "no progress" by the rules of `multiscale`, else the message of the optimiser.
     restarts
-        How often an optimiser forgot what it had learnt, because no step was accepted or a loss was not
-        finite.
+        How often an optimiser forgot its history, because no step was accepted or a loss was not finite.
     """
 
     image: Image
@@ -155,3 +220,36 @@ class Synthesis:
     def iterations(self) -> int:
         """Number of accepted steps over all stages."""
         return int(sum(np.count_nonzero(trace.accepted) for trace in self.traces))
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """The state of one problem between two stages; its image is (1, channel, height, width).
+
+    Later stages need nothing else: noise is drawn once, for the first stage, before which the image is None.
+    """
+
+    image: Tensor | None = None
+    traces: tuple[StageTrace, ...] = ()
+    restarts: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The state of problems that are synthesised together, after the stage of this size and rung."""
+
+    size_px: int
+    rung: int
+    reached: tuple[Reached, ...]
+
+
+class Checkpoints(Protocol):
+    """Where checkpoints are kept, by the names of the problems that are synthesised together."""
+
+    def load(self, problems: Sequence[Problem]) -> Checkpoint | None:
+        """Return the last state of these problems; None to start from the noise."""
+        ...
+
+    def save(self, problems: Sequence[Problem], checkpoint: Checkpoint) -> None:
+        """Take the state of these problems; called after each stage."""
+        ...

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.metric import on_components
-from stimgen.texture.objective import GramObjective
+from stimgen.texture.objective import Objective
 from stimgen.texture.presets import Gatys2015
-from stimgen.texture.problem import Evaluation, EvaluationHook, Problem, StageTrace, Synthesis, no_hook
+from stimgen.texture.problem import Evaluation, EvaluationHook, Problem, StageTrace, Synthesis
 from stimgen.texture.tensors import to_images
 
 MEAN_RGB = (123.68, 116.779, 103.939)
@@ -24,14 +20,11 @@ LOSS_SCALE = 1e9
 
 
 def synthesise_published(
-    problems: Sequence[Problem],
-    extractor: FeatureExtractor,
-    preset: Gatys2015,
-    after_evaluation: EvaluationHook = no_hook,
-) -> list[Synthesis]:
-    """Synthesise textures by the published procedure, one after the other.
+    problem: Problem, extractor: FeatureExtractor, preset: Gatys2015, after_evaluation: EvaluationHook
+) -> Synthesis:
+    """Synthesise a texture by the published procedure.
 
-    scipy's L-BFGS-B with `history` corrections and ftol = gtol = 0 minimises 1e9 · Σ w_l E_l, starting
+    scipy's L-BFGS-B with `history` corrections and ftol = gtol = 0 minimises 1e9 · Σ w_t E_t, starting
     from standard normal noise. It works in network space, RGB 0..255 minus the ImageNet mean, and keeps
     all pixels and channels between the smallest and the largest value that the source has there.
 
@@ -40,8 +33,8 @@ def synthesise_published(
 
     Parameters
     ----------
-    problems
-        Each is solved alone.
+    problem
+        What to match, and the noise.
     extractor
         The network in float32. Whatever input its weights want, the procedure works in the published space.
     preset
@@ -51,31 +44,18 @@ def synthesise_published(
 
     Returns
     -------
-    list of Synthesis
-        In the order of `problems`. In colour, images may leave 0..1 by the differences between the
-        channels' means, up to 0.08.
+    Synthesis
+        In colour, the image may leave 0..1 by the differences between the channels' means, up to 0.08.
     """
-    return [_synthesise(problem, extractor, preset, after_evaluation) for problem in problems]
-
-
-def _synthesise(
-    problem: Problem, extractor: FeatureExtractor, preset: Gatys2015, after_evaluation: EvaluationHook
-) -> Synthesis:
     from scipy.optimize import minimize
 
     pixels, side = problem.goal.pixels(extractor), problem.side_px
     channels = pixels.mean.shape[1]
-    offset = _offset(pixels.mean)
-    objective = GramObjective(
-        extractor,
-        problem.goal.grams(extractor, list(problem.layer_weights), 0),
-        {name: offset.new_tensor([w]) for name, w in problem.layer_weights.items()},
-        {
-            name: on_components(torch.eye(basis.shape[1]).to(basis)[None], basis)
-            for name, basis in problem.bases.items()
-        },
-    )
-    layers, zero_losses = tuple(objective.targets), objective.loss_of_zero()
+    mean = pixels.mean.new_tensor(MEAN_RGB)
+    offset = (mean.mean() if channels == 1 else mean).view(1, -1, 1, 1)
+    found = problem.goal.features(extractor, list(problem.terms), 0)
+    objective = Objective.plain(extractor, problem.terms, found)
+    layers, zero_losses = objective.layers, objective.loss_of_zero()
     losses: list[float] = []
     iterations: list[int] = []
 
@@ -103,14 +83,14 @@ def _synthesise(
             "maxcor": preset.history,
             "ftol": 0.0,
             "gtol": 0.0,
-            "maxfun": 100 * preset.iterations,  # never what ends it
+            "maxfun": 100 * preset.iterations,  # high enough never to end it
         },
     )
     image = (torch.from_numpy(result.x).view(1, channels, side, side) + offset.double().cpu()) / 255
     accepted = np.zeros(len(losses), dtype=bool)
     accepted[np.asarray(iterations, dtype=int) - 1] = True
     precision = str(extractor.dtype).removeprefix("torch.")
-    reason = "iterations" if result.nit >= preset.iterations else _words(result.message)
+    reason = "iterations" if result.nit >= preset.iterations else _plain_words(result.message)
     trace = StageTrace(side, layers, precision, "plain", reason, np.minimum.accumulate(losses), accepted)
     return Synthesis(
         image=to_images(image)[0],
@@ -121,11 +101,6 @@ def _synthesise(
     )
 
 
-def _offset(pixels: Tensor) -> Tensor:
-    mean = pixels.new_tensor(MEAN_RGB)
-    return (mean.mean() if pixels.shape[1] == 1 else mean).view(1, -1, 1, 1)
-
-
-def _words(message: str | bytes) -> str:
+def _plain_words(message: str | bytes) -> str:
     text = message.decode() if isinstance(message, bytes) else message
     return " ".join(text.replace(",", " ").lower().split())

@@ -26,16 +26,12 @@ class Stage:
 
     Attributes
     ----------
-    size_px
-        Side of the image.
-    halvings
-        How often the full size is halved to come to this one.
+    size_px, halvings
+        Side of the image, and how often the full size is halved to come to it.
     rung
         Place among the stages of this size: 0 for the shallowest layers.
-    layers
-        Layers that are matched, shallowest first.
-    evaluations
-        Most evaluations of loss and gradient.
+    layers, evaluations
+        Layers that are matched, shallowest first, and most evaluations of loss and gradient.
     enlarged
         Whether the image was enlarged from a coarser scale.
     plain
@@ -65,16 +61,12 @@ def stages(
 
     Parameters
     ----------
-    preset
-        The procedure and its settings.
-    architecture
-        The network.
-    layers
-        The layer set.
+    preset, architecture, layers
+        The procedure with its settings, the network, and the layer set.
     full_px
         Side of the stimulus.
     halvings
-        How often the full size may be halved; None for as often as the preset wants.
+        How often the full size may be halved; None for as often as the preset says.
 
     Examples
     --------
@@ -105,7 +97,7 @@ def _multiscale(
         if most is not None and halved > most:
             continue
         layers = layers_at(architecture, wanted, size_px, full_px)
-        if not layers:
+        if wanted and not layers:
             continue
         done: tuple[str, ...] = ()
         if enlarged:
@@ -132,22 +124,8 @@ def layers_at(
     In an image shrunk by a factor s a layer sees structure s times as large. Matching all layers there
     would constrain more than the layer set does: conv1_1 at a quarter of the size knows about bricks.
     So a layer takes part only while its receptive field, counted in pixels of the full size, is not larger
-    than the largest receptive field of the layer set. At full size all layers take part. A layer
-    that has no position left in the shrunken image takes no part.
-
-    Parameters
-    ----------
-    architecture
-        The network.
-    layers
-        The layer set.
-    size_px, full_px
-        Side of the image at this scale, and of the stimulus.
-
-    Returns
-    -------
-    tuple of str
-        Shallowest first; may be empty at coarse scales.
+    than the largest receptive field of the layer set, and while the shrunken image has a position for it. At
+    full size all layers take part. The shallowest layer comes first; there may be none at coarse scales.
 
     Examples
     --------
@@ -159,7 +137,7 @@ def layers_at(
     ()
     """
     wanted = set(layers)
-    largest = max(architecture.receptive_field(layer) for layer in wanted)
+    largest = max((architecture.receptive_field(layer) for layer in wanted), default=0)
     return tuple(
         layer
         for layer in architecture.layers
@@ -170,21 +148,6 @@ def layers_at(
 
 
 def layers_at_scale(architecture: Architecture, layers: Iterable[str], halvings: int) -> tuple[str, ...]:
-    """Return the layers that are matched when the image is halved, if it is large enough for all of them.
-
-    Parameters
-    ----------
-    architecture
-        The network.
-    layers
-        The layer set.
-    halvings
-        How often the image is halved.
-    """
-    wanted = set(layers)
-    largest = max(architecture.receptive_field(layer) for layer in wanted)
-    return tuple(
-        layer
-        for layer in architecture.layers
-        if layer in wanted and architecture.receptive_field(layer) << halvings <= largest
-    )
+    """Return the layers that are matched when an image is halved, if it is large enough for all of them."""
+    large = 2**20
+    return layers_at(architecture, layers, large, large << halvings)

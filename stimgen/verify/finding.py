@@ -16,6 +16,7 @@ SOURCE: tuple[Cure, ...] = ("source",)
 RUN: tuple[Cure, ...] = ("run",)
 TABLES: tuple[Cure, ...] = ("tables",)
 
+KILLED = "is the unfinished file of a run that was killed; the next run removes it"
 SHOWN = 5
 """How many names a sentence has."""
 

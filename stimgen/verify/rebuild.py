@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,16 @@ from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import cells_of, unmarked
-from stimgen.runs.done import Done, read_done
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
-from stimgen.runs.record import SourceRecord
+from stimgen.runs.record import RecordError, SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.results import summary_of_shards, write_summary
 from stimgen.runs.shards import Shard, ShardNote, is_unmerged, note_merged, parse_shard, read_notes
-from stimgen.runs.store import RunFolder, sha256, write_atomically
-from stimgen.runs.summary import summary_of_shards
+from stimgen.runs.store import Done, RunFolder, read_done, sha256
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 from stimgen.verify.finding import SHOWN
-from stimgen.verify.read_record import read_record
 from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
 from stimgen.verify.run import open_run, resolved_manifest
 
@@ -105,11 +102,12 @@ def _done(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[dict[str, Don
     problems = []
     for stimulus in stimuli:
         stimulus_id = stimulus.stimulus_id
-        read = read_record(folder, stimulus_id)
-        record = read.record
-        if record is None:
-            if not read.missing:
-                problems.append(f"{folder.record_name(stimulus_id)} {read.problem}")
+        try:
+            read_regular(folder.record(stimulus_id))
+            record = folder.checked_record(stimulus_id)
+        except (UnreadableError, RecordError) as error:
+            if str(error) != "is missing":
+                problems.append(f"{folder.record_name(stimulus_id)} {error}")
             continue
         done[stimulus_id] = Done.of(record)
         sources[record.source.id] = record.source
@@ -210,4 +208,4 @@ def _write_summary(
         summary |= {"made": 0, "kept": len(done)}
     fingerprint = stimuli_sha256((folder.filename(name), one.png_sha256) for name, one in done.items())
     summary |= {**counted, "stimuli_sha256": fingerprint}
-    write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
+    write_summary(folder, summary)

@@ -1,13 +1,11 @@
-"""Records against the manifest: whether each is of the stimulus that is asked for."""
+"""Records compared with the manifest: whether each is of the stimulus that is asked for."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,85 +14,79 @@ from stimgen.images.sources import crop_box
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.measure.gram_distance import GramScale
+from stimgen.measure import statistics_in_order
+from stimgen.measure.gram import GramScale
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.recipe import recipe, recipe_sha256, uses_set
+from stimgen.runs.outlook import RecordedConvention, RecordedWeights
+from stimgen.runs.recipe import (
+    recipe,
+    recipe_sha256,
+    uses_set,
+)
 from stimgen.runs.record import NetworkRecord, Record, SourceRecord
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import RUN, Cure, Finding, unchecked, wrong
 
 ANEW: tuple[Cure, ...] = ("remove", "run")
-"""A record that stimgen did not write as it is, though its seal is right, would be kept by a run."""
-STAGES = ("optimised", "matched", "file")
+"""A record that was edited and sealed again would be kept by a run."""
 OTHER_RECIPE = "is of another recipe"
-SMALLEST_LOSS = 1e-30
-"""Below, float32 has fewer digits."""
 RATIO_TOLERANCE = 1e-4
 """Relative, of the ratio of two numbers in float32."""
+SMALLEST_LOSS = 1e-30
+"""Below, float32 has fewer digits."""
 
 
-@dataclass(frozen=True)
-class RecordedWeights:
-    """Weights as a record names them."""
-
-    tensors_sha256: str
-    normalised: bool
-    convention: RecordedConvention
-
-
-@dataclass(frozen=True)
-class RecordedConvention:
-    """Their input convention."""
-
-    name: str
-
-
-@dataclass
 class Identities:
-    """What the records say of sources and weights, which must be the same in all of them.
+    """The sources and weights that the records name, which must be the same in all of them."""
 
-    Attributes
-    ----------
-    sources, weights
-        By source id, or network: each identity with the stimuli whose records say so.
-    """
-
-    sources: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    weights: dict[NetworkSpec, dict[RecordedWeights, list[str]]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.sources: dict[str, dict[SourceRecord, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self.weights: dict[NetworkSpec, dict[RecordedWeights, list[str]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
 
     def add(self, manifest: Manifest, stimulus: Stimulus, record: Record) -> None:
-        """Note what one record says."""
-        said = record.source.model_dump_json()
-        of_source = self.sources.setdefault(record.source.id, defaultdict(list))
-        of_source[said].append(record.stimulus_id)
+        """Note the sources and weights of one record."""
+        self.sources[record.source.id][record.source].append(record.stimulus_id)
         for network, recorded in networks_of(manifest, stimulus, record).items():
-            of_network = self.weights.setdefault(network, defaultdict(list))
-            of_network[recorded_weights(recorded)].append(record.stimulus_id)
+            self.weights[network][recorded_weights(recorded)].append(record.stimulus_id)
 
     def findings(self, folder: RunFolder) -> Iterator[Finding]:
-        """Yield the records that say something else than most do."""
-        said = [(f"the source {name}", list(found.values())) for name, found in self.sources.items()]
-        said += [(f"weights of {one.name}", list(found.values())) for one, found in self.weights.items()]
-        for what, groups in said:
+        """Yield the records that name another source or other weights than most do."""
+        found = {f"the source {name}": list(groups.values()) for name, groups in self.sources.items()}
+        found |= {f"the weights of {spec.name}": list(of.values()) for spec, of in self.weights.items()}
+        for name, groups in found.items():
             most, *others = sorted(groups, key=len, reverse=True)
-            # Of two that say different things, either may be the one that was changed.
-            unsure = [most] if others and len(others[0]) == len(most) else []
-            for stimulus_id in itertools.chain.from_iterable([*unsure, *others]):
-                file = folder.record_name(stimulus_id)
-                yield wrong(file, f"says of {what} what other records do not", () if unsure else ANEW)
+            # Of two that differ, either may be the one that was changed.
+            unsure = bool(others) and len(others[0]) == len(most)
+            for stimulus_id in sum(others, most if unsure else []):
+                text = f"names {name} differently from other records"
+                yield wrong(folder.record_name(stimulus_id), text, () if unsure else ANEW)
+
+    def commonest_sources(self) -> dict[str, SourceRecord]:
+        """Return the source that most records name, by id."""
+        return {name: max(found, key=lambda one: len(found[one])) for name, found in self.sources.items()}
+
+    def commonest_weights(self) -> dict[NetworkSpec, str]:
+        """Return the hash of the weights that most records name."""
+        return {
+            spec: max(found, key=lambda one: len(found[one])).tensors_sha256
+            for spec, found in self.weights.items()
+        }
 
 
 def networks_of(manifest: Manifest, stimulus: Stimulus, record: Record) -> dict[NetworkSpec, NetworkRecord]:
-    """Return what a record says of the network that made its stimulus, and of the one that measured it."""
+    """Return the record's networks: the one that made the stimulus, and the one that measured it."""
     measuring = measuring_network(manifest, stimulus)
     made = stimulus.layer_set.network if stimulus.layer_set else measuring
     return {made: record.network, measuring: record.measured_in}
 
 
 def recorded_weights(network: NetworkRecord) -> RecordedWeights:
-    """Return what a record says of weights."""
-    convention = RecordedConvention(network.input)
-    return RecordedWeights(network.tensors_sha256, network.weights_normalised, convention)
+    """Return the weights that a record names."""
+    return RecordedWeights(
+        network.tensors_sha256, network.weights_normalised, RecordedConvention(network.input)
+    )
 
 
 def record_findings(
@@ -104,50 +96,41 @@ def record_findings(
     source_of: Callable[[str], SourceRecord | None],
     known: Identities,
 ) -> Iterator[Finding]:
-    """Yield what of a record is not as the manifest asks.
+    """Yield how a record differs from what the manifest asks for.
 
     Parameters
     ----------
     manifest, stimulus, record
         What is asked for, and what is there.
     source_of
-        Returns what the records say of a source, for what is matched to the set.
+        Returns a source as records name it, for stimuli that depend on all sources.
     known
-        What other records say.
+        Sources and weights of the other records.
     """
     file = record.own_name
-    asked, found = _asked(manifest, stimulus), _found(record)
-    different = list(_different(asked, found))
+    different = list(_different(_asked(manifest, stimulus), _found(record)))
     expected = _recipe_sha256(manifest, stimulus, record, source_of, known)
     cures = ANEW if expected == record.recipe_sha256 else RUN
     yield from (wrong(file, f"{OTHER_RECIPE}: {both}", cures) for both in different)
-    yield from (wrong(file, problem, ANEW) for problem in _contradictions(record))
+    yield from (wrong(file, f"contradicts itself: {problem}", ANEW) for problem in _contradictions(record))
     if len(networks_of(manifest, stimulus, record)) == 1 and record.network != record.measured_in:
-        text = "contradicts itself: network and measured_in are one, and it says two things of it"
-        yield wrong(file, text, ANEW)
+        yield wrong(file, "contradicts itself: network and measured_in differ, and are the same", ANEW)
     spec = next(one for one in manifest.sources if one.id == stimulus.source)
+    source = record.source
     try:
-        box = crop_box(
-            spec,
-            manifest.image,
-            record.source.original_size,
-            name=manifest.name,
-            origin=record.source.origin,
-        )
+        box = crop_box(spec, manifest.image, source.original_size, name=manifest.name, origin=source.origin)
     except InputError as error:
         yield wrong(file, f"{OTHER_RECIPE}: {error.problem}")
         return
-    if tuple(box) != record.source.crop_box:
-        both = f"its crop is {list(record.source.crop_box)}, and the manifest's {list(box)}"
-        yield wrong(file, f"{OTHER_RECIPE}: {both}")
-    elif not different:
-        if expected is None:
-            yield unchecked(
-                file, "depends on sources or weights that no record names: recipe_sha256 not compared"
-            )
-        elif expected != record.recipe_sha256:
-            rest = "its recipe_sha256 is not that of the manifest with this source and these weights"
-            yield wrong(file, f"{OTHER_RECIPE}: {rest}")
+    if tuple(box) != source.crop_box:
+        text = f"its crop is {list(source.crop_box)}, and the manifest's {list(box)}"
+        yield wrong(file, f"{OTHER_RECIPE}: {text}")
+    elif not different and expected is None:
+        text = "recipe_sha256 not compared: it depends on sources or weights that no record names"
+        yield unchecked(file, text)
+    elif not different and expected != record.recipe_sha256:
+        text = "its recipe_sha256 is not that of the manifest with this source and these weights"
+        yield wrong(file, f"{OTHER_RECIPE}: {text}")
 
 
 def _recipe_sha256(
@@ -157,7 +140,7 @@ def _recipe_sha256(
     source_of: Callable[[str], SourceRecord | None],
     known: Identities,
 ) -> str | None:
-    """Return the hash of the recipe with the sources and the weights that records name; None if none does."""
+    """Return the hash of the recipe with the recorded sources and weights; None if one is unknown."""
     own = {network: recorded_weights(one) for network, one in networks_of(manifest, stimulus, record).items()}
 
     def weights_of(network: NetworkSpec) -> RecordedWeights:
@@ -172,18 +155,15 @@ def _recipe_sha256(
     layers = measured_layers(manifest, measuring_network(manifest, stimulus))
     try:
         return recipe_sha256(recipe(manifest, stimulus, sources, weights_of, layers))
-    except (KeyError, StopIteration):
+    except StopIteration:
         return None
 
 
 def _asked(manifest: Manifest, stimulus: Stimulus) -> dict[str, Any]:
-    """Return what of a record the manifest determines."""
-    control, layer_set = stimulus.control, stimulus.synthesised
+    """Return what the manifest determines of a record."""
+    control, layer_set, own = stimulus.control, stimulus.synthesised, stimulus.layer_set
     measuring = measuring_network(manifest, stimulus)
-    layers = measured_layers(manifest, measuring)
-    own = stimulus.layer_set
-    matched = own.layers if own and own.network == measuring else ()
-    asked: dict[str, Any] = {
+    return {
         "condition": stimulus.condition,
         "kind": stimulus.kind,
         "seed": stimulus.seed,
@@ -191,7 +171,7 @@ def _asked(manifest: Manifest, stimulus: Stimulus) -> dict[str, Any]:
         "image": vars(manifest.image),
         "network": _network(own.network if own else measuring),
         "measured_in": _network(measuring),
-        "measured": {stage: {layer: layer in matched for layer in layers} for stage in STAGES},
+        "measured_layers": measured_layers(manifest, measuring),
         "matching": manifest.matching.model_dump(mode="json"),
         "control": control.name if control else None,
         "options": dict(control.options) if control else None,
@@ -200,24 +180,21 @@ def _asked(manifest: Manifest, stimulus: Stimulus) -> dict[str, Any]:
         "parameters": layer_set.parameters if layer_set else None,
         "preset": [manifest.synthesis.preset, manifest.synthesis.version] if layer_set else None,
         "settings": manifest.synthesis.model_dump(mode="json") if layer_set else None,
-        "copying": manifest.measure.copying,
-        "portilla_simoncelli": manifest.measure.portilla_simoncelli,
     }
-    return {name: _plain(value) for name, value in asked.items()}
 
 
 def _found(record: Record) -> dict[str, Any]:
-    """Return the same of a record."""
+    """Return the same parts of a record."""
     synthesis, control = record.synthesis, record.control
-    found: dict[str, Any] = {
+    return {
         "condition": record.condition,
         "kind": record.kind,
         "seed": record.seed,
         "source": record.source.id,
-        "image": record.image.model_dump(),
+        "image": vars(record.image),
         "network": _recorded(record.network),
         "measured_in": _recorded(record.measured_in),
-        "measured": _measured(record),
+        "measured_layers": record.measured_layers,
         "matching": record.matching.settings.model_dump(mode="json"),
         "control": control.name if control else None,
         "options": control.options if control else None,
@@ -226,70 +203,50 @@ def _found(record: Record) -> dict[str, Any]:
         "parameters": synthesis.parameters if synthesis else None,
         "preset": [synthesis.preset, synthesis.version] if synthesis else None,
         "settings": synthesis.settings if synthesis else None,
-        "copying": bool(record.copying),
-        "portilla_simoncelli": record.portilla_simoncelli is not None,
     }
-    return {name: _plain(value) for name, value in found.items()}
 
 
-def _measured(record: Record) -> dict[str, dict[str, bool]]:
-    measured: dict[str, dict[str, bool]] = {}
-    for one in record.distances:
-        measured.setdefault(one.stage, {})[one.layer] = one.constrained
-    return measured
+def _network(network: NetworkSpec) -> dict[str, Any]:
+    return network.model_dump(mode="json") | {"weights": Path(network.weights).name}
 
 
-def _different(asked: Mapping[str, Any], found: Mapping[str, Any], within: str = "") -> Iterator[str]:
-    """Yield the parts that differ, each by its path, with both values."""
-    for name in dict.fromkeys([*asked, *found]):
-        path = f"{within}{name}"
-        if name not in found:
-            yield f"{path} is missing, and the manifest says {_short(asked[name])}"
-        elif name not in asked:
-            yield f"{path} is {_short(found[name])}, and the manifest has none"
-        elif isinstance(asked[name], dict) and isinstance(found[name], dict):
-            yield from _different(asked[name], found[name], f"{path}.")
-        elif asked[name] != found[name]:
-            yield f"{path} is {_short(found[name])}, and the manifest says {_short(asked[name])}"
-
-
-def _contradictions(record: Record) -> Iterator[str]:
-    """Yield what in a record does not follow from what else is in it."""
-    scales = {scale.layer: scale for scale in record.scales}
-    for one in record.distances:
-        scale = scales.get(one.layer)
-        place = f"on {one.layer} at the stage {one.stage}"
-        if scale is None:
-            yield f"has a distance {place} without floor and ceiling"
-        elif GramScale(**scale.model_dump()).normalised(one.gram_relative) != one.gram_normalised:
-            yield f"contradicts itself: gram_normalised {place} does not follow from gram_relative"
-    ratios = defaultdict(list)
-    for one in record.distances:
-        if one.gram_relative > 0 and one.gram_loss > SMALLEST_LOSS:
-            ratios[one.layer].append(math.sqrt(one.gram_loss) / one.gram_relative)
-    for layer, found in ratios.items():
-        # Both are multiples of one norm, by the same factor at all stages.
-        if max(found) > min(found) * (1 + RATIO_TOLERANCE):
-            yield f"contradicts itself: gram_loss and gram_relative on {layer} do not go together"
-    of_spectrum = (len(record.spectrum.power), len(record.spectrum.power_source))
-    if len(set(of_spectrum)) > 1:
-        yield f"contradicts itself: its power spectra have {of_spectrum[0]} and {of_spectrum[1]} frequencies"
-
-
-def _network(network: NetworkSpec) -> Mapping[str, Any]:
-    weights = Path(network.weights).name
-    return network.model_dump(mode="json") | {"weights": weights}
-
-
-def _recorded(network: NetworkRecord) -> Mapping[str, Any]:
+def _recorded(network: NetworkRecord) -> dict[str, Any]:
     return network.model_dump(include={"name", "weights", "pooling", "normalise"})
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it, so that tuples are lists."""
-    return json.loads(json.dumps(value))
+def _different(asked: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the parts that differ, each with both values."""
+    for name, value in asked.items():
+        right, there = (json.dumps(one, sort_keys=True, ensure_ascii=False) for one in (value, found[name]))
+        if right != there:
+            yield f"{name} is {_short(there)}, and the manifest says {_short(right)}"
 
 
-def _short(value: Any, most: int = 80) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+def _short(text: str, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def unknown_columns(record: Record) -> list[str]:
+    """Return the measured values of a record that are columns of no statistic."""
+    names = [column.name for statistic in statistics_in_order() for column in statistic.columns]
+    known = {name for name in names if "{" not in name}
+    known |= {
+        name.format(layer=layer) for name in names if "{layer}" in name for layer in record.measured_layers
+    }
+    families = tuple(name.partition("{")[0] for name in names if "{family}" in name)
+    return [name for name in record.statistics if name not in known and not name.startswith(families)]
+
+
+def _contradictions(record: Record) -> Iterator[str]:
+    """Yield distances in a record that do not follow from others in it."""
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for one in record.distances:
+        scale = GramScale(one.gram_floor, one.gram_ceiling)
+        if scale.normalised(one.gram_relative) != one.gram_normalised:
+            yield f"gram_normalised on {one.layer} does not follow from gram_relative"
+        if one.gram_relative > 0 and one.gram_loss > SMALLEST_LOSS:
+            # Both are multiples of one norm, by the same factor at all stages.
+            ratios[one.layer].append(math.sqrt(one.gram_loss) / one.gram_relative)
+    for layer, found in ratios.items():
+        if max(found) > min(found) * (1 + RATIO_TOLERANCE):
+            yield f"gram_loss and gram_relative on {layer} do not go together"

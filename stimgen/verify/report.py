@@ -16,7 +16,7 @@ from stimgen.counting import counted
 from stimgen.runs.fingerprint import fingerprint_command
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import SHOWN, Cure, Finding
-from stimgen.verify.materials import ONLY_BY_READING
+from stimgen.verify.folder import ONLY_BY_READING
 from stimgen.verify.run import Advance, Recomputed, Verification
 
 HEADINGS = {"wrong": "WRONG", "incomplete": "INCOMPLETE", "warning": "WARNING", "unchecked": "NOT CHECKED"}
@@ -104,7 +104,7 @@ def _conclusion(result: Verification, measured: Recomputed | None, findings: Seq
     if counts["incomplete"]:
         return f"{verified} of {stimuli} are there and right: the run is not complete.{again}"
     every = "every file is the one its record describes, made as the manifest asks"
-    others = f" {result.strangers} others are there, of an earlier manifest." if result.strangers else ""
+    others = f" {result.unplanned} others are there, of an earlier manifest." if result.unplanned else ""
     return f"{stimuli}: {every}, and the tables follow from the records.{others}{again}"
 
 
@@ -125,7 +125,7 @@ def as_data(result: Verification, measured: Recomputed | None) -> dict[str, Any]
         "recomputed": measured.stimuli if measured else None,
         "right": not any(one.severity in ("wrong", "incomplete") for one in findings),
         "stimuli_sha256": None if measured and measured.wrong else result.stimuli_sha256,
-        "strangers": result.strangers,
+        "strangers": result.unplanned,
         "findings": [asdict(one) for one in findings],
     }
 

@@ -1,15 +1,16 @@
-"""Whether a run is what its records, tables and manifest say: every file of it, looked at again.
+"""Whether a run is what its records, tables and manifest say.
 
-Nothing is written, nothing needs torch, and of each record little is kept while the others are read. What
-needs the network, the statistics of `stimgen.verify.statistics`, is a check of its own.
+Nothing in the run folder is written, and neither PyTorch nor weights are needed. `stimgen.verify.recompute`
+measures the statistics again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,24 +21,20 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.csv_files import cells_of, rows_of
+from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import Records, Run
-from stimgen.runs.lock import OWNER
-from stimgen.runs.measured_columns import Row
-from stimgen.runs.record import Record, SourceRecord
+from stimgen.runs.lock import OWNER, refuse_held
+from stimgen.runs.recipe import measured_with
+from stimgen.runs.record import Record, RecordError, SourceRecord
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.shards import is_unmerged
 from stimgen.runs.store import RunFolder
-from stimgen.runs.strangers import Strangers, find_strangers
-from stimgen.runs.tables import LONG_TABLES, as_text, stimulus_row
-from stimgen.verify.cells import dictionary_findings
-from stimgen.verify.files import look_at_folder, png_findings, refuse_a_run_at_work
-from stimgen.verify.finding import SHOWN, Finding, cures_at, incomplete, some, wrong
-from stimgen.verify.materials import source_findings, weights_findings
-from stimgen.verify.read_record import read_record
-from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings
-from stimgen.verify.stimuli import Kept, contradicted, stimuli_findings
+from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
+from stimgen.runs.unplanned import Unplanned, find_unplanned
+from stimgen.verify.finding import Finding, cures_at, incomplete, some, wrong
+from stimgen.verify.folder import folder_findings, png_problem, source_findings, weights_findings
+from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings, unknown_columns
 from stimgen.verify.summary import (
     FILE,
     Summary,
@@ -45,15 +42,14 @@ from stimgen.verify.summary import (
     manifest_findings,
     networks_findings,
     read_failures,
-    read_summary,
     summary_findings,
 )
-from stimgen.verify.tables import LongTable
+from stimgen.verify.tables import table_findings
 from stimgen.verify.trials import trials_findings
 
 RESOLVED = "manifest.resolved.yaml"
 WITNESSES = 3
-"""Records of a source that are asked what it is, for stimuli that depend on all sources."""
+"""Records from which the identity of a source is taken, for stimuli that depend on all sources."""
 Advance = Callable[[int], object]
 
 
@@ -66,18 +62,18 @@ class Verification:
     folder
         The run, absolute.
     name
-        Name of its manifest; empty if that cannot be read.
+        Name of its manifest.
     planned, verified
-        How many stimuli the manifest asks for, and how many of them are there and right.
+        Number of stimuli that the manifest asks for, and number of those that are there and right.
     stimuli_sha256
         `stimgen.runs.fingerprint.stimuli_sha256` of the PNG files that the manifest asks for; None unless all
         of them are there and right, and none that stimgen did not write.
-    strangers
-        How many stimuli are there that an earlier manifest asked for, as stimgen wrote them.
+    unplanned
+        Number of unaltered stimuli that an earlier manifest asked for.
     overrides
         Options of the command line that changed what was asked for; empty if there were none.
     findings
-        All that is not as it should be, or could not be looked at.
+        Everything that is not as it should be, or could not be checked.
     """
 
     folder: Path
@@ -85,7 +81,7 @@ class Verification:
     planned: int
     verified: int
     stimuli_sha256: str | None
-    strangers: int
+    unplanned: int
     overrides: str
     findings: tuple[Finding, ...]
 
@@ -97,12 +93,12 @@ class Verification:
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What `stimgen.verify.statistics.recompute_statistics` found.
+    """What `stimgen.verify.recompute.recompute_statistics` found.
 
     Attributes
     ----------
     stimuli
-        How many were measured again.
+        Number of stimuli that were measured again.
     lacking
         Whether others could not be, because sources or weights are not at hand.
     findings
@@ -115,7 +111,7 @@ class Recomputed:
 
     @property
     def wrong(self) -> frozenset[str]:
-        """Files with a number that is not the one of its PNG file."""
+        """Records with a number that is not the one of the PNG file."""
         return frozenset(one.file for one in self.findings if one.severity == "wrong")
 
 
@@ -125,7 +121,7 @@ def open_run(path: Path) -> tuple[RunFolder, Manifest]:
     Raises
     ------
     InputError
-        If the folder holds no run, or one of a newer stimgen, or its manifest cannot be read.
+        If the folder holds no run, or one of another format, or its manifest cannot be read.
     StimgenError
         If a run is at work there.
     """
@@ -136,7 +132,8 @@ def open_run(path: Path) -> tuple[RunFolder, Manifest]:
             "Name the folder that stimgen run wrote, such as results/NAME.",
         )
     folder.refuse_newer()
-    refuse_a_run_at_work(folder)
+    for place in (folder.path, *folder.shard_folders()):
+        refuse_held(place)
     return folder, resolved_manifest(folder)
 
 
@@ -162,6 +159,9 @@ def resolved_manifest(folder: RunFolder) -> Manifest:
 def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verification:
     """Compare every file of a run with what it should be.
 
+    Records are compared with the manifest, and PNG files with the hashes in the records. Tables, data
+    dictionaries and trial lists are written again to a temporary folder and compared.
+
     Parameters
     ----------
     path
@@ -175,243 +175,229 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         As `open_run` does.
     """
     folder, manifest = open_run(path)
-    stimuli = plan(manifest)
-    summary = read_summary(folder)
+    stimuli, summary = plan(manifest), Summary.read(folder)
     present = sum(folder.record(one.stimulus_id).is_file() for one in stimuli)
     unmerged = is_unmerged(folder)
     places = (folder.path, *folder.shard_folders())
-    killed = unmerged or any((one / OWNER).exists() for one in places)  # no run leaves it there that ends
+    killed = unmerged or any((one / OWNER).exists() for one in places)  # a run that ends removes it
     unfinished = killed or (not summary.problem and summary.counted < present)
-    of_manifest = list(manifest_findings(folder, summary))
-    # Killed between a new manifest and its tables: these are of the old one, or not there.
-    stale = killed and (bool(summary.problem) or any(one.severity == "wrong" for one in of_manifest))
+    findings = list(manifest_findings(folder, summary))
+    # A run that was killed between a new manifest and its tables leaves those of the old one, or none.
+    stale = killed and (bool(summary.problem) or any(one.severity == "wrong" for one in findings))
     if stale:
         why = "stimgen tables writes them from the shards" if unmerged else "the run was killed"
-        of_manifest = [incomplete(FILE, f"and the tables are not those of this manifest yet: {why}")]
+        findings = [incomplete(FILE, f"and the tables are not those of this manifest yet: {why}")]
     planned = {stimulus.stimulus_id for stimulus in stimuli}
-    strangers = find_strangers(folder, planned, {spec.id for spec in manifest.trials})
-    findings = [*of_manifest, *look_at_folder(folder, planned, strangers, summary.overrides)]
-    look = _Look(folder, manifest, summary, strangers, unfinished=unfinished, stale=stale)
-    for stimulus in stimuli:
-        findings += look.at(stimulus)
-        advance(1)
-    findings += look.end(stimuli)
-    own = look.files
+    unplanned = find_unplanned(folder, planned, {spec.id for spec in manifest.trials})
+    findings += folder_findings(folder, planned, unplanned, summary.overrides)
+    look = _Look(folder, manifest, stimuli, unfinished=unfinished, stale=stale)
+    with tempfile.TemporaryDirectory() as temporary:
+        again = Path(temporary)
+        failures, problem = read_failures(folder, unfinished=unfinished)
+        rows = [Failure(*map(unmarked, row)) for row in failures.values()]
+        records = look.records(advance)
+        rejected = write_tables(
+            folder, records, rows, manifest.accept, target=again, uncertain=look.uncertain
+        )
+        findings += look.findings
+        findings += look.missing(failures)
+        findings += look.known.findings(folder)
+        if not stale:
+            for name in ("stimuli", *LONG_TABLES):
+                findings += table_findings(
+                    folder, name, again, unknown=look.unknown, uncertain=look.uncertain, unfinished=unfinished
+                )
+            findings += [problem] if problem else []
+            made = frozenset(look.done)
+            findings += failures_findings(failures, planned, made, unfinished=unfinished)
+            findings += _failures_dictionary(folder, again, unfinished)
+            findings += _trials(look, manifest, planned, unplanned, again, unfinished)
+            right = {"name": manifest.name, "stimuli": len(stimuli)}
+            if not unfinished:
+                right |= {"failed": len(failures)}
+            if not unfinished and not look.unknown:
+                right |= {"rejected": rejected, "stimuli_sha256": stimuli_sha256(look.files)}
+            total = len(look.done) + len(look.unknown)
+            findings += summary_findings(summary, right, total, unfinished=unfinished)
+    weights = look.known.commonest_weights()
+    if not stale:
+        findings += networks_findings(summary, [(spec.name, one) for spec, one in weights.items()])
+    findings += source_findings(manifest.sources, look.known.commonest_sources())
+    findings += weights_findings(weights)
     bad = {one.file for one in findings if one.severity in ("wrong", "incomplete")}
     foreign = any(one.severity == "wrong" and f"{one.file}/".startswith("stimuli/") for one in findings)
-    verified = sum(not {folder.filename(one), folder.record_name(one)} & bad for one in look.kept.ids)
+    verified = sum(not {folder.filename(name), folder.record_name(name)} & bad for name in look.done)
     whole = verified == len(stimuli) and not foreign
     return Verification(
         folder.path,
         manifest.name,
         len(stimuli),
         verified,
-        stimuli_sha256(own) if whole else None,
-        len(strangers.stimuli),
+        stimuli_sha256(look.files) if whole else None,
+        len(unplanned.stimuli),
         summary.overrides,
         tuple(findings),
     )
 
 
-@dataclass(frozen=True)
-class _Suspect:
-    """A record that was altered: its row now, and where it contradicts the manifest or a table."""
-
-    problem: str
-    row: Row | None
-    contradictions: tuple[str, ...]
-
-
 class _Look:
-    """One look at all stimuli of a run, one after the other."""
+    """One look at all stimuli of a run, one after the other.
+
+    Attributes
+    ----------
+    done
+        Hash of the PNG file and seal of each usable record, by stimulus id, in the order of the plan.
+    unknown
+        Stimuli whose records cannot be used, so that their rows in the tables are not known.
+    uncertain
+        Stimuli that cannot be compared with other seeds, because a file of their condition is not right.
+    known
+        Sources and weights that the records name.
+    findings
+        What is wrong with records and PNG files.
+    """
 
     def __init__(
-        self,
-        folder: RunFolder,
-        manifest: Manifest,
-        summary: Summary,
-        strangers: Strangers,
-        *,
-        unfinished: bool,
-        stale: bool,
+        self, folder: RunFolder, manifest: Manifest, stimuli: list[Stimulus], *, unfinished: bool, stale: bool
     ) -> None:
-        self.kept = Kept()
+        self.done: dict[str, tuple[str, str | None]] = {}
+        self.unknown: set[str] = set()
+        self.uncertain: set[str] = set()
+        self.known = Identities()
+        self.findings: list[Finding] = []
+        self.altered = False
+        self.linked = folder.stimuli.is_symlink()
         self._folder = folder
         self._manifest = manifest
-        self._summary = summary
-        self._strangers = strangers
-        self._suspects: dict[str, _Suspect] = {}
-        self._accepted: list[bool] = []
+        self._stimuli = stimuli
         self._unfinished = unfinished
         self._stale = stale
-        self._known = Identities()
-        self._sources: dict[str, SourceRecord] = {}
-        self._said: dict[str, SourceRecord | None] = {}
+        self._measured_with = measured_with(manifest)
         self._lacking: list[str] = []
-        self._failures, self._bad_failures = read_failures(folder, unfinished=unfinished)
-        ids = [stimulus.stimulus_id for stimulus in plan(manifest)]
-        self._of_source: dict[str, list[str]] = {}
-        for stimulus in plan(manifest):
-            self._of_source.setdefault(stimulus.source, []).append(stimulus.stimulus_id)
-        self._tables = [
-            LongTable(folder, name, ids, unfinished=unfinished) for name in LONG_TABLES if not stale
-        ]
+        self._sources: dict[str, SourceRecord | None] = {}
+        self._of_condition: dict[tuple[str, str], list[str]] = {}
+        for stimulus in stimuli:
+            group = self._of_condition.setdefault((stimulus.source, stimulus.condition), [])
+            group.append(stimulus.stimulus_id)
         self._listed = frozenset() if stale else self._rows_there()
 
-    def at(self, stimulus: Stimulus) -> Iterator[Finding]:
-        """Yield what is wrong with a stimulus, and pass its rows in the tables."""
+    def records(self, advance: Advance) -> Iterator[Record]:
+        """Yield the records that can be used, in the order of the plan; note what is wrong with all."""
+        for stimulus in self._stimuli:
+            record = self._record(stimulus)
+            if record is not None:
+                self.known.add(self._manifest, stimulus, record)
+                self.done[record.stimulus_id] = (record.png_sha256, record.record_sha256)
+                yield record
+            advance(1)
+
+    def _record(self, stimulus: Stimulus) -> Record | None:
+        """Return the record of a stimulus; None if it cannot be used."""
         stimulus_id, folder = stimulus.stimulus_id, self._folder
         file = folder.record_name(stimulus_id)
-        read = read_record(folder, stimulus_id)
-        record = read.record
-        if record is None:
-            if read.missing and stimulus_id not in self._listed:
-                self._lacking.append(stimulus_id)
-                return
-            self.kept.unreadable.add(stimulus_id)
-            if read.altered:
-                self._suspects[stimulus_id] = self._suspect(stimulus, read.problem, read.altered)
-                return
-            for table in self._tables:
-                table.skip(stimulus_id)
-            yield wrong(file, read.problem, cures_at(folder.record(stimulus_id)))
-            return
+        path = folder.record(stimulus_id)
         try:
-            yield from self._compared(stimulus, record)
-        except (ArithmeticError, LookupError, ValueError) as error:
-            # Its seal is right, so somebody wrote it on purpose; stimgen cannot have.
-            self.kept.unreadable.add(stimulus_id)
-            for table in self._tables:
-                table.skip(stimulus_id)
-            yield wrong(file, f"holds what does not go together ({type(error).__name__}: {error})", ANEW)
+            read_regular(path)
+            record = folder.checked_record(stimulus_id)
+        except (UnreadableError, RecordError) as error:
+            if not path.exists() and not path.is_symlink() and stimulus_id not in self._listed:
+                self._lacking.append(stimulus_id)
+                return None
+            altered = isinstance(error, RecordError) and error.altered is not None
+            cures = ("restore", "run") if altered else cures_at(path)
+            self._unusable(stimulus, wrong(file, str(error), cures))
+            return None
+        if strange := unknown_columns(record):
+            text = f"holds values that stimgen does not measure: {some(strange)}"
+            self._unusable(stimulus, wrong(file, text, ANEW))
+            return None
+        found = list(record_findings(self._manifest, stimulus, record, self._source, self.known))
+        if self._unfinished and any(OTHER_RECIPE in one.problem for one in found):
+            # A run that is killed leaves what it was to replace, and its rows are not in the tables.
+            text = "was made with other settings: the run that was to replace it was killed before"
+            self._unusable(stimulus, incomplete(file, text))
+            return None
+        if record.measured_with != self._measured_with:
+            text = "was measured with other statistics: stimgen run measures the file again"
+            found.append(incomplete(file, text))
+        if problem := png_problem(folder, record):
+            found.append(wrong(record.filename, problem, cures_at(folder.png(stimulus_id))))
+            self.altered = True
+            self._exclude(stimulus)
+        self.findings += found
+        return record
 
-    def _compared(self, stimulus: Stimulus, record: Record) -> Iterator[Finding]:
-        stimulus_id, folder = stimulus.stimulus_id, self._folder
-        file = folder.record_name(stimulus_id)
-        of_record = list(record_findings(self._manifest, stimulus, record, self._source, self._known))
-        if self._unfinished and any(OTHER_RECIPE in one.problem for one in of_record):
-            # What a run is to replace is still there when it is killed, and its rows are not.
-            self.kept.outdated.add(stimulus_id)
-            for table in self._tables:
-                table.skip(stimulus_id)
-            text = "was made with other settings: the run that was to replace it was ended before"
-            yield incomplete(file, text)
-            return
-        of_png = list(png_findings(folder, record))
-        if of_png:
-            self.kept.altered.add(stimulus_id)
-        yield from of_record
-        yield from of_png
-        row = stimulus_row(record, self._manifest.accept)
-        for table in self._tables:
-            table.compare(record)
-        self._known.add(self._manifest, stimulus, record)
-        self._sources.setdefault(record.source.id, record.source)
-        self.kept.add(record, row)
-        self._accepted.append(bool(row["accepted"]))
+    def _unusable(self, stimulus: Stimulus, finding: Finding) -> None:
+        self.findings.append(finding)
+        self.unknown.add(stimulus.stimulus_id)
+        self._exclude(stimulus)
 
-    def end(self, stimuli: list[Stimulus]) -> Iterator[Finding]:
-        """Yield what is wrong with the tables, the trial lists, the sources and the summary."""
-        yield from self._not_made()
-        yield from self._altered()
-        yield from self._known.findings(self._folder)
-        if not self._stale:
-            yield from self._of_tables({stimulus.stimulus_id for stimulus in stimuli})
-        weights = {
-            spec: max(found, key=lambda one: len(found[one])) for spec, found in self._known.weights.items()
-        }
-        if not self._stale:
-            named = [(spec.name, one.tensors_sha256) for spec, one in weights.items()]
-            yield from networks_findings(self._summary, named)
-        yield from source_findings(self._manifest.sources, self._sources)
-        yield from weights_findings({spec: one.tensors_sha256 for spec, one in weights.items()})
+    def _exclude(self, stimulus: Stimulus) -> None:
+        self.uncertain.update(self._of_condition[stimulus.source, stimulus.condition])
 
-    def _of_tables(self, planned: Collection[str]) -> Iterator[Finding]:
-        kept, manifest, folder, unfinished = self.kept, self._manifest, self._folder, self._unfinished
-        yield from stimuli_findings(folder, kept, unfinished=unfinished)
-        for name, table in zip(LONG_TABLES, self._tables, strict=True):
-            yield from table.end()
-            headers = cells_of(as_text(name, [])[0].encode())[0]
-            yield from dictionary_findings(folder, name, headers, unfinished=unfinished)
-        if self._bad_failures:
-            yield self._bad_failures
-        ids, accepted = kept.ids, self._accepted
-        yield from failures_findings(folder, self._failures, planned, frozenset(ids), unfinished=unfinished)
-        if ids:
-            records = Records(folder, ids, kept.seals)
-            run = Run(folder.path, manifest.name, records, pd.DataFrame({"accepted": accepted}))
-            complete = len(ids) == len(planned) and not kept.altered and not folder.stimuli.is_symlink()
-            yield from trials_findings(
-                run,
-                manifest.trials,
-                planned,
-                self._strangers.trial_lists,
-                complete=complete,
-                unfinished=unfinished,
-            )
-        yield from summary_findings(
-            self._summary,
-            name=manifest.name,
-            planned=len(planned),
-            records=len(ids) + len(kept.unreadable),
-            failed=len(self._failures),
-            rejected=accepted.count(False),
-            fingerprint=stimuli_sha256(self.files),
-            unfinished=unfinished,
-            unreadable=bool(kept.unreadable),
-        )
+    def missing(self, failures: dict[str, list[str]]) -> Iterator[Finding]:
+        """Yield the stimuli that are not there."""
+        for name in self._lacking:
+            if name in failures:
+                reason = " ".join(filter(None, failures[name][1:]))
+                yield incomplete(self._folder.filename(name), f"could not be made: {reason}")
+        if lacking := [name for name in self._lacking if name not in failures]:
+            text = f"lacks {len(lacking)} stimuli, which are not made yet: {some(lacking)}"
+            yield incomplete("stimuli", text)
 
     @property
     def files(self) -> list[tuple[str, str]]:
         """Names and hashes of the PNG files that records describe."""
-        return [(self._folder.filename(one.stimulus_id), one.png_sha256) for one in self.kept.exemplars]
+        return [(self._folder.filename(name), png_sha256) for name, (png_sha256, _) in self.done.items()]
 
-    def _suspect(self, stimulus: Stimulus, problem: str, record: Record) -> _Suspect:
-        """Return what shows in which keys a record was altered; its rows in the tables are passed."""
-        tables = [table.altered(record) for table in self._tables]
-        row, of_manifest = None, []
-        with contextlib.suppress(ArithmeticError, LookupError, ValueError):  # what does not go together
-            found = record_findings(self._manifest, stimulus, record, self._source, self._known)
-            of_manifest = [one.problem.removeprefix(f"{OTHER_RECIPE}: ") for one in found if one.cures]
-            row = stimulus_row(record, self._manifest.accept)
-        return _Suspect(problem, row, (*of_manifest, *filter(None, tables)))
-
-    def _altered(self) -> Iterator[Finding]:
-        """Yield the records that were altered, with what in them is contradicted."""
-        rows = {stimulus_id: one.row for stimulus_id, one in self._suspects.items() if one.row}
-        of_table = contradicted(self._folder, rows) if rows and not self._stale else {}
-        for stimulus_id, one in self._suspects.items():
-            contradictions = [*of_table.get(stimulus_id, ()), *one.contradictions]
-            more = len(contradictions) - SHOWN
-            hints = contradictions[:SHOWN] + ([f"and {more} more such"] if more > 0 else [])
-            file = self._folder.record_name(stimulus_id)
-            yield wrong(file, "; ".join([one.problem, *hints]), ("restore", "run"))
-
-    def _not_made(self) -> Iterator[Finding]:
-        failed = [one for one in self._lacking if one in self._failures]
-        lacking = [one for one in self._lacking if one not in self._failures]
-        for stimulus_id in failed:
-            file = self._folder.filename(stimulus_id)
-            yield incomplete(file, f"could not be made: {self._failures[stimulus_id]}")
-        if lacking:
-            yield incomplete(
-                "stimuli", f"lacks {len(lacking)} stimuli, which are not made yet: {some(lacking)}"
-            )
+    def run(self, accepted: list[bool]) -> Run:
+        """Return the run as trial lists are made of it."""
+        seals = [seal for _, seal in self.done.values()]
+        records = Records(self._folder, list(self.done), seals)
+        return Run(self._folder.path, self._manifest.name, records, pd.DataFrame({"accepted": accepted}))
 
     def _source(self, source_id: str) -> SourceRecord | None:
-        """Return what most of a few records of a source say of it, so that none of them speaks for all."""
-        if source_id not in self._said:
-            records = (read_record(self._folder, one).record for one in self._of_source.get(source_id, ()))
-            said = [one.source for one in itertools.islice(filter(None, records), WITNESSES)]
-            common = Counter(one.model_dump_json() for one in said).most_common(1)
-            self._said[source_id] = SourceRecord.model_validate_json(common[0][0]) if common else None
-        return self._said[source_id]
+        """Return a source as most of the first records of it name it."""
+        if source_id not in self._sources:
+            ids = (one.stimulus_id for one in self._stimuli if one.source == source_id)
+            records = itertools.islice(filter(None, map(self._folder.read_record, ids)), WITNESSES)
+            commonest = Counter(record.source for record in records).most_common(1)
+            self._sources[source_id] = commonest[0][0] if commonest else None
+        return self._sources[source_id]
 
     def _rows_there(self) -> frozenset[str]:
-        """Return which stimuli stimuli.csv lists; what else is wrong with it is found later."""
-        try:
+        """Return the stimuli that stimuli.csv lists."""
+        with contextlib.suppress(UnreadableError):
             return frozenset(
                 row[0] for row in rows_of(read_regular(self._folder.path / "stimuli.csv")) if row
             )
-        except UnreadableError:
-            return frozenset()
+        return frozenset()
+
+
+def _failures_dictionary(folder: RunFolder, again: Path, unfinished: bool) -> Iterator[Finding]:
+    from stimgen.verify.tables import dictionary_findings
+
+    right = (again / "failures.json").read_bytes()
+    return dictionary_findings(folder.path / "failures.json", right, unfinished=unfinished)
+
+
+def _trials(
+    look: _Look,
+    manifest: Manifest,
+    planned: set[str],
+    unplanned: Unplanned,
+    again: Path,
+    unfinished: bool,
+) -> Iterator[Finding]:
+    if not look.done:
+        return
+    table = pd.read_csv(again / "stimuli.csv", usecols=["accepted"])
+    complete = len(look.done) == len(planned) and not look.altered and not look.linked
+    yield from trials_findings(
+        look.run(table["accepted"].tolist()),
+        manifest.trials,
+        planned,
+        unplanned.trial_lists,
+        complete=complete,
+        unfinished=unfinished,
+    )

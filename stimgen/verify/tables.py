@@ -1,157 +1,177 @@
-"""The long tables of a run against its records, one stimulus after the other."""
+"""The tables of a run compared with those that are written again from its records."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import IO
+import filecmp
+import itertools
+import math
+from collections.abc import Collection, Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
 
-from stimgen.runs.csv_files import cells_of
-from stimgen.runs.record import Record
-from stimgen.runs.regular_files import UnreadableError, open_regular
+from stimgen.runs.csv_files import rows_of
+from stimgen.runs.regular_files import UnreadableError, open_regular, read_regular
 from stimgen.runs.store import RunFolder
-from stimgen.runs.tables import LONG_TABLES, as_text
-from stimgen.verify.cells import cell_difference, formatted_cell, other_formatting, same_value
-from stimgen.verify.finding import TABLES, Finding, cures_at, incomplete, lost, some, wrong
+from stimgen.runs.tables import CORRELATION
+from stimgen.verify.finding import TABLES, Finding, cures_at, incomplete, lost, some, unchecked, wrong
+
+CORRELATION_TOLERANCE = 1e-9
+"""Of the column that is measured on several files, which rounds differently on other machines."""
 
 
-class LongTable:
-    """A table with many rows of each stimulus, compared while its stimuli pass by; memory stays flat.
+def table_findings(
+    folder: RunFolder,
+    name: str,
+    again: Path,
+    *,
+    unknown: Collection[str],
+    uncertain: Collection[str],
+    unfinished: bool,
+) -> Iterator[Finding]:
+    """Yield how a table and its data dictionary differ from those written again.
 
     Parameters
     ----------
     folder, name
         The run, and the name of its table.
-    plan
-        Ids of all stimuli, in order.
+    again
+        Folder with the table and its dictionary as written again.
+    unknown
+        Ids of stimuli whose records cannot be used, so that their rows are not known.
+    uncertain
+        Ids of stimuli whose correlation with other seeds cannot be measured.
     unfinished
         Whether the run was killed before it wrote its tables, so that rows may be missing.
     """
-
-    def __init__(self, folder: RunFolder, name: str, plan: Sequence[str], *, unfinished: bool) -> None:
-        self._name = name
-        self._file = f"{name}.csv"
-        self._places = {stimulus_id.encode(): place for place, stimulus_id in enumerate(plan)}
-        self._unfinished = unfinished
-        self._number = 0
-        self._lines: IO[bytes] | None = None
-        self._next = b""
-        self._formatted: str | None = None
-        self.problem: Finding | None = None
-        self.missing: list[str] = []
-        try:
-            self._lines = open_regular(folder.path / self._file)
-        except UnreadableError as error:
-            cures = cures_at(folder.path / self._file, TABLES)
-            self.problem = lost(self._file, str(error), unfinished=unfinished, cures=cures)
-            return
-        header, _ = as_text(name, [])
-        self._header = header.strip().split(",")
-        found = self._lines.readline()
-        if found != header.encode():
-            if _cells(found) != self._header:
-                self.problem = wrong(self._file, "has another header than stimgen writes", TABLES)
-            self._formatted = other_formatting(None)
-        self._next = self._lines.readline()
-
-    def compare(self, record: Record) -> None:
-        """Compare the rows of the next stimulus."""
-        rows = LONG_TABLES[self._name](record)
-        if self.problem or not rows:
-            return
-        if self._id() != record.stimulus_id.encode():
-            self._absent(record.stimulus_id)
-            return
-        text, _ = as_text(self._name, rows)
-        for line in text.encode().splitlines(keepends=True)[1:]:
-            self._number += 1
-            if self._next != line and (difference := self._difference(line)):
-                self.problem = wrong(self._file, difference, TABLES)
-                return
-            self._advance()
-
-    def altered(self, record: Record) -> str | None:
-        """Pass over the rows of a record that was altered; return the first cell that it contradicts."""
-        try:
-            lines = as_text(self._name, LONG_TABLES[self._name](record))[0].encode().splitlines()[1:]
-        except (ArithmeticError, LookupError, ValueError):  # what is in it does not go together
-            lines = []
-        differing = None
-        own = record.stimulus_id.encode()
-        while not self.problem and self._id() == own:
-            self._number += 1
-            line, found = _cells(lines.pop(0)) if lines else None, _cells(self._next)
-            if differing is None and line and found and len(line) == len(found):
-                for column, says, there in zip(self._header, line, found, strict=True):
-                    if not same_value(says, there):
-                        differing = f"it says {column} {says}, and row {self._number} of {self._file} {there}"
-                        break
-            self._advance()
-        return differing
-
-    def skip(self, stimulus_id: str) -> None:
-        """Pass over the rows of a stimulus whose record cannot be read."""
-        while not self.problem and self._id() == stimulus_id.encode():
-            self._number += 1
-            self._advance()
-
-    def end(self) -> Iterator[Finding]:
-        """Yield what was found."""
-        if not self.problem and self._next:
-            text = f"row {self._number + 1} is of no stimulus, or out of order"
-            self.problem = wrong(self._file, text, TABLES)
-        if self._lines is not None:
-            self._lines.close()
-        if self.problem:
-            yield self.problem
-        elif self.missing:
-            yield incomplete(self._file, lacks(self.missing))
-        elif self._formatted:
-            yield wrong(self._file, self._formatted, TABLES)
-
-    def _advance(self) -> None:
-        assert self._lines is not None
-        self._next = self._lines.readline()
-
-    def _id(self) -> bytes:
-        return self._next.partition(b",")[0]
-
-    def _absent(self, stimulus_id: str) -> None:
-        later = not self._next or self._places.get(self._id(), -1) > self._places[stimulus_id.encode()]
-        if self._unfinished and later:
-            self.missing.append(stimulus_id)
-            return
-        there = f"{self._id().decode(errors='replace')} is there" if self._next else "the table ends"
-        text = f"row {self._number + 1}: {there}, and the rows of {stimulus_id} should follow"
-        self.problem = wrong(self._file, text, TABLES)
-
-    def _difference(self, line: bytes) -> str | None:
-        """Return how the next row has other values than a line; None, which is noted, if only other bytes."""
-        if not self._next:
-            return f"ends before row {self._number}, which {line.partition(b',')[0].decode()} should have"
-        wanted, found = _cells(line), _cells(self._next)
-        if wanted is None or found is None:
-            return f"row {self._number} is no row as stimgen writes it"
-        if len(found) != len(wanted):
-            return f"row {self._number} has {len(found)} cells, and should have {len(wanted)}"
-        where = f"row {self._number} ({wanted[0]})"
-        if found[0] != wanted[0]:
-            return f"{where} is missing, or out of order"
-        if difference := cell_difference(self._header, wanted, found):
-            return f"{where}, {difference}"
-        if self._formatted is None:
-            self._formatted = other_formatting(formatted_cell(self._header, wanted, found))
-        return None
-
-
-def _cells(line: bytes) -> list[str] | None:
-    """Return the cells of one line; None if it is not one."""
+    path, right = folder.path / f"{name}.csv", again / f"{name}.csv"
+    unclear = False
     try:
-        (cells,) = cells_of(line)
-    except (UnreadableError, ValueError):
+        open_regular(path).close()
+        if not filecmp.cmp(path, right, shallow=False):
+            problem, missing = _difference(read_regular(path), right.read_bytes(), unknown, uncertain)
+            unclear = bool(unknown) and name == "stimuli"
+            if problem:
+                yield wrong(path.name, problem, TABLES)
+            elif missing and unfinished:
+                yield incomplete(path.name, f"lacks the rows of {some(missing)}: the run was killed before")
+            elif missing:
+                yield wrong(path.name, f"lacks the rows of {some(missing)}", TABLES)
+    except UnreadableError as error:
+        yield lost(path.name, str(error), unfinished=unfinished, cures=cures_at(path, TABLES))
+    yield from dictionary_findings(
+        folder.path / f"{name}.json", (again / f"{name}.json").read_bytes(), unclear, unfinished=unfinished
+    )
+
+
+def dictionary_findings(
+    path: Path, right: bytes, unclear: bool = False, *, unfinished: bool
+) -> Iterator[Finding]:
+    """Yield whether a data dictionary is missing or another one; `unclear` if its columns are not known."""
+    try:
+        content = read_regular(path)
+    except UnreadableError as error:
+        yield lost(path.name, str(error), unfinished=unfinished, cures=cures_at(path, TABLES))
+        return
+    if content != right and unclear:
+        yield unchecked(path.name, "not compared, because some rows of the table are not known")
+    elif content != right:
+        yield lost(path.name, f"is not the data dictionary of {path.stem}.csv", unfinished=unfinished)
+
+
+def first_difference(found: bytes, right: bytes) -> str | None:
+    """Return the first row that differs in a table whose rows are all known, as the rest of a sentence.
+
+    Raises
+    ------
+    UnreadableError
+        If `found` is no CSV file.
+    """
+    if found == right:
         return None
-    return cells
+    rows, wanted = list(rows_of(found)), list(rows_of(right))
+    if rows[0] != wanted[0]:
+        return _header_difference(rows[0], wanted[0])
+    if len(rows) != len(wanted):
+        return f"has {len(rows) - 1} rows, and should have {len(wanted) - 1}"
+    for number, (row, expected) in enumerate(zip(rows, wanted, strict=True)):
+        if difference := _cell_difference(rows[0], row, expected):
+            return f"row {number}, {difference}"
+    return "differs in its line ends or quotes"
 
 
-def lacks(missing: Sequence[str]) -> str:
-    """Return that a run was ended before it wrote all rows."""
-    return f"lacks the rows of {some(missing)}: the run was ended before it wrote them"
+def _difference(
+    found: bytes, right: bytes, unknown: Collection[str], uncertain: Collection[str]
+) -> tuple[str | None, list[str]]:
+    """Return the first row that differs, and the stimuli whose rows are missing."""
+    rows, wanted = rows_of(found), rows_of(right)
+    header, expected_header = next(rows), next(wanted)
+    if len(set(header)) < len(header) or header[0] != expected_header[0]:
+        return "has another header than stimgen writes", []
+    if not unknown and header != expected_header:
+        return _header_difference(header, expected_header), []
+    # The columns of stimuli.csv are those of all stimuli together; without some of them, not all are known.
+    places = [(header.index(name), place) for place, name in enumerate(expected_header) if name in header]
+    columns = [header[place] for place, _ in places]
+    known = {row[0] for row in rows_of(right)}
+    listed = {row[0] for row in rows_of(found)}
+    if more := sorted(listed - known - set(unknown) - {header[0]}):
+        return f"has rows of stimuli that the run does not have: {some(more)}", []
+    missing: list[str] = []
+    numbered = ((number, row) for number, row in enumerate(rows, start=1) if row[0] not in unknown)
+    groups = itertools.groupby(numbered, key=lambda item: item[1][0])
+    for stimulus_id, expected_rows in itertools.groupby(wanted, key=itemgetter(0)):
+        if stimulus_id not in listed:
+            missing.append(stimulus_id)
+            continue
+        there, of_stimulus = next(groups, ("", iter(())))
+        if there != stimulus_id:
+            return f"its rows are in another order: those of {stimulus_id} are not where they belong", []
+        for item, expected in itertools.zip_longest(of_stimulus, expected_rows):
+            if item is None or expected is None:
+                return f"has too {'few' if item is None else 'many'} rows of {stimulus_id}", []
+            number, row = item
+            left_out = CORRELATION if stimulus_id in uncertain else None
+            cells = [row[place] for place, _ in places]
+            if difference := _cell_difference(columns, cells, [expected[at] for _, at in places], left_out):
+                return f"row {number} ({stimulus_id}), {difference}", []
+    if next(groups, None) is not None:
+        return "its rows are in another order", []
+    return (None if missing or unknown or uncertain else _spelling(found, right)), missing
+
+
+def _spelling(found: bytes, right: bytes) -> str | None:
+    """Return that two tables with the same values are written differently, unless by rounding."""
+    same_length = found.count(b"\r") == right.count(b"\r") and found.count(b'"') == right.count(b'"')
+    return None if same_length else "differs in its line ends or quotes"
+
+
+def _header_difference(found: Sequence[str], right: Sequence[str]) -> str:
+    lacking = [name for name in right if name not in found]
+    more = [name for name in found if name not in right]
+    if lacking:
+        return f"lacks the columns {some(lacking)}"
+    return (
+        f"has columns that stimgen did not write: {some(more)}"
+        if more
+        else "has its columns in another order"
+    )
+
+
+def _cell_difference(
+    columns: Sequence[str], found: Sequence[str], right: Sequence[str], left_out: str | None = None
+) -> str | None:
+    """Return the first cell of a row that differs."""
+    for column, there, expected in zip(columns, found, right, strict=True):
+        if there == expected or column == left_out:
+            continue
+        if column == CORRELATION and _nearly(there, expected):
+            continue
+        return f'column {column}: "{there}" is there, and "{expected}" follows from its record'
+    return None
+
+
+def _nearly(there: str, expected: str) -> bool:
+    try:
+        return math.isclose(float(there), float(expected), rel_tol=0, abs_tol=CORRELATION_TOLERANCE)
+    except ValueError:
+        return False

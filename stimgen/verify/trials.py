@@ -1,23 +1,21 @@
-"""Trial lists of a run against its stimuli."""
+"""The trial lists of a run compared with those that are made again from its stimuli."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from stimgen.atomic import TEMPORARY
 from stimgen.errors import InputError
 from stimgen.manifest.resolved import TrialsSpec
-from stimgen.runs.csv_files import cells_of, in_order, to_csv, to_json
-from stimgen.runs.dictionary import data_dictionary
+from stimgen.runs.csv_files import data_dictionary, in_order, rows_of, to_csv, to_json
 from stimgen.runs.load import Run
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder
 from stimgen.runs.trial_lists import trial_list
 from stimgen.trials import DESIGNS, design_columns
-from stimgen.verify.cells import first_difference
-from stimgen.verify.files import KILLED
 from stimgen.verify.finding import (
+    KILLED,
     TABLES,
     Cure,
     Finding,
@@ -28,8 +26,8 @@ from stimgen.verify.finding import (
     warning,
     wrong,
 )
+from stimgen.verify.tables import first_difference
 
-NOT_ASKED = "is not asked for by the manifest"
 LISTS: tuple[Cure, ...] = ("lists",)
 
 
@@ -44,20 +42,20 @@ def trials_findings(
 ) -> Iterator[Finding]:
     """Yield what is wrong in the folder of trial lists.
 
-    A list of the manifest is made anew and compared; another list has to show stimuli of the run.
+    A list of the manifest is made again and compared. In other lists, all patches must be stimuli of the run.
 
     Parameters
     ----------
     run
-        What there is to show; of its table the column `accepted`.
+        The stimuli; of its table the column `accepted`.
     trials
-        What the manifest asks for.
+        The lists that the manifest asks for.
     planned
         Ids of the stimuli that it asks for.
     earlier
-        Names of lists, without ".csv", of an earlier manifest, which are as stimgen wrote them.
+        Names of unaltered lists, without ".csv", of an earlier manifest.
     complete
-        Whether all of them are there and right. Else its lists are not made anew.
+        Whether all stimuli are there and right. Otherwise the manifest's lists are not made again.
     unfinished
         Whether the run was killed, maybe before it wrote them.
     """
@@ -68,10 +66,8 @@ def trials_findings(
         for spec in trials:
             yield from _of_manifest(run, spec, unfinished=unfinished)
     elif trials:
-        yield unchecked(
-            folder.name,
-            "lists of the manifest not made anew for comparison, because stimuli are missing or altered",
-        )
+        text = "lists of the manifest not compared, because stimuli are missing or altered"
+        yield unchecked(folder.name, text)
     for name in names:
         place = f"{folder.name}/{name}"
         if name.startswith(TEMPORARY):
@@ -79,10 +75,8 @@ def trials_findings(
         elif name in DESKTOP_FILES:
             yield warning(place, "is no part of the run")
         elif name.removesuffix(".csv") in earlier and name.endswith(".csv"):
-            text = (
-                "is not asked for by the manifest; it is as stimgen wrote it, and kept. stimgen run … --prune"
-            )
-            yield warning(place, f"{text} removes it")
+            text = "is not asked for by the manifest; it is unaltered and kept (--prune removes it)"
+            yield warning(place, text)
         elif name.endswith(".csv") and not (complete and name in expected):
             yield from _other(run, place, planned, unfinished=unfinished)
         elif name not in expected and not (name.endswith(".json") and f"{name[:-5]}.csv" in names):
@@ -90,35 +84,31 @@ def trials_findings(
 
 
 def _of_manifest(run: Run, spec: TrialsSpec, *, unfinished: bool) -> Iterator[Finding]:
-    folder = RunFolder(run.folder).trials
-    file, dictionary_file = f"trials/{spec.id}.csv", f"trials/{spec.id}.json"
+    file, folder = f"trials/{spec.id}.csv", RunFolder(run.folder).trials
     try:
-        table, dictionary = in_order(
-            f"trials_{spec.design}", trial_list(run, spec.design, spec.options, folder)
-        )
+        made = trial_list(run, spec.design, spec.options, folder)
     except InputError as error:
         yield incomplete(file, f"cannot be made: {' '.join(filter(None, (error.problem, error.cure)))}", ())
         return
+    table, dictionary = in_order(f"trials_{spec.design}", made)
     try:
-        problem = first_difference(to_csv(table), read_regular(run.folder / file))
+        problem = first_difference(read_regular(run.folder / file), to_csv(table).encode())
     except UnreadableError as error:
         problem = str(error)
     if problem:
-        cures = cures_at(run.folder / file, TABLES)
-        yield lost(file, problem, unfinished=unfinished, cures=cures)
-    yield from _dictionary(run, dictionary_file, to_json(dictionary), TABLES, unfinished=unfinished)
+        yield lost(file, problem, unfinished=unfinished, cures=cures_at(run.folder / file, TABLES))
+    yield from _dictionary(run, f"trials/{spec.id}.json", to_json(dictionary), TABLES, unfinished=unfinished)
 
 
 def _other(run: Run, file: str, planned: Collection[str], *, unfinished: bool) -> Iterator[Finding]:
-    """Yield what is wrong with a list that is not made anew."""
+    """Yield what is wrong with a list that is not made again."""
     try:
-        header, *rows = cells_of(read_regular(run.folder / file))
+        header, *rows = rows_of(read_regular(run.folder / file))
     except UnreadableError as error:
         yield wrong(file, str(error), ("remove",))
         return
-    design = next(
-        (name for name in DESIGNS if header == [column.name for column in design_columns(name)]), None
-    )
+    of_design = {name: [column.name for column in design_columns(name)] for name in DESIGNS}
+    design = next((name for name, columns in of_design.items() if header == columns), None)
     if design is None:
         yield wrong(file, "is no trial list as stimgen writes it", ("remove",))
         return
@@ -128,32 +118,23 @@ def _other(run: Run, file: str, planned: Collection[str], *, unfinished: bool) -
         for record in run.records
     }
     for number, cells in enumerate(rows, start=1):
-        problem = _row_problem(dict(zip(header, cells, strict=True)), DESIGNS[design].patches, known, planned)
-        if problem:
+        row = dict(zip(header, cells, strict=True))
+        for patch in DESIGNS[design].patches:
+            stimulus_id = row[f"{patch}_id"]
+            shown = row[f"{patch}_file"], row[f"{patch}_sha256"].removeprefix("sha256:")
+            if stimulus_id not in planned:
+                problem = f"shows {stimulus_id}, which is not in the run"
+            elif stimulus_id in known and shown != known[stimulus_id]:
+                problem = f"shows {stimulus_id} as another file than the run has"
+            else:
+                continue
             yield wrong(file, f"row {number}: {problem}", LISTS)
             break
+        else:
+            continue
+        break
     expected = to_json(data_dictionary(f"trials_{design}", header))
     yield from _dictionary(run, f"{file.removesuffix('.csv')}.json", expected, LISTS, unfinished=unfinished)
-
-
-def _row_problem(
-    row: Mapping[str, str],
-    patches: Sequence[str],
-    known: Mapping[str, tuple[str, str]],
-    planned: Collection[str],
-) -> str | None:
-    for patch in patches:
-        stimulus_id = row[f"{patch}_id"]
-        if stimulus_id not in planned:
-            return f"shows {stimulus_id}, which is not in the run"
-        if stimulus_id not in known:
-            continue  # what is wrong with it is said elsewhere
-        path, sha256 = known[stimulus_id]
-        if row[f"{patch}_file"] != path.replace(os.sep, "/"):
-            return f"shows {stimulus_id} in the file {row[f'{patch}_file']}, and it is in {path}"
-        if row[f"{patch}_sha256"] != f"sha256:{sha256}":
-            return f"shows {stimulus_id} as another file than the run has: {patch}_sha256 differs"
-    return None
 
 
 def _dictionary(
@@ -161,10 +142,8 @@ def _dictionary(
 ) -> Iterator[Finding]:
     cures = cures_at(run.folder / file, cures)
     try:
-        content = read_regular(run.folder / file)
+        if read_regular(run.folder / file) != expected.encode():
+            text = "is not the data dictionary of this trial list"
+            yield lost(file, text, unfinished=unfinished, cures=cures)
     except UnreadableError as error:
         yield lost(file, str(error), unfinished=unfinished, cures=cures)
-        return
-    if content != expected.encode():
-        text = "is not the data dictionary of this trial list"
-        yield lost(file, text, unfinished=unfinished, cures=cures)

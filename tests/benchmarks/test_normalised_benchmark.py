@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import normalised
-from stimgen.networks.normalise import PHOTOGRAPHS
+from stimgen.networks.photographs import PHOTOGRAPHS
 
 
 def test_random_networks_have_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:

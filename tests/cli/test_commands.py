@@ -306,7 +306,6 @@ def test_weights_are_fetched_imported_and_verified(cache):
 
 def test_normalised_weights_are_marked(tmp_path, monkeypatch):
     import torch
-
     from stimgen.networks.weights.initialise import random_weights
 
     monkeypatch.setattr("stimgen.networks.weights.find.are_normalised", lambda weights: True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stimgen.controls import CONTROLS, Materials
 from stimgen.controls.other_crop import free_place
-from stimgen.images.errors import ImageError
+from stimgen.images.pixels import ImageError
 from stimgen.images.sources import Box, Photograph
 
 make = CONTROLS["other_crop"].make

@@ -8,15 +8,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from control_images import SEEDS, materials, photograph, sources
+from control_images import materials, photograph, sources
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from stimgen.controls import CONTROLS
 from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.controls.pixel_shuffled import pixel_shuffled
 from stimgen.controls.portilla_simoncelli import principal_components
-from stimgen.errors import InputError, StimgenError
+from stimgen.errors import InputError
 from stimgen.images.read import read_image
 from stimgen.images.sources import shrink
 from stimgen.measure.portilla_simoncelli import (
@@ -106,18 +105,6 @@ def test_a_constant_channel_stays_so_and_a_grey_picture_in_rgb_stays_grey():
     assert image[..., 0].std() > 0.01
 
 
-@settings(deadline=None, max_examples=8)
-@given(source=sources(st.just(16)), seed=SEEDS)
-def test_every_image_is_finite_or_refused(source, seed):
-    try:
-        made = make(source, seed, iterations=1)
-    except StimgenError:
-        return
-    assert made.image.shape == source.shape
-    assert np.isfinite(made.image).all()
-    assert np.isfinite(list(made.residuals.values())).all()
-
-
 def test_a_constant_image_stays_as_it_is_without_residuals():
     source = np.full((32, 32, 3), 0.3, np.float32)
     made = make(source)
@@ -129,11 +116,6 @@ def test_stripes_have_no_such_statistics():
     stripes = np.broadcast_to(np.arange(32) // 4 % 2, (32, 32)).astype(np.float32)
     with pytest.raises(InputError, match="empty in the source"):
         make(stripes)
-
-
-def test_other_sizes_are_refused():
-    with pytest.raises(InputError, match="multiples of 8 px from 16 px on"):
-        make(np.zeros((30, 32), np.float32))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ QUICK = [
     *("--network", "vgg16", "--weights", "random:3", "--no-normalise", "--device", "cpu"),
     *("--size-px", str(SIDE_PX), "--color", "grey", "--layers", "conv1_1,pool1", "--epochs", "5"),
 ]
-"""Options of a command that takes no time: two layers of a network that was never trained."""
+"""Options of a quick command: two layers of a network with random weights."""
 
 
 def grating(orientation: str, rng: np.random.Generator, side: int = SIDE_PX) -> np.ndarray:
@@ -30,19 +30,17 @@ def grating(orientation: str, rng: np.random.Generator, side: int = SIDE_PX) -> 
     return np.round(255 * image.clip(0, 1)).astype(np.uint8)
 
 
-def write_gratings(folder: Path, count: int, *, seed: int = 1, shuffled: bool = False) -> None:
-    """Write `count` images of each class, in classes of their orientation or in any."""
+def write_gratings(folder: Path, count: int, *, seed: int = 1) -> None:
+    """Write `count` images of each orientation, which is their class."""
     rng = np.random.default_rng(seed)
-    labels = [orientation for orientation in ORIENTATIONS for _ in range(count)]
-    folders = rng.permutation(labels) if shuffled else labels
-    for number, (orientation, name) in enumerate(zip(labels, folders, strict=True)):
-        path = folder / str(name) / f"{number:04d}.png"
+    for number, orientation in enumerate(np.repeat(ORIENTATIONS, count)):
+        path = folder / orientation / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(grating(orientation, rng)).save(path)
 
 
 def quick_settings(folder: Path, **changes) -> DecodeSettings:
-    """The settings that `QUICK` stands for."""
+    """The settings of `QUICK`."""
     usual = {
         "network": NetworkSpec(name="vgg16", weights="random:3", normalise=False),
         "layers": ("conv1_1", "pool1"),
@@ -53,14 +51,14 @@ def quick_settings(folder: Path, **changes) -> DecodeSettings:
 
 
 def read(out: Path, table: str) -> pd.DataFrame:
-    """A table of results, whose dictionary must describe exactly its columns."""
+    """A table of results. Its data dictionary must describe exactly its columns."""
     frame = pd.read_csv(out / f"{table}.csv", dtype={"file": str, "class": str})
     assert list(json.loads((out / f"{table}.json").read_text())) == list(frame.columns)
     return frame
 
 
 def feature_bytes(folder: Path) -> dict[str, bytes]:
-    """Name and content of every file that holds features, but for what was measured."""
+    """Name and content of every file with features, except the measured times."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.glob("*/*"))

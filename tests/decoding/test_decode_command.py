@@ -1,33 +1,56 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from decoding_images import ORIENTATIONS, QUICK, feature_bytes, grating, quick_settings, read, write_gratings
+from decoding_images import QUICK, feature_bytes, grating, quick_settings, read, write_gratings
 from PIL import Image
 from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.decoding import decode as decoding
-from stimgen.decoding import extraction, needs
-from stimgen.decoding.features import locked
+from stimgen.decoding import features as feature_module
+from stimgen.decoding import settings as settings_module
+from stimgen.decoding.features import feature_folder
 from stimgen.decoding.settings import ImageSettings, TrainingSettings
 from stimgen.networks.architectures import NETWORKS
 
+SLOWLY = """
+import time
+import stimgen.decoding.features as features
+from stimgen.cli import main
+load = features.load_source
+def slow(*arguments, **options):
+    time.sleep(0.1)
+    return load(*arguments, **options)
+features.load_source = slow
+main()
+"""
+
 
 def decode(*arguments):
-    result = CliRunner().invoke(app, ["decode", *map(str, arguments), *QUICK])
+    """Run the command with `QUICK` settings; later options override them."""
+    result = CliRunner().invoke(app, ["decode", *QUICK, *map(str, arguments)])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
 
 
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def gratings(tmp_path_factory):
-    """40 gratings of either orientation."""
+    """40 gratings of each orientation."""
     folder = tmp_path_factory.mktemp("images") / "gratings"
     write_gratings(folder, 40)
     return folder
@@ -42,7 +65,7 @@ def finished(gratings, tmp_path_factory):
     return out
 
 
-def test_orientations_are_decoded_far_above_chance(finished):
+def test_orientations_are_decoded_above_chance(finished):
     table = read(finished, "decoding")
     assert list(table["layer"]) == ["conv1_1", "pool1"]
     assert list(table["parameters"]) == [64 * 65 // 2] * 2
@@ -51,31 +74,23 @@ def test_orientations_are_decoded_far_above_chance(finished):
     assert (table["top1_low"] > 0.8).all()
     assert (table["chance_top1"] == 0.5).all()
     assert table[["top5", "top5_low", "top5_high", "chance_top5", "components"]].isna().to_numpy().all()
-
-
-def test_shuffled_classes_are_decoded_at_chance(tmp_path):
-    write_gratings(tmp_path / "images", 60, shuffled=True)
-    assert decode(tmp_path / "images", "--out", tmp_path / "out", "--test-share", "0.5").exit_code == 0
-    table = read(tmp_path / "out", "decoding")
-    assert ((table["top1_low"] < 0.5) & (table["top1_high"] > 0.5)).all()
-
-
-def test_predictions_and_images_say_what_the_shares_are_made_of(finished):
-    table = read(finished, "decoding").set_index("layer")
-    predictions, images = read(finished, "predictions"), read(finished, "images")
-    tested = images[images["part"] == "test"]
-    for layer, of_layer in predictions.groupby("layer"):
-        assert sorted(of_layer["file"]) == sorted(tested["file"])
-        assert ((of_layer["rank"] == 1) == (of_layer["predicted"] == of_layer["class"])).all()
-        assert (of_layer["rank"] == 1).mean() == table.loc[layer, "top1"]
+    images, failures = read(finished, "images"), read(finished, "failures")
     assert images["part"].value_counts().to_dict() == {"training": 46, "test": 20, "validation": 14}
-    assert len(read(finished, "failures")) == 0
+    assert len(failures) == 0
+    for layer, predictions in read(finished, "predictions").groupby("layer"):
+        right = predictions["rank"] == 1
+        assert sorted(predictions["file"]) == sorted(images["file"][images["part"] == "test"])
+        assert (right == (predictions["predicted"] == predictions["class"])).all()
+        assert right.mean() == table.set_index("layer").loc[layer, "top1"]
 
 
-def test_the_figure_and_the_summary(finished):
+def test_figure_and_summary_are_written(gratings, finished):
     with Image.open(finished / "decoding.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
     summary = json.loads((finished / "decode.json").read_text())
+    settings = quick_settings(gratings)
+    assert summary["settings"]["network"] == settings.network.model_dump()
+    assert summary["settings"]["training"] == vars(settings.training)
     assert summary["settings"]["image"] == {"size_px": 24, "color": "grey"}
     assert summary["bytes_per_image"] == {"conv1_1": 8320, "pool1": 8320}
     assert {"scikit-learn", "matplotlib", "torch"} <= set(summary["versions"])
@@ -86,34 +101,48 @@ def test_the_figure_and_the_summary(finished):
     assert million["extraction_hours"] == pytest.approx(1e6 * measured / 3600)
     assert million["disk_gb"] == pytest.approx(2 * 8.32)
     epoch = summary["training"]["pool1"]["epoch_seconds"]
-    (pool1,) = (layer for layer in million["layers"] if layer["layer"] == "pool1")
     # Two classes need one classifier.
-    assert pool1["epoch_hours_1000_classes"] == pytest.approx(1000 * 1e6 * epoch / 3600)
+    assert million["layers"][1]["epoch_hours_1000_classes"] == pytest.approx(1000 * 1e6 * epoch / 3600)
 
 
-def test_the_same_command_computes_nothing_twice(gratings, finished, tmp_path, monkeypatch):
+def test_same_command_computes_nothing_again(gratings, finished, tmp_path, monkeypatch):
     out = shutil.copytree(finished, tmp_path / "out")
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr(extraction, "analyse", None)
-    monkeypatch.setattr("stimgen.decoding.decode.decode_layer", None)
-    monkeypatch.setattr("stimgen.decoding.inspection.read_image", None)
-    assert decode(gratings, "--out", out).exit_code == 0
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    before = files(out)
+    for name in ("features.analyse", "decode.decode_layer", "dataset.read_image"):
+        monkeypatch.setattr(f"stimgen.decoding.{name}", None)
+    result = decode(gratings, "--out", out, "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+    assert files(out) == before
 
 
-def test_a_changed_setting_never_uses_old_features(gratings, finished, tmp_path):
-    out = shutil.copytree(finished, tmp_path / "out")
-    (before,) = (path.name for path in (out / "features").iterdir() if path.is_dir())
-    result = CliRunner().invoke(app, ["decode", str(gratings), "--out", str(out), *QUICK, "--pooling", "max"])
-    assert result.exit_code == 0, result.output
-    (fresh,) = (path for path in (out / "features").iterdir() if path.is_dir() and path.name != before)
-    assert len((fresh / "images.txt").read_text().split()) == 80
-    old, new = (np.fromfile(out / "features" / name / "pool1.f32", "<f4") for name in (before, fresh.name))
-    assert not np.allclose(old, new, rtol=1e-3)
-    assert json.loads((out / "decode.json").read_text())["features"] == fresh.name
+def test_killed_command_resumes_with_same_bytes(tmp_path):
+    write_gratings(tmp_path / "images", 20)
+    options = [tmp_path / "images", "--batch-size", "4", "--out"]
+    assert decode(*options, tmp_path / "whole").exit_code == 0
+    out = tmp_path / "killed"
+    killed = subprocess.Popen(
+        [sys.executable, "-c", SLOWLY, "decode", *QUICK, *map(str, options), str(out)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # the number of threads changes the last bits of sums
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    done: list[bytes] = []
+    while len(b"".join(done)) < 8 * 65 and killed.poll() is None:
+        time.sleep(0.01)
+        done = [path.read_bytes() for path in out.glob("features/*/images.txt")]
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert 8 * 65 <= len(done[0]) < 40 * 65
+    assert not (out / "decoding.csv").exists()
+
+    assert decode(*options, out).exit_code == 0
+    (index,) = out.glob("features/*/images.txt")
+    assert index.read_bytes().startswith(done[0])
+    assert feature_bytes(out / "features") == feature_bytes(tmp_path / "whole" / "features")
+    assert read(out, "decoding").equals(read(tmp_path / "whole", "decoding"))
 
 
-def test_everything_that_features_depend_on_is_in_the_name_of_their_folder(gratings, tmp_path):
+def test_folder_of_features_depends_on_every_setting(gratings, tmp_path):
     usual = quick_settings(gratings)
     network = usual.network
     changes = [
@@ -128,16 +157,16 @@ def test_everything_that_features_depend_on_is_in_the_name_of_their_folder(grati
 
     def name(settings):
         weights = decoding.find_weights(settings.network.name, settings.network.weights)
-        return decoding._feature_folder(tmp_path, settings, weights, NETWORKS["vgg16"]()).path.name
+        return feature_folder(tmp_path, settings, weights, NETWORKS["vgg16"]()).path.name
 
     names = {name(replace(usual, **change)) for change in changes}
     assert len(names) == len(changes)
-    # What they do not depend on.
+    # Settings that features do not depend on.
     assert name(replace(usual, layers=("pool1", "conv1_1"), batch_size=7, test_share=0.5)) == name(usual)
     assert name(replace(usual, training=TrainingSettings(12, seed=2))) == name(usual)
 
 
-def test_a_changed_image_has_new_features_and_the_others_keep_theirs(gratings, finished, tmp_path):
+def test_new_image_is_appended(gratings, finished, tmp_path):
     out, images = shutil.copytree(finished, tmp_path / "out"), shutil.copytree(gratings, tmp_path / "images")
     Image.fromarray(grating("vertical", np.random.default_rng(77))).save(images / "vertical" / "0050.png")
     before = feature_bytes(out / "features")
@@ -150,7 +179,7 @@ def test_a_changed_image_has_new_features_and_the_others_keep_theirs(gratings, f
     assert "0050.png" in (out / "images.csv").read_text()
 
 
-def test_bad_images_are_named_and_left_out(gratings, tmp_path):
+def test_bad_images_are_left_out_until_they_are_mended(gratings, tmp_path):
     images, out = shutil.copytree(gratings, tmp_path / "images"), tmp_path / "out"
     (images / "vertical" / "empty.png").write_bytes(b"")
     (images / "vertical" / "text.png").write_bytes(b"no image")
@@ -168,7 +197,6 @@ def test_bad_images_are_named_and_left_out(gratings, tmp_path):
     assert failures["cure"].notna().all()
     assert "4 images were left out" in result.output
     assert read(out, "decoding")["test_images"].tolist() == [20, 20]
-    # What was mended is taken in, and the exit code is that of a whole set.
     for path in ("vertical/empty.png", "vertical/text.png", "horizontal/small.png"):
         (images / path).unlink()
     shutil.copy(gratings / "horizontal" / "0000.png", images / "horizontal")
@@ -177,45 +205,28 @@ def test_bad_images_are_named_and_left_out(gratings, tmp_path):
     assert len(read(out, "images")) == 80
 
 
-def test_an_image_that_changes_meanwhile_is_left_out(gratings, tmp_path, monkeypatch):
+def test_image_that_changes_meanwhile_is_left_out(gratings, tmp_path, monkeypatch):
     images, out = shutil.copytree(gratings, tmp_path / "images"), tmp_path / "out"
-    victims = [images / "vertical" / "0041.png", images / "horizontal" / "0001.png"]
-    original = extraction._read_ahead
+    changed, removed = images / "vertical" / "0041.png", images / "horizontal" / "0001.png"
+    original = feature_module._read_ahead
 
     def meddle(*arguments):
-        shutil.copy(gratings / "vertical" / "0042.png", victims[0])
-        victims[1].unlink()
+        shutil.copy(gratings / "vertical" / "0042.png", changed)
+        removed.unlink()
         return original(*arguments)
 
-    monkeypatch.setattr(extraction, "_read_ahead", meddle)
+    monkeypatch.setattr(feature_module, "_read_ahead", meddle)
     assert decode(images, "--out", out).exit_code == 3
     failures = read(out, "failures").set_index("file")["error"]
-    assert "changed while" in failures[str(victims[0])]
-    assert "There is no file" in failures[str(victims[1])]
+    assert "changed while" in failures[str(changed)]
+    assert "There is no file" in failures[str(removed)]
     assert len(read(out, "images")) == 78
 
 
-def test_groups_stay_together_in_the_written_split(tmp_path):
-    rng = np.random.default_rng(5)
-    for orientation in ORIENTATIONS:
-        for photograph in range(8):
-            for crop in range(3):
-                path = tmp_path / "images" / orientation / f"{orientation}{photograph}-{crop:04d}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(grating(orientation, rng)).save(path)
-    result = decode(tmp_path / "images", "--out", tmp_path / "out", "--group-by", "^(.+)-[0-9]+$")
-    assert result.exit_code == 0, result.output
-    images = read(tmp_path / "out", "images")
-    photograph = images["file"].str.extract(r"([a-z]+\d)-")[0]
-    assert (images.groupby(photograph)["part"].nunique() == 1).all()
-    assert (images.groupby("part")["class"].nunique() == 2).all()
-
-
-def test_a_test_folder_is_tested_and_nothing_else(gratings, tmp_path):
+def test_copies_of_test_images_are_left_out_of_training(gratings, tmp_path):
     write_gratings(tmp_path / "test", 6, seed=9)
-    shutil.copy(tmp_path / "test" / "vertical" / "0006.png", tmp_path / "twin.png")
     images = shutil.copytree(gratings, tmp_path / "images")
-    shutil.copy(tmp_path / "twin.png", images / "vertical" / "twin.png")
+    shutil.copy(tmp_path / "test" / "vertical" / "0006.png", images / "vertical" / "twin.png")
     result = decode(images, "--test", tmp_path / "test", "--out", tmp_path / "out")
     assert result.exit_code == 3
     table = read(tmp_path / "out", "images")
@@ -229,7 +240,7 @@ def test_a_test_folder_is_tested_and_nothing_else(gratings, tmp_path):
 
 def test_features_can_be_shared_by_several_results(gratings, finished, tmp_path, monkeypatch):
     features = shutil.copytree(finished / "features", tmp_path / "features")
-    monkeypatch.setattr(extraction, "analyse", None)
+    monkeypatch.setattr(feature_module, "analyse", None)
     options = ["--features", features, "--components", "12"]
     assert decode(gratings, "--out", tmp_path / "out", *options).exit_code == 0
     assert not (tmp_path / "out" / "features").exists()
@@ -254,53 +265,31 @@ def test_features_can_be_shared_by_several_results(gratings, finished, tmp_path,
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_options_end_before_any_features_are_made(gratings, tmp_path, arguments, message):
+def test_bad_options_are_refused_before_features_are_made(gratings, tmp_path, arguments, message):
     out = str(tmp_path / "out")
-    arguments = [out if word == "OUT" else word for word in arguments]
-    command = ["decode", str(gratings), "--out", out, *QUICK, *arguments]
-    result = CliRunner().invoke(app, command)
+    result = decode(gratings, "--out", out, *(out if word == "OUT" else word for word in arguments))
     assert result.exit_code == 2, result.output
     assert message in result.output
     assert not list(tmp_path.glob("out/features/*/*.f32"))
 
 
-def test_results_are_not_written_among_other_things(gratings, tmp_path):
+def test_results_are_not_written_among_other_files(gratings, tmp_path):
     (tmp_path / "thesis.tex").write_text("everything")
     result = decode(gratings, "--out", tmp_path)
     assert result.exit_code == 2
     assert "is not empty and holds no results of stimgen decode" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-    for option in ("--out", "--features"):
-        other = [] if option == "--out" else ["--out", tmp_path / "out"]
-        result = decode(gratings, option, gratings / "new", *other)
+    for options in (["--out", gratings / "new"], ["--out", tmp_path / "out", "--features", gratings / "new"]):
+        result = decode(gratings, *options)
         assert result.exit_code == 2
         assert "would be taken for a class" in result.output
     assert not (gratings / "new").exists()
 
 
-def test_two_commands_do_not_share_a_folder(gratings, tmp_path):
-    with locked(tmp_path / "features"):
-        result = decode(gratings, "--out", tmp_path / "out", "--features", tmp_path / "features")
-    assert result.exit_code == 4
-    assert "Another stimgen decode is at work" in result.output
-
-
-def test_a_missing_package_is_named_with_its_cure(gratings, tmp_path, monkeypatch):
-    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "sklearn" else True)
+def test_missing_package_is_named_with_its_installation(gratings, tmp_path, monkeypatch):
+    monkeypatch.setattr(settings_module, "find_spec", lambda name: None if name == "sklearn" else True)
     result = decode(gratings, "--out", tmp_path / "out")
     assert result.exit_code == 4
     assert "stimgen decode needs scikit-learn." in result.output
     assert "pip install 'stimgen[decode]'" in result.output
     assert not (tmp_path / "out").exists()
-
-
-def test_quiet_says_nothing(gratings, finished, tmp_path):
-    out = shutil.copytree(finished, tmp_path / "out")
-    assert decode(gratings, "--out", out, "--quiet").output == ""
-
-
-def test_the_settings_of_the_tests_are_those_of_the_command(gratings, finished):
-    said = json.loads((finished / "decode.json").read_text())["settings"]
-    settings = quick_settings(gratings)
-    assert said["network"] == settings.network.model_dump()
-    assert said["training"] == vars(settings.training)

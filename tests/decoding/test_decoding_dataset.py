@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import hashlib
+import os
 
-from stimgen.decoding.dataset import find_images, refuse_other_classes, refuse_shared_groups
+import pytest
+from decoding_images import write_gratings
+
+from stimgen.decoding import dataset
+from stimgen.decoding.dataset import find_images, inspect_images, refuse_mixed_folders
 from stimgen.errors import InputError
+
+BEFORE_NUMBER = "^(.+)-[0-9]+$"
 
 
 def make(folder, *files):
@@ -15,7 +20,26 @@ def make(folder, *files):
     return folder
 
 
-def test_images_are_found_by_class_in_a_fixed_order(tmp_path):
+def inspect(paths, log):
+    return inspect_images(paths, 16, log, lambda _: None)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    write_gratings(tmp_path / "images", 5)
+    return sorted((tmp_path / "images").glob("*/*"))
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Names of the files that were read."""
+    names = []
+    original = dataset.read_image
+    monkeypatch.setattr(dataset, "read_image", lambda path: names.append(path.name) or original(path))
+    return names
+
+
+def test_images_are_sorted_by_class_and_name(tmp_path):
     make(
         tmp_path,
         "b/2.png",
@@ -26,34 +50,20 @@ def test_images_are_found_by_class_in_a_fixed_order(tmp_path):
         "a/deeper/0.png",
         ".x/1.png",
     )
-    found = [(image.label, image.path.name) for image in find_images(tmp_path)]
-    assert found == [("a", "9.tif"), ("b", "1.JPEG"), ("b", "2.png")]
+    images = find_images(tmp_path)
+    assert [f"{path.parent.name}/{path.name}" for path in images["path"]] == [
+        "a/9.tif",
+        "b/1.JPEG",
+        "b/2.png",
+    ]
+    assert list(images["class"]) == ["a", "b", "b"]
+    assert images["group"].is_unique
 
 
-def test_without_a_pattern_every_image_is_a_group(tmp_path):
-    make(tmp_path, "a/1.png", "a/2.png", "b/1.png")
-    assert len({image.group for image in find_images(tmp_path)}) == 3
-
-
-def test_the_group_is_what_the_pattern_finds(tmp_path):
+@pytest.mark.parametrize("pattern", [BEFORE_NUMBER, "^[a-z]+"])
+def test_pattern_finds_groups(tmp_path, pattern):
     make(tmp_path, "a/oak-1.png", "a/oak-2.png", "a/ash-1.png", "b/oak-3.png")
-    found = {
-        f"{image.label}/{image.path.name}": image.group for image in find_images(tmp_path, "^(.+)-[0-9]+$")
-    }
-    assert found == {"a/oak-1.png": "oak", "a/oak-2.png": "oak", "a/ash-1.png": "ash", "b/oak-3.png": "oak"}
-    assert {image.group for image in find_images(tmp_path, "^[a-z]+")} == {"oak", "ash"}
-
-
-@given(st.lists(st.text("abc.-_ 01", min_size=1, max_size=12), max_size=20, unique=True))
-def test_names_of_any_shape_have_the_group_before_their_number(stems):
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory() as folder:
-        usable = [f"g{stem}" for stem in stems]
-        make(Path(folder), "z/first-0001.png", *(f"a/{stem}-0001.png" for stem in usable), "a/last-0001.png")
-        found = {image.path.stem: image.group for image in find_images(Path(folder), "^(.+)-[0-9]+$")}
-    assert found == {f"{stem}-0001": stem for stem in [*usable, "first", "last"]}
+    assert list(find_images(tmp_path, pattern)["group"]) == ["ash", "oak", "oak", "oak"]
 
 
 @pytest.mark.parametrize(
@@ -63,32 +73,51 @@ def test_names_of_any_shape_have_the_group_before_their_number(stems):
         (["a/1.png"], None, "has 1 classes, and decoding needs 2 or more"),
         (["a/1.png", "b/1.txt"], None, "There are no images in .*b"),
         (["a/1.png", "b/1.png"], "(", "is not a regular expression"),
-        (["a/1.png", "b/1.png"], "^(.+)-[0-9]+$", "finds no group in the name of .*a/1.png"),
+        (["a/1.png", "b/1.png"], BEFORE_NUMBER, "finds no group in the name of .*a/1.png"),
         (["a/1.png", "b/1.png"], "(x)?", "finds no group in the name of"),
+        ([], None, "There is no folder"),
     ],
 )
-def test_what_is_wrong_with_a_folder_is_said(tmp_path, files, pattern, message):
-    make(tmp_path, *files)
+def test_unusable_folder_is_refused(tmp_path, files, pattern, message):
     with pytest.raises(InputError, match=message) as error:
-        find_images(tmp_path, pattern)
+        find_images(make(tmp_path / "images", *files), pattern)
     assert error.value.cure
 
 
-def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="There is no folder"):
-        find_images(tmp_path / "none")
-
-
-def test_both_folders_have_the_same_classes(tmp_path):
-    one = find_images(make(tmp_path / "one", "a/1.png", "b/1.png", "c/1.png"))
-    two = find_images(make(tmp_path / "two", "a/1.png", "b/1.png", "d/1.png"))
-    with pytest.raises(InputError, match="on one side only: c, d"):
-        refuse_other_classes(one, two)
-    refuse_other_classes(one, one)
-
-
-def test_no_group_is_in_both_folders(tmp_path):
-    one = find_images(make(tmp_path / "one", "a/oak-1.png", "b/ash-1.png"), "^[a-z]+")
-    two = find_images(make(tmp_path / "two", "a/elm-1.png", "b/oak-7.png"), "^[a-z]+")
+def test_training_and_test_have_same_classes_and_different_groups(tmp_path):
+    training = find_images(make(tmp_path / "training", "a/oak-1.png", "b/ash-1.png"), "^[a-z]+")
+    shared = find_images(make(tmp_path / "shared", "a/elm-1.png", "b/oak-7.png"), "^[a-z]+")
+    other = find_images(make(tmp_path / "other", "a/elm-1.png", "d/fir-7.png"), "^[a-z]+")
+    good = find_images(make(tmp_path / "good", "a/elm-1.png", "b/fir-7.png"), "^[a-z]+")
     with pytest.raises(InputError, match="1 groups are in the training and in the test folder: oak"):
-        refuse_shared_groups(one, two)
+        refuse_mixed_folders(training, shared)
+    with pytest.raises(InputError, match="on one side only: b, d"):
+        refuse_mixed_folders(training, other)
+    refuse_mixed_folders(training, good)
+
+
+def test_inspected_files_are_read_again_only_if_they_change(paths, tmp_path, reads):
+    first, unusable = inspect(paths, tmp_path / "log")
+    assert first == {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    assert unusable == []
+    reads.clear()
+    assert inspect(paths, tmp_path / "log")[0] == first
+    assert reads == []
+    paths[3].write_bytes(paths[7].read_bytes())
+    os.utime(paths[3], ns=(1, 1))
+    changed, _ = inspect(paths, tmp_path / "log")
+    assert reads == [paths[3].name]
+    assert changed == first | {paths[3]: first[paths[7]]}
+
+
+@pytest.mark.parametrize("cut", [1, 30, 10_000])
+def test_log_with_a_line_cut_off_is_completed(paths, tmp_path, reads, cut):
+    log = tmp_path / "log"
+    first, _ = inspect(paths, log)
+    whole = log.read_bytes()
+    log.write_bytes(whole[: max(0, len(whole) - cut)])
+    known = log.read_bytes().count(b"\n")
+    reads.clear()
+    assert inspect(paths, log)[0] == first
+    assert len(reads) == len(paths) - known
+    assert sorted(log.read_bytes().splitlines()) == sorted(whole.splitlines())

@@ -2,9 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from decoding_images import ORIENTATIONS, SIDE_PX, grating
+from PIL import Image
+from scipy.signal import correlate2d
 
-from stimgen.decoding.features import feature_folder, locked
+from stimgen.decoding.features import FeatureFolder, extract, locked, upper_triangle
+from stimgen.decoding.settings import ImageSettings
 from stimgen.errors import StimgenError
+from stimgen.images.read import read_image
+from stimgen.networks.extractor import build_extractor
+from stimgen.networks.weights import find_weights
 from stimgen.runs.store import StoreError
 
 SIZES = {"conv1_1": 3, "pool1": 2}
@@ -18,14 +26,22 @@ def rows(start: int, count: int) -> dict[str, np.ndarray]:
     }
 
 
+def triangle(gram: np.ndarray) -> np.ndarray:
+    """The definition of the features, entry by entry."""
+    side = len(gram)
+    return np.array([gram[i, j] * (1 if i == j else np.sqrt(2)) for i in range(side) for j in range(i, side)])
+
+
 @pytest.fixture
 def folder(tmp_path):
-    made = feature_folder(tmp_path, {"size_px": 64}, SIZES)
+    path = tmp_path / "features"
+    path.mkdir()
+    made = FeatureFolder(path, SIZES)
     made.repair()
     return made
 
 
-def test_rows_come_back_as_they_were_with_their_images(folder):
+def test_rows_are_read_as_they_were_appended(folder):
     folder.append(rows(0, 2), [FIRST, SECOND])
     folder.append(rows(50, 1), [THIRD])
     assert folder.images() == [FIRST, SECOND, THIRD]
@@ -35,7 +51,7 @@ def test_rows_come_back_as_they_were_with_their_images(folder):
         assert isinstance(folder.open(layer), np.memmap)
 
 
-def test_what_a_kill_left_behind_is_removed(folder):
+def test_unfinished_rows_are_removed(folder):
     folder.append(rows(0, 1), [FIRST])
     before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
     with folder.file("conv1_1").open("ab") as file:
@@ -56,20 +72,7 @@ def test_missing_rows_are_damage(folder):
     assert "Remove the folder" in error.value.cure
 
 
-def test_other_settings_have_another_folder(tmp_path):
-    paths = {feature_folder(tmp_path, {"size_px": px, "z": 1}, SIZES).path for px in (64, 65)}
-    assert len(paths) == 2
-    assert feature_folder(tmp_path, {"z": 1, "size_px": 64}, SIZES).path in paths
-
-
-def test_a_folder_that_another_command_uses_is_refused(tmp_path):
-    with locked(tmp_path), pytest.raises(StimgenError, match="Another stimgen decode"), locked(tmp_path):
-        pytest.fail("both are in")
-    with locked(tmp_path):
-        pass
-
-
-def test_half_written_files_are_removed(tmp_path):
+def test_folder_is_locked_and_cleaned(tmp_path):
     leftovers = [tmp_path / ".tmp-x", tmp_path / "layers" / ".tmp-y"]
     kept = tmp_path / "layers" / "pool1.json"
     leftovers[1].parent.mkdir()
@@ -77,12 +80,54 @@ def test_half_written_files_are_removed(tmp_path):
         path.write_text("half")
     with locked(tmp_path):
         assert not any(path.exists() for path in leftovers)
+        with pytest.raises(StimgenError, match="Another stimgen decode"), locked(tmp_path):
+            pytest.fail("two commands are in one folder")
     assert kept.exists()
 
 
-def test_a_folder_that_cannot_be_written_says_so(tmp_path):
+def test_unwritable_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be written"):
-        feature_folder(tmp_path / "file", {}, SIZES)
     with pytest.raises(StoreError, match="cannot be written"), locked(tmp_path / "file" / "deeper"):
         pytest.fail("locked")
+    with (
+        pytest.raises(StoreError, match=r"features cannot be written: No space"),
+        locked(tmp_path / "features"),
+    ):
+        raise OSError(28, "No space left on device")
+
+
+def test_triangle_holds_the_matrix_and_its_distances():
+    grams = torch.randn(2, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    grams = grams + grams.transpose(1, 2)
+    found = upper_triangle(grams)
+    np.testing.assert_allclose(found.numpy(), [triangle(gram) for gram in grams.numpy()], rtol=1e-15)
+    np.testing.assert_allclose(torch.dist(*found), torch.linalg.matrix_norm(grams[0] - grams[1]))
+
+
+def test_features_of_files_match_float64_numpy(tmp_path):
+    """From file to row, against a convolution, a Gram matrix and a triangle in float64 NumPy."""
+    rng = np.random.default_rng(2)
+    paths = {}
+    for name in ORIENTATIONS:
+        Image.fromarray(grating(name, rng)).save(tmp_path / f"{name}.png")
+        paths[read_image(tmp_path / f"{name}.png").sha256] = tmp_path / f"{name}.png"
+    weights = find_weights("vgg16", "random:3")
+    extractor = build_extractor(weights, normalise=False, deepest="conv1_1")
+    (tmp_path / "features").mkdir()
+    folder = FeatureFolder(tmp_path / "features", {"conv1_1": 64 * 65 // 2})
+    assert extract(extractor, paths, folder, ImageSettings(SIDE_PX, "grey"), 2, lambda _: None) == []
+    assert folder.images() == list(paths)
+    convention, kernel, bias = weights.convention, weights.kernels[0].numpy(), weights.biases[0].numpy()
+    for path, row in zip(paths.values(), folder.open("conv1_1"), strict=True):
+        grey = np.asarray(Image.open(path), np.float64) / 255
+        planes = [
+            (convention.scale * grey - m) / s for m, s in zip(convention.mean, convention.std, strict=True)
+        ]
+        maps = [
+            sum(correlate2d(p, k.astype(np.float64), "same") for p, k in zip(planes, filters, strict=True))
+            for filters in kernel
+        ]
+        active = np.maximum(np.stack(maps) + bias[:, None, None], 0).reshape(64, -1)
+        expected = triangle(active @ active.T / active.shape[1])
+        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5 * expected.max())
+    assert not np.allclose(*folder.open("conv1_1"), rtol=0.01)

@@ -1,4 +1,4 @@
-"""The documentation's pages, taken apart: fenced blocks with the comments that say how to test them."""
+"""The pages of the documentation: fenced blocks with the comments before them, links and headings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ def blocks(page: Path) -> list[Block]:
                 key, _, value = comment.partition(": ")
                 marks[key] = value
         elif token.type == "fence":
-            assert token.map is not None
             name = page.relative_to(ROOT).as_posix()
             found.append(Block(name, token.map[0] + 2, token.info, token.content, marks))
             marks = {}
@@ -46,14 +45,21 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def links(page: Path) -> list[str]:
-    """Return the targets of all links and images of a page."""
+def block_marked(page: str, mark: str, value: str = "") -> str:
+    """Return the text of the one block of a page with a mark."""
+    (text,) = (block.text for block in blocks(ROOT / page) if block.marks.get(mark) == value)
+    return text
+
+
+def inline(page: Path, kind: str) -> list[str]:
+    """Return the targets of all links and images of a page ("links"), or its code ("code_inline")."""
     found = []
     for token in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
         for child in token.children or ():
-            target = child.attrGet({"link_open": "href", "image": "src"}.get(child.type, ""))
-            if target is not None:
-                found.append(str(target))
+            if child.type == kind == "code_inline":
+                found.append(child.content)
+            elif kind == "links" and child.type in ("link_open", "image"):
+                found.append(str(child.attrs["href" if child.type == "link_open" else "src"]))
     return found
 
 

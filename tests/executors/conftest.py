@@ -44,7 +44,7 @@ def run(bench, tmp_path):
 
     def order(batch: Batch, **changes) -> BatchOrder:
         ids = [stimulus.stimulus_id for stimulus in batch.stimuli]
-        return replace(BatchOrder(0, batch, {one: hashes[one] for one in ids}, frozenset()), **changes)
+        return replace(BatchOrder(0, batch, {name: hashes[name] for name in ids}), **changes)
 
     folder.prepare()
     with folder.locked():

@@ -1,4 +1,4 @@
-"""Real workers on this machine: the bytes of a local run, whatever dies on the way."""
+"""Real workers on this machine make the bytes of a run in one process, also if some are killed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from worker_bench import STIMULI, children, ended, is_worker, until
+from same_runs import differences
+from worker_bench import STIMULI, ended, is_worker, until, workers_of
 
-from stimgen.runs.store import VARYING
 from stimgen.verify.run import verify_run
 
 pytestmark = pytest.mark.slow
@@ -21,36 +21,14 @@ pytestmark = pytest.mark.slow
 TWO = ("--devices", "cpu:2", "--no-report")
 
 
-def contents(folder: Path) -> dict[str, bytes | str]:
-    """Return what two runs of a manifest have in common: all but logs, and when and by whom it was made."""
-    found: dict[str, bytes | str] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if not path.is_file() or name.parts[0] == "logs":
-            continue
-        content: bytes | str = path.read_bytes()
-        for pattern, keys in VARYING.items():
-            if name.match(pattern):
-                data = json.loads(content)
-                content = json.dumps({key: value for key, value in data.items() if key not in keys})
-        found[name.as_posix()] = content
-    return found
-
-
-def see_complete(folder: Path, local: Path) -> None:
-    """See that a run is complete, right, and the local run's twin."""
+def check_complete(folder: Path, local: Path) -> None:
+    """Check that a run is complete, and has the bytes of a run in one process."""
     assert verify_run(folder).findings == ()
-    found, expected = contents(folder), contents(local)
-    assert found.keys() == expected.keys()
-    assert [name for name, content in found.items() if content != expected[name]] == []
+    assert differences(folder, local, without={"logs"}) == []
 
 
 def made(folder: Path) -> int:
     return len(list(folder.glob("records/*.json")))
-
-
-def workers_of(process: subprocess.Popen[str]) -> set[int]:
-    return {pid for pid in children(process.pid) if is_worker(pid)}
 
 
 def test_two_workers_make_the_bytes_of_one_process(bench, local):
@@ -59,7 +37,7 @@ def test_two_workers_make_the_bytes_of_one_process(bench, local):
     assert f"{STIMULI} made, 0 kept, 0 failed" in outcome.output
     assert f"{STIMULI}/{STIMULI}" in outcome.output
     assert "distributed" not in outcome.output
-    see_complete(bench.folder / "run", local)
+    check_complete(bench.folder / "run", local)
     assert {path.name for path in (bench.folder / "run" / "logs").iterdir()} >= {
         "worker-cpu-0.log",
         "worker-cpu-1.log",
@@ -69,19 +47,19 @@ def test_two_workers_make_the_bytes_of_one_process(bench, local):
     assert f"all {STIMULI} stimuli are there" in again.output
 
 
-def test_a_killed_worker_is_replaced(bench, local):
+def test_killed_worker_is_replaced(bench, local):
     run = bench.folder / "run"
     process = bench.start("run", bench.manifest, "--out", run, *TWO)
     until(lambda: made(run) >= 9)  # in the syntheses
     victim = until(lambda: workers_of(process)).pop()
-    os.kill(victim, signal.SIGKILL)
+    victim.kill()
     outcome = ended(process)
     assert outcome.code == 0, outcome.output
     assert "1 worker ended, and what was under way there is made again" in " ".join(outcome.output.split())
-    see_complete(run, local)
+    check_complete(run, local)
 
 
-def test_ctrl_c_ends_driver_and_workers_and_the_same_command_goes_on(bench, local):
+def test_ctrl_c_ends_driver_and_workers(bench, local):
     run = bench.folder / "run"
     process = bench.start("run", bench.manifest, "--out", run, *TWO)
     until(lambda: made(run) >= 9)
@@ -90,22 +68,22 @@ def test_ctrl_c_ends_driver_and_workers_and_the_same_command_goes_on(bench, loca
     outcome = ended(process, timeout=40)
     assert outcome.code == 130, outcome.output
     assert "the tables are being written" in outcome.output
-    until(lambda: not any(is_worker(pid) for pid in workers))
-    assert [one for one in verify_run(run).findings if one.severity in {"wrong", "warning"}] == []
+    until(lambda: not any(map(is_worker, workers)))
+    assert [finding for finding in verify_run(run).findings if finding.severity in {"wrong", "warning"}] == []
     assert bench.run("run", bench.manifest, "--out", run, *TWO).code == 0
-    see_complete(run, local)
+    check_complete(run, local)
 
 
-def test_a_killed_driver_leaves_no_worker_behind_and_the_same_command_goes_on(bench, local):
+def test_killed_driver_leaves_no_worker(bench, local):
     run = bench.folder / "run"
     process = bench.start("run", bench.manifest, "--out", run, *TWO)
     until(lambda: made(run) >= 9)
     workers = until(lambda: workers_of(process))
     process.kill()
-    until(lambda: not any(is_worker(pid) for pid in workers))
+    until(lambda: not any(map(is_worker, workers)))
     process.wait()
     assert bench.run("run", bench.manifest, "--out", run, *TWO).code == 0
-    see_complete(run, local)
+    check_complete(run, local)
 
 
 @pytest.fixture
@@ -116,35 +94,26 @@ def certificates(bench) -> Path:
 
 @pytest.fixture
 def scheduler(bench, certificates):
-    """A scheduler that asks for certificates, its address, and how to start a worker of it."""
+    """A scheduler with certificates: its file, and a function that starts a worker."""
     tls = ["--tls-ca-file", certificates / "ca.pem", "--tls-cert", certificates / "certificate.pem"]
     tls += ["--tls-key", certificates / "key.pem"]
     file = bench.folder / "scheduler.json"
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "distributed.cli.dask_worker", *arguments]
-        if arguments[0] == "scheduler":
-            command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *arguments[1:]]
+    def start(program: str, *arguments: str | Path) -> None:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, *tls]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         with (bench.folder / "dask.log").open("ab") as log:
             started.append(
                 subprocess.Popen(
-                    [*map(str, [*command, *tls])],
-                    stdout=log,
-                    stderr=log,
-                    cwd=bench.folder,
-                    env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+                    [*map(str, command)], stdout=log, stderr=log, cwd=bench.folder, env=environment
                 )
             )
-        return started[-1]
 
-    start("scheduler", "--host", "tls://127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file)
+    where = ["--no-dashboard", "--host", "tls://127.0.0.1"]
+    start("scheduler", "--port", "0", "--scheduler-file", file, *where)
     until(file.exists)
-
-    def start_worker() -> None:
-        start("--scheduler-file", file, "--nthreads", "1", "--no-dashboard", "--host", "tls://127.0.0.1")
-
-    yield file, start_worker
+    yield file, lambda: start("worker", "--scheduler-file", file, "--nthreads", "1", *where)
     for process in started:
         process.terminate()
     for process in started:
@@ -160,9 +129,7 @@ def site(bench, certificates: Path, scheduler: Path, **more: object) -> Path:
     return path
 
 
-def test_a_scheduler_with_certificates_takes_work_from_those_who_have_them_alone(
-    bench, local, certificates, scheduler
-):
+def test_scheduler_accepts_only_its_certificates(bench, local, certificates, scheduler):
     file, start_worker = scheduler
     start_worker()
     start_worker()
@@ -180,10 +147,10 @@ def test_a_scheduler_with_certificates_takes_work_from_those_who_have_them_alone
     path = site(bench, certificates, file)
     outcome = bench.run("run", bench.manifest, "--out", "run", "--no-report", "--site", path)
     assert outcome.code == 0, outcome.output
-    see_complete(bench.folder / "run", local)
+    check_complete(bench.folder / "run", local)
 
 
-def test_a_run_without_workers_says_where_to_look(bench, certificates, scheduler):
+def test_run_without_workers_names_its_logs(bench, certificates, scheduler):
     file, _ = scheduler
     path = site(bench, certificates, file, wait_s=2.0)
     outcome = bench.run("run", bench.manifest, "--out", "run", "--no-report", "--site", path)

@@ -1,4 +1,4 @@
-"""The real command with workers, in processes of its own."""
+"""Runs the real command with workers, in processes of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 MANIFEST: dict[str, Any] = {
@@ -77,14 +78,14 @@ class Bench:
             process.stdout.close()
 
 
-def ended(process: subprocess.Popen[str], timeout: float = 180) -> Ended:
+def ended(process: subprocess.Popen[str], timeout: float = 600) -> Ended:
     """Wait for a command."""
     output, _ = process.communicate(timeout=timeout)
     return Ended(process.returncode, output)
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Return what a condition gives as soon as it is true."""
+def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    """Wait until a condition is true, and return its value."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "nothing happened"
@@ -92,26 +93,14 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
-def children(pid: int) -> set[int]:
-    """Return the processes below a process."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = path.read_text()
-        except OSError:
-            continue
-        parents[int(path.parent.name)] = int(text.rpartition(")")[2].split()[1])
-    found: set[int] = set()
-    front = {pid}
-    while front:
-        front = {child for child, parent in parents.items() if parent in front}
-        found |= front
-    return found
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return the workers that Dask started for a command."""
+    return [child for child in psutil.Process(process.pid).children(recursive=True) if is_worker(child)]
 
 
-def is_worker(pid: int) -> bool:
-    """Return whether a process is one that Dask started to work."""
+def is_worker(process: psutil.Process) -> bool:
+    """Return whether a process is a worker that is alive."""
     try:
-        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
+        return any("spawn_main" in part for part in process.cmdline())
+    except psutil.Error:
         return False

@@ -26,12 +26,12 @@ def serve() -> None:
     import stimgen.controls
     import stimgen.runs.runner
     import stimgen.runs.trial_lists
-    from stimgen.runs import networks
+    from stimgen.runs import preparation
 
     torch.set_num_threads(1)
     # Reading the package's weights takes most of the time of a tiny run: once for all.
-    networks.find_weights = functools.cache(networks.find_weights)
-    networks.find_weights("vgg16", "imagenet")
+    preparation.find_weights = functools.cache(preparation.find_weights)
+    preparation.find_weights("vgg16", "imagenet")
     gc.collect()
     gc.freeze()  # what is shared with the forked processes stays shared
     answers = os.fdopen(os.dup(1), "w")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from stimgen.networks import catalogue
-from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
-from stimgen.networks.catalogue import PublishedWeights
+from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, PublishedWeights
+from stimgen.networks.catalogue import CONVENTIONS
 
 TINY = Architecture(
     "tiny",
@@ -45,13 +45,13 @@ def write_pth(path: str | Path, scale: float = 1.0) -> None:
 
 def publish(url: str, sha256_prefix: str) -> None:
     """Let the catalogue say that they are published."""
-    register_tiny()
-    entry = PublishedWeights("imagenet", "tiny", url, sha256_prefix, "torchvision", None, "CC BY", "Someone")
-    catalogue.PUBLISHED = (entry,)
+    assert "vgg16" in NETWORKS
+    entry = PublishedWeights("imagenet", url, sha256_prefix, "torchvision", "CC BY", "Someone")
+    NETWORKS._entries["tiny"] = lambda: replace(TINY, weights=(entry,))
 
 
 def recognise_all() -> None:
     """Let every file be one whose input convention is known."""
     from stimgen.networks.weights import find
 
-    find.input_convention = lambda *given: catalogue.CONVENTIONS["torchvision"]
+    find._named_convention = lambda *given, **options: CONVENTIONS["torchvision"]

@@ -14,8 +14,7 @@ from benchmarks import planning
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs import recipe as module
-from stimgen.runs.networks import Networks
-from stimgen.runs.preparation import load_sources
+from stimgen.runs.preparation import Networks, load_sources
 from stimgen.runs.recipe import recipe, recipe_sha256
 
 pytestmark = pytest.mark.slow
@@ -82,10 +81,10 @@ def test_recipes_of_a_large_set(fault, tmp_path):
     path = planning.write_manifest(tmp_path, 5000, 250, matching={"histogram": "set"})
     manifest = load_manifest(path)
     networks, sources = Networks(manifest, "cpu"), load_sources(manifest)
-    module._source_set.cache_clear()
+    module._set_sha256.cache_clear()
     made = [recipe(manifest, one, sources, networks.weights, ("conv1_1",)) for one in plan(manifest)]
     hashes = {recipe_sha256(one) for one in made}
-    fault.saw(f"{len(hashes)} recipes, {module._source_set.cache_info().misses} list of sources")
+    fault.saw(f"{len(hashes)} recipes, {module._set_sha256.cache_info().misses} list of sources")
     assert len(hashes) == 5000
     assert len({id(one["source_set"]) for one in made}) == 1
     # The text in parts is the text of the whole.

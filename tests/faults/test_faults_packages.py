@@ -13,8 +13,8 @@ pytestmark = pytest.mark.slow
 
 HIDE = "import sys; sys.modules[{package!r}] = None; "
 UNCACHED = (
-    "from stimgen.networks import weights; from stimgen.runs import networks; "
-    "networks.find_weights = weights.find_weights; "
+    "from stimgen.networks import weights; from stimgen.runs import preparation; "
+    "preparation.find_weights = weights.find_weights; "
 )
 PORTILLA = {
     "image": {"size_px": 128},
@@ -119,7 +119,7 @@ def records(bench):
 
 
 OLD = {
-    "without a part that came later": lambda record: record.pop("copying"),
+    "without a part that came later": lambda record: record.pop("statistics"),
     "with a part that is no more": lambda record: record.update(colour="grey"),
     "of another format altogether": lambda record: record.clear(),
 }
@@ -165,7 +165,7 @@ def test_newer_run(bench, fault):
     )
     bench.see_same()
     for path in [*records(bench), bench.results / "run.json"]:
-        content = json.loads(path.read_text()) | {"format": 2, "gloss": 0.5}
+        content = json.loads(path.read_text()) | {"format": 3, "gloss": 0.5}
         content.get("versions", {})["stimgen"] = "9.1"
         path.write_text(json.dumps(content))
     before = {path: path.read_bytes() for path in bench.results.rglob("*") if path.is_file()}

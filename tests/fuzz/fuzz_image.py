@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["stimgen", "tifffile", "PIL"]):
     import PIL.TiffImagePlugin  # noqa: F401
 
     from stimgen.images import samples
-    from stimgen.images.errors import ImageError
+    from stimgen.images.pixels import ImageError
     from stimgen.images.read import decode
 
 import numpy as np

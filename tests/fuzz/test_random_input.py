@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stimgen.images import samples
-from stimgen.images.errors import ImageError
+from stimgen.images.pixels import ImageError
 from stimgen.images.read import decode
 from stimgen.manifest import document
 from stimgen.manifest.load import load_manifest

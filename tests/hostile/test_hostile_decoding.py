@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stimgen.decoding.extraction import Cost, read_cost
-from stimgen.decoding.features import FeatureFolder, refuse_link
-from stimgen.decoding.inspection import Inspected, inspect_images
-from stimgen.decoding.results import kept_decoded
+from stimgen.decoding.dataset import Inspected, inspect_images, refuse_link
+from stimgen.decoding.features import Cost, FeatureFolder
+from stimgen.decoding.results import kept_result
 from stimgen.errors import StimgenError
 
 
@@ -76,9 +75,9 @@ def test_a_damaged_list_of_rows_is_said(content: bytes, tmp_path: Path) -> None:
 def test_a_damaged_cost_counts_as_none(text: str, tmp_path: Path) -> None:
     folder = FeatureFolder(tmp_path, {"pool1": 3})
     (tmp_path / "cost.json").write_text(text)
-    assert read_cost(folder) == Cost()
+    assert folder.cost() == Cost()
     (tmp_path / "cost.json").write_text('{"images": 3, "seconds": 1.5}')
-    assert read_cost(folder) == Cost(3, 1.5)
+    assert folder.cost() == Cost(images=3, seconds=1.5)
 
 
 def pipe(path: Path) -> None:
@@ -104,4 +103,4 @@ def wrong_types(path: Path) -> None:
 @pytest.mark.parametrize("write", [pipe, deep, a_list, lacking, wrong_types])
 def test_damaged_answers_of_a_layer_are_made_again(write: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path / "pool1.json")
-    assert kept_decoded(tmp_path / "pool1.json", "k") is None
+    assert kept_result(tmp_path / "pool1.json", "k") is None

@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import struct
-import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -15,13 +14,13 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.weights import WeightsError, find_weights, import_weights
+from stimgen.networks.import_weights import import_weights
+from stimgen.networks.weights import WeightsError, find_weights
 from stimgen.networks.weights.cache import cached_path, read_cached
 from stimgen.networks.weights.formats import read_convolutions
 from stimgen.networks.weights.layers import natural_order
@@ -62,26 +61,7 @@ def save_pickle(path: Path, payload: object) -> None:
     path.write_bytes(pickle.dumps(payload, protocol=2))
 
 
-def save_tar(path: Path, payload: object) -> None:
-    with tarfile.open(path, "w") as archive:
-        for name in ("sys_info", "pickle", "storages", "tensors"):
-            content = pickle.dumps(payload, protocol=2)
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-
-
-def save_numpy(path: Path, payload: object) -> None:
-    with path.open("wb") as file:
-        np.save(file, np.array([payload], dtype=object), allow_pickle=True)
-
-
-def save_npz(path: Path, payload: object) -> None:
-    with path.open("wb") as file:
-        np.savez(file, weight=np.array([payload], dtype=object))
-
-
-@pytest.mark.parametrize("save", [save_zip, save_legacy, save_pickle, save_tar, save_numpy, save_npz])
+@pytest.mark.parametrize("save", [save_zip, save_legacy, save_pickle])
 @pytest.mark.parametrize("ending", [".pth", ".pt", ".h5", ".onnx", ".safetensors"])
 def test_pickles_are_never_run(save: Callable[[Path, object], None], ending: str, tmp_path: Path) -> None:
     payload, path = tmp_path / "executed", tmp_path / f"evil{ending}"
@@ -105,7 +85,7 @@ def test_a_payload_would_run_if_it_were_unpickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".npy", ".npz", ".pkl", ".ckpt", ""])
 def test_other_formats_are_not_opened(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"weights{ending}"
-    save_npz(path, 1)
+    save_pickle(path, 1)
     assert "an ending that no weights format has" in refused(path)
 
 
@@ -293,10 +273,6 @@ def test_lying_onnx_files_are_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(ONNX[kind][0])
     assert ONNX[kind][1] in refused(path)
-
-
-def test_onnx_files_are_what_this_test_thinks(tmp_path: Path) -> None:
-    assert onnx.load_model_from_string(ONNX["no output"][0]).graph.node[0].op_type == "Conv"
 
 
 # --- HDF5 -------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from PIL import Image as Pillow
 from png_bytes import GREY, RGB, png_bytes
 
 from stimgen.errors import StimgenError
-from stimgen.images.errors import ImageError
-from stimgen.images.png import decode_png, encode_png, quantise
+from stimgen.images.pixels import ImageError
+from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
 
 SHAPES = st.one_of(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
@@ -23,10 +23,21 @@ BYTES = SHAPES.flatmap(lambda shape: hnp.arrays(np.uint8, shape))
 
 @given(BYTES)
 def test_round_trip_is_exact(pixels):
-    back = decode_png(encode_png(pixels))
-    assert back.dtype == np.float32
-    np.testing.assert_array_equal(back, (pixels / 255).astype(np.float32))
-    np.testing.assert_array_equal(quantise(back), pixels)
+    file = encode_png(pixels)
+    for back in (decode_png(file), decode_own_png(file), decode_own_png(file, pixels)):
+        assert back.dtype == np.float32
+        np.testing.assert_array_equal(back, (pixels / 255).astype(np.float32))
+        np.testing.assert_array_equal(quantise(back), pixels)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3)])
+def test_own_png_with_other_pixels_is_an_error(shape):
+    pixels = np.zeros(shape, np.uint8)
+    file = encode_png(pixels)
+    pixels.flat[0] = 1
+    for written in (pixels, np.zeros((5, 5), np.uint8)):
+        with pytest.raises(StimgenError, match="does not hold the pixels that were written"):
+            decode_own_png(file, written)
 
 
 @given(SHAPES.flatmap(lambda shape: hnp.arrays(np.float32, shape, elements=st.floats(0, 1, width=32))))

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from stimgen.images.errors import ImageError
-from stimgen.images.pixels import luminance
+from stimgen.images.pixels import ImageError, luminance
 from stimgen.images.read import read_image
 from stimgen.images.sources import Box, load_source, shrink
 
@@ -115,12 +114,6 @@ def test_random_crop_depends_on_manifest_name_and_source_id_only():
     assert box("brick2", "exp1") != box("brick", "exp1") != box("brick", "exp2")
 
 
-def test_random_crop_of_an_image_of_just_that_size(tmp_path):
-    asked = png(tmp_path, colour_noise(40, 40))
-    source = load_source(Asked("own", asked.image, asked.path, "random"), Size(40), name="exp1")
-    assert source.crop_box == (0, 0, 40, 40)
-
-
 @pytest.mark.parametrize("crop", ["centre", "random"])
 def test_nothing_is_enlarged(tmp_path, crop):
     asked = png(tmp_path, colour_noise(100, 300))
@@ -130,11 +123,6 @@ def test_nothing_is_enlarged(tmp_path, crop):
     assert "100 × 100 pixels" in message
     assert "128 × 128" in message
     assert "set size_px to 100 or less" in message
-
-
-def test_unknown_crop_word():
-    with pytest.raises(ValueError, match="'middle'"):
-        load_source(Asked(crop="middle"), Size(), name="exp1")
 
 
 # --- colour --------------------------------------------------------------------------------------------
@@ -154,13 +142,6 @@ def test_grey_source_in_colour_has_three_equal_channels():
     grey = load_source(Asked(), Size(128, "grey"), name="exp1")
     for channel in range(3):
         np.testing.assert_array_equal(source.pixels[:, :, channel], grey.pixels)
-
-
-def test_white_stays_white(tmp_path):
-    source = load_source(png(tmp_path, np.full((64, 64, 3), 255, np.uint8)), Size(30), name="exp1")
-    np.testing.assert_allclose(source.pixels, 1, atol=1e-6)
-    assert source.pixels.max() <= 1
-    assert source.clipped_share == 0
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (4, 4, 4), (1, 4, 4, 3)])
@@ -209,13 +190,6 @@ def test_overshoot_is_clipped_and_counted():
     assert 0 < clipped_share < 0.3
     _, none_clipped = shrink(edge * 0.5 + 0.25, 32)
     assert none_clipped == 0
-
-
-def test_channels_are_resized_alike():
-    pixels = read_image("skimage:chelsea").pixels[:300, :300]
-    small, _ = shrink(pixels, 90)
-    for channel in range(3):
-        np.testing.assert_array_equal(small[..., channel], shrink(pixels[..., channel], 90)[0])
 
 
 def test_same_size_is_a_copy():

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from measured_images import grey, pairs_of_images
 
@@ -27,8 +26,3 @@ def test_it_is_a_correlation_or_not_defined(pair):
         if not np.ptp(image.reshape(-1, image.shape[2] if image.ndim == 3 else 1), axis=0).any():
             assert np.isnan(matrix[number]).all()
             assert np.isnan(matrix[:, number]).all()
-
-
-def test_what_has_no_correlation():
-    with pytest.raises(ValueError, match="needs pixels"):
-        standardised(np.asarray([[np.nan, 1.0]]))

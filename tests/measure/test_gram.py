@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from measured_networks import LAYERS, NETWORK, numpy_gram, small_extractor
+from measured_networks import LAYERS, numpy_gram, small_extractor
 
-from stimgen.measure.gram import gram_distances
-from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.objective import analyse
-from stimgen.texture.tensors import to_batch
+from stimgen.measure import DecodedImage
+from stimgen.measure.gram import GramScale, gram_columns, source_grams
 
 
 @pytest.fixture(scope="module")
@@ -15,50 +13,68 @@ def extractor():
     return small_extractor()
 
 
-def numpy_distances(extractor, image, source, layer):
-    """Loss and relative distance in float64."""
-    difference = numpy_gram(extractor, image, layer) - numpy_gram(extractor, source, layer)
-    target = numpy_gram(extractor, source, layer)
-    loss = np.sum(difference**2) / (4 * len(target) ** 2)
-    return loss, np.sqrt(np.sum(difference**2) / np.sum(target**2))
+def relative(difference, target):
+    return np.sqrt((difference**2).sum() / (target**2).sum())
 
 
-@pytest.mark.parametrize("shape", [(14, 14), (12, 12, 3)], ids=["grey", "rgb"])
-def test_distances_are_those_of_the_formulas_in_float64(extractor, shape):
+@pytest.mark.parametrize("shape", [(16, 16), (17, 15, 3)], ids=["even, grey", "odd, rgb"])
+def test_columns_follow_the_formulas_in_float64(extractor, shape):
     rng = np.random.default_rng(2)
-    source = rng.random(shape, np.float32)
+    ramp = np.linspace(0.3, 1, shape[1], dtype=np.float32).reshape(1, -1, *[1] * (len(shape) - 2))
+    source = rng.random(shape, np.float32) * ramp
+    scrambled = [rng.random(shape, np.float32) for _ in range(2)]
     near = np.clip(source + 0.05 * rng.standard_normal(shape, np.float32), 0, 1)
     far = rng.random(shape, np.float32) ** 3
-    targets = analyse(extractor, to_batch([source], "cpu"), LAYERS)
+    height, width = shape[0] // 2, shape[1] // 2
+    halves = [
+        (source[:, :width], source[:, shape[1] - width :]),
+        (source[:height], source[shape[0] - height :]),
+    ]
+    grams = source_grams(extractor, source, LAYERS, scrambled)
 
-    measured = gram_distances(extractor, [near, far], targets)
-
-    assert [[distance.layer for distance in image] for image in measured] == [LAYERS, LAYERS]
-    for image, distances in zip([near, far], measured, strict=True):
-        for distance in distances:
-            loss, relative = numpy_distances(extractor, image, source, distance.layer)
-            assert distance.gram_loss == pytest.approx(loss, rel=1e-3)
-            assert distance.gram_relative == pytest.approx(relative, rel=1e-3)
+    for image in (near, far):
+        found = gram_columns(DecodedImage(image), grams)
+        layers = [name.removeprefix("gram_loss_") for name in found if name.startswith("gram_loss_")]
+        assert layers == LAYERS
+        for layer in LAYERS:
+            target = numpy_gram(extractor, source, layer)
+            difference = numpy_gram(extractor, image, layer) - target
+            between = [
+                relative(numpy_gram(extractor, one, layer) - numpy_gram(extractor, other, layer), target)
+                for one, other in halves
+            ]
+            above = [relative(numpy_gram(extractor, other, layer) - target, target) for other in scrambled]
+            loss = np.sum(difference**2) / (4 * len(target) ** 2)
+            assert found[f"gram_loss_{layer}"] == pytest.approx(loss, rel=1e-3)
+            assert found[f"gram_relative_{layer}"] == pytest.approx(relative(difference, target), rel=1e-3)
+            assert found[f"gram_floor_{layer}"] == pytest.approx(np.mean(between), rel=1e-3)
+            assert found[f"gram_ceiling_{layer}"] == pytest.approx(np.mean(above), rel=1e-3)
+            scale = GramScale(found[f"gram_floor_{layer}"], found[f"gram_ceiling_{layer}"])
+            assert found[f"gram_normalised_{layer}"] == scale.normalised(found[f"gram_relative_{layer}"])
 
 
 def test_the_source_is_at_distance_zero_from_itself(extractor):
     source = np.random.default_rng(3).random((16, 16), np.float32)
-    targets = analyse(extractor, to_batch([source], "cpu"), LAYERS)
-
-    (distances,) = gram_distances(extractor, [source], targets)
-
-    assert [distance.gram_relative for distance in distances] == pytest.approx([0, 0, 0], abs=1e-6)
+    found = gram_columns(DecodedImage(source), source_grams(extractor, source, LAYERS, [source]))
+    assert [found[f"gram_relative_{layer}"] for layer in LAYERS] == pytest.approx([0, 0, 0], abs=1e-6)
 
 
-def test_measuring_keeps_no_graph_for_gradients(extractor):
-    source = np.random.default_rng(4).random((8, 8), np.float32)
-    targets = analyse(extractor, to_batch([source], "cpu"), ["pool1"])
-    kernels = tuple(kernel.clone().requires_grad_() for kernel in extractor.kernels)
-    learning = FeatureExtractor(
-        NETWORK, "average", kernels, extractor.biases, extractor.gain, extractor.shift
-    )
+def test_a_half_that_is_too_small_for_a_layer_gives_no_floor(extractor):
+    source = np.random.default_rng(0).random((4, 6), np.float32)
+    found = gram_columns(DecodedImage(source), source_grams(extractor, source, LAYERS, [source]))
+    assert found["gram_floor_pool2"] is found["gram_normalised_pool2"] is None
+    assert found["gram_floor_pool1"] is not None
 
-    (distances,) = gram_distances(learning, [source], targets)
 
-    assert all(isinstance(distance.gram_loss, float) for distance in distances)
-    assert all(kernel.grad is None for kernel in kernels)
+def test_without_a_source_there_are_no_columns():
+    assert gram_columns(DecodedImage(np.zeros((8, 8))), None) == {}
+
+
+def test_the_ends_of_the_scale_are_0_and_1():
+    scale = GramScale(0.25, 0.75)
+    assert [scale.normalised(d) for d in (0.0, 0.25, 0.5, 0.75, 1.0)] == [-0.5, 0, 0.5, 1, 1.5]
+
+
+@pytest.mark.parametrize("ceiling", [0.49, 0.25, 0.2])
+def test_without_room_between_floor_and_ceiling_there_is_no_number(ceiling):
+    assert GramScale(0.25, ceiling).normalised(0.5) is None

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measured_images import grating, images, power_law
+from measured_images import grating, images
 from scipy import fft as scipy_fft
 
-from stimgen.images.read import read_image
 from stimgen.measure.spectral_share import high_frequency_share, orientation_shares
 from stimgen.measure.spectrum import power_spectrum
 
@@ -83,25 +82,8 @@ def test_rotated_and_mirrored_images_have_permuted_shares(image):
     assert high_frequency_share(turned) == pytest.approx(high_frequency_share(before), abs=1e-5)
 
 
-ROWS, COLUMNS = np.mgrid[:48, :48]
-
-
-@pytest.mark.parametrize(
-    ("image", "orientation"),
-    [
-        (ROWS % 8 < 4, 0),
-        ((ROWS + COLUMNS) % 8 < 4, 45),  # one row up for one column to the right
-        (COLUMNS % 8 < 4, 90),
-        ((ROWS - COLUMNS) % 8 < 4, 135),
-    ],
-    ids=["horizontal", "rising", "vertical", "falling"],
-)
-def test_bars_are_in_the_band_of_their_orientation(image, orientation):
-    assert shares(image.astype(float))[orientation] == pytest.approx(1, abs=1e-6)
-
-
 @pytest.mark.parametrize("size", [64, 65])
-@pytest.mark.parametrize("degrees", [0, 15, 30, 45, 60, 80, 100, 120, 135, 150, 170])
+@pytest.mark.parametrize("degrees", [0, 30, 45, 80, 100, 135, 170])
 def test_gratings_of_any_orientation(degrees, size):
     """Whole cycles next to the wanted angle; bars at angle a have the wave vector (-sin a, cos a), y up."""
     right = round(-16 * math.sin(math.radians(degrees)))
@@ -131,20 +113,10 @@ def test_noise_has_a_quarter_in_each_band():
     assert high(image) == pytest.approx(1 - math.pi / 16, abs=0.01)
 
 
-def test_brick_has_horizontal_and_vertical_joints():
-    values = shares(read_image("skimage:brick").pixels)
-    assert min(values[0], values[90]) > max(values[45], values[135])
-
-
 @pytest.mark.parametrize(("cycles", "share"), [(1, 0), (16, 0), (17, 1), (31, 1), (32, 1)])
 def test_frequencies_above_half_of_nyquists(cycles, share):
     image = grating(64, cycles) if cycles < 32 else np.tile([0.25, 0.75], (64, 32))
     assert high(image) == pytest.approx(share, abs=1e-12)
-
-
-def test_steeper_spectra_have_less_at_high_frequencies():
-    values = [high(power_law(alpha, 64)) for alpha in (0, 0.5, 1, 1.5)]
-    assert values == sorted(values, reverse=True)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])

@@ -113,7 +113,6 @@ def test_colour_is_measured_by_its_luminance():
     np.testing.assert_allclose(power_spectrum(image).power, power_spectrum(grey(image)).power, rtol=1e-6)
 
 
-@pytest.mark.parametrize("image", [np.zeros((1, 5)), np.full((4, 4), np.nan)])
-def test_what_has_no_spectrum(image):
+def test_a_row_has_no_spectrum():
     with pytest.raises(ValueError, match="a spectrum needs"):
-        power_spectrum(image)
+        power_spectrum(np.zeros((1, 5)))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import network_files
@@ -9,11 +10,10 @@ import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
 
-from stimgen.networks import catalogue
-from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
-from stimgen.networks.catalogue import PublishedWeights
-from stimgen.networks.weights import Weights, find_weights, package
-from stimgen.networks.weights.record import Convolutions, weights_of
+from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, PublishedWeights
+from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.weights import Weights, find, find_weights
+from stimgen.networks.weights.record import Convolutions
 
 TINY = Architecture(
     "tiny",
@@ -31,7 +31,7 @@ TINY = Architecture(
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for every test: the user's is never read or written."""
+    """A cache folder for each test; the user's cache is never read or written."""
     monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "weights"
 
@@ -54,17 +54,10 @@ def convolutions() -> Convolutions:
 
 @pytest.fixture
 def tiny_weights(tiny: Architecture, convolutions: Convolutions) -> Callable[[str], Weights]:
-    """The weights of "tiny" with an input convention of choice."""
+    """A function that returns the weights of "tiny" with a given input convention."""
 
     def make(convention: str) -> Weights:
-        return weights_of(
-            convolutions,
-            network="tiny",
-            name="test",
-            convention=catalogue.CONVENTIONS[convention],
-            origin="test",
-            file_sha256="0" * 64,
-        )
+        return convolutions.weights("tiny", "test", CONVENTIONS[convention], "test", "0" * 64)
 
     return make
 
@@ -83,19 +76,23 @@ def publish(
     httpserver: HTTPServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., PublishedWeights]:
-    """Return a function that publishes the weights of "tiny" on a local server."""
+    """A function that publishes the weights of "tiny" on a local server."""
 
-    def make(*, tensors_sha256: str | None = None, sha256_prefix: str | None = None) -> PublishedWeights:
+    def make(**changes: str) -> PublishedWeights:
         network_files.write_pth(tmp_path / "published.pth", convolutions)
         content = (tmp_path / "published.pth").read_bytes()
         httpserver.expect_request("/published.pth").respond_with_data(content)
-        prefix = hashlib.sha256(content).hexdigest()[:8]
-        url = httpserver.url_for("/published.pth")
-        entry = PublishedWeights(
-            "imagenet", "tiny", url, sha256_prefix or prefix, "caffe-rgb", tensors_sha256, "CC BY", "Someone"
+        published = PublishedWeights(
+            name="imagenet",
+            url=httpserver.url_for("/published.pth"),
+            sha256=hashlib.sha256(content).hexdigest(),
+            convention="caffe-rgb",
+            licence="CC BY",
+            citation="Someone",
         )
-        monkeypatch.setattr(catalogue, "PUBLISHED", (entry,))
-        return entry
+        published = replace(published, **changes)
+        monkeypatch.setitem(NETWORKS._entries, "tiny", lambda: replace(TINY, weights=(published,)))
+        return published
 
     return make
 
@@ -103,4 +100,4 @@ def publish(
 @pytest.fixture
 def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package with the Oxford weights is not installed."""
-    monkeypatch.setattr(package, "find_spec", lambda name: None)
+    monkeypatch.setattr(find, "find_spec", lambda name: None)

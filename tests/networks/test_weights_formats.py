@@ -1,22 +1,17 @@
 from __future__ import annotations
 
-import pickle
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import h5py
 import network_files
 import numpy as np
-import onnx
 import pytest
 import torch
 from network_files import WRITERS
 
 from stimgen.networks.architectures import NETWORKS, Architecture
-from stimgen.networks.weights import WeightsError, import_weights
+from stimgen.networks.weights import WeightsError
 from stimgen.networks.weights.formats import read_convolutions
 from stimgen.networks.weights.record import Convolutions
 
@@ -27,15 +22,13 @@ def test_every_format_gives_the_same_weights(
 ) -> None:
     name, write = WRITERS[kind]
     write(tmp_path / name, convolutions)
-    weights = import_weights(tmp_path / name, "tiny", convention="torchvision")
-    assert weights.tensors_sha256 == convolutions.sha256
-    for found, expected in zip(weights.kernels, convolutions.kernels, strict=True):
-        np.testing.assert_array_equal(found, expected)
-    for found, expected in zip(weights.biases, convolutions.biases, strict=True):
-        np.testing.assert_array_equal(found, expected)
+    found = read_convolutions(tmp_path / name, tiny)
+    assert found.sha256 == convolutions.sha256
+    for tensor, expected in zip(found.kernels, convolutions.kernels, strict=True):
+        np.testing.assert_array_equal(tensor, expected)
 
 
-def test_more_than_ten_layers_keep_their_order_in_formats_that_sort_by_text(tmp_path: Path) -> None:
+def test_more_than_ten_layers_keep_their_order(tmp_path: Path) -> None:
     vgg16 = NETWORKS["vgg16"]()
     rng = np.random.default_rng(1)
     deep = Architecture(
@@ -50,7 +43,7 @@ def test_more_than_ten_layers_keep_their_order_in_formats_that_sort_by_text(tmp_
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_truncated_file_is_an_error_with_cause_and_cure(
+def test_a_truncated_file_is_an_error_that_says_what_to_do(
     kind: str, tmp_path: Path, tiny: Architecture, convolutions: Convolutions
 ) -> None:
     name, write = WRITERS[kind]
@@ -61,42 +54,6 @@ def test_a_truncated_file_is_an_error_with_cause_and_cure(
         read_convolutions(path, tiny)
     assert str(path) in caught.value.problem
     assert caught.value.cure
-
-
-@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.onnx", "a.h5"])
-@pytest.mark.parametrize("content", [b"", b"not weights at all", bytes(range(256)) * 40])
-def test_a_file_of_something_else_is_an_error(
-    name: str, content: bytes, tmp_path: Path, tiny: Architecture
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(WeightsError, match=name):
-        read_convolutions(tmp_path / name, tiny)
-
-
-class _Malicious:
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return (Path.touch, (self.target,))
-
-
-@pytest.mark.parametrize("how", ["pickle", "torch", "torch legacy"])
-def test_code_in_a_pickle_is_refused_and_not_run(how: str, tmp_path: Path, tiny: Architecture) -> None:
-    target, path = tmp_path / "was_here", tmp_path / "evil.pth"
-    content = {"features.0.weight": _Malicious(target)}
-    if how == "pickle":
-        path.write_bytes(pickle.dumps(content, protocol=2))
-    else:
-        torch.save(content, path, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(
-        WeightsError, match=r"evil\.pth is not a readable .* code in the file, it was not run"
-    ):
-        import_weights(path, "tiny", convention="torchvision")
-    assert not target.exists()
-    # The same bytes do run where nobody looks: the test would notice.
-    torch.load(path, weights_only=False) if how != "pickle" else pickle.loads(path.read_bytes())
-    assert target.exists()
 
 
 def test_a_pickled_model_or_tensor_is_not_a_state_dict(tmp_path: Path, tiny: Architecture) -> None:
@@ -171,33 +128,6 @@ def test_half_precision_becomes_float32(
     found = read_convolutions(path, tiny)
     np.testing.assert_array_equal(found.kernels[0], rounded["features.0.weight"].float())
     assert found.kernels[0].dtype == np.float32
-
-
-def test_files_that_point_to_other_files_are_refused(
-    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
-) -> None:
-    network_files.write_onnx(tmp_path / "net.onnx", convolutions)
-    onnx.save(
-        onnx.load(tmp_path / "net.onnx"),
-        tmp_path / "outside.onnx",
-        save_as_external_data=True,
-        location="outside.bin",
-        size_threshold=0,
-    )
-    with pytest.raises(WeightsError, match="in another file, which is not opened"):
-        read_convolutions(tmp_path / "outside.onnx", tiny)
-    secret = tmp_path / "secret"
-    secret.write_bytes(bytes(4 * 3 * 3 * 3 * 4))
-    with h5py.File(tmp_path / "outside.h5", "w") as file:
-        file.create_dataset(
-            "layers/conv2d/vars/0", (3, 3, 3, 4), "f4", external=[(str(secret), 0, h5py.h5f.UNLIMITED)]
-        )
-    with pytest.raises(WeightsError, match="in another file, which is not opened"):
-        read_convolutions(tmp_path / "outside.h5", tiny)
-    with h5py.File(tmp_path / "link.h5", "w") as file:
-        file["layers/conv2d/vars/0"] = h5py.ExternalLink("outside.h5", "layers/conv2d/vars/0")
-    with pytest.raises(WeightsError, match="neither the attribute layer_names"):
-        read_convolutions(tmp_path / "link.h5", tiny)
 
 
 @pytest.mark.parametrize(("kind", "module"), [("onnx", "onnx"), ("keras 3", "h5py")])

@@ -6,24 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from reported_runs import manifest
-from run_folders import write_run
+from small_runs import manifest, noise_run
 
 from benchmarks.browser import browser, missing_programs
-from stimgen.report.finished import FinishedRun, read_run
-from stimgen.runs import networks
+from stimgen.report.reported import ReportedRun
+from stimgen.runs import preparation
 from stimgen.runs.runner import run
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A run folder of 14 stimuli."""
-    return write_run(tmp_path / "tiny")
-
-
-@pytest.fixture
-def tiny(folder) -> FinishedRun:
-    return read_run(folder)
+def tiny(tmp_path) -> ReportedRun:
+    """A run of 14 stimuli of noise."""
+    return noise_run(tmp_path / "tiny")
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +27,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STIMGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         # The real weights, read from their package once.
-        patch.setattr(networks, "find_weights", functools.cache(networks.find_weights))
+        patch.setattr(preparation, "find_weights", functools.cache(preparation.find_weights))
         torch.set_num_threads(1)
 
         def make(**changes: object) -> Path:

@@ -1,47 +1,39 @@
-"""The command `stimgen figure`: where files go, what is said, and a run of the real runner."""
+"""The command `stimgen figure`: where files go, what is reported, and runs that are damaged."""
 
 from __future__ import annotations
 
-import os
 import re
+import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import torch
-import yaml
 from PIL import Image as Pillow
-from run_folders import write_run
+from small_runs import copied
 from typer.testing import CliRunner
 
 from stimgen.cli import app
-from stimgen.manifest.load import load_manifest
-from stimgen.runs.runner import run
 
-MANIFEST = {
-    "stimgen": 1,
-    "name": "controls",
-    "image": {"size_px": 32},
-    "sources": [{"id": "brick", "image": "skimage:brick"}, {"id": "grass", "image": "skimage:grass"}],
-    "network": {"name": "vgg16", "normalise": False},
-    "seeds": [1, 2],
-    "controls": ["phase_scrambled", "original"],
-}
+
+@pytest.fixture
+def folder(small, tmp_path):
+    """A run of 14 stimuli."""
+    shutil.copytree(small, tmp_path / "small")
+    return tmp_path / "small"
 
 
 def stimgen(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="stimgen")
 
 
-def test_a_figure_goes_into_the_run_folder_and_says_so(folder):
+def test_a_figure_goes_into_the_run_folder(folder):
     done = stimgen("figure", folder)
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.stderr
     path = folder / "figures" / "condition-by-source.png"
     assert done.stderr == f"8 stimuli, seed 1. Figure: {path}\n"
     with Pillow.open(path) as image:
         assert image.format == "PNG"
-        assert image.text["Run"] == "tiny"
+        assert image.text["Run"] == "small"
         assert "brick-pool1-s1" in image.text["Stimuli"]
     before = path.read_bytes()
     assert stimgen("figure", folder).exit_code == 0
@@ -51,8 +43,8 @@ def test_a_figure_goes_into_the_run_folder_and_says_so(folder):
 def test_options_reach_the_figure(folder, tmp_path):
     out = tmp_path / "depth.png"
     done = stimgen(
-        "figure", folder, "--rows", "seed", "--columns", "condition", "--select", "condition=pool2,pool1",
-        "--select", "source=grass", "--label", "pool2=deeper", "--annotate", "loss", "--cell-px", 16,
+        "figure", folder, "--rows", "seed", "--columns", "condition", "--select", "condition=pool1,conv1_1",
+        "--select", "source=grass", "--label", "pool1=deeper", "--annotate", "loss", "--cell-px", 16,
         "--out", out,
     )  # fmt: skip
     assert done.stderr == f"4 stimuli, source grass. Figure: {out}\n"
@@ -62,21 +54,22 @@ def test_options_reach_the_figure(folder, tmp_path):
         assert image.text["Annotation"] == "loss"
 
 
-def test_empty_cells_are_counted(tmp_path):
-    folder = write_run(tmp_path / "run", failed=("brick-pool1-s1",))
+def test_empty_cells_are_counted(small, tmp_path):
+    folder = copied(small, tmp_path / "run", keep=-2)
     assert "7 stimuli, seed 1, empty cells: 1." in stimgen("figure", folder).stderr
 
 
-def test_several_runs_need_a_file(folder, tmp_path):
-    other = write_run(tmp_path / "other", layer_sets=("pool3",), controls=())
+def test_several_runs_need_a_file(folder, made, tmp_path):
+    other = made(name="other", layer_sets={"deep": ["pool1"]}, controls=["original"])
     done = stimgen("figure", folder, other)
     assert done.exit_code == 2
     assert "--out" in done.stderr
-    assert stimgen("figure", folder, other, "--out", tmp_path / "both.png").exit_code == 0
+    done = stimgen("figure", folder, other, "--out", tmp_path / "both.png")
+    assert done.stderr.startswith("10 stimuli, seed 1.")
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a", "nowhere/a.png", "tiny/stimuli/brick-pool1-s1.png"])
-def test_a_file_that_cannot_be_is_refused(folder, tmp_path, name):
+@pytest.mark.parametrize("name", ["a.tif", "a", "nowhere/a.png", "small/stimuli/brick-pool1-s1.png"])
+def test_a_file_that_cannot_be_written_there_is_refused(folder, tmp_path, name):
     before = (folder / "stimuli" / "brick-pool1-s1.png").read_bytes()
     done = stimgen("figure", folder, "--out", tmp_path / name)
     assert done.exit_code == 2
@@ -85,35 +78,27 @@ def test_a_file_that_cannot_be_is_refused(folder, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("ending", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF-"), ("svg", b"<?xml version='1.0'")]
+    ("arguments", "begins", "width", "letters"),
+    [
+        (["--format", "png", "--width", "double"], b"\x89PNG", "183", "7"),
+        (["--out", "{folder}/A.PDF", "--font-pt", "6.5"], b"%PDF-", "89", "6.5"),
+        (["--format", "svg", "--width-mm", "80"], b"<?xml version=", "80", "7"),
+    ],
 )
-def test_every_format_is_the_same_bytes_twice_and_says_its_size(folder, ending, begins):
-    contents = []
-    for _ in range(2):
-        done = stimgen("figure", folder, "--format", ending, "--width", "double", "--columns", "seed")
-        assert done.exit_code == 0, done.stderr
-        path = folder / "figures" / f"condition-by-seed.{ending}"
-        first, size, advice = done.stderr.splitlines()
-        assert first == f"8 stimuli, source brick. Figure: {path}"
-        assert re.fullmatch(r"183 × [0-9.]+ mm, letters 7 pt \(.+\), stimuli [0-9]+ ppi\.", size)
-        assert advice.endswith("stimuli of 32 px have that up to 2.7 mm a side.")
-        contents.append(path.read_bytes())
-        path.unlink()
-    assert contents[0] == contents[1]
-    assert contents[0].startswith(begins)
+def test_a_figure_on_paper_states_its_size(folder, arguments, begins, width, letters):
+    words = [word.format(folder=folder) for word in arguments]
+    done = stimgen("figure", folder, *words)
+    first, size, advice = done.stderr.splitlines()
+    pattern = rf"{width} × [0-9.]+ mm, letters {letters} pt \(.+\), stimuli [0-9]+ ppi\."
+    assert re.fullmatch(pattern, size)
+    assert advice.endswith("stimuli of 32 px have that up to 2.7 mm a side.")
+    path = folder.joinpath(first.partition("Figure: ")[2])
+    assert path.read_bytes().startswith(begins)
 
 
-def test_what_ends_in_pdf_is_one_column_wide(folder, tmp_path):
-    done = stimgen("figure", folder, "--out", tmp_path / "A.PDF", "--font-pt", "6.5")
-    assert "\n89 × " in done.stderr
-    assert "letters 6.5 pt" in done.stderr
-    assert (tmp_path / "A.PDF").read_bytes().startswith(b"%PDF-")
-
-
-def test_enough_pixels_need_no_advice(tmp_path):
-    folder = write_run(tmp_path / "run", layer_sets=("pool1",), controls=(), side=480)
-    done = stimgen("figure", folder, "--format", "svg", "--width-mm", "80")
-    assert done.stderr.splitlines()[1:] == [done.stderr.splitlines()[1]]
+def test_enough_pixels_need_no_advice(folder):
+    done = stimgen("figure", folder, "--format", "svg", "--width", "89", "--cell-px", "1000")
+    assert len(done.stderr.splitlines()) == 2
     assert int(re.search(r"([0-9]+) ppi", done.stderr)[1]) > 300
 
 
@@ -125,10 +110,7 @@ def test_enough_pixels_need_no_advice(tmp_path):
         (["--width", "column"], 'width "column"(.|\n)*single'),
         (["--width", "10"], "20 to 2000 mm"),
         (["--width", "nan"], "20 to 2000 mm"),
-        (
-            ["--width", "20", "--rows", "source", "--columns", "condition"],
-            "20 mm are too narrow for 4 columns",
-        ),
+        (["--width", "20", "--columns", "condition", "--rows", "source"], "20 mm are too narrow"),
         (["--dpi", "600"], "--dpi needs a width"),
         (["--font-pt", "8"], "--font-pt needs a width"),
         (["--font-pt", "nan", "--format", "svg"], "Error"),
@@ -150,43 +132,42 @@ def test_a_folder_that_cannot_be_made_is_named(folder):
     assert "--out" in done.stderr
 
 
-def test_drawing_needs_no_torch(folder):
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("stimuli.csv", None, "stimuli.csv cannot be read"),
+        ("stimuli.csv", b"\xff\xfe", "stimuli.csv cannot be read"),
+        ("stimuli.json", b"[1]", "not a data dictionary"),
+        ("manifest.resolved.yaml", None, "There is no manifest.resolved.yaml"),
+        ("manifest.resolved.yaml", b"- 1", "not a resolved manifest"),
+        ("manifest.resolved.yaml", b"{", "not a resolved manifest"),
+        ("manifest.resolved.yaml", b"layer_sets: {}\nseeds: [1]\nsources: [brick]\n", "not a resolved"),
+        ("stimuli/brick-original.png", b"another", "is not the file that stimuli.csv describes"),
+    ],
+)
+def test_a_damaged_run_is_an_error(folder, name, content, message):
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    done = stimgen("figure", folder, "--annotate", "gram_relative_pool1")
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert re.search("[Rr]un (stimgen run|the manifest)", done.stderr)
+
+
+def test_a_run_without_a_data_dictionary_has_no_units(folder):
+    (folder / "stimuli.json").unlink()
+    assert stimgen("figure", folder, "--annotate", "luminance_mean").exit_code == 0
+
+
+def test_a_figure_needs_no_torch_and_options_no_matplotlib(folder):
     script = (
         "import sys\nfrom stimgen.cli import app\n"
-        "slow = ('torch', 'pandas', 'scipy', 'skimage', 'fpdf', 'fontTools')\n"
         "try:\n    app()\n"
-        "finally:\n    print([m for m in slow if m in sys.modules])\n"
+        "finally:\n    print([m for m in ('torch', 'skimage', 'plotly', 'matplotlib') if m in sys.modules])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "figure", str(folder)],
-        capture_output=True, text=True, check=True, env=os.environ,
-    )  # fmt: skip
-    assert done.stdout == "[]\n"
-
-
-def test_a_run_of_the_runner_is_drawn_and_goes_on_beside_its_figures(tmp_path, monkeypatch):
-    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
-    path = tmp_path / "manifests" / "controls.yaml"
-    path.parent.mkdir()
-    path.write_text(yaml.safe_dump(MANIFEST, sort_keys=False), encoding="utf-8")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        made = run(load_manifest(path), device="cpu")
-        options = ("--columns", "seed", "--select", "source=grass", "--annotate", "luminance_mean")
-        done = stimgen("figure", made.folder, *options)
-        again = run(load_manifest(path), device="cpu")
-    finally:
-        torch.set_num_threads(threads)
-    assert done.exit_code == 0, done.stderr
-    assert (again.made, again.kept, again.strangers) == (0, 6, ())
-    with Pillow.open(made.folder / "figures" / "condition-by-seed.png") as image:
-        figure = np.asarray(image)
-    with Pillow.open(made.folder / "stimuli" / "grass-phase_scrambled-s2.png") as image:
-        stimulus = np.asarray(image)
-    # The rows are original and phase_scrambled, whose last column is the last seed.
-    windows = np.lib.stride_tricks.sliding_window_view(figure, (32, 32))
-    found = np.argwhere((windows == stimulus).all(axis=(2, 3)))
-    assert len(found) == 1
-    assert found[0][0] > figure.shape[0] // 2
-    assert found[0][1] > figure.shape[1] // 2
+    for option, loaded in (("--annotate=ppd", "['matplotlib']\n"), ("--help", "[]\n")):
+        command = [sys.executable, "-c", script, "figure", str(folder), option]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.endswith(loaded)

@@ -3,10 +3,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from run_folders import write_run
+from small_runs import noise_run
 
 from stimgen.errors import InputError
-from stimgen.report.finished import read_run
 from stimgen.report.grid import make_grid, parse_select
 
 
@@ -16,7 +15,7 @@ def ids(grid):
 
 def test_by_default_rows_are_conditions_and_the_first_seed_is_shown(tiny):
     grid = make_grid([tiny])
-    assert grid.rows == ("original", "pool1", "pool2", "scrambled")
+    assert grid.rows == ("original", "pool1", "pool2", "phase_scrambled")
     assert grid.columns == ("brick", "grass")
     assert (grid.fixed_key, grid.fixed) == ("seed", "1")
     assert ids(grid) == {
@@ -40,25 +39,28 @@ def test_the_fixed_condition_is_the_first_layer_set_and_not_the_original(tiny):
 
 
 def test_select_says_what_is_shown_and_in_which_order(tiny):
-    select = parse_select(["condition=scrambled", "condition=pool2, original", "source=grass", "seed=2"])
+    options = ["condition=phase_scrambled", "condition=pool2, original", "source=grass", "seed=2"]
+    select = parse_select(options)
     grid = make_grid([tiny], rows="source", columns="condition", select=select)
-    assert grid.columns == ("scrambled", "pool2", "original")
-    assert list(ids(grid).values()) == ["grass-scrambled-s2", "grass-pool2-s2", "grass-original"]
+    assert grid.columns == ("phase_scrambled", "pool2", "original")
+    assert list(ids(grid).values()) == ["grass-phase_scrambled-s2", "grass-pool2-s2", "grass-original"]
 
 
-def test_the_original_comes_first_whatever_its_name(folder):
-    manifest = folder / "manifest.resolved.yaml"
-    text = manifest.read_text("utf-8")
-    swapped = text.replace("name: original", "name: noise").replace("name: scrambled", "name: original")
-    assert "- name: original\n  id: scrambled\n" in swapped
-    manifest.write_text(swapped, "utf-8")
-    assert make_grid([read_run(folder)]).rows == ("scrambled", "pool1", "pool2", "original")
+def test_the_original_comes_first_whatever_its_name(tiny):
+    for control, name in zip(tiny.manifest["controls"], ("noise", "original"), strict=True):
+        control["name"] = name
+    assert make_grid([tiny]).rows == ("phase_scrambled", "pool1", "pool2", "original")
+
+
+def test_names_that_only_the_table_has_come_last(tiny):
+    del tiny.manifest["layer_sets"]["pool1"]
+    assert tiny.conditions == ("pool2", "original", "phase_scrambled", "pool1")
 
 
 def test_what_failed_has_no_cell_and_keeps_its_place(tmp_path):
     failed = tuple(f"{source}-pool1-s{seed}" for source in ("brick", "grass") for seed in (1, 2))
-    grid = make_grid([read_run(write_run(tmp_path / "run", failed=failed))])
-    assert grid.rows == ("original", "pool1", "pool2", "scrambled")
+    grid = make_grid([noise_run(tmp_path / "run", failed=failed)])
+    assert grid.rows == ("original", "pool1", "pool2", "phase_scrambled")
     assert ("pool1", "brick") not in grid.cells
     assert len(grid.cells) == 6
 
@@ -94,25 +96,21 @@ def test_a_wrong_select_is_an_error_with_a_cure(options, message):
 
 
 def test_a_figure_without_any_stimulus_is_an_error(tmp_path):
-    run = read_run(
-        write_run(tmp_path / "run", layer_sets=("pool1",), controls=(), failed=("brick-pool1-s2",))
-    )
+    run = noise_run(tmp_path / "run", layer_sets=("pool1",), controls=(), failed=("brick-pool1-s2",))
     with pytest.raises(InputError, match="no stimulus to show with seed 2"):
         make_grid([run], select={"seed": ("2",), "source": ("brick",)})
 
 
 def test_two_runs_make_one_grid_and_share_their_original(tmp_path, tiny):
-    other = read_run(
-        write_run(tmp_path / "other", name="other", layer_sets=("pool4",), controls=("original",))
-    )
+    other = noise_run(tmp_path / "other", name="other", layer_sets=("pool4",), controls=("original",))
     grid = make_grid([tiny, other])
-    assert grid.rows == ("original", "pool1", "pool2", "scrambled", "pool4")
+    assert grid.rows == ("original", "pool1", "pool2", "phase_scrambled", "pool4")
     assert len(grid.cells) == 10
     assert grid.cells["pool4", "brick"].run == other
 
 
 def test_conditions_of_one_name_in_two_runs_are_an_error_unless_left_out(tmp_path, tiny):
-    other = read_run(write_run(tmp_path / "other", layer_sets=("pool2", "pool3"), controls=()))
+    other = noise_run(tmp_path / "other", layer_sets=("pool2", "pool3"), controls=())
     with pytest.raises(InputError, match=r'both have a condition "pool2".*\n.*--select condition='):
         make_grid([tiny, other])
     select = {"condition": ("pool1", "pool3")}
@@ -120,15 +118,13 @@ def test_conditions_of_one_name_in_two_runs_are_an_error_unless_left_out(tmp_pat
 
 
 def test_originals_of_one_source_that_differ_are_an_error(tmp_path, tiny):
-    other = read_run(write_run(tmp_path / "other", layer_sets=(), controls=("original",), side=48))
+    other = noise_run(tmp_path / "other", layer_sets=(), controls=("original",), side=48)
     with pytest.raises(InputError, match="different images for one cell"):
         make_grid([tiny, other])
 
 
 def test_sources_of_one_name_from_two_files_are_an_error(tmp_path, tiny):
-    folder = write_run(tmp_path / "other", layer_sets=("pool3",), controls=())
-    table = folder / "stimuli.csv"
-    source = tiny.rows[0]["source_sha256"]
-    table.write_text(table.read_text("utf-8").replace(source, "sha256:0"), "utf-8")
+    other = noise_run(tmp_path / "other", layer_sets=("pool3",), controls=())
+    other.table["source_sha256"] = "sha256:0"
     with pytest.raises(InputError, match='source "brick" is another file'):
-        make_grid([tiny, read_run(folder)])
+        make_grid([tiny, other])

@@ -9,18 +9,18 @@ import sys
 
 import lxml.html
 import pytest
-from reported_runs import ids, manifest
+from small_runs import ids, manifest
 
 from stimgen.report import preview
 from stimgen.report.preview import MOST_POINTS, MOST_SHOWN, Preview, curve
 from stimgen.runs.progress import Progress
+from stimgen.runs.run_state import BatchState, RunState
 from stimgen.runs.runner import run
-from stimgen.runs.standing import BatchStanding, Standing
 from stimgen.runs.store import PREVIEW_MARK, RunFolder
 from stimgen.runs.tables import Failure
 from stimgen.verify.run import verify_run
 
-BATCH = BatchStanding("grass-pool1-s2", 0.37, 3, 5, 64, 45, 100, 211.7, 0.0342)
+BATCH = BatchState("grass-pool1-s2", 0.37, 3, 5, 64, 45, 100, 211.7, 0.0342)
 
 
 def standing(**changes):
@@ -34,7 +34,7 @@ def standing(**changes):
         "per_minute": 0.913,
         "batch": BATCH,
     }
-    return Standing(**values | changes)
+    return RunState(**values | changes)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_texts_are_text(shown, small):
     bad = "</title><script>alert(1)</script><img src=x onerror=alert(1)>"
     shown._title = bad
     shown.failure(Failure("a\"><b id='in'>", bad, "&amp;"))
-    shown.show(standing(failed=1, batch=BatchStanding(bad)))
+    shown.show(standing(failed=1, batch=BatchState(bad)))
     root = read(shown)
     assert not root.xpath("//script | //b[@id='in'] | //*[@onerror]")
     assert root.xpath("//h1")[0].text == bad

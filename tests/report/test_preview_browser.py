@@ -10,12 +10,10 @@ import sys
 import time
 
 import pytest
-from reported_runs import manifest
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-
-from benchmarks.browser import browser, missing_programs
+from small_runs import manifest
 
 pytestmark = pytest.mark.slow
 LONG_ENOUGH = {
@@ -23,15 +21,6 @@ LONG_ENOUGH = {
     "layer_sets": {"conv1_1": ["conv1_1"], "pool2": ["conv1_1", "pool1", "pool2"]},
     "synthesis": {"preset": "multiscale", "evaluations": [400], "stop_distance": 0},
 }
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if missing := missing_programs():
-        report = pytest.fail if os.environ.get("CI") else pytest.skip
-        report(f"needs {' and '.join(missing)}")
-    with browser() as driver:
-        yield driver
 
 
 def text(driver, name):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+
 import pandas as pd
+import pypdfium2
 import pytest
-from opened_pages import cells, find, panels
-from reported_runs import copied
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from small_runs import copied
 
 from benchmarks.browser import open_page, requests
 from benchmarks.report import forge
@@ -16,6 +18,31 @@ from stimgen.report.page import write_report
 
 pytestmark = pytest.mark.slow
 LARGEST_REPORT_BYTES = 30_000_000
+A4_PT = (595, 842)
+
+
+def find(driver, selector):
+    return driver.find_element(By.CSS_SELECTOR, selector)
+
+
+def cells(driver, column):
+    heads = [cell.text for cell in driver.find_elements(By.CSS_SELECTOR, ".dt-scroll-head th")]
+    rows = driver.find_elements(By.CSS_SELECTOR, "#stimuli-table tbody tr")
+    return [row.find_elements(By.TAG_NAME, "td")[heads.index(column)].text for row in rows]
+
+
+def panels(driver):
+    """Return address, width in the file and width on the screen of what is shown side by side."""
+    WebDriverWait(driver, 20).until(
+        lambda one: one.execute_script(
+            "return [...document.querySelectorAll('#panels img')].every((i) => i.complete)"
+        )
+    )
+    script = (
+        "return [...document.querySelectorAll('#panels img')]"
+        ".map((i) => [i.src, i.naturalWidth, i.clientWidth, getComputedStyle(i).imageRendering])"
+    )
+    return driver.execute_script(script)
 
 
 @pytest.fixture
@@ -131,3 +158,26 @@ def test_two_thousand_stimuli_open(chromium, small, tmp_path):
     assert "of 2,072 entries" in find(chromium, ".dt-info").text
     asked = [address for address in requests(chromium) if not address.startswith(("data:", "blob:"))]
     assert asked == [page.resolve().as_uri()]
+
+
+def test_on_paper_nothing_is_cut_off_and_nothing_is_there_to_be_clicked(chromium, page):
+    options = {"preferCSSPageSize": True, "printBackground": True}
+    content = base64.b64decode(chromium.execute_cdp_cmd("Page.printToPDF", options)["data"])
+    with pypdfium2.PdfDocument(content) as document:
+        texts, images = [], 0
+        for page in document:
+            assert page.get_size() == pytest.approx(A4_PT, abs=1)
+            for thing in page.get_objects():
+                left, _, right, _ = thing.get_bounds()
+                assert left >= 0
+                assert right <= page.get_width() + 0.1
+                images += thing.type == pypdfium2.raw.FPDF_PAGEOBJ_IMAGE
+            texts.append(page.get_textpage().get_text_bounded())
+    assert images == 14
+    printed = " ".join(texts)
+    for shown in ("Made", "Relative Gram distance by layer", "Methods", "References", "Provenance", "vgg16"):
+        assert shown in printed
+    for clicked in ("Search", "Copy", "all sources", "entries"):
+        assert clicked not in printed
+    # A heading stays with what it is about.
+    assert not any(text.rstrip().endswith(("Plots", "Methods", "Provenance")) for text in texts)

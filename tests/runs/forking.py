@@ -95,10 +95,10 @@ def _serve(manifest: str) -> None:
     import torch
 
     from stimgen.cli import app
-    from stimgen.runs import networks
+    from stimgen.runs import preparation
 
     torch.set_num_threads(1)
-    networks.find_weights = functools.cache(networks.find_weights)
+    preparation.find_weights = functools.cache(preparation.find_weights)
     app(["run", "--quiet", manifest], standalone_mode=False)
     _say("ready")
     for line in sys.stdin:

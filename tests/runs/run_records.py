@@ -5,21 +5,16 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from stimgen.manifest.schema import MatchingSpec, is_reserved
-from stimgen.measure.portilla_simoncelli import FAMILIES, OVERALL
+from stimgen.measure import statistics_in_order
+from stimgen.measure.portilla_simoncelli import FAMILIES
 from stimgen.runs.record import (
     ControlRecord,
-    CopyingRecord,
-    DistanceRecord,
     ImageRecord,
-    LuminanceRecord,
     MadeRecord,
     MatchingRecord,
     NetworkRecord,
     Record,
-    ScaleRecord,
-    SlopeRecord,
     SourceRecord,
-    SpectrumRecord,
     StageRecord,
     SynthesisRecord,
 )
@@ -28,6 +23,7 @@ MATCHED_TO = st.sampled_from(["none", "source", "set"])
 LAYERS = ("conv1_1", "pool1", "pool4", "conv5_4")
 SHA256 = st.text("0123456789abcdef", min_size=64, max_size=64)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+PERHAPS = st.none() | NUMBERS
 DISTANCES = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 IDS = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,20}", fullmatch=True).filter(lambda word: not is_reserved(word))
 FILES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size=20).map(lambda s: f"{s}.pth")
@@ -74,17 +70,27 @@ def controls(name):
 
 
 @st.composite
-def spectra(draw):
-    powers = draw(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=4))
-    perhaps = st.none() | NUMBERS
-    return SpectrumRecord(
-        amplitude_error=draw(perhaps),
-        radial_error_db=draw(perhaps),
-        **{f"orientation_{angle}": draw(perhaps) for angle in (0, 45, 90, 135)},
-        high_frequency_share=draw(perhaps),
-        power=[power for power, _ in powers],
-        power_source=[power for _, power in powers],
-    )
+def statistics(draw, layers):
+    """Draw a number or None for each column of each statistic."""
+    values = {}
+    with_families = draw(st.booleans())
+    for statistic in statistics_in_order():
+        for column in statistic.columns:
+            if "{layer}" in column.name:
+                needed = column.name.startswith(("gram_loss", "gram_relative", "gram_ceiling"))
+                for layer in layers:
+                    values[column.name.format(layer=layer)] = draw(DISTANCES if needed else PERHAPS)
+            elif column.on_request and with_families:
+                for family in FAMILIES:
+                    values[column.name.format(family=family)] = draw(PERHAPS)
+            elif not column.on_request:
+                values[column.name] = draw(st.none() | st.booleans() if column.name == "copied" else PERHAPS)
+    return values
+
+
+def stage_distances(layers):
+    names = [f"gram_{name}_{layer}" for layer in layers for name in ("loss", "relative", "normalised")]
+    return st.fixed_dictionaries(dict.fromkeys(names, DISTANCES))
 
 
 @st.composite
@@ -119,6 +125,8 @@ def records(draw):
     measured = draw(st.lists(st.sampled_from(LAYERS), min_size=1, unique=True))
     degrees = draw(st.none() | st.floats(0.1, 90))
     share = st.floats(0, 1)
+    network = draw(networks())
+    powers = draw(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=4))
     return Record(
         stimulus_id=stimulus_id,
         filename=f"stimuli/{stimulus_id}.png",
@@ -141,58 +149,17 @@ def records(draw):
             ppd=degrees,
             color=draw(st.sampled_from(["grey", "rgb"])),
         ),
-        network=draw(networks()),
-        measured_in=draw(networks()),
+        network=network,
+        measured_in=draw(st.just(network) | networks()),
+        measured_layers=measured,
+        measured_with={"luminance": 1},
         synthesis=draw(syntheses(measured)) if texture else None,
         control=None if texture else draw(controls(condition)),
         matching=draw(matchings()),
         clipped_share=draw(share),
-        luminance=draw(
-            st.builds(
-                LuminanceRecord,
-                mean=share,
-                sd=share,
-                rms_contrast=st.none() | NUMBERS,
-                skewness=st.none() | NUMBERS,
-                kurtosis=st.none() | NUMBERS,
-                minimum=share,
-                maximum=share,
-                entropy=st.floats(0, 8),
-                histogram_w1=share,
-            )
-        ),
-        slope=draw(
-            st.builds(
-                SlopeRecord,
-                alpha=st.none() | NUMBERS,
-                r_squared=st.none() | share,
-                low_cpi=NUMBERS,
-                high_cpi=NUMBERS,
-            )
-        ),
-        spectrum=draw(spectra()),
-        copying=tuple(
-            CopyingRecord(crop_px=side, similarity=draw(st.none() | share), baseline=draw(st.none() | share))
-            for side in (32, 64, 128)
-        ),
-        distances=tuple(
-            DistanceRecord(
-                stage=stage,
-                layer=layer,
-                constrained=texture,
-                gram_loss=draw(NUMBERS),
-                gram_relative=draw(NUMBERS),
-                gram_normalised=draw(st.none() | NUMBERS),
-            )
-            for stage in ("optimised", "matched", "file")
-            for layer in measured
-        ),
-        scales=tuple(
-            ScaleRecord(layer=layer, floor=draw(st.none() | DISTANCES), ceiling=draw(DISTANCES))
-            for layer in measured
-        ),
-        portilla_simoncelli=draw(
-            st.none() | st.fixed_dictionaries(dict.fromkeys([OVERALL, *FAMILIES], st.none() | NUMBERS))
-        ),
+        statistics=draw(statistics(measured)),
+        stages={stage: draw(stage_distances(measured)) for stage in ("optimised", "matched")},
+        power=[power for power, _ in powers],
+        power_source=[power for _, power in powers],
         made=MadeRecord(finished="2026-01-01T00:00:00+00:00", seconds=1.0, device="cpu", versions={}),
     )

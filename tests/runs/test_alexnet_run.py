@@ -15,9 +15,9 @@ from stimgen.cli import app
 from stimgen.images.read import read_image
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.problems import ManifestError
-from stimgen.networks import catalogue
-from stimgen.networks.weights import find_weights, import_weights
-from stimgen.networks.weights.initialise import random_weights
+from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.import_weights import import_weights
+from stimgen.networks.weights import find_weights, random_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.record import Record
 from stimgen.runs.runner import run
@@ -47,9 +47,9 @@ def file(tmp_path, monkeypatch):
     path = tmp_path / "manifests" / "alexnet.pth"
     path.parent.mkdir()
     torch.save(tensors, path)
-    prefix = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    entry = replace(catalogue.published_weights("alexnet", "imagenet"), sha256_prefix=prefix)
-    monkeypatch.setattr(catalogue, "PUBLISHED", (entry,))
+    alexnet = NETWORKS["alexnet"]()
+    entry = replace(alexnet.weights[0], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(NETWORKS._entries, "alexnet", lambda: replace(alexnet, weights=(entry,)))
     return path
 
 
@@ -87,7 +87,8 @@ def test_controls_alone_are_measured_on_the_default_layers_that_fit(tmp_path):
     (record,) = records_of(result).values()
     assert [distance.layer for distance in record.distances if distance.stage == "file"] == LAYERS
     # Halves of 40 px have no position of pool2: no floor, which is said and not guessed.
-    assert [scale.floor is None for scale in record.scales] == [False, False, True, True, True]
+    floors = [record.statistics[f"gram_floor_{layer}"] for layer in LAYERS]
+    assert [floor is None for floor in floors] == [False, False, True, True, True]
 
 
 def test_a_manifest_is_checked_against_the_smallest_image(tmp_path):
@@ -124,8 +125,9 @@ def test_stats_measures_the_default_layers_of_the_network(tmp_path):
 def test_weights_that_are_normalised_already_are_used_as_they_are_and_recorded(
     tmp_path, file, monkeypatch, normalise
 ):
-    monkeypatch.setattr(catalogue, "PUBLISHED", ())
-    monkeypatch.setattr("stimgen.networks.weights.find.are_normalised", lambda weights: True)
+    unpublished = replace(NETWORKS["alexnet"](), weights=())
+    monkeypatch.setitem(NETWORKS._entries, "alexnet", lambda: unpublished)
+    monkeypatch.setattr("stimgen.networks.import_weights.share_near_one", lambda weights: 1.0)
     imported = import_weights(file, "alexnet", name=f"published_{normalise}", convention="torchvision")
     network = {"name": "alexnet", "weights": imported.name, "normalise": normalise}
     changes = CHANGES | {"layer_sets": {"conv1": ["conv1"]}, "controls": []}

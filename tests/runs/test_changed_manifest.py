@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.runs.job import Job
+from stimgen.runs.outlook import Outlook, outlook
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
-from stimgen.runs.strangers import find_strangers
-from stimgen.verify.outlook import Outlook, outlook
+from stimgen.runs.unplanned import find_unplanned
 from stimgen.verify.report import sentences
 from stimgen.verify.run import verify_run
 
@@ -62,7 +62,7 @@ def test_another_source_file_makes_its_stimuli_again_and_no_others(tmp_path):
 
     result = run(tiny(tmp_path, **small))
 
-    assert (result.made, result.kept, result.strangers) == (3, 3, ())
+    assert (result.made, result.kept, result.unplanned) == (3, 3, ())
     assert changed(folder, before) == files("b-conv1_1-s1", "b-original", "b-phase_scrambled-s1")
     assert verify_run(folder.path).findings == ()
 
@@ -70,7 +70,7 @@ def test_another_source_file_makes_its_stimuli_again_and_no_others(tmp_path):
 def test_a_seed_more_makes_its_stimuli(as_finished, tmp_path):
     before = times(as_finished)
     result = run(tiny(tmp_path, seeds=[1, 2, 3]))
-    assert (result.made, result.kept, result.strangers) == (3, 7, ())
+    assert (result.made, result.kept, result.unplanned) == (3, 7, ())
     new = ("brick-conv1_1-s3", "brick-pool1-s3", "brick-phase_scrambled-s3")
     assert changed(as_finished, before) == files(*new)
     assert verify_run(as_finished.path).right
@@ -80,17 +80,17 @@ def test_a_condition_less_makes_nothing_and_names_what_is_left(as_finished, tmp_
     before = times(as_finished)
     result = run(tiny(tmp_path, controls=["original"]))
     assert (result.made, result.kept) == (0, 5)
-    assert result.strangers == ("brick-phase_scrambled-s1", "brick-phase_scrambled-s2")
+    assert result.unplanned == ("brick-phase_scrambled-s1", "brick-phase_scrambled-s2")
     assert changed(as_finished, before) == set()
     verified = verify_run(as_finished.path)
-    assert (verified.right, verified.verified, verified.strangers) == (True, 5, 2)
+    assert (verified.right, verified.verified, verified.unplanned) == (True, 5, 2)
     assert {one.file for one in verified.findings if one.severity == "warning"} == {
-        *(f"stimuli/{one}.png" for one in result.strangers),
-        *(f"records/{one}.json" for one in result.strangers),
+        *(f"stimuli/{one}.png" for one in result.unplanned),
+        *(f"records/{one}.json" for one in result.unplanned),
     }
     lines = list(sentences(verified, None))
     assert len(lines) < 6, "what is the same of several files is said once"
-    as_finished.png(result.strangers[0]).write_bytes(b"x")
+    as_finished.png(result.unplanned[0]).write_bytes(b"x")
     assert not verify_run(as_finished.path).right, "others' files, or altered ones, are wrong"
 
 
@@ -139,7 +139,7 @@ def test_check_says_what_a_run_will_do(as_finished, tmp_path, change):
     new = set(as_finished.stimuli.glob("*.png")) - there
     assert (said.keep, said.make) == (result.kept, len(new))
     assert said.replace == result.made - len(new)
-    assert said.strangers == len(result.strangers)
+    assert said.unplanned == len(result.unplanned)
 
 
 def test_check_says_it_in_a_line_and_only_where_there_is_a_run(as_finished, tmp_path):
@@ -226,7 +226,7 @@ class TestPrune:
         before = names(as_finished)
         assert stimgen("run", write_manifest(tmp_path, trials=[LIST]), "--prune").exit_code == 0
         assert names(as_finished) == before
-        ((file, why),) = find_strangers(as_finished, IDS, ["odd"]).others
+        ((file, why),) = find_unplanned(as_finished, IDS, ["odd"]).others
         assert (file, why) == ("trials/pairs.csv", "it is not as stimgen run wrote it")
 
     def test_nothing_is_removed_where_stimuli_could_not_be_made(self, as_finished, tmp_path, control):
@@ -271,8 +271,8 @@ class TestPrune:
 
     def test_a_folder_that_is_not_there_yet_has_nothing_to_remove(self, tmp_path):
         folder = RunFolder(tmp_path / "none")
-        assert not find_strangers(folder, [], [])
-        assert find_strangers(folder, [], []).others == ()
+        assert not find_unplanned(folder, [], [])
+        assert find_unplanned(folder, [], []).others == ()
 
 
 def test_a_change_that_was_interrupted_does_not_count_what_is_of_the_earlier_settings(

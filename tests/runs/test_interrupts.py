@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: real signals to real processes, and what is held."""
+"""Ctrl-C, SIGTERM and SIGHUP: real signals to real processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
 import time
 
 import pytest
@@ -26,7 +25,6 @@ SLOW = {"seeds": {"count": 4}, "synthesis": {"preset": "multiscale", "smallest_p
 STIMULI = 2 * 4 + 1 + 4
 TABLES = ("stimuli", "gram_distances", "spectra", "traces", "failures")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-EACH = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +65,7 @@ def until(condition):
 
 
 def check_ended(ended, manifest, out):
-    """Check what an interrupted run says, and that its tables tell what is there; return the stimuli."""
+    """Check the messages and tables of an interrupted run; return the stimuli that it has."""
     assert ended.code == 130
     again = shlex.join(["stimgen", "run", str(manifest), "--out", str(out)])
     sentence = "Interrupted. What was finished is kept, and the same command goes on from there"
@@ -83,14 +81,14 @@ def check_ended(ended, manifest, out):
     return there
 
 
-def check_goes_on(forks, manifest, out, undisturbed):
+def check_resumes(forks, manifest, out, undisturbed):
     ended = forks.run("run", manifest, "--out", out)
     assert ended.code == 0, ended.errors
     assert comparable(out) == undisturbed
 
 
-@EACH
-def test_an_interrupted_run_says_how_to_go_on_and_does(forks, manifest, undisturbed, tmp_path, number):
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_interrupted_run_names_the_command_that_resumes_it(forks, manifest, undisturbed, tmp_path, number):
     out = tmp_path / "my run"
     pid = forks.start("run", manifest, "--out", out)
     until(lambda: "brick-conv1_1-s1 " in forks.errors())
@@ -98,54 +96,49 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(forks, manifest, undistur
     ended = forks.wait()
     assert 6 <= len(check_ended(ended, manifest, out)) < STIMULI
     assert "Interrupted: the tables are being written." in ended.errors
-    check_goes_on(forks, manifest, out, undisturbed)
+    check_resumes(forks, manifest, out, undisturbed)
 
 
-@EACH
-@pytest.mark.parametrize("place", ["stimuli/*.png", "records/*.json"])
-def test_a_stimulus_that_is_being_written_is_finished(forks, manifest, tmp_path, number, place):
+def test_stimulus_that_is_being_written_is_finished(forks, manifest, tmp_path):
     out = tmp_path / "out"
-    pid = forks.start("run", manifest, "--out", out, hold_at=["replace", place, 2])
+    pid = forks.start("run", manifest, "--out", out, hold_at=["replace", "stimuli/*.png", 2])
     until(forks.held.exists)
-    os.kill(pid, number)
+    os.kill(pid, signal.SIGTERM)
     time.sleep(0.05)
     forks.held.unlink()
     there = check_ended(forks.wait(), manifest, out)
     assert there == {"brick-original", "brick-phase_scrambled-s1"}
 
 
-@EACH
-def test_a_second_signal_while_it_finishes_changes_nothing(forks, manifest, tmp_path, number):
+def test_second_signal_changes_nothing(forks, manifest, tmp_path):
     out = tmp_path / "out"
     pid = forks.start("run", manifest, "--out", out, hold_at=["replace", "out/spectra.csv", 2])
     until(lambda: "brick-original " in forks.errors())
     os.kill(pid, signal.SIGINT)
     until(forks.held.exists)
     for _ in range(3):
-        os.kill(pid, number)
+        os.kill(pid, signal.SIGTERM)
         time.sleep(0.02)
     forks.held.unlink()
     check_ended(forks.wait(), manifest, out)
 
 
-@EACH
-def test_a_signal_while_the_last_tables_are_written_waits_for_them(forks, tmp_path, number):
+def test_signal_waits_for_the_last_tables(forks, tmp_path):
     manifest = write_manifest(tmp_path, layer_sets=None, controls=["original"])
     out = tmp_path / "out"
     pid = forks.start("run", manifest, "--out", out, hold_at=["replace", "out/stimuli.csv", 2])
     until(forks.held.exists)
-    os.kill(pid, number)
+    os.kill(pid, signal.SIGTERM)
     time.sleep(0.05)
     forks.held.unlink()
     assert check_ended(forks.wait(), manifest, out) == {"brick-original"}
 
 
-@EACH
-def test_a_signal_before_anything_is_made_ends_it_at_once(forks, manifest, tmp_path, number):
+def test_signal_before_anything_is_made_ends_the_run_at_once(forks, manifest, tmp_path):
     out = tmp_path / "out"
     pid = forks.start("run", manifest, "--out", out, hold_at=["mkdir", "above/out", 1])
     until(forks.held.exists)
-    os.kill(pid, number)
+    os.kill(pid, signal.SIGTERM)
     ended = forks.wait()
     forks.held.unlink()
     assert ended.code == 130
@@ -153,7 +146,7 @@ def test_a_signal_before_anything_is_made_ends_it_at_once(forks, manifest, tmp_p
     assert not out.exists()
 
 
-def test_a_run_whose_terminal_is_closed_finishes_its_tables(manifest, tmp_path):
+def test_run_whose_terminal_is_closed_finishes_its_tables(manifest, tmp_path):
     """As by an ssh connection that breaks: the terminal is gone, and nothing can be said any more."""
     out = tmp_path / "out"
     terminal, other_end = pty.openpty()
@@ -180,12 +173,7 @@ def test_a_run_whose_terminal_is_closed_finishes_its_tables(manifest, tmp_path):
     assert not (out / "lock.json").exists()
 
 
-def test_outside_what_is_held_a_signal_is_raised_at_once():
-    with interruptible(), pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGTERM)
-
-
-def test_what_is_held_is_finished_whatever_comes():
+def test_held_block_is_finished():
     done = []
 
     def work(interrupts):
@@ -202,31 +190,14 @@ def test_what_is_held_is_finished_whatever_comes():
     assert done == ["inner", "outer"]
 
 
-def test_an_interrupt_is_raised_once():
-    with interruptible() as interrupts:
-        with pytest.raises(KeyboardInterrupt), interrupts.held():
-            signal.raise_signal(signal.SIGINT)
-        with interrupts.held():
-            pass
-
-
-def test_an_error_in_what_is_held_is_raised_as_it_is():
-    def fails():
-        signal.raise_signal(signal.SIGINT)
-        return 1 / 0
-
-    with interruptible() as interrupts, pytest.raises(ZeroDivisionError), interrupts.held():
-        fails()
-
-
-def test_what_happens_to_signals_otherwise_is_restored():
+def test_signal_handlers_are_restored():
     before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_what_is_ignored_stays_ignored():
+def test_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with interruptible():
@@ -234,16 +205,3 @@ def test_what_is_ignored_stays_ignored():
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_a_run_in_another_thread_leaves_signals_alone():
-    before, found = signal.getsignal(signal.SIGTERM), []
-
-    def work():
-        with interruptible() as interrupts, interrupts.held():
-            found.append(signal.getsignal(signal.SIGTERM))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert found == [before]

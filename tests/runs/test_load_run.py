@@ -64,6 +64,7 @@ def of_another_table(folder):
 
 
 DAMAGE = {
+    "is a run of an older stimgen .*: it has format 1": lambda run: change(run.path / "run.json", format=1),
     "holds no stimgen run": lambda run: shutil.rmtree(run.records),
     "is no folder": lambda run: shutil.rmtree(run.path),
     "stimuli.csv cannot be read": lambda run: (run.path / "stimuli.csv").unlink(),
@@ -71,10 +72,12 @@ DAMAGE = {
         "stimulus_id\na\n"
     ),
     "run.json is missing or damaged": lambda run: (run.path / "run.json").write_text("{"),
-    "There is no record .*brick-pool1-s1.json": lambda run: run.record("brick-pool1-s1").unlink(),
-    "brick-pool1-s1.json is damaged .Invalid JSON": lambda run: run.record("brick-pool1-s1").write_text("{"),
+    "brick-pool1-s1.json is missing": lambda run: run.record("brick-pool1-s1").unlink(),
+    "brick-pool1-s1.json is damaged .Expecting property name": lambda run: run.record(
+        "brick-pool1-s1"
+    ).write_text("{"),
     "brick-pool1-s1.json is damaged .seed: ": lambda run: change(run.record("brick-pool1-s1"), seed="two"),
-    "is that of brick-pool1-s2": lambda run: shutil.copy(
+    "is the record of brick-pool1-s2": lambda run: shutil.copy(
         run.record("brick-pool1-s2"), run.record("brick-pool1-s1")
     ),
     "is not the table of these records: brick-conv1_1-s1, .* and 2 more": of_another_table,

@@ -7,15 +7,16 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from stimgen.runs.stimuli_columns import IMAGES, STIMULI
 from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.images.read import read_image
 from stimgen.manifest.schema import NetworkSpec
+from stimgen.runs.columns import IMAGES, STIMULI
 from stimgen.runs.csv_files import in_order
 from stimgen.runs.measure_images import GramMeasurement, measure_images
-from stimgen.runs.stimuli_columns import IMAGES, STIMULI
 
 VGG16 = GramMeasurement(NetworkSpec(name="vgg16", normalise=False), ("conv1_1", "pool1"), torch.device("cpu"))
 

@@ -12,7 +12,8 @@ import torch
 
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
-from stimgen.networks.weights import find_weights, import_weights
+from stimgen.networks.import_weights import import_weights
+from stimgen.networks.weights import find_weights
 from stimgen.runs.runner import run
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "gatys2015"

@@ -7,9 +7,10 @@ from run_manifests import tiny
 
 from stimgen.images.sources import load_source
 from stimgen.manifest.plan import plan
+from stimgen.measure import statistics_in_order
 from stimgen.networks.catalogue import CONVENTIONS
 from stimgen.networks.weights import Weights
-from stimgen.runs.recipe import recipe, recipe_sha256, stimulus_generator
+from stimgen.runs.recipe import measured_with, recipe, recipe_sha256, stimulus_generator
 
 WEIGHTS = Weights("vgg16", "imagenet", (), (), CONVENTIONS["caffe-rgb"], "a file", "f" * 64, "a" * 64)
 BOTH = {"histogram": "source", "full_spectrum": "source"}
@@ -42,7 +43,6 @@ class Case:
 
 
 TEXTURE = Case({})
-MEASURED = {"image": {"size_px": 128}}
 SCRAMBLED = Case({}, condition="phase_scrambled")
 REDUCED = {"layers": ["conv1_1", "pool1"], "components": 8}
 OTHER = {"layers": ["conv1_1", "pool1"], "network": {"pooling": "max"}}
@@ -101,8 +101,6 @@ def of_set(others, **options):
             SCRAMBLED,
         ),
         (replace(SCRAMBLED, source={"sha256": "c" * 64}), SCRAMBLED),
-        (Case(MEASURED | {"measure": {"portilla_simoncelli": True}}), Case(MEASURED)),
-        (Case({"measure": {"copying": False}}), TEXTURE),
         (random_weights(layer_sets={"a": ["conv1_1", "pool1"]}), random_weights()),
         (
             random_weights(layer_sets={"a": {"layers": ["pool1"], "layer_weights": {"pool1": 2}}}),
@@ -126,6 +124,13 @@ def test_each_ingredient_changes_the_hash(case, before, tmp_path):
     assert case.sha256(tmp_path) != before.sha256(tmp_path)
 
 
+def test_statistics_that_are_measured_follow_the_manifest(tmp_path):
+    everything = measured_with(tiny(tmp_path))
+    assert list(everything) == [s.name for s in statistics_in_order() if s.name != "portilla_simoncelli"]
+    without = measured_with(tiny(tmp_path, measure={"copying": False}))
+    assert everything.keys() - without.keys() == {"copying"}
+
+
 def test_a_new_version_of_a_preset_changes_the_hash(tmp_path, monkeypatch):
     before = TEXTURE.sha256(tmp_path)
     monkeypatch.setattr("stimgen.texture.presets.Multiscale.version", 99)
@@ -139,6 +144,7 @@ def test_a_new_version_of_a_preset_changes_the_hash(tmp_path, monkeypatch):
         Case({"sources": [{"id": "brick", "image": "skimage:brick"}, "skimage:gravel"]}),
         Case({"seeds": [3, 1]}),
         Case({"controls": None}),
+        Case({"measure": {"copying": False}}),
         Case({"accept": {"gram_relative_max": 0.1, "clipped_share_max": 0.01}}),
         Case({"layer_sets": {"pool1": {"layers": ["pool1", "conv1_1"], "layer_weights": {"pool1": 1}}}}),
         Case({"synthesis": {"evaluations": [5, 5], "smallest_px": 16}}),

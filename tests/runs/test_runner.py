@@ -22,8 +22,8 @@ from stimgen.manifest.plan import plan
 from stimgen.measure.portilla_simoncelli import OVERALL, portilla_simoncelli_distances
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import build_extractor
-from stimgen.runs import networks, runner
-from stimgen.runs.networks import Networks
+from stimgen.runs import preparation, runner
+from stimgen.runs.preparation import Networks
 from stimgen.runs.progress import Progress
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder, StoreError, sha256
@@ -119,7 +119,7 @@ def test_the_original_is_the_quantised_source(finished, tmp_path):
 def test_distances_of_the_file_are_those_of_the_png_on_disk(finished, tmp_path, stimulus_id):
     manifest = tiny(tmp_path)
     source = load_source(manifest.sources[0], manifest.image, name=manifest.name)
-    extractor = build_extractor(networks.find_weights("vgg16", "imagenet"), normalise=False)
+    extractor = build_extractor(preparation.find_weights("vgg16", "imagenet"), normalise=False)
 
     def grams(plane):
         image = torch.from_numpy(np.repeat(plane[np.newaxis, np.newaxis], 3, axis=1).astype(np.float32))
@@ -139,9 +139,9 @@ def test_distances_of_the_file_are_those_of_the_png_on_disk(finished, tmp_path, 
 
 def test_luminance_is_that_of_the_png_on_disk(finished):
     values = pixels(finished, "brick-pool1-s1") / 255.0
-    luminance = finished.read_record("brick-pool1-s1").luminance
-    assert luminance.mean == pytest.approx(values.mean(), abs=1e-6)
-    assert luminance.sd == pytest.approx(values.std(), abs=1e-6)
+    statistics = finished.read_record("brick-pool1-s1").statistics
+    assert statistics["luminance_mean"] == pytest.approx(values.mean(), abs=1e-6)
+    assert statistics["luminance_sd"] == pytest.approx(values.std(), abs=1e-6)
 
 
 def test_a_second_run_does_nothing(as_finished, tmp_path):
@@ -505,8 +505,8 @@ def test_bad_sources_are_all_named_before_anything_is_made(tmp_path):
 
 def test_weights_of_a_file_are_named_by_the_file(tmp_path, monkeypatch):
     manifest = tiny(tmp_path)
-    weights = networks.find_weights("vgg16", "imagenet")
-    monkeypatch.setattr(networks, "find_weights", lambda network, name: weights)
+    weights = preparation.find_weights("vgg16", "imagenet")
+    monkeypatch.setattr(preparation, "find_weights", lambda network, name: weights)
     network = manifest.network.model_copy(update={"weights": "/data/16.pth"})
     assert Networks(manifest, "cpu").record(network).weights == "16.pth"
 
@@ -556,7 +556,7 @@ def test_portilla_simoncelli_is_measured_on_the_file_if_asked_for(tmp_path):
 
 
 def test_portilla_simoncelli_is_not_measured_otherwise(finished):
-    assert finished.read_record(IDS[0]).portilla_simoncelli is None
+    assert "portilla_simoncelli" not in finished.read_record(IDS[0]).measured_with
     assert not any("ps_" in header for header in rows(finished.path / "stimuli.csv")[0])
 
 

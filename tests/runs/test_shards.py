@@ -26,12 +26,11 @@ from same_runs import comparable
 from stimgen.errors import InputError
 from stimgen.images.read import skimage_path
 from stimgen.manifest.plan import plan
-from stimgen.runs import executor, shard_run
+from stimgen.runs import executor, results
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.job import Job
 from stimgen.runs.lock import OWNER, LockError, Owner, locked
 from stimgen.runs.runner import run
-from stimgen.runs.shard_run import run_shard
 from stimgen.runs.shards import NOTE, Shard, is_unmerged, parse_shard, remove_shards, shard_locked
 from stimgen.runs.store import RunFolder
 from stimgen.verify.rebuild import rebuild_tables
@@ -69,7 +68,7 @@ def test_what_is_no_shard_is_refused(text):
 
 def test_shards_and_tables_make_what_one_process_makes(tmp_path, whole):
     manifest = tiny(tmp_path, **CHANGES)
-    results = [run_shard(manifest, Shard(number, 3)) for number in (2, 3, 1)]
+    results = [run(manifest, shard=Shard(number, 3)) for number in (2, 3, 1)]
     folder = results[0].folder
     assert sum(result.made for result in results) == 14
     assert all(result.made > 0 and result.failures == () for result in results)
@@ -91,19 +90,19 @@ def test_shards_and_tables_make_what_one_process_makes(tmp_path, whole):
 
 def test_a_shard_again_makes_what_is_missing_and_keeps_its_note(tmp_path):
     manifest, shard = tiny(tmp_path), Shard(1, 2)
-    first = run_shard(manifest, shard)
-    before = first.note.read_bytes()
-    assert run_shard(manifest, shard).made == 0
-    assert first.note.read_bytes() == before
+    first = run(manifest, shard=shard)
+    before = shard.note(RunFolder(first.folder)).read_bytes()
+    assert run(manifest, shard=shard).made == 0
+    assert shard.note(RunFolder(first.folder)).read_bytes() == before
     next(RunFolder(first.folder).stimuli.glob("*.png")).unlink()
-    again = run_shard(manifest, shard)
+    again = run(manifest, shard=shard)
     assert (again.made, again.kept) == (1, first.made - 1)
 
 
 def test_more_shards_than_batches(tmp_path):
     manifest = tiny(tmp_path)
     count = len(plan_batches(manifest, plan(manifest), 1))
-    result = run_shard(manifest, Shard(count + 1, count + 1))
+    result = run(manifest, shard=Shard(count + 1, count + 1))
     assert (result.made, result.kept, result.failures) == (0, 0, ())
 
 
@@ -113,7 +112,7 @@ def test_failures_of_shards_are_in_the_table_until_they_are_made(tmp_path, contr
 
     control("failing", fails)
     manifest = tiny(tmp_path, controls=["failing"])
-    results = [run_shard(manifest, Shard(number, 2)) for number in (1, 2)]
+    results = [run(manifest, shard=Shard(number, 2)) for number in (1, 2)]
     assert sum(len(result.failures) for result in results) == 1
     folder = results[0].folder
     assert rebuild_tables(folder).stimuli == 4
@@ -121,7 +120,7 @@ def test_failures_of_shards_are_in_the_table_until_they_are_made(tmp_path, contr
     assert json.loads((folder / "run.json").read_text())["failed"] == 1
     control("failing", lambda source, rng: source)
     for number in (1, 2):
-        run_shard(manifest, Shard(number, 2))
+        run(manifest, shard=Shard(number, 2))
     assert rebuild_tables(folder).stimuli == 5
     assert "brick-failing" not in (folder / "failures.csv").read_text()
     assert verify_run(folder).findings == ()
@@ -159,7 +158,7 @@ def at_work(monkeypatch, manifest, shard: Shard, **options) -> Iterator[None]:
 
     monkeypatch.setattr(Job, "make", waits)
     with ThreadPoolExecutor() as pool:
-        future = pool.submit(run_shard, manifest, shard, **options)
+        future = pool.submit(run, manifest, shard=shard, **options)
         assert begun.wait(60)
         monkeypatch.undo()
         try:
@@ -175,25 +174,25 @@ def test_shards_of_another_manifest_or_division_do_not_work_beside_each_other(tm
     with at_work(monkeypatch, manifest, Shard(1, 2)):
         before = (manifest.output / "manifest.resolved.yaml").read_bytes()
         with pytest.raises(LockError, match="another manifest"):
-            run_shard(other, Shard(2, 2))
+            run(other, shard=Shard(2, 2))
         with pytest.raises(LockError, match="other options"):
-            run_shard(manifest, Shard(2, 2), batch_size=3)
+            run(manifest, shard=Shard(2, 2), batch_size=3)
         assert (manifest.output / "manifest.resolved.yaml").read_bytes() == before
-        run_shard(manifest, Shard(2, 2))
+        run(manifest, shard=Shard(2, 2))
     assert rebuild_tables(manifest.output).stimuli == 7
     # One after the other they may, also all of a new manifest at once.
     with at_work(monkeypatch, other, Shard(1, 2)):
-        run_shard(other, Shard(2, 2))
+        run(other, shard=Shard(2, 2))
 
 
 def test_checkpoints_that_nobody_needs_go_with_the_tables(tmp_path):
     manifest = tiny(tmp_path)
-    folder = RunFolder(run_shard(manifest, Shard(1, 2)).folder)
+    folder = RunFolder(run(manifest, shard=Shard(1, 2)).folder)
     folder.checkpoints.mkdir()
     (folder.checkpoints / f"{'0' * 64}.safetensors").write_bytes(b"")
     rebuild_tables(folder.path)
     assert folder.checkpoints.is_dir()  # something is still to be made
-    run_shard(manifest, Shard(2, 2))
+    run(manifest, shard=Shard(2, 2))
     rebuild_tables(folder.path)
     assert not folder.checkpoints.exists()
 
@@ -216,7 +215,7 @@ def test_a_requeued_slurm_job_takes_its_own_lock_on_another_machine(tmp_path, mo
 def test_a_gpu_needs_a_batch_size(tmp_path, monkeypatch):
     monkeypatch.setattr(executor.LocalExecutor, "shared", True)
     with pytest.raises(InputError, match="--batch-size"):
-        run_shard(tiny(tmp_path), Shard(1, 2), device="cpu")
+        run(tiny(tmp_path), shard=Shard(1, 2), device="cpu")
 
 
 def test_an_interrupted_shard_keeps_what_it_made(tmp_path, monkeypatch):
@@ -231,15 +230,15 @@ def test_an_interrupted_shard_keeps_what_it_made(tmp_path, monkeypatch):
     manifest, shard = tiny(tmp_path), Shard(1, 2)
     monkeypatch.setattr(Job, "make", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_shard(manifest, shard)
+        run(manifest, shard=shard)
     monkeypatch.undo()
     assert wrong(manifest.output) == []
     rebuilt = rebuild_tables(manifest.output)
     assert (rebuilt.stimuli, rebuilt.missing_shards) == (2, ("1/2", "2/2"))
     assert wrong(manifest.output) == []
-    assert run_shard(manifest, shard).kept == 2
+    assert run(manifest, shard=shard).kept == 2
     assert rebuild_tables(manifest.output).missing_shards == ("2/2",)
-    run_shard(manifest, Shard(2, 2))
+    run(manifest, shard=Shard(2, 2))
     assert rebuild_tables(manifest.output).missing_shards == ()
     assert verify_run(manifest.output).findings == ()
 
@@ -254,18 +253,18 @@ class Killed(BaseException):
 
 def test_a_shard_of_a_new_manifest_that_is_killed_leaves_nothing_wrong(tmp_path, monkeypatch):
     for number in (1, 2):
-        run_shard(tiny(tmp_path), Shard(number, 2))
+        run(tiny(tmp_path), shard=Shard(number, 2))
     rebuild_tables(tiny(tmp_path).output)
     manifest = tiny(tmp_path, seeds=[7])
 
     def killed(self, batch):
-        monkeypatch.setattr(shard_run, "write_atomically", lambda path, content: None)
+        monkeypatch.setattr(results, "write_atomically", lambda path, content: None)
         monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
         raise Killed
 
     monkeypatch.setattr(Job, "make", killed)
     with pytest.raises(Killed):
-        run_shard(manifest, Shard(1, 2))
+        run(manifest, shard=Shard(1, 2))
     monkeypatch.undo()
     assert RunFolder(manifest.output).shards.joinpath("1-of-2", OWNER).is_file()
     assert wrong(manifest.output) == []
@@ -280,14 +279,14 @@ def test_no_tables_are_made_of_two_versions_of_a_source(tmp_path):
         return tiny(tmp_path, sources=[{"id": "brick", "image": str(tmp_path / "source.png")}])
 
     for number in (1, 2):
-        run_shard(of("brick"), Shard(number, 2))
+        run(of("brick"), shard=Shard(number, 2))
     manifest = of("gravel")
-    run_shard(manifest, Shard(1, 2))
+    run(manifest, shard=Shard(1, 2))
     with pytest.raises(InputError, match="different sources or weights") as raised:
         rebuild_tables(manifest.output)
     assert "all of its shards" in raised.value.cure
     assert not (manifest.output / "stimuli.csv").exists()
-    run_shard(manifest, Shard(2, 2))
+    run(manifest, shard=Shard(2, 2))
     rebuild_tables(manifest.output)
     assert verify_run(manifest.output).findings == ()
 
@@ -301,7 +300,7 @@ def test_failures_of_an_earlier_manifest_are_not_those_of_the_shards(tmp_path, c
     manifest = tiny(tmp_path, controls=["failing"], seeds=[5])
     batches = plan_batches(manifest, plan(manifest), 1)
     last = next(i for i, one in enumerate(batches) if one.stimuli[0].condition == "failing")
-    run_shard(manifest, Shard(1 + (last + 1) % 2, 2))
+    run(manifest, shard=Shard(1 + (last + 1) % 2, 2))
     rebuild_tables(manifest.output)
     assert "old reason" not in (manifest.output / "failures.csv").read_text()
     assert json.loads((manifest.output / "run.json").read_text())["failed"] == 0

@@ -19,13 +19,12 @@ from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.runs import store, tables
 from stimgen.runs.csv_files import table_of
+from stimgen.runs.outlook import outlook
 from stimgen.runs.record import png_name, record_name
 from stimgen.runs.runner import run
-from stimgen.runs.shard_run import run_shard
 from stimgen.runs.shards import Shard
 from stimgen.runs.store import SUBFOLDERS, RunFolder
-from stimgen.runs.strangers import find_strangers
-from stimgen.verify.outlook import outlook
+from stimgen.runs.unplanned import find_unplanned
 from stimgen.verify.rebuild import rebuild_tables
 from stimgen.verify.report import sentences
 from stimgen.verify.run import verify_run
@@ -132,7 +131,7 @@ def test_tables_are_written_again_from_records_that_are_spread(spread):
 def test_shards_agree_on_the_subfolders(made, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "MOST_FLAT", 3)
     for number in (1, 2):
-        run_shard(tiny(made, trials=LIST), Shard(number, 2), out=tmp_path / "run")
+        run(tiny(made, trials=LIST), shard=Shard(number, 2), out=tmp_path / "run")
     rebuild_tables(tmp_path / "run")
     assert RunFolder(tmp_path / "run").is_spread
     assert verify_run(tmp_path / "run").right
@@ -173,7 +172,7 @@ def test_a_file_in_the_place_of_a_flat_run_is_no_part_of_it(spread):
     (spread.stimuli / "00" / "notes.txt").write_text("mine")
     found = by_file(spread)
     assert found.keys() == {name, "stimuli/00/notes.txt"}
-    others = dict(find_strangers(spread, IDS, {"odd"}).others)
+    others = dict(find_unplanned(spread, IDS, {"odd"}).others)
     assert others.keys() == found.keys()
 
 
@@ -221,7 +220,6 @@ def test_leftovers_in_subfolders_are_removed_and_links_refused(spread, made, tmp
 def test_tables_do_not_depend_on_how_many_records_are_in_memory(made, monkeypatch):
     before = {path.name: path.read_bytes() for path in (made / "flat").glob("*.csv")}
     for together in (1, 2, 1000):
-        monkeypatch.setattr(tables, "TOGETHER", together)
         monkeypatch.setattr("stimgen.runs.csv_files.PIECE_ROWS", together)
         for path in (made / "flat").glob("*.csv"):
             path.unlink()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import tempfile
@@ -15,13 +16,13 @@ from run_manifests import IDS
 from run_records import records
 
 from stimgen.manifest.schema import AcceptSpec
-from stimgen.measure.portilla_simoncelli import FAMILIES, OVERALL
+from stimgen.measure.portilla_simoncelli import FAMILIES
 from stimgen.runs import columns, tables
 from stimgen.runs.columns import RUN_TABLES
-from stimgen.runs.dictionary import data_dictionary
+from stimgen.runs.csv_files import cells_of, data_dictionary
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
-from stimgen.runs.tables import Failure, distance_rows, spectrum_rows, stimulus_row, trace_rows, write_tables
+from stimgen.runs.tables import LONG_TABLES, Failure, reasons_to_reject, stimulus_row, write_tables
 
 FAILURES = st.lists(
     st.builds(
@@ -61,19 +62,24 @@ def parses_as_number(text):
 
 @quickly
 @given(st.lists(records(), **FEW), FAILURES)
-def test_tables_are_what_psychopy_reads_without_surprise(given_records, failures):
-    rows = {
-        "stimuli": [stimulus_row(record, EVERYTHING) for record in given_records],
-        "gram_distances": [row for record in given_records for row in distance_rows(record)],
-        "spectra": [row for record in given_records for row in spectrum_rows(record)],
-        "traces": [row for record in given_records for row in trace_rows(record)],
-        "failures": [vars(failure) for failure in failures],
+def test_tables_hold_nothing_that_psychopy_evaluates(given_records, failures):
+    numbers = {name: sum(len(lines(one)) for one in given_records) for name, lines in LONG_TABLES.items()}
+    numbers |= {"stimuli": len(given_records), "failures": len(failures)}
+    texts = {
+        "stimulus_id",
+        "source",
+        "condition",
+        "weights",
+        "layers",
+        "layer",
+        "stop_reason",
+        "error",
+        "cure",
     }
     for name, ((header, *cells), _) in written(given_records, failures).items():
-        texts = {key for row in rows[name] for key, value in row.items() if isinstance(value, str)}
         assert all(column.isidentifier() for column in header)
         assert len(set(header)) == len(header)
-        assert len(cells) == len(rows[name])
+        assert len(cells) == numbers[name]
         for row in cells:
             assert len(row) == len(header)
             assert not any("," in cell or "\n" in cell or "\r" in cell for cell in row)
@@ -82,10 +88,23 @@ def test_tables_are_what_psychopy_reads_without_surprise(given_records, failures
 
 
 @quickly
+@given(records())
+def test_long_tables_are_written_as_pandas_writes_them(record):
+    for name, lines in LONG_TABLES.items():
+        headers = [column.name for column in RUN_TABLES[name]]
+        text = "".join([",".join(headers) + "\n", *lines(record)])
+        types = {"gram_normalised": float, "frequency_cpd": float, "gram_floor": float}
+        own = {name: kind for name, kind in types.items() if name in headers}
+        table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values={c: [""] for c in own})
+        assert table.to_csv(index=False, lineterminator="\n") == text
+        assert cells_of(text.encode())[0] == headers
+
+
+@quickly
 @given(st.lists(records(), **FEW), FAILURES)
 def test_every_column_is_described_and_every_described_column_is_there(given_records, failures):
-    layers = {distance.layer for record in given_records for distance in record.distances}
-    asked = any(record.portilla_simoncelli for record in given_records)
+    layers = {layer for record in given_records for layer in record.measured_layers}
+    asked = any("ps_distance" in record.statistics for record in given_records)
     for name, ((header, *_), dictionary) in written(given_records, failures).items():
         expected = {
             column.name.replace("{layer}", layer).replace("{family}", family)
@@ -113,17 +132,16 @@ def test_pandas_reads_the_numbers_back(given_records):
         assert read["seed"] == ("" if record.seed is None else str(record.seed))
         assert read["iterations"] == (str(record.synthesis.iterations) if record.synthesis else "")
         assert read["evaluations"] == (str(record.synthesis.evaluations) if record.synthesis else "")
-        assert float(read["luminance_mean"]) == record.luminance.mean
         for name in ("spectrum", "histogram"):
             residual = record.control.residuals.get(name) if record.control else None
             assert read[f"residual_{name}"] == ("" if residual is None else str(residual))
-        for distance in record.distances:
-            if distance.stage == "file":
-                assert float(read[f"gram_relative_{distance.layer}"]) == distance.gram_relative
-                assert float(read[f"gram_loss_{distance.layer}"]) == distance.gram_loss
-        for family, distance in (record.portilla_simoncelli or {}).items():
-            column = "ps_distance" if family == OVERALL else f"ps_distance_{family}"
-            assert read[column] == ("" if distance is None else str(distance))
+        for name, value in record.statistics.items():
+            assert read[name] == ("" if value is None else str(value))
+        on_file = [one for one in record.distances if one.stage == "file"]
+        for column, constrained in (("gram_relative_matched", True), ("gram_relative_held_out", False)):
+            found = [d.gram_relative for d in on_file if d.constrained == constrained]
+            missing = not found or record.kind == "control"
+            assert read[column] == ("" if missing else str(max(found)))
 
 
 @quickly
@@ -134,18 +152,6 @@ def test_the_verdict_is_a_truth_value_with_a_reason_where_it_is_false(given_reco
         read = dict(zip(header, row, strict=True))
         assert read["accepted"] == str(record.clipped_share <= share)
         assert bool(read["reject_reason"]) == (read["accepted"] == "False")
-
-
-@quickly
-@given(st.lists(records(), min_size=1, **FEW))
-def test_what_is_copied_follows_from_the_values_beside_it(given_records):
-    (header, *cells), _ = written(given_records)["stimuli"]
-    for row in cells:
-        read = dict(zip(header, row, strict=True))
-        pairs = [(read[f"copying_{side}"], read[f"copying_baseline_{side}"]) for side in (32, 64, 128)]
-        telling = [(float(r), float(b)) for r, b in pairs if r and b and float(b) <= 0.99]
-        expected = str(any((r - b) / (1 - b) > 0.9 for r, b in telling)) if telling else ""
-        assert read["copied"] == expected
 
 
 @quickly
@@ -192,25 +198,6 @@ def test_iterations_of_a_trace_count_up_and_end_at_the_record(finished):
         assert last.losses[-1] == synthesis.loss
 
 
-@quickly
-@given(st.lists(records(), min_size=1, **FEW))
-def test_frequencies_in_degrees_are_empty_where_the_angle_is_unknown(given_records):
-    tables = written(given_records)
-    sides = {record.stimulus_id: record.image.size_deg for record in given_records}
-    pairs = {
-        "stimuli": [(f"spectral_slope_{end}_cpi", f"spectral_slope_{end}_cpd") for end in ("low", "high")],
-        "spectra": [("frequency_cpi", "frequency_cpd")],
-    }
-    for name, names in pairs.items():
-        (header, *cells), _ = tables[name]
-        for row in cells:
-            read = dict(zip(header, row, strict=True))
-            side = sides[read["stimulus_id"]]
-            for per_image, per_degree in names:
-                expected = "" if side is None else float(read[per_image]) / side
-                assert (read[per_degree] and float(read[per_degree])) == expected
-
-
 def test_spectra_of_a_run(finished):
     spectra = pd.read_csv(finished.path / "spectra.csv")
     stimuli = pd.read_csv(finished.path / "stimuli.csv").set_index("stimulus_id")
@@ -218,7 +205,7 @@ def test_spectra_of_a_run(finished):
     for stimulus_id, own in spectra.groupby("stimulus_id"):
         assert own["frequency_cpi"].tolist() == list(range(1, 17))
         assert own["frequency_cpd"].tolist() == pytest.approx([k * 41 / 32 for k in range(1, 17)])
-        assert own["power"].tolist() == list(finished.read_record(stimulus_id).spectrum.power)
+        assert own["power"].tolist() == list(finished.read_record(stimulus_id).power)
         decibels = 10 * np.log10(own["power"] / own["power_source"])
         assert stimuli["radial_error_db"][stimulus_id] == pytest.approx((decibels**2).mean() ** 0.5, rel=1e-3)
 
@@ -250,3 +237,89 @@ def test_descriptions_name_no_column_twice():
         names = [column.name for column in table]
         assert len(set(names)) == len(names)
         assert all(re.fullmatch(r"[a-z][a-z0-9_]*(\{(layer|family)\})?", name) for name in names)
+
+
+GRAM = st.none() | st.floats(0, 10, exclude_min=True)
+SHARE = st.none() | st.floats(0, 1)
+
+
+def on_file(layer, value):
+    normalised = None if value > 1 else 2 * value - 1
+    return {f"gram_relative_{layer}": value, f"gram_normalised_{layer}": normalised}
+
+
+def changed(record, statistics, **changes):
+    return Record.model_validate(
+        record.model_dump() | {"statistics": record.statistics | statistics} | changes
+    )
+
+
+@pytest.fixture
+def texture(finished) -> Record:
+    """A texture matched on conv1_1 and pool1."""
+    record = finished.read_record("brick-pool1-s1")
+    return changed(record, on_file("conv1_1", 0.1234) | on_file("pool1", 0.3), clipped_share=0.02)
+
+
+def test_without_thresholds_everything_is_accepted(texture):
+    assert reasons_to_reject(texture, AcceptSpec()) == ()
+
+
+def test_the_worst_matched_layer_of_the_file_is_named(texture):
+    assert reasons_to_reject(texture, AcceptSpec(gram_relative_max=0.1)) == (
+        "The relative Gram distance on pool1 is 0.3 and gram_relative_max is 0.1.",
+    )
+
+
+def test_the_clipped_share_is_named(texture):
+    assert reasons_to_reject(texture, AcceptSpec(clipped_share_max=0)) == (
+        "The clipped share is 0.02 and clipped_share_max is 0.0.",
+    )
+
+
+def test_the_worst_normalised_distance_is_named(texture):
+    assert reasons_to_reject(texture, AcceptSpec(gram_normalised_max=-0.5)) == (
+        "The normalised Gram distance on pool1 is -0.4 and gram_normalised_max is -0.5.",
+    )
+    assert reasons_to_reject(texture, AcceptSpec(gram_normalised_max=-0.4)) == ()
+
+
+def test_a_layer_without_a_normalised_distance_is_not_judged(texture):
+    only = changed(texture, on_file("conv1_1", 5) | on_file("pool1", 5))
+    assert reasons_to_reject(only, AcceptSpec(gram_normalised_max=-9)) == ()
+
+
+def test_every_exceeded_threshold_is_named(texture):
+    assert len(reasons_to_reject(texture, AcceptSpec(gram_relative_max=0.1, clipped_share_max=0.01))) == 2
+
+
+def test_a_value_at_its_threshold_is_accepted(texture):
+    assert reasons_to_reject(texture, AcceptSpec(gram_relative_max=0.3, clipped_share_max=0.02)) == ()
+
+
+def test_a_value_barely_above_its_threshold_is_shown_as_above(texture):
+    (reason,) = reasons_to_reject(texture, AcceptSpec(gram_relative_max=0.2999999))
+    assert "is 0.3 and gram_relative_max is 0.2999999." in reason
+    barely = texture.model_copy(update={"clipped_share": 0.0100001})
+    (reason,) = reasons_to_reject(barely, AcceptSpec(clipped_share_max=0.01))
+    assert reason == "The clipped share is 0.0100001 and clipped_share_max is 0.01."
+
+
+def test_controls_match_no_layers_but_may_clip(finished):
+    control = finished.read_record("brick-phase_scrambled-s1").model_copy(update={"clipped_share": 0.5})
+    assert reasons_to_reject(control, AcceptSpec(gram_relative_max=1e-9)) == ()
+    assert len(reasons_to_reject(control, AcceptSpec(clipped_share_max=0.4))) == 1
+
+
+@quickly
+@given(records(), st.tuples(GRAM, GRAM), st.tuples(SHARE, SHARE))
+def test_looser_thresholds_never_reject_more(record, gram, share):
+    def looseness(limit: float | None) -> float:
+        return float("inf") if limit is None else limit
+
+    (strict_gram, loose_gram), (strict_share, loose_share) = (
+        sorted(pair, key=looseness) for pair in (gram, share)
+    )
+    strict = AcceptSpec(gram_relative_max=strict_gram, clipped_share_max=strict_share)
+    loose = AcceptSpec(gram_relative_max=loose_gram, clipped_share_max=loose_share)
+    assert len(reasons_to_reject(record, loose)) <= len(reasons_to_reject(record, strict))

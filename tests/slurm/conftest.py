@@ -64,7 +64,7 @@ class Lab:
     def run(self, *arguments: str | Path, expect: int = 0) -> str:
         """Return what `stimgen ARGUMENTS` prints."""
         process = self.start(*arguments)
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=600)
         assert process.returncode == expect, output
         return output
 
@@ -103,5 +103,5 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest.parent.mkdir()
     manifest.write_text(yaml.safe_dump(exp1_small(), sort_keys=False))
     command = [sys.executable, "-m", "stimgen", "run", str(manifest), "--no-report", "--quiet"]
-    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240)
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=600)
     return folder / "results" / "exp1"

@@ -1,7 +1,4 @@
-"""A real Slurm on this machine: two nodes with a fake GPU each, for tests.
-
-`python tests/slurm/slurm_bench.py` starts one, and prints how to use it until Ctrl-C.
-"""
+"""A real Slurm on this machine: two nodes with a fake GPU each, for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -159,7 +155,7 @@ class Bench:
                 daemon.wait()
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 300) -> Any:
     """Return what a condition gives as soon as it is true.
 
     Raises
@@ -240,13 +236,3 @@ def _start_munge(bench: Bench) -> None:
     as_munge = ["setpriv", "--reuid=munge", "--regid=munge", "--clear-groups"]
     bench._start("munged", [*as_munge, "munged", "--foreground", "--force", f"--key-file={key}", *paths])
     wait_until((folder / "socket").exists, 10)
-
-
-if __name__ == "__main__":
-    if lacking := missing():
-        sys.exit(f"This needs {', '.join(lacking)}.")
-    with started() as cluster:
-        sys.stdout.write(f"export SLURM_CONF={cluster.folder}/slurm.conf PATH=$PATH:/usr/sbin\n")
-        sys.stdout.flush()
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()

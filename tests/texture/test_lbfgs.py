@@ -46,7 +46,7 @@ def start(batch: int) -> Tensor:
     return torch.zeros((batch, 1, 4, 5), dtype=torch.float64)
 
 
-def test_it_finds_the_minimum_of_each_problem() -> None:
+def test_the_minimum_of_each_problem_is_found() -> None:
     quadratics = Quadratics(4, 20)
     minimum = minimise(quadratics, start(4), **bounds(4, -9, 9), evaluations=150, history=10)
     torch.testing.assert_close(minimum.images.flatten(1), quadratics.centres, atol=1e-5, rtol=0)
@@ -72,7 +72,7 @@ def test_bounds_give_the_solution_of_scipy() -> None:
         assert minimum.images.max() <= 0.4
 
 
-def test_problems_do_not_feel_each_other() -> None:
+def test_problems_of_a_batch_are_independent() -> None:
     quadratics = Quadratics(4, 20)
     together = minimise(quadratics, start(4), **bounds(4, -0.5, 9), evaluations=40, history=5)
     for b in range(4):
@@ -98,7 +98,7 @@ def test_the_loss_never_rises_and_the_last_point_is_the_best() -> None:
     assert torch.equal(minimum.losses, rosenbrock(minimum.images)[0])
 
 
-def test_a_region_without_a_value_is_left_by_shorter_steps() -> None:
+def test_a_step_to_a_point_without_a_value_is_shortened() -> None:
     """-log x is not a number below zero, where the first step from x = 4 with minimum 1 leads."""
 
     def barrier(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +150,7 @@ def test_a_pair_with_negative_curvature_is_not_stored() -> None:
     assert not history.known().any()
 
 
-def test_a_preconditioner_that_is_the_inverse_hessian_solves_at_once() -> None:
+def test_the_inverse_hessian_as_preconditioner_solves_at_once() -> None:
     scales = torch.tensor([1.0, 10.0, 100.0, 1000.0], dtype=torch.float64).view(1, 1, 1, 4)
 
     def objective(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,13 +179,13 @@ def test_a_problem_stops_when_its_loss_is_low_enough_and_stays_there() -> None:
     assert torch.equal(minimum.losses, quadratics(minimum.images)[0])
 
 
-def test_all_problems_low_enough_end_it() -> None:
+def test_minimisation_ends_when_all_problems_are_low_enough() -> None:
     minimum = minimise(Quadratics(2, 20), start(2), **bounds(2, -9, 9), evaluations=90, history=5, enough=1.0)
     assert len(minimum.trace) == minimum.evaluations.max() < 90
 
 
 def test_a_problem_without_progress_stops() -> None:
-    """Bounds stop the first problem; the second has the start as its minimum and has not far to fall."""
+    """The first problem ends at its bounds; the second starts at its minimum."""
 
     def towards(images: Tensor) -> tuple[Tensor, Tensor]:
         offsets = images.flatten(1) - torch.tensor([[5.0], [0.0]], dtype=torch.float64)

@@ -22,7 +22,7 @@ def test_receptive_fields_of_vgg16(layer: str, side: int) -> None:
 
 
 @given(st.data(), st.sampled_from(ALL), st.sampled_from([1, 2, 4, 8]))
-def test_no_scale_sees_further_than_the_layer_set(data: st.DataObject, name: str, factor: int) -> None:
+def test_no_scale_sees_more_than_the_layer_set(data: st.DataObject, name: str, factor: int) -> None:
     network = NETWORKS[name]()
     layers = data.draw(st.lists(st.sampled_from(network.layers), min_size=1, unique=True))
     used = layers_at(network, layers, 512 // factor, 512)
@@ -34,7 +34,7 @@ def test_no_scale_sees_further_than_the_layer_set(data: st.DataObject, name: str
         assert set(used) == set(layers)
 
 
-def test_a_layer_with_no_position_left_takes_no_part() -> None:
+def test_a_layer_without_a_position_is_left_out() -> None:
     alexnet = NETWORKS["alexnet"]()
     # pool2 sees 67 of 40 px, and conv5 163; but pool2 has no position in an image below 31 px.
     assert layers_at(alexnet, ["conv1", "pool2", "conv5"], 20, 40) == ("conv1",)
@@ -42,7 +42,7 @@ def test_a_layer_with_no_position_left_takes_no_part() -> None:
     assert layers_at(alexnet, ["conv1", "pool2", "conv5"], 40, 40) == ("conv1", "pool2", "conv5")
 
 
-def test_the_ladder_shrinks_by_a_rung_per_octave() -> None:
+def test_halving_the_size_drops_the_deepest_layer() -> None:
     vgg, ladder = NETWORKS["vgg16"](), ["conv1_1", "pool1", "pool2", "pool3", "pool4"]
     assert [layers_at(vgg, ladder, side, 512)[-1] for side in (32, 64, 128, 256, 512)] == [
         "pool1",
@@ -83,7 +83,7 @@ def test_stages_go_from_coarse_and_shallow_to_all_at_full_size(
     assert all(stage.enlarged == (stage.size_px > plan[0].size_px) for stage in plan)
 
 
-def test_problems_with_other_layer_sets_meet_in_the_same_stages() -> None:
+def test_stages_of_all_layer_sets_have_the_same_budgets() -> None:
     """Size and rung say what is done together: evaluations there do not depend on the layer set."""
     vgg = NETWORKS["vgg16"]()
     ladder = ["conv1_1", "pool1", "pool2", "pool3", "pool4"]

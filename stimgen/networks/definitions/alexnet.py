@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from stimgen.networks.architectures import Architecture, Convolution, Pool, register_network
+from stimgen.networks.architectures import (
+    Architecture,
+    Convolution,
+    Pool,
+    register_network,
+    torchvision_weights,
+)
+from stimgen.references import Reference
+
+KRIZHEVSKY_2014 = Reference(
+    "krizhevsky2014",
+    ("Krizhevsky, A.",),
+    2014,
+    "One weird trick for parallelizing convolutional neural networks",
+    "arXiv:1404.5997",
+)
 
 
 @register_network("alexnet")
 def alexnet() -> Architecture:
     """Return AlexNet: conv1 to conv5, with pools of 3 × 3 and stride 2 after conv1, conv2 and conv5.
 
-    This is torchvision's variant, the counterpart of the Caffe reference network: no groups, no response
+    This is TorchVision's variant, the counterpart of the Caffe reference network: no groups, no response
     normalisation, 64-192-384-256-256 channels. It was trained with max pooling. The default layers are a
     choice by analogy with VGG: conv4 sees about as much of the image as pool4 of VGG-19.
     """
@@ -25,7 +40,15 @@ def alexnet() -> Architecture:
             Convolution("conv5", 256, 256),
             Pool("pool5", kernel=3),
         ),
-        "Krizhevsky, A. (2014). One weird trick for parallelizing convolutional neural networks. "
-        "arXiv:1404.5997",
-        ("conv1", "pool1", "pool2", "conv3", "conv4"),
+        reference=KRIZHEVSKY_2014,
+        default_layers=("conv1", "pool1", "pool2", "conv3", "conv4"),
+        title="AlexNet",
+        weights=(
+            torchvision_weights(
+                "imagenet",
+                "alexnet-owt-7be5be79.pth",
+                "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+                "Krizhevsky, A. (2014). arXiv:1404.5997.",
+            ),
+        ),
     )

@@ -6,9 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 import platformdirs
 
@@ -16,21 +15,17 @@ from stimgen.atomic import write_file
 from stimgen.errors import InputError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import CONVENTIONS
-from stimgen.networks.weights.formats import match_layers
-from stimgen.networks.weights.layers import FileLayer
-from stimgen.networks.weights.record import Weights, WeightsError, weights_of
+from stimgen.networks.weights.layers import FileLayer, match_layers
+from stimgen.networks.weights.record import Weights, WeightsError
 
 FORMAT = "stimgen weights 1"
 _NAME = "[A-Za-z][A-Za-z0-9_]*"
-Answer: TypeAlias = Literal["yes", "no"]
-"""What is true or false, in a header that holds texts."""
-
-_CURE = "Delete the file, then fetch or import the weights again (stimgen weights --help)."
+_HINT = "Delete the file, then fetch or import the weights again (stimgen weights --help)."
 
 
 @dataclass(frozen=True)
 class CacheHeader:
-    """What a cache file says about its tensors."""
+    """The header of a cache file, which describes its tensors; `normalised` is "yes" or "no"."""
 
     network: str
     name: str
@@ -38,7 +33,7 @@ class CacheHeader:
     origin: str
     file_sha256: str
     tensors_sha256: str
-    normalised: Answer = "no"
+    normalised: str = "no"
 
 
 def weights_folder(cache_dir: Path | None = None) -> Path:
@@ -53,12 +48,9 @@ def weights_folder(cache_dir: Path | None = None) -> Path:
 
 
 def cached_path(network: str, name: str, cache_dir: Path | None = None) -> Path:
-    """Return where weights `name` of `network` are kept, whether or not they are there.
+    """Return the cache file of weights `name` of `network`, whether or not it exists.
 
-    Raises
-    ------
-    InputError
-        If `name` cannot be a name: a letter, then letters, digits and underscores.
+    Raises `InputError` unless `name` is a letter followed by letters, digits and underscores.
     """
     if not re.fullmatch(_NAME, name):
         raise InputError(
@@ -75,7 +67,7 @@ def cached_paths(cache_dir: Path | None = None) -> tuple[Path, ...]:
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Make the cache folder, and turn what goes wrong in writing to it into an error with a cure."""
+    """Make the cache folder, and turn an `OSError` while it is written into a `WeightsError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -87,23 +79,17 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 def write_cached(weights: Weights, path: Path) -> None:
-    """Write `weights` to the cache file `path`, at once or not at all.
-
-    Raises
-    ------
-    WeightsError
-        If the folder cannot be written.
-    """
+    """Write `weights` to the cache file `path`, completely or not at all."""
     from safetensors.torch import save
 
     header = CacheHeader(
-        network=weights.network,
-        name=weights.name,
-        convention=weights.convention.name,
-        origin=weights.origin,
-        file_sha256=weights.file_sha256,
-        tensors_sha256=weights.tensors_sha256,
-        normalised="yes" if weights.normalised else "no",
+        weights.network,
+        weights.name,
+        weights.convention.name,
+        weights.origin,
+        weights.file_sha256,
+        weights.tensors_sha256,
+        "yes" if weights.normalised else "no",
     )
     tensors = {}
     convolutions = NETWORKS[weights.network]().convolutions
@@ -116,73 +102,54 @@ def write_cached(weights: Weights, path: Path) -> None:
 
 
 def read_header(path: Path) -> CacheHeader | None:
-    """Return what a safetensors file says about itself, or None if stimgen did not write it.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged or its header is incomplete or wrong.
-    """
+    """Return the header of a safetensors file, None if stimgen did not write it; raise if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"The weights file {path} is damaged: {error}.", _CURE) from None
+        raise WeightsError(f"The weights file {path} is damaged: {error}.", _HINT) from None
     if metadata.pop("format", None) != FORMAT:
         return None
     try:
         header = CacheHeader(**metadata)
-        if header.normalised not in get_args(Answer):
-            raise TypeError(header.normalised)
     except TypeError:
-        raise WeightsError(f"The header of the weights file {path} is incomplete or wrong.", _CURE) from None
+        header = None
+    if header is None or header.normalised not in ("yes", "no"):
+        raise WeightsError(f"The header of the weights file {path} is incomplete or wrong.", _HINT)
     if header.convention not in CONVENTIONS or header.network not in NETWORKS:
         raise WeightsError(
             f"The weights file {path} is for {header.network} with the input convention {header.convention}, "
             "which this version of stimgen does not know.",
-            _CURE,
+            _HINT,
         )
     return header
 
 
 def read_cached(path: Path) -> Weights:
-    """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, altered, or not one of stimgen's.
-    """
+    """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256."""
     from safetensors import SafetensorError, safe_open
 
     header = read_header(path)
     if header is None:
-        raise WeightsError(f"{path} was not written by stimgen.", _CURE)
+        raise WeightsError(f"{path} was not written by stimgen.", _HINT)
     architecture = NETWORKS[header.network]()
-    layers = []
     try:
         with safe_open(path, framework="np") as file:
-            for convolution in architecture.convolutions:
-                name = convolution.name
-                arrays = (file.get_tensor(f"{name}.weight"), file.get_tensor(f"{name}.bias"))
-                layers.append(FileLayer(name, arrays))
+            layers = [
+                FileLayer(name, (file.get_tensor(f"{name}.weight"), file.get_tensor(f"{name}.bias")))
+                for name in (convolution.name for convolution in architecture.convolutions)
+            ]
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"The weights file {path} is damaged: {error}.", _CURE) from None
+        raise WeightsError(f"The weights file {path} is damaged: {error}.", _HINT) from None
     convolutions = match_layers(layers, architecture, path)
     if convolutions.sha256 != header.tensors_sha256:
         raise WeightsError(
             f"The weights file {path} is altered: its tensors have SHA-256 {convolutions.sha256}, and "
             f"{header.tensors_sha256} was recorded when it was written.",
-            _CURE,
+            _HINT,
         )
-    return weights_of(
-        convolutions,
-        network=header.network,
-        name=header.name,
-        convention=CONVENTIONS[header.convention],
-        origin=f"cache {path}, from {header.origin}",
-        file_sha256=header.file_sha256,
-        normalised=header.normalised == "yes",
-    )
+    convention, origin = CONVENTIONS[header.convention], f"cache {path}, from {header.origin}"
+    weights = convolutions.weights(header.network, header.name, convention, origin, header.file_sha256)
+    return replace(weights, normalised=header.normalised == "yes")

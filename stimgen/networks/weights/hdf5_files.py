@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_ITEMS, MOST_LEVELS = 100_000, 30
 MOST_COMPRESSED, SMALL_BYTES = 200, 2**20
-"""How many times smaller than their numbers stored tensors can be: random numbers hardly shrink at all."""
+"""Tensors above SMALL_BYTES may be stored in 1 / MOST_COMPRESSED of their size. Weights hardly shrink."""
 
 
 def read_h5(path: Path) -> list[FileLayer]:
@@ -33,12 +33,7 @@ def read_h5(path: Path) -> list[FileLayer]:
     top or below ``model_weights``. Keras 3 keeps the tensors of a layer as ``…/<layer>/vars/<number>``. Caffe
     saves ``data/<layer>/<number>`` (``.caffemodel.h5``), and converters from Caffe and PyTorch
     ``<layer>/weight`` (or ``weights``) and ``<layer>/bias``. In all but Keras 2, layers are ordered by their
-    names, with numbers as numbers. Keras has kernels as (height, width, in channel, out channel).
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, has another layout, or the ``h5py`` package is missing.
+    names, with numbers as numbers. Keras stores kernels as (height, width, in channel, out channel).
     """
     try:
         import h5py
@@ -55,8 +50,7 @@ def read_h5(path: Path) -> list[FileLayer]:
                 return group_by_layer((layer, _oihw(tensors[name])) for layer, name in _keras2_names(top))
     except WeightsError:
         raise
-    # The library meets arbitrary bytes: what it raises on them is not a closed list.
-    except Exception as error:
+    except Exception as error:  # damaged files make the library raise errors of almost any class
         raise WeightsError(
             f"{path} is not a readable HDF5 file: {error}.", "If the file is cut off, get it again."
         ) from None
@@ -65,17 +59,14 @@ def read_h5(path: Path) -> list[FileLayer]:
         if found:
             return group_by_layer((match["layer"], arranged(tensors[match[0]])) for match in found)
     raise WeightsError(
-        f"{path} has no layout that is known: neither the attribute layer_names (Keras 2), nor <layer>/vars "
+        f"{path} has no known layout: neither the attribute layer_names (Keras 2), nor <layer>/vars "
         "(Keras 3), data/<layer>/<number> (Caffe) or <layer>/weight.",
         "Save a Keras model's weights as FILE.weights.h5, or Caffe's with net.save_hdf5.",
     )
 
 
 def _stored_arrays(file: h5py.File, path: Path) -> dict[str, NDArray[Any]]:
-    """Return the numbers stored in the file itself: no links, and no data in other files.
-
-    States of an optimiser are not read.
-    """
+    """Return the numbers stored in the file itself, by name: no links, data in other files or optimisers."""
     import h5py
 
     arrays: dict[str, NDArray[Any]] = {}
@@ -136,7 +127,7 @@ _LAYOUTS: tuple[tuple[re.Pattern[str], Callable[[NDArray[Any]], NDArray[Any]]], 
     (re.compile(r"data/(?P<layer>.+)/\d+"), _oihw_of_caffe),
     (re.compile(r"(?P<layer>.+)/(weights?|bias)"), _oihw_of_caffe),
 )
-"""Names of tensors in the layouts that have no list of layers, and what turns their arrays to OIHW."""
+"""Names of tensors in layouts without a list of layers, and the functions that bring their arrays to OIHW."""
 
 
 def _texts(values: Any) -> list[str]:

@@ -1,16 +1,16 @@
-"""What weights there are, and whether those on this machine are what they were."""
+"""Which weights there are, and whether those on this machine are intact."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from stimgen.networks import catalogue
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import packaged_weights, published_weights, random_seed, weights_names
+from stimgen.networks.catalogue import published_weights, random_seed, weights_names
 from stimgen.networks.weights.cache import cached_path, cached_paths, read_cached, read_header
-from stimgen.networks.weights.package import check_packaged_file, installed_file, read_packaged
+from stimgen.networks.weights.find import check_packaged_file, installed_file, read_packaged
 from stimgen.networks.weights.record import WeightsError
 
 
@@ -21,61 +21,33 @@ class ListedWeights:
     Attributes
     ----------
     network, name
-        What to write in the manifest.
+        The names for the manifest.
     location
-        Where they will be taken from: "cache", "package", or "download"; "damaged" if they are there and
-        cannot be used.
+        Where they will be taken from: "cache", "package", or "download"; "damaged" if they are on this
+        machine and cannot be used.
     path
         The file, if they are on this machine.
-    convention
-        Input convention; None if damaged and not published.
     origin
         What they were read from, or the address to download.
-    file_sha256, tensors_sha256
-        As recorded; of a published file not yet here, only the published first digits.
+    tensors_sha256
+        SHA-256 of the tensors, if it is on record.
     normalised
         Whether every filter has a mean activation of about 1 already.
-    licence, citation
-        Empty for weights that are not in the catalogue.
+    licence
+        Empty for weights that are not published.
     problem
         What is wrong with damaged ones; else empty.
     """
 
     network: str
     name: str
-    location: Literal["cache", "package", "download", "damaged"]
-    path: Path | None
-    convention: str | None
-    origin: str
-    file_sha256: str | None
-    tensors_sha256: str | None
-    normalised: bool
-    licence: str
-    citation: str
-    problem: str
-
-
-@dataclass(frozen=True)
-class VerifiedWeights:
-    """The result of reading weights on this machine again.
-
-    Attributes
-    ----------
-    network, name
-        Which weights; of an unreadable cache file, as its file name says.
-    path
-        The file.
-    intact
-        Whether every tensor has the recorded SHA-256.
-    detail
-        The SHA-256 of the tensors, or what is wrong and what to do.
-    """
-
-    network: str
-    name: str
-    path: Path
-    intact: bool
-    detail: str
+    location: Literal["cache", "package", "download", "damaged"] = "download"
+    path: Path | None = None
+    origin: str = ""
+    tensors_sha256: str | None = None
+    normalised: bool = False
+    licence: str = ""
+    problem: str = ""
 
 
 def whereabouts(network: str, name_or_path: str) -> str:
@@ -86,7 +58,8 @@ def whereabouts(network: str, name_or_path: str) -> str:
         return "drawn at random"
     if cached_path(network, name_or_path).exists():
         return "in the cache"
-    package = packaged_weights(network, name_or_path)
+    published = published_weights(network, name_or_path)
+    package = published.package if published else None
     if package and installed_file(package):
         return f"in the package {package.distribution}"
     offer = f" (or {package.install})" if package else ""
@@ -97,119 +70,76 @@ def at_hand(network: str, name_or_path: str) -> bool:
     """Return whether `find_weights` needs no download; nothing is read or checked."""
     if Path(name_or_path).is_absolute():
         return Path(name_or_path).is_file()
-    if random_seed(name_or_path) is not None or cached_path(network, name_or_path).exists():
-        return True
-    package = packaged_weights(network, name_or_path)
-    return bool(package and installed_file(package))
+    return not whereabouts(network, name_or_path).startswith("not here")
 
 
 def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
-    """Return all weights that can be named: the catalogue first, then the imported ones.
+    """Return all weights that can be named: the published ones first, then the imported ones.
 
-    Headers are read and no tensors; the file of a package is checked against its SHA-256.
-
-    Parameters
-    ----------
-    cache_dir
-        Cache folder in place of STIMGEN_CACHE and the user's.
+    Headers are read and no tensors; the file of a package is checked against its SHA-256. `cache_dir` is the
+    cache folder in place of STIMGEN_CACHE and the user's.
     """
+    return tuple(next(_places(*key, cache_dir, read=False)) for key in _keys(cache_dir))
+
+
+def verify_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
+    """Return all weights in the cache and in packages, after checking every tensor against its SHA-256.
+
+    Those that are not intact have the location "damaged". `cache_dir` is as for `list_weights`.
+    """
+    places = (place for key in _keys(cache_dir) for place in _places(*key, cache_dir, read=True))
+    return tuple(place for place in places if place.path)
+
+
+def _keys(cache_dir: Path | None) -> list[tuple[str, str]]:
+    """Return network and name of all weights."""
     published = [(network, name) for network in NETWORKS for name in weights_names(network)]
-    imported = [_key_of(path) for path in cached_paths(cache_dir)]
-    return tuple(_listed(*key, cache_dir) for key in dict.fromkeys([*published, *imported]))
+    stems = [path.stem.partition("-") for path in cached_paths(cache_dir)]
+    return list(dict.fromkeys([*published, *((network, name) for network, _, name in stems)]))
 
 
-def verify_weights(*, cache_dir: Path | None = None) -> tuple[VerifiedWeights, ...]:
-    """Read all weights on this machine and check every tensor against the recorded SHA-256.
-
-    Parameters
-    ----------
-    cache_dir
-        Cache folder in place of STIMGEN_CACHE and the user's.
-
-    Returns
-    -------
-    tuple of VerifiedWeights
-        One per file in the cache and per installed package with weights.
-    """
-    results = []
-    for path in cached_paths(cache_dir):
-        network, name = _key_of(path)
-        try:
-            weights = read_cached(path)
-        except WeightsError as error:
-            results.append(VerifiedWeights(network, name, path, False, str(error)))
-            continue
-        moved = (weights.network, weights.name) != (network, name)
-        detail = f'It holds "{weights.name}" of {weights.network}: the file was renamed.' if moved else ""
-        results.append(VerifiedWeights(network, name, path, not moved, detail or weights.tensors_sha256))
-    return (*results, *_verified_packages())
-
-
-def _verified_packages() -> list[VerifiedWeights]:
-    results = []
-    for entry in catalogue.PACKAGED:
-        path = installed_file(entry)
-        if path is None:
-            continue
-        try:
-            weights = read_packaged(entry)
-        except WeightsError as error:
-            results.append(VerifiedWeights(entry.network, entry.name, path, False, str(error)))
-            continue
-        if weights is not None:
-            results.append(VerifiedWeights(entry.network, entry.name, path, True, weights.tensors_sha256))
-    return results
-
-
-def _listed(network: str, name: str, cache_dir: Path | None) -> ListedWeights:
+def _places(network: str, name: str, cache_dir: Path | None, *, read: bool) -> Iterator[ListedWeights]:
+    """Yield where weights are, the place that they are taken from first."""
+    listed = ListedWeights(network, name)
     published = published_weights(network, name)
-    listed = ListedWeights(
-        network=network,
-        name=name,
-        location="download",
-        path=None,
-        convention=published.convention if published else None,
-        origin=published.url if published else "",
-        file_sha256=published.sha256_prefix if published else None,
-        tensors_sha256=published.tensors_sha256 if published else None,
-        normalised=False,
-        licence=published.licence if published else "",
-        citation=published.citation if published else "",
-        problem="",
-    )
+    if published:
+        listed = replace(
+            listed,
+            origin=published.url,
+            tensors_sha256=published.tensors_sha256,
+            licence=published.licence,
+        )
     path = cached_path(network, name, cache_dir)
-    package = packaged_weights(network, name)
-    try:
-        if path.exists():
-            listed = replace(listed, location="damaged", path=path)
-            header = read_header(path)
-            if header is None:
-                return replace(listed, problem=f"{path} was not written by stimgen.")
-            return replace(
-                listed,
-                location="cache",
-                convention=header.convention,
-                origin=header.origin,
-                file_sha256=header.file_sha256,
-                tensors_sha256=header.tensors_sha256,
-                normalised=header.normalised == "yes",
-            )
-        if package and (file := installed_file(package)):
-            listed = replace(
-                listed,
-                location="package",
-                path=file,
-                convention=package.convention,
-                origin=f"package {package.distribution}",
-                file_sha256=package.file_sha256,
-            )
+    if path.exists():
+        yield _in_cache(replace(listed, path=path), path, read=read)
+    package = published.package if published else None
+    if published and package and (file := installed_file(package)):
+        place = replace(listed, location="package", path=file, origin=f"package {package.distribution}")
+        try:
             check_packaged_file(package, file)
+            if read:
+                read_packaged(network, published)
+        except WeightsError as error:
+            place = replace(place, location="damaged", problem=str(error))
+        yield place
+    yield listed
+
+
+def _in_cache(listed: ListedWeights, path: Path, *, read: bool) -> ListedWeights:
+    try:
+        header = read_header(path)
+        if header is None:
+            raise WeightsError(f"{path} was not written by stimgen.", "Delete it.")
+        if (header.network, header.name) != (listed.network, listed.name):
+            raise WeightsError(f'It holds "{header.name}" of {header.network}: the file was renamed.')
+        if read:
+            read_cached(path)
     except WeightsError as error:
         return replace(listed, location="damaged", problem=str(error))
-    return listed
-
-
-def _key_of(path: Path) -> tuple[str, str]:
-    """Return network and weights' name from the name of a cache file."""
-    network, _, name = path.stem.partition("-")
-    return network, name
+    return replace(
+        listed,
+        location="cache",
+        origin=header.origin,
+        tensors_sha256=header.tensors_sha256,
+        normalised=header.normalised == "yes",
+    )

@@ -10,15 +10,11 @@ from numpy.typing import NDArray
 from stimgen.networks.weights.layers import FileLayer
 from stimgen.networks.weights.record import WeightsError
 
+_DAMAGED = "The file is damaged; get it again."
+
 
 def read_onnx(path: Path) -> list[FileLayer]:
-    """Return convolutions and normalisations in the order of the graph, which ONNX keeps topological.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, keeps its tensors in other files, or the ``onnx`` package is missing.
-    """
+    """Return convolutions and normalisations in the order of the graph, which ONNX keeps topological."""
     try:
         import onnx
     except ImportError:
@@ -28,13 +24,10 @@ def read_onnx(path: Path) -> list[FileLayer]:
         ) from None
     try:
         graph = onnx.load(path, load_external_data=False).graph
-    # The parser meets arbitrary bytes: what it raises on them is not a closed list.
-    except Exception as error:
-        raise WeightsError(
-            f"{path} is not a readable ONNX file: {error}.", "The file is damaged; get it again."
-        ) from None
+    except Exception as error:  # damaged files make the parser raise errors of almost any class
+        raise WeightsError(f"{path} is not a readable ONNX file: {error}.", _DAMAGED) from None
     if not graph.node:
-        raise WeightsError(f"{path} holds an empty ONNX graph.", "The file is damaged; get it again.")
+        raise WeightsError(f"{path} holds an empty ONNX graph.", _DAMAGED)
     stored = {tensor.name: tensor for tensor in graph.initializer}
 
     def array(name: str, node: str) -> NDArray[Any]:
@@ -50,11 +43,8 @@ def read_onnx(path: Path) -> list[FileLayer]:
             )
         try:
             values: NDArray[Any] = onnx.numpy_helper.to_array(stored[name])
-        # Types that onnx does not know give errors of other classes than lengths that do not fit.
-        except Exception as error:
-            raise WeightsError(
-                f"{path}: tensor {name} is damaged: {error}.", "The file is damaged; get it again."
-            ) from None
+        except Exception as error:  # likewise
+            raise WeightsError(f"{path}: tensor {name} is damaged: {error}.", _DAMAGED) from None
         return values
 
     return [

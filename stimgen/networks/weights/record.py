@@ -1,4 +1,4 @@
-"""What weights are: tensors, the input they expect, where they come from, and their identity."""
+"""Weights in memory: tensors, the input they expect, their origin and their identity."""
 
 from __future__ import annotations
 
@@ -13,29 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
-from stimgen.networks.catalogue import InputConvention
+from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.catalogue import CONVENTIONS, InputConvention
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+class WeightsError(StimgenError):
+    """Weights are missing, unreadable, altered, or not those of the network."""
+
+
 def tensors_sha256(
     kernels: Sequence[Tensor | NDArray[np.float32]], biases: Sequence[Tensor | NDArray[np.float32]]
 ) -> str:
-    """Return the identity of weights: the same for the same numbers, whatever file they came in.
+    """Return the identity of weights: the same for the same numbers, whatever file they came from.
 
-    Parameters
-    ----------
-    kernels
-        (out channel, in channel, height, width) per convolution, shallowest first; the input channels of
-        the first one in RGB order.
-    biases
-        (out channel,) per convolution.
-
-    Returns
-    -------
-    str
-        Hexadecimal SHA-256 over kernel, bias, kernel, bias, … as little-endian float32 in C order.
+    It is the hexadecimal SHA-256 over kernel, bias, kernel, bias, … as little-endian float32 in C order,
+    shallowest first. Kernels are (out channel, in channel, height, width), with RGB input.
     """
     digest = hashlib.sha256()
     for kernel, bias in zip(kernels, biases, strict=True):
@@ -50,22 +45,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class WeightsError(StimgenError):
-    """Weights are missing, unreadable, altered, or not those of the network."""
-
-
 @dataclass(frozen=True, eq=False)
 class Convolutions:
-    """The convolutions of a network as arrays, shallowest first.
+    """The convolutions in a weights file, shallowest first, in the channel order of the file.
 
-    Attributes
-    ----------
-    kernels
-        float32 (out channel, in channel, height, width) each.
-    biases
-        float32 (out channel,) each.
-    names
-        Names of their layers in the file that they come from, if it is known.
+    Kernels are (out channel, in channel, height, width), biases (out channel,); `names` are those of their
+    layers in the file.
     """
 
     kernels: tuple[NDArray[np.float32], ...]
@@ -82,17 +67,33 @@ class Convolutions:
         first, *rest = self.kernels
         return replace(self, kernels=(np.ascontiguousarray(first[:, ::-1]), *rest))
 
+    def weights(
+        self, network: str, name: str, convention: InputConvention, origin: str, file_sha256: str
+    ) -> Weights:
+        """Return these convolutions ready for use; BGR kernels are put into RGB order."""
+        import torch
+
+        ordered = self if convention.channels == "rgb" else self.with_input_reversed()
+        return Weights(
+            network,
+            name,
+            tuple(torch.from_numpy(kernel) for kernel in ordered.kernels),
+            tuple(torch.from_numpy(bias) for bias in ordered.biases),
+            convention.in_rgb(),
+            origin,
+            file_sha256,
+            ordered.sha256,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """The convolutions of one network, ready for use, and where they come from.
+    """The convolutions of one network, ready for use.
 
     Attributes
     ----------
-    network
-        Name of the network.
-    name
-        Name of the weights, as in a manifest.
+    network, name
+        Names of the network and of the weights, as in a manifest.
     kernels
         float32 tensors (out channel, in channel, height, width), shallowest first; RGB input.
     biases
@@ -106,8 +107,7 @@ class Weights:
     tensors_sha256
         Identity of the tensors; equal for the same weights from different files.
     normalised
-        Whether every filter has a mean activation of about 1 already
-        (`stimgen.networks.weights.normalised`); such weights are used as they are.
+        Whether every filter has a mean activation of about 1 already; such weights are used as they are.
     """
 
     network: str
@@ -121,29 +121,30 @@ class Weights:
     normalised: bool = False
 
 
-def weights_of(
-    convolutions: Convolutions,
-    *,
-    network: str,
-    name: str,
-    convention: InputConvention,
-    origin: str,
-    file_sha256: str,
-    normalised: bool = False,
-) -> Weights:
-    """Return `convolutions` as weights; a BGR `convention` puts the first kernel into RGB order."""
-    import torch
+def random_weights(network: str, seed: int = 0) -> Weights:
+    """Return weights of a network before training: kernels from a normal distribution, biases 0.
 
-    if convention.channels == "bgr":
-        convolutions = convolutions.with_input_reversed()
-    return Weights(
-        network=network,
-        name=name,
-        kernels=tuple(torch.from_numpy(kernel) for kernel in convolutions.kernels),
-        biases=tuple(torch.from_numpy(bias) for bias in convolutions.biases),
-        convention=convention.in_rgb(),
-        origin=origin,
-        file_sha256=file_sha256,
-        tensors_sha256=convolutions.sha256,
-        normalised=normalised,
-    )
+    The variance is 2 / fan-in (He et al. 2015, eq. 10), with fan-in the number of inputs of one output: input
+    channels times kernel height times width. With ReLU it keeps the scale of the activations from layer to
+    layer for an input with mean 0 and variance 1. NumPy's generator with `seed` draws the kernels shallowest
+    first in float32, the same on every machine.
+
+    References
+    ----------
+    He, K., Zhang, X., Ren, S. & Sun, J. (2015). Delving deep into rectifiers: surpassing human-level
+    performance on ImageNet classification. ICCV. arXiv:1502.01852.
+
+    Examples
+    --------
+    >>> random_weights("vgg16").kernels[1].var().item() * 64 * 9
+    2.0...
+    """
+    rng = np.random.default_rng(seed)
+    kernels, biases = [], []
+    for step in NETWORKS[network]().convolutions:
+        spread = np.float32(np.sqrt(2 / (step.in_channels * step.kernel**2)))
+        kernels.append(spread * rng.standard_normal(step.kernel_shape, dtype=np.float32))
+        biases.append(np.zeros(step.out_channels, np.float32))
+    convolutions = Convolutions(tuple(kernels), tuple(biases))
+    convention, origin = CONVENTIONS["torchvision"], f"NumPy's generator with seed {seed}"
+    return convolutions.weights(network, f"random:{seed}", convention, origin, convolutions.sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 import zlib
@@ -22,9 +23,8 @@ from stimgen.networks.weights.layers import (
 from stimgen.networks.weights.record import WeightsError
 
 MOST_PICKLE_BYTES = 2**18
-"""What a state dict says beside its numbers takes some thousand bytes, and more would take seconds."""
+"""The part of a state dict beside its numbers takes some thousand bytes; more would take seconds to read."""
 
-_WRAPPERS = ("state_dict", "model")
 _SAVE_STATE_DICT = (
     "If the file is cut off, get it again. If it holds a whole pickled model, save its state dict: "
     "torch.save(model.state_dict(), FILE)."
@@ -32,24 +32,16 @@ _SAVE_STATE_DICT = (
 
 
 def read_pth(path: Path) -> list[FileLayer]:
-    """Return the layers of a state dict in its order.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, a pickle with anything but tensors and plain containers in it, a TorchScript
-        archive, or one that is larger when it is unpacked.
-    """
+    """Return the layers of a state dict in its order; raise if there is anything but tensors in it."""
     try:
         if zipfile.is_zipfile(path):
             _check_archive(path)
-            _refuse_damaged_zip(path)
-        with _Bounded(path) as file:
+        with _BoundedReader(path) as file:
             # A subclass of io.BufferedReader, which torch reads as it does any open file.
             content = torch.load(cast("io.BufferedReader", file), map_location="cpu", weights_only=True)
     except WeightsError:
         raise
-    # The unpickler meets arbitrary bytes: what it raises on them is not a closed list.
+    # Damaged files make the unpickler raise errors of almost any class.
     except Exception as error:
         lines = str(error).strip().splitlines()
         cause = lines[0].partition(". ")[0].rstrip(".") if lines else type(error).__name__
@@ -58,7 +50,7 @@ def read_pth(path: Path) -> list[FileLayer]:
             "If there is Python code in the file, it was not run.",
             _SAVE_STATE_DICT,
         ) from None
-    for key in _WRAPPERS:
+    for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):
@@ -69,27 +61,8 @@ def read_pth(path: Path) -> list[FileLayer]:
     return _layers({str(name): value for name, value in content.items() if isinstance(value, Tensor)}, path)
 
 
-def _refuse_damaged_zip(path: Path) -> None:
-    """Compare the checksums in the file with its content, which PyTorch does not do."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error):
-        return  # of the format before zip files, or what the unpickler will say
-    if damaged is not None:
-        raise WeightsError(
-            f"{path} is damaged: {damaged} in it is not what was saved (CRC-32).", "Get the file again."
-        )
-
-
 def read_safetensors(path: Path) -> list[FileLayer]:
-    """Return the layers of a safetensors file, ordered by name with numbers as numbers.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged.
-    """
+    """Return the layers of a safetensors file, ordered by name with numbers as numbers."""
     try:
         with safe_open(path, framework="pt") as file:
             names = sorted(file.keys(), key=natural_order)
@@ -100,7 +73,7 @@ def read_safetensors(path: Path) -> list[FileLayer]:
         ) from None
 
 
-class _Bounded(io.BufferedReader):
+class _BoundedReader(io.BufferedReader):
     """A file whose unpickling ends: the unpickler reads it in small steps, and numbers in a single one."""
 
     def __init__(self, path: Path) -> None:
@@ -122,19 +95,27 @@ class _Bounded(io.BufferedReader):
 
 
 def _check_archive(path: Path) -> None:
-    """Raise unless a zip file is one as torch.save writes it: not compressed, and with a small pickle."""
+    """Raise unless a zip file is as torch.save writes it: intact, not compressed, and with a small pickle."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-    if any("/code/" in entry.filename or entry.filename.endswith("constants.pkl") for entry in entries):
-        raise WeightsError(f"{path} is a TorchScript program, which is not opened.", _SAVE_STATE_DICT)
-    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise WeightsError(
-            f"{path} is compressed, and might fill the memory when it is unpacked.",
-            "Save it again with torch.save, which does not compress.",
-        )
-    if any(e.file_size > MOST_PICKLE_BYTES for e in entries if e.filename.endswith("data.pkl")):
-        raise WeightsError(f"{path} has too much in it beside numbers.", _SAVE_STATE_DICT)
+        if any("/code/" in entry.filename or entry.filename.endswith("constants.pkl") for entry in entries):
+            raise WeightsError(f"{path} is a TorchScript program, which is not opened.", _SAVE_STATE_DICT)
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise WeightsError(
+                f"{path} is compressed, and might fill the memory when it is unpacked.",
+                "Save it again with torch.save, which does not compress.",
+            )
+        if any(e.file_size > MOST_PICKLE_BYTES for e in entries if e.filename.endswith("data.pkl")):
+            raise WeightsError(f"{path} has too much in it beside numbers.", _SAVE_STATE_DICT)
+        damaged = None
+        # PyTorch does not compare checksums; where this fails, its own message follows.
+        with contextlib.suppress(zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error):
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise WeightsError(
+                f"{path} is damaged: {damaged} in it is not what was saved (CRC-32).", "Get the file again."
+            )
 
 
 def _layers(tensors: Mapping[str, Tensor], path: Path) -> list[FileLayer]:

@@ -1,0 +1,55 @@
+"""An image as statistics see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stimgen.images.pixels import luminance
+from stimgen.measure.spectrum import PowerSpectrum, power_spectrum
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """The pixels of an image, and what several statistics need of them, each computed once.
+
+    Attributes
+    ----------
+    pixels
+        (H, W) or (H, W, 3), values 0..1.
+    side_deg
+        Shorter side in degrees of visual angle; None if unknown.
+    device
+        Where PyTorch computes, such as "cpu" or "cuda:0".
+    """
+
+    pixels: NDArray[np.floating]
+    side_deg: float | None = None
+    device: str = "cpu"
+
+    @cached_property
+    def luminance(self) -> NDArray[np.float64]:
+        """Luminance of each pixel, (H, W); see `stimgen.images.pixels.luminance`.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite, or the image has another shape or no pixels.
+        """
+        plane = luminance(self.pixels)
+        if not plane.size or not np.isfinite(plane).all():
+            raise ValueError("statistics need pixels, all of them finite")
+        return plane
+
+    @cached_property
+    def sorted_luminance(self) -> NDArray[np.float64]:
+        """Luminance values in ascending order, (H · W,)."""
+        return np.sort(self.luminance, axis=None)
+
+    @cached_property
+    def spectrum(self) -> PowerSpectrum:
+        """Power spectrum of the luminance; see `stimgen.measure.spectrum`."""
+        return power_spectrum(self.luminance)

@@ -1,0 +1,165 @@
+"""What lies in a run folder and is not what its manifest asks for; and what of that stimgen may remove."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stimgen.runs.csv_files import cells_of, data_dictionary, to_json
+from stimgen.runs.regular_files import UnreadableError, read_regular
+from stimgen.runs.store import DESKTOP_FILES, RunFolder, StoreError, sha256
+from stimgen.trials import DESIGNS, design_columns
+
+
+@dataclass(frozen=True)
+class Unplanned:
+    """What a manifest does not ask for, in the run folder.
+
+    Attributes
+    ----------
+    stimuli
+        Ids of stimuli whose record, and PNG file if there is one, are as stimgen wrote them.
+    trial_lists
+        Names of trial lists that stimgen wrote for an earlier manifest, without ".csv".
+    others
+        Files that stimgen did not write, or that were altered since: relative to the run folder, with the
+        reason why they are never removed.
+    """
+
+    stimuli: tuple[str, ...]
+    trial_lists: tuple[str, ...]
+    others: tuple[tuple[str, str], ...]
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to remove."""
+        return bool(self.stimuli or self.trial_lists)
+
+
+def find_unplanned(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Unplanned:
+    """Return what in a run folder is not asked for, and is known to be stimgen's or not.
+
+    Parameters
+    ----------
+    folder
+        The run; it may be that there is none yet.
+    planned, lists
+        Ids of the stimuli and of the trial lists that the manifest asks for.
+    """
+    stimuli: list[str] = []
+    others: list[tuple[str, str]] = []
+    for name in folder.unplanned_names(planned):
+        problem = _not_ours(folder, name)
+        if problem is None:
+            stimuli.append(name)
+        else:
+            others += [(_relative(folder, path), problem) for path in _files(folder, name) if _is_there(path)]
+    others += [(_relative(folder, path), "stimgen writes no such file") for path in _foreign(folder)]
+    old = []
+    for name, recorded in sorted(folder.noted_lists().items()):
+        if name in lists or not _is_there(folder.trials / f"{name}.csv"):
+            continue
+        try:
+            same = sha256(read_regular(folder.trials / f"{name}.csv")) == recorded
+        except UnreadableError:
+            same = False
+        if same:
+            old.append(name)
+        else:
+            others.append((f"trials/{name}.csv", "it is not as stimgen run wrote it"))
+    return Unplanned(tuple(stimuli), tuple(old), tuple(sorted(others)))
+
+
+def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
+    """Remove stimuli with their records, and trial lists with their dictionaries; return the files' names.
+
+    To be called while the folder is locked, with what `find_unplanned` has just returned.
+
+    Raises
+    ------
+    StoreError
+        If a file cannot be removed.
+    """
+    removed = []
+    for path in _to_remove(folder, which):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be removed: {error.strerror}.",
+                "Mend the folder, then run again with --prune.",
+            ) from error
+        removed.append(_relative(folder, path))
+    return tuple(removed)
+
+
+def both(one: Unplanned, other: Unplanned) -> Unplanned:
+    """Return what is removable in both, with the files that are not of the first."""
+    stimuli, lists = frozenset(other.stimuli), frozenset(other.trial_lists)
+    return Unplanned(
+        tuple(name for name in one.stimuli if name in stimuli),
+        tuple(name for name in one.trial_lists if name in lists),
+        one.others,
+    )
+
+
+def _to_remove(folder: RunFolder, which: Unplanned) -> Iterator[Path]:
+    for stimulus_id in which.stimuli:
+        # The PNG first: a record without one can still be told to be stimgen's.
+        yield from (path for path in _files(folder, stimulus_id) if _is_there(path))
+    for name in which.trial_lists:
+        table, dictionary = folder.trials / f"{name}.csv", folder.trials / f"{name}.json"
+        if _is_dictionary_of(table, dictionary):
+            yield dictionary
+        yield table
+
+
+def _files(folder: RunFolder, name: str) -> tuple[Path, Path]:
+    return folder.png(name), folder.record(name)
+
+
+def _not_ours(folder: RunFolder, name: str) -> str | None:
+    """Return why the files of a stimulus may not be removed; None if stimgen wrote them as they are."""
+    png, path = _files(folder, name)
+    try:
+        read_regular(path)
+    except UnreadableError:
+        return "it has no record, so it may not be stimgen's"
+    record = folder.read_record(name)
+    if record is None or record.stimulus_id != name:
+        return "its record is damaged, altered or of another stimulus"
+    if not _is_there(png):
+        return None
+    try:
+        content = read_regular(png)
+    except UnreadableError as error:
+        return f"the PNG {error}"
+    return None if sha256(content) == record.png_sha256 else "the PNG was altered since stimgen wrote it"
+
+
+def _is_dictionary_of(table: Path, dictionary: Path) -> bool:
+    try:
+        header = cells_of(read_regular(table))[0]
+        content = read_regular(dictionary)
+    except UnreadableError:
+        return False
+    designs = [name for name in DESIGNS if header == [column.name for column in design_columns(name)]]
+    return any(content == to_json(data_dictionary(f"trials_{name}", header)).encode() for name in designs)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _foreign(folder: RunFolder) -> Iterator[Path]:
+    """Yield what lies among PNG files and records and has not the place of one."""
+    places = dict(folder.places())
+    for place, ending in places.items():
+        for path in sorted(place.iterdir()):
+            own = folder.png(path.stem) if ending == ".png" else folder.record(path.stem)
+            if path != own and path not in places and path.name not in DESKTOP_FILES:
+                yield path
+
+
+def _relative(folder: RunFolder, path: Path) -> str:
+    return path.relative_to(folder.path).as_posix()

@@ -1,0 +1,241 @@
+"""The statistics of a texture, by which it can be synthesised without its image: saved, loaded and mixed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import fsum, isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from stimgen.atomic import write_file
+from stimgen.errors import InputError, StimgenError
+from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.texture.problem import PixelRange
+from stimgen.texture.schedule import layers_at_scale
+from stimgen.texture.statistic import Term
+from stimgen.texture.statistics.gram import parameters
+
+FORMAT = "stimgen texture statistics 1"
+_KEY = "stimgen"
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The texture model that statistics belong to: numbers of different models cannot be compared.
+
+    `tensors_sha256` identifies the weights, and `input` names the input that they expect.
+    `weights_normalised` says that their filters are scaled to a mean activation of 1 already, and are used as
+    they are.
+    """
+
+    network: str
+    tensors_sha256: str
+    input: str
+    pooling: str
+    normalise: bool
+    weights_normalised: bool
+    layers: tuple[str, ...]
+    components: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class TextureStatistics:
+    """The Gram matrices of an image and of its halvings, and the range of its pixels.
+
+    Attributes
+    ----------
+    model
+        The texture model that they belong to.
+    size_px
+        Shorter side of the image, px.
+    mean, lowest, highest
+        Of the pixel values by channel, one number for grey and three for RGB; black is 0, white is 1.
+    grams
+        For the image, for the image halved once, and so on: layer name to Gram matrix, float32, shape
+        (1, N, N) with N the number of channels or of components. The smaller the image, the fewer layers
+        take part (`stimgen.texture.schedule.layers_at`).
+    """
+
+    model: ModelIdentity
+    size_px: int
+    mean: tuple[float, ...]
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+    grams: tuple[Mapping[str, Tensor], ...]
+
+    @property
+    def halvings(self) -> int:
+        """How often the image can be halved and still has Gram matrices."""
+        return len(self.grams) - 1
+
+    def pixels(self, extractor: FeatureExtractor) -> PixelRange:
+        """Return mean and range of the pixels as tensors for a network."""
+        values = (self.mean, self.lowest, self.highest)
+        tensors = (torch.tensor(value, dtype=torch.float64).to(extractor.gain) for value in values)
+        return PixelRange(*(tensor.view(1, -1, 1, 1) for tensor in tensors))
+
+    def features(
+        self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
+    ) -> dict[Term, Tensor]:
+        """Return the Gram matrices of all channels that a synthesis matches at a scale."""
+        grams = {layer: gram.to(extractor.gain) for layer, gram in self.grams[halvings].items()}
+        return {term: term.statistic.restored(grams[str(term.layer)]) for term in terms}
+
+    @property
+    def parameters(self) -> int:
+        """Number of different numbers in the Gram matrices of the image at its full size."""
+        return sum(parameters(gram.shape[-1]) for gram in self.grams[0].values())
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, all of it or nothing.
+
+        Raises
+        ------
+        StimgenError
+            If the file cannot be written.
+        """
+        described = {"format": FORMAT, "model": asdict(self.model), "size_px": self.size_px}
+        described |= {"mean": self.mean, "lowest": self.lowest, "highest": self.highest}
+        tensors = {
+            f"{halvings}/{layer}": gram.contiguous()
+            for halvings, grams in enumerate(self.grams)
+            for layer, gram in grams.items()
+        }
+        try:
+            write_file(Path(path), save(tensors, {_KEY: json.dumps(described)}))
+        except OSError as error:
+            raise StimgenError(
+                f"{path} cannot be written: {error.strerror or error}.", "Name a file in a folder with room."
+            ) from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> TextureStatistics:
+        """Read a file that `save` wrote. Nothing in it is executed.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or it holds something else.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"There is no file {path}.", "Name a file that TextureStatistics.save wrote.")
+        try:
+            with safe_open(path, framework="pt") as file:
+                described = json.loads((file.metadata() or {})[_KEY])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return _from_file(described, tensors)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} holds no texture statistics of this version: {error}.",
+                "Analyse the image again and save its statistics.",
+            ) from None
+
+
+def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> TextureStatistics:
+    """Return weighted means of statistics, from which textures between those of the images are made.
+
+    Gram matrices and mean pixel values are mixed linearly, ``G = sum_i w_i G_i``. Pixels may take the values
+    of any image whose weight is not 0.
+
+    Parameters
+    ----------
+    statistics
+        Of one texture model, all grey or all RGB.
+    weights
+        One for each, from 0 to 1, with the sum 1.
+
+    Returns
+    -------
+    TextureStatistics
+        With the size of the smallest image that has a weight.
+
+    Raises
+    ------
+    InputError
+        If the weights are wrong, or the statistics are of different models or colours.
+
+    Examples
+    --------
+    >>> halfway = mix([brick, gravel], [0.5, 0.5])  # doctest: +SKIP
+    """
+    if len(statistics) != len(weights) or not statistics:
+        raise InputError(
+            f"{len(statistics)} statistics and {len(weights)} weights.", "Give each statistics one weight."
+        )
+    if not all(0 <= weight <= 1 for weight in weights) or abs(fsum(weights) - 1) > 1e-6:
+        listed = ", ".join(map(str, weights))
+        raise InputError(f"The weights {listed}.", "Give weights from 0 to 1 with the sum 1.")
+    parts = [(part, weight) for part, weight in zip(statistics, weights, strict=True) if weight > 0]
+    first = parts[0][0]
+    for other, _ in parts[1:]:
+        if other.model != first.model:
+            raise InputError(
+                "Statistics of different texture models cannot be mixed: "
+                f"{difference(first.model, other.model)}.",
+                "Analyse all images with one model.",
+            )
+        if len(other.mean) != len(first.mean):
+            raise InputError(
+                "Grey and RGB statistics cannot be mixed.", "Analyse all images in grey or in RGB."
+            )
+    smallest = min((part for part, _ in parts), key=lambda part: (len(part.grams), part.size_px))
+    channels = range(len(first.mean))
+    return replace(
+        smallest,
+        mean=tuple(fsum(weight * part.mean[channel] for part, weight in parts) for channel in channels),
+        lowest=tuple(min(part.lowest[channel] for part, _ in parts) for channel in channels),
+        highest=tuple(max(part.highest[channel] for part, _ in parts) for channel in channels),
+        grams=tuple(
+            {
+                layer: torch.stack([weight * part.grams[halvings][layer] for part, weight in parts]).sum(
+                    dim=0
+                )
+                for layer in grams
+            }
+            for halvings, grams in enumerate(smallest.grams)
+        ),
+    )
+
+
+def difference(model: ModelIdentity, other: ModelIdentity) -> str:
+    """Return the settings in which two models differ, such as "pooling average and max"."""
+    a, b = asdict(model), asdict(other)
+    return "; ".join(f"{key} {_words(a[key])} and {_words(b[key])}" for key in a if a[key] != b[key])
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "all"
+    text = " ".join(value) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 60 else f"{text[:12]}…"
+
+
+def _from_file(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TextureStatistics:
+    if described["format"] != FORMAT:
+        raise ValueError(f'its format is "{described["format"]}"')
+    model = ModelIdentity(**described["model"] | {"layers": tuple(described["model"]["layers"])})
+    for name, gram in tensors.items():
+        square = gram.ndim == 3 and gram.shape[0] == 1 and gram.shape[1] == gram.shape[2]
+        if not square or not bool(torch.isfinite(gram).all()):
+            raise ValueError(f"{name} is no Gram matrix")
+    architecture = NETWORKS[model.network]()
+    levels = range(len({name.partition("/")[0] for name in tensors}))
+    expected = {h: layers_at_scale(architecture, model.layers, h) for h in levels}
+    if not tensors or set(tensors) != {f"{h}/{layer}" for h, layers in expected.items() for layer in layers}:
+        raise ValueError("Gram matrices are missing")
+    pixels = {key: tuple(map(float, described[key])) for key in ("mean", "lowest", "highest")}
+    if {len(values) for values in pixels.values()} not in ({1}, {3}):
+        raise ValueError("the pixel values are neither grey nor RGB")
+    if not all(isfinite(value) for values in pixels.values() for value in values):
+        raise ValueError("the pixel values are not finite")
+    grams = tuple({layer: tensors[f"{h}/{layer}"].float() for layer in expected[h]} for h in levels)
+    return TextureStatistics(model=model, size_px=int(described["size_px"]), grams=grams, **pixels)

@@ -1,0 +1,242 @@
+"""Gram matrices of feature maps: their loss (Gatys, Ecker & Bethge 2015), distance and projection.
+
+Two numbers say how far a Gram matrix G is from that of the source, T:
+
+* Gram loss, ``E = 1 / (4 N^2) * sum_ij (G_ij - T_ij)^2``, which synthesis minimises
+  (Gatys, Ecker & Bethge 2015, eq. 3; their ``1 / (4 N^2 M^2)`` with Gram matrices not divided by M).
+* Relative Gram distance, ``||G - T||_F / ||T||_F``, which can be compared over layers and sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from stimgen.texture.statistic import STATISTICS, Statistic, Target, Term, register_statistic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stimgen.networks.extractor import FeatureExtractor
+
+
+@register_statistic("gram")
+@dataclass(frozen=True)
+class Gram(Statistic):
+    """The Gram matrix of a layer's feature maps, or of its projection on principal components.
+
+    Attributes
+    ----------
+    basis
+        Components V, shape (channel, components): only ``V^T G V`` is matched. None for all channels.
+    """
+
+    label = "Gram matrix"
+
+    basis: Tensor | None = field(default=None, compare=False)
+
+    def features(self, maps: Tensor) -> Tensor:
+        """Return the Gram matrices, (batch, channel, channel)."""
+        return gram_matrix(maps)
+
+    def target(self, features: Tensor) -> Target:
+        """Return T, and with components the matrix M of `weighted_gram_loss`."""
+        if self.basis is None:
+            return (features,)
+        return features, project_metric(_identity(features, self.basis.shape[1]), self.basis)
+
+    def flat_target(self, features: Tensor, exponent: float, floor: float) -> Target:
+        """Return T and the matrix M of `weighted_gram_loss` that makes the loss flat."""
+        metric = flat_metric(self.reduced(features), exponent, floor)
+        return features, metric if self.basis is None else project_metric(metric, self.basis)
+
+    def join(self, targets: Sequence[Target]) -> Target:
+        """Return all T, and if one target has a metric, all M as square matrices with rows of zeros."""
+        import torch
+        import torch.nn.functional as F
+
+        grams = torch.cat([target[0] for target in targets])
+        if all(len(target) == 1 for target in targets):
+            return (grams,)
+        channels = grams.shape[-1]
+        metrics = [
+            F.pad(target[1], (0, 0, 0, channels - target[1].shape[-2]))
+            if len(target) == 2
+            else _identity(target[0], channels)
+            for target in targets
+        ]
+        return grams, torch.cat(metrics)
+
+    def loss(self, features: Tensor, target: Target) -> Tensor:
+        """Return the Gram loss of each image."""
+        if len(target) == 1:
+            return gram_loss(features, target[0])
+        return weighted_gram_loss(features, *target)
+
+    def distance(self, features: Tensor, goal: Tensor) -> Tensor:
+        """Return the relative distance of the Gram matrices that are matched."""
+        return relative_gram_distance(self.reduced(features), self.reduced(goal))
+
+    def on_components(self, basis: Tensor) -> Gram:
+        """Return the Gram matrix of features projected on components."""
+        return Gram(basis)
+
+    def reduced(self, features: Tensor) -> Tensor:
+        """Return ``V^T G V``."""
+        return features if self.basis is None else self.basis.T @ features @ self.basis
+
+    def restored(self, reduced: Tensor) -> Tensor:
+        """Return ``V P V^T``, the Gram matrix of all channels whose projection is P."""
+        return reduced if self.basis is None else self.basis @ reduced @ self.basis.T
+
+
+def gram_matrices(extractor: FeatureExtractor, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Return the Gram matrices, shape (batch, channel, channel), of images (batch, 1 or 3, height, width)."""
+    from stimgen.texture.objective import analyse
+
+    found = analyse(extractor, images, [Term(layer, STATISTICS["gram"]) for layer in layers])
+    return dict(zip(layers, found.values(), strict=True))
+
+
+def parameters(channels: int) -> int:
+    """Return the number of different numbers in a Gram matrix of N channels, N (N + 1) / 2.
+
+    Examples
+    --------
+    >>> parameters(64)
+    2080
+    """
+    return channels * (channels + 1) // 2
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Return the mean products of all pairs of channels, ``G = F F^T / M``.
+
+    Gatys, Ecker & Bethge (2015), eq. 1, divided by the number of positions M so that images of
+    different sizes can be compared.
+
+    Parameters
+    ----------
+    features
+        Feature maps, shape (batch, channel, height, width), any floating dtype.
+
+    Returns
+    -------
+    Tensor
+        Shape (batch, channel, channel), symmetric. Float32, or float64 for float64 features:
+        sums over positions are never accumulated in a lower precision.
+
+    Examples
+    --------
+    >>> import torch
+    >>> gram_matrix(torch.tensor([[[[1.0, 3.0]], [[2.0, 0.0]]]]))
+    tensor([[[5., 1.],
+             [1., 2.]]])
+    """
+    import torch
+
+    batch, channels, height, width = features.shape
+    precision = torch.promote_types(features.dtype, torch.float32)
+    # Positions before channels is how channels_last maps lie in memory: this reshape then copies nothing.
+    flat = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels).to(precision)
+    return _products()(flat) / (height * width)
+
+
+@cache
+def _products() -> Callable[[Tensor], Tensor]:
+    """Return A^T A with its gradient A (D + D^T) in one matrix product, where the product rule takes two."""
+    import torch
+
+    class Products(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, matrices: Tensor) -> Tensor:
+            ctx.save_for_backward(matrices)
+            return matrices.transpose(1, 2) @ matrices
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            (matrices,) = ctx.saved_tensors
+            product: Tensor = matrices @ (gradient + gradient.transpose(1, 2))
+            return product
+
+    return cast("Callable[[Tensor], Tensor]", Products.apply)
+
+
+def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
+    """Return ``E = 1 / (4 N^2) * sum_ij (G_ij - T_ij)^2`` for each image of the batch, shape (batch,).
+
+    Gatys, Ecker & Bethge (2015), eq. 3, for Gram matrices of shape (batch, channel, channel).
+    """
+    channels = gram.shape[-1]
+    return (gram - target).square().sum(dim=(1, 2)) / (4 * channels**2)
+
+
+def weighted_gram_loss(gram: Tensor, target: Tensor, metric: Tensor) -> Tensor:
+    """Return ``1 / (4 N^2) * ||M (G - T) M^T||_F^2`` for each image, shape (batch,): `gram_loss` if M is 1.
+
+    M has the shape (batch, rows, channel). N is the number of channels, whatever the rows are.
+    """
+    difference = metric @ (gram - target) @ metric.transpose(1, 2)
+    return difference.square().sum(dim=(1, 2)) / (4 * gram.shape[-1] ** 2)
+
+
+def relative_gram_distance(gram: Tensor, target: Tensor) -> Tensor:
+    """Return ``||G - T||_F / ||T||_F`` for each image of the batch, shape (batch,).
+
+    It is 0 for equal statistics, about 1 for unrelated ones, and has no upper bound.
+    """
+    import torch
+
+    distance: Tensor = torch.linalg.matrix_norm(gram - target) / torch.linalg.matrix_norm(target)
+    return distance
+
+
+def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
+    """Return M, with which ``||M (G - T) M||`` has a flatter Hessian in the features than ``||G - T||``.
+
+    Along the eigenvectors of T, with eigenvalues l_1 >= l_2 >= ..., the curvature of ``||G - T||^2`` that
+    belongs to the pair (i, j) is proportional to l_i + l_j. In natural textures the largest is thousands of
+    times the smallest, and gradient methods are slow in proportion. With ``M = (T + e I)^(-a/2)`` it is
+    ``(l_i + l_j) ((l_i + e) (l_j + e))^(-a)``. For a = 1/2 all curvatures with i = j are equal among
+    eigenvalues well above e, and the ratio of the largest to the smallest curvature is less than the square
+    root of what it was. The minimum stays at G = T.
+
+    M has a factor ``N^(1/4)``, which turns ``1 / (4 N^2) sum_ij`` into ``1 / (4 N) sum_ij``: wide layers have
+    more directions, each of which is a smaller part of the loss.
+
+    Parameters
+    ----------
+    target
+        Gram matrices T of the source, shape (batch, N, N). M is symmetric and has the same shape and dtype.
+    exponent, floor
+        a, from 0 (the plain differences but for the factor) to 1/2 (flattest), and e relative to the largest
+        eigenvalue.
+    """
+    import torch
+
+    # On the host in float64: it is small, and eigenvectors of small eigenvalues need it.
+    values, vectors = torch.linalg.eigh(target.double().cpu())
+    largest = values[:, -1:].clamp_min(torch.finfo(torch.float64).tiny)
+    powers = torch.where(values[:, -1:] > 0, (values.clamp_min(0) + floor * largest) ** (-exponent / 2), 1.0)
+    metric: Tensor = vectors @ torch.diag_embed(powers) @ vectors.transpose(1, 2)
+    metric = metric * target.shape[-1] ** 0.25
+    return metric.to(target)
+
+
+def project_metric(metric: Tensor, basis: Tensor) -> Tensor:
+    """Return the metric with which only the Gram matrix of projected features counts, shape (batch, k, N).
+
+    With V the components, shape (N, k), and M a metric among them, shape (batch, k, k), the loss is that of
+    ``||M (V^T (G - T) V) M^T||``. A factor turns the ``1 / (4 N^2)`` of all channels into ``1 / (4 k^2)``.
+    """
+    channels, components = basis.shape
+    projected: Tensor = metric @ basis.T * (channels / components) ** 0.5
+    return projected
+
+
+def _identity(like: Tensor, rows: int) -> Tensor:
+    import torch
+
+    return torch.eye(rows, dtype=like.dtype, device=like.device)[None]

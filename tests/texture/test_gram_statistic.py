@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from texture_problems import problem, random_network
+
+from stimgen.texture.objective import Objective, Part, together
+from stimgen.texture.schedule import FLOOR
+from stimgen.texture.statistic import Term
+from stimgen.texture.statistics.gram import (
+    Gram,
+    flat_metric,
+    gram_loss,
+    gram_matrix,
+    relative_gram_distance,
+)
+
+EIGENVALUES = np.array([100.0, 7.0, 0.9, 0.2])
+MAPS = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6)),
+    elements=st.floats(-8, 8, width=32),
+)
+
+
+def gram64(maps: np.ndarray) -> np.ndarray:
+    """Equation 1 of the paper, divided by the number of positions, one image at a time."""
+    flat = maps.astype(np.float64).reshape(maps.shape[0], maps.shape[1], -1)
+    return np.stack([image @ image.T / image.shape[1] for image in flat])
+
+
+@given(MAPS)
+def test_gram_matrix_is_that_of_numpy_in_float64(maps: np.ndarray) -> None:
+    gram = gram_matrix(torch.from_numpy(maps))
+    assert gram.dtype == torch.float32
+    np.testing.assert_allclose(gram.numpy(), gram64(maps), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_memory_layout_does_not_change_the_gram_matrix(layout: torch.memory_format) -> None:
+    maps = np.random.default_rng(0).standard_normal((2, 7, 5, 3))
+    gram = gram_matrix(torch.from_numpy(maps).contiguous(memory_format=layout))
+    np.testing.assert_allclose(gram.numpy(), gram64(maps), rtol=1e-12)
+
+
+def test_bfloat16_features_are_summed_in_float32() -> None:
+    maps = torch.full((1, 1, 64, 64), 1.0, dtype=torch.bfloat16)
+    # In bfloat16 a sum of ones would stop at 256.
+    assert gram_matrix(maps).item() == 1.0
+    assert gram_matrix(maps).dtype == torch.float32
+
+
+def test_loss_and_gradient_are_those_of_the_paper() -> None:
+    """E = 1/(4 N^2) sum (G - T)^2, with the gradient (G - T) F / (N^2 M) with respect to the features."""
+    rng = np.random.default_rng(3)
+    maps, target = rng.standard_normal((1, 3, 4, 5)), gram64(rng.standard_normal((1, 3, 4, 5)))
+    tensor = torch.from_numpy(maps).requires_grad_()
+    loss = gram_loss(gram_matrix(tensor), torch.from_numpy(target))
+    (gradient,) = torch.autograd.grad(loss.sum(), tensor)
+    assert loss.item() == pytest.approx(np.sum((gram64(maps) - target) ** 2) / (4 * 3**2), rel=1e-12)
+    expected = (gram64(maps)[0] - target[0]) @ maps.reshape(3, 20) / (3**2 * 20)
+    np.testing.assert_allclose(gradient.numpy().reshape(3, 20), expected, rtol=1e-12)
+
+
+def test_relative_distance_is_a_ratio_of_frobenius_norms() -> None:
+    rng = np.random.default_rng(2)
+    a, b = gram64(rng.standard_normal((3, 4, 5, 5))), gram64(rng.standard_normal((3, 4, 5, 5)))
+    distance = relative_gram_distance(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    for i in range(3):
+        assert distance[i] == pytest.approx(np.linalg.norm(a[i] - b[i]) / np.linalg.norm(b[i]), rel=1e-12)
+    assert relative_gram_distance(torch.from_numpy(a), torch.from_numpy(a)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.25, 0.5])
+def test_curvatures_in_the_flat_metric_are_those_of_the_formula(exponent: float) -> None:
+    """At the minimum: (l_i + l_j) (l_i l_j)^(-a) / (N P), from the Hessian that autograd computes."""
+    count, positions = len(EIGENVALUES), 7
+    rng = np.random.default_rng(2)
+    basis, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((count, count)))
+    target = torch.from_numpy(basis @ np.diag(EIGENVALUES) @ basis.T).unsqueeze(0)
+    metric = flat_metric(target, exponent, FLOOR)
+    orthonormal, _ = np.linalg.qr(rng.standard_normal((positions, count)))
+    values, vectors = np.linalg.eigh(target[0].numpy())
+    features = torch.from_numpy(vectors @ np.diag(np.sqrt(positions * values)) @ orthonormal.T)
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        return Gram().loss(gram_matrix(flat.view(1, count, 1, positions)), (target, metric)).sum()
+
+    hessian = torch.autograd.functional.hessian(loss, features.reshape(-1))
+    found = np.sort(np.linalg.eigvalsh(hessian.numpy()))[::-1]
+    raised = EIGENVALUES + FLOOR * EIGENVALUES.max()
+    expected = [
+        (EIGENVALUES[i] + EIGENVALUES[j]) * (raised[i] * raised[j]) ** -exponent / (count * positions)
+        for i in range(count)
+        for j in range(i, count)
+    ]
+    np.testing.assert_allclose(found[: len(expected)], sorted(expected, reverse=True), rtol=1e-6)
+    np.testing.assert_allclose(found[len(expected) :], 0, atol=1e-9 * found[0])
+
+
+@settings(deadline=None)  # the first factorisation loads a library
+@given(st.floats(0, 0.5), st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_flat_metric_is_symmetric_and_positive(exponent: float, count: int, seed: int) -> None:
+    """Also for Gram matrices of low rank, and of channels that are never active."""
+    maps = np.random.default_rng(seed).standard_normal((1, count, 1, 2)).clip(0)
+    metric = flat_metric(gram_matrix(torch.from_numpy(maps)).float(), exponent, FLOOR)
+    assert metric.isfinite().all()
+    error = 1e-6 * metric.abs().max().item()
+    torch.testing.assert_close(metric, metric.transpose(1, 2), rtol=0, atol=error)
+    assert torch.linalg.eigvalsh(metric.double()).min() > 0
+
+
+def test_loss_in_the_flat_metric_is_that_of_numpy() -> None:
+    network = random_network(torch.float64)
+    ours = problem("gravel", ["conv1_1", "pool1"], 1, size_px=16)
+    image = torch.rand((1, 1, 16, 16), generator=torch.Generator().manual_seed(3)).double()
+    found = ours.goal.features(network, list(ours.terms), 0)
+    parts, expected, zero = {}, 0.0, 0.0
+    for term, gram in found.items():
+        parts[term] = Part(term.statistic.flat_target(gram, 0.5, FLOOR), gram.new_ones(1))
+        layer = str(term.layer)
+        maps = network.features(image.expand(-1, 3, -1, -1), [layer])[layer][0].reshape(64, -1).numpy()
+        wanted = gram[0].numpy()
+        values, vectors = np.linalg.eigh(wanted)
+        root = vectors @ np.diag((values.clip(0) + FLOOR * values[-1]) ** -0.25) @ vectors.T
+        expected += np.sum((root @ (maps @ maps.T / maps.shape[1] - wanted) @ root) ** 2) / (4 * 64)
+        zero += np.sum((root @ wanted @ root) ** 2) / (4 * 64)
+    objective = Objective(network, parts)
+    assert objective.loss(image).item() == pytest.approx(expected, rel=1e-9)
+    assert objective.loss_of_zero().item() == pytest.approx(zero, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["plain", "flat", "components"])
+def test_problems_of_a_batch_keep_their_targets(kind: str) -> None:
+    """Also where one matches all channels, others components, and one lacks a layer."""
+    network = random_network(torch.float64)
+    bases = [None, None, None]
+    if kind == "components":
+        drawn = torch.Generator().manual_seed(1)
+        bases[1:] = [
+            torch.linalg.qr(torch.rand((64, count), generator=drawn, dtype=torch.float64))[0]
+            for count in (5, 9)
+        ]
+    alone = []
+    for layers, basis in zip((["conv1_1", "pool1"], ["conv1_1"], ["conv1_1", "pool1"]), bases, strict=True):
+        ours = problem("brick", layers, 1, size_px=16)
+        found = ours.goal.features(network, list(ours.terms), 0)
+        parts = {}
+        for term, gram in found.items():
+            statistic = Gram(basis)
+            target = statistic.flat_target(gram, 0.5, FLOOR) if kind == "flat" else statistic.target(gram)
+            parts[Term(term.layer, statistic)] = Part(target, gram.new_full((1,), 1.5))
+        alone.append(Objective(network, parts))
+    images = torch.rand((3, 1, 16, 16), generator=torch.Generator().manual_seed(6)).double()
+    losses, gradients = together(alone)(images)
+    for b, objective in enumerate(alone):
+        loss, gradient = objective(images[b : b + 1])
+        torch.testing.assert_close(losses[b : b + 1], loss)
+        torch.testing.assert_close(gradients[b : b + 1], gradient)
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["plain", "flat"])
+@pytest.mark.parametrize("components", [False, True], ids=["channels", "components"])
+def test_gradient_is_that_of_finite_differences(components: bool, flat: bool) -> None:
+    network = random_network(torch.float64)
+    statistic = Gram(torch.linalg.qr(torch.rand((64, 5), dtype=torch.float64))[0] if components else None)
+    ours = problem("gravel", ["conv1_1", "pool1"], 1, size_px=16)
+    parts = {}
+    for term, gram in ours.goal.features(network, list(ours.terms), 0).items():
+        target = statistic.flat_target(gram, 0.5, FLOOR) if flat else statistic.target(gram)
+        parts[Term(term.layer, statistic)] = Part(target, gram.new_ones(1))
+    objective = Objective(network, parts)
+    point = torch.rand((1, 1, 6, 6), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    assert torch.autograd.gradcheck(objective.loss, point.requires_grad_(), eps=1e-6, rtol=1e-4)

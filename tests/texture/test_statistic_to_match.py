@@ -1,0 +1,120 @@
+"""A statistic to match is one class: one of feature maps and one of pixels, made here, are synthesised to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from texture_problems import objective_of, random_network, source_of, texture
+from torch import Tensor
+
+from stimgen.errors import InputError, StimgenError
+from stimgen.texture.multiscale import synthesise_together
+from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.problem import Problem, SourceImage
+from stimgen.texture.statistic import (
+    STATISTICS,
+    Statistic,
+    Target,
+    register_statistic,
+    weighted_terms,
+)
+from stimgen.texture.synthesis import matched_distance, synthesise
+
+PRESETS = [Multiscale(smallest_px=16, evaluations=(30, 40), precision="float32"), Gatys2015(iterations=40)]
+
+
+@pytest.fixture(autouse=True)
+def statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the statistics for one test."""
+    entries = {"gram": STATISTICS["gram"]}
+    monkeypatch.setattr(STATISTICS, "_entries", entries)
+
+    @register_statistic("channel_means")
+    class ChannelMeans(Statistic):
+        label = "channel mean"
+
+        def features(self, maps: Tensor) -> Tensor:
+            return maps.to(torch.promote_types(maps.dtype, torch.float32)).mean(dim=(2, 3))
+
+        def loss(self, features: Tensor, target: Target) -> Tensor:
+            return (features - target[0]).square().mean(dim=1)
+
+    @register_statistic("contrast")
+    class Contrast(Statistic):
+        of_pixels = True
+
+        def features(self, maps: Tensor) -> Tensor:
+            return torch.stack([maps.mean(dim=(2, 3)), maps.std(dim=(2, 3))], dim=1)
+
+        def loss(self, features: Tensor, target: Target) -> Tensor:
+            return (features - target[0]).square().flatten(1).sum(dim=1)
+
+
+def terms(*names: str) -> dict:
+    layers = weighted_terms({"conv1_1": 1.0, "pool2": 2.0}, statistic="channel_means")
+    kinds = {
+        "means": layers,
+        "contrast": weighted_terms({}, statistic="contrast", weight=10.0),
+        "gram": weighted_terms({"pool1": 1.0}),
+    }
+    return {term: weight for name in names for term, weight in kinds[name].items()}
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=["multiscale", "gatys2015"])
+@pytest.mark.parametrize(
+    "names", [("means",), ("contrast",), ("means", "contrast", "gram")], ids=" and ".join
+)
+def test_synthesis_reaches_the_statistic(names, preset) -> None:
+    network = random_network()
+    ours = Problem(SourceImage(texture("gravel", 32)), terms(*names), np.random.default_rng(1))
+    (made,) = synthesise([ours], network, preset)
+    noise = np.random.default_rng(2).normal(0.5, 0.05, (32, 32)).astype(np.float32)
+    assert matched_distance(ours, network, made.image) < matched_distance(ours, network, noise) / 5
+    with torch.no_grad():
+        reached = objective_of(ours, network).loss(torch.from_numpy(made.image)[None, None])
+    assert made.loss == pytest.approx(reached.item(), rel=1e-3, abs=1e-9)
+
+
+def test_gradient_is_that_of_finite_differences() -> None:
+    network = random_network(torch.float64)
+    ours = Problem(
+        SourceImage(texture("brick", 16)), terms("means", "contrast", "gram"), np.random.default_rng(1)
+    )
+    objective = objective_of(ours, network)
+    point = torch.rand((2, 1, 6, 6), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    assert torch.autograd.gradcheck(objective.loss, point.requires_grad_(), eps=1e-6, rtol=1e-4)
+
+
+def test_problems_with_different_statistics_share_a_batch() -> None:
+    """In float64; in float32, rounding in another order of sums grows within the descent."""
+    network = random_network(torch.float64)
+    goal = SourceImage(texture("gravel", 32))
+
+    def problems() -> list[Problem]:
+        kinds = [("means",), ("gram", "contrast"), ("contrast",)]
+        return [Problem(goal, terms(*names), np.random.default_rng(7)) for names in kinds]
+
+    preset = Multiscale(smallest_px=16, evaluations=(8, 8))
+    shared = synthesise_together(problems(), network, preset)
+    for ours, own in zip(shared, problems(), strict=True):
+        (alone,) = synthesise_together([own], network, preset)
+        np.testing.assert_allclose(ours.image, alone.image, atol=1e-4)
+
+
+def test_a_batch_evaluates_each_image_by_itself() -> None:
+    network = random_network()
+    ours = Problem(SourceImage(texture("gravel", 32)), terms("means"), np.random.default_rng(1))
+    objective = objective_of(ours, network)
+    source = torch.from_numpy(source_of(ours))[None, None]
+    losses = objective.loss(torch.cat([source, source.flip(3), torch.zeros_like(source)]))
+    assert losses.shape == (3,)
+    assert losses[0] == pytest.approx(0, abs=1e-9)
+    assert losses[2] > losses[1] > losses[0]
+
+
+def test_unknown_statistics_and_components_are_refused() -> None:
+    with pytest.raises(InputError, match='Unknown statistic "grams"'):
+        weighted_terms({"conv1_1": 1.0}, statistic="grams")
+    with pytest.raises(StimgenError, match="channel_means cannot be matched on principal components"):
+        weighted_terms({"conv1_1": 1.0}, {"conv1_1": torch.eye(64)[:, :3]}, "channel_means")
