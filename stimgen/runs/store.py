@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -22,50 +22,35 @@ from stimgen.runs.record import MOST_BYTES as MOST_BYTES
 from stimgen.runs.record import SEAL, Record, RecordError, png_name, read_record, record_name
 
 LASTING = {"manifest_sha256": dict, "networks": list, "versions": dict, "stimuli_sha256": str}
-"""What run.json has from the run that made the stimuli, with its type; the rest can be counted again."""
-
+"""Keys of run.json that only the run that made the stimuli knows, with their types."""
 VARYING = {
     "records/*.json": ("made", SEAL),
     "records/*/*.json": ("made", SEAL),
     "run.json": ("started", "finished", "made", "kept"),
 }
-"""What depends on when and in how many goes a run was made: keys of files, by the files' pattern.
+"""Keys that depend on when and in how many goes a run was made, by pattern of the file.
 
-All else in a run folder is the same, byte for byte, however often the run was interrupted."""
-
-
+Everything else in a run folder is the same, byte for byte, however often the run was interrupted."""
 DESKTOP_FILES = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
-"""What file managers leave wherever somebody looks."""
+"""Files that file managers leave in folders."""
 PREVIEW_MARK = b"<!doctype html>\n<!-- stimgen preview -->\n"
-"""What a preview begins with, so that it can be told from a file of somebody else."""
-
+"""First bytes of a preview, which tell it from other files of that name."""
 MOST_FLAT = 10_000
-"""Most stimuli of a run whose files lie in one folder: file managers and network disks are slow with more."""
+"""Largest number of stimuli in one folder: file managers and network disks are slow with more."""
 SUBFOLDERS = tuple(f"{number:02x}" for number in range(256))
-"""Where the files of a larger run lie, as `stimgen.runs.record.png_name` says."""
-
+"""Folders of the files of a larger run; see `stimgen.runs.record.png_name`."""
 CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
-"""Names of checkpoints."""
-
 FORMAT = 2
-"""Of run folders, in run.json. To be raised when an older stimgen would take what is there for damaged."""
+"""Format of run folders, in run.json."""
 
 
 class StoreError(StimgenError):
-    """The run folder cannot be written: the run ends, because no other stimulus could be kept either."""
+    """The run folder cannot be written, which ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a run remembers of a stimulus that is done; the rest stays on disk, however large the set is.
-
-    Attributes
-    ----------
-    png_sha256, record_sha256
-        Of its PNG file, and the seal of its record.
-    networks
-        Name and SHA-256 of the tensors of the networks that made and measured it.
-    """
+    """What a run remembers of a finished stimulus."""
 
     png_sha256: str
     record_sha256: str | None
@@ -80,86 +65,46 @@ class Done:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run.
-
-    Attributes
-    ----------
-    path
-        The folder.
-    """
+    """The folder of a run, and where its files are."""
 
     path: Path
 
-    @property
-    def stimuli(self) -> Path:
-        """Folder of the PNG files."""
-        return self.path / "stimuli"
+    def __post_init__(self) -> None:
+        for name in ("stimuli", "records", "trials", "figures", "checkpoints", "shards", "logs"):
+            object.__setattr__(self, name, self.path / name)
+        object.__setattr__(self, "preview", self.path / "preview.html")
 
-    @property
-    def records(self) -> Path:
-        """Folder of the records."""
-        return self.path / "records"
-
-    @property
-    def trials(self) -> Path:
-        """Folder of the trial lists; there if the manifest asks for any."""
-        return self.path / "trials"
-
-    @property
-    def figures(self) -> Path:
-        """Folder of figures, unless they were written elsewhere."""
-        return self.path / "figures"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints; there while a run works, or after it was interrupted."""
-        return self.path / "checkpoints"
+    stimuli: Path = field(init=False, compare=False, repr=False)
+    records: Path = field(init=False, compare=False, repr=False)
+    trials: Path = field(init=False, compare=False, repr=False)
+    figures: Path = field(init=False, compare=False, repr=False)
+    checkpoints: Path = field(init=False, compare=False, repr=False)
+    shards: Path = field(init=False, compare=False, repr=False)
+    logs: Path = field(init=False, compare=False, repr=False)
+    preview: Path = field(init=False, compare=False, repr=False)
 
     def remove_checkpoints(self) -> None:
-        """Remove all checkpoints, and their folder if nothing else is in it; for whoever holds the lock.
-
-        Raises
-        ------
-        StoreError
-            If a file cannot be removed.
-        """
+        """Remove all checkpoints, and their folder if nothing else is in it. The folder must be locked."""
         for path in self.checkpoints.glob("*.safetensors"):
-            if CHECKPOINT.fullmatch(path.name):  # else somebody else's
+            if CHECKPOINT.fullmatch(path.name):
                 remove_file(path)
-        with contextlib.suppress(OSError):  # files are left, or there never was a folder
+        with contextlib.suppress(OSError):  # other files are left, or there never was a folder
             self.checkpoints.rmdir()
 
-    @property
-    def shards(self) -> Path:
-        """Folder of the shards; there if some were made one by one."""
-        return self.path / "shards"
-
     def shard_folders(self) -> list[Path]:
-        """Return the folders of shards that there are, in order."""
+        """Return the existing folders of shards, in order."""
         if self.shards.is_symlink():
             return []
         return sorted(path for path in self.shards.glob("*-of-*") if path.is_dir() and not path.is_symlink())
 
-    @property
-    def logs(self) -> Path:
-        """Folder of what workers say; there if the run had any."""
-        return self.path / "logs"
-
-    @property
-    def preview(self) -> Path:
-        """The page that shows a run while it works."""
-        return self.path / "preview.html"
-
     def remove_preview(self) -> None:
-        """Remove the preview of an earlier run, if it can be; a file of that name that is none stays."""
-        try:
-            if read_file(self.preview, MOST_BYTES).startswith(PREVIEW_MARK):
+        """Remove the preview of an earlier run; other files of that name stay."""
+        if not self.has_other_preview():
+            with contextlib.suppress(OSError):
                 self.preview.unlink()
-        except OSError:  # there is none, or it cannot be removed: nothing depends on it
-            pass
 
     def has_other_preview(self) -> bool:
-        """Return whether there is something in the place of the preview that is none."""
+        """Return whether a file that is no preview has its name."""
         try:
             return not read_file(self.preview, MOST_BYTES).startswith(PREVIEW_MARK)
         except OSError:
@@ -169,63 +114,55 @@ class RunFolder:
     def is_spread(self) -> bool:
         """Whether PNG files and records are spread over subfolders. A run folder stays as it began.
 
-        Looked at once: it does not change while a run is at work. Any subfolder tells, because programs that
-        copy folders may leave out empty ones.
+        Any subfolder tells, because programs that copy folders may leave out empty ones.
         """
         places = itertools.product((self.records, self.stimuli), SUBFOLDERS)
         return any((place / name).is_dir() for place, name in places)
 
     def places(self) -> Iterator[tuple[Path, str]]:
-        """Yield the folders that may hold PNG files or records, and how the names of these files end."""
+        """Yield the folders that may hold PNG files or records, with the suffix of these files."""
         inner = SUBFOLDERS if self.is_spread else ()
-        for place, ending in ((self.stimuli, ".png"), (self.records, ".json")):
+        for place, suffix in ((self.stimuli, ".png"), (self.records, ".json")):
             for folder in (place, *(place / name for name in inner)):
                 if folder.is_dir():
-                    yield folder, ending
+                    yield folder, suffix
 
     def filename(self, stimulus_id: str) -> str:
-        """Return the file that is shown, relative to the run folder."""
+        """Return the PNG file of a stimulus, relative to the run folder."""
         return png_name(stimulus_id, spread=self.is_spread)
 
     def record_name(self, stimulus_id: str) -> str:
-        """Return the file of the record, relative to the run folder."""
+        """Return the record of a stimulus, relative to the run folder."""
         return record_name(stimulus_id, spread=self.is_spread)
 
     def png(self, stimulus_id: str) -> Path:
-        """Return the file that is shown."""
+        """Return the PNG file of a stimulus."""
         return self.path / self.filename(stimulus_id)
 
     def record(self, stimulus_id: str) -> Path:
-        """Return the file of the record."""
+        """Return the record of a stimulus."""
         return self.path / self.record_name(stimulus_id)
 
     def prepare(self, stimuli: int = 0) -> None:
-        """Make the folders.
-
-        Parameters
-        ----------
-        stimuli
-            How many there will be; with more than `MOST_FLAT`, a run that has none yet gets subfolders.
+        """Make the folders; with more than `MOST_FLAT` stimuli, a new run gets subfolders.
 
         Raises
         ------
         InputError
-            If the folder holds something else than a run, a run of a newer stimgen, or one of its own folders
-            is a link.
+            If the folder holds something else than a run of this format, or one of its own folders is a link.
         StoreError
             If it cannot be made.
         """
         try:
-            # Workers that were asked something before have a log, and Snakemake makes the folders of shards.
-            before = {self.logs, self.shards}
-            things = self.path.is_dir() and not {*self.path.iterdir()} <= before
-            is_foreign = things and not self._is_run()
+            # Workers leave logs before a run begins, and Snakemake makes the folders of shards.
+            foreign = self.path.is_dir() and not {*self.path.iterdir()} <= {self.logs, self.shards}
+            foreign = foreign and not (self.records.is_dir() or "stimuli" in self.read_summary())
         except OSError as error:
             raise StoreError(
                 f"The run folder {self.path} cannot be read: {error.strerror}.",
                 "Choose a folder of yours with --out, or mend this one.",
             ) from error
-        if is_foreign:
+        if foreign:
             raise InputError(
                 f"{self.path} is not empty and holds no stimgen run.",
                 "Choose an empty or new folder with --out.",
@@ -237,7 +174,10 @@ class RunFolder:
             # The records first: a folder that has them is a run, whatever else is missing.
             make_folder(self.records)
             make_folder(self.stimuli)
-            if self.is_spread or (stimuli > MOST_FLAT and not self._has_stimuli()):
+            has_stimuli = any(
+                path.suffix == ending for place, ending in self.places() for path in place.iterdir()
+            )
+            if self.is_spread or (stimuli > MOST_FLAT and not has_stimuli):
                 for place, name in itertools.product((self.records, self.stimuli), SUBFOLDERS):
                     make_folder(place / name)
             self.__dict__.pop("is_spread", None)
@@ -247,27 +187,19 @@ class RunFolder:
                 "Choose a folder that you may write to with --out.",
             ) from error
 
-    def _has_stimuli(self) -> bool:
-        return any(path.suffix == ending for place, ending in self.places() for path in place.iterdir())
-
-    def _is_run(self) -> bool:
-        """Return whether there is a run in the folder, also one whose records somebody removed."""
-        return self.records.is_dir() or "stimuli" in self.read_summary()
-
     def refuse_links(self) -> None:
-        """Raise if a folder in the run folder is a symbolic link: nothing is written or removed elsewhere.
-
-        The run folder itself may be one, and any folder above it.
-
-        Raises
-        ------
-        InputError
-            If there is one.
-        """
-        made = (self.stimuli, self.records, self.trials, self.figures, self.checkpoints)
+        """Raise InputError if a folder inside the run folder is a symbolic link; the run folder may be one."""
+        made = (
+            self.stimuli,
+            self.records,
+            self.trials,
+            self.figures,
+            self.checkpoints,
+            self.shards,
+            self.logs,
+        )
         inner = (place / name for place in (self.stimuli, self.records) for name in SUBFOLDERS)
-        folders = (*made, self.shards, self.logs, *(inner if self.is_spread else ()))
-        for path in (*folders, self.path / lock.LOCK):
+        for path in (*made, *(inner if self.is_spread else ()), self.path / lock.LOCK):
             if path.is_symlink():
                 raise InputError(
                     f"{path} is a symbolic link, and stimgen would write outside of the run folder.",
@@ -276,9 +208,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out of the folder while this one works.
-
-        What a killed run was writing is removed: while the lock is held, nobody else writes.
+        """Keep other runs out of the folder, and remove the unfinished files of killed runs.
 
         Raises
         ------
@@ -305,47 +235,27 @@ class RunFolder:
             yield
 
     def remove_leftovers(self) -> None:
-        """Remove what processes that were killed had been writing; for whoever holds the lock.
-
-        Raises
-        ------
-        OSError
-            If one cannot be removed.
-        """
+        """Remove the unfinished files of killed processes. The folder must be locked."""
         places = (place for place, _ in self.places())
         shards = (self.shards, *self.shard_folders())
         for folder in (self.path, *places, self.trials, self.checkpoints, *shards):
             for leftover in folder.glob(f"{TEMPORARY}*"):
-                if leftover.is_file() or leftover.is_symlink():  # a folder is somebody else's
+                if leftover.is_file() or leftover.is_symlink():
                     leftover.unlink(missing_ok=True)
 
     def read_record(self, stimulus_id: str) -> Record | None:
-        """Return the record of a stimulus, or None if there is none that can be read.
-
-        A record that is damaged, altered or that of another stimulus counts as none: its stimulus is made
-        again.
-        """
+        """Return the record of a stimulus; None if it is missing, damaged, altered or of another."""
         try:
             return self.checked_record(stimulus_id)
         except RecordError:
             return None
 
     def checked_record(self, stimulus_id: str) -> Record:
-        """Return the record of a stimulus.
-
-        Raises
-        ------
-        RecordError
-            If it is missing, damaged, altered, or that of another stimulus.
-        """
+        """Return the record of a stimulus; RecordError if it is missing, damaged, altered or of another."""
         return read_record(self.record(stimulus_id), stimulus_id, self.filename(stimulus_id))
 
     def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
-        """Return the record of a stimulus that is done, else None.
-
-        Done is a stimulus whose record is as it was written and has the recipe's hash, and whose PNG has the
-        recorded hash.
-        """
+        """Return the record of a finished stimulus: intact, with this recipe and the recorded PNG file."""
         record = self.read_record(stimulus_id)
         if record is None or record.recipe_sha256 != recipe_sha256:
             return None
@@ -358,7 +268,7 @@ class RunFolder:
     def all_finished(
         self, recipes: Mapping[str, str], measured_with: Mapping[str, int]
     ) -> tuple[dict[str, Done], list[Record]]:
-        """Return the stimuli that are done, and the records of those that were measured with other statistics.
+        """Return the finished stimuli, and the records of those that were measured with other statistics.
 
         Parameters
         ----------
@@ -382,7 +292,7 @@ class RunFolder:
         return tuple(sorted(found - {*planned}))
 
     def read_summary(self) -> dict[str, Any]:
-        """Return what run.json says, empty if there is none that can be read."""
+        """Return the content of run.json, empty if it cannot be read."""
         try:
             summary = json.loads(read_file(self.path / "run.json", MOST_BYTES))
         except (OSError, ValueError, RecursionError):
@@ -390,22 +300,13 @@ class RunFolder:
         return summary if isinstance(summary, dict) else {}
 
     def noted_lists(self) -> dict[str, str]:
-        """Return the SHA-256 of the trial lists that run.json calls stimgen's, by id.
-
-        What is no id is left out: it could be the path of a file elsewhere.
-        """
+        """Return the SHA-256 of the trial lists in run.json, by id; other names could be paths."""
         noted = self.read_summary().get("trial_lists")
         entries = noted.items() if isinstance(noted, dict) else ()
         return {name: str(found) for name, found in entries if re.fullmatch(ID_PATTERN, name)}
 
     def refuse_newer(self) -> None:
-        """Raise InputError for a run in another format, whose records would count as damaged.
-
-        Raises
-        ------
-        InputError
-            With the version that made it.
-        """
+        """Raise InputError for a run of another format, with the version that made it."""
         summary = self.read_summary()
         found, versions = summary.get("format", FORMAT), summary.get("versions")
         if found == FORMAT:
@@ -413,8 +314,8 @@ class RunFolder:
         by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
         if isinstance(found, int) and found < FORMAT:
             raise InputError(
-                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen "
-                f"reads format {FORMAT} only.",
+                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen reads "
+                f"only format {FORMAT}.",
                 "Choose another folder with --out, or use that stimgen.",
             )
         raise InputError(
@@ -425,21 +326,12 @@ class RunFolder:
 
 
 def read_done(folder: RunFolder, ids: Sequence[str], done: Mapping[str, Done]) -> Iterator[Record]:
-    """Yield the records of stimuli that are done, read from disk one after the other.
-
-    Parameters
-    ----------
-    folder
-        The run.
-    ids
-        Which stimuli, in the order in which they are wanted; those that are not done are left out.
-    done
-        What is remembered of those that are done.
+    """Yield the records of the finished stimuli among `ids`, read from disk one after the other.
 
     Raises
     ------
     StimgenError
-        If a record is not the one that is remembered.
+        If a record is not the remembered one.
     """
     for stimulus_id in ids:
         if (known := done.get(stimulus_id)) is None:
@@ -459,25 +351,13 @@ def sha256(content: bytes) -> str:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file so that it is there whole or not at all, also after a power failure.
-
-    Raises
-    ------
-    StoreError
-        If the file cannot be written.
-    """
+    """Write a file that is there whole or not at all, also after a power failure (or StoreError)."""
     with writing_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file that may be there.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be removed.
-    """
+    """Remove a file if it exists; StoreError if it cannot be removed."""
     try:
         path.unlink()
     except (FileNotFoundError, NotADirectoryError):
@@ -490,13 +370,7 @@ def remove_file(path: Path) -> None:
 
 @contextlib.contextmanager
 def writing_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to be written piece by piece, as `write_atomically` writes one.
-
-    Raises
-    ------
-    StoreError
-        If the file cannot be written.
-    """
+    """Open a file to be written piece by piece, as `write_atomically` does."""
     try:
         with writing(path) as file:
             yield file

@@ -17,9 +17,10 @@ MAX_BYTES = 2**31
 def read_convolutions(path: Path, architecture: Architecture) -> Convolutions:
     """Return the convolutions in a file, which may come from anybody.
 
-    The file's convolutions, in the order of its graph, state dict or layers (safetensors files keep no order:
-    there, by name with numbers as numbers), must be those of `architecture` in number and shape. Other
-    layers, such as a classifier, are ignored; a normalisation layer between the convolutions is not.
+    The convolutions must be those of `architecture` in number and shape, in the order of the file's graph,
+    state dict or layers; in safetensors files, which keep no order, they are sorted by name with numbers as
+    numbers. Other layers, such as a classifier, are ignored; a normalisation layer between the convolutions
+    is an error.
 
     Raises
     ------

@@ -52,6 +52,22 @@ class ListedWeights:
 
 def whereabouts(network: str, name_or_path: str) -> str:
     """Return, in words, where `find_weights` would take weights from; nothing is read or checked."""
+    if place := _place_here(network, name_or_path):
+        return place
+    published = published_weights(network, name_or_path)
+    offer = f" (or {published.package.install})" if published and published.package else ""
+    return f"not here yet: to be downloaded by the first run, or stimgen weights fetch {network}{offer}"
+
+
+def at_hand(network: str, name_or_path: str) -> bool:
+    """Return whether `find_weights` needs no download; nothing is read or checked."""
+    if Path(name_or_path).is_absolute():
+        return Path(name_or_path).is_file()
+    return bool(_place_here(network, name_or_path))
+
+
+def _place_here(network: str, name_or_path: str) -> str:
+    """Return the place of weights on this machine in words; empty if they are not on it."""
     if Path(name_or_path).is_absolute():
         return f"file {name_or_path}"
     if random_seed(name_or_path) is not None:
@@ -60,17 +76,7 @@ def whereabouts(network: str, name_or_path: str) -> str:
         return "in the cache"
     published = published_weights(network, name_or_path)
     package = published.package if published else None
-    if package and installed_file(package):
-        return f"in the package {package.distribution}"
-    offer = f" (or {package.install})" if package else ""
-    return f"not here yet: to be downloaded by the first run, or stimgen weights fetch {network}{offer}"
-
-
-def at_hand(network: str, name_or_path: str) -> bool:
-    """Return whether `find_weights` needs no download; nothing is read or checked."""
-    if Path(name_or_path).is_absolute():
-        return Path(name_or_path).is_file()
-    return not whereabouts(network, name_or_path).startswith("not here")
+    return f"in the package {package.distribution}" if package and installed_file(package) else ""
 
 
 def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
