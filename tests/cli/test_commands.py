@@ -306,9 +306,10 @@ def test_weights_are_fetched_imported_and_verified(cache):
 
 def test_normalised_weights_are_marked(tmp_path, monkeypatch):
     import torch
-    from stimgen.networks.weights.initialise import random_weights
 
-    monkeypatch.setattr("stimgen.networks.weights.find.are_normalised", lambda weights: True)
+    from stimgen.networks.weights import random_weights
+
+    monkeypatch.setattr("stimgen.networks.import_weights.share_near_one", lambda weights: 1.0)
     weights, tensors = random_weights("alexnet"), {}
     for number, (kernel, bias) in enumerate(zip(weights.kernels, weights.biases, strict=True), 1):
         tensors |= {f"conv{number}.weight": kernel, f"conv{number}.bias": bias}
