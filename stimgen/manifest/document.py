@@ -188,7 +188,12 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-_Loader.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
+class Dumper(yaml.SafeDumper):
+    """Safe dumper that puts texts such as 1e9 in quotes, because `parse` reads them as numbers."""
+
+
+for _class in (_Loader, Dumper):
+    _class.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
 
 
 class _Builder:
