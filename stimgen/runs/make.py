@@ -119,13 +119,18 @@ def render(
         device = str(extractor.device)
         return [_control(manifest, one, sources, the_set, device, after_evaluation) for one in stimuli]
     goals = {name: SourceImage(sources[name].pixels) for name in {one.source for one in stimuli}}
+    terms = {
+        layer_set: weighted_terms(layer_set.layer_weights, bases_of(layer_set))
+        for layer_set in {stimulus.layer_set for stimulus in stimuli}
+        if layer_set is not None
+    }
     problems = []
     for stimulus in stimuli:
         assert stimulus.layer_set is not None, "a batch holds textures, or one control"
         problems.append(
             Problem(
                 goals[stimulus.source],
-                weighted_terms(stimulus.layer_set.layer_weights, bases_of(stimulus.layer_set)),
+                terms[stimulus.layer_set],
                 stimulus_generator(stimulus, "make"),
                 name=hashes[stimulus.stimulus_id] if hashes else "",
             )

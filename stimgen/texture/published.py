@@ -90,7 +90,9 @@ def synthesise_published(
     accepted = np.zeros(len(losses), dtype=bool)
     accepted[np.asarray(iterations, dtype=int) - 1] = True
     precision = str(extractor.dtype).removeprefix("torch.")
-    reason = "iterations" if result.nit >= preset.iterations else _plain_words(result.message)
+    reason = "iterations"
+    if result.nit < preset.iterations:
+        reason = " ".join(str(result.message).replace(",", " ").lower().split())
     trace = StageTrace(side, layers, precision, "plain", reason, np.minimum.accumulate(losses), accepted)
     return Synthesis(
         image=to_images(image)[0],
@@ -99,8 +101,3 @@ def synthesise_published(
         stop_reason=reason,
         restarts=0,
     )
-
-
-def _plain_words(message: str | bytes) -> str:
-    text = message.decode() if isinstance(message, bytes) else message
-    return " ".join(text.replace(",", " ").lower().split())
