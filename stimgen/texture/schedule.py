@@ -10,7 +10,7 @@ from stimgen.texture.presets import Gatys2015, Multiscale
 
 FLOOR = 0.01
 """What a flat target adds to all eigenvalues, relative to the largest (`Statistic.flat_target`). With less,
-the descent of photographs, whose statistics cannot all be reached, is spent on directions of little weight."""
+the descent of photographs, whose statistics cannot all be reached, is spent on what hardly matters."""
 
 SHALLOW_FLOOR = 0.001
 """The same while shallow layers are matched alone. Their statistics can be reached, and sooner with less."""
