@@ -91,29 +91,20 @@ def render(
     manifest, sources, extractor = prepared.manifest, prepared.sources, prepared.networks.extractor(network)
     if stimuli[0].control is not None:
         device = str(extractor.device)
-<<<<<<< HEAD
         return [_control(prepared, stimulus, device, after_evaluation) for stimulus in stimuli]
     goals = {name: SourceImage(sources[name].pixels) for name in {stimulus.source for stimulus in stimuli}}
-=======
-        return [_control(manifest, one, sources, the_set, device, after_evaluation) for one in stimuli]
-    goals = {name: SourceImage(sources[name].pixels) for name in {one.source for one in stimuli}}
     terms = {
-        layer_set: weighted_terms(layer_set.layer_weights, bases_of(layer_set))
+        layer_set: weighted_terms(layer_set.layer_weights, prepared.networks.bases(layer_set))
         for layer_set in {stimulus.layer_set for stimulus in stimuli}
         if layer_set is not None
     }
->>>>>>> refs/heads/texture
     problems = []
     for stimulus in stimuli:
         assert stimulus.layer_set is not None, "a batch holds textures, or one control"
         problems.append(
             Problem(
                 goals[stimulus.source],
-<<<<<<< HEAD
-                weighted_terms(stimulus.layer_set.layer_weights, prepared.networks.bases(stimulus.layer_set)),
-=======
                 terms[stimulus.layer_set],
->>>>>>> refs/heads/texture
                 stimulus_generator(stimulus, "make"),
                 name=hashes[stimulus.stimulus_id] if hashes else "",
             )
