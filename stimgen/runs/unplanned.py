@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stimgen.runs.csv_files import cells_of, data_dictionary, to_json
+from stimgen.runs.csv_files import data_dictionary, rows_of, to_json
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, StoreError, sha256
 from stimgen.trials import DESIGNS, design_columns
@@ -126,7 +126,7 @@ def _not_ours(folder: RunFolder, name: str) -> str | None:
 
 def _is_dictionary_of(table: Path, dictionary: Path) -> bool:
     try:
-        header = cells_of(read_regular(table))[0]
+        header = next(rows_of(read_regular(table)))
         content = read_regular(dictionary)
     except UnreadableError:
         return False

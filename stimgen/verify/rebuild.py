@@ -9,7 +9,7 @@ from pathlib import Path
 from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.csv_files import cells_of, unmarked
+from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.record import RecordError, SourceRecord
@@ -141,7 +141,7 @@ def _outdated(
 
 def _failures(folder: RunFolder) -> list[Failure]:
     try:
-        _, *rows = cells_of(read_regular(folder.path / "failures.csv"))
+        _, *rows = rows_of(read_regular(folder.path / "failures.csv"))
         return [Failure(*map(unmarked, row)) for row in rows]
     except (UnreadableError, TypeError):
         return []
