@@ -90,6 +90,8 @@ def known_recipes(
     for stimulus in {stimulus.source: stimulus for stimulus in stimuli}.values():
         if record := _record(folder, stimulus.stimulus_id):
             sizes[record.source.id, record.source.sha256] = record.source.original_size
+    if len(sizes) < len(manifest.sources):  # no source is read only to find that out
+        return None
     sources = _sources(manifest, sizes)
     if len(sources) < len(manifest.sources):
         return None

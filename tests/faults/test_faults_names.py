@@ -22,6 +22,7 @@ STRANGE = {
 }
 BACKWARDS = """
 import sys, time, datetime as module
+from stimgen.runs import make, results
 start = time.time()
 calls = 0
 def backwards():

@@ -83,7 +83,7 @@ def test_overflow_in_a_synthesis(bench, scale, synthesis):
     env = {"STIMGEN_CACHE": str(bench.folder / "cache")}
     bench.check(bench.stimgen(*command, "--name", "huge", before=write, env=env), 0)
     network = {"name": "tiny", "weights": "huge", "normalise": False}
-    write_manifest(bench.folder, network=network, synthesis=synthesis, trials=None)
+    write_manifest(bench.folder, network=network, synthesis=synthesis, measure=None, trials=None)
     bench.check(bench.run(before=REGISTER, env=env), 3, "FAILED", "finite")
     failures = (bench.results / "failures.csv").read_text()
     assert "weights" in failures
