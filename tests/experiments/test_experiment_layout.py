@@ -47,8 +47,3 @@ def test_overlapping_patches_are_refused(centres, side, at_once):
             check_layout(named, side, SCREEN_PX, at_once=at_once)
     else:
         check_layout(named, side, SCREEN_PX, at_once=at_once)
-
-
-def test_place_far_away_is_outside():
-    with pytest.raises(ExperimentError, match="not inside the window"):
-        corner_px((1e300, 0), (4, 4), SCREEN_PX)

@@ -42,27 +42,18 @@ def test_pixels_per_degree(tmp_path):
         ({"width_cm": 0}, "width_cm must be a number above 0"),
         ({"distance_cm": None}, "distance_cm must be a number above 0, and is missing"),
         ({"refresh_hz": True}, "refresh_hz must be a number above 0"),
-        ({"refresh_hz": math.inf}, "refresh_hz must be a number above 0"),
         ({"size_px": [800.5, 600]}, "size_px must be [width, height] in whole pixels"),
         ({"with_cm": 40}, "unknown key 'with_cm'"),
         ({"linear": None}, "exactly one of gamma, gamma_table and linear must be given"),
         ({"gamma": 2.2}, "exactly one of gamma, gamma_table and linear must be given"),
-        ({"linear": None, "gamma_table": "none.csv"}, "none.csv cannot be read"),
         ({"linear": None, "gamma": 0.4545}, "gamma is 0.4545, and must be from 1 to 4"),
         ({"linear": None, "gamma_table": ""}, "gamma_table must be the name of a CSV file"),
-        ({"name": 7}, "name must be a text"),
     ],
 )
 def test_wrong_value_is_refused(tmp_path, changes, problem):
     with pytest.raises(ExperimentError) as error:
         load(tmp_path, **changes)
     assert problem in error.value.problem
-
-
-def test_all_problems_are_listed(tmp_path):
-    with pytest.raises(ExperimentError) as error:
-        load(tmp_path, width_cm=-1, size_px="800x600")
-    assert len(error.value.problem.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -78,15 +69,6 @@ def test_wrong_text_is_refused_with_its_line(tmp_path, content, problem):
     with pytest.raises(ExperimentError) as error:
         load_monitor(tmp_path / "lab.yaml")
     assert problem in str(error.value)
-
-
-def test_dark_levels_with_equal_readings(tmp_path):
-    rows = [(0, 0.1), (8, 0.1), (16, 0.1), (128, 20), (255, 90)]
-    write_table(tmp_path, "level,luminance", rows)
-    with pytest.raises(ExperimentError, match=r"does not from level 0 to 8\..*leave out the other rows"):
-        load(tmp_path, linear=None, gamma_table="lab.csv")
-    write_table(tmp_path, "level,luminance", [rows[0], *rows[3:]])
-    assert load(tmp_path, linear=None, gamma_table="lab.csv").measured is not None
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "\x00"])
@@ -147,8 +129,6 @@ def test_other_visual_angle_is_refused_with_the_right_distance(tmp_path):
     check_ppd(monitor, monitor.ppd * 1.019, allow_mismatch=False)
     check_ppd(monitor, None, allow_mismatch=False)
     check_ppd(monitor, 3, allow_mismatch=True)
-    with pytest.raises(ExperimentError) as error:
+    with pytest.raises(ExperimentError, match=r"Move the observer to 85\.9 cm"):
         check_ppd(monitor, monitor.ppd * 1.5, allow_mismatch=False)
-    assert "Move the observer to 85.9 cm" in error.value.cure
-    moved = load(tmp_path, distance_cm=85.95)
-    check_ppd(moved, monitor.ppd * 1.5, allow_mismatch=False)
+    check_ppd(load(tmp_path, distance_cm=85.95), monitor.ppd * 1.5, allow_mismatch=False)

@@ -119,9 +119,3 @@ def test_identifier_that_a_table_or_a_folder_would_change_is_refused(tmp_path, t
     with pytest.raises(ExperimentError, match="cannot be the identifier"):
         open_in(tmp_path, trial_list, participant=participant)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_file_in_place_of_the_data_folder_is_refused(tmp_path, trial_list):
-    (tmp_path / "data").write_text("", "utf-8")
-    with pytest.raises(ExperimentError, match="cannot be made: Not a directory"):
-        open_in(tmp_path / "data", trial_list)

@@ -65,13 +65,6 @@ def test_images_with_even_and_odd_sides_are_shown_pixel_by_pixel(laboratory):
     assert (screen == BACKGROUND).all()
 
 
-def test_crop_is_that_part_of_the_file(laboratory):
-    pixels = noise(laboratory.folder / "image.png", 90, 120)
-    crop = whole("image.png", 40) | {"x": 70, "y": 11}
-    screen = read_back(laboratory, [crop])
-    np.testing.assert_array_equal(screen[280:320, 380:420], pixels[11:51, 70:110])
-
-
 def test_aperture_shows_the_file_inside_and_the_background_outside(laboratory):
     side, ramp = 64, 6
     cases = [("circle", "grey"), ("circle", "rgb"), ("square", "grey"), ("square", "rgb")]

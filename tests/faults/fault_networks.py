@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, PublishedWeights
-from stimgen.networks.catalogue import CONVENTIONS
 from stimgen.networks.weights.record import Convolutions
 
 TINY = Architecture(
@@ -52,10 +51,3 @@ def publish(url: str, sha256_prefix: str) -> None:
     assert "vgg16" in NETWORKS
     entry = PublishedWeights("imagenet", url, sha256_prefix, "torchvision", "CC BY", "Someone")
     NETWORKS._entries["tiny"] = lambda: replace(TINY, weights=(entry,))
-
-
-def recognise_all() -> None:
-    """Take the input convention of every weights file as known."""
-    from stimgen.networks.weights import find
-
-    find._named_convention = lambda *given, **options: CONVENTIONS["torchvision"]

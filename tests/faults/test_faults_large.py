@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import subprocess
@@ -13,9 +12,6 @@ from fault_bench import write_manifest
 from benchmarks import planning
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
-from stimgen.runs import recipe as module
-from stimgen.runs.preparation import Networks, load_sources
-from stimgen.runs.recipe import recipe, recipe_sha256
 
 COUNT = """
 import json, os, sys
@@ -65,20 +61,6 @@ def test_check_opens_no_image(tmp_path):
     report, *_, last = ended.stdout.splitlines()
     assert report.endswith("5000 stimuli"), ended.stderr
     assert last == "0 False 0"
-
-
-def test_list_of_sources_is_hashed_once_for_all_recipes(tmp_path):
-    path = planning.write_manifest(tmp_path, 5000, 250, matching={"histogram": "set"})
-    manifest = load_manifest(path)
-    networks, sources = Networks(manifest, "cpu"), load_sources(manifest)
-    module._set_sha256.cache_clear()
-    made = [
-        recipe(manifest, stimulus, sources, networks.weights, ("conv1_1",)) for stimulus in plan(manifest)
-    ]
-    assert len({recipe_sha256(ingredients) for ingredients in made}) == 5000
-    assert module._set_sha256.cache_info().misses == 1
-    whole = json.dumps(made[0], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    assert hashlib.sha256(whole.encode()).hexdigest() == recipe_sha256(made[0])
 
 
 def test_each_source_is_read_once(bench):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import time
-import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -64,15 +63,6 @@ def test_source_with_a_strange_name(bench, name):
     bench.check(bench.run(), 0, "2 made")
     (source,) = {record.source.id for record in load_run(bench.results).records}
     assert source.isascii()
-
-
-def test_sources_with_one_name_in_two_forms_of_unicode(bench):
-    for form, seed in (("NFC", 1), ("NFD", 2)):
-        name = unicodedata.normalize(form, "caf\u00e9")
-        write_image(bench.folder / "manifests" / "images" / f"{name}.png", seed)
-    write_manifest(bench.folder, sources=[{"image": "images/*.png"}], trials=None, seeds=[1])
-    bench.check(bench.run(), 0)
-    assert len({record.source.id for record in load_run(bench.results).records}) == 2
 
 
 @pytest.mark.parametrize("length", [64, 65])

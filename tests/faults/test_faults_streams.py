@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from fault_bench import Ended, bytes_of, write_image, write_manifest
+from fault_bench import Ended, bytes_of, write_manifest
 
 CHECK = "stimgen check manifests/faults.yaml --all"
 RUN = "stimgen run manifests/faults.yaml --no-report"
@@ -73,12 +73,6 @@ def test_locale_without_unicode(bench, shell, encoding):
     assert bytes_of(bench.results) == bench.reference
     write_manifest(bench.folder, description="质感", nonsense="质感")
     bench.check(shell(RUN, **environment), 2, "nonsense")
-
-
-def test_source_named_in_unicode_with_locale_c(bench, shell):
-    write_image(bench.folder / "manifests" / "质感.png", 1)
-    write_manifest(bench.folder, sources=[{"id": "one", "image": "质感.png"}], trials=None)
-    bench.check(shell(RUN, LC_ALL="C"), 0, "3 made")
 
 
 @pytest.mark.parametrize("columns", ["1", "x"])

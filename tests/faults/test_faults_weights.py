@@ -100,17 +100,6 @@ def test_damaged_weights_in_the_cache(bench, env, damage):
     assert missing.read_bytes() == content
 
 
-def test_weights_file_changed_between_runs(bench):
-    path = bench.folder / "manifests" / "net.pth"
-    fault_networks.write_pth(path)
-    write_manifest(bench.folder, network={"name": "tiny", "weights": "net.pth", "normalise": False})
-    recognise = f"{REGISTER}; fault_networks.recognise_all()"
-    bench.check(bench.run(before=recognise), 0, "6 made")
-    fault_networks.write_pth(path, 2.0)
-    bench.check(bench.run(before=recognise), 0, "6 made", "altered: replaced")
-    bench.check_disk("6 of 6")
-
-
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [

@@ -72,22 +72,18 @@ def _of_pillow(grey: np.ndarray, colour: np.ndarray) -> Iterator[bytes]:
     exif = Pillow.Exif()
     exif[274] = 6
     palette = three.convert("P", palette=Pillow.Palette.ADAPTIVE)
-    for mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-        image = palette if mode == "P" else three.convert(mode)
-        if mode != "PA":
-            yield _saved(image, "PNG", exif=exif)
-        yield _saved(image.convert("RGB"), "JPEG", quality=90, progressive=mode == "RGB", exif=exif)
+    for image in (three.convert("1"), one, three.convert("LA"), palette, three, three.convert("RGBA")):
+        yield _saved(image, "PNG", exif=exif)
     yield _saved(palette, "PNG", transparency=0)
-    yield _saved(three, "PNG", save_all=True, append_images=[three.rotate(90)])
-    yield _saved(three.convert("CMYK"), "JPEG")
-    yield _saved(one, "JPEG", icc_profile=b"profile")
-    yield _saved(three, "MPO", save_all=True, append_images=[three.rotate(90)])
-    for compression in (None, "tiff_lzw", "packbits", "jpeg"):
-        yield _saved(three, "TIFF", **({"compression": compression} if compression else {}))
+    for image in (one, three, three.convert("CMYK")):
+        yield _saved(image, "JPEG", progressive=image is three, exif=exif, icc_profile=b"profile")
+    for compression in ("raw", "tiff_lzw", "packbits", "jpeg"):
+        yield _saved(three, "TIFF", compression=compression)
     yield _saved(one.convert("1"), "TIFF", compression="group4")
-    for foreign in ("GIF", "BMP", "WEBP"):
+    for several in ("PNG", "MPO", "GIF"):
+        yield _saved(three, several, save_all=True, append_images=[three.rotate(90)])
+    for foreign in ("BMP", "WEBP"):
         yield _saved(three, foreign)
-    yield _saved(three, "GIF", save_all=True, append_images=[three.rotate(90)])
 
 
 def _of_tifffile(grey: np.ndarray, colour: np.ndarray) -> Iterator[bytes]:
