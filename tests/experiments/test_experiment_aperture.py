@@ -10,10 +10,6 @@ from experiments.shared.aperture import aperture, background_level, windowed
 from experiments.shared.trial_list import Patch
 
 
-def test_mean_grey_is_level_128():
-    assert [background_level(x) for x in (0, 0.5, 0.3, 1)] == [0, 128, 77, 255]
-
-
 @given(st.integers(1, 80), st.sampled_from(["circle", "square"]), st.floats(0, 20))
 def test_aperture_is_symmetric_and_within_0_and_1(side, shape, ramp_px):
     weights = aperture(side, shape, ramp_px)
@@ -35,6 +31,7 @@ def test_ramp_is_a_raised_cosine_from_the_edge(shape):
 
 def test_aperture_without_a_ramp_has_a_hard_edge():
     np.testing.assert_array_equal(aperture(20, "square", 0), np.ones((20, 20)))
+    assert [background_level(fraction) for fraction in (0, 0.5, 0.3, 1)] == [0, 128, 77, 255]
     hard = aperture(20, "circle", 0)
     assert set(np.unique(hard)) == {0, 1}
     assert hard.sum() == pytest.approx(np.pi * 100, rel=0.02)

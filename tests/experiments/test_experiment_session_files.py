@@ -104,16 +104,6 @@ def test_other_setting_is_refused_after_the_first_trial(tmp_path, trial_list):
     open_in(tmp_path, trial_list, participant="p02")
 
 
-def test_data_dictionary_of_the_list_is_copied(tmp_path, trial_list):
-    dictionary = trial_list.path.with_suffix(".json")
-    dictionary.write_text('{"source": {"LongName": "Source"}}', "utf-8")
-    session = open_in(tmp_path, trial_list)
-    dictionary.unlink()
-    written = json.loads((session.folder / "trials.json").read_text("utf-8"))
-    assert written["source"] == {"LongName": "Source"}
-    assert set(MEASURED) < set(written)
-
-
 @pytest.mark.parametrize("participant", ["007", "", "a b", "../x", "é", "NA", "TRUE", "All"])
 def test_identifier_that_a_table_or_a_folder_would_change_is_refused(tmp_path, trial_list, participant):
     with pytest.raises(ExperimentError, match="cannot be the identifier"):

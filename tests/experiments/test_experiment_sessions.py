@@ -49,10 +49,8 @@ def test_simulated_oddity_session(laboratory):
         assert {frame["phase"] for frame in of_trial} >= {"interval", "presentation"}
         shown = sum(float(frame["interval_s"]) for frame in of_trial if frame["phase"] == "presentation")
         assert shown == pytest.approx(float(row["shown_s"]), abs=1e-4)
-    handler = read_csv(folder / "psychopy.csv")
-    assert [{name: row[name] for name in rows[0] if row[name]} for row in rows] == [
-        {name: row[name] for name in rows[0] if row.get(name)} for row in handler
-    ]
+    for row, saved in zip(rows, read_csv(folder / "psychopy.csv"), strict=True):
+        assert all(saved.get(name, "") == value for name, value in row.items())
     metadata = json.loads((folder / "session.json").read_text("utf-8"))
     assert metadata["settings"]["monitor"]["ppd"] == pytest.approx(20, abs=0.01)
     (sitting,) = metadata["sittings"]

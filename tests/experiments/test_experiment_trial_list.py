@@ -52,15 +52,6 @@ def test_list_is_read(run_folder, path):
 
 
 @pytest.mark.parametrize(
-    ("task", "keys"), [("which_is_original", ("left", "right")), ("same_different", ("s", "d"))]
-)
-def test_task_of_two_intervals_decides_the_keys(run_folder, task, keys):
-    found = read_trial_list(two_interval_list(run_folder, task), "two_interval")
-    assert {trial.keys for trial in found.trials} == {keys}
-    assert {trial.isi_s for trial in found.trials} == {0.5}
-
-
-@pytest.mark.parametrize(
     ("cells", "problem"),
     [
         ({"correct_key": "bottom"}, "oddity.csv:4: correct_key is 'bottom'"),

@@ -32,13 +32,6 @@ def test_experiments_import_nothing_of_stimgen():
     assert not found & {"stimgen", "torch", "benchmarks"}
 
 
-@pytest.mark.parametrize("folder", ["stimgen", "benchmarks"])
-def test_only_experiments_import_psychopy(folder):
-    found = imported(folder)
-    assert "stimgen" in found
-    assert not found & {"psychopy", "experiments"}
-
-
 @pytest.mark.parametrize("script", ["oddity/oddity.py", "oddity/analysis.py"])
 def test_script_in_a_renamed_folder_names_the_missing_package(tmp_path, script):
     shutil.copytree(ROOT / "experiments", tmp_path / "lab scripts")

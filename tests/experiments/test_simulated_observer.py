@@ -20,14 +20,6 @@ def trials(run_folder):
     return read_trial_list(oddity_list(run_folder, 3000, 100), "oddity").trials
 
 
-def test_psychometric_function_goes_from_chance_to_one_minus_lapse():
-    function = Psychometric(threshold=0.5, slope=10, lapse=0.04)
-    assert function.correct(-1e9, 1 / 3) == pytest.approx(1 / 3)
-    assert function.correct(1e9, 1 / 3) == pytest.approx(0.96)
-    assert function.correct(0.5, 1 / 3) == pytest.approx((1 / 3 + 0.96) / 2)
-    assert function.correct(0.7, 0) == pytest.approx(0.96 / (1 + math.exp(-2)))
-
-
 def test_share_of_right_answers_follows_the_function(run_folder, trials):
     function = Psychometric(0.5, 4, 0.05)
     values = stimulus_values(run_folder / "stimuli.csv", "gram_relative_pool4", trials)

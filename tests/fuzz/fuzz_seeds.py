@@ -90,13 +90,11 @@ def _of_tifffile(grey: np.ndarray, colour: np.ndarray) -> Iterator[bytes]:
     wide = colour.astype(np.uint16) * 257
     for array, options in (
         (grey, {"photometric": "miniswhite"}),
-        (grey > 99, {"photometric": "minisblack"}),
         (grey, {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}),
         (wide, {"photometric": "rgb", "compression": "zlib", "predictor": True}),
         (wide, {"photometric": "rgb", "tile": (16, 16), "byteorder": ">"}),
         (np.moveaxis(wide, 2, 0), {"photometric": "rgb", "planarconfig": "separate"}),
         ((grey / 255).astype(np.float32), {"photometric": "minisblack", "bigtiff": True}),
-        (np.stack([grey] * 3), {"photometric": "minisblack", "imagej": True}),
         (np.stack([grey] * 3), {"photometric": "minisblack", "ome": True}),
     ):
         file = io.BytesIO()

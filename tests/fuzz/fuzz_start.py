@@ -21,22 +21,10 @@ def start(
     words: Sequence[str] = (),
     mutate: Callable[[bytes, int, int], bytes] | None = None,
 ) -> None:
-    """Fuzz until libFuzzer's options end it; the exit code is not 0 after a finding.
+    """Call `check` with `seeds` and their mutations until libFuzzer's options end it.
 
-    Parameters
-    ----------
-    arguments
-        The command line: the script, a folder for the corpus, and options of libFuzzer.
-    check
-        Called with every input; an exception is a finding.
-    seeds
-        First inputs of the corpus.
-    max_len
-        Longest input in bytes.
-    words
-        Words that mutations insert.
-    mutate
-        Changes an input; by default libFuzzer does.
+    `arguments` are the script, a folder for the corpus, and options of libFuzzer. Mutations insert `words`.
+    The exit code is not 0 after an exception.
     """
     script, folder, *options = arguments
     corpus = Path(folder)

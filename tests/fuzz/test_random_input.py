@@ -98,14 +98,6 @@ def test_changed_manifests(tmp_path: Path, tree: Any, flow: bool) -> None:
 
 
 @RANDOM
-@given(VALUES)
-def test_random_values_as_a_manifest(tmp_path: Path, tree: Any) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_bytes(yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", errors="surrogatepass"))
-    check_manifest(path)
-
-
-@RANDOM
 @given(st.sampled_from(manifests()), st.data())
 def test_manifests_with_changed_bytes(tmp_path: Path, text: bytes, data: st.DataObject) -> None:
     path = tmp_path / "m.yaml"

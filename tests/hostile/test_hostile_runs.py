@@ -235,23 +235,6 @@ def test_figure_shows_only_files_of_its_run(folder: RunFolder) -> None:
         assert all(Path(path).parent == folder.stimuli for path in read.table["path"])
 
 
-TABLES = {
-    "no rows": b"stimulus_id,png_sha256\n",
-    "nothing": b"",
-    "other bytes": b"stimulus_id,png_sha256\n\xff\xfe,\x80\n",
-    "seeds": b"stimulus_id,png_sha256,seed\na,b,1.5\n",
-    "long cell": b"stimulus_id,png_sha256\n" + b"a" * 200_000 + b",b\n",
-}
-
-
-@pytest.mark.parametrize("kind", TABLES)
-def test_file_that_is_no_table_is_refused(kind: str, folder: RunFolder) -> None:
-    (folder.path / "stimuli.csv").write_bytes(TABLES[kind])
-    assert message(folder)
-    with pytest.raises(InputError):
-        read_runs([folder.path])
-
-
 MANIFESTS = {
     "laughs": "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)),
@@ -272,14 +255,6 @@ def test_hostile_manifest_in_a_run_is_refused(
     for name in ("trials", "figure"):
         assert command(name, folder.path)[0] == 2
     assert not (tmp_path / "executed").exists()
-
-
-def test_pipe_in_place_of_a_trial_list_is_refused(folder: RunFolder, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "list.csv")
-    arguments = ("--design", "rating", "--set", "repeats=1", "--set", "min_source_gap=0")
-    code, output = command("trials", folder.path, *arguments, "--out", tmp_path / "list.csv")
-    assert code == 2
-    assert "is there and is no trial list" in output
 
 
 def test_decompression_bomb_is_not_decoded(folder: RunFolder) -> None:

@@ -57,13 +57,6 @@ def test_pandas_reads_the_same_texts_back(texts: list[str]) -> None:
                 float(cell)
 
 
-def test_missing_values_and_numbers_are_not_changed() -> None:
-    table = pd.DataFrame(
-        {"text": ["=1", None], "number": [1.5, None], "truth": [True, False], "empty": ["", "a"]}
-    )
-    assert to_csv(table) == "text,number,truth,empty\n'=1,1.5,True,\n,,False,a\n"
-
-
 def test_control_characters_and_undecodable_bytes_are_escaped() -> None:
     assert harmless("a\x1b[31m\0\x9b") == r"a\x1b[31m\x00\x9b"
     assert harmless(os.fsdecode(b"\xff.png")) == r"\udcff.png"
