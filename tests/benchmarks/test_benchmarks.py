@@ -102,6 +102,7 @@ def test_paper_averages_distances_over_matched_and_held_out_layers(tmp_path):
     assert (row["condition"], row["seed"], row["parameters"]) == ("a", 1, 20)
 
 
+@pytest.mark.slow
 def test_planning(capsys):
     planning.main(["--stimuli", "50"])
     _, header, *rows = capsys.readouterr().out.splitlines()

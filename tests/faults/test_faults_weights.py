@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 
 import fault_networks
 import network_files
 import pytest
 from fault_bench import write_manifest
 from fault_networks import REGISTER, convolutions
-from fault_server import Server
+from werkzeug import Response
 
 WRITERS = {
     "pth": network_files.write_pth,
@@ -37,6 +38,28 @@ def flip(path, place):
 def cached(bench):
     folder = bench.folder / "cache" / "weights"
     return sorted(p.name for p in folder.glob("**/*") if p.suffix != ".lock") if folder.exists() else []
+
+
+def answer(server, content, fault=None):
+    """Let a server answer with a file, or go wrong; return the list to which requests are added."""
+    requests = []
+
+    def respond(request):
+        requests.append(request)
+        match fault:
+            case "is cut off":
+                return Response(iter([content[:1000]]), headers={"Content-Length": str(len(content))})
+            case "stalls":
+                time.sleep(1)
+            case "is 404":
+                return Response(status=404)
+            case "is another file":
+                return Response(bytes(len(content)))
+        return Response(content)
+
+    server.clear()
+    server.expect_request("/net.pth").respond_with_handler(respond)
+    return requests
 
 
 @pytest.mark.parametrize(
@@ -109,24 +132,23 @@ def test_damaged_weights_in_the_cache(bench, env, damage):
         ("is another file", "something else"),
     ],
 )
-def test_download_that_goes_wrong(bench, env, fault, cause):
+def test_download_that_goes_wrong(bench, env, httpserver, fault, cause):
     fault_networks.write_pth(bench.folder / "net.pth")
     content = (bench.folder / "net.pth").read_bytes()
-    write_manifest(bench.folder, network={"name": "tiny", "normalise": False})
-    with Server(content) as server:
-        prefix = hashlib.sha256(content).hexdigest()[:8]
-        before = (
-            f"import fault_networks; fault_networks.publish({server.url!r}, {prefix!r}); "
-            "from stimgen.networks.weights import find; find.TIMEOUT_S = 0.5"
-        )
-        server.fault = fault
-        ended = bench.run(before=before, env=env)
-        bench.check(ended, 4, server.url, "stimgen weights import FILE", cause)
-        assert cached(bench) == []
-        assert not bench.results.exists()
-        server.fault = None
-        bench.check(bench.run(before=before, env=env), 0)
-        assert cached(bench) == ["tiny-imagenet.safetensors"]
-        requests = server.requests
-        bench.check(bench.run(before=before, env=env), 0, "Nothing to do")
-        assert server.requests == requests
+    write_manifest(bench.folder, network={"name": "tiny", "normalise": False}, measure=None)
+    url, prefix = httpserver.url_for("/net.pth"), hashlib.sha256(content).hexdigest()[:8]
+    before = (
+        f"import fault_networks; fault_networks.publish({url!r}, {prefix!r}); "
+        "from stimgen.networks.weights import find; find.TIMEOUT_S = 0.5"
+    )
+    answer(httpserver, content, fault)
+    ended = bench.run(before=before, env=env)
+    bench.check(ended, 4, url, "stimgen weights import FILE", cause)
+    assert cached(bench) == []
+    assert not bench.results.exists()
+    requests = answer(httpserver, content)
+    bench.check(bench.run(before=before, env=env), 0)
+    assert cached(bench) == ["tiny-imagenet.safetensors"]
+    assert len(requests) == 1
+    bench.check(bench.run(before=before, env=env), 0, "Nothing to do")
+    assert len(requests) == 1

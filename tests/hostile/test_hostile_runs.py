@@ -103,7 +103,7 @@ def message(folder: RunFolder) -> str:
 # --- links ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["stimuli", "trials"])
+@pytest.mark.parametrize("name", ["stimuli", "trials", "checkpoints"])
 def test_linked_folder_is_not_written_through(
     name: str, folder: RunFolder, outside: Path, honest: RunFolder
 ) -> None:
@@ -111,8 +111,8 @@ def test_linked_folder_is_not_written_through(
     (folder.path / name).symlink_to(outside)
     with pytest.raises(InputError, match=f"{name} is a symbolic link"):
         run_again(folder, honest)
-    for name in ("trials", "figure"):
-        assert command(name, folder.path)[0] == 2
+    for read in ("trials", "figure"):
+        assert command(read, folder.path)[0] == 2
     assert untouched(outside)
 
 
@@ -280,7 +280,7 @@ def test_prune_removes_nothing_outside_the_run(folder: RunFolder, honest: RunFol
     precious = tmp_path / "precious.csv"
     precious.write_text("precious")
     noted = {"../../precious": sha256(b"precious"), str(tmp_path / "precious"): sha256(b"precious")}
-    for lists in (noted, [1], "x", {"rating": 3}):
+    for lists in (noted, [1], {"rating": 3}):
         change(folder.path / "run.json", trial_lists=lists)
         code, output = command(
             "run", honest.path.parent / "hostile.yaml", "--out", folder.path, "--prune", "--no-report"
