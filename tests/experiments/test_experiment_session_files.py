@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -72,21 +71,6 @@ def test_session_continues_after_the_last_complete_row(tmp_path_factory, trial_l
     assert [frame["trial"] for frame in read_csv(frames)] == [str(n) for n in range(1, 7) for _ in range(2)]
     with pytest.raises(ExperimentError, match="is complete"):
         open_in(folder, trial_list)
-
-
-def test_sittings_are_recorded(tmp_path, trial_list):
-    session = open_in(tmp_path, trial_list)
-    session.begin_sitting({"keyboard": "ptb"})
-    session.save_trial(ANSWER)
-    session.end_sitting("escape")
-    session = open_in(tmp_path, trial_list)
-    session.begin_sitting({"keyboard": "ptb"})
-    metadata = json.loads((session.folder / "session.json").read_text("utf-8"))
-    first, second = metadata["sittings"]
-    assert (first["first_trial"], first["last_trial"], first["ended_by"]) == (1, 1, "escape")
-    assert second["first_trial"] == 2
-    assert "ended" not in second
-    assert metadata["trial_list_sha256"] == trial_list.sha256
 
 
 def test_other_setting_is_refused_after_the_first_trial(tmp_path, trial_list):
