@@ -46,7 +46,7 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
         If there is no such device.
     """
     stimuli = list(stimuli)
-    device, device_name = find_device(device)
+    device, device_name = device_without_torch(device)
     counts = Counter(stimulus.synthesised for stimulus in stimuli)
     named = Counter(stimulus.control.name for stimulus in stimuli if stimulus.control)
     slow = {name: number for name, number in named.items() if CONTROLS[name].cost}
@@ -104,7 +104,7 @@ def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:
     return evaluation + 2 * BYTES_PER_FLOAT * kernels + bytes_of_history * history
 
 
-def find_device(device: str) -> tuple[str, str]:
+def device_without_torch(device: str) -> tuple[str, str]:
     """Return a device's short name ("cpu", "cuda:0") and what it is.
 
     Raises

@@ -74,8 +74,8 @@ class PublishedWeights:
     ----------
     name
         Name in a manifest, unique per network.
-    url
-        Address of the file.
+    source
+        Address of the file, or the name of weights of TorchVision, such as "VGG19_Weights.IMAGENET1K_V1".
     sha256
         SHA-256 of the file in hexadecimal digits, or its first digits if no more are published.
     convention
@@ -89,7 +89,7 @@ class PublishedWeights:
     """
 
     name: str
-    url: str
+    source: str
     sha256: str
     convention: str
     licence: str
@@ -97,12 +97,21 @@ class PublishedWeights:
     tensors_sha256: str | None = None
     package: PackagedWeights | None = None
 
+    @property
+    def url(self) -> str:
+        """Address of the file. TorchVision, which is slow to import, says where its weights are."""
+        if ":" in self.source:
+            return self.source
+        from torchvision.models import get_weight
 
-def torchvision_weights(name: str, file: str, sha256: str, architecture: str) -> PublishedWeights:
-    """Return the entry for weights that TorchVision publishes as `file`; `architecture` is a citation."""
+        return str(get_weight(self.source).url)
+
+
+def torchvision_weights(name: str, member: str, sha256: str, architecture: str) -> PublishedWeights:
+    """Return the entry for weights `member` of TorchVision; `architecture` is a citation."""
     return PublishedWeights(
         name=name,
-        url=f"https://download.pytorch.org/models/{file}",
+        source=member,
         sha256=sha256,
         convention="torchvision",
         licence="BSD-3-Clause",

