@@ -37,10 +37,7 @@ class CacheHeader:
 
 
 def weights_folder(cache_dir: Path | None = None) -> Path:
-    """Return the folder of cached weights: ``<cache>/weights``.
-
-    The cache is `cache_dir`, else the environment variable STIMGEN_CACHE, else the user's cache folder.
-    """
+    """Return the folder of cached weights: in `cache_dir`, else in STIMGEN_CACHE or the user's cache."""
     if cache_dir is None:
         setting = os.environ.get("STIMGEN_CACHE")
         cache_dir = Path(setting) if setting else platformdirs.user_cache_path("stimgen")
@@ -48,10 +45,7 @@ def weights_folder(cache_dir: Path | None = None) -> Path:
 
 
 def cached_path(network: str, name: str, cache_dir: Path | None = None) -> Path:
-    """Return the cache file of weights `name` of `network`, whether or not it exists.
-
-    Raises `InputError` unless `name` is a letter followed by letters, digits and underscores.
-    """
+    """Return the cache file of weights `name` of `network`, whether or not it exists."""
     if not re.fullmatch(_NAME, name):
         raise InputError(
             f'"{name}" cannot name weights.', "Use a letter, followed by letters, digits and underscores."
@@ -153,3 +147,16 @@ def read_cached(path: Path) -> Weights:
     convention, origin = CONVENTIONS[header.convention], f"cache {path}, from {header.origin}"
     weights = convolutions.weights(header.network, header.name, convention, origin, header.file_sha256)
     return replace(weights, normalised=header.normalised == "yes")
+
+
+def read_cache_entry(path: Path, network: str, name: str) -> Weights | None:
+    """Return the weights in the cache file `path`, None if it does not exist; raise if it holds others."""
+    if not path.exists():
+        return None
+    weights = read_cached(path)
+    if (weights.network, weights.name) != (network, name):
+        raise WeightsError(
+            f'The cache file {path} holds other weights: "{weights.name}" of {weights.network}.',
+            "Delete the file, then fetch or import the weights again.",
+        )
+    return weights

@@ -1,4 +1,4 @@
-"""From a network and a name to its weights: a file, the cache, a package or a download, and never others."""
+"""From a network and a name to its weights: a file, the cache, a package or a download."""
 
 from __future__ import annotations
 
@@ -20,28 +20,18 @@ from filelock import FileLock
 
 from stimgen.errors import InputError, nearest
 from stimgen.networks.architectures import NETWORKS, PackagedWeights, PublishedWeights
-from stimgen.networks.catalogue import (
-    CONVENTIONS,
-    InputConvention,
-    published_weights,
-    random_seed,
-    weights_names,
-)
+from stimgen.networks.catalogue import CONVENTIONS, published_weights, random_seed, weights_names
 from stimgen.networks.weights.cache import (
     cached_path,
     cached_paths,
+    read_cache_entry,
     read_cached,
     read_header,
     write_cached,
     writing_to,
 )
-from stimgen.networks.weights.formats import SUFFIXES, read_convolutions
-from stimgen.networks.weights.record import (
-    Weights,
-    WeightsError,
-    file_sha256,
-    random_weights,
-)
+from stimgen.networks.weights.formats import SUFFIXES, read_convolutions, read_weights_file
+from stimgen.networks.weights.record import Weights, WeightsError, file_sha256, random_weights
 
 TIMEOUT_S = 60.0
 """How long a download waits for a server that sends nothing, s."""
@@ -57,14 +47,6 @@ def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = No
     "random:SEED" are `random_weights`. Any other name is looked for in the cache (`cache_dir`, else
     STIMGEN_CACHE or the user's), then in the package that carries it, and then downloaded into the cache.
     Damaged weights are an error, not a reason to look further.
-
-    Raises
-    ------
-    InputError
-        If the network or the name is unknown.
-    WeightsError
-        If the weights cannot be had (with all the ways to get them), are damaged or altered, do not fit the
-        network, or are in a file whose input convention is not known.
     """
     NETWORKS[network]()
     path = Path(name_or_path)
@@ -94,10 +76,7 @@ def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = No
 
 
 def fetch_weights(network: str, name: str, *, cache_dir: Path | None = None) -> Weights:
-    """Return published weights after putting them into the cache, from a package or by download.
-
-    Parameters and errors are those of `find_weights`; only names of published weights are known.
-    """
+    """Return published weights after putting them into the cache, from a package or by download."""
     NETWORKS[network]()
     published = published_weights(network, name)
     if published is None:
@@ -106,83 +85,6 @@ def fetch_weights(network: str, name: str, *, cache_dir: Path | None = None) -> 
         )
     path = cached_path(network, name, cache_dir)
     return read_cache_entry(path, network, name) or _obtain(network, published, path, keep_packaged=True)
-
-
-def read_weights_file(
-    path: Path, network: str, convention: str | None = None
-) -> tuple[Weights, PublishedWeights | None]:
-    """Return the weights in a file, and the published weights that they are recognised as.
-
-    They are recognised by their tensors, in either order of the input channels, or by the SHA-256 of the
-    file. Other files need the name of their input `convention`.
-
-    Raises
-    ------
-    InputError
-        If `convention` is unknown.
-    WeightsError
-        If the file cannot be read, does not fit the network, or its convention is not known or contradicts
-        that of the weights that it is recognised as.
-    """
-    if convention is not None and convention not in CONVENTIONS:
-        raise InputError(f'Unknown input convention "{convention}".', nearest(convention, CONVENTIONS))
-    architecture = NETWORKS[network]()
-    convolutions = read_convolutions(path, architecture)
-    sha256 = file_sha256(path)
-    in_order = {convolutions.sha256: "rgb", convolutions.with_input_reversed().sha256: "bgr"}
-    published, name = None, path.stem
-    for entry in architecture.weights:
-        if entry.tensors_sha256 in in_order or sha256.startswith(entry.sha256):
-            published, name = entry, entry.name
-            own = CONVENTIONS[entry.convention]
-            channels = in_order.get(entry.tensors_sha256 or "", own.channels)
-            same = [c for c in CONVENTIONS.values() if c.in_rgb() == own.in_rgb()]
-            used = next(c for c in same if c.channels == channels)
-            break
-    else:
-        used = _named_convention(
-            path, convention, convolutions.names == tuple(step.name for step in architecture.convolutions)
-        )
-    if convention not in (None, used.name):
-        raise WeightsError(
-            f'{path} is recognised as "{name}" of {network}, whose input convention is {used.name}, not '
-            f"{convention}.",
-            "Leave --input out.",
-        )
-    return convolutions.weights(network, name, used, f"file {path}", sha256), published
-
-
-def _named_convention(path: Path, name: str | None, names_of_caffe: bool) -> InputConvention:
-    """Return the convention that the user names for a file that is not recognised."""
-    if name is not None:
-        return CONVENTIONS[name]
-    hint = (
-        "Import it with its convention: stimgen weights import FILE --network NETWORK --name NAME "
-        f"--input C, with C one of {', '.join(CONVENTIONS)}."
-    )
-    if names_of_caffe:
-        hint += (
-            " Its layers have the names of the Caffe networks, as in vgg_conv.pth of Gatys and "
-            "colleagues; if it was converted from Caffe, C is caffe-bgr."
-        )
-    raise WeightsError(
-        f"{path} is not recognised, so it is not known which input its network expects: RGB or BGR, "
-        "which range, which mean.",
-        hint,
-    )
-
-
-def read_cache_entry(path: Path, network: str, name: str) -> Weights | None:
-    """Return the weights in the cache file `path`, None if it does not exist; raise if it holds others."""
-    if not path.exists():
-        return None
-    weights = read_cached(path)
-    if (weights.network, weights.name) != (network, name):
-        raise WeightsError(
-            f'The cache file {path} holds other weights: "{weights.name}" of {weights.network}.',
-            "Delete the file, then fetch or import the weights again.",
-        )
-    return weights
 
 
 def installed_file(package: PackagedWeights) -> Path | None:
@@ -251,9 +153,8 @@ def _download(network: str, published: PublishedWeights, path: Path) -> Weights:
             file = Path(folder) / Path(url).name
             with _timeout():
                 torch.hub.download_url_to_file(url, os.fspath(file), published.sha256)
-        # ImportError: TorchVision is missing; RuntimeError, too: it does not fit PyTorch.
-        # RuntimeError: wrong SHA-256; OSError: no connection, no such address, an error of the server;
-        # HTTPException: the answer breaks off, or is not HTTP.
+        # ImportError: no TorchVision; RuntimeError: wrong SHA-256, or a TorchVision that does not fit PyTorch;
+        # OSError: no connection, or an error of the server; HTTPException: the answer breaks off.
         except (ImportError, OSError, HTTPException, RuntimeError, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # It is the server's answer, with its connection.

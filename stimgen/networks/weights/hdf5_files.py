@@ -1,4 +1,4 @@
-"""Layers out of HDF5 files: models and weights of Keras 2 and 3, and what Caffe saves or was converted to."""
+"""Layers out of HDF5 files of Keras 2 and 3, of Caffe, and of converters from Caffe and PyTorch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.networks.weights.layers import (
-    FileLayer,
-    group_by_layer,
-    natural_order,
-    refuse_too_many_numbers,
-)
+from stimgen.networks.weights.layers import FileLayer, group_by_layer, natural_order, refuse_too_many_numbers
 from stimgen.networks.weights.record import WeightsError
 
 if TYPE_CHECKING:

@@ -20,15 +20,12 @@ class ListedWeights:
 
     Attributes
     ----------
-    network, name
-        The names for the manifest.
     location
-        Where they will be taken from: "cache", "package", or "download"; "damaged" if they are on this
-        machine and cannot be used.
+        Where they will be taken from; "damaged" if they are on this machine and cannot be used.
     path
         The file, if they are on this machine.
     origin
-        What they were read from, or the address to download.
+        What they were read from, or where they are published.
     tensors_sha256
         SHA-256 of the tensors, if it is on record.
     normalised
@@ -82,17 +79,13 @@ def _place_here(network: str, name_or_path: str) -> str:
 def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
     """Return all weights that can be named: the published ones first, then the imported ones.
 
-    Headers are read and no tensors; the file of a package is checked against its SHA-256. `cache_dir` is the
-    cache folder in place of STIMGEN_CACHE and the user's.
+    Headers are read and no tensors; the file of a package is checked against its SHA-256.
     """
     return tuple(next(_places(*key, cache_dir, read=False)) for key in _keys(cache_dir))
 
 
 def verify_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
-    """Return all weights in the cache and in packages, after checking every tensor against its SHA-256.
-
-    Those that are not intact have the location "damaged". `cache_dir` is as for `list_weights`.
-    """
+    """Return all weights in the cache and in packages, after checking every tensor against its SHA-256."""
     places = (place for key in _keys(cache_dir) for place in _places(*key, cache_dir, read=True))
     return tuple(place for place in places if place.path)
 
