@@ -153,7 +153,7 @@ def _download(network: str, published: PublishedWeights, path: Path) -> Weights:
             file = Path(folder) / Path(url).name
             with _timeout():
                 torch.hub.download_url_to_file(url, os.fspath(file), published.sha256)
-        # ImportError: no TorchVision; RuntimeError: wrong SHA-256, or a TorchVision that does not fit PyTorch;
+        # ImportError: no TorchVision; RuntimeError: wrong SHA-256, or TorchVision does not fit PyTorch;
         # OSError: no connection, or an error of the server; HTTPException: the answer breaks off.
         except (ImportError, OSError, HTTPException, RuntimeError, ValueError) as error:
             if isinstance(error, HTTPError):
