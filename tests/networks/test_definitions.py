@@ -47,6 +47,7 @@ def test_every_network_has_a_title_a_publication_and_terms_of_its_weights(name: 
     assert architecture.title
     assert isinstance(architecture.reference, Reference)
     assert all(weights.licence and weights.citation for weights in architecture.weights)
+    assert set(architecture.default_layers) <= set(architecture.layers)
 
 
 @pytest.fixture(scope="module")
