@@ -20,7 +20,6 @@ def import_weights(
     *,
     name: str | None = None,
     convention: str | None = None,
-    cache_dir: Path | None = None,
 ) -> Weights:
     """Put the weights in a file into the cache under a name, and return them.
 
@@ -33,7 +32,7 @@ def import_weights(
     name = name or known_as or re.sub(r"\W", "_", path.name.partition(".")[0])
     if random_seed(name) is not None:
         raise InputError(f'"{name}" means weights never trained.', "Choose another name with --name.")
-    destination = cached_path(network, name, cache_dir)
+    destination = cached_path(network, name)
     if published_weights(network, name) and name != known_as:
         raise WeightsError(
             f'{path} cannot be imported as "{name}" of {network}: that name is published, and the file '

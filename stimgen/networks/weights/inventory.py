@@ -76,28 +76,28 @@ def _place_here(network: str, name_or_path: str) -> str:
     return f"in the package {package.distribution}" if package and installed_file(package) else ""
 
 
-def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
+def list_weights() -> tuple[ListedWeights, ...]:
     """Return all weights that can be named: the published ones first, then the imported ones.
 
     Headers are read and no tensors; the file of a package is checked against its SHA-256.
     """
-    return tuple(next(_places(*key, cache_dir, read=False)) for key in _keys(cache_dir))
+    return tuple(next(_places(*key, read=False)) for key in _keys())
 
 
-def verify_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
+def verify_weights() -> tuple[ListedWeights, ...]:
     """Return all weights in the cache and in packages, after checking every tensor against its SHA-256."""
-    places = (place for key in _keys(cache_dir) for place in _places(*key, cache_dir, read=True))
+    places = (place for key in _keys() for place in _places(*key, read=True))
     return tuple(place for place in places if place.path)
 
 
-def _keys(cache_dir: Path | None) -> list[tuple[str, str]]:
+def _keys() -> list[tuple[str, str]]:
     """Return network and name of all weights."""
     published = [(network, name) for network in NETWORKS for name in weights_names(network)]
-    stems = [path.stem.partition("-") for path in cached_paths(cache_dir)]
+    stems = [path.stem.partition("-") for path in cached_paths()]
     return list(dict.fromkeys([*published, *((network, name) for network, _, name in stems)]))
 
 
-def _places(network: str, name: str, cache_dir: Path | None, *, read: bool) -> Iterator[ListedWeights]:
+def _places(network: str, name: str, *, read: bool) -> Iterator[ListedWeights]:
     """Yield where weights are, the place that they are taken from first."""
     listed = ListedWeights(network, name)
     published = published_weights(network, name)
@@ -108,7 +108,7 @@ def _places(network: str, name: str, cache_dir: Path | None, *, read: bool) -> I
             tensors_sha256=published.tensors_sha256,
             licence=published.licence,
         )
-    path = cached_path(network, name, cache_dir)
+    path = cached_path(network, name)
     if path.exists():
         yield _in_cache(replace(listed, path=path), path, read=read)
     package = published.package if published else None
