@@ -51,10 +51,11 @@ def cached_path(network: str, name: str) -> Path:
     return weights_folder() / f"{network}-{name}.safetensors"
 
 
-def cached_paths() -> tuple[Path, ...]:
-    """Return all files of cached weights, sorted by name."""
-    files = weights_folder().glob("*.safetensors")
-    return tuple(sorted(file for file in files if re.fullmatch(rf"{_NAME}-{_NAME}", file.stem)))
+def cached_names() -> list[tuple[str, str]]:
+    """Return network and name of all cached weights, sorted by their files."""
+    files = sorted(weights_folder().glob("*.safetensors"))
+    forms = (re.fullmatch(rf"({_NAME})-({_NAME})", file.stem) for file in files)
+    return [(form[1], form[2]) for form in forms if form]
 
 
 @contextmanager

@@ -22,8 +22,8 @@ from stimgen.errors import InputError, nearest
 from stimgen.networks.architectures import NETWORKS, PackagedWeights, PublishedWeights
 from stimgen.networks.catalogue import CONVENTIONS, published_weights, random_seed, weights_names
 from stimgen.networks.weights.cache import (
+    cached_names,
     cached_path,
-    cached_paths,
     read_cache_entry,
     read_cached,
     read_header,
@@ -67,9 +67,8 @@ def find_weights(network: str, name_or_path: str) -> Weights:
         return cached
     published = published_weights(network, name_or_path)
     if published is None:
-        stems = [file.stem.partition("-") for file in cached_paths()]
-        cached_names = [name for owner, _, name in stems if owner == network]
-        known = dict.fromkeys([*weights_names(network), *cached_names, "random"])
+        cached_here = [name for owner, name in cached_names() if owner == network]
+        known = dict.fromkeys([*weights_names(network), *cached_here, "random"])
         raise InputError(f'Unknown weights "{name_or_path}" for {network}.', nearest(name_or_path, known))
     return _obtain(network, published, cache_file, keep_packaged=False)
 

@@ -24,11 +24,8 @@ MOST_COMPRESSED, SMALL_BYTES = 200, 2**20
 def read_h5(path: Path) -> list[FileLayer]:
     """Return the layers of an HDF5 file, kernels as (out channel, in channel, height, width).
 
-    Keras 2 lists its layers and their tensors in the attributes ``layer_names`` and ``weight_names``, at the
-    top or below ``model_weights``. Keras 3 keeps the tensors of a layer as ``…/<layer>/vars/<number>``. Caffe
-    saves ``data/<layer>/<number>`` (``.caffemodel.h5``), and converters from Caffe and PyTorch
-    ``<layer>/weight`` (or ``weights``) and ``<layer>/bias``. In all but Keras 2, layers are ordered by their
-    names, with numbers as numbers. Keras stores kernels as (height, width, in channel, out channel).
+    Keras 2 lists its layers and their tensors in attributes, at the top or below ``model_weights``. Other
+    layouts are those of `_LAYOUTS`, whose layers are ordered by name, with numbers as numbers.
     """
     try:
         import h5py
@@ -122,7 +119,7 @@ _LAYOUTS: tuple[tuple[re.Pattern[str], Callable[[NDArray[Any]], NDArray[Any]]], 
     (re.compile(r"data/(?P<layer>.+)/\d+"), _oihw_of_caffe),
     (re.compile(r"(?P<layer>.+)/(weights?|bias)"), _oihw_of_caffe),
 )
-"""Names of tensors in layouts without a list of layers, and the functions that bring their arrays to OIHW."""
+"""Names of tensors in Keras 3, Caffe and converters, and the functions that bring their arrays to OIHW."""
 
 
 def _texts(values: Any) -> list[str]:

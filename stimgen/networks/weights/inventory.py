@@ -9,31 +9,17 @@ from typing import Literal
 
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import published_weights, random_seed, weights_names
-from stimgen.networks.weights.cache import cached_path, cached_paths, read_cached, read_header
+from stimgen.networks.weights.cache import cached_names, cached_path, read_cached, read_header
 from stimgen.networks.weights.find import check_packaged_file, installed_file, read_packaged
 from stimgen.networks.weights.record import WeightsError
 
 
 @dataclass(frozen=True)
 class ListedWeights:
-    """Weights that can be named in a manifest.
+    """Weights that can be named in a manifest, and where they will be taken from.
 
-    Attributes
-    ----------
-    location
-        Where they will be taken from; "damaged" if they are on this machine and cannot be used.
-    path
-        The file, if they are on this machine.
-    origin
-        What they were read from, or where they are published.
-    tensors_sha256
-        SHA-256 of the tensors, if it is on record.
-    normalised
-        Whether every filter has a mean activation of about 1 already.
-    licence
-        Empty for weights that are not published.
-    problem
-        What is wrong with damaged ones; else empty.
+    Those that are "damaged" are on this machine and cannot be used, because of `problem`. `origin` is what
+    they were read from, or where they are published.
     """
 
     network: str
@@ -81,20 +67,18 @@ def list_weights() -> tuple[ListedWeights, ...]:
 
     Headers are read and no tensors; the file of a package is checked against its SHA-256.
     """
-    return tuple(next(_places(*key, read=False)) for key in _keys())
+    return tuple(next(_places(*key, read=False)) for key in _all_names())
 
 
 def verify_weights() -> tuple[ListedWeights, ...]:
     """Return all weights in the cache and in packages, after checking every tensor against its SHA-256."""
-    places = (place for key in _keys() for place in _places(*key, read=True))
+    places = (place for key in _all_names() for place in _places(*key, read=True))
     return tuple(place for place in places if place.path)
 
 
-def _keys() -> list[tuple[str, str]]:
-    """Return network and name of all weights."""
+def _all_names() -> list[tuple[str, str]]:
     published = [(network, name) for network in NETWORKS for name in weights_names(network)]
-    stems = [path.stem.partition("-") for path in cached_paths()]
-    return list(dict.fromkeys([*published, *((network, name) for network, _, name in stems)]))
+    return list(dict.fromkeys([*published, *cached_names()]))
 
 
 def _places(network: str, name: str, *, read: bool) -> Iterator[ListedWeights]:
