@@ -108,11 +108,11 @@ def decode(
     from stimgen.networks.architectures import NETWORKS
     from stimgen.networks.device import find_device
 
-    where = find_device(device)
+    torch_device = find_device(device)
     architecture = NETWORKS[network]()
-    named = [*architecture.default_layers, architecture.layers[-1]]
+    names = [*architecture.default_layers, architecture.layers[-1]]
     if layers is not None:
-        named = [layer.strip() for layer in layers.split(",")]
+        names = [layer.strip() for layer in layers.split(",")]
     settings = DecodeSettings(
         folder=folder,
         test=test,
@@ -120,13 +120,13 @@ def decode(
         validation_share=validation_share,
         group_by=group_by,
         network=NetworkSpec(name=network, weights=weights, pooling=pooling, normalise=normalise),
-        layers=architecture.expand(named),
+        layers=architecture.expand(names),
         image=ImageSettings(size_px, color),
         training=TrainingSettings(components, epochs, seed),
         batch_size=batch_size,
     )
     report = Reporter(quiet=quiet)
-    result = decode_classes(settings, out, where, features=features, report=report)
+    result = decode_classes(settings, out, torch_device, features=features, report=report)
     if not quiet:
         for row in result.table.to_dict("records"):
             typer.echo(

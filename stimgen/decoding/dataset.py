@@ -132,7 +132,8 @@ def inspect_images(
     known = _read_log(log)
 
     def inspect(path: Path) -> Inspected | UnusableImage:
-        before = known.get(str(path.absolute()))
+        absolute = str(path.absolute()).encode(errors="backslashreplace").decode()
+        before = known.get(absolute)
         try:
             state = path.stat()
             if before and (before.size_bytes, before.mtime_ns) == (state.st_size, state.st_mtime_ns):
@@ -143,7 +144,7 @@ def inspect_images(
         except OSError as error:
             return UnusableImage(str(path), f"{path}: {error.strerror}.", "Mend or remove it.")
         side = min(raw.pixels.shape[:2])
-        return Inspected(str(path.absolute()), state.st_size, state.st_mtime_ns, raw.sha256, side)
+        return Inspected(absolute, state.st_size, state.st_mtime_ns, raw.sha256, side)
 
     sha256: dict[Path, str] = {}
     unusable = []

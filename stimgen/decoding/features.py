@@ -38,7 +38,7 @@ from stimgen.texture.statistics.gram import gram_matrices
 from stimgen.texture.tensors import to_batch
 
 FEATURES_VERSION = 1
-"""Raised when the same settings give other features."""
+"""To be increased when the same settings give other features."""
 LINE_BYTES = 65
 """A SHA-256 in hexadecimal digits and the end of the line."""
 

@@ -114,7 +114,8 @@ def write_results(
         "validation_top1": {layer: result.validation_top1 for layer, result in results.items()},
         "per_million_images": million,
     }
-    write_atomically(out / "decode.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(out / "decode.json", text.encode(errors="backslashreplace"))
     return DecodeResult(table, unusable, sentences(million))
 
 

@@ -28,7 +28,7 @@ def divide(images: pd.DataFrame, settings: DecodeSettings) -> pd.DataFrame:
     images = images.assign(**{"class": pd.Categorical(images["class"])})
     if (count := len(images["class"].cat.categories)) < 2:
         problem = "Only one class has images" if count else "There are no images"
-        raise InputError(f"{problem} that can be used.", "See above what is wrong with the others.")
+        raise InputError(f"{problem} that can be used.", "See above why images were left out.")
     labels = class_numbers(images)
     groups = joined_groups(list(images["group"]), list(images["sha256"]))
     part = images["part"].to_numpy(dtype="<U10")

@@ -111,7 +111,9 @@ def source_grams(
 def gram_distances(
     extractor: FeatureExtractor, image: Image, targets: Mapping[str, Tensor]
 ) -> dict[str, tuple[float, float]]:
-    """Return the distances of an image from Gram matrices, in float32; formulas in `stimgen.texture.statistics.gram`.
+    """Return the distances of an image from Gram matrices, in float32.
+
+    The formulas are in `stimgen.texture.statistics.gram`.
 
     Parameters
     ----------

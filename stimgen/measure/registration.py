@@ -91,7 +91,7 @@ def statistics_in_order(options: Mapping[str, Any] | None = None) -> list[Statis
         The manifest's section `measure`; statistics whose option is false are left out. By default, all are
         returned.
     """
-    asked = (s for s in STATISTICS.values() if options is None or s.option is None or options[s.option])
+    asked = (s for s in STATISTICS.values() if s.option is None or (options or {}).get(s.option, True))
     return sorted(asked, key=lambda statistic: statistic.order)
 
 

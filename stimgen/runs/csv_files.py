@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from math import nan
 from typing import Any
 
@@ -36,44 +36,22 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9.,][0-9.,eE+\-/: ]*%?")
 _WORDS = {"nan", "na", "n/a", "null", "none", "true", "false", "inf", "infinity"}
 
 
-class Columns:
-    """Rows kept as columns, and a text that is in many of them once: a fraction of what dictionaries take."""
-
-    def __init__(self) -> None:
-        self._cells: dict[str, list[Any]] = {}
-        self._length = 0
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Keep one more row."""
-        for name, cell in row.items():
-            if name not in self._cells:
-                self._cells[name] = [nan] * self._length
-            self._cells[name].append(encodable(cell) if isinstance(cell, str) else cell)
-        self._length += 1
-        if len(row) < len(self._cells):
-            for name in self._cells.keys() - row.keys():
-                self._cells[name].append(nan)
-
-    def table(self) -> pd.DataFrame:
-        """Return all rows as a table."""
-        return pd.DataFrame(self._cells, index=range(self._length))
-
-    def rows(self, places: Sequence[int]) -> pd.DataFrame:
-        """Return some rows as a table with the columns that they have."""
-        some = ((name, [cells[place] for place in places]) for name, cells in self._cells.items())
-        there = {name: cells for name, cells in some if any(cell is not nan for cell in cells)}
-        return pd.DataFrame(there, index=range(len(places)))
-
-
 def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     r"""Return rows as a table. Bytes of file names that are no UTF-8 are escapes such as ``\udcff`` in it.
 
-    pandas cannot hold them in every of its kinds of text.
+    Cells are kept in columns, and equal texts once: a fraction of the memory that the rows would take.
     """
-    columns = Columns()
+    columns: dict[str, list[Any]] = {}
+    length = 0
     for row in rows:
-        columns.add(row)
-    return columns.table()
+        for name, cell in row.items():
+            if name not in columns:
+                columns[name] = [nan] * length
+            columns[name].append(encodable(cell) if isinstance(cell, str) else cell)
+        length += 1
+        for name in columns.keys() - row.keys():
+            columns[name].append(nan)
+    return pd.DataFrame(columns, index=range(length))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -85,17 +63,7 @@ def encodable(text: str) -> str:
 def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
     """Return a table with its columns in the order in which they are described, and the descriptions.
 
-    Parameters
-    ----------
-    name
-        Name of the table.
-    table
-        Its rows; without any, it gets the columns that it always has.
-
-    Raises
-    ------
-    KeyError
-        If a column is not described.
+    A table without rows gets the columns that it always has. Raises KeyError if a column is not described.
     """
     headers = [column.name for column in TABLES[name] if column.always]
     dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
@@ -103,19 +71,10 @@ def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
 
 
 def data_dictionary(table: str, headers: list[str]) -> Dictionary:
-    """Return the BIDS-style description of a table's columns, in the order in which they are listed here.
+    """Return the BIDS-style description of a table's columns, in the order of `stimgen.runs.columns`.
 
-    Parameters
-    ----------
-    table
-        Name of the table.
-    headers
-        Its columns; those with a layer or a family in their name are described for it, in their order.
-
-    Raises
-    ------
-    KeyError
-        If a column is not described here.
+    Columns with a layer or a family in their name are described for it, in the order of `headers`. Raises
+    KeyError if a column is not described.
     """
     described = {}
     fixed = {column.name for column in TABLES[table]}
@@ -133,16 +92,11 @@ def data_dictionary(table: str, headers: list[str]) -> Dictionary:
 
 def _entry(column: Column, words: Mapping[str, str]) -> dict[str, str]:
     """Return the description of a column, with the words that its placeholders stand for."""
-    long_name, description = column.long_name, column.description
+    entry = {"LongName": column.long_name, "Description": column.description}
     for placeholder, word in words.items():
-        long_name = long_name.replace(f"{{{placeholder}}}", word)
-        description = description.replace(f"{{{placeholder}}}", word)
-    entry = {"LongName": long_name, "Description": description}
-    if column.unit:
-        entry["Units"] = column.unit
-    if column.origin:
-        entry["Source"] = column.origin
-    return entry
+        entry = {key: text.replace(f"{{{placeholder}}}", word) for key, text in entry.items()}
+    more = {"Units": column.unit, "Source": column.origin}
+    return entry | {key: text for key, text in more.items() if text}
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -201,19 +155,15 @@ def to_json(dictionary: Dictionary) -> str:
     return json.dumps(dictionary, indent=2, ensure_ascii=False) + "\n"
 
 
-def cells_of(content: bytes) -> list[list[str]]:
-    """Return the rows of a CSV file with its header.
+def rows_of(content: bytes) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file, its header first.
 
     Raises
     ------
     UnreadableError
         If it is no CSV file in UTF-8, or has no header.
     """
-    return list(rows_of(content))
-
-
-def rows_of(content: bytes) -> Iterator[list[str]]:
-    """Yield what `cells_of` returns, row by row; raises as it does."""
+    problem = "is not a CSV file as stimgen writes it"
     csv.field_size_limit(CELL_CHARACTERS)
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
     length = None
@@ -221,9 +171,9 @@ def rows_of(content: bytes) -> Iterator[list[str]]:
         for row in csv.reader(text, strict=True):
             length = len(row) if length is None else length
             if len(row) != length:
-                raise UnreadableError("is not a CSV file as stimgen writes it: its rows have not one length")
+                raise UnreadableError(f"{problem}: its rows have different lengths")
             yield row
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableError(f"is not a CSV file as stimgen writes it: {error}") from None
+        raise UnreadableError(f"{problem}: {error}") from None
     if length is None:
-        raise UnreadableError("is not a CSV file as stimgen writes it: its rows have not one length")
+        raise UnreadableError(f"{problem}: it is empty")

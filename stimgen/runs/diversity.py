@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
+from stimgen.images.pixels import luminance
 from stimgen.images.png import decode_own_png
-from stimgen.measure.correlation import correlation_matrix, standardised
+from stimgen.measure.copying import NO_CONTRAST
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, sha256
 
@@ -42,25 +43,11 @@ class Exemplar:
 def seed_correlations(folder: RunFolder, exemplars: Sequence[Exemplar]) -> dict[str, float | None]:
     """Return, by stimulus, the highest correlation with another exemplar of its source and condition.
 
-    See `stimgen.measure.correlation`. Tables are written before a run and after it; what was computed for the
+    See `correlation_matrix`. Tables are written before a run and after it; what was computed for the
     same files is not computed again.
 
-    Parameters
-    ----------
-    folder
-        The run.
-    exemplars
-        All stimuli that are to be compared.
-
-    Returns
-    -------
-    dict of str to float or None
-        −1..1 for each stimulus id; None without another exemplar, or where there is no contrast.
-
-    Raises
-    ------
-    StimgenError
-        If a file is missing or is not the one that its record describes.
+    Values are from −1 to 1, and None without another exemplar or without contrast. Raises StimgenError if a
+    file is missing or is not the one that its record describes.
     """
     groups: dict[tuple[str, str], list[Exemplar]] = defaultdict(list)
     for exemplar in exemplars:
@@ -72,6 +59,42 @@ def seed_correlations(folder: RunFolder, exemplars: Sequence[Exemplar]) -> dict[
         values = _highest(files, block) if len(group) > 1 else (None,)
         found |= dict(zip((exemplar.stimulus_id for exemplar in group), values, strict=True))
     return found
+
+
+def standardised(image: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the luminance of an image, (H, W) or (H, W, 3), with mean 0 and norm 1, shape (H · W,).
+
+    Images whose squared deviations from their mean are no more than rounding become zeros
+    (`stimgen.measure.copying.NO_CONTRAST`).
+    """
+    values = luminance(image).ravel()
+    deviations: NDArray[np.float64] = values - values.mean()
+    squares = float(deviations @ deviations)
+    if squares <= NO_CONTRAST * float(values @ values):
+        return np.zeros_like(values)
+    deviations /= np.sqrt(squares)
+    return deviations
+
+
+def correlation_matrix(rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Pearson's correlation of each of some images with each of others, pixel by pixel.
+
+    Σ (x − mean x) (y − mean y) / √(Σ (x − mean x)² · Σ (y − mean y)²), without any shift.
+
+    Parameters
+    ----------
+    rows, columns
+        `standardised` images of one shape, (M, H · W) and (N, H · W).
+
+    Returns
+    -------
+    ndarray, shape (M, N)
+        −1..1; NaN where one of the images has no contrast.
+    """
+    matrix = np.clip(rows @ columns.T, -1, 1)
+    matrix[~rows.any(axis=1)] = np.nan
+    matrix[:, ~columns.any(axis=1)] = np.nan
+    return matrix
 
 
 @functools.lru_cache(maxsize=4096)

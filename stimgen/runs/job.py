@@ -81,11 +81,6 @@ class Job:
         """Make the stimuli of a batch that are not done, add them to `done`, return failures.
 
         Those that are done are computed along, so that the others come out the same, and kept as they are.
-
-        Raises
-        ------
-        StoreError
-            If the folder cannot be written.
         """
         wanted = [s for s in batch.stimuli if s.stimulus_id not in self.done]
         try:

@@ -30,14 +30,9 @@ SHOWN = 5
 
 
 class Records(Sequence[Record]):
-    """The records of a run, read from disk when they are asked for, however large the set is.
+    """The records of a run in the order of the plan, read from disk when they are asked for.
 
-    Parameters
-    ----------
-    folder
-        The run.
-    ids, seals
-        Stimuli in the order of the plan, and the seals that their records had when the run was read.
+    `seals` are those that the records had when the run was read.
     """
 
     def __init__(self, folder: RunFolder, ids: Sequence[str], seals: Sequence[str | None]) -> None:

@@ -51,18 +51,9 @@ POWER_DIGITS = 6
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """A float image as it comes from synthesis or a control.
+    """A float image, (H, W) or (H, W, 3), as it comes from synthesis or a control; it may leave 0..1.
 
-    Attributes
-    ----------
-    image
-        (H, W) or (H, W, 3); may leave 0..1.
-    synthesis
-        How it was synthesised; None for most controls.
-    problem
-        What the synthesis was to reach; None for controls.
-    control
-        Which control; None for a texture.
+    A texture has a problem and its synthesis, a control its record, and a few controls a synthesis, too.
     """
 
     image: Image
@@ -73,15 +64,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class SourceMeasures:
-    """What all stimuli of a source are compared with.
-
-    Attributes
-    ----------
-    prepared
-        By the name of the statistic, as `stimgen.measure.prepare_source` returns it.
-    power
-        Rotational average of the source's power spectrum, rounded as in records.
-    """
+    """What all stimuli of a source are compared with: by statistic, and the power spectrum as in records."""
 
     prepared: Mapping[str, Any]
     power: tuple[float, ...]
@@ -101,33 +84,27 @@ def render(
     checkpoints: Checkpoints | None = None,
     hashes: Mapping[str, str] | None = None,
 ) -> list[Rendered]:
-    """Make the float images of one batch, in its order.
+    """Make the float images of one batch, in its order: textures of one network, or one control.
 
-    Parameters
-    ----------
-    prepared, stimuli
-        What to make: textures of one network, or one control.
-    network
-        The network that makes textures.
-    after_evaluation
-        Called after each evaluation of a synthesis.
-    checkpoints
-        Of textures; controls that synthesise are made in one go.
-    hashes
-        Of the recipes by stimulus id, for which checkpoints are kept.
+    Checkpoints are kept of textures, under the hashes of their recipes by stimulus id.
     """
     manifest, sources, extractor = prepared.manifest, prepared.sources, prepared.networks.extractor(network)
     if stimuli[0].control is not None:
         device = str(extractor.device)
         return [_control(prepared, stimulus, device, after_evaluation) for stimulus in stimuli]
     goals = {name: SourceImage(sources[name].pixels) for name in {stimulus.source for stimulus in stimuli}}
+    terms = {
+        layer_set: weighted_terms(layer_set.layer_weights, prepared.networks.bases(layer_set))
+        for layer_set in {stimulus.layer_set for stimulus in stimuli}
+        if layer_set is not None
+    }
     problems = []
     for stimulus in stimuli:
         assert stimulus.layer_set is not None, "a batch holds textures, or one control"
         problems.append(
             Problem(
                 goals[stimulus.source],
-                weighted_terms(stimulus.layer_set.layer_weights, prepared.networks.bases(stimulus.layer_set)),
+                terms[stimulus.layer_set],
                 stimulus_generator(stimulus, "make"),
                 name=hashes[stimulus.stimulus_id] if hashes else "",
             )
@@ -152,18 +129,7 @@ def finish(
 ) -> tuple[bytes, Record]:
     """Match, quantise, and measure what a viewer will see; return the PNG file and its record.
 
-    Parameters
-    ----------
-    prepared, stimulus
-        What the image is.
-    network
-        The network that made it.
-    rendered
-        Float image.
-    of_source
-        What it is compared with.
-    filename, recipe_sha256, seconds
-        For the record: its file, the hash of its recipe, and how long it took to render.
+    `network` is the one that made the image, and `seconds` is how long that took.
     """
     manifest, networks, source = prepared.manifest, prepared.networks, prepared.sources[stimulus.source]
     measuring = measuring_network(manifest, stimulus)

@@ -24,17 +24,7 @@ from stimgen.runs.preparation import scrambled_versions
 
 @dataclass(frozen=True)
 class GramMeasurement:
-    """Where Gram distances are measured.
-
-    Attributes
-    ----------
-    network
-        The network; `weights` is a published or imported name, or a file.
-    layers
-        Layers of it.
-    device
-        Where it runs.
-    """
+    """Where Gram distances are measured: in which network and layers, and on which device."""
 
     network: NetworkSpec
     layers: tuple[str, ...]

@@ -27,23 +27,8 @@ def measure_all_again(
 ) -> dict[str, Done]:
     """Measure the PNG files of finished stimuli again, and write new records.
 
-    Parameters
-    ----------
-    prepared
-        Sources and networks of the run.
-    records
-        Records of finished stimuli that were measured with other statistics than the manifest asks for.
-    folder
-        Where records and files are.
-    device
-        Where PyTorch computes.
-    interrupts, progress
-        Postpones interrupts, and shows a note.
-
-    Raises
-    ------
-    StoreError
-        If a record cannot be written.
+    `records` are those of stimuli that were measured with other statistics than the manifest asks for. Raises
+    StoreError if a record cannot be written.
     """
     done: dict[str, Done] = {}
     measures: dict[str, SourceMeasures] = {}
@@ -68,17 +53,6 @@ def measure_again(
     """Return the record of a finished stimulus with what the manifest asks for measured on its file.
 
     Gram distances stay as they were: those of the stages before the file cannot be measured again.
-
-    Parameters
-    ----------
-    manifest
-        What is asked for.
-    record, png
-        The stimulus, made by the manifest's recipe.
-    of_source
-        What it is compared with.
-    device
-        Where PyTorch computes.
     """
     image = DecodedImage(decode_png(png), record.image.size_deg, device)
     statistics: Values = {}

@@ -59,13 +59,7 @@ class Outlook:
 
 
 def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
-    """Return what a run would do in a folder.
-
-    Returns
-    -------
-    Outlook or None
-        None if there is no run in the folder, or if the weights would have to be read to tell.
-    """
+    """Return what a run would do in a folder."""
     if not folder.records.is_dir() and not folder.stimuli.is_dir():
         return None
     stimuli = plan(manifest)
@@ -91,13 +85,7 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
 def known_recipes(
     manifest: Manifest, folder: RunFolder, stimuli: Sequence[Stimulus]
 ) -> dict[str, str] | None:
-    """Return the hashes of all recipes by stimulus id, as far as records and caches tell.
-
-    Returns
-    -------
-    dict or None
-        None if a source has no record yet or another file now, or if the weights would have to be read.
-    """
+    """Return the hashes of all recipes by stimulus id, as far as records and caches tell."""
     sizes: dict[tuple[str, str], tuple[int, int]] = {}
     for stimulus in {stimulus.source: stimulus for stimulus in stimuli}.values():
         if record := _record(folder, stimulus.stimulus_id):

@@ -36,17 +36,9 @@ def recipe(
 ) -> dict[str, Any]:
     """Return the recipe as plain data.
 
-    Parameters
-    ----------
-    manifest, stimulus
-        What is asked for.
-    sources
-        All sources of the manifest, by id, with `id`, `sha256` and `crop_box`.
-    weights_of
-        Returns the weights of a network, with `tensors_sha256`, `normalised` and the name of their
-        `convention`.
-    measured
-        Layers that are measured.
+    `sources` are all sources of the manifest by id, with `id`, `sha256` and `crop_box`. `weights_of` returns
+    the weights of a network, with `tensors_sha256`, `normalised` and the name of their `convention`.
+    `measured` are the layers that are measured.
     """
     network = measuring_network(manifest, stimulus)
     source, control = sources[stimulus.source], stimulus.control

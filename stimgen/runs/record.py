@@ -249,7 +249,11 @@ class Record(_Part):
         """Gram distances at all stages, on all measured layers."""
         constrained = self.matched_layers
         on_file: Mapping[str, Any] = self.statistics
-        stages: dict[Any, Mapping[str, Any]] = {**self.stages, "file": on_file}
+        stages: dict[Any, Mapping[str, Any]] = {
+            "optimised": self.stages["optimised"],
+            "matched": self.stages["matched"],
+            "file": on_file,
+        }
         return tuple(
             Distance(
                 stage,
@@ -275,8 +279,6 @@ class Record(_Part):
     def _is_complete(self) -> Self:
         if len(self.power) != len(self.power_source):
             raise ValueError("power and power_source differ in length")
-        if list(self.stages) != ["optimised", "matched"]:
-            raise ValueError("a stage is missing")
         try:
             found = self.distances
         except KeyError as error:

@@ -16,13 +16,7 @@ class UnreadableError(Exception):
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file; links are not followed, and nothing that is no file is waited for.
-
-    Raises
-    ------
-    UnreadableError
-        If it is missing, is something else, or cannot be read.
-    """
+    """Open a regular file; links are not followed, and nothing that is no file is waited for."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
@@ -37,13 +31,7 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def read_regular(path: Path) -> bytes:
-    """Return what a regular file holds.
-
-    Raises
-    ------
-    UnreadableError
-        As `open_regular` does, and if it is larger than `MOST_BYTES`.
-    """
+    """Return what a regular file holds."""
     with open_regular(path) as file:
         try:
             size = os.fstat(file.fileno()).st_size

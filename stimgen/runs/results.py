@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from stimgen.manifest.document import Dumper
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.batches import plan_batches
@@ -25,15 +26,7 @@ if TYPE_CHECKING:
 
 
 class _Results:
-    """Results so far.
-
-    Parameters
-    ----------
-    folder, maker
-        Where the run is, and what makes it.
-    done
-        The stimuli that are done, by id; the run adds to them.
-    """
+    """Results so far."""
 
     def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done]) -> None:
         self.done = done
@@ -63,13 +56,6 @@ class _Results:
 class Results(_Results):
     """The results of a whole run so far.
 
-    Parameters
-    ----------
-    folder, maker, done
-        As for a shard.
-    anything
-        Whether there is anything to make.
-
     Attributes
     ----------
     rejected
@@ -82,13 +68,7 @@ class Results(_Results):
         self._anything = anything
 
     def write(self) -> None:
-        """Write the tables and run.json.
-
-        Raises
-        ------
-        StoreError
-            If the folder cannot be written.
-        """
+        """Write the tables and run.json."""
         folder, manifest = self._folder, self._maker.manifest
         ids = [stimulus.stimulus_id for stimulus in self._maker.planned]
         records = read_done(folder, ids, self.done)
@@ -128,13 +108,7 @@ class ShardResults(_Results):
         self.note = shard.note(folder)
 
     def write(self) -> None:
-        """Write the note, unless it says all this already.
-
-        Raises
-        ------
-        StoreError
-            If the folder cannot be written.
-        """
+        """Write the note, unless it says all this already."""
         stimuli = self._maker.stimuli
         before = read_note(self.note)
         complete = before is not None and before.made + before.kept == len(self.done) == len(stimuli)
@@ -199,17 +173,7 @@ def describes(
 def summary_of_shards(
     manifest: Manifest, notes: Sequence[ShardNote], stimuli: Sequence[Stimulus], done: int
 ) -> dict[str, Any]:
-    """Return run.json of a run that shards made, as if one process had made it.
-
-    Parameters
-    ----------
-    manifest, stimuli
-        The manifest and its plan.
-    notes
-        Of the shards, at least one.
-    done
-        How many stimuli are done.
-    """
+    """Return run.json of a run that shards made, as if one process had made it."""
     batch_size = max(note.batch_size for note in notes)
     specs = dict.fromkeys(batch.network for batch in plan_batches(manifest, stimuli, batch_size))
     specs |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in stimuli)
@@ -233,20 +197,14 @@ def summary_of_shards(
 
 
 def write_summary(folder: RunFolder, summary: Mapping[str, Any]) -> None:
-    """Write run.json.
-
-    Raises
-    ------
-    StoreError
-        If the folder cannot be written.
-    """
+    """Write run.json."""
     write_atomically(folder.path / "run.json", json.dumps(summary, indent=2) + "\n")
 
 
 def manifest_contents(folder: RunFolder, manifest: Manifest) -> dict[str, bytes]:
     """Return the manifest as given and with nothing left open, by the names of their files."""
     resolved: dict[str, Any] = manifest.resolved(folder.path)
-    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(resolved, Dumper=Dumper, sort_keys=False, allow_unicode=True)
     return {"manifest.yaml": manifest.content, "manifest.resolved.yaml": text.encode()}
 
 

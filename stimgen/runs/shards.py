@@ -60,11 +60,6 @@ class Shard:
 def parse_shard(text: str) -> Shard:
     """Return the shard that "3/8" names.
 
-    Raises
-    ------
-    InputError
-        If it names none.
-
     Examples
     --------
     >>> parse_shard("3/8")
@@ -124,22 +119,7 @@ class ShardNote(BaseModel):
 
 @contextlib.contextmanager
 def shard_locked(folder: RunFolder, shard: Shard, task: str) -> Iterator[None]:
-    """Keep the same shard, shards of another division or task, and whole runs out while this one works.
-
-    Parameters
-    ----------
-    folder, shard
-        What is locked.
-    task
-        The same for shards that make the same set in the same batches, and for no others.
-
-    Raises
-    ------
-    LockError
-        If one of them is at work, or may be.
-    StoreError
-        If the folder cannot be written.
-    """
+    """Keep the same shard, shards of another division or task, and whole runs out while this one works."""
     own = shard.folder(folder)
     with contextlib.ExitStack() as held:
         try:
@@ -205,13 +185,7 @@ def is_unmerged(folder: RunFolder) -> bool:
 
 
 def note_merged(folder: RunFolder) -> None:
-    """Write down that all shards are in the tables.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be written.
-    """
+    """Write down that all shards are in the tables."""
     if notes := read_notes(folder):
         write_atomically(folder.shards / MERGED, f'{{"notes_sha256": "{_digest(notes)}"}}\n')
 

@@ -50,7 +50,7 @@ class StoreError(StimgenError):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a run remembers of a finished stimulus: hashes, and its networks with the hashes of their tensors."""
+    """What a run remembers of a finished stimulus."""
 
     png_sha256: str
     record_sha256: str | None
@@ -188,7 +188,7 @@ class RunFolder:
             ) from error
 
     def refuse_links(self) -> None:
-        """Raise InputError if a folder inside the run folder is a symbolic link; the run folder may be one."""
+        """Raise InputError if a folder inside the run folder is a symbolic link."""
         made = (
             self.stimuli,
             self.records,
@@ -314,8 +314,8 @@ class RunFolder:
         by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
         if isinstance(found, int) and found < FORMAT:
             raise InputError(
-                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen reads "
-                f"only format {FORMAT}.",
+                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen "
+                f"reads only format {FORMAT}.",
                 "Choose another folder with --out, or use that stimgen.",
             )
         raise InputError(

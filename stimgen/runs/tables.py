@@ -17,14 +17,12 @@ from stimgen.manifest.schema import AcceptSpec, MatchingSpec
 from stimgen.runs.columns import TABLES
 from stimgen.runs.csv_files import (
     WHOLE_NUMBERS,
-    Dictionary,
     csv_pieces,
     data_dictionary,
     encodable,
     harmless,
     in_order,
     table_of,
-    to_csv,
     to_json,
 )
 from stimgen.runs.diversity import Exemplar, seed_correlations
@@ -40,15 +38,7 @@ CORRELATION = "seed_correlation"
 
 @dataclass(frozen=True)
 class Failure:
-    """A stimulus that could not be made.
-
-    Attributes
-    ----------
-    stimulus_id
-        Which one.
-    error, cure
-        Why, and what to do.
-    """
+    """A stimulus that could not be made, why, and what to do."""
 
     stimulus_id: str
     error: str
@@ -96,7 +86,9 @@ def write_tables(
     with contextlib.ExitStack() as files:
         long = {name: files.enter_context(writing_atomically(target / f"{name}.csv")) for name in LONG_TABLES}
         for name, file in long.items():
-            file.write(as_text(name, [])[0].encode())
+            headers = [column.name for column in TABLES[name]]
+            file.write(_line(*headers).encode())
+            write_atomically(target / f"{name}.json", to_json(data_dictionary(name, headers)))
 
         def stimuli_rows() -> Iterator[Row]:
             for record in records:
@@ -105,50 +97,24 @@ def write_tables(
                 exemplars.append(Exemplar.of(record))
                 yield stimulus_row(record, accept)
 
-        stimuli = table_of(map(plain, stimuli_rows()))
+        stimuli = table_of(map(_plain, stimuli_rows()))
         sure = [exemplar for exemplar in exemplars if exemplar.stimulus_id not in uncertain]
         correlations = seed_correlations(folder, sure)
         stimuli[CORRELATION] = [correlations.get(exemplar.stimulus_id) for exemplar in exemplars]
     _write(target, "stimuli", stimuli)
-    for name in LONG_TABLES:
-        write_atomically(target / f"{name}.json", as_text(name, [])[1])
-    _write(target, "failures", table_of(plain(vars(failure)) for failure in failures))
+    _write(target, "failures", table_of(_plain(vars(failure)) for failure in failures))
     return sum(not accepted for accepted in stimuli["accepted"]) if exemplars else 0
 
 
 def _write(folder: Path, name: str, table: pd.DataFrame) -> None:
-    table, dictionary = described(name, table)
+    table, dictionary = in_order(name, table)
+    for column in WHOLE_NUMBERS:
+        if column in table:
+            table[column] = table[column].astype("Int64")  # with gaps, whole numbers stay whole numbers
     with writing_atomically(folder / f"{name}.csv") as file:
         for piece in csv_pieces(table):
             file.write(piece.encode())
     write_atomically(folder / f"{name}.json", to_json(dictionary))
-
-
-def as_text(name: str, rows: Sequence[Any]) -> tuple[str, str]:
-    """Return a table and its data dictionary as they are in their files.
-
-    Parameters
-    ----------
-    name
-        Name of the table.
-    rows
-        Its rows: lines for `LONG_TABLES`, and for other tables dicts.
-    """
-    if name in LONG_TABLES:
-        headers = [column.name for column in TABLES[name]]
-        return "".join([_line(*headers), *rows]), to_json(data_dictionary(name, headers))
-    table, dictionary = described(name, table_of(map(plain, rows)))
-    return to_csv(table), to_json(dictionary)
-
-
-def described(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
-    """Return a table as it is written, and the descriptions of its columns; see `in_order`."""
-    table, dictionary = in_order(name, table)
-    # Whole numbers with gaps stay whole numbers.
-    for column in WHOLE_NUMBERS:
-        if column in table:
-            table[column] = table[column].astype("Int64")
-    return table, dictionary
 
 
 def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
@@ -203,12 +169,8 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
 def reasons_to_reject(record: Record, accept: AcceptSpec) -> tuple[str, ...]:
     """Return a sentence for every threshold that the stimulus exceeds; none if it is accepted.
 
-    Parameters
-    ----------
-    record
-        The stimulus. Gram distances are those of its file, on the layers that it was made to match.
-    accept
-        The thresholds. A value that equals its threshold is accepted.
+    Gram distances are those of its file, on the layers that it was made to match. A value that equals its
+    threshold is accepted.
     """
     on_file = [distance for distance in record.distances if distance.stage == "file" and distance.constrained]
     relative = max(((d.gram_relative, d.layer) for d in on_file), key=lambda pair: pair[0], default=None)
@@ -271,7 +233,7 @@ def _words(matching: MatchingSpec) -> str | None:
     return " ".join(words) or None
 
 
-def plain(row: Row) -> Row:
+def _plain(row: Row) -> Row:
     """Return a row whose texts stay in their cells: PsychoPy reads a comma as the start of a list."""
     return {header: _in_cell(value) if isinstance(value, str) else value for header, value in row.items()}
 

@@ -33,26 +33,7 @@ COLON = re.compile(r"""([{,]\s*[^\s{,:"']+):(?=\S)""")
 
 
 def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd.DataFrame:
-    """Return a trial list: one row per trial in the order of showing, or of `morph` one per trial and level.
-
-    Parameters
-    ----------
-    run
-        What is shown.
-    design
-        Name of the design.
-    options
-        Of the design's own model.
-    folder
-        Where the list will be: paths are relative to it.
-
-    Raises
-    ------
-    OptionError
-        If an option cannot be fulfilled with the run's stimuli.
-    InputError
-        If a path could not be a cell of the list.
-    """
+    """Return a trial list: one row per trial in the order of showing; of `morph` one per trial and level."""
     if not run.records:
         raise InputError(f"{run.folder} has no stimuli.", "Run its manifest first.")
     image = run.records[0].image
@@ -79,15 +60,7 @@ def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd
 
 
 def write_trial_list(run: Run, design: str, options: TrialOptions, out: Path) -> None:
-    """Write a trial list to the CSV file `out`, and its data dictionary beside it; folders are made.
-
-    Raises
-    ------
-    InputError
-        As `trial_list` does.
-    StoreError
-        If a file cannot be written.
-    """
+    """Write a trial list to the CSV file `out`, and its data dictionary beside it; folders are made."""
     table = trial_list(run, design, options, out.absolute().parent)
     try:
         make_folder(out.parent)
@@ -100,21 +73,7 @@ def write_trial_list(run: Run, design: str, options: TrialOptions, out: Path) ->
 
 
 def check_replaceable(run: Run, design: str, options: TrialOptions, out: Path, *, force: bool) -> None:
-    """Raise unless a trial list may be written to `out` without a loss.
-
-    Parameters
-    ----------
-    run, design, options, out
-        As for `write_trial_list`.
-    force
-        Whether a trial list with other content may be replaced.
-
-    Raises
-    ------
-    InputError
-        If `out` is in a folder of the run's own files, a file there or its data dictionary is not of a trial
-        list, or, without `force`, a trial list there has other content; and as `trial_list` does.
-    """
+    """Raise unless a trial list may be written to `out` without a loss."""
     folder, own = out.absolute().parent, RunFolder(run.folder)
     if folder.resolve() in {path.resolve() for path in (own.path, own.stimuli, own.records)}:
         raise InputError(f"{folder} holds the run's own files.", f"Write to {own.trials} or another folder.")
@@ -140,11 +99,6 @@ def write_trial_lists(run: Run, trials: Iterable[TrialsSpec]) -> tuple[Path, ...
     """Write the trial lists of a manifest to the folder `trials` of a run, and return their paths.
 
     run.json gets their hashes.
-
-    Raises
-    ------
-    InputError, StoreError
-        As `write_trial_list` does.
     """
     folder = RunFolder(run.folder).trials
     paths = []
@@ -171,13 +125,7 @@ def _note(folder: RunFolder, paths: Iterable[Path]) -> None:
 
 
 def trials_of_manifest(folder: Path) -> tuple[TrialsSpec, ...]:
-    """Return the trial lists that the manifest of a run asks for; its sources and weights may be gone.
-
-    Raises
-    ------
-    InputError
-        If there is no resolved manifest, it asks for none, or what it asks for is wrong.
-    """
+    """Return the trial lists that the manifest of a run asks for; its sources and weights may be gone."""
     path = folder / "manifest.resolved.yaml"
     try:
         document = parse(read_file(path, MAX_BYTES).decode("utf-8"), str(path))
@@ -192,20 +140,7 @@ def trials_of_manifest(folder: Path) -> tuple[TrialsSpec, ...]:
 
 
 def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
-    """Return the trial list that a command line asks for.
-
-    Parameters
-    ----------
-    design
-        Name of the design.
-    settings
-        Options as "key=value", the value as in a manifest.
-
-    Raises
-    ------
-    InputError
-        If the design or an option is unknown, or a value is wrong.
-    """
+    """Return the trial list that a command line asks for."""
     lines = ["trials:", f"  design: {json.dumps(design)}"]
     known = list(DESIGNS[design].options.model_fields) if design in DESIGNS else None
     given: set[str] = set()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stimgen.runs.csv_files import cells_of, data_dictionary, to_json
+from stimgen.runs.csv_files import data_dictionary, rows_of, to_json
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, StoreError, sha256
 from stimgen.trials import DESIGNS, design_columns
@@ -37,15 +37,7 @@ class Unplanned:
 
 
 def find_unplanned(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Unplanned:
-    """Return what in a run folder is not asked for, and is known to be stimgen's or not.
-
-    Parameters
-    ----------
-    folder
-        The run; it may be that there is none yet.
-    planned, lists
-        Ids of the stimuli and of the trial lists that the manifest asks for.
-    """
+    """Return what in a run folder is not asked for, and is known to be stimgen's or not."""
     stimuli: list[str] = []
     others: list[tuple[str, str]] = []
     for name in folder.unplanned_names(planned):
@@ -74,11 +66,6 @@ def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
     """Remove stimuli with their records, and trial lists with their dictionaries; return the files' names.
 
     To be called while the folder is locked, with what `find_unplanned` has just returned.
-
-    Raises
-    ------
-    StoreError
-        If a file cannot be removed.
     """
     removed = []
     for path in _to_remove(folder, which):
@@ -139,7 +126,7 @@ def _not_ours(folder: RunFolder, name: str) -> str | None:
 
 def _is_dictionary_of(table: Path, dictionary: Path) -> bool:
     try:
-        header = cells_of(read_regular(table))[0]
+        header = next(rows_of(read_regular(table)))
         content = read_regular(dictionary)
     except UnreadableError:
         return False

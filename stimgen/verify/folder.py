@@ -43,19 +43,7 @@ ONLY_BY_READING = "weights whose SHA-256 is compared with that in the records on
 def folder_findings(
     folder: RunFolder, planned: Collection[str], unplanned: Unplanned, overrides: str
 ) -> Iterator[Finding]:
-    """Yield what is in a run folder and does not belong to the run; the folder trials/ is left out.
-
-    Parameters
-    ----------
-    folder
-        The run.
-    planned
-        Ids of the stimuli that its manifest asks for.
-    unplanned
-        What is in the folder and not asked for.
-    overrides
-        Options of the command line that changed what was asked for.
-    """
+    """Yield what is in a run folder and does not belong to the run; the folder trials/ is left out."""
     for entry in _entries(folder.path):
         name = entry.name
         if name.startswith(TEMPORARY):
@@ -124,15 +112,7 @@ def png_problem(folder: RunFolder, record: Record) -> str | None:
 
 
 def source_findings(sources: Iterable[SourceSpec], recorded: Mapping[str, SourceRecord]) -> Iterator[Finding]:
-    """Yield sources that are other files now, or not at hand; the stimuli are not affected.
-
-    Parameters
-    ----------
-    sources
-        The sources of the manifest.
-    recorded
-        The sources in the records, by id.
-    """
+    """Yield sources that are other files now, or not at hand; the stimuli are not affected."""
     gone = []
     for spec in sources:
         if spec.id not in recorded:
@@ -150,13 +130,7 @@ def source_findings(sources: Iterable[SourceSpec], recorded: Mapping[str, Source
 
 
 def weights_findings(recorded: Mapping[NetworkSpec, str]) -> Iterator[Finding]:
-    """Yield weights that are others now, or cannot be compared without reading them.
-
-    Parameters
-    ----------
-    recorded
-        SHA-256 of the tensors in the records, by network.
-    """
+    """Yield weights that are others now, or cannot be compared without reading them."""
     for (name, weights), found in {(one.name, one.weights): sha for one, sha in recorded.items()}.items():
         known = known_sha256(name, weights)
         file = f"{name} {Path(weights).name}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.csv_files import cells_of, unmarked
+from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.record import RecordError, SourceRecord
@@ -54,21 +54,6 @@ def rebuild_tables(path: Path) -> Rebuilt:
     """Write the tables, data dictionaries and trial lists of a run as `stimgen run` writes them.
 
     Why stimuli could not be made only failures.csv knows; its rows are kept.
-
-    Parameters
-    ----------
-    path
-        The run folder.
-
-    Raises
-    ------
-    InputError
-        If it holds no run, its manifest cannot be read, records are damaged, or PNG files are not those that
-        their records describe; or a trial list cannot be made, after all else is done.
-    StimgenError
-        If a run is at work there.
-    StoreError
-        If the folder cannot be written.
     """
     folder, _ = open_run(path)
     with folder.locked():
@@ -131,13 +116,7 @@ def _outdated(
     done: Mapping[str, Done],
     sources: Mapping[str, SourceRecord],
 ) -> tuple[str, ...]:
-    """Return the stimuli that a run of the manifest would make again, as far as records tell.
-
-    Raises
-    ------
-    InputError
-        If the others are not of the same sources and weights.
-    """
+    """Return the stimuli that a run of the manifest would make again, as far as records tell."""
     known = Identities()
     outdated = []
     there = [stimulus for stimulus in stimuli if stimulus.stimulus_id in done]
@@ -162,7 +141,7 @@ def _outdated(
 
 def _failures(folder: RunFolder) -> list[Failure]:
     try:
-        _, *rows = cells_of(read_regular(folder.path / "failures.csv"))
+        _, *rows = rows_of(read_regular(folder.path / "failures.csv"))
         return [Failure(*map(unmarked, row)) for row in rows]
     except (UnreadableError, TypeError):
         return []

@@ -46,20 +46,6 @@ def recompute_statistics(
     What was measured before the file was written (the stages `optimised` and `matched`, the synthesis,
     residuals and clipped pixels) cannot be measured again. Damaged records and files are left to
     `stimgen.verify.run.verify_run`.
-
-    Parameters
-    ----------
-    path
-        The run folder.
-    device
-        "auto", "cpu" or "cuda:N".
-    advance
-        Called with 1 after each stimulus.
-
-    Raises
-    ------
-    InputError, StimgenError
-        As `open_run` does, or if there is no such device, or plenoptic is needed and not installed.
     """
     folder, manifest = open_run(path)
     where = find_device(device)

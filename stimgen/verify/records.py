@@ -96,17 +96,7 @@ def record_findings(
     source_of: Callable[[str], SourceRecord | None],
     known: Identities,
 ) -> Iterator[Finding]:
-    """Yield how a record differs from what the manifest asks for.
-
-    Parameters
-    ----------
-    manifest, stimulus, record
-        What is asked for, and what is there.
-    source_of
-        Returns a source as records name it, for stimuli that depend on all sources.
-    known
-        Sources and weights of the other records.
-    """
+    """Yield how a record differs from what the manifest asks for."""
     file = record.own_name
     different = list(_different(_asked(manifest, stimulus), _found(record)))
     expected = _recipe_sha256(manifest, stimulus, record, source_of, known)

@@ -116,15 +116,7 @@ class Recomputed:
 
 
 def open_run(path: Path) -> tuple[RunFolder, Manifest]:
-    """Return a run that is to be verified, with its manifest; its sources and weights may be gone.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no run, or one of another format, or its manifest cannot be read.
-    StimgenError
-        If a run is at work there.
-    """
+    """Return a run that is to be verified, with its manifest; its sources and weights may be gone."""
     folder = RunFolder(path.absolute())
     if not folder.path.is_dir() or not (folder.records.exists() or (folder.path / RESOLVED).exists()):
         raise InputError(
@@ -138,13 +130,7 @@ def open_run(path: Path) -> tuple[RunFolder, Manifest]:
 
 
 def resolved_manifest(folder: RunFolder) -> Manifest:
-    """Return the manifest of a run, whose sources and weights may be gone.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """Return the manifest of a run, whose sources and weights may be gone."""
     try:
         read_regular(folder.path / RESOLVED)
         return load_manifest(folder.path / RESOLVED, files_needed=False)
@@ -161,18 +147,6 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
 
     Records are compared with the manifest, and PNG files with the hashes in the records. Tables, data
     dictionaries and trial lists are written again to a temporary folder and compared.
-
-    Parameters
-    ----------
-    path
-        The run folder.
-    advance
-        Called with 1 after each stimulus.
-
-    Raises
-    ------
-    InputError, StimgenError
-        As `open_run` does.
     """
     folder, manifest = open_run(path)
     stimuli, summary = plan(manifest), Summary.read(folder)

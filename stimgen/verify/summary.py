@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stimgen.runs.columns import FAILURES
-from stimgen.runs.csv_files import cells_of
+from stimgen.runs.csv_files import rows_of
 from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import LASTING, RunFolder, sha256
 from stimgen.verify.finding import TABLES, Finding, cures_at, incomplete, lost, some, wrong
@@ -66,7 +66,7 @@ def read_failures(folder: RunFolder, *, unfinished: bool) -> tuple[dict[str, lis
     """Return the rows of failures.csv by stimulus id, and what is wrong with the file."""
     path = folder.path / "failures.csv"
     try:
-        header, *rows = cells_of(read_regular(path))
+        header, *rows = rows_of(read_regular(path))
     except UnreadableError as error:
         return {}, lost(path.name, str(error), unfinished=unfinished, cures=cures_at(path, TABLES))
     if header != [column.name for column in FAILURES]:
@@ -101,19 +101,7 @@ def manifest_findings(folder: RunFolder, summary: Summary) -> Iterator[Finding]:
 def summary_findings(
     summary: Summary, right: Mapping[str, Any], records: int, *, unfinished: bool
 ) -> Iterator[Finding]:
-    """Yield numbers in run.json that are not those of the run.
-
-    Parameters
-    ----------
-    summary
-        The content of run.json.
-    right
-        Keys with their right values.
-    records
-        Number of stimuli that have a record, intact or not.
-    unfinished
-        Whether the run was killed before it wrote run.json.
-    """
+    """Yield numbers in run.json that are not those of the run."""
     if summary.problem:
         yield summary.problem
         return

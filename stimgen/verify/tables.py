@@ -28,21 +28,7 @@ def table_findings(
     uncertain: Collection[str],
     unfinished: bool,
 ) -> Iterator[Finding]:
-    """Yield how a table and its data dictionary differ from those written again.
-
-    Parameters
-    ----------
-    folder, name
-        The run, and the name of its table.
-    again
-        Folder with the table and its dictionary as written again.
-    unknown
-        Ids of stimuli whose records cannot be used, so that their rows are not known.
-    uncertain
-        Ids of stimuli whose correlation with other seeds cannot be measured.
-    unfinished
-        Whether the run was killed before it wrote its tables, so that rows may be missing.
-    """
+    """Yield how a table and its data dictionary differ from those written again."""
     path, right = folder.path / f"{name}.csv", again / f"{name}.csv"
     unclear = False
     try:
@@ -79,13 +65,7 @@ def dictionary_findings(
 
 
 def first_difference(found: bytes, right: bytes) -> str | None:
-    """Return the first row that differs in a table whose rows are all known, as the rest of a sentence.
-
-    Raises
-    ------
-    UnreadableError
-        If `found` is no CSV file.
-    """
+    """Return the first row that differs in a table whose rows are all known, as the rest of a sentence."""
     if found == right:
         return None
     rows, wanted = list(rows_of(found)), list(rows_of(right))

@@ -43,21 +43,6 @@ def trials_findings(
     """Yield what is wrong in the folder of trial lists.
 
     A list of the manifest is made again and compared. In other lists, all patches must be stimuli of the run.
-
-    Parameters
-    ----------
-    run
-        The stimuli; of its table the column `accepted`.
-    trials
-        The lists that the manifest asks for.
-    planned
-        Ids of the stimuli that it asks for.
-    earlier
-        Names of unaltered lists, without ".csv", of an earlier manifest.
-    complete
-        Whether all stimuli are there and right. Otherwise the manifest's lists are not made again.
-    unfinished
-        Whether the run was killed, maybe before it wrote them.
     """
     folder = RunFolder(run.folder).trials
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

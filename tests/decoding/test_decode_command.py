@@ -166,6 +166,14 @@ def test_folder_of_features_depends_on_every_setting(gratings, tmp_path):
     assert name(replace(usual, training=TrainingSettings(12, seed=2))) == name(usual)
 
 
+def test_folder_name_need_not_be_utf8(gratings, tmp_path):
+    images = shutil.copytree(gratings, tmp_path / os.fsdecode(b"caf\xe9"))
+    for _ in range(2):
+        assert decode(images, "--out", tmp_path / "out").exit_code == 0
+    summary = json.loads((tmp_path / "out" / "decode.json").read_text())
+    assert summary["settings"]["folder"] == str(images)
+
+
 def test_new_image_is_appended(gratings, finished, tmp_path):
     out, images = shutil.copytree(finished, tmp_path / "out"), shutil.copytree(gratings, tmp_path / "images")
     Image.fromarray(grating("vertical", np.random.default_rng(77))).save(images / "vertical" / "0050.png")

@@ -11,7 +11,7 @@ from stimgen.controls import CONTROLS
 from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.read import read_image
 from stimgen.measure import DecodedImage
-from stimgen.measure.copying import CROPS_PX, copied, copying, copying_columns, source_windows, window_sums
+from stimgen.measure.copying import CROPS_PX, copied, copying, copying_columns, source_windows
 
 SIDES = (2, 3, 5, 8)
 
@@ -48,7 +48,7 @@ def verdict(image, source):
 @given(st.integers(1, 14), st.integers(1, 14), st.sampled_from(SIDES), st.integers(0, 999))
 @example(4, 4, 2, 0)  # two values: windows without contrast
 @example(16, 4, 8, 0)
-def test_both_by_brute_force(height, width, side, seed):
+def test_similarity_and_baseline_by_brute_force(height, width, side, seed):
     rng = np.random.default_rng(seed)
     image, source = (
         rng.integers(0, 3, (2, height, width)) if seed % 2 else rng.random((2, height, width))
@@ -60,20 +60,11 @@ def test_both_by_brute_force(height, width, side, seed):
 
 
 @pytest.mark.parametrize("side", CROPS_PX)
-def test_the_correlations_of_a_photograph_are_scikit_images(side):
+def test_similarity_in_a_photograph_is_scikit_images(side):
     gravel = read_image("skimage:gravel").pixels.astype(float)
     image, source = gravel[:150, :140], gravel[200:370, 200:401]  # neither square nor of one shape
     expected = max(match_template(source, tile).max() for _, _, tile in tiles(image, side))
     assert copying(image, source_windows(source))[side] == pytest.approx(expected, rel=1e-9)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 20), st.integers(1, 20), st.data())
-def test_window_sums_by_a_loop(height, width, data):
-    side = data.draw(st.integers(1, min(height, width)))
-    values = np.random.default_rng(0).random((height, width))
-    sums = np.lib.stride_tricks.sliding_window_view(values, (side, side)).sum((2, 3))
-    np.testing.assert_allclose(window_sums(values, side), sums, rtol=1e-12)
 
 
 @settings(deadline=None, max_examples=60)
@@ -88,14 +79,6 @@ def test_values_are_correlations_or_none(pair):
         if min(source.shape[:2]) < side or not np.ptp(grey(image)) or not np.ptp(grey(source)):
             assert values[side] is None
     assert copied((values[side], windows.baseline[side]) for side in SIDES) in (True, False, None)
-
-
-@pytest.mark.parametrize(("factor", "offset"), [(0.5, 0.2), (1e-3, 0.5), (3, -1), (1, 100)])
-def test_contrast_and_brightness_do_not_count(factor, offset):
-    image, source = np.random.default_rng(0).random((2, 64, 64))
-    expected = copying(image, source_windows(source, (8,)))[8]
-    assert copying(factor * image + offset, source_windows(source, (8,)))[8] == pytest.approx(expected)
-    assert copying(image, source_windows(factor * source + offset, (8,)))[8] == pytest.approx(expected)
 
 
 def test_rounding_noise_is_no_contrast():
@@ -113,7 +96,7 @@ def test_one_level_of_one_pixel_is_contrast():
     assert copying(source, source_windows(source))[32] == pytest.approx(1, abs=1e-6)
 
 
-def test_where_there_is_no_disjoint_window_there_is_no_baseline():
+def test_without_disjoint_windows_there_is_no_baseline():
     source = np.random.default_rng(0).random((63, 80))
     windows = source_windows(source, (32, 64))
     assert windows.baseline[32] is not None  # beside each other
@@ -134,12 +117,12 @@ def gravel():
 @pytest.mark.parametrize("source", [brick(), gravel()], ids=["brick", "gravel"])
 @pytest.mark.parametrize("contrast", [1.0, 0.6])
 @pytest.mark.parametrize("deviation", [0.0, 0.02])
-def test_a_shifted_copy_is_one(source, contrast, deviation):
+def test_a_shifted_copy_is_found(source, contrast, deviation):
     noise = np.random.default_rng(0).standard_normal(source.shape)
     assert verdict(0.3 + contrast * (np.roll(source, (91, 37), (0, 1)) - 0.3) + deviation * noise, source)
 
 
-def test_one_block_is_enough():
+def test_one_copied_block_is_found():
     source = gravel()
     scramble = CONTROLS["phase_scrambled"].make(source, np.random.default_rng(1), None, {}).image
     assert verdict(scramble, source) is False
@@ -148,25 +131,21 @@ def test_one_block_is_enough():
 
 
 @pytest.mark.parametrize("source", [brick(), gravel()], ids=["brick", "gravel"])
-def test_what_has_the_spectrum_or_the_photograph_in_common_is_no_copy(source):
+def test_phase_scrambles_and_rotations_are_no_copies(source):
     for seed in (1, 2):
         scramble = CONTROLS["phase_scrambled"].make(source, np.random.default_rng(seed), None, {}).image
         assert verdict(scramble, source) is False
     assert verdict(source[::-1, ::-1], source) is False
 
 
-def test_another_part_of_the_photograph_is_no_copy():
-    assert verdict(read_image("skimage:gravel").pixels[256:, 256:], gravel()) is False
-
-
-def test_a_regular_texture_cannot_be_told():
+def test_a_regular_texture_has_no_verdict():
     grating = np.tile(0.5 + 0.4 * np.sin(2 * np.pi * np.arange(256) / 16), (256, 1))
     assert verdict(np.roll(grating, 5, 1), grating) is None
     smooth = power_law(4, 256)
     assert source_windows(smooth).baseline[32] > 0.99
 
 
-def test_the_verdict_by_its_formula():
+def test_verdict_follows_its_formula():
     assert copied([(0.91, 0.0)]) is True
     assert copied([(0.89, 0.0), (0.99, None), (None, 0.5)]) is False
     assert copied([(0.995, 0.94), (0.9, 0.0)]) is True

@@ -23,7 +23,7 @@ def measured(image):
 
 
 @pytest.mark.parametrize("name", ["brick", "gravel", "coffee", "page"])
-def test_against_scipy(name):
+def test_moments_are_scipys(name):
     image = read_image(f"skimage:{name}").pixels
     flat = grey(image).ravel()
     found = measured(image)
@@ -33,13 +33,6 @@ def test_against_scipy(name):
     assert found["skewness"] == pytest.approx(stats.skew(flat), rel=1e-9)
     assert found["kurtosis"] == pytest.approx(stats.kurtosis(flat, fisher=False), rel=1e-9)
     assert (found["min"], found["max"]) == pytest.approx((flat.min(), flat.max()), rel=1e-12)
-
-
-def test_kurtosis_of_a_normal_distribution_is_3():
-    image = np.random.default_rng(0).normal(0.5, 0.1, (512, 512)).astype(np.float32)
-    found = measured(image)
-    assert found["kurtosis"] == pytest.approx(3, abs=0.05)
-    assert found["skewness"] == pytest.approx(0, abs=0.02)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 1.0])
@@ -54,20 +47,6 @@ def test_black_image():
     assert (found["mean"], found["contrast"]) == (0, None)
 
 
-def test_mean_of_zero_has_no_contrast():
-    assert measured(np.array([[-0.5, 0.5]]))["contrast"] is None
-
-
-@given(st.floats(0, 0.4), st.floats(0.6, 1), st.floats(0.1, 0.9))
-def test_two_valued_image(low, high, share):
-    image = np.where(np.arange(400) < round(400 * share), low, high).reshape(20, 20)
-    share = round(400 * share) / 400
-    found = measured(image)
-    assert found["sd"] == pytest.approx((high - low) * math.sqrt(share * (1 - share)), rel=1e-6)
-    assert found["skewness"] == pytest.approx((2 * share - 1) / math.sqrt(share * (1 - share)), abs=1e-6)
-    assert found["kurtosis"] == pytest.approx(1 / (share * (1 - share)) - 3, rel=1e-6)
-
-
 @settings(deadline=None)
 @given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2), elements=st.floats(0, 1, width=32)))
 def test_nothing_is_nan(image):
@@ -78,6 +57,6 @@ def test_nothing_is_nan(image):
 @pytest.mark.parametrize(
     "image", [np.array([[np.nan, 1]]), np.zeros((0, 3)), np.zeros((2, 2, 4)), np.zeros(4)]
 )
-def test_what_is_not_an_image(image):
+def test_arrays_that_are_no_images_are_refused(image):
     with pytest.raises(ValueError, match=r"statistics need|an image has shape"):
         measured(image)

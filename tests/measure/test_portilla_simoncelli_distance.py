@@ -17,7 +17,6 @@ from stimgen.measure.portilla_simoncelli import (
     portilla_simoncelli_distances,
     size_problem,
     texture_model,
-    texture_statistics,
 )
 
 FEW = {"scales": 2, "orientations": 3, "width": 5}
@@ -71,25 +70,6 @@ def test_pixel_statistics_are_those_of_scipy(pair):
     assert distances["pixel_statistics"] == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_autocorrelation_at_the_finest_scale_is_numpys(pair):
-    """Of the image without its highpass residual, made here from the definition of its filter."""
-    source = pair[1]
-    side = len(source)
-    ramp = np.fft.fftshift(np.fft.fftfreq(side)) * 2
-    with np.errstate(divide="ignore"):
-        octave = np.clip(np.log2(np.hypot(*np.meshgrid(ramp, ramp))), -1, 0)
-    # Simoncelli & Freeman (1995): a raised cosine over the octave below the Nyquist frequency.
-    highpass = np.fft.ifftshift(np.cos(np.pi / 2 * octave))
-    power = np.abs(np.fft.fft2(source)) ** 2
-    measured = texture_statistics(source[None], texture_model(source.shape, 2, 3, 5))
-    variance = (power * highpass**2).sum() / side**4
-    assert measured["var_highpass_residual"][0, 0] == pytest.approx(variance, rel=0.01)
-    # The lowpass filter is there in analysis and in synthesis.
-    kept = power * (1 - highpass**2) ** 2
-    kept[0, 0] = 0
-    assert measured["std_reconstructed"][0, 0] == pytest.approx(np.sqrt(kept.sum()) / side**2, rel=0.01)
-
-
 def test_an_image_is_at_no_distance_from_itself_and_its_luminance_counts():
     source = photograph("coffee")
     assert source.shape == (64, 64, 3)
@@ -108,7 +88,7 @@ def stripes():
     return np.broadcast_to(np.arange(64) // 8 % 2, (64, 64)).astype(np.float64)
 
 
-def test_what_is_not_defined_is_none(pair):
+def test_undefined_distances_are_none(pair):
     image, source = pair
     nothing = dict.fromkeys([OVERALL, *FAMILIES])
     flat = np.full_like(source, 0.3)
@@ -138,7 +118,7 @@ def test_what_is_not_defined_is_none(pair):
         ((32, 48), 3, 3, None),
     ],
 )
-def test_sizes_that_do_not_suit_are_refused(size, scales, width, what):
+def test_unsuitable_sizes_are_refused(size, scales, width, what):
     problem = size_problem(*size, scales, width)
     assert (problem is None) == (what is None)
     plane = np.random.default_rng(0).random(size)
@@ -148,12 +128,6 @@ def test_sizes_that_do_not_suit_are_refused(size, scales, width, what):
     assert what in problem
     with pytest.raises(InputError, match="Portilla"):
         portilla_simoncelli_distances(plane, plane, scales=scales, width=width)
-
-
-@pytest.mark.parametrize("size", [250, 96, 112])
-def test_plenoptic_refuses_these_sizes_too(size):
-    with pytest.raises(ValueError, match=r"divided by 2|bigger than image"):
-        representation(np.random.default_rng(0).random((size, size)), 4, 4, 7)
 
 
 def test_without_plenoptic_it_says_what_to_install(monkeypatch, pair):

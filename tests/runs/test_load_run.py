@@ -89,7 +89,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("words", DAMAGE)
-def test_what_is_wrong_is_said_with_a_cure(copied, words):
+def test_each_damage_is_reported_with_a_hint(copied, words):
     DAMAGE[words](copied)
     with pytest.raises(InputError, match=words) as caught:
         stimgen.load_run(copied.path)

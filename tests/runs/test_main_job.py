@@ -97,15 +97,6 @@ def test_controls_keep_what_they_should_and_nothing_else_on_the_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_quickstart_runs_to_the_end(tmp_path):
-    result = run(load_manifest(MANIFESTS / "quickstart.yaml"), out=tmp_path / "quickstart")
-    assert (result.made, result.failures) == (10, ())
-    table = stimuli(result.folder)
-    assert (table.loc["brick-pool4-s1", [f"gram_relative_{layer}" for layer in LAYERS]] < 0.3).all()
-    assert len(list((result.folder / "stimuli").glob("*.png"))) == len(table) == 10
-
-
-@pytest.mark.slow
 def test_the_same_manifest_gives_the_same_bytes(tmp_path):
     budget = {"preset": "multiscale", "evaluations": [40, 20]}
     contents = []

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from stimgen.runs.stimuli_columns import IMAGES, STIMULI
 from typer.testing import CliRunner
 
 from stimgen.cli import app

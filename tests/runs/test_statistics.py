@@ -11,7 +11,6 @@ from PIL import Image as Pillow
 from run_manifests import IDS, tiny
 from scipy import stats
 from skimage.measure import shannon_entropy
-from stimgen.runs.statistics import measure
 
 from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.sources import load_source

@@ -7,11 +7,9 @@ from run_manifests import tiny
 
 from stimgen.manifest.plan import plan
 from stimgen.networks.architectures import NETWORKS
-from stimgen.runs import checkpoints
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.progress import Progress
-from stimgen.runs.runner import run
-from stimgen.runs.work import batch_work, evaluation_work
+from stimgen.runs.work import evaluation_work
 from stimgen.texture.problem import Evaluation
 from stimgen.texture.schedule import stages
 
@@ -150,40 +148,3 @@ def test_expected_time_of_a_control_is_that_of_the_same_control(tmp_path):
             progress.completed(number, batch, 1.0 + number)
         assert progress.expected_s(second) == 2.0
         assert progress.expected_s(texture) is None
-
-
-class Counted(Progress):
-    """Adds up the work of all evaluations, and interrupts instead of the one with the number `at`."""
-
-    def __init__(self, at=None):
-        super().__init__(quiet=True)
-        self.at, self.number, self.work = at, 0, 0.0
-
-    def evaluation(self, evaluation):
-        if self.number == self.at:
-            raise KeyboardInterrupt
-        self.number += 1
-        self.work += len(evaluation.losses) * evaluation_work("vgg16", evaluation.layers, evaluation.size_px)
-        super().evaluation(evaluation)
-
-
-def test_a_resumed_run_counts_only_what_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
-    manifest = tiny(
-        tmp_path,
-        layer_sets={"pool1": ["conv1_1", "pool1"]},
-        synthesis={"smallest_px": 16, "evaluations": [5, 5], "plain_evaluations": 4, "stop_distance": 0},
-        controls=["original"],
-    )
-    batches = plan_batches(manifest, plan(manifest), 1)
-    whole = sum(batch_work(manifest, batch, shared=False, reached={}) for batch in batches)
-    first = Counted(at=14 + 6)  # in the second stage of the second texture
-    with pytest.raises(KeyboardInterrupt):
-        run(manifest, progress=first)
-    assert sum(first._work.values()) == pytest.approx(whole)
-    again = Counted()
-    assert run(manifest, progress=again).made == 1
-    assert again.number == 9
-    assert sum(again._work.values()) == pytest.approx(again.work)
-    assert again.work < 0.5 * whole
-    assert again.state.share == 1

@@ -4,16 +4,12 @@ import shutil
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from run_manifests import IDS, tiny
-from run_records import records
 from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.runs.runner import run
-from stimgen.runs.tables import LONG_TABLES, as_text
 from stimgen.verify.rebuild import rebuild_tables
 from stimgen.verify.run import verify_run
 
@@ -106,14 +102,3 @@ def test_failures_are_the_same_however_often_they_are_written(listed):
     for _ in range(2):
         rebuild_tables(listed.path)
         assert table.read_bytes().splitlines() == before
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(records(), min_size=1, max_size=4), st.sampled_from(sorted(LONG_TABLES)))
-def test_a_long_table_is_its_stimuli_one_after_the_other(some, name):
-    """What allows a verification to compare it without holding it."""
-    rows_of = LONG_TABLES[name]
-    whole, _ = as_text(name, (row for record in some for row in rows_of(record)))
-    header, _ = as_text(name, [])
-    parts = [as_text(name, rows)[0].removeprefix(header) for record in some if (rows := rows_of(record))]
-    assert whole == header + "".join(parts)
