@@ -240,8 +240,6 @@ def mean_activations(
     `images` are RGB (H, W, 3), 0..1, of one size; by default the photographs. The result is one float64
     tensor (channel,) per convolution, shallowest first.
     """
-    if torch.finfo(extractor.dtype).bits < 32:
-        raise ValueError(f"Mean activations need float32 or better, not {extractor.dtype}.")
     layers = [step.name for step in extractor.architecture.convolutions]
     sums = [torch.zeros(len(bias), dtype=torch.float64, device=extractor.device) for bias in extractor.biases]
     images = list(photographs()) if images is None else images

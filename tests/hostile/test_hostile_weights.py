@@ -50,9 +50,6 @@ def refused(path: Path) -> str:
     return caught.value.problem
 
 
-# --- pickles ----------------------------------------------------------------------------------------
-
-
 def save_zip(path: Path, payload: object) -> None:
     torch.save({"features.0.weight": KERNEL, "epoch": payload}, path)
 
@@ -140,9 +137,6 @@ def test_any_text_can_name_a_layer(name: str, tmp_path: Path) -> None:
     assert len(refused(tmp_path / "net.safetensors")) < 1000
 
 
-# --- safetensors, and the cache ---------------------------------------------------------------------
-
-
 def safetensors_of(header: object, body: bytes = b"") -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + body
@@ -198,9 +192,6 @@ def test_wrong_headers_in_the_cache_are_refused(kind: str, tmp_path: Path) -> No
     assert str(path) in caught.value.problem
 
 
-# --- ONNX -------------------------------------------------------------------------------------------
-
-
 def onnx_of(tensor: TensorProto | None, **convolution: list[str]) -> bytes:
     arguments = {"inputs": ["x", "w"], "outputs": ["y"]} | convolution
     graph = helper.make_graph(
@@ -236,9 +227,6 @@ def test_hostile_onnx_files_are_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(ONNX[kind][0])
     assert ONNX[kind][1] in refused(path)
-
-
-# --- HDF5 -------------------------------------------------------------------------------------------
 
 
 def external_link(file: h5py.File) -> None:
@@ -295,9 +283,6 @@ def test_hostile_hdf5_files_are_refused(write: Callable[[h5py.File], None], tmp_
     with h5py.File(path, "w") as file:
         write(file)
     refused(path)
-
-
-# --- files ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", [".pth", ".safetensors", ".onnx", ".h5"])

@@ -154,12 +154,6 @@ def test_tiff_is_bit_exact(read, channels, bits, order, options):
     np.testing.assert_array_equal(raw.pixels, unit(values, bits))
 
 
-def test_tiff_with_separate_planes(read):
-    values = noise(16, 3)
-    data = tiff_bytes(np.moveaxis(values, 2, 0), photometric="rgb", planarconfig="separate")
-    np.testing.assert_array_equal(read(data).pixels, unit(values, 16))
-
-
 def test_tiff_of_one_bit(read):
     values = noise(1).astype(bool)
     for photometric, expected in (("minisblack", values), ("miniswhite", ~values)):
@@ -287,12 +281,9 @@ def test_finding_a_photograph_imports_no_scikit_image():
     assert output.split(maxsplit=1) == ["True", "set()\n"]
 
 
-def test_missing_file(tmp_path):
+def test_missing_file_and_pipe_are_refused(tmp_path):
     with pytest.raises(ImageError, match=r"There is no file .*missing\.png"):
         read_image(tmp_path / "missing.png")
-
-
-def test_pipe_is_refused_and_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImageError, match="not a regular file"):
         read_image(tmp_path / "pipe.png")

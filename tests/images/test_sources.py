@@ -130,12 +130,6 @@ def test_grey_source_in_colour_has_three_equal_channels():
         np.testing.assert_array_equal(source.pixels[:, :, channel], grey.pixels)
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (4, 4, 4), (1, 4, 4, 3)])
-def test_luminance_of_another_shape(shape):
-    with pytest.raises(ValueError, match="shape"):
-        luminance(np.zeros(shape))
-
-
 @pytest.mark.parametrize("cycles", [96, 128, 200, 250])
 def test_grating_above_the_new_nyquist_frequency_averages_out(cycles):
     small, clipped_share = shrink(grating(cycles), 128)

@@ -92,9 +92,6 @@ def test_architectures_catalogue_and_list_need_no_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-# --- the smallest image of a layer --------------------------------------------------------------------
-
-
 @st.composite
 def architectures(draw: st.DrawFn) -> Architecture:
     """Chains of one to five steps of any geometry, one channel each."""

@@ -121,9 +121,6 @@ def test_file_of_another_network_is_refused(net: Path) -> None:
         import_weights(net, "vgg16", convention="torchvision")
 
 
-# --- weights that are normalised already --------------------------------------------------------------
-
-
 @pytest.mark.slow
 def test_normalised_filters_of_vgg16_are_recognised(oxford: Weights) -> None:
     assert share_near_one(normalised_on(oxford, [other_image("motorcycle_right.png")])) > 0.65 > LEAST_SHARE

