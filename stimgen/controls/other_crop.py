@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stimgen.controls.materials import Materials
-from stimgen.controls.registration import register_control
+from stimgen.controls.registration import Materials, register_control
 from stimgen.images.pixels import Image, ImageError
 from stimgen.images.sources import Box, Source
 

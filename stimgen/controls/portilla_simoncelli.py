@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stimgen.controls.materials import Materials
-from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import clip_to_display
 from stimgen.measure.portilla_simoncelli import (
     ORIENTATIONS,
     OVERALL,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from stimgen.controls.materials import Materials
-from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.networks.catalogue import LARGEST_SEED

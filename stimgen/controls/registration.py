@@ -5,20 +5,57 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
-from stimgen.controls.materials import Materials
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.references import Reference
 from stimgen.registry import Registry
 
 if TYPE_CHECKING:
-    from stimgen.images.sources import Source
+    from stimgen.images.sources import Photograph, Source
+    from stimgen.matching.reference import Reference as MatchedTo
+    from stimgen.texture.presets import Gatys2015, Multiscale
     from stimgen.texture.problem import Synthesis
+
+
+@dataclass(frozen=True)
+class TextureSpec:
+    """The layer set that a control refers to, and its synthesis; `components` None matches all channels."""
+
+    network: str
+    pooling: Literal["average", "max"]
+    layer_weights: Mapping[str, float]
+    components: int | None
+    preset: Multiscale | Gatys2015
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """What a control may use beside its source's pixels and a random generator.
+
+    Attributes
+    ----------
+    device
+        Where PyTorch computes: "cpu", "cuda:0", …
+    photograph
+        Reads the image that the source was cut from.
+    the_set
+        The mean of all sources of the manifest; None unless the control is registered with ``uses_set``.
+    texture
+        The layer set that the control's option `layer_set` names; None for controls without this option.
+    after_evaluation
+        Called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
+    """
+
+    device: str
+    photograph: Callable[[], Photograph]
+    the_set: MatchedTo | None = None
+    texture: TextureSpec | None = None
+    after_evaluation: Callable[[Any], None] = lambda evaluation: None
 
 
 @dataclass(frozen=True, eq=False)

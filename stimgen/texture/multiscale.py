@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
-from stimgen.texture.objective import Objective, Part, together
+from stimgen.texture.objective import Objective, Part, to_images, together
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.problem import (
     Checkpoint,
@@ -30,7 +30,6 @@ from stimgen.texture.problem import (
 )
 from stimgen.texture.schedule import Stage, stages
 from stimgen.texture.statistic import Target, Term
-from stimgen.texture.tensors import to_images
 
 
 def synthesise_together(

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.objective import analyse
+from stimgen.texture.objective import analyse, to_batch
 from stimgen.texture.statistic import Term
-from stimgen.texture.tensors import to_batch
 
 
 class PixelRange(NamedTuple):

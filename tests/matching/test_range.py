@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from stimgen.errors import StimgenError
 from stimgen.images.png import quantise
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import clip_to_display
 
 
 @given(hnp.arrays(np.float32, (5, 7), elements=st.floats(-2, 3, width=32)))
