@@ -38,11 +38,6 @@ def other_crop(source: Image, rng: np.random.Generator, materials: Materials) ->
     equally likely. The crops of several seeds may overlap each other. Distances of these images from the
     source show how much the statistics of the texture vary from place to place, and so how near a
     synthesised exemplar can be expected to come.
-
-    Raises
-    ------
-    ImageError
-        If the photograph has no room beside the source.
     """
     photograph = materials.photograph()
     height, width = photograph.pixels.shape[:2]

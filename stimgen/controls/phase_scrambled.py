@@ -39,8 +39,7 @@ def phase_scrambled(
     channels and so the colour correlations at every frequency. φ is odd, so that the result is real, and 0
     at frequency zero, which keeps the mean.
 
-    Values may leave 0..1, because the amplitudes cannot be kept within limits. `clip_to_display` of
-    `stimgen.matching.apply` brings the image into range and returns the share of pixels that this changed.
+    Values may leave 0..1, because the amplitudes cannot be kept within limits.
 
     References
     ----------

@@ -42,11 +42,6 @@ def random_weights(
 
     The record says how it was synthesised in the random network, and identifies its weights. The residual
     "gram" is the largest relative Gram distance in the random network over the layers.
-
-    Raises
-    ------
-    StimgenError
-        If the manifest has no such layer set.
     """
     # PyTorch is imported when it is needed: the names of controls are known without it.
     from stimgen.texture.components import principal_components

@@ -116,26 +116,14 @@ class Control:
 
     @property
     def summary(self) -> str:
-        """What an image of the control is: the first sentence of its docstring, without "Return".
-
-        Examples
-        --------
-        >>> CONTROLS["original"].summary
-        'a copy of the source: the same pixels, which shares every statistic with it'
-        """
+        """What an image of the control is: the first sentence of its docstring, without "Return"."""
         first = (inspect.getdoc(self.function) or "").partition("\n\n")[0]
         return " ".join(first.split()).removeprefix("Return ").removesuffix(".")
 
     def make(
         self, source: Image, rng: np.random.Generator, materials: Materials, options: Mapping[str, Any]
     ) -> ImageWithResiduals:
-        """Return the control's image of a source, with its residuals, if it has any.
-
-        Raises
-        ------
-        StimgenError
-            If the function returned something else than floats of the source's shape.
-        """
+        """Return the control's image of a source, with its residuals, if it has any."""
         # All stimuli of the source are made of these pixels.
         pixels = source.view()
         pixels.flags.writeable = False
@@ -224,14 +212,7 @@ def register_control(name: str, *, seeded: bool = True, **settings: Any) -> Call
 
 
 def options_model(name: str, function: ControlFunction) -> type[BaseModel]:
-    """Return a frozen pydantic model of the keyword-only arguments of `function`; other keys are errors.
-
-    Raises
-    ------
-    TypeError
-        If `function` is not ``(source, rng, *, option: type = default, ...)`` or the same with `materials`
-        after `rng`.
-    """
+    """Return a frozen pydantic model of the keyword-only arguments of `function`; other keys are errors."""
     signature = inspect.signature(function)
     hints = get_type_hints(function, include_extras=True)
     parameters = signature.parameters.values()

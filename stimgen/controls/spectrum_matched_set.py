@@ -40,11 +40,6 @@ def spectrum_matched_set(
     Values may leave 0..1. The residuals are those of `stimgen.matching.apply.Residuals`, after clipping:
     "spectrum", without the luminance's factor taken out, "mean" and "contrast".
 
-    Raises
-    ------
-    StimgenError
-        If the source has no amplitude where the set has some, as a constant source.
-
     References
     ----------
     Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling

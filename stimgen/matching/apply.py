@@ -30,14 +30,8 @@ ROUNDING = 1e-6
 class Targets:
     """What an image is matched to; None for what is not matched.
 
-    Attributes
-    ----------
-    histogram, luminance, rotational_spectrum, full_spectrum
-        References, all with the same channels. Not both spectra, and not luminance together with histogram.
-    channels
-        Which planes of a colour image are matched.
-    iterations
-        How often spectrum and histogram alternate; 1 unless both are matched.
+    Not both spectra, and not luminance together with histogram. Spectrum and histogram alternate `iterations`
+    times; 1 unless both are matched.
     """
 
     histogram: Reference | None = None
@@ -46,11 +40,6 @@ class Targets:
     full_spectrum: Reference | None = None
     channels: Channels = "rgb"
     iterations: int = 1
-
-    @property
-    def nothing(self) -> bool:
-        """Whether nothing is matched."""
-        return not any((self.histogram, self.luminance, self.rotational_spectrum, self.full_spectrum))
 
 
 @dataclass(frozen=True)
@@ -86,14 +75,8 @@ def match(image: Image, targets: Targets, rng: np.random.Generator) -> Image:
     Ties of the histogram are broken by `rng`: one permutation of H · W per plane and iteration. Values may
     leave 0..1; `clip_to_display` brings them back, and `residuals` of the clipped image says what that
     changed.
-
-    Raises
-    ------
-    StimgenError
-        If a constant image is to get contrast or a spectrum.
-
     """
-    if targets.nothing:
+    if not any((targets.histogram, targets.luminance, targets.rotational_spectrum, targets.full_spectrum)):
         return image
     before = planes_of(image, targets.channels)
     planes = list(before)
@@ -128,16 +111,6 @@ def clip_to_display(image: NDArray[np.floating]) -> tuple[Image, float]:
 
     Counted is the share of the pixels of which a channel was outside 0..1 by more than 1e-6, the rounding of
     float32. The image is (H, W) or (H, W, 3).
-
-    Raises
-    ------
-    StimgenError
-        If a value is not finite.
-
-    Examples
-    --------
-    >>> clip_to_display(np.array([[-0.5, 0.25], [0.5, 1.0]]))[1]
-    0.25
     """
     if not np.isfinite(image).all():
         raise StimgenError(

@@ -41,12 +41,11 @@ def synthesise_together(
 ) -> list[Synthesis]:
     """Synthesise textures coarse to fine, in shared forward and backward passes.
 
-    The parameters are those of `stimgen.texture.synthesis.synthesise`. The stages of a problem are those of
-    `stimgen.texture.schedule.stages`. In each, the texture matches the source averaged down to its size. The
-    first stage starts from Gaussian noise around the source's mean, each other stage from the result so far,
-    bicubically enlarged where its size is larger. Pixels stay between the smallest and the largest value of
-    the source at full size. `preset.precision` says what the convolutions of the descent use; targets are
-    always float32. With a network in float64, everything is float64.
+    In each stage, the texture matches the source averaged down to its size. The first stage starts from
+    Gaussian noise around the source's mean, each other stage from the result so far, bicubically enlarged
+    where its size is larger. Pixels stay between the smallest and the largest value of the source at full
+    size. `preset.precision` is that of the convolutions; targets are always float32. With a network in
+    float64, everything is float64.
     """
     works = [_Work.begin(problem, extractor, preset) for problem in problems]
     found = checkpoints.load(problems) if checkpoints else None

@@ -81,12 +81,7 @@ class Part(NamedTuple):
 class Objective:
     """``L_b(x) = sum_t w_bt E_t(x_b)`` for every problem b of a batch (Gatys et al. 2015, eq. 4).
 
-    Attributes
-    ----------
-    extractor
-        The network. Its convolutions may be bfloat16; losses are float32.
-    parts
-        Target and weights of each term.
+    The convolutions of the network may be bfloat16; losses are float32.
     """
 
     extractor: FeatureExtractor
@@ -141,12 +136,12 @@ def together(objectives: Sequence[Objective]) -> Objective:
     """
     extractor = objectives[0].extractor
     order = (None, *extractor.architecture.layers)
-    terms = dict.fromkeys(term for one in objectives for term in one.parts)
+    terms = dict.fromkeys(term for objective in objectives for term in objective.parts)
     parts = {}
     for term in sorted(terms, key=lambda term: order.index(term.layer)):
-        target, weights = next(one.parts[term] for one in objectives if term in one.parts)
+        target, weights = next(own.parts[term] for own in objectives if term in own.parts)
         absent = Part(target, torch.zeros_like(weights))
-        own = [one.parts.get(term, absent) for one in objectives]
-        joined = term.statistic.join([part.target for part in own])
-        parts[term] = Part(joined, torch.cat([part.weights for part in own]))
+        found = [objective.parts.get(term, absent) for objective in objectives]
+        joined = term.statistic.join([part.target for part in found])
+        parts[term] = Part(joined, torch.cat([part.weights for part in found]))
     return Objective(extractor, parts)

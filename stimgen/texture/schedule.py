@@ -20,33 +20,18 @@ SHALLOW_FLOOR = 0.001
 class Stage:
     """A part of a synthesis with one image size and one set of layers.
 
-    Stages sort in the order in which they are done. Problems with other layer sets have the same `size_px`
-    and `rung` for what is done together in a batch.
-
-    Attributes
-    ----------
-    size_px, halvings
-        Side of the image, and how often the full size is halved to come to it.
-    rung
-        Place among the stages of this size: 0 for the shallowest layers.
-    layers, evaluations
-        Layers that are matched, shallowest first, and most evaluations of loss and gradient.
-    enlarged
-        Whether the image was enlarged from a coarser scale.
-    plain
-        Whether it minimises the plain loss in float32, as the last stage does.
-    floor
-        What the metric adds to the eigenvalues, relative to the largest; 0 in plain stages, which have none.
+    Stages sort in the order in which they are done. Problems of a batch share the stages of one `size_px` and
+    `rung`, even if their layer sets differ.
     """
 
     size_px: int
-    halvings: int
-    rung: int
-    layers: tuple[str, ...]
-    evaluations: int
-    enlarged: bool
-    plain: bool
-    floor: float
+    halvings: int  # from the full size
+    rung: int  # place among the stages of this size: 0 for the shallowest layers
+    layers: tuple[str, ...]  # shallowest first
+    evaluations: int  # at most
+    enlarged: bool  # whether the image comes from a coarser scale
+    plain: bool  # whether it minimises the plain loss in float32, as the last stage does
+    floor: float  # what the metric adds to the eigenvalues, relative to the largest; 0 in plain stages
 
 
 def stages(
@@ -56,20 +41,7 @@ def stages(
     full_px: int,
     halvings: int | None = None,
 ) -> tuple[Stage, ...]:
-    """Return the stages in which a preset synthesises a layer set.
-
-    Examples
-    --------
-    >>> from stimgen.networks.architectures import NETWORKS
-    >>> preset = Multiscale(evaluations=(150, 100, 100), shallow_evaluations=(15,), plain_evaluations=20)
-    >>> for stage in stages(preset, NETWORKS["vgg16"](), ["conv1_1", "pool1", "pool2"], 256):
-    ...     print(stage.size_px, stage.evaluations, *stage.layers)
-    64 150 conv1_1
-    128 100 conv1_1 pool1
-    256 15 conv1_1 pool1
-    256 100 conv1_1 pool1 pool2
-    256 20 conv1_1 pool1 pool2
-    """
+    """Return the stages in which a preset synthesises a layer set."""
     wanted = tuple(layers)
     if isinstance(preset, Gatys2015):
         ordered = tuple(layer for layer in architecture.layers if layer in wanted)
@@ -116,15 +88,6 @@ def layers_at(
     So a layer takes part only while its receptive field, counted in pixels of the full size, is not larger
     than the largest receptive field of the layer set, and while the shrunken image has a position for it. At
     full size all layers take part. The shallowest layer comes first; there may be none at coarse scales.
-
-    Examples
-    --------
-    >>> from stimgen.networks.architectures import NETWORKS
-    >>> vgg16 = NETWORKS["vgg16"]()
-    >>> layers_at(vgg16, ["conv1_1", "pool1", "pool2"], 128, 256)
-    ('conv1_1', 'pool1')
-    >>> layers_at(vgg16, ["conv1_1"], 128, 256)
-    ()
     """
     wanted = set(layers)
     largest = max((architecture.receptive_field(layer) for layer in wanted), default=0)

@@ -41,8 +41,8 @@ def test_histogram_is_exact_and_residuals_are_finite(source, iterations, seed):
     assert 0 <= made.residuals["spectrum"] < 2
 
 
-@pytest.mark.parametrize("size", [(64, 64), (63, 65), (40, 51)])
-@pytest.mark.parametrize("iterations", [0, 1, 5])
+@pytest.mark.parametrize("size", [(64, 64), (40, 51)])
+@pytest.mark.parametrize("iterations", [0, 5])
 def test_grey_is_the_published_procedure(size, iterations):
     source = photograph("brick", *size)
     # The start in float64, because ranks show differences of the last bit.

@@ -72,15 +72,6 @@ def test_bounds_give_the_solution_of_scipy() -> None:
         assert minimum.images.max() <= 0.4
 
 
-def test_problems_of_a_batch_are_independent() -> None:
-    quadratics = Quadratics(4, 20)
-    together = minimise(quadratics, start(4), **bounds(4, -0.5, 9), evaluations=40, history=5)
-    for b in range(4):
-        alone = minimise(quadratics.only(b), start(1), **bounds(1, -0.5, 9), evaluations=40, history=5)
-        torch.testing.assert_close(together.trace[:, b], alone.trace[:, 0], rtol=1e-9, atol=1e-12)
-        assert torch.equal(together.accepted[:, b], alone.accepted[:, 0])
-
-
 def test_the_loss_never_rises_and_the_last_point_is_the_best() -> None:
     def rosenbrock(images: Tensor) -> tuple[Tensor, Tensor]:
         images = images.detach().requires_grad_()
@@ -96,19 +87,6 @@ def test_the_loss_never_rises_and_the_last_point_is_the_best() -> None:
     assert not minimum.accepted.all()  # the line search had work to do
     assert minimum.losses.item() < 1e-8
     assert torch.equal(minimum.losses, rosenbrock(minimum.images)[0])
-
-
-def test_a_step_to_a_point_without_a_value_is_shortened() -> None:
-    """-log x is not a number below zero, where the first step from x = 4 with minimum 1 leads."""
-
-    def barrier(images: Tensor) -> tuple[Tensor, Tensor]:
-        return (images - images.log() - 1).flatten(1).sum(dim=1), 1 - 1 / images
-
-    first = torch.tensor([4.0, 0.02], dtype=torch.float64).view(2, 1, 1, 1)
-    minimum = minimise(barrier, first, **bounds(2, -50, 50), evaluations=80, history=5)
-    torch.testing.assert_close(
-        minimum.images.flatten(), torch.ones(2, dtype=torch.float64), atol=1e-5, rtol=0
-    )
 
 
 def test_the_recursion_is_the_bfgs_formula() -> None:
@@ -141,21 +119,6 @@ def test_the_recursion_is_the_bfgs_formula() -> None:
             left = np.eye(size) - rho * np.outer(step, change)
             inverse = left @ inverse @ left.T + rho * np.outer(step, step)
         np.testing.assert_allclose(product[b].numpy().ravel(), inverse @ gradient[b], rtol=1e-10)
-
-
-def test_the_inverse_hessian_as_preconditioner_solves_at_once() -> None:
-    scales = torch.tensor([1.0, 10.0, 100.0, 1000.0], dtype=torch.float64).view(1, 1, 1, 4)
-
-    def objective(images: Tensor) -> tuple[Tensor, Tensor]:
-        return 0.5 * (scales * images**2).flatten(1).sum(dim=1), scales * images
-
-    first = torch.ones((1, 1, 1, 4), dtype=torch.float64)
-    plain = minimise(objective, first, **bounds(1, -9, 9), evaluations=6, history=3)
-    helped = minimise(
-        objective, first, **bounds(1, -9, 9), evaluations=6, history=3, precondition=lambda v: v / scales
-    )
-    assert helped.losses.item() < 1e-12
-    assert plain.losses.item() > 1e-3
 
 
 def test_a_problem_stops_when_its_loss_is_low_enough_and_stays_there() -> None:

@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 @register_statistic("gram")
 @dataclass(frozen=True)
 class Gram(Statistic):
-    """The Gram matrix of a layer's feature maps, or of its projection on principal components.
+    """The Gram matrix G of a layer's feature maps.
 
-    Attributes
-    ----------
-    basis
-        Components V, shape (channel, components): only ``V^T G V`` is matched. None for all channels.
+    With a `basis` V of principal components, shape (channel, components), only ``V^T G V`` is matched.
     """
 
     label = "Gram matrix"
@@ -101,32 +98,17 @@ def gram_matrices(extractor: FeatureExtractor, images: Tensor, layers: Sequence[
 
 
 def parameters(channels: int) -> int:
-    """Return the number of different numbers in a Gram matrix of N channels, N (N + 1) / 2.
-
-    Examples
-    --------
-    >>> parameters(64)
-    2080
-    """
+    """Return the number of different numbers in a Gram matrix of N channels, N (N + 1) / 2."""
     return channels * (channels + 1) // 2
 
 
 def gram_matrix(features: Tensor) -> Tensor:
     """Return the mean products of all pairs of channels, ``G = F F^T / M``.
 
-    Gatys, Ecker & Bethge (2015), eq. 1, divided by the number of positions M so that images of
-    different sizes can be compared.
-
-    Parameters
-    ----------
-    features
-        Feature maps, shape (batch, channel, height, width), any floating dtype.
-
-    Returns
-    -------
-    Tensor
-        Shape (batch, channel, channel), symmetric. Float32, or float64 for float64 features:
-        sums over positions are never accumulated in a lower precision.
+    Gatys, Ecker & Bethge (2015), eq. 1, divided by the number of positions M so that images of different
+    sizes can be compared. Feature maps (batch, channel, height, width) of any floating dtype give (batch,
+    channel, channel), float32, or float64 for float64 features: sums over positions are never accumulated in
+    a lower precision.
 
     Examples
     --------
@@ -206,13 +188,8 @@ def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
     M has a factor ``N^(1/4)``, which turns ``1 / (4 N^2) sum_ij`` into ``1 / (4 N) sum_ij``: wide layers have
     more directions, each of which is a smaller part of the loss.
 
-    Parameters
-    ----------
-    target
-        Gram matrices T of the source, shape (batch, N, N). M is symmetric and has the same shape and dtype.
-    exponent, floor
-        a, from 0 (the plain differences but for the factor) to 1/2 (flattest), and e relative to the largest
-        eigenvalue.
+    `target` is T, shape (batch, N, N); M has the same shape and dtype. `exponent` is a, from 0 (the plain
+    differences but for the factor) to 1/2 (flattest), and `floor` is e relative to the largest eigenvalue.
     """
     import torch
 
