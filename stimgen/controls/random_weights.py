@@ -44,9 +44,9 @@ def random_weights(
     "gram" is the largest relative Gram distance in the random network over the layers.
     """
     # PyTorch is imported when it is needed: the names of controls are known without it.
-    from stimgen.texture.components import principal_components
     from stimgen.texture.problem import Problem, SourceImage
     from stimgen.texture.statistic import weighted_terms
+    from stimgen.texture.statistics.gram import principal_components
     from stimgen.texture.synthesis import matched_distance, synthesise
 
     model = materials.texture

@@ -44,9 +44,9 @@ class Materials:
     photograph
         Reads the image that the source was cut from.
     the_set
-        The mean of all sources of the manifest; None unless the control is registered with ``uses_set``.
+        The mean of all sources of the manifest, for controls registered with ``uses_set``.
     texture
-        The layer set that the control's option `layer_set` names; None for controls without this option.
+        The layer set that the control's option `layer_set` names.
     after_evaluation
         Called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
     """

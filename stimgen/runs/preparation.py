@@ -26,7 +26,7 @@ from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import generator, recipe, recipe_sha256
 from stimgen.runs.record import NetworkRecord
-from stimgen.texture.components import principal_components
+from stimgen.texture.statistics.gram import principal_components
 
 CEILING_SCRAMBLES = 3
 """Phase-scrambled versions of a source whose mean distance is the ceiling of Gram distances."""

@@ -19,9 +19,8 @@ from stimgen.errors import InputError, StimgenError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.problem import PixelRange
-from stimgen.texture.schedule import layers_at_scale
+from stimgen.texture.schedule import gram_parameters, layers_at_scale
 from stimgen.texture.statistic import Term
-from stimgen.texture.statistics.gram import parameters
 
 FORMAT = "stimgen texture statistics 1"
 _KEY = "stimgen"
@@ -85,7 +84,7 @@ class TextureStatistics:
     @property
     def parameters(self) -> int:
         """Number of different numbers in the Gram matrices of the image at its full size."""
-        return sum(parameters(gram.shape[-1]) for gram in self.grams[0].values())
+        return sum(gram_parameters(gram.shape[-1]) for gram in self.grams[0].values())
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, all of it or nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stimgen.networks.architectures import Architecture
@@ -41,41 +41,32 @@ def stages(
     full_px: int,
     halvings: int | None = None,
 ) -> tuple[Stage, ...]:
-    """Return the stages in which a preset synthesises a layer set."""
+    """Return the stages in which a preset synthesises a layer set; `halvings` limits how small images get."""
     wanted = tuple(layers)
     if isinstance(preset, Gatys2015):
         ordered = tuple(layer for layer in architecture.layers if layer in wanted)
         return (Stage(full_px, 0, 0, ordered, preset.iterations, enlarged=False, plain=True, floor=0.0),)
-    return tuple(_multiscale(preset, architecture, wanted, full_px, halvings))
-
-
-def _multiscale(
-    preset: Multiscale, architecture: Architecture, wanted: tuple[str, ...], full_px: int, most: int | None
-) -> Iterator[Stage]:
-    enlarged = False
+    found: list[Stage] = []
     schedule = preset.schedule(full_px)
     for index, (size_px, evaluations) in enumerate(schedule):
         halved = len(schedule) - 1 - index
-        if most is not None and halved > most:
+        used = layers_at(architecture, wanted, size_px, full_px)
+        if (halvings is not None and halved > halvings) or (wanted and not used):
             continue
-        layers = layers_at(architecture, wanted, size_px, full_px)
-        if wanted and not layers:
-            continue
+        enlarged = bool(found)
         done: tuple[str, ...] = ()
-        if enlarged:
-            for rung, shallow_evaluations in enumerate(preset.shallow_evaluations):
-                stride = 2 ** (rung + 1)
-                shallow = tuple(layer for layer in layers if architecture.stride(layer) <= stride)
-                if shallow not in {(), done, layers}:
-                    yield Stage(
-                        size_px, halved, rung, shallow, shallow_evaluations, enlarged, False, SHALLOW_FLOOR
-                    )
-                    done = shallow
+        for rung, most in enumerate(preset.shallow_evaluations if enlarged else ()):
+            shallow = tuple(layer for layer in used if architecture.stride(layer) <= 2 ** (rung + 1))
+            if shallow not in {(), done, used}:
+                found.append(Stage(size_px, halved, rung, shallow, most, enlarged, False, SHALLOW_FLOOR))
+                done = shallow
         rung = len(preset.shallow_evaluations)
-        yield Stage(size_px, halved, rung, layers, evaluations, enlarged, False, FLOOR)
+        found.append(Stage(size_px, halved, rung, used, evaluations, enlarged, False, FLOOR))
         if size_px == full_px:
-            yield Stage(size_px, halved, rung + 1, layers, preset.plain_evaluations, enlarged, True, 0.0)
-        enlarged = True
+            found.append(
+                Stage(size_px, halved, rung + 1, used, preset.plain_evaluations, enlarged, True, 0.0)
+            )
+    return tuple(found)
 
 
 def layers_at(
@@ -98,6 +89,11 @@ def layers_at(
         and architecture.receptive_field(layer) * full_px <= largest * size_px
         and (size_px == full_px or architecture.smallest_px(layer) <= size_px)
     )
+
+
+def gram_parameters(channels: int) -> int:
+    """Return the number of different numbers in a Gram matrix of N channels, N (N + 1) / 2."""
+    return channels * (channels + 1) // 2
 
 
 def layers_at_scale(architecture: Architecture, layers: Iterable[str], halvings: int) -> tuple[str, ...]:

@@ -62,14 +62,6 @@ def test_one_phase_field_turns_all_channels():
     np.testing.assert_allclose(np.cov(scrambled.reshape(-1, 3).T), np.cov(source.reshape(-1, 3).T), rtol=1e-5)
 
 
-@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("option", [False, True])
-def test_constant_image_stays_constant(value, option):
-    source = np.full((15, 16, 3), value, np.float32)
-    scrambled = phase_scrambled(source, np.random.default_rng(0), periodic_component=option)
-    np.testing.assert_allclose(scrambled, value, atol=1e-6)
-
-
 @pytest.mark.parametrize("size", [(16, 16), (15, 16), (2, 5)])
 def test_smooth_component_has_the_jumps_as_its_laplacian(size):
     image = random_image(*size, seed=7).astype(np.float64)

@@ -13,13 +13,11 @@ from stimgen.texture.schedule import FLOOR
 from stimgen.texture.statistic import Term
 from stimgen.texture.statistics.gram import (
     Gram,
-    flat_metric,
     gram_loss,
     gram_matrix,
     relative_gram_distance,
 )
 
-EIGENVALUES = np.array([100.0, 7.0, 0.9, 0.2])
 MAPS = hnp.arrays(
     np.float32,
     st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6)),
@@ -66,33 +64,6 @@ def test_relative_distance_is_a_ratio_of_frobenius_norms() -> None:
     for i in range(3):
         assert distance[i] == pytest.approx(np.linalg.norm(a[i] - b[i]) / np.linalg.norm(b[i]), rel=1e-12)
     assert relative_gram_distance(torch.from_numpy(a), torch.from_numpy(a)).tolist() == [0, 0, 0]
-
-
-@pytest.mark.parametrize("exponent", [0.0, 0.25, 0.5])
-def test_curvatures_in_the_flat_metric_are_those_of_the_formula(exponent: float) -> None:
-    """At the minimum: (l_i + l_j) (l_i l_j)^(-a) / (N P), from the Hessian that autograd computes."""
-    count, positions = len(EIGENVALUES), 7
-    rng = np.random.default_rng(2)
-    basis, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((count, count)))
-    target = torch.from_numpy(basis @ np.diag(EIGENVALUES) @ basis.T).unsqueeze(0)
-    metric = flat_metric(target, exponent, FLOOR)
-    orthonormal, _ = np.linalg.qr(rng.standard_normal((positions, count)))
-    values, vectors = np.linalg.eigh(target[0].numpy())
-    features = torch.from_numpy(vectors @ np.diag(np.sqrt(positions * values)) @ orthonormal.T)
-
-    def loss(flat: torch.Tensor) -> torch.Tensor:
-        return Gram().loss(gram_matrix(flat.view(1, count, 1, positions)), (target, metric)).sum()
-
-    hessian = torch.autograd.functional.hessian(loss, features.reshape(-1))
-    found = np.sort(np.linalg.eigvalsh(hessian.numpy()))[::-1]
-    raised = EIGENVALUES + FLOOR * EIGENVALUES.max()
-    expected = [
-        (EIGENVALUES[i] + EIGENVALUES[j]) * (raised[i] * raised[j]) ** -exponent / (count * positions)
-        for i in range(count)
-        for j in range(i, count)
-    ]
-    np.testing.assert_allclose(found[: len(expected)], sorted(expected, reverse=True), rtol=1e-6)
-    np.testing.assert_allclose(found[len(expected) :], 0, atol=1e-9 * found[0])
 
 
 def test_loss_in_the_flat_metric_is_that_of_numpy() -> None:

@@ -19,10 +19,10 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.photographs import photographs
 from stimgen.networks.weights import find_weights
-from stimgen.texture.components import principal_components
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.saved import ModelIdentity
 from stimgen.texture.statistic import weighted_terms
+from stimgen.texture.statistics.gram import principal_components
 from stimgen.texture.synthesis import synthesise
 
 LAYERS = ["conv1_1", "pool1", "pool2"]
