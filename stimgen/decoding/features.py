@@ -34,8 +34,8 @@ from stimgen.networks.architectures import Architecture
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.weights import Weights
 from stimgen.runs.store import StoreError, write_atomically
+from stimgen.texture.objective import to_batch
 from stimgen.texture.statistics.gram import gram_matrices
-from stimgen.texture.tensors import to_batch
 
 FEATURES_VERSION = 1
 """To be increased when the same settings give other features."""

@@ -17,8 +17,7 @@ from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.apply import Targets, match, residuals
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import Targets, clip_to_display, match, residuals
 from stimgen.matching.reference import Reference
 from stimgen.measure import DecodedImage, measure, prepare_source
 from stimgen.measure.gram import stage_distances

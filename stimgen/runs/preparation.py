@@ -16,7 +16,7 @@ from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import clip_to_display
 from stimgen.matching.reference import Reference
 from stimgen.measure.gram import SourceGrams, source_grams
 from stimgen.measure.portilla_simoncelli import load_plenoptic
@@ -26,7 +26,7 @@ from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import generator, recipe, recipe_sha256
 from stimgen.runs.record import NetworkRecord
-from stimgen.texture.components import principal_components
+from stimgen.texture.statistics.gram import principal_components
 
 CEILING_SCRAMBLES = 3
 """Phase-scrambled versions of a source whose mean distance is the ceiling of Gram distances."""
