@@ -9,9 +9,10 @@ from pathlib import Path
 
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError, nearest
+from stimgen.images.sources import ImageSpec
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.problems import DataPath
-from stimgen.manifest.resolved import ControlSpec, ImageSpec, LayerSet, Manifest
+from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import (
     AcceptSpec,
     ControlSection,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, skimage_path
+from stimgen.images.sources import ImageSpec, SourceSpec
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.problems import DataPath
-from stimgen.manifest.resolved import ImageSpec, SourceSpec
 from stimgen.manifest.schema import ID_PATTERN, SourceSection, is_reserved
 
 MAX_FILES = 10_000
