@@ -28,8 +28,7 @@ from stimgen.decoding.progress import Advance
 from stimgen.decoding.settings import MOST_BYTES, DecodeSettings, ImageSettings
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image, ImageError
-from stimgen.images.sources import load_source
-from stimgen.manifest.resolved import SourceSpec
+from stimgen.images.sources import ImageSpec, SourceSpec, load_source
 from stimgen.networks.architectures import Architecture
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.weights import Weights
@@ -242,7 +241,8 @@ def _read_ahead(
 
 def _read(path: Path, sha256: str, image: ImageSettings) -> Image | UnusableImage:
     try:
-        source = load_source(SourceSpec(str(path), str(path), path, "centre"), image, name="decode")
+        spec = ImageSpec(image.size_px, None, None, image.color)
+        source = load_source(SourceSpec(str(path), str(path), path, "centre"), spec, name="decode")
         if source.sha256 != sha256:
             raise ImageError(f"{path} changed while stimgen was at work.", "Run the same command again.")
     except InputError as error:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
-from stimgen.images.sources import crop_box
+from stimgen.images.sources import SourceSpec, crop_box
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolve import is_weights_file
-from stimgen.manifest.resolved import Manifest, SourceSpec
+from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.catalogue import published_weights
 from stimgen.networks.weights import WeightsError

@@ -9,7 +9,7 @@ from pathlib import Path
 from stimgen.atomic import TEMPORARY
 from stimgen.errors import StimgenError
 from stimgen.images.png import decode_png
-from stimgen.manifest.resolved import SourceSpec
+from stimgen.images.sources import SourceSpec
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.runs.columns import RUN_TABLES
 from stimgen.runs.lock import LOCK, OWNER
