@@ -14,6 +14,7 @@ from stimgen.references import Reference
 from stimgen.report import templates
 from stimgen.report.reported import ReportedRun
 from stimgen.runs.record import Record, SynthesisRecord
+from stimgen.texture.presets import PRESETS
 
 _END = "\f"
 """End of a paragraph."""
@@ -77,6 +78,7 @@ def methods(run: ReportedRun) -> Methods | None:
         "title": cite.network,
         "known": known,
         "known_controls": CONTROLS,
+        "known_presets": PRESETS,
         "random_seed": random_seed,
         "counts": run.table["condition"].value_counts(),
         "end_of_paragraph": _END,
