@@ -60,7 +60,7 @@ class Block:
 
 
 def find_font(texts: Iterable[str], file: Path | None = None) -> Font:
-    """Return a font that has all characters of some texts: a file, or those of `FAMILIES` that are installed."""
+    """Return a font that has all characters of some texts: a file, or installed `FAMILIES`."""
     try:
         font = _installed_font() if file is None else Font((str(file),))
         known = {code for name in font.files for code in font_manager.get_font(name).get_charmap()}

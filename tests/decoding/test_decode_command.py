@@ -108,7 +108,7 @@ def test_figure_and_summary_are_written(gratings, finished):
 def test_same_command_computes_nothing_again(gratings, finished, tmp_path, monkeypatch):
     out = shutil.copytree(finished, tmp_path / "out")
     before = files(out)
-    for name in ("features.analyse", "decode.decode_layer", "dataset.read_image"):
+    for name in ("features.gram_matrices", "decode.decode_layer", "dataset.read_image"):
         monkeypatch.setattr(f"stimgen.decoding.{name}", None)
     result = decode(gratings, "--out", out, "--quiet")
     assert (result.exit_code, result.output) == (0, "")
@@ -248,7 +248,7 @@ def test_copies_of_test_images_are_left_out_of_training(gratings, tmp_path):
 
 def test_features_can_be_shared_by_several_results(gratings, finished, tmp_path, monkeypatch):
     features = shutil.copytree(finished / "features", tmp_path / "features")
-    monkeypatch.setattr(feature_module, "analyse", None)
+    monkeypatch.setattr(feature_module, "gram_matrices", None)
     options = ["--features", features, "--components", "12"]
     assert decode(gratings, "--out", tmp_path / "out", *options).exit_code == 0
     assert not (tmp_path / "out" / "features").exists()

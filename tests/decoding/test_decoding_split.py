@@ -9,7 +9,7 @@ from decoding_images import quick_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stimgen.decoding.split import PARTS, divide, hold_out, joined_groups, refuse_gaps
+from stimgen.decoding.dataset import PARTS, divide, hold_out, joined_groups, refuse_gaps
 from stimgen.errors import InputError
 
 labelled_groups = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=80)

@@ -10,8 +10,8 @@ from distributed import KilledWorker
 from distributed.client import FutureCancelledError
 
 from stimgen.errors import StimgenError
-from stimgen.executors import dispatcher as module
-from stimgen.executors.dispatcher import UNFIT_IN_A_ROW, Dispatcher, Workers
+from stimgen.executors import dask_executor as module
+from stimgen.executors.dask_executor import UNFIT_IN_A_ROW, Dispatcher, Workers
 from stimgen.executors.site import ExecutorSpec, SlurmSpec
 from stimgen.executors.worker import BatchReport, NoTimeLeftError, UnfitError
 from stimgen.runs.progress import Progress

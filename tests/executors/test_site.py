@@ -9,8 +9,7 @@ import pytest
 
 from stimgen.cli.executors import executor_spec
 from stimgen.errors import InputError
-from stimgen.executors.certificates import write_certificates
-from stimgen.executors.clusters import tls_security
+from stimgen.executors.clusters import tls_security, write_certificates
 from stimgen.executors.site import ExecutorSpec, TlsFiles, load_site, parse_devices
 from stimgen.manifest.problems import ManifestError
 
