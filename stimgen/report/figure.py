@@ -32,8 +32,8 @@ Place = tuple[str, str]
 class Content:
     """Stimuli and texts of a figure, before they are arranged.
 
-    Images are (N, N) or (N, N, 3) uint8, all of one side N. Labels are "" for none, and `notes` are written
-    below stimuli. `text` is what the figure's file says about itself, by keyword.
+    Images are (N, N) or (N, N, 3) uint8, all of one side N. `notes` are written below stimuli. `text` is what
+    the figure's file says about itself, by keyword.
     """
 
     grid: Grid
@@ -63,8 +63,10 @@ def read_content(
     shown = [*grid.rows, *grid.columns]
     if unknown := [name for name in labels if name not in shown]:
         raise InputError(f'--label: no row or column is called "{unknown[0]}".', nearest(unknown[0], shown))
-    rows = tuple(_label(name, grid.rows_key, labels) for name in grid.rows)
-    columns = tuple(_label(name, grid.columns_key, labels) for name in grid.columns)
+    rows, columns = (
+        tuple(normalised(labels.get(name, f"seed {name}" if key == "seed" else name)) for name in names)
+        for key, names in ((grid.rows_key, grid.rows), (grid.columns_key, grid.columns))
+    )
     notes = {} if annotate is None else {place: _note(cell, annotate) for place, cell in grid.cells.items()}
     # Texts are checked first, because reading images takes time.
     found_font = find_font([*rows, *columns, *notes.values()], font)
@@ -77,13 +79,21 @@ def read_content(
             "Give a side to which all are resized with --cell-px.",
         )
     side = cell_px or min(folders)
-    images = {place: _resized(image, side) for place, image in images.items()}
+    for place, image in images.items():
+        if len(image) != side:
+            resized = Pillow.fromarray(image).resize((side, side), Pillow.Resampling.LANCZOS)
+            images[place] = np.asarray(resized)
     sizes = " and ".join(str(size) for size in sorted(folders) if size != side)
     runs = dict.fromkeys(cell.run.name for cell in grid.cells.values())
-    about = ("row", "column", "run", "stimulus_id", "png_sha256")
     stimuli = [
-        dict(zip(about, (*place, cell.run.name, cell.stimulus_id, cell.png_sha256), strict=True))
-        for place, cell in grid.cells.items()
+        {
+            "row": row,
+            "column": column,
+            "run": cell.run.name,
+            "stimulus_id": cell.stimulus_id,
+            "png_sha256": cell.png_sha256,
+        }
+        for (row, column), cell in grid.cells.items()
     ]
     text = {
         "Software": f"stimgen {stimgen.__version__}",
@@ -112,10 +122,6 @@ def parse_labels(options: Sequence[str]) -> dict[str, str]:
             raise InputError(f'--label gives "{name}" two labels.', "Give one.")
         labels[name] = text
     return labels
-
-
-def _label(name: str, key: str, labels: Mapping[str, str]) -> str:
-    return normalised(labels.get(name, f"seed {name}" if key == "seed" else name))
 
 
 def _note(cell: Cell, column: str) -> str:
@@ -172,17 +178,8 @@ def _read(cell: Cell) -> NDArray[np.uint8]:
     return pixels
 
 
-def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    if len(image) == side:
-        return image
-    return np.asarray(Pillow.fromarray(image).resize((side, side), Pillow.Resampling.LANCZOS))
-
-
 def figure_format(out: Path | None, asked: str | None) -> str:
-    """Return the format of a figure: what is asked for, or else the ending of `out`, or else PNG.
-
-    It raises InputError if there is no such format, or `out` has another ending.
-    """
+    """Return the format of a figure: what is asked for, or else the ending of `out`, or else PNG."""
     if asked is not None and asked not in FORMATS:
         raise InputError(f'--format: unknown format "{asked}".', nearest(asked, FORMATS))
     ending = out.suffix.lower().removeprefix(".") if out is not None else asked or FORMATS[0]
@@ -196,11 +193,7 @@ def figure_format(out: Path | None, asked: str | None) -> str:
 
 
 def figure_path(runs: Sequence[ReportedRun], grid: Grid, out: Path | None, ending: str) -> Path:
-    """Return the file of a figure: `out`, or figures/ROWS-by-COLUMNS.ENDING in the folder of the only run.
-
-    It raises InputError if `out` is missing and there are several runs, is not in a folder that exists, or is
-    among the stimuli or records of a run.
-    """
+    """Return the file of a figure: `out`, or figures/ROWS-by-COLUMNS.ENDING in the folder of the only run."""
     if out is None:
         if len(runs) > 1:
             message = f"{len(runs)} runs, and no file for their figure."
@@ -213,7 +206,8 @@ def figure_path(runs: Sequence[ReportedRun], grid: Grid, out: Path | None, endin
         raise InputError(message, "Make the folder, or choose another.")
     for run in runs:
         folder = RunFolder(run.folder)
-        if any(out.resolve().is_relative_to(kept.resolve()) for kept in (folder.stimuli, folder.records)):
+        kept = (folder.stimuli.resolve(), folder.records.resolve())
+        if any(out.resolve().is_relative_to(path) for path in kept):
             message = f"--out {out} lies among the stimuli and records of a run."
             raise InputError(message, f"Choose another folder, such as {folder.figures}.")
     return out

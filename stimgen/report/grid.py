@@ -83,7 +83,15 @@ def make_grid(
     (fixed_key,) = (key for key in KEYS if key not in (rows_key, columns_key))
     selected = dict(select or {})
     shown = {key: _names(runs, key, selected.get(key)) for key in (rows_key, columns_key)}
-    fixed = _fixed(runs, fixed_key, selected.get(fixed_key))
+    fixed, *others = _all_names(runs[0], fixed_key)
+    if fixed_key in selected:
+        fixed, *others = _names(runs, fixed_key, selected[fixed_key])
+        if others:
+            raise InputError(
+                f"--select {fixed_key} names {len(others) + 1}, and a figure shows one where rows and "
+                "columns are others.",
+                f"Select one, or make the rows or columns of {fixed_key}.",
+            )
     shown[fixed_key] = (fixed,)
     _refuse_different_things_of_one_name(runs, shown)
     found = _find(runs, shown, rows_key, columns_key)
@@ -117,18 +125,6 @@ def _names(runs: Sequence[ReportedRun], key: Key, selected: tuple[str, ...] | No
         return selected
     originals = {name for run in runs for name in run.originals} if key == "condition" else ()
     return tuple(sorted(known, key=lambda name: name not in originals))
-
-
-def _fixed(runs: Sequence[ReportedRun], key: Key, selected: tuple[str, ...] | None) -> str:
-    if selected is None:
-        return _all_names(runs[0], key)[0]
-    names = _names(runs, key, selected)
-    if len(names) > 1:
-        raise InputError(
-            f"--select {key} names {len(names)}, and a figure shows one where rows and columns are others.",
-            f"Select one, or make the rows or columns of {key}.",
-        )
-    return names[0]
 
 
 def _refuse_different_things_of_one_name(
