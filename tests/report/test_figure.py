@@ -17,7 +17,7 @@ import numpy as np
 import pikepdf
 import pypdfium2
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 from matplotlib import font_manager
@@ -28,8 +28,7 @@ from small_runs import noise, noise_run
 from stimgen.errors import InputError
 from stimgen.report import drawing
 from stimgen.report.drawing import FRAME_GREY, SMALLEST_FONT_PT, UNITS_PER_PT, arrange, encode
-from stimgen.report.figure import read_content, two_digits
-from stimgen.report.grid import make_grid
+from stimgen.report.figure import make_grid, read_content, two_digits
 from stimgen.report.labels import fit, normalised
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -139,19 +138,6 @@ def test_stimuli_are_resized_only_on_request(tiny, tmp_path):
     )
 
 
-def test_the_text_says_what_is_shown(tiny):
-    grid = make_grid([tiny], rows="source", columns="condition", select={"seed": ("2",)})
-    text = sheet_of(grid, annotate="loss").text
-    assert (text["Rows"], text["Columns"], text["Fixed"]) == ("source", "condition", "seed=2")
-    assert (text["Run"], text["Annotation"], text["Resampling"]) == ("tiny", "loss", "none")
-    hashes = dict(zip(tiny.table["stimulus_id"], tiny.table["png_sha256"], strict=True))
-    stimuli = json.loads(text["Stimuli"])
-    assert len(stimuli) == 8
-    for entry in stimuli:
-        assert hashes[entry["stimulus_id"]] == f"sha256:{entry['png_sha256']}"
-        assert grid.cells[entry["row"], entry["column"]].stimulus_id == entry["stimulus_id"]
-
-
 def texts_of(sheet):
     return [text.get_text() for text in sheet.page.axes[0].texts]
 
@@ -163,14 +149,6 @@ def test_labels_replace_names_and_annotations_have_units(tiny):
     assert sorted(texts_of(sheet)) == sorted([*names, *["0.050"] * 6])  # the original has no loss
     assert texts_of(sheet_of(grid, annotate="ppd", cell_px=200)).count("41 px/deg") == 8
     assert_nothing_overlaps(sheet)
-
-
-def test_large_labels_move_rows_and_columns_apart(tiny):
-    labels = {"original": "many words " * 12, "brick": "MW" * 12, "grass": "$x^2$ _"}
-    for width_mm in (None, 89):
-        sheet = sheet_of(make_grid([tiny]), labels=labels, width_mm=width_mm)
-        assert_nothing_overlaps(sheet)
-        assert "$x^2$ _" in " ".join(texts_of(sheet))
 
 
 @pytest.mark.parametrize(
@@ -230,6 +208,8 @@ def two(tmp_path_factory):
 
 
 @settings(deadline=None, max_examples=40)
+@example(row="many words " * 12, column="$x^2$ _", width_mm=None, font_pt=7)
+@example(row="many words " * 12, column="MW" * 12, width_mm=89, font_pt=7)
 @given(
     row=st.text(st.characters(codec="utf-8"), max_size=15),
     column=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -49,19 +50,23 @@ def test_options_reach_the_figure(folder, tmp_path):
     )  # fmt: skip
     assert done.stderr == f"4 stimuli, source grass. Figure: {out}\n"
     with Pillow.open(out) as image:
-        assert image.text["Rows"] == "seed"
+        assert (image.text["Rows"], image.text["Columns"]) == ("seed", "condition")
+        assert (image.text["Fixed"], image.text["Annotation"]) == ("source=grass", "loss")
         assert image.text["Resampling"].startswith("Lanczos")
-        assert image.text["Annotation"] == "loss"
+        cells = json.loads(image.text["Stimuli"])
+    assert [(cell["row"], cell["column"], cell["stimulus_id"]) for cell in cells] == [
+        (seed, name, f"grass-{name}-s{seed}") for seed in ("1", "2") for name in ("pool1", "conv1_1")
+    ]
 
 
 def test_several_runs_need_a_file(folder, made, tmp_path):
     other = made(name="other", layer_sets={"deep": ["pool1"]}, controls=["original"])
-    other = copied(other, tmp_path / "other", keep=-1)
+    other = copied(other, tmp_path / "other", keep=2)
     done = stimgen("figure", folder, other)
     assert done.exit_code == 2
     assert "--out" in done.stderr
     done = stimgen("figure", folder, other, "--out", tmp_path / "both.png")
-    assert done.stderr.startswith("10 stimuli, seed 1.")
+    assert done.stderr.startswith("9 stimuli, seed 1, empty cells: 1.")
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a", "nowhere/a.png", "small/stimuli/brick-pool1-s1.png"])

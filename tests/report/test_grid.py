@@ -8,7 +8,7 @@ import pytest
 from small_runs import noise_run
 
 from stimgen.errors import InputError
-from stimgen.report.grid import make_grid, parse_select
+from stimgen.report.figure import make_grid, parse_select
 
 
 def ids(grid):
