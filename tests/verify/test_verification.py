@@ -344,6 +344,8 @@ TAMPERING = {
 
 
 def test_an_untouched_run_is_right(there):
+    there.figures.mkdir()
+    (there.figures / "condition-by-source.png").write_bytes(b"a figure is not of the run")
     result = verify_run(there.path)
     assert result.findings == ()
     assert result.right
