@@ -7,30 +7,13 @@ from collections.abc import Iterable
 
 
 def fingerprint_command(*, spread: bool) -> str:
-    """Return a command that computes `stimuli_sha256` in the run folder; with LC_ALL=C, as names are sorted.
-
-    Parameters
-    ----------
-    spread
-        Whether the files are spread over subfolders (`stimgen.runs.record.png_name`).
-    """
+    """Return a command that computes `stimuli_sha256` in the run folder; with LC_ALL=C, as names are sorted."""
     names = "find stimuli -name '*.png' | sort | xargs sha256sum" if spread else "sha256sum stimuli/*.png"
     return f"{names} | sha256sum"
 
 
 def stimuli_sha256(files: Iterable[tuple[str, str]]) -> str:
     """Return the SHA-256 of what sha256sum prints of all PNG files in the run folder (`fingerprint_command`).
-
-    Parameters
-    ----------
-    files
-        Name relative to the run folder, and SHA-256, of every stimulus; in any order. Names are sorted as
-        the shell does with LC_ALL=C.
-
-    Returns
-    -------
-    str
-        Hexadecimal.
 
     Examples
     --------

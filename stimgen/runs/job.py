@@ -47,25 +47,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What making a batch needs.
-
-    Attributes
-    ----------
-    prepared
-        Sources and networks.
-    hashes
-        Of the recipes, by stimulus id.
-    folder, checkpoints
-        Where stimuli and records go, and what an interrupted run left of long syntheses.
-    progress, interrupts
-        Who is told what happens, and what may not be interrupted.
-    done
-        The stimuli that are done, by id; `make` adds to them.
-    before_writing
-        Called before a stimulus is written; what it raises ends the run.
-    source_measures
-        By source; made when first asked for.
-    """
+    """What making a batch needs."""
 
     prepared: Preparation
     hashes: Mapping[str, str]

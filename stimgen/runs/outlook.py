@@ -38,19 +38,7 @@ class RecordedWeights(NamedTuple):
 
 @dataclass(frozen=True)
 class Outlook:
-    """How many stimuli of a manifest a run would keep, make, and replace.
-
-    Attributes
-    ----------
-    keep
-        Finished, unless their PNG files were altered, which is not checked.
-    make
-        Not there.
-    replace
-        There, but made with other settings or from another source file, or without an intact record.
-    unplanned
-        There, but not asked for.
-    """
+    """How many stimuli of a manifest a run would keep, make, and replace."""
 
     keep: int
     make: int

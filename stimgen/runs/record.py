@@ -185,27 +185,7 @@ class Distance(NamedTuple):
 
 
 class Record(_Part):
-    """One stimulus. Everything but `made` and the seal is the same whenever it is made on one machine.
-
-    Attributes
-    ----------
-    network, measured_in
-        The network that made the texture, and the one in which Gram distances are measured; equal for
-        controls.
-    measured_layers
-        Layers of `measured_in` on which they are measured.
-    measured_with
-        Name and version of each statistic that was measured.
-    statistics
-        What was measured on the file, by the column of stimuli.csv.
-    stages
-        Gram distances before the file was written, under the same names.
-    power, power_source
-        Rotational average of the power spectrum of the stimulus and of its source, at 1, 2, … cycles per
-        image (`stimgen.measure.spectrum.PowerSpectrum.radial`), to six significant digits.
-    record_sha256
-        The seal; None before the record is sealed.
-    """
+    """One stimulus. Everything but `made` and the seal is the same whenever it is made on one machine."""
 
     format: Literal[2] = 2
     stimulus_id: str = Field(pattern=f"^{STIMULUS_ID}$")
@@ -289,13 +269,7 @@ class Record(_Part):
 
 
 class RecordError(Exception):
-    """A record cannot be used; the message is the rest of a sentence that begins with its file.
-
-    Attributes
-    ----------
-    altered
-        The record as it is now, if it was altered after it was written.
-    """
+    """A record cannot be used; the message is the rest of a sentence that begins with its file."""
 
     def __init__(self, problem: str, altered: Record | None = None) -> None:
         super().__init__(problem)
@@ -304,16 +278,6 @@ class RecordError(Exception):
 
 def content_sha256(content: Mapping[str, Any]) -> str:
     """Return the seal of a record's content: the SHA-256 of its JSON without spaces, keys in order.
-
-    Parameters
-    ----------
-    content
-        What is in the file; the seal itself is left out.
-
-    Raises
-    ------
-    ValueError
-        If a number in it is not finite.
 
     Examples
     --------
@@ -331,13 +295,7 @@ def sealed(record: Record) -> Record:
 
 
 def parse_record(content: bytes) -> Record:
-    """Return the record that a file holds.
-
-    Raises
-    ------
-    RecordError
-        If it holds none, or one that was altered after it was written.
-    """
+    """Return the record that a file holds."""
     try:
         data = json.loads(content)
         record = Record.model_validate(data)
@@ -355,20 +313,7 @@ def parse_record(content: bytes) -> Record:
 
 
 def read_record(path: Path, stimulus_id: str, filename: str) -> Record:
-    """Return the record of a stimulus.
-
-    Parameters
-    ----------
-    path
-        Its file.
-    stimulus_id, filename
-        What it must be about.
-
-    Raises
-    ------
-    RecordError
-        If it is missing, damaged, altered, or that of another stimulus.
-    """
+    """Return the record of a stimulus."""
     try:
         record = parse_record(read_file(path, MOST_BYTES))
     except FileNotFoundError:

@@ -53,13 +53,7 @@ class _Results:
 
 
 class Results(_Results):
-    """The results of a whole run so far.
-
-    Attributes
-    ----------
-    rejected
-        How many of the finished stimuli exceed a threshold of the manifest, when last written.
-    """
+    """The results of a whole run so far."""
 
     def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done], *, anything: bool) -> None:
         super().__init__(folder, maker, done)

@@ -36,27 +36,7 @@ SPEED_NEEDS_S = 10.0
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did.
-
-    Attributes
-    ----------
-    folder
-        The run folder.
-    made, kept
-        Number of stimuli made in this run, and number already finished.
-    rejected
-        How many of both exceed a threshold of the manifest's section `accept`; 0 for a shard.
-    failures
-        Stimuli that could not be made.
-    unplanned
-        Names of PNG files and records in the folder that this manifest does not ask for.
-    trial_lists
-        Trial lists that were written: all of the manifest's, or none if stimuli could not be made.
-    changed_lists
-        Names of trial lists that an earlier run had written with other content.
-    removed
-        Files that were removed because the manifest does not ask for them, relative to the folder.
-    """
+    """What a run did."""
 
     folder: Path
     made: int
@@ -83,38 +63,6 @@ def run(
     """Make all stimuli of a manifest, or of one shard of it, that are not done yet.
 
     PyTorch, sources and weights are loaded only if something has to be made.
-
-    Parameters
-    ----------
-    manifest
-        A loaded manifest.
-    shard
-        Make only this part of the batches. A shard writes a note instead of tables; `stimgen tables` joins
-        the shards.
-    out
-        Run folder; by default `Manifest.output`.
-    device
-        "auto" (the first GPU if there is one), "cpu", or "cuda:N".
-    batch_size
-        Maximum number of textures synthesised at once; by default 1 on a CPU, and what fits on a GPU.
-    progress
-        Display; none by default.
-    prune
-        Unplanned files to remove at the end, from `find_unplanned`; nothing is removed if stimuli could not
-        be made.
-    executor
-        Makes the batches; by default this process, on `device`.
-
-    Raises
-    ------
-    StimgenError
-        If the run could not start: unreadable sources, missing weights, no such device, a folder that
-        cannot be written or is in use. A single stimulus that fails does not raise.
-    KeyboardInterrupt
-        After Ctrl-C, SIGTERM or SIGHUP, when the file being written and the tables are written.
-    InputError
-        If a trial list cannot be made because too few stimuli are accepted (all else is done then), or if a
-        shard on a GPU has no batch size.
     """
     progress = progress or Progress(quiet=True)
     folder = RunFolder((out or manifest.output).absolute())
@@ -157,17 +105,7 @@ def run(
 
 
 class Maker:
-    """What makes stimuli; PyTorch, sources and weights are loaded when they are first needed.
-
-    Parameters
-    ----------
-    manifest, stimuli
-        The manifest and its whole plan.
-    shard
-        The part that is made; None for all.
-    batch_size, device, executor
-        As for `run`.
-    """
+    """What makes stimuli; PyTorch, sources and weights are loaded when they are first needed."""
 
     def __init__(
         self,

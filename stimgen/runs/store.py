@@ -144,15 +144,7 @@ class RunFolder:
         return self.path / self.record_name(stimulus_id)
 
     def prepare(self, stimuli: int = 0) -> None:
-        """Make the folders; with more than `MOST_FLAT` stimuli, a new run gets subfolders.
-
-        Raises
-        ------
-        InputError
-            If the folder holds something else than a run of this format, or one of its own folders is a link.
-        StoreError
-            If it cannot be made.
-        """
+        """Make the folders; with more than `MOST_FLAT` stimuli, a new run gets subfolders."""
         try:
             # Workers leave logs before a run begins, and Snakemake makes the folders of shards.
             foreign = self.path.is_dir() and not {*self.path.iterdir()} <= {self.logs, self.shards}
@@ -208,17 +200,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out of the folder, and remove the unfinished files of killed runs.
-
-        Raises
-        ------
-        LockError
-            If another run or a shard is at work there, or may be.
-        InputError
-            If one of its own folders is a link.
-        StoreError
-            If the folder cannot be written.
-        """
+        """Keep other runs out of the folder, and remove the unfinished files of killed runs."""
         self.refuse_links()
         with contextlib.ExitStack() as held:
             try:
@@ -268,15 +250,7 @@ class RunFolder:
     def all_finished(
         self, recipes: Mapping[str, str], measured_with: Mapping[str, int]
     ) -> tuple[dict[str, Done], list[Record]]:
-        """Return the finished stimuli, and the records of those that were measured with other statistics.
-
-        Parameters
-        ----------
-        recipes
-            Hashes of the recipes, by stimulus id.
-        measured_with
-            The statistics that are asked for, with their versions.
-        """
+        """Return the finished stimuli, and the records of those that were measured with other statistics."""
         done: dict[str, Done] = {}
         stale = []
         for name, recipe in recipes.items():
@@ -326,13 +300,7 @@ class RunFolder:
 
 
 def read_done(folder: RunFolder, ids: Sequence[str], done: Mapping[str, Done]) -> Iterator[Record]:
-    """Yield the records of the finished stimuli among `ids`, read from disk one after the other.
-
-    Raises
-    ------
-    StimgenError
-        If a record is not the remembered one.
-    """
+    """Yield the records of the finished stimuli among `ids`, read from disk one after the other."""
     for stimulus_id in ids:
         if (known := done.get(stimulus_id)) is None:
             continue

@@ -14,18 +14,7 @@ from stimgen.trials import DESIGNS, design_columns
 
 @dataclass(frozen=True)
 class Unplanned:
-    """What a manifest does not ask for, in the run folder.
-
-    Attributes
-    ----------
-    stimuli
-        Ids of stimuli whose record, and PNG file if there is one, are as stimgen wrote them.
-    trial_lists
-        Names of trial lists that stimgen wrote for an earlier manifest, without ".csv".
-    others
-        Files that stimgen did not write, or that were altered since: relative to the run folder, with the
-        reason why they are never removed.
-    """
+    """What a manifest does not ask for, in the run folder."""
 
     stimuli: tuple[str, ...]
     trial_lists: tuple[str, ...]

@@ -23,22 +23,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be, or could not be looked at.
-
-    Attributes
-    ----------
-    severity
-        "wrong": a file is not what the run made; "incomplete": something is not made yet; "warning": the
-        stimuli are what was made, and something beside them has changed; "unchecked": what a check needs is
-        not at hand.
-    file
-        The file, relative to the run folder; a source as the manifest names it.
-    problem
-        What is the matter, as the rest of a sentence that begins with the file.
-    cures
-        What mends it, to be done in the order of `Cure`; none where the problem says it, or nothing is to be
-        mended.
-    """
+    """Something that is not as it should be, or could not be looked at."""
 
     severity: Severity
     file: str

@@ -26,21 +26,7 @@ from stimgen.verify.run import open_run, resolved_manifest
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What was written.
-
-    Attributes
-    ----------
-    folder
-        The run folder.
-    stimuli, planned
-        How many stimuli are in the tables, and how many the manifest asks for.
-    outdated
-        Ids of stimuli that were made with other settings than the manifest's, and are left out.
-    trial_lists
-        Trial lists that were written; none if stimuli are missing.
-    missing_shards
-        Shards of this manifest that are not done, such as "2/8", if some were made.
-    """
+    """What was written."""
 
     folder: Path
     stimuli: int

@@ -55,26 +55,7 @@ Advance = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in a run folder.
-
-    Attributes
-    ----------
-    folder
-        The run, absolute.
-    name
-        Name of its manifest.
-    planned, verified
-        Number of stimuli that the manifest asks for, and number of those that are there and right.
-    stimuli_sha256
-        `stimgen.runs.fingerprint.stimuli_sha256` of the PNG files that the manifest asks for; None unless all
-        of them are there and right, and none that stimgen did not write.
-    unplanned
-        Number of unaltered stimuli that an earlier manifest asked for.
-    overrides
-        Options of the command line that changed what was asked for; empty if there were none.
-    findings
-        Everything that is not as it should be, or could not be checked.
-    """
+    """What was found in a run folder."""
 
     folder: Path
     name: str
@@ -93,17 +74,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What `stimgen.verify.recompute.recompute_statistics` found.
-
-    Attributes
-    ----------
-    stimuli
-        Number of stimuli that were measured again.
-    lacking
-        Whether others could not be, because sources or weights are not at hand.
-    findings
-        All differences.
-    """
+    """What `stimgen.verify.recompute.recompute_statistics` found."""
 
     stimuli: int
     lacking: bool
@@ -215,21 +186,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
 
 
 class _Look:
-    """One look at all stimuli of a run, one after the other.
-
-    Attributes
-    ----------
-    done
-        Hash of the PNG file and seal of each usable record, by stimulus id, in the order of the plan.
-    unknown
-        Stimuli whose records cannot be used, so that their rows in the tables are not known.
-    uncertain
-        Stimuli that cannot be compared with other seeds, because a file of their condition is not right.
-    known
-        Sources and weights that the records name.
-    findings
-        What is wrong with records and PNG files.
-    """
+    """One look at all stimuli of a run, one after the other."""
 
     def __init__(
         self, folder: RunFolder, manifest: Manifest, stimuli: list[Stimulus], *, unfinished: bool, stale: bool
