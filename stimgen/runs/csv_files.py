@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from stimgen.bounded import UnreadableError
 from stimgen.column import Column
 from stimgen.runs.columns import TABLES
-from stimgen.runs.regular_files import UnreadableError
 
 WHOLE_NUMBERS = ("seed", "components", "parameters", "iterations", "evaluations", "restarts")
 """Columns that are whole numbers with gaps."""

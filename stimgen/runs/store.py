@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -63,25 +63,15 @@ class Done:
         return cls(record.png_sha256, record.record_sha256, networks)
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The folder of a run, and where its files are."""
 
-    path: Path
-
-    def __post_init__(self) -> None:
-        for name in ("stimuli", "records", "trials", "figures", "checkpoints", "shards", "logs"):
-            object.__setattr__(self, name, self.path / name)
-        object.__setattr__(self, "preview", self.path / "preview.html")
-
-    stimuli: Path = field(init=False, compare=False, repr=False)
-    records: Path = field(init=False, compare=False, repr=False)
-    trials: Path = field(init=False, compare=False, repr=False)
-    figures: Path = field(init=False, compare=False, repr=False)
-    checkpoints: Path = field(init=False, compare=False, repr=False)
-    shards: Path = field(init=False, compare=False, repr=False)
-    logs: Path = field(init=False, compare=False, repr=False)
-    preview: Path = field(init=False, compare=False, repr=False)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stimuli, self.records = path / "stimuli", path / "records"
+        self.trials, self.figures, self.logs = path / "trials", path / "figures", path / "logs"
+        self.checkpoints, self.shards = path / "checkpoints", path / "shards"
+        self.preview = path / "preview.html"
 
     def remove_checkpoints(self) -> None:
         """Remove all checkpoints, and their folder if nothing else is in it. The folder must be locked."""
@@ -232,9 +222,10 @@ class RunFolder:
         except RecordError:
             return None
 
-    def checked_record(self, stimulus_id: str) -> Record:
+    def checked_record(self, stimulus_id: str, *, may_be_link: bool = True) -> Record:
         """Return the record of a stimulus; RecordError if it is missing, damaged, altered or of another."""
-        return read_record(self.record(stimulus_id), stimulus_id, self.filename(stimulus_id))
+        path, filename = self.record(stimulus_id), self.filename(stimulus_id)
+        return read_record(path, stimulus_id, filename, may_be_link=may_be_link)
 
     def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
         """Return the record of a finished stimulus: intact, with this recipe and the recorded PNG file."""
@@ -259,6 +250,23 @@ class RunFolder:
                 if record.measured_with != measured_with:
                     stale.append(record)
         return done, stale
+
+    def fingerprint(self, png_sha256: Mapping[str, str]) -> str:
+        """Return `stimuli_sha256` of run.json from the SHA-256 of the PNG file of each stimulus, by id.
+
+        It is the SHA-256 of what sha256sum prints of all PNG files (`fingerprint_command`).
+        """
+        total = hashlib.sha256()
+        for name, found in sorted((self.filename(name), found) for name, found in png_sha256.items()):
+            total.update(f"{found}  {name}\n".encode())
+        return total.hexdigest()
+
+    @property
+    def fingerprint_command(self) -> str:
+        """A shell command that computes `stimuli_sha256` in the run folder, with LC_ALL=C."""
+        if self.is_spread:
+            return "find stimuli -name '*.png' | sort | xargs sha256sum | sha256sum"
+        return "sha256sum stimuli/*.png | sha256sum"
 
     def unplanned_names(self, planned: Collection[str]) -> tuple[str, ...]:
         """Return the names, without endings, of PNG files and records that are not planned."""

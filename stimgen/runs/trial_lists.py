@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from stimgen.atomic import make_folder
-from stimgen.bounded import read_file
+from stimgen.bounded import MOST_TABLE_BYTES, read_file
 from stimgen.controls import shows_source
 from stimgen.errors import InputError, nearest
 from stimgen.manifest.document import MAX_BYTES, parse
@@ -23,7 +23,7 @@ from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
 from stimgen.runs.csv_files import harmless, in_order, table_of, to_csv, to_json
-from stimgen.runs.load import MOST_TABLE_BYTES, Run
+from stimgen.runs.load import Run
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials

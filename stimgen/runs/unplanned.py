@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.runs.csv_files import data_dictionary, rows_of, to_json
-from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, StoreError, sha256
 from stimgen.trials import DESIGNS, design_columns
 
@@ -23,6 +23,15 @@ class Unplanned:
     def __bool__(self) -> bool:
         """Return whether there is anything to remove."""
         return bool(self.stimuli or self.trial_lists)
+
+    def only(self, other: Unplanned) -> Unplanned:
+        """Return what is also in `other`, among what can be removed."""
+        stimuli, lists = frozenset(other.stimuli), frozenset(other.trial_lists)
+        return Unplanned(
+            tuple(name for name in self.stimuli if name in stimuli),
+            tuple(name for name in self.trial_lists if name in lists),
+            self.others,
+        )
 
 
 def find_unplanned(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Unplanned:
@@ -67,16 +76,6 @@ def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
             ) from error
         removed.append(_relative(folder, path))
     return tuple(removed)
-
-
-def both(one: Unplanned, other: Unplanned) -> Unplanned:
-    """Return what is removable in both, with the files that are not of the first."""
-    stimuli, lists = frozenset(other.stimuli), frozenset(other.trial_lists)
-    return Unplanned(
-        tuple(name for name in one.stimuli if name in stimuli),
-        tuple(name for name in one.trial_lists if name in lists),
-        one.others,
-    )
 
 
 def _to_remove(folder: RunFolder, which: Unplanned) -> Iterator[Path]:

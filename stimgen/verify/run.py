@@ -16,18 +16,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import InputError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import rows_of, unmarked
-from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import Records, Run
 from stimgen.runs.lock import OWNER, refuse_held
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, RecordError, SourceRecord
-from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.shards import is_unmerged
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
@@ -161,7 +160,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
             if not unfinished:
                 right |= {"failed": len(failures)}
             if not unfinished and not look.unknown:
-                right |= {"rejected": rejected, "stimuli_sha256": stimuli_sha256(look.files)}
+                right |= {"rejected": rejected, "stimuli_sha256": look.fingerprint}
             total = len(look.done) + len(look.unknown)
             findings += summary_findings(summary, right, total, unfinished=unfinished)
     weights = look.known.commonest_weights()
@@ -178,7 +177,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         manifest.name,
         len(stimuli),
         verified,
-        stimuli_sha256(look.files) if whole else None,
+        look.fingerprint if whole else None,
         len(unplanned.stimuli),
         summary.overrides,
         tuple(findings),
@@ -228,14 +227,12 @@ class _Look:
         file = folder.record_name(stimulus_id)
         path = folder.record(stimulus_id)
         try:
-            read_regular(path)
-            record = folder.checked_record(stimulus_id)
-        except (UnreadableError, RecordError) as error:
+            record = folder.checked_record(stimulus_id, may_be_link=False)
+        except RecordError as error:
             if not path.exists() and not path.is_symlink() and stimulus_id not in self._listed:
                 self._lacking.append(stimulus_id)
                 return None
-            altered = isinstance(error, RecordError) and error.altered is not None
-            cures = ("restore", "run") if altered else cures_at(path)
+            cures = ("restore", "run") if error.altered else cures_at(path)
             self._unusable(stimulus, wrong(file, str(error), cures))
             return None
         if strange := unknown_columns(record):
@@ -277,9 +274,9 @@ class _Look:
             yield incomplete("stimuli", text)
 
     @property
-    def files(self) -> list[tuple[str, str]]:
-        """Names and hashes of the PNG files that records describe."""
-        return [(self._folder.filename(name), png_sha256) for name, (png_sha256, _) in self.done.items()]
+    def fingerprint(self) -> str:
+        """`stimuli_sha256` of the PNG files that records describe."""
+        return self._folder.fingerprint({name: png_sha256 for name, (png_sha256, _) in self.done.items()})
 
     def run(self, accepted: list[bool]) -> Run:
         """Return the run as trial lists are made of it."""

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.runs.columns import FAILURES
 from stimgen.runs.csv_files import rows_of
-from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import LASTING, RunFolder, sha256
 from stimgen.verify.finding import TABLES, Finding, cures_at, incomplete, lost, some, wrong
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import filecmp
 import itertools
 import math
 from collections.abc import Collection, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.runs.csv_files import rows_of
-from stimgen.runs.regular_files import UnreadableError, open_regular, read_regular
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import CORRELATION
 from stimgen.verify.finding import TABLES, Finding, cures_at, incomplete, lost, some, unchecked, wrong
@@ -32,9 +31,9 @@ def table_findings(
     path, right = folder.path / f"{name}.csv", again / f"{name}.csv"
     unclear = False
     try:
-        open_regular(path).close()
-        if not filecmp.cmp(path, right, shallow=False):
-            problem, missing = _difference(read_regular(path), right.read_bytes(), unknown, uncertain)
+        found, wanted = read_regular(path), right.read_bytes()
+        if found != wanted:
+            problem, missing = _difference(found, wanted, unknown, uncertain)
             unclear = bool(unknown) and name == "stimuli"
             if problem:
                 yield wrong(path.name, problem, TABLES)

@@ -6,11 +6,11 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 
 from stimgen.atomic import TEMPORARY
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import InputError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.runs.csv_files import data_dictionary, in_order, rows_of, to_csv, to_json
 from stimgen.runs.load import Run
-from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder
 from stimgen.runs.trial_lists import trial_list
 from stimgen.trials import DESIGNS, design_columns

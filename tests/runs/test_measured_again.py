@@ -66,7 +66,7 @@ def test_a_new_version_is_measured_once(as_finished, tmp_path, statistic, monkey
     statistic(version=2)
     run(tiny(tmp_path))
     assert as_finished.read_record(IDS[0]).measured_with["brightest"] == 2
-    monkeypatch.setattr("stimgen.runs.measured_again.measure_again", None)
+    monkeypatch.setattr("stimgen.runs.make.measure_again", None)
     assert run(tiny(tmp_path)).kept == 7
 
 

@@ -148,7 +148,7 @@ def test_a_second_run_does_nothing(as_finished, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in as_finished.path.glob("*/*")}
     texts = contents(as_finished.path, "*.csv", "*.json", "*.yaml")
     result = run(tiny(tmp_path))
-    assert (result.made, result.kept, result.failures, result.strangers) == (0, 7, (), ())
+    assert (result.made, result.kept, result.failures, result.unplanned) == (0, 7, (), ())
     assert {p: p.stat().st_mtime_ns for p in as_finished.path.glob("*/*")} == before
     assert contents(as_finished.path, "*.csv", "*.json", "*.yaml") == texts
 
@@ -262,7 +262,7 @@ def test_strangers_are_listed_and_left_alone(as_finished, tmp_path):
     (as_finished.stimuli / "holiday.png").write_bytes(b"me")
     result = run(tiny(tmp_path, override_seeds=[2]))
     strangers = ("brick-conv1_1-s1", "brick-phase_scrambled-s1", "brick-pool1-s1", "holiday")
-    assert result.strangers == strangers
+    assert result.unplanned == strangers
     assert (result.made, result.kept) == (0, 4)
     assert all(as_finished.png(name).exists() for name in strangers)
     listed = [row["stimulus_id"] for row in rows(as_finished.path / "stimuli.csv")]
