@@ -12,7 +12,7 @@ MOST_TABLE_BYTES = 2**30
 
 
 class UnreadableError(Exception):
-    """A file of a run is missing or cannot be read; the message goes on a sentence that begins with its name."""
+    """A file of a run cannot be read; the message is the rest of a sentence that begins with its name."""
 
 
 def read_file(path: Path, most_bytes: int) -> bytes:
@@ -39,7 +39,7 @@ def read_file(path: Path, most_bytes: int) -> bytes:
 
 
 def read_regular(path: Path, most_bytes: int = MOST_TABLE_BYTES) -> bytes:
-    """Return the bytes of a file of a run, which may not be a link; UnreadableError says why it cannot be read."""
+    """Return the bytes of a file of a run that is no link; UnreadableError says why it cannot be read."""
     try:
         if path.is_symlink():
             raise UnreadableError("is a symbolic link, and not a file of this run")
@@ -49,7 +49,6 @@ def read_regular(path: Path, most_bytes: int = MOST_TABLE_BYTES) -> bytes:
     except FileNotFoundError:
         raise UnreadableError("is missing") from None
     except OSError as error:
-        reason = (
-            "is not a regular file" if error.errno == errno.EINVAL else f"cannot be read: {error.strerror}"
-        )
-        raise UnreadableError(reason) from None
+        if error.errno == errno.EINVAL:
+            raise UnreadableError("is not a regular file") from None
+        raise UnreadableError(f"cannot be read: {error.strerror}") from None

@@ -208,9 +208,8 @@ def _run_shard(
             done = "nothing to do, because there are more shards than batches"
         say(f"Shard {shard}: {done}. When all are made: stimgen tables {shlex.quote(str(result.folder))}")
     if result.failures:
-        say(
-            f"{counted(len(result.failures))} could not be made; why is in {shard.note(RunFolder(result.folder))}"
-        )
+        note = shard.note(RunFolder(result.folder))
+        say(f"{counted(len(result.failures))} could not be made; why is in {note}")
         raise typer.Exit(3)
 
 

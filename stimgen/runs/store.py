@@ -170,7 +170,7 @@ class RunFolder:
             ) from error
 
     def refuse_links(self) -> None:
-        """Raise InputError if a folder inside the run folder is a symbolic link; the run folder may be one."""
+        """Raise InputError if a folder inside the run folder is a symbolic link; it may be one itself."""
         made = (
             self.stimuli,
             self.records,
@@ -294,16 +294,11 @@ class RunFolder:
         if found == FORMAT:
             return
         by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
-        if isinstance(found, int) and found < FORMAT:
-            raise InputError(
-                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen reads "
-                f"only format {FORMAT}.",
-                "Choose another folder with --out, or use that stimgen.",
-            )
+        older = isinstance(found, int) and found < FORMAT
         raise InputError(
-            f"{self.path} is a run of a newer stimgen{by}: it has format {found}, and this stimgen knows "
-            f"formats up to {FORMAT}.",
-            "Update stimgen, or choose another folder with --out.",
+            f"{self.path} is a run of {'an older' if older else 'a newer'} stimgen{by}: "
+            f"it has format {found}, and this stimgen reads only format {FORMAT}.",
+            f"{'Use that' if older else 'Update'} stimgen, or choose another folder with --out.",
         )
 
 

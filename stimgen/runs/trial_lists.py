@@ -33,7 +33,7 @@ COLON = re.compile(r"""([{,]\s*[^\s{,:"']+):(?=\S)""")
 
 
 def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd.DataFrame:
-    """Return a trial list: one row per trial in the order of showing, or of `morph` one per trial and level."""
+    """Return a trial list: one row per trial in the order of showing; of `morph`, one per trial and level."""
     if not run.records:
         raise InputError(f"{run.folder} has no stimuli.", "Run its manifest first.")
     image = run.records[0].image

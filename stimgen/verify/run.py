@@ -39,12 +39,9 @@ from stimgen.verify.summary import (
     Summary,
     failures_findings,
     manifest_findings,
-    networks_findings,
     read_failures,
-    summary_findings,
 )
-from stimgen.verify.tables import table_findings
-from stimgen.verify.trials import trials_findings
+from stimgen.verify.tables import dictionary_findings, table_findings, trials_findings
 
 RESOLVED = "manifest.resolved.yaml"
 WITNESSES = 3
@@ -154,7 +151,8 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
             findings += [problem] if problem else []
             made = frozenset(look.done)
             findings += failures_findings(failures, planned, made, unfinished=unfinished)
-            findings += _failures_dictionary(folder, again, unfinished)
+            dictionary = (again / "failures.json").read_bytes()
+            findings += dictionary_findings(folder.path, "failures.json", dictionary, unfinished=unfinished)
             findings += _trials(look, manifest, planned, unplanned, again, unfinished)
             right = {"name": manifest.name, "stimuli": len(stimuli)}
             if not unfinished:
@@ -162,10 +160,10 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
             if not unfinished and not look.unknown:
                 right |= {"rejected": rejected, "stimuli_sha256": look.fingerprint}
             total = len(look.done) + len(look.unknown)
-            findings += summary_findings(summary, right, total, unfinished=unfinished)
+            findings += summary.findings(right, total, unfinished=unfinished)
     weights = look.known.commonest_weights()
     if not stale:
-        findings += networks_findings(summary, [(spec.name, one) for spec, one in weights.items()])
+        findings += summary.networks_findings([(spec.name, sha256) for spec, sha256 in weights.items()])
     findings += source_findings(manifest.sources, look.known.commonest_sources())
     findings += weights_findings(weights)
     bad = {one.file for one in findings if one.severity in ("wrong", "incomplete")}
@@ -300,13 +298,6 @@ class _Look:
                 row[0] for row in rows_of(read_regular(self._folder.path / "stimuli.csv")) if row
             )
         return frozenset()
-
-
-def _failures_dictionary(folder: RunFolder, again: Path, unfinished: bool) -> Iterator[Finding]:
-    from stimgen.verify.tables import dictionary_findings
-
-    right = (again / "failures.json").read_bytes()
-    return dictionary_findings(folder.path / "failures.json", right, unfinished=unfinished)
 
 
 def _trials(

@@ -39,27 +39,51 @@ class Summary:
     @property
     def overrides(self) -> str:
         """The options of the command line that changed the manifest; empty if there were none."""
-        overrides = self.content.get("overrides")
-        known = overrides if isinstance(overrides, dict) else {}
-        options = {
-            name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            for name in ("network", "seeds")
-            if (value := known.get(name)) is not None
-        }
-        # They are printed to be pasted into a shell, and the run may be somebody else's.
-        return " ".join(
-            f"--{name} {text}" for name, text in options.items() if re.fullmatch(r"[\w,.-]+", text)
-        )
-
-    def count(self, name: str) -> int:
-        """Return a number; 0 if it is none."""
-        number = self.content.get(name)
-        return number if type(number) is int else 0
+        known = self.content.get("overrides")
+        options = []
+        for name in ("network", "seeds"):
+            value = known.get(name) if isinstance(known, dict) else None
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            # They are printed to be pasted into a shell, and the run may be somebody else's.
+            if value is not None and re.fullmatch(r"[\w,.-]+", text):
+                options.append(f"--{name} {text}")
+        return " ".join(options)
 
     @property
     def counted(self) -> int:
         """How many stimuli were there when the tables were written."""
-        return self.count("made") + self.count("kept")
+        return sum(count for key in ("made", "kept") if type(count := self.content.get(key)) is int)
+
+    def findings(self, right: Mapping[str, Any], records: int, *, unfinished: bool) -> Iterator[Finding]:
+        """Yield numbers that are not those of the run, of which `records` stimuli have a record."""
+        if self.problem:
+            yield self.problem
+            return
+        if self.counted != records:
+            text = f"counts {self.counted} stimuli made and kept, and {records} have a record"
+            yield lost(FILE, text, unfinished=unfinished)
+        lacking = [key for key, kind in LASTING.items() if not isinstance(self.content.get(key), kind)]
+        if lacking:
+            text = (
+                f"lacks {', '.join(lacking)}: it was lost or edited, and not all can be compared"
+            )
+            yield incomplete(FILE, text)
+        for key, value in right.items():
+            found = self.content.get(key)
+            if key not in lacking and found != value:
+                text = f"says {key}: {json.dumps(found)}, and it is {json.dumps(value)}"
+                yield wrong(FILE, text, TABLES)
+
+    def networks_findings(self, recorded: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+        """Yield weights that are not named: `recorded` has networks and SHA-256 of their tensors."""
+        networks = self.content.get("networks")
+        if self.problem or not isinstance(networks, list):
+            return
+        named = {(one.get("name"), one.get("tensors_sha256")) for one in networks if isinstance(one, dict)}
+        for network, tensors in recorded:
+            if (network, tensors) not in named:
+                text = f"does not name the weights of {network} that records name: {tensors}"
+                yield wrong(FILE, text)
 
 
 def read_failures(folder: RunFolder, *, unfinished: bool) -> tuple[dict[str, list[str]], Finding | None]:
@@ -96,37 +120,3 @@ def manifest_findings(folder: RunFolder, summary: Summary) -> Iterator[Finding]:
             continue
         if isinstance(recorded, dict) and recorded.get(name) != sha256(content):
             yield wrong(name, "is not the one that the run was made with: run.json has another SHA-256 of it")
-
-
-def summary_findings(
-    summary: Summary, right: Mapping[str, Any], records: int, *, unfinished: bool
-) -> Iterator[Finding]:
-    """Yield numbers in run.json that are not those of the run."""
-    if summary.problem:
-        yield summary.problem
-        return
-    if summary.counted != records:
-        text = f"counts {summary.counted} stimuli made and kept, and {records} have a record"
-        yield lost(FILE, text, unfinished=unfinished)
-    if negative := [key for key in ("made", "kept") if summary.count(key) < 0]:
-        yield wrong(FILE, f"says {', '.join(f'{key}: {summary.count(key)}' for key in negative)}")
-    lacking = [key for key, kind in LASTING.items() if not isinstance(summary.content.get(key), kind)]
-    if lacking:
-        text = f"lacks {', '.join(lacking)}: it was lost or edited, so that not all can be compared with it"
-        yield incomplete(FILE, text)
-    for key, value in right.items():
-        found = summary.content.get(key)
-        if key not in lacking and found != value:
-            text = f"says {key}: {json.dumps(found)}, and it is {json.dumps(value)}"
-            yield wrong(FILE, text, TABLES)
-
-
-def networks_findings(summary: Summary, recorded: Sequence[tuple[str, str]]) -> Iterator[Finding]:
-    """Yield weights that run.json does not name: `recorded` has networks and SHA-256 of their tensors."""
-    networks = summary.content.get("networks")
-    if summary.problem or not isinstance(networks, list):
-        return
-    named = {(one.get("name"), one.get("tensors_sha256")) for one in networks if isinstance(one, dict)}
-    for network, tensors in recorded:
-        if (network, tensors) not in named:
-            yield wrong(FILE, f"does not name the weights of {network} that records name: {tensors}")

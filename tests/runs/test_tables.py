@@ -143,12 +143,6 @@ def test_pandas_reads_the_numbers_back(given_records):
             assert read[column] == ("" if missing else str(max(found)))
 
 
-@quickly
-@given(records())
-def test_a_record_survives_its_file(record):
-    assert Record.model_validate_json(record.model_dump_json(indent=1)) == record
-
-
 def test_the_rows_of_a_run(finished):
     stimuli = pd.read_csv(finished.path / "stimuli.csv")
     distances = pd.read_csv(finished.path / "gram_distances.csv")
@@ -171,20 +165,6 @@ def test_the_rows_of_a_run(finished):
     for layer in ("conv1_1", "pool1"):
         long = on_file["gram_relative"][layer].loc[IDS].tolist()
         assert stimuli[f"gram_relative_{layer}"].tolist() == long
-
-
-def test_iterations_of_a_trace_count_up_and_end_at_the_record(finished):
-    traces = pd.read_csv(finished.path / "traces.csv")
-    for stimulus_id in IDS[:4]:
-        synthesis = finished.read_record(stimulus_id).synthesis
-        own = traces[traces["stimulus_id"] == stimulus_id]
-        assert own.groupby("synthesis_stage")["iteration"].max().sum() == synthesis.iterations
-        starts = own[own["iteration"] == 0]
-        assert starts["scale_px"].tolist() == [trace.size_px for trace in synthesis.traces]
-        assert len(own) == synthesis.iterations + len(starts)
-        last = synthesis.traces[-1]
-        assert len(last.losses) == 4
-        assert last.losses[-1] == synthesis.loss
 
 
 def test_spectra_of_a_run(finished):
@@ -212,13 +192,6 @@ def test_a_column_without_description_raises(finished, tmp_path, monkeypatch):
         write_tables(RunFolder(tmp_path), [record], [], EVERYTHING)
     with pytest.raises(KeyError, match="gram_losses_pool1"):
         data_dictionary("stimuli", ["stimulus_id", "gram_losses_pool1"])
-
-
-def test_layers_are_named_in_the_long_names():
-    entry = data_dictionary("stimuli", ["gram_relative_conv4_2"])["gram_relative_conv4_2"]
-    assert entry["LongName"] == "Relative Gram distance, conv4_2"
-    entry = data_dictionary("stimuli", ["ps_distance_magnitude_std"])["ps_distance_magnitude_std"]
-    assert entry["LongName"] == "Portilla-Simoncelli distance, magnitude_std"
 
 
 def on_file(layer, value):
@@ -262,12 +235,6 @@ def test_each_exceeded_threshold_is_a_reason_to_reject(finished, thresholds, rea
     record = finished.read_record("brick-pool1-s1")  # matched on conv1_1 and pool1
     texture = changed(record, on_file("conv1_1", 0.1234) | on_file("pool1", 0.3), clipped_share=0.02)
     assert reasons_to_reject(texture, AcceptSpec(**thresholds)) == tuple(reasons)
-
-
-def test_a_value_barely_above_its_threshold_is_shown_with_all_digits(finished):
-    barely = changed(finished.read_record("brick-pool1-s1"), {}, clipped_share=0.0100001)
-    (reason,) = reasons_to_reject(barely, AcceptSpec(clipped_share_max=0.01))
-    assert reason == "The clipped share is 0.0100001 and clipped_share_max is 0.01."
 
 
 def test_a_layer_without_a_normalised_distance_is_not_judged(finished):
