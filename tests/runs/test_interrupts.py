@@ -123,17 +123,6 @@ def test_second_signal_changes_nothing(forks, manifest, tmp_path):
     check_ended(forks.wait(), manifest, out)
 
 
-def test_signal_waits_for_the_last_tables(forks, tmp_path):
-    manifest = write_manifest(tmp_path, layer_sets=None, controls=["original"])
-    out = tmp_path / "out"
-    pid = forks.start("run", manifest, "--out", out, hold_at=["replace", "out/stimuli.csv", 2])
-    until(forks.held.exists)
-    os.kill(pid, signal.SIGTERM)
-    time.sleep(0.05)
-    forks.held.unlink()
-    assert check_ended(forks.wait(), manifest, out) == {"brick-original"}
-
-
 def test_signal_before_anything_is_made_ends_the_run_at_once(forks, manifest, tmp_path):
     out = tmp_path / "out"
     pid = forks.start("run", manifest, "--out", out, hold_at=["mkdir", "above/out", 1])
@@ -188,13 +177,6 @@ def test_held_block_is_finished():
     with interruptible() as interrupts, pytest.raises(KeyboardInterrupt):
         work(interrupts)
     assert done == ["inner", "outer"]
-
-
-def test_signal_handlers_are_restored():
-    before = [signal.getsignal(number) for number in SIGNALS]
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        signal.raise_signal(signal.SIGINT)
-    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_ignored_signal_stays_ignored():

@@ -140,18 +140,6 @@ def test_two_workers_take_half_the_time(tmp_path):
         assert progress.state.share == pytest.approx(1.5 / 12)
 
 
-def test_expected_time_of_a_control_is_that_of_the_same_control(tmp_path):
-    manifest = tiny(tmp_path, seeds=[1, 2], controls=["original", "phase_scrambled"])
-    original, first, second, *_, texture = plan_batches(manifest, plan(manifest), 1)
-    progress = Progress(quiet=True, clock=Clock())
-    with progress.run(manifest, [original, first, second, texture], [], shared=False, reached={}):
-        for number, batch in enumerate((original, first)):
-            progress.sent(number, batch)
-            progress.completed(number, batch, 1.0 + number)
-        assert progress.expected_s(second) == 2.0
-        assert progress.expected_s(texture) is None
-
-
 class Counted(Progress):
     """Adds up the work of all evaluations, and interrupts instead of the one with the number `at`."""
 
