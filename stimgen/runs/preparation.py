@@ -70,7 +70,7 @@ class Networks:
         return self._extractors[network]
 
     def bases(self, layer_set: LayerSet) -> Mapping[str, Tensor]:
-        """Return the principal components on which a layer set projects its layers; none for all channels."""
+        """Return the principal components of the layers of a layer set; none for all channels."""
         if layer_set.components is None:
             return {}
         key = (layer_set.network, layer_set.layers, layer_set.components)

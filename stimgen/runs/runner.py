@@ -70,7 +70,7 @@ def run(
     check_paths(folder.path, stimuli)
     maker = Maker(manifest, stimuli, shard, batch_size, device, executor)
     hashes = known_recipes(manifest, folder, stimuli) if shard is None else None
-    if hashes is None:
+    if hashes is None or len(hashes) < len(stimuli):
         hashes = maker.recipes
     folder.prepare()
     with _locked(folder, maker), interruptible() as interrupts:

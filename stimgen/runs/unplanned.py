@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +44,17 @@ def find_unplanned(folder: RunFolder, planned: Collection[str], lists: Collectio
         if problem is None:
             stimuli.append(name)
         else:
-            others += [(_relative(folder, path), problem) for path in _files(folder, name) if _is_there(path)]
-    others += [(_relative(folder, path), "stimgen writes no such file") for path in _foreign(folder)]
+            others += [
+                (path.relative_to(folder.path).as_posix(), problem)
+                for path in (folder.png(name), folder.record(name))
+                if os.path.lexists(path)
+            ]
+    others += [
+        (path.relative_to(folder.path).as_posix(), "stimgen writes no such file") for path in _foreign(folder)
+    ]
     old = []
     for name, recorded in sorted(folder.noted_lists().items()):
-        if name in lists or not _is_there(folder.trials / f"{name}.csv"):
+        if name in lists or not os.path.lexists(folder.trials / f"{name}.csv"):
             continue
         try:
             same = sha256(read_regular(folder.trials / f"{name}.csv")) == recorded
@@ -74,14 +81,14 @@ def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
                 f"{path} cannot be removed: {error.strerror}.",
                 "Mend the folder, then run again with --prune.",
             ) from error
-        removed.append(_relative(folder, path))
+        removed.append(path.relative_to(folder.path).as_posix())
     return tuple(removed)
 
 
 def _to_remove(folder: RunFolder, which: Unplanned) -> Iterator[Path]:
     for stimulus_id in which.stimuli:
         # The PNG first: a record without one can still be told to be stimgen's.
-        yield from (path for path in _files(folder, stimulus_id) if _is_there(path))
+        yield from filter(os.path.lexists, (folder.png(stimulus_id), folder.record(stimulus_id)))
     for name in which.trial_lists:
         table, dictionary = folder.trials / f"{name}.csv", folder.trials / f"{name}.json"
         if _is_dictionary_of(table, dictionary):
@@ -89,27 +96,19 @@ def _to_remove(folder: RunFolder, which: Unplanned) -> Iterator[Path]:
         yield table
 
 
-def _files(folder: RunFolder, name: str) -> tuple[Path, Path]:
-    return folder.png(name), folder.record(name)
-
-
 def _not_ours(folder: RunFolder, name: str) -> str | None:
     """Return why the files of a stimulus may not be removed; None if stimgen wrote them as they are."""
-    png, path = _files(folder, name)
-    try:
-        read_regular(path)
-    except UnreadableError:
+    path = folder.record(name)
+    if not path.is_file() or path.is_symlink():
         return "it has no record, so it may not be stimgen's"
     record = folder.read_record(name)
-    if record is None or record.stimulus_id != name:
+    if record is None:
         return "its record is damaged, altered or of another stimulus"
-    if not _is_there(png):
-        return None
     try:
-        content = read_regular(png)
+        same = sha256(read_regular(folder.png(name))) == record.png_sha256
     except UnreadableError as error:
-        return f"the PNG {error}"
-    return None if sha256(content) == record.png_sha256 else "the PNG was altered since stimgen wrote it"
+        return f"the PNG {error}" if os.path.lexists(folder.png(name)) else None
+    return None if same else "the PNG was altered since stimgen wrote it"
 
 
 def _is_dictionary_of(table: Path, dictionary: Path) -> bool:
@@ -122,10 +121,6 @@ def _is_dictionary_of(table: Path, dictionary: Path) -> bool:
     return any(content == to_json(data_dictionary(f"trials_{name}", header)).encode() for name in designs)
 
 
-def _is_there(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
-
-
 def _foreign(folder: RunFolder) -> Iterator[Path]:
     """Yield what lies among PNG files and records and has not the place of one."""
     places = dict(folder.places())
@@ -134,7 +129,3 @@ def _foreign(folder: RunFolder) -> Iterator[Path]:
             own = folder.png(path.stem) if ending == ".png" else folder.record(path.stem)
             if path != own and path not in places and path.name not in DESKTOP_FILES:
                 yield path
-
-
-def _relative(folder: RunFolder, path: Path) -> str:
-    return path.relative_to(folder.path).as_posix()

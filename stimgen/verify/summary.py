@@ -64,9 +64,7 @@ class Summary:
             yield lost(FILE, text, unfinished=unfinished)
         lacking = [key for key, kind in LASTING.items() if not isinstance(self.content.get(key), kind)]
         if lacking:
-            text = (
-                f"lacks {', '.join(lacking)}: it was lost or edited, and not all can be compared"
-            )
+            text = f"lacks {', '.join(lacking)}: it was lost or edited, and not all can be compared"
             yield incomplete(FILE, text)
         for key, value in right.items():
             found = self.content.get(key)

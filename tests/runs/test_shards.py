@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,6 @@ from same_runs import comparable
 
 from stimgen.errors import InputError
 from stimgen.images.read import skimage_path
-from stimgen.runs import executor
 from stimgen.runs.job import Job
 from stimgen.runs.lock import LockError
 from stimgen.runs.runner import run
@@ -175,10 +175,10 @@ def test_shards_of_another_manifest_or_division_do_not_work_beside_each_other(tm
         run(other, shard=Shard(2, 2))
 
 
-def test_a_gpu_needs_a_batch_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(executor.LocalExecutor, "shared", True)
+def test_a_gpu_needs_a_batch_size(tmp_path):
+    gpu = SimpleNamespace(device="cuda:0", shared=True)
     with pytest.raises(InputError, match="--batch-size"):
-        run(tiny(tmp_path), shard=Shard(1, 2), device="cpu")
+        run(tiny(tmp_path), shard=Shard(1, 2), executor=gpu)
 
 
 def test_an_interrupted_shard_keeps_what_it_made(tmp_path, monkeypatch):
