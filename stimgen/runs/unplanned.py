@@ -37,34 +37,29 @@ class Unplanned:
 
 def find_unplanned(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Unplanned:
     """Return what in a run folder is not asked for, and is known to be stimgen's or not."""
-    stimuli: list[str] = []
-    others: list[tuple[str, str]] = []
+    stimuli, old = [], []
+    others: list[tuple[Path, str]] = [(path, "stimgen writes no such file") for path in _foreign(folder)]
     for name in folder.unplanned_names(planned):
         problem = _not_ours(folder, name)
         if problem is None:
             stimuli.append(name)
         else:
-            others += [
-                (path.relative_to(folder.path).as_posix(), problem)
-                for path in (folder.png(name), folder.record(name))
-                if os.path.lexists(path)
-            ]
-    others += [
-        (path.relative_to(folder.path).as_posix(), "stimgen writes no such file") for path in _foreign(folder)
-    ]
-    old = []
+            both = filter(os.path.lexists, (folder.png(name), folder.record(name)))
+            others += [(path, problem) for path in both]
     for name, recorded in sorted(folder.noted_lists().items()):
-        if name in lists or not os.path.lexists(folder.trials / f"{name}.csv"):
+        path = folder.trials / f"{name}.csv"
+        if name in lists or not os.path.lexists(path):
             continue
         try:
-            same = sha256(read_regular(folder.trials / f"{name}.csv")) == recorded
+            same = sha256(read_regular(path)) == recorded
         except UnreadableError:
             same = False
         if same:
             old.append(name)
         else:
-            others.append((f"trials/{name}.csv", "it is not as stimgen run wrote it"))
-    return Unplanned(tuple(stimuli), tuple(old), tuple(sorted(others)))
+            others.append((path, "it is not as stimgen run wrote it"))
+    named = sorted((path.relative_to(folder.path).as_posix(), problem) for path, problem in others)
+    return Unplanned(tuple(stimuli), tuple(old), tuple(named))
 
 
 def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ from stimgen.runs.record import Record, RecordError, SourceRecord
 from stimgen.runs.shards import is_unmerged
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
-from stimgen.runs.unplanned import Unplanned, find_unplanned
-from stimgen.verify.finding import Finding, cures_at, incomplete, some, wrong
+from stimgen.runs.unplanned import find_unplanned
+from stimgen.verify.finding import Finding, cures_at, incomplete, settled, some, wrong
 from stimgen.verify.folder import folder_findings, png_problem, source_findings, weights_findings
 from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings, unknown_columns
 from stimgen.verify.summary import (
@@ -117,10 +117,10 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     """
     folder, manifest = open_run(path)
     stimuli, summary = plan(manifest), Summary.read(folder)
-    present = sum(folder.record(one.stimulus_id).is_file() for one in stimuli)
+    present = sum(folder.record(stimulus.stimulus_id).is_file() for stimulus in stimuli)
     unmerged = is_unmerged(folder)
     places = (folder.path, *folder.shard_folders())
-    killed = unmerged or any((one / OWNER).exists() for one in places)  # a run that ends removes it
+    killed = unmerged or any((place / OWNER).exists() for place in places)  # a run that ends removes it
     unfinished = killed or (not summary.problem and summary.counted < present)
     findings = list(manifest_findings(folder, summary))
     # A run that was killed between a new manifest and its tables leaves those of the old one, or none.
@@ -134,38 +134,38 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     look = _Look(folder, manifest, stimuli, unfinished=unfinished, stale=stale)
     with tempfile.TemporaryDirectory() as temporary:
         again = Path(temporary)
-        failures, problem = read_failures(folder, unfinished=unfinished)
+        failures, problem = read_failures(folder)
         rows = [Failure(*map(unmarked, row)) for row in failures.values()]
         records = look.records(advance)
         rejected = write_tables(
             folder, records, rows, manifest.accept, target=again, uncertain=look.uncertain
         )
-        findings += look.findings
-        findings += look.missing(failures)
-        findings += look.known.findings(folder)
+        findings += [*look.findings, *look.missing(failures), *look.known.findings(folder)]
         if not stale:
             for name in ("stimuli", *LONG_TABLES):
-                findings += table_findings(
-                    folder, name, again, unknown=look.unknown, uncertain=look.uncertain, unfinished=unfinished
-                )
+                findings += table_findings(folder, name, again, look.unknown, look.uncertain)
             findings += [problem] if problem else []
-            made = frozenset(look.done)
-            findings += failures_findings(failures, planned, made, unfinished=unfinished)
+            findings += failures_findings(failures, planned, look.done)
             dictionary = (again / "failures.json").read_bytes()
-            findings += dictionary_findings(folder.path, "failures.json", dictionary, unfinished=unfinished)
-            findings += _trials(look, manifest, planned, unplanned, again, unfinished)
+            findings += dictionary_findings(folder.path, "failures.json", dictionary)
+            if look.done:
+                accepted = pd.read_csv(again / "stimuli.csv", usecols=["accepted"])
+                complete = len(look.done) == len(planned) and not look.altered and not look.linked
+                findings += trials_findings(
+                    look.run(accepted), manifest.trials, planned, unplanned.trial_lists, complete=complete
+                )
             right = {"name": manifest.name, "stimuli": len(stimuli)}
             if not unfinished:
                 right |= {"failed": len(failures)}
             if not unfinished and not look.unknown:
                 right |= {"rejected": rejected, "stimuli_sha256": look.fingerprint}
-            total = len(look.done) + len(look.unknown)
-            findings += summary.findings(right, total, unfinished=unfinished)
+            findings += summary.findings(right, len(look.done) + len(look.unknown))
     weights = look.known.commonest_weights()
     if not stale:
         findings += summary.networks_findings([(spec.name, sha256) for spec, sha256 in weights.items()])
     findings += source_findings(manifest.sources, look.known.commonest_sources())
     findings += weights_findings(weights)
+    findings = [settled(one, unfinished=unfinished) for one in findings]
     bad = {one.file for one in findings if one.severity in ("wrong", "incomplete")}
     foreign = any(one.severity == "wrong" and f"{one.file}/".startswith("stimuli/") for one in findings)
     verified = sum(not {folder.filename(name), folder.record_name(name)} & bad for name in look.done)
@@ -276,11 +276,10 @@ class _Look:
         """`stimuli_sha256` of the PNG files that records describe."""
         return self._folder.fingerprint({name: png_sha256 for name, (png_sha256, _) in self.done.items()})
 
-    def run(self, accepted: list[bool]) -> Run:
+    def run(self, table: pd.DataFrame) -> Run:
         """Return the run as trial lists are made of it."""
-        seals = [seal for _, seal in self.done.values()]
-        records = Records(self._folder, list(self.done), seals)
-        return Run(self._folder.path, self._manifest.name, records, pd.DataFrame({"accepted": accepted}))
+        records = Records(self._folder, list(self.done), [seal for _, seal in self.done.values()])
+        return Run(self._folder.path, self._manifest.name, records, table)
 
     def _source(self, source_id: str) -> SourceRecord | None:
         """Return a source as most of the first records of it name it."""
@@ -298,25 +297,3 @@ class _Look:
                 row[0] for row in rows_of(read_regular(self._folder.path / "stimuli.csv")) if row
             )
         return frozenset()
-
-
-def _trials(
-    look: _Look,
-    manifest: Manifest,
-    planned: set[str],
-    unplanned: Unplanned,
-    again: Path,
-    unfinished: bool,
-) -> Iterator[Finding]:
-    if not look.done:
-        return
-    table = pd.read_csv(again / "stimuli.csv", usecols=["accepted"])
-    complete = len(look.done) == len(planned) and not look.altered and not look.linked
-    yield from trials_findings(
-        look.run(table["accepted"].tolist()),
-        manifest.trials,
-        planned,
-        unplanned.trial_lists,
-        complete=complete,
-        unfinished=unfinished,
-    )

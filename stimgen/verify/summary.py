@@ -54,14 +54,14 @@ class Summary:
         """How many stimuli were there when the tables were written."""
         return sum(count for key in ("made", "kept") if type(count := self.content.get(key)) is int)
 
-    def findings(self, right: Mapping[str, Any], records: int, *, unfinished: bool) -> Iterator[Finding]:
+    def findings(self, right: Mapping[str, Any], records: int) -> Iterator[Finding]:
         """Yield numbers that are not those of the run, of which `records` stimuli have a record."""
         if self.problem:
             yield self.problem
             return
         if self.counted != records:
             text = f"counts {self.counted} stimuli made and kept, and {records} have a record"
-            yield lost(FILE, text, unfinished=unfinished)
+            yield lost(FILE, text)
         lacking = [key for key, kind in LASTING.items() if not isinstance(self.content.get(key), kind)]
         if lacking:
             text = f"lacks {', '.join(lacking)}: it was lost or edited, and not all can be compared"
@@ -84,27 +84,27 @@ class Summary:
                 yield wrong(FILE, text)
 
 
-def read_failures(folder: RunFolder, *, unfinished: bool) -> tuple[dict[str, list[str]], Finding | None]:
+def read_failures(folder: RunFolder) -> tuple[dict[str, list[str]], Finding | None]:
     """Return the rows of failures.csv by stimulus id, and what is wrong with the file."""
     path = folder.path / "failures.csv"
     try:
         header, *rows = rows_of(read_regular(path))
     except UnreadableError as error:
-        return {}, lost(path.name, str(error), unfinished=unfinished, cures=cures_at(path, TABLES))
+        return {}, lost(path.name, str(error), cures_at(path, TABLES))
     if header != [column.name for column in FAILURES]:
         return {}, wrong(path.name, "has another header than stimgen writes", TABLES)
     return {row[0]: row for row in rows}, None
 
 
 def failures_findings(
-    failures: Collection[str], planned: Collection[str], made: Collection[str], *, unfinished: bool
+    failures: Collection[str], planned: Collection[str], made: Collection[str]
 ) -> Iterator[Finding]:
     """Yield stimuli in failures.csv that the manifest does not ask for, or that were made."""
     if unknown := [name for name in failures if name not in planned]:
         text = f"has stimuli that the manifest does not ask for: {some(unknown)}"
         yield wrong("failures.csv", text, TABLES)
     if there := [name for name in failures if name in made]:
-        yield lost("failures.csv", f"has stimuli that are there: {some(there)}", unfinished=unfinished)
+        yield lost("failures.csv", f"has stimuli that are there: {some(there)}")
 
 
 def manifest_findings(folder: RunFolder, summary: Summary) -> Iterator[Finding]:

@@ -41,10 +41,8 @@ def table_findings(
     folder: RunFolder,
     name: str,
     again: Path,
-    *,
     unknown: Collection[str],
     uncertain: Collection[str],
-    unfinished: bool,
 ) -> Iterator[Finding]:
     """Yield how a table and its data dictionary differ from those written again.
 
@@ -59,23 +57,21 @@ def table_findings(
             problem, missing = _difference(found, wanted, unknown, uncertain)
             if problem:
                 yield wrong(path.name, problem, TABLES)
-            elif missing and unfinished:
-                yield incomplete(path.name, f"lacks the rows of {some(missing)}: the run was killed before")
             elif missing:
-                yield wrong(path.name, f"lacks the rows of {some(missing)}", TABLES)
+                yield lost(path.name, f"lacks the rows of {some(missing)}")
     except UnreadableError as error:
-        yield lost(path.name, str(error), unfinished=unfinished, cures=cures_at(path, TABLES))
+        yield lost(path.name, str(error), cures_at(path, TABLES))
     dictionary = (again / f"{name}.json").read_bytes()
     if columns_unknown and (folder.path / f"{name}.json").is_file():
         if (folder.path / f"{name}.json").read_bytes() != dictionary:
             text = "not compared, because some rows of the table are not known"
             yield unchecked(f"{name}.json", text)
         return
-    yield from dictionary_findings(folder.path, f"{name}.json", dictionary, unfinished=unfinished)
+    yield from dictionary_findings(folder.path, f"{name}.json", dictionary)
 
 
 def dictionary_findings(
-    folder: Path, file: str, right: bytes, cures: tuple[Cure, ...] = TABLES, *, unfinished: bool
+    folder: Path, file: str, right: bytes, cures: tuple[Cure, ...] = TABLES
 ) -> Iterator[Finding]:
     """Yield whether a data dictionary is missing or another one."""
     try:
@@ -84,7 +80,7 @@ def dictionary_findings(
         problem = f"is not the data dictionary of {Path(file).stem}.csv"
     except UnreadableError as error:
         problem = str(error)
-    yield lost(file, problem, unfinished=unfinished, cures=cures_at(folder / file, cures))
+    yield lost(file, problem, cures_at(folder / file, cures))
 
 
 def _difference(
@@ -153,7 +149,6 @@ def trials_findings(
     earlier: Collection[str],
     *,
     complete: bool,
-    unfinished: bool,
 ) -> Iterator[Finding]:
     """Yield what is wrong in the folder of trial lists.
 
@@ -164,7 +159,7 @@ def trials_findings(
     expected = {f"{spec.id}{ending}" for spec in trials for ending in (".csv", ".json")}
     if complete:
         for spec in trials:
-            yield from _of_manifest(run, spec, unfinished=unfinished)
+            yield from _of_manifest(run, spec)
     elif trials:
         text = "lists of the manifest not compared, because stimuli are missing or altered"
         yield unchecked(folder.name, text)
@@ -178,12 +173,12 @@ def trials_findings(
             text = "is not asked for by the manifest; it is unaltered and kept (--prune removes it)"
             yield warning(place, text)
         elif name.endswith(".csv") and not (complete and name in expected):
-            yield from _other(run, place, planned, unfinished=unfinished)
+            yield from _other(run, place, planned)
         elif name not in expected and not (name.endswith(".json") and f"{name[:-5]}.csv" in names):
             yield wrong(place, "is no trial list as stimgen writes it", ("remove",))
 
 
-def _of_manifest(run: Run, spec: TrialsSpec, *, unfinished: bool) -> Iterator[Finding]:
+def _of_manifest(run: Run, spec: TrialsSpec) -> Iterator[Finding]:
     file, folder = f"trials/{spec.id}.csv", RunFolder(run.folder).trials
     try:
         made = trial_list(run, spec.design, spec.options, folder)
@@ -196,9 +191,9 @@ def _of_manifest(run: Run, spec: TrialsSpec, *, unfinished: bool) -> Iterator[Fi
     except UnreadableError as error:
         problem = str(error)
     if problem:
-        yield lost(file, problem, unfinished=unfinished, cures=cures_at(run.folder / file, TABLES))
+        yield lost(file, problem, cures_at(run.folder / file, TABLES))
     right = to_json(dictionary).encode()
-    yield from dictionary_findings(run.folder, f"trials/{spec.id}.json", right, unfinished=unfinished)
+    yield from dictionary_findings(run.folder, f"trials/{spec.id}.json", right)
 
 
 def _list_difference(found: bytes, right: bytes) -> str | None:
@@ -217,7 +212,7 @@ def _list_difference(found: bytes, right: bytes) -> str | None:
     return "differs in its line ends or quotes"
 
 
-def _other(run: Run, file: str, planned: Collection[str], *, unfinished: bool) -> Iterator[Finding]:
+def _other(run: Run, file: str, planned: Collection[str]) -> Iterator[Finding]:
     """Yield what is wrong with a list that is not made again."""
     try:
         header, *rows = rows_of(read_regular(run.folder / file))
@@ -250,4 +245,4 @@ def _other(run: Run, file: str, planned: Collection[str], *, unfinished: bool) -
             break
     right = to_json(data_dictionary(f"trials_{design}", header)).encode()
     dictionary = f"{file.removesuffix('.csv')}.json"
-    yield from dictionary_findings(run.folder, dictionary, right, LISTS, unfinished=unfinished)
+    yield from dictionary_findings(run.folder, dictionary, right, LISTS)
