@@ -4,8 +4,8 @@
 
 Runs every set below with the stimgen of CHECKOUT and with this one, in the same environment, and compares
 each PNG file, table, data dictionary, trial list, resolved manifest, ``run.json`` without what varies from
-run to run, the values in the records, every ``--help``, what ``stimgen stats`` writes, and each exit code. Ends
-with 1 if anything differs. ``--cache`` keeps what the old checkout made, so that it is made once.
+run to run, the values in the records, every ``--help``, what ``stimgen stats`` writes, and each exit code.
+Ends with 1 if anything differs. ``--cache`` keeps what the old checkout made, so that it is made once.
 """
 
 from __future__ import annotations

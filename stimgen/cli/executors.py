@@ -45,15 +45,8 @@ SitePath = Annotated[
 def executor_spec(
     name: str | None, devices: str | None, scheduler: str | None, site: Path | None
 ) -> ExecutorSpec:
-    """Return the executor of the site file, with the options of the command line in place of its own.
-
-    Raises
-    ------
-    InputError
-        If options contradict each other, or the site file is wrong.
-    """
-    from stimgen.executors.devices import parse_devices
-    from stimgen.executors.site import ExecutorSpec, load_site
+    """Return the executor of the site file, with the options of the command line in place of its own."""
+    from stimgen.executors.site import ExecutorSpec, load_site, parse_devices
 
     if devices is not None and scheduler is not None:
         raise InputError("--devices and --scheduler exclude each other.", "Give one of them.")

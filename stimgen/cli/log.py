@@ -25,18 +25,6 @@ def logged(path: Path | None, exit_code: Callable[[BaseException], int]) -> Iter
     Each line is a JSON object with `time` (UTC), `level`, `event` and the keys of the event. Errors have
     their traceback, also those that the console shows as a message only. If the file cannot be written any
     more, the console says so once, and the command goes on.
-
-    Parameters
-    ----------
-    path
-        The file; None for no log.
-    exit_code
-        Returns the exit code that an exception leads to.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be opened.
     """
     if path is None:
         yield

@@ -22,23 +22,6 @@ def write_certificates(folder: Path) -> dict[str, Path]:
     The certificate is its own authority, as in `distributed.Security.temporary`. It is valid longer, and from
     an hour ago on, because the clocks of machines differ. Whoever can read the key can run programs on the
     cluster.
-
-    Parameters
-    ----------
-    folder
-        Made if it is not there.
-
-    Returns
-    -------
-    dict
-        Paths by the keys of the section `tls` of a site file.
-
-    Raises
-    ------
-    InputError
-        If one of the files is there, or cannot be written.
-    StimgenError
-        If the package `cryptography` is missing.
     """
     try:
         from cryptography import x509

@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.executors.certificates import NEEDS, write_certificates
-from stimgen.executors.devices import LocalWorker
-from stimgen.executors.site import ExecutorSpec, SlurmSpec, TlsFiles
+from stimgen.executors.site import ExecutorSpec, LocalWorker, SlurmSpec, TlsFiles
 from stimgen.runs.store import RunFolder
 
 if TYPE_CHECKING:
@@ -76,22 +75,7 @@ def check_installed(spec: ExecutorSpec) -> None:
 def connected(
     spec: ExecutorSpec, folder: Path, local: Sequence[LocalWorker], wanted: int
 ) -> Iterator[Client]:
-    """Connect to workers; those that are started for it end with it.
-
-    Parameters
-    ----------
-    spec, folder
-        Where workers come from, and the run folder, where logs go.
-    local
-        Workers to start on this machine, if they are not from elsewhere.
-    wanted
-        Number of workers that have something to do.
-
-    Raises
-    ------
-    StimgenError
-        If there is no connection, it would cross a network without TLS, or a log is a link.
-    """
+    """Connect to workers; those that are started for it end with it."""
     import dask
     from distributed import Client
 

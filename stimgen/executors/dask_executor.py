@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from stimgen.errors import InputError, StimgenError
 from stimgen.executors.clusters import check_installed, connected
-from stimgen.executors.devices import parse_devices
-from stimgen.executors.site import ExecutorSpec
+from stimgen.executors.site import ExecutorSpec, parse_devices
 from stimgen.manifest.plan import plan
 from stimgen.networks.device import find_device
 from stimgen.runs.batches import Batch
@@ -35,15 +34,7 @@ SHARED_FOLDER_S = 60.0
 
 
 class DaskExecutor:
-    """Sends the batches of the run in `folder` to workers, and reads the records that they wrote.
-
-    Raises
-    ------
-    StimgenError
-        If packages are missing.
-    InputError
-        If the devices are wrong, or not there.
-    """
+    """Sends the batches of the run in `folder` to workers, and reads the records that they wrote."""
 
     def __init__(self, spec: ExecutorSpec, folder: Path) -> None:
         check_installed(spec)

@@ -1,16 +1,18 @@
-"""The site file: where runs are made on this machine or cluster."""
+"""Where runs are made: the site file, and the workers on this machine."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stimgen.bounded import read_file
+from stimgen.counting import counted
 from stimgen.errors import InputError
 from stimgen.manifest.document import MAX_BYTES, parse, shorten
 from stimgen.manifest.problems import ManifestError
@@ -121,18 +123,7 @@ def default_path() -> Path:
 
 
 def load_site(path: Path | None = None) -> ExecutorSpec:
-    """Return the section `executor` of a site file.
-
-    Parameters
-    ----------
-    path
-        The file; by default `default_path`, if it is there.
-
-    Raises
-    ------
-    InputError
-        With everything that is wrong in the file, by line and column; paths in it are relative to the file.
-    """
+    """Return the section `executor` of a site file."""
     if path is None:
         path = default_path()
         if not path.exists():
@@ -177,3 +168,54 @@ def _absolute(spec: ExecutorSpec, folder: Path) -> ExecutorSpec:
     if spec.scheduler is not None and "://" not in spec.scheduler:
         spec = spec.model_copy(update={"scheduler": str(folder / Path(spec.scheduler).expanduser())})
     return spec
+
+
+@dataclass(frozen=True)
+class LocalWorker:
+    """A worker on this machine."""
+
+    name: str
+    device: str  # as the worker sees it
+    visible: str  # its CUDA_VISIBLE_DEVICES: one card, which is cuda:0 there; empty for none
+    threads: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its environment variables."""
+        libraries = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        return dict.fromkeys(libraries, str(self.threads)) | {"CUDA_VISIBLE_DEVICES": self.visible}
+
+
+def parse_devices(text: str, cores: int | None = None) -> tuple[LocalWorker, ...]:
+    """Return the workers for "cuda:0,cuda:1" or "cpu:4"; the cores are divided among them.
+
+    Examples
+    --------
+    >>> [worker.threads for worker in parse_devices("cpu:2", cores=8)]
+    [4, 4]
+    """
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    present = cores or (len(affinity(0)) if affinity else os.cpu_count() or 1)
+    wished = os.environ.get("OMP_NUM_THREADS", "")
+    cores = cores or (int(wished) if wished.isdecimal() and int(wished) > 0 else present)
+    if form := re.fullmatch(r"cpu:([0-9]{1,9})", text):
+        count = int(form[1])
+        if not 1 <= count <= present:
+            raise InputError(
+                f"{text}: each worker needs a core, and {counted(present, 'is there', 'are there')}.",
+                f"Write cpu:{present}, or a smaller number of workers, at least 1.",
+            )
+        return tuple(LocalWorker(f"cpu-{i}", "cpu", "", max(1, cores // count)) for i in range(count))
+    if re.fullmatch(r"cuda:[0-9]{1,4}(,cuda:[0-9]{1,4})*", text):
+        indices = [int(name.removeprefix("cuda:")) for name in text.split(",")]
+        if len(set(indices)) < len(indices):
+            raise InputError(f"{text}: a GPU is named twice.", "Name each once; its worker uses all of it.")
+        threads = max(1, cores // len(indices))
+        return tuple(LocalWorker(f"cuda-{i}", "cuda:0", _visible(i), threads) for i in indices)
+    raise InputError(f'"{text}" names no devices.', "Write cuda:0,cuda:1 for GPUs, or cpu:4 for 4 workers.")
+
+
+def _visible(index: int) -> str:
+    """Return the name that CUDA has for the card that this process sees as number `index`."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return seen[index].strip() if index < len(seen) and seen[index].strip() else str(index)

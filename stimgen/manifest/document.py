@@ -35,23 +35,7 @@ _TEXTS = {"str", "timestamp", "value", "merge"}
 
 
 def parse(text: str, name: str, start: str = "stimgen: 1") -> Document:
-    """Return the data of a YAML text.
-
-    Parameters
-    ----------
-    text
-        The manifest's text.
-    name
-        The manifest's name in messages.
-    start
-        The first line of such a file, for the message about an empty one.
-
-    Raises
-    ------
-    ManifestError
-        If the text is not YAML, is empty, has more than one document, or goes beyond a bound.
-        Problems that leave the rest readable (duplicate keys, tags) are kept in `Document.problems`.
-    """
+    """Return the data of a YAML text."""
     document = Document(name)
     node = _compose(text, name)
     if node is None:
@@ -120,13 +104,7 @@ class Document:
         self.add(Problem(self.name, mark.line, mark.column, dotted(found[:-1] if key else found), message))
 
     def add(self, problem: Problem) -> None:
-        """Add a problem.
-
-        Raises
-        ------
-        ManifestError
-            With all of them, if there are more than `MAX_PROBLEMS`.
-        """
+        """Add a problem."""
         self.problems.append(problem)
         if len(self.problems) > MAX_PROBLEMS:
             message = f"more than {MAX_PROBLEMS} problems; the rest of the file was not looked at."
@@ -188,7 +166,12 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-_Loader.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
+class Dumper(yaml.SafeDumper):
+    """Safe dumper that puts texts such as 1e9 in quotes, because `parse` reads them as numbers."""
+
+
+for _class in (_Loader, Dumper):
+    _class.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
 
 
 class _Builder:
@@ -290,13 +273,7 @@ def _unwanted(text: str) -> str:
 
 
 def _scalar(text: str, kind: str) -> str | bool | int | float | None:
-    """Return the value of a scalar.
-
-    Raises
-    ------
-    ValueError
-        If the text has no value of this kind; with a message for the user.
-    """
+    """Return the value of a scalar."""
     plain = text.replace("_", "").lower()
     if kind in _TEXTS:
         if unwanted := _unwanted(text):

@@ -30,20 +30,6 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     device if one was recorded, else for a CPU that of a matrix product measured now, times
     `speed.CONVOLUTION_SHARE`. Controls that synthesise no layer set are not counted: they take seconds, but
     for those that are registered with a cost.
-
-    Parameters
-    ----------
-    manifest
-        The manifest.
-    stimuli
-        Its plan, or a part of it that remains to be made.
-    device
-        "auto" (the first GPU if there is one), "cpu", "cuda" or "cuda:N".
-
-    Raises
-    ------
-    InputError
-        If there is no such device.
     """
     stimuli = list(stimuli)
     device, device_name = find_device(device)
@@ -105,13 +91,7 @@ def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:
 
 
 def find_device(device: str) -> tuple[str, str]:
-    """Return a device's short name ("cpu", "cuda:0") and what it is.
-
-    Raises
-    ------
-    InputError
-        If `device` is not of a known form, or if there is no such GPU.
-    """
+    """Return a device's short name ("cpu", "cuda:0") and what it is."""
     kind, _, number = device.partition(":")
     if device not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdecimal()):
         raise InputError(f'Unknown device "{device}".', "Known: auto, cpu, cuda, cuda:0, cuda:1, ….")

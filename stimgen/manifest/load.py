@@ -34,30 +34,7 @@ def load_manifest(
     seeds: Sequence[int] | None = None,
     files_needed: bool = True,
 ) -> Manifest:
-    """Read, check and resolve a manifest.
-
-    Parameters
-    ----------
-    path
-        The manifest, a YAML file.
-    network
-        Replaces the name in the manifest's `network` (the command line's ``--network``); layer sets that
-        name a network of their own keep it.
-    seeds
-        Replaces the manifest's `seeds` (the command line's ``--seeds``).
-    files_needed
-        Whether images and weights must exist. Without, a resolved manifest can be read on any machine.
-
-    Returns
-    -------
-    Manifest
-        Frozen, with sources expanded and every default filled in.
-
-    Raises
-    ------
-    ManifestError
-        With everything that is wrong in the file.
-    """
+    """Read, check and resolve a manifest."""
     path = Path(path)
     return read_manifest(_read(path), path, network=network, seeds=seeds, files_needed=files_needed)
 

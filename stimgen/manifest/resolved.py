@@ -196,12 +196,6 @@ class Manifest:
         """Return the manifest with every default spelt out, in plain data that YAML can hold.
 
         Written to a file in `folder`, it loads again to an equal plan.
-
-        Parameters
-        ----------
-        folder
-            Folder of the file: paths are made relative to it, so that a tree of folders can be moved
-            as a whole. By default the manifest's own folder.
         """
         base = (folder or self.folder).resolve()
         image = {"size_px": self.image.size_px, "size_deg": self.image.size_deg, "ppd": self.image.ppd}

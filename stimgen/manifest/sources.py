@@ -150,19 +150,6 @@ def matching_files(pattern: str, folder: Path) -> list[str]:
     ``*``, ``?`` and ``[…]`` match within a name, and no name that begins with a dot; ``**`` is any number of
     folders, and follows no symbolic links. (The standard library's glob cannot be stopped while it finds
     nothing: ``/**/*.tif`` walks the whole machine.)
-
-    Parameters
-    ----------
-    pattern
-        The pattern, which may begin with ``~``.
-    folder
-        Folder that a relative pattern begins in, absolute.
-
-    Raises
-    ------
-    InputError
-        If the pattern matches more than `MAX_FILES` files, or looks at more than `MAX_ENTRIES` files and
-        folders.
     """
     try:
         path = Path(pattern).expanduser()

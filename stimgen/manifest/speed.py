@@ -43,20 +43,7 @@ def speed_name(device: str, preset: Multiscale | Gatys2015) -> str:
 
 
 def record_speed(name: str, gflops: float) -> None:
-    """Keep the speed that a run reached, for later estimates.
-
-    Parameters
-    ----------
-    name
-        Device and preset (`speed_name`).
-    gflops
-        Speed in 1e9 floating-point operations per second, counted as in `estimate.stimulus_flops`.
-
-    Raises
-    ------
-    ValueError
-        If `gflops` is not a positive number.
-    """
+    """Keep the speed that a run reached, for later estimates."""
     if not (math.isfinite(gflops) and gflops > 0):
         raise ValueError(f"a speed is a positive number of GFLOP/s, not {gflops}")
     path = speed_file()

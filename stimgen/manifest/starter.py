@@ -59,13 +59,7 @@ class FoundSource:
 
 
 def check_options(name: str, size_px: int, ppd: float | None, network: str) -> None:
-    """Do nothing if a manifest may have this name, and stimuli this size in this network.
-
-    Raises
-    ------
-    InputError
-        With every option that the manifest would be refused for, or if there is no such network.
-    """
+    """Do nothing if a manifest may have this name, and stimuli this size in this network."""
     manifest = {
         "stimgen": VERSION,
         "name": name,
@@ -83,13 +77,7 @@ def check_options(name: str, size_px: int, ppd: float | None, network: str) -> N
 
 
 def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
-    """Return the images that paths and globs name, as relative to `folder` as these are; each once.
-
-    Raises
-    ------
-    InputError
-        With every pattern that names no file.
-    """
+    """Return the images that paths and globs name, as relative to `folder` as these are; each once."""
     found: dict[str, None] = {}
     problems = []
     for pattern in patterns:
@@ -115,19 +103,7 @@ def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
 def read_sources(
     images: Iterable[str], project: Path, *, size_px: int, name: str
 ) -> Iterator[FoundSource | InputError]:
-    """Read images, and yield for each the source, or the error if it can't be a source.
-
-    Parameters
-    ----------
-    images
-        As `find_images` returns them, relative to the current folder.
-    project
-        The folder that will hold the folder of manifests.
-    size_px
-        Side of the stimuli, px.
-    name
-        Name of the manifest.
-    """
+    """Read images, and yield for each the source, or the error if it can't be a source."""
     taken: set[str] = set()
     for image in images:
         try:

@@ -27,13 +27,7 @@ class _Trials(Section):
 
 
 def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
-    """Return the trial lists of a text that has the section `trials`, whatever its other sections are.
-
-    Raises
-    ------
-    ManifestError
-        With everything that is wrong in the section.
-    """
+    """Return the trial lists of a text that has the section `trials`, whatever its other sections are."""
     trials: tuple[TrialsSpec, ...] = ()
     try:
         sections = _Trials.model_validate_json(json.dumps(spell_out(document.data)), strict=True).trials

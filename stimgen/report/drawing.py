@@ -53,22 +53,9 @@ class Sheet:
     """A figure with a place for everything; nothing overlaps.
 
     Lengths are whole numbers of a unit: of a pixel of the stimuli, or of a twentieth of a point if the figure
-    has a width on paper.
-
-    Attributes
-    ----------
-    content
-        What is shown.
-    width_mm
-        Width on paper; None for a figure in the pixels of its stimuli.
-    width, height
-        Size of the page.
-    letters, side
-        Size of all letters, and side of a stimulus.
-    corners
-        Left and upper edge of each cell, also of empty ones.
-    page
-        All texts, in axes whose coordinates are units.
+    has a width on paper. `side` is that of a stimulus, and `letters` the size of all letters. `corners` has
+    the left and upper edge of each cell, also of empty ones. `page` has all texts, in axes whose coordinates
+    are units.
     """
 
     content: Content = field(repr=False)
@@ -182,21 +169,6 @@ def arrange(content: Content, width_mm: float | None = None, font_pt: float = FO
     """Give everything in a figure a place, names of rows on the left and of columns on top.
 
     Labels get more lines, then smaller letters, of one size for all, and at last their words are divided.
-
-    Parameters
-    ----------
-    content
-        What is shown.
-    width_mm
-        Width on paper, of which stimuli get what the labels of rows leave. Without it, the figure is in the
-        pixels of its stimuli, and rows and columns move apart for labels that are larger than a stimulus.
-    font_pt
-        Size of letters on paper. They get no smaller than `SMALLEST_FONT_PT`.
-
-    Raises
-    ------
-    InputError
-        If the sheet is too narrow for its columns or would be too high, or the figure has too many pixels.
     """
     fitting = _fit(content, width_mm, font_pt)
     if fitting is None:
@@ -259,20 +231,8 @@ def _refuse_too_many_pixels(width: int, height: int) -> None:
 def encode(sheet: Sheet, file_format: str, dpi: float = ASKED_PPI) -> bytes:
     """Return a figure as a file without a date, the same bytes for the same sheet.
 
-    Parameters
-    ----------
-    sheet
-        The figure.
-    file_format
-        "png", "pdf" or "svg". Stimuli are embedded without loss in PDF and SVG files, and text is text. In a
-        PNG file every pixel of a stimulus is a square of pixels.
-    dpi
-        Least resolution of a PNG file on paper, pixels per inch; squares are as large as it takes.
-
-    Raises
-    ------
-    InputError
-        If the figure has too many pixels, or its font is not TrueType in a PDF file.
+    Stimuli are embedded without loss in PDF and SVG files, and text is text. In a PNG file with a width on
+    paper, every pixel of a stimulus is a square of pixels, as large as it takes to reach `dpi`.
     """
     with mpl.rc_context(mpl.rcParamsDefault | SETTINGS):
         return _png(sheet, dpi) if file_format == "png" else _vectors(sheet, file_format)

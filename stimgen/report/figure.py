@@ -32,20 +32,8 @@ Place = tuple[str, str]
 class Content:
     """Stimuli and texts of a figure, before they are arranged.
 
-    Attributes
-    ----------
-    grid
-        What is shown where.
-    row_labels, column_labels
-        Texts beside the rows and above the columns, in order; "" for none.
-    notes
-        Texts below stimuli; empty without annotations.
-    font
-        A font that has all characters.
-    images
-        (N, N) or (N, N, 3) uint8, all of one side N.
-    text
-        What the figure's file says about itself, by keyword.
+    Images are (N, N) or (N, N, 3) uint8, all of one side N. Labels are "" for none, and `notes` are written
+    below stimuli. `text` is what the figure's file says about itself, by keyword.
     """
 
     grid: Grid
@@ -70,27 +58,7 @@ def read_content(
     cell_px: int | None = None,
     font: Path | None = None,
 ) -> Content:
-    """Return what a figure of a grid shows.
-
-    Parameters
-    ----------
-    grid
-        What is shown where.
-    labels
-        Texts in place of names of rows and columns, by name.
-    annotate
-        Column of stimuli.csv whose value is written below each stimulus, with its unit if it has one.
-    cell_px
-        Side to which stimuli are resized with Lanczos' filter; by default they keep their pixels.
-    font
-        Font file; by default one is found (`stimgen.report.labels.find_font`).
-
-    Raises
-    ------
-    InputError
-        If a PNG file is missing or not the one in the table, stimuli differ in size, a label names no row
-        or column, or the column is unknown or not a number.
-    """
+    """Return what a figure of a grid shows."""
     labels = labels or {}
     shown = [*grid.rows, *grid.columns]
     if unknown := [name for name in labels if name not in shown]:

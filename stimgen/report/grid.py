@@ -27,18 +27,10 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """What a figure shows.
+    """What a figure shows: what rows and columns are and their names, and what is the same in all cells.
 
-    Attributes
-    ----------
-    rows_key, columns_key, fixed_key
-        What rows are, what columns are, and what is the same in all cells.
-    rows, columns
-        Their names, from above and from the left.
-    fixed
-        The name that is the same in all cells. Stimuli without a seed are shown for every seed.
-    cells
-        Stimulus by the names of its row and column; no entry where there is no stimulus.
+    `cells` has each stimulus by the names of its row and column. Stimuli without a seed are shown for every
+    seed.
     """
 
     rows_key: Key
@@ -84,21 +76,6 @@ def make_grid(
     Names are in the order of `select`, or else of the manifests: originals, layer sets, other controls. What
     is the same in all cells is the first name in the manifest (of conditions, the first layer set) unless
     `select` names it.
-
-    Parameters
-    ----------
-    runs
-        At least one.
-    rows, columns
-        Two different ones of condition, source and seed.
-    select
-        Names to show, by key.
-
-    Raises
-    ------
-    InputError
-        If a key or name is unknown, what is fixed has several names, two runs have different conditions,
-        sources or stimuli of one name, or no stimulus is left.
     """
     rows_key, columns_key = _key(rows, "--rows"), _key(columns, "--columns")
     if rows_key == columns_key:

@@ -46,11 +46,6 @@ def thumbnail(path: Path, side_px: int) -> tuple[str, NDArray[np.float32]]:
     """Return the thumbnail of a stimulus as a data URI, and its histogram of luminance.
 
     The histogram is the share of the pixels in each of `HISTOGRAM_BINS` bins from 0 to 1.
-
-    Raises
-    ------
-    ImageError
-        If its file is no intact PNG file of 8 bits.
     """
     pixels = decode_png(path)
     counts, _ = np.histogram(luminance(pixels), bins=HISTOGRAM_BINS, range=(0, 1))

@@ -60,13 +60,7 @@ class Block:
 
 
 def find_font(texts: Iterable[str], file: Path | None = None) -> Font:
-    """Return a font that has all characters of some texts: a file, or those of `FAMILIES` that are installed.
-
-    Raises
-    ------
-    InputError
-        If the file is no font, or no font has the characters.
-    """
+    """Return a font that has all characters of some texts: a file, or installed ones of `FAMILIES`."""
     try:
         font = _installed_font() if file is None else Font((str(file),))
         known = {code for name in font.files for code in font_manager.get_font(name).get_charmap()}
@@ -108,21 +102,9 @@ def normalised(text: str) -> str:
 def fit(texts: Sequence[str], font: Font, size: int, width: int, *, divide: bool) -> list[Block] | None:
     """Return texts in lines of at most `width`, or None if a word of any is wider.
 
-    Lines break at line breaks, between words, and after "_", "-" and "/".
-
-    Parameters
-    ----------
-    texts
-        The texts, as `normalised`.
-    font
-        Their font.
-    size
-        Size of the letters, in the unit of `width`.
-    width
-        Largest width of a line.
-    divide
-        Whether to divide words that are wider. A block is then wider than `width` only if a single character
-        is.
+    Lines break at line breaks, between words, and after "_", "-" and "/". `size` is that of the letters, in
+    the unit of `width`. With `divide`, words that are wider are divided, so that a block is wider than
+    `width` only if a single character is.
     """
     blocks = []
     for text in texts:

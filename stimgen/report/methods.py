@@ -28,17 +28,7 @@ _MATCHED = {
 
 @dataclass(frozen=True)
 class Methods:
-    """What to put into a paper.
-
-    Attributes
-    ----------
-    paragraphs
-        Plain text.
-    references
-        Publications that the paragraphs cite, by first author.
-    others
-        References of networks that have no BibTeX entry, as text.
-    """
+    """What to put into a paper: text, the publications that it cites, and those without a BibTeX entry."""
 
     paragraphs: tuple[str, ...]
     references: tuple[Reference, ...]
@@ -67,7 +57,7 @@ class _Citations:
         if name not in NETWORKS:
             return name
         architecture = NETWORKS[name]()
-        title = getattr(architecture, "title", "") or name
+        title = architecture.title or name
         if isinstance(architecture.reference, Reference):
             return f"{title} ({self(architecture.reference)})"
         self.others[architecture.reference] = None

@@ -49,23 +49,7 @@ COLUMNS_SHOWN = (
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
-    """Write the report on one or several runs, and return its path.
-
-    Parameters
-    ----------
-    folders
-        Run folders, also of interrupted runs.
-    out
-        The HTML file; by default report.html in the folder of the only run.
-
-    Raises
-    ------
-    InputError
-        If a folder is no run or damaged, or `out` is not an HTML file in a folder that exists, or is needed,
-        because there are several runs.
-    StoreError
-        If the file cannot be written.
-    """
+    """Write the report on one or several runs, and return its path."""
     if out is None and len(folders) > 1:
         message = f"{len(folders)} runs, and no file for their report."
         raise InputError(message, "Name one with --out FILE.html.")

@@ -30,13 +30,8 @@ RUN_AGAIN = "Run stimgen run with its manifest again: it keeps what is done and 
 class ReportedRun(Run):
     """A run in a report or a figure.
 
-    Attributes
-    ----------
-    label
-        Its name, or something longer that distinguishes runs of the same name.
-    manifest
-        The resolved manifest as plain data. Runs of other versions may have other settings, so only names in
-        it are relied on.
+    `label` is its name, or something longer that distinguishes runs of the same name. `manifest` is the
+    resolved manifest as plain data, of which only names are relied on: other versions have other settings.
     """
 
     label: str
@@ -152,13 +147,7 @@ class ReportedRun(Run):
             raise InputError(f"{path} is not a data dictionary as stimgen writes it.", RUN_AGAIN) from None
 
     def read_table(self, name: str, **options: Any) -> pd.DataFrame:
-        """Return the table NAME.csv of the run; `options` are those of `pandas.read_csv`.
-
-        Raises
-        ------
-        InputError
-            If it cannot be read.
-        """
+        """Return the table NAME.csv of the run; `options` are those of `pandas.read_csv`."""
         path = self.folder / f"{name}.csv"
         try:
             table: pd.DataFrame = pd.read_csv(io.BytesIO(read_file(path, MOST_TABLE_BYTES)), **options)
@@ -170,18 +159,8 @@ class ReportedRun(Run):
 def read_runs(folders: Sequence[Path], *, check: bool = True) -> tuple[ReportedRun, ...]:
     """Read run folders, also those of interrupted runs.
 
-    Parameters
-    ----------
-    folders
-        The folders.
-    check
-        Whether to compare every PNG file with the SHA-256 in its record, and to keep all records in memory.
-
-    Raises
-    ------
-    InputError
-        If a folder is no run or damaged (`load_run`), its resolved manifest cannot be read, or a folder is
-        named twice.
+    With `check`, every PNG file is compared with the SHA-256 in its record, and all records are kept in
+    memory.
     """
     places = [folder.resolve() for folder in folders]
     if twice := [str(folder) for folder in folders if places.count(folder.resolve()) > 1]:
@@ -198,14 +177,14 @@ def read_runs(folders: Sequence[Path], *, check: bool = True) -> tuple[ReportedR
             labels = [f"{run.name} ({folder})" for run, folder in zip(runs, longer, strict=True)]
     return tuple(
         ReportedRun(
-            folder=run.folder,
+            folder=folder,  # as the user named it
             name=run.name,
             records=tuple(run.records) if check else run.records,
             table=run.table,
             label=label,
             manifest=_manifest(run.folder / "manifest.resolved.yaml"),
         )
-        for run, label in zip(runs, labels, strict=True)
+        for folder, run, label in zip(folders, runs, labels, strict=True)
     )
 
 

@@ -94,13 +94,18 @@ def render(
         device = str(extractor.device)
         return [_control(prepared, stimulus, device, after_evaluation) for stimulus in stimuli]
     goals = {name: SourceImage(sources[name].pixels) for name in {stimulus.source for stimulus in stimuli}}
+    terms = {
+        layer_set: weighted_terms(layer_set.layer_weights, prepared.networks.bases(layer_set))
+        for layer_set in {stimulus.layer_set for stimulus in stimuli}
+        if layer_set is not None
+    }
     problems = []
     for stimulus in stimuli:
         assert stimulus.layer_set is not None, "a batch holds textures, or one control"
         problems.append(
             Problem(
                 goals[stimulus.source],
-                weighted_terms(stimulus.layer_set.layer_weights, prepared.networks.bases(stimulus.layer_set)),
+                terms[stimulus.layer_set],
                 stimulus_generator(stimulus, "make"),
                 name=hashes[stimulus.stimulus_id] if hashes else "",
             )

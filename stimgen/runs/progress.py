@@ -109,7 +109,8 @@ class Progress(Bars):
         self._work = work if any(work.values()) else dict.fromkeys(batches, 1.0)
         self._unfinished = len(batches)
         self.state = RunState(stimuli=len(to_make))
-        self._run = self.add_task("", total=sum(self._work.values()), text=self._run_text)
+        total = sum(self._work.values()) or 1.0
+        self._run = self.add_task("", total=total, text=self._run_text)
         self._bar = self.add_task("", total=1.0, visible=False, text=self._batch_text)
         self._began = self._last_line = self.get_time()
         LOGGER.info(

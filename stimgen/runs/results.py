@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from stimgen.manifest.document import Dumper
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.batches import plan_batches
@@ -177,7 +178,7 @@ def write_summary(folder: RunFolder, summary: Mapping[str, Any]) -> None:
 def manifest_contents(folder: RunFolder, manifest: Manifest) -> dict[str, bytes]:
     """Return the manifest as given and with nothing left open, by the names of their files."""
     resolved: dict[str, Any] = manifest.resolved(folder.path)
-    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(resolved, Dumper=Dumper, sort_keys=False, allow_unicode=True)
     return {"manifest.yaml": manifest.content, "manifest.resolved.yaml": text.encode()}
 
 

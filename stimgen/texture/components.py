@@ -19,13 +19,6 @@ def principal_components(extractor: FeatureExtractor, layers: Sequence[str], cou
     `stimgen.networks.photographs`: among all projections on `count` directions the one that keeps most of the
     features' mean square. Like Gram matrices they are about zero: the mean of the features is not subtracted.
     They belong to the network and not to a texture (Gatys, Ecker & Bethge 2015, section 4 and Fig. 3A).
-
-    Returns
-    -------
-    dict
-        Layer name to V, shape (channel, components) with orthonormal columns, on the extractor's device.
-        There are `count` components, or as many as the layer has channels. They are computed on the CPU in
-        float32, so that all devices work with the same.
     """
     on_cpu = extractor.to("cpu", torch.float32)
     totals: dict[str, Tensor] = {}

@@ -182,25 +182,6 @@ def minimise(
     accepted by Armijo's rule. A refused step is shortened by quadratic interpolation; after
     `RESTART_AFTER` refusals in a row, or a loss that is not finite, the problem forgets its history and
     continues down its gradient. A problem that has stopped does not move any more.
-
-    Parameters
-    ----------
-    objective
-        Losses and gradients of all problems at given points.
-    start
-        First points, shape (batch, channel, height, width), float32 or float64.
-    lower, upper
-        Bounds of each problem's pixels, shape (batch,).
-    evaluations, history
-        Most times that the objective is called, at least 1, and number of steps that each problem remembers.
-    precondition
-        Symmetric positive definite operator that L-BFGS starts its inverse Hessian from, up to scale.
-    enough
-        A problem stops when its loss is not above this; one number or shape (batch,).
-    patience
-        A problem stops when its loss fell by less than `LEAST_PROGRESS` over this many evaluations.
-    after_evaluation
-        Called after each evaluation with the losses found, shape (batch,), on the device.
     """
     lower, upper = per_problem(lower), per_problem(upper)
 

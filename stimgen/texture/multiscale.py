@@ -247,22 +247,18 @@ def boost_high_frequencies(size_px: int, exponents: Tensor) -> Precondition:
 
 
 def descent_dtype(precision: str, extractor: FeatureExtractor) -> torch.dtype:
-    """Return the dtype of the convolutions during the descent; a network in float64 stays in float64."""
+    """Return the dtype of the convolutions during the descent; a network in float64 stays in float64.
+
+    "auto" is bfloat16 on devices that compute with it and do not emulate it slowly: GPUs since Ampere, and
+    CPUs with AVX512-BF16 or AMX-BF16.
+    """
     if precision == "float32" or extractor.dtype != torch.float32:
         return extractor.dtype
-    if precision == "bfloat16" or computes_bfloat16(extractor.device):
-        return torch.bfloat16
-    return torch.float32
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device multiplies bfloat16 numbers itself, and does not emulate it slowly.
-
-    On a CPU these are the instruction sets AVX512-BF16 and AMX-BF16.
-    """
+    device = extractor.device
+    fast = precision == "bfloat16"
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        fast = fast or torch.cuda.get_device_capability(device) >= (8, 0)
+    elif device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # since PyTorch 2.10
+        capabilities = torch.cpu.get_capabilities()
+        fast = fast or bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return torch.bfloat16 if fast else torch.float32

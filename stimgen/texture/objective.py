@@ -34,13 +34,7 @@ def features_of(extractor: FeatureExtractor, images: Tensor, terms: Sequence[Ter
 
 @torch.no_grad()
 def analyse(extractor: FeatureExtractor, images: Tensor, terms: Sequence[Term]) -> dict[Term, Tensor]:
-    """Return the features of images for each of `terms`, and refuse those that are not finite.
-
-    Raises
-    ------
-    StimgenError
-        If features are not finite, because the network's numbers are too large.
-    """
+    """Return the features of images for each of `terms`, and refuse those that are not finite."""
     found = features_of(extractor, images, terms)
     for term, features in found.items():
         if not features.isfinite().all():

@@ -30,22 +30,6 @@ def synthesise_published(
 
     Grey stimuli are one luminance plane, copied to three channels; the plane's gradient is the sum over
     them. Its network space is 0..255 minus the mean over the channels of the ImageNet mean.
-
-    Parameters
-    ----------
-    problem
-        What to match, and the noise.
-    extractor
-        The network in float32. Whatever input its weights want, the procedure works in the published space.
-    preset
-        Iterations and history.
-    after_evaluation
-        Called after each evaluation.
-
-    Returns
-    -------
-    Synthesis
-        In colour, the image may leave 0..1 by the differences between the channels' means, up to 0.08.
     """
     from scipy.optimize import minimize
 
@@ -90,7 +74,9 @@ def synthesise_published(
     accepted = np.zeros(len(losses), dtype=bool)
     accepted[np.asarray(iterations, dtype=int) - 1] = True
     precision = str(extractor.dtype).removeprefix("torch.")
-    reason = "iterations" if result.nit >= preset.iterations else _plain_words(result.message)
+    reason = "iterations"
+    if result.nit < preset.iterations:
+        reason = " ".join(str(result.message).replace(",", " ").lower().split())
     trace = StageTrace(side, layers, precision, "plain", reason, np.minimum.accumulate(losses), accepted)
     return Synthesis(
         image=to_images(image)[0],
@@ -99,8 +85,3 @@ def synthesise_published(
         stop_reason=reason,
         restarts=0,
     )
-
-
-def _plain_words(message: str | bytes) -> str:
-    text = message.decode() if isinstance(message, bytes) else message
-    return " ".join(text.replace(",", " ").lower().split())

@@ -9,12 +9,11 @@ from stimgen.networks.architectures import Architecture
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 FLOOR = 0.01
-"""What the metric adds to all eigenvalues of a Gram matrix, relative to the largest (`texture.metric`). With
-less, the descent of photographs, whose statistics cannot all be reached, is spent on what hardly matters."""
+"""What a flat target adds to all eigenvalues, relative to the largest (`Statistic.flat_target`). With less,
+the descent of photographs, whose statistics cannot all be reached, is spent on what hardly matters."""
 
 SHALLOW_FLOOR = 0.001
-"""The same while shallow layers are matched alone. Their statistics can be reached, and with less added to
-the eigenvalues they are reached sooner."""
+"""The same while shallow layers are matched alone. Their statistics can be reached, and sooner with less."""
 
 
 @dataclass(frozen=True, order=True)
@@ -58,15 +57,6 @@ def stages(
     halvings: int | None = None,
 ) -> tuple[Stage, ...]:
     """Return the stages in which a preset synthesises a layer set.
-
-    Parameters
-    ----------
-    preset, architecture, layers
-        The procedure with its settings, the network, and the layer set.
-    full_px
-        Side of the stimulus.
-    halvings
-        How often the full size may be halved; None for as often as the preset says.
 
     Examples
     --------

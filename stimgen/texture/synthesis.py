@@ -23,22 +23,7 @@ def synthesise(
     after_evaluation: EvaluationHook = no_hook,
     checkpoints: Checkpoints | None = None,
 ) -> list[Synthesis]:
-    """Synthesise one texture per problem, with `multiscale` on a GPU all together.
-
-    Parameters
-    ----------
-    problems
-        Textures of one size and colour; what they match and their noise may differ.
-    extractor
-        The network, in float32, on the device to work on.
-    preset
-        The procedure and its settings.
-    after_evaluation
-        Called after each evaluation of loss and gradient, for progress displays.
-    checkpoints
-        Where the state after each stage is kept, and an earlier synthesis is resumed from. `gatys2015` has
-        one stage and does not use them.
-    """
+    """Synthesise one texture per problem, with `multiscale` on a GPU all together."""
     if isinstance(preset, Gatys2015):
         return [synthesise_published(problem, extractor, preset, after_evaluation) for problem in problems]
     # A CPU gains nothing by shared passes, and alone a texture is the same to the last bit in any batch.

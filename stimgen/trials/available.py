@@ -16,15 +16,7 @@ Row = dict[str, Any]
 
 
 class OptionError(InputError):
-    """An option of a trial list that cannot be fulfilled with these stimuli.
-
-    Parameters
-    ----------
-    option
-        Its name, for the place of the problem in a manifest.
-    problem, cure
-        As in `StimgenError`.
-    """
+    """An option of a trial list that cannot be fulfilled with these stimuli."""
 
     def __init__(self, option: str, problem: str, cure: str) -> None:
         super().__init__(problem, cure)

@@ -68,11 +68,6 @@ def in_random_order(trials: Sequence[Trial], gap: int, rng: np.random.Generator)
     Every source must have equally many trials. They are shown in rounds, in each of which every source comes
     once, in random order. A choice is always left: of n + 1 or more sources, at most n have been shown in the
     last n trials.
-
-    Raises
-    ------
-    OptionError
-        If there are too few sources.
     """
     of_source: dict[str, list[Trial]] = {}
     for trial in trials:

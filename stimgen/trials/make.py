@@ -62,37 +62,14 @@ class TrialList:
 
 
 def design_columns(name: str) -> tuple[Column, ...]:
-    """Return all columns of a design's lists, in their order.
-
-    Raises
-    ------
-    InputError
-        If there is no such design.
-    """
+    """Return all columns of a design's lists, in their order."""
     design = DESIGNS[name]
     patches = (column for patch in design.patches for column in _patch_columns(patch))
     return (*FIRST_COLUMNS, *design.columns, *patches)
 
 
 def make_trials(name: str, available: Available, options: TrialOptions) -> TrialList:
-    """Make a trial list. The same stimuli, options and seed make the same list.
-
-    Parameters
-    ----------
-    name
-        Name of the design.
-    available
-        What can be shown.
-    options
-        Of the design's own model.
-
-    Raises
-    ------
-    OptionError
-        If an option cannot be fulfilled: which, why, and what to change.
-    RuntimeError
-        If the list does not fulfil the constraints, which were verified: a bug.
-    """
+    """Make a trial list. The same stimuli, options and seed make the same list."""
     design = DESIGNS[name]
     rng = np.random.default_rng(options.seed)
     made = design.make(available, options, rng)

@@ -14,17 +14,7 @@ from stimgen.trials.design import TrialOptions
 
 
 def verify(rows: Sequence[Row], available: Available, options: TrialOptions, patches: Sequence[str]) -> None:
-    """Raise RuntimeError if a trial list does not keep a constraint.
-
-    Parameters
-    ----------
-    rows
-        Rows in the order of showing.
-    available, options
-        What it was made of.
-    patches
-        Names of what is shown in a trial.
-    """
+    """Raise RuntimeError if a trial list does not keep a constraint."""
     broken = [
         *_order(rows, options),
         *_patches(rows, available, patches),

@@ -59,16 +59,3 @@ def test_too_few_blocks(size, cure):
         == f"An image of {size[1]} × {size[0]} px does not hold two blocks of 32 × 32 px."
     )
     assert caught.value.cure == cure
-
-
-@given(st.integers(1, 40), st.integers(1, 40))
-def test_the_cure_helps_and_is_the_largest_that_does(height, width):
-    source = np.zeros((height, width), np.float32)
-    with pytest.raises(InputError) as caught:
-        block_shuffled(source, np.random.default_rng(0), block_px=50)
-    if height * width == 1:
-        return
-    largest = int(caught.value.cure.split()[3])
-    block_shuffled(source, np.random.default_rng(0), block_px=largest)
-    with pytest.raises(InputError):
-        block_shuffled(source, np.random.default_rng(0), block_px=largest + 1)

@@ -54,5 +54,5 @@ def test_worked_example_passes_its_own_test(tmp_path, module):
 
 def test_import_order_of_the_design_page_is_enforced():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (contract,) = project["tool"]["importlinter"]["contracts"]
+    contract = project["tool"]["importlinter"]["contracts"][0]
     assert block_marked("docs/design.md", "import order").splitlines() == contract["layers"]

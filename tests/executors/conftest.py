@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from worker_bench import Bench
+from commands import Commands
 
 from stimgen.executors.worker import BatchOrder, RunOrder
 from stimgen.manifest.load import load_manifest
@@ -16,10 +16,24 @@ from stimgen.runs.lock import read_owner
 from stimgen.runs.preparation import prepare
 from stimgen.runs.store import RunFolder
 
+MANIFEST = {
+    "stimgen": 1,
+    "name": "small",
+    "image": {"size_px": 48, "ppd": 41},
+    "sources": [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}],
+    "network": {"name": "vgg16", "normalise": False},
+    "layer_sets": {"conv1_1": ["conv1_1"], "pool2": ["conv1_1", "pool1", "pool2"]},
+    "seeds": {"first": 1, "count": 3},
+    "synthesis": {"preset": "multiscale", "smallest_px": 24, "evaluations": [40, 60]},
+    "controls": ["original", "phase_scrambled"],
+    "trials": [{"id": "which", "design": "two_interval", "min_source_gap": 0}],
+}
+"""20 stimuli."""
+
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    found = Bench(tmp_path)
+def bench(tmp_path: Path) -> Iterator[Commands]:
+    found = Commands(tmp_path, MANIFEST)
     yield found
     found.stop()
 
@@ -27,7 +41,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same manifest made by one process."""
-    made = Bench(tmp_path_factory.mktemp("local"))
+    made = Commands(tmp_path_factory.mktemp("local"), MANIFEST)
     outcome = made.run("run", made.manifest, "--out", "run", "--no-report")
     made.stop()
     assert outcome.code == 0, outcome.output

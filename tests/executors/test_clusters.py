@@ -11,8 +11,7 @@ import pytest
 
 from stimgen.errors import InputError, StimgenError
 from stimgen.executors import clusters
-from stimgen.executors.devices import parse_devices
-from stimgen.executors.site import ExecutorSpec, SlurmSpec
+from stimgen.executors.site import ExecutorSpec, SlurmSpec, parse_devices
 
 LOCAL = ExecutorSpec(name="dask", devices="cpu:1")
 

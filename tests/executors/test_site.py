@@ -11,8 +11,7 @@ from stimgen.cli.executors import executor_spec
 from stimgen.errors import InputError
 from stimgen.executors.certificates import write_certificates
 from stimgen.executors.clusters import tls_security
-from stimgen.executors.devices import parse_devices
-from stimgen.executors.site import ExecutorSpec, TlsFiles, load_site
+from stimgen.executors.site import ExecutorSpec, TlsFiles, load_site, parse_devices
 from stimgen.manifest.problems import ManifestError
 
 SLURM = "executor:\n  name: dask\n  slurm:\n    jobs: 2\n"

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commands import ended, is_worker, until, workers_of
 from same_runs import differences
-from worker_bench import STIMULI, ended, is_worker, until, workers_of
 
 from stimgen.verify.run import verify_run
 
 pytestmark = pytest.mark.slow
 
+STIMULI = 20
 TWO = ("--devices", "cpu:2", "--no-report")
 
 

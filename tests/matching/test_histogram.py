@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import stats
 
-from stimgen.images.read import read_image
 from stimgen.matching.histogram import match_histogram_exact
 
 SIDES = st.integers(1, 12)
@@ -49,18 +47,6 @@ def test_order_of_pixels_is_kept(images):
         by_level = [after[before == level] for level in np.unique(before)]
         for lower, upper in itertools.pairwise(by_level):
             assert lower.max() <= upper.min()
-
-
-def test_photograph_to_photograph():
-    image, reference = (read_image(f"skimage:{name}").pixels for name in ("brick", "gravel"))
-    matched = match_histogram_exact(image, reference, generator())
-    np.testing.assert_array_equal(np.sort(matched, axis=None), np.sort(reference, axis=None))
-    assert stats.spearmanr(matched.ravel(), image.ravel()).statistic > 0.99
-
-
-def test_an_image_matched_to_itself_is_itself():
-    image = read_image("skimage:coffee").pixels[:50, :60]
-    np.testing.assert_array_equal(match_histogram_exact(image, image, generator()), image)
 
 
 def test_ties_follow_the_neighbourhood():
@@ -106,21 +92,6 @@ def test_reference_of_another_size_by_quantiles(size):
     assert reference.min() <= matched.min()
     assert matched.max() <= reference.max()
     np.testing.assert_allclose(matched.mean(), reference.mean(), atol=2e-3)
-
-
-def test_colour_channels_are_matched_each_by_itself():
-    image = np.random.default_rng(0).random((16, 16, 3), dtype=np.float32)
-    reference = read_image("skimage:coffee").pixels[:16, :16]
-    rng = generator()
-    expected = [match_histogram_exact(image[..., c], reference[..., c], rng) for c in range(3)]
-    np.testing.assert_array_equal(match_histogram_exact(image, reference, generator()), np.dstack(expected))
-
-
-def test_inputs_are_not_written_to():
-    image, reference = (np.random.default_rng(s).random((8, 8), dtype=np.float32) for s in (0, 1))
-    copies = image.copy(), reference.copy()
-    match_histogram_exact(image, reference, generator())
-    np.testing.assert_array_equal((image, reference), copies)
 
 
 def test_grey_and_colour_do_not_match():

@@ -30,12 +30,3 @@ def test_the_statistics_are_numpys_and_those_of_a_constant_image_are_exact(plane
     assert mean == pytest.approx(sum(values) / len(values), abs=1e-12)
     assert sd == pytest.approx(np.sqrt(sum((v - mean) ** 2 for v in values) / len(values)), abs=1e-12)
     assert (sd == 0) == (np.ptp(plane) == 0)
-
-
-@given(PLANES)
-def test_the_image_only_changes_linearly(plane):
-    if np.ptp(plane) > 0.1:
-        matched = match_luminance(plane, 0.5, 0.2)
-        slope, offset = np.polyfit(plane.ravel().astype(np.float64), matched.ravel(), 1)
-        np.testing.assert_allclose(matched, slope * plane.astype(np.float64) + offset, atol=1e-8)
-        assert slope > 0

@@ -22,14 +22,6 @@ def test_range_and_share(image):
     quantise(clipped)
 
 
-def test_a_pixel_counts_once_whatever_its_channels():
-    image = np.full((2, 2, 3), 0.5, np.float32)
-    image[0, 0] = -1, 2, 0.5
-    clipped, share = clip_to_display(image)
-    assert share == 0.25
-    np.testing.assert_array_equal(clipped[0, 0], [0, 1, 0.5])
-
-
 def test_rounding_is_not_clipping():
     clipped, share = clip_to_display(np.array([[-1e-7, 1 + 1e-7]]))
     assert share == 0

@@ -117,7 +117,7 @@ def test_enough_pixels_need_no_advice(folder):
         (["--dpi", "600", "--format", "svg"], "--dpi is for PNG"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(folder, options, message):
+def test_wrong_options_are_refused(folder, options, message):
     done = stimgen("figure", folder, *options)
     assert done.exit_code == 2
     assert re.search(message, done.stderr)

@@ -76,7 +76,7 @@ def test_what_failed_has_no_cell_and_keeps_its_place(tmp_path):
         ({"select": {"seed": ("1", "2")}}, "--select seed names 2.*Select one"),
     ],
 )
-def test_what_makes_no_sense_is_an_error_with_a_cure(tiny, arguments, message):
+def test_wrong_arguments_are_errors(tiny, arguments, message):
     with pytest.raises(InputError, match=re.compile(message, re.DOTALL)):
         make_grid([tiny], **arguments)
 
@@ -90,7 +90,7 @@ def test_what_makes_no_sense_is_an_error_with_a_cure(tiny, arguments, message):
         (["seed=1", "seed=1"], 'names "1" twice'),
     ],
 )
-def test_a_wrong_select_is_an_error_with_a_cure(options, message):
+def test_a_wrong_select_is_an_error(options, message):
     with pytest.raises(InputError, match=message):
         parse_select(options)
 

@@ -20,7 +20,7 @@ def written(folder):
     return run, found, "\n".join(found.paragraphs)
 
 
-def test_what_the_manifest_asks_for_is_said(small):
+def test_methods_describe_the_manifest(small):
     run, found, text = written(small)
     assert "32 × 32 px (0.78° × 0.78° at 41 px/°), luminance only" in text
     assert "brick (skimage:brick (scikit-image" in text
@@ -36,8 +36,8 @@ def test_what_the_manifest_asks_for_is_said(small):
     )
     for name, value in run.records[0].synthesis.settings.items():
         if name != "preset":
-            said = str(list(value) if isinstance(value, tuple) else value)
-            assert f"{name} {said}" in text
+            written_text = str(list(value) if isinstance(value, tuple) else value)
+            assert f"{name} {written_text}" in text
     assert "phase_scrambled (n = 4: the source with its Fourier amplitudes and random phases;" in text
     assert "periodic_component no; Oppenheim & Lim, 1981; Galerne, Gousseau & Morel, 2011" in text
     assert "Nothing was matched after synthesis." in text
@@ -114,7 +114,7 @@ def test_another_network_and_the_published_procedure(made):
     assert "Controls were" not in text
 
 
-def test_networks_that_differ_are_said_of_each_condition(made):
+def test_different_networks_are_named_for_each_condition(made):
     folder = made(
         layer_sets={
             "trained": ["conv1_1"],
@@ -133,7 +133,7 @@ def test_networks_that_differ_are_said_of_each_condition(made):
     )
 
 
-def test_a_control_that_is_synthesised_says_how(made):
+def test_a_synthesised_control_names_its_procedure(made):
     folder = made(
         layer_sets={"conv1_1": ["conv1_1"]},
         controls=[{"name": "random_weights", "layer_set": "conv1_1"}],
@@ -159,9 +159,9 @@ def test_several_versions_and_devices_are_all_named(small, tmp_path):
     text = text.replace(f'"device": "{device}"', '"device": "cuda:0 Card"')
     text = re.sub(r'"torch": "[^"]+"', '"torch": "9.9"', text)
     path.write_text(sealed(Record.model_validate_json(text)).model_dump_json(), "utf-8")
-    _, _, said = written(folder)
-    assert re.search(r"PyTorch [\d.]+\S* and 9\.9", said)
-    assert f"on {device} and cuda:0 Card." in said
+    _, _, written_text = written(folder)
+    assert re.search(r"PyTorch [\d.]+\S* and 9\.9", written_text)
+    assert f"on {device} and cuda:0 Card." in written_text
 
 
 def test_every_control_is_described_by_its_first_sentence():

@@ -121,24 +121,24 @@ def test_the_table_is_that_of_the_run(page, small):
 
 def test_provenance_is_in_it(page, small):
     record = json.loads((small / "records" / "brick-pool1-s1.json").read_text("utf-8"))
-    said = text_of(page, "provenance")
-    assert record["measured_in"]["tensors_sha256"] in said
-    assert record["measured_in"]["file_sha256"] in said
+    text = text_of(page, "provenance")
+    assert record["measured_in"]["tensors_sha256"] in text
+    assert record["measured_in"]["file_sha256"] in text
     for package, number in record["made"]["versions"].items():
-        assert f"{package} {number}" in said
+        assert f"{package} {number}" in text
     shown = [block.text_content() for block in page.cssselect("#provenance pre")]
     assert shown == [(small / f"manifest{of}.yaml").read_text("utf-8") for of in ("", ".resolved")]
 
 
-def test_what_failed_and_what_was_rejected_is_said_with_its_reason(small, tmp_path):
+def test_failed_and_rejected_stimuli_are_listed_with_their_reason(small, tmp_path):
     folder = copied(small, tmp_path / "run", keep=-1, gram_relative_max=1e-9)
     run = RunFolder(folder)
     records = [run.read_record(name) for name in ids(folder)]
     last = ids(small)[-1]
     rewrite(run, records, (Failure(last, "It broke.", "Mend it."),), AcceptSpec(gram_relative_max=1e-9))
     page = parsed(write_report([folder]))
-    said = text_of(page, "summary")
-    assert "Made 13 of 14 Failed 1 Rejected 8" in said
+    text = text_of(page, "summary")
+    assert "Made 13 of 14 Failed 1 Rejected 8" in text
     failed, *rejected = [item.text_content() for item in page.cssselect("#summary li")]
     assert failed == f"{last}: It broke. Mend it."
     (reason,) = (text for text in rejected if text.startswith("brick-pool1-s1: The relative Gram distance"))
@@ -176,7 +176,7 @@ def test_a_damaged_run_is_refused(small, tmp_path):
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
-def test_texts_are_texts_whatever_is_in_them(small, tmp_path):
+def test_markup_in_names_is_shown_as_text(small, tmp_path):
     folder = copied(small, tmp_path / "run", keep=-1)
     run = RunFolder(folder)
     rewrite(run, [run.read_record(name) for name in ids(folder)], (Failure("brick-x", HOSTILE, HOSTILE),))
@@ -192,7 +192,7 @@ def test_texts_are_texts_whatever_is_in_them(small, tmp_path):
     assert page.cssselect(".description")[0].text_content() == HOSTILE
 
 
-def test_runs_of_one_name_are_told_apart(small, tmp_path):
+def test_runs_of_one_name_are_labelled_by_folder(small, tmp_path):
     first, second = copied(small, tmp_path / "a"), copied(small, tmp_path / "b", keep=7)
     page = parsed(write_report([first, second], tmp_path / "both.html"))
     groups = [cell.text_content() for cell in page.cssselect("th[scope=colgroup]")]
@@ -208,7 +208,7 @@ def test_runs_of_one_name_are_told_apart(small, tmp_path):
     assert {row[0] for row in table["rows"]} == {"small (a)", "small (b)"}
 
 
-def test_sources_of_one_id_that_are_other_images_are_told_apart(small, made, tmp_path):
+def test_sources_of_one_id_with_different_images_are_separate(small, made, tmp_path):
     other = made(name="other", sources=[{"id": "brick", "image": "skimage:gravel"}])
     page = parsed(write_report([small, other], tmp_path / "both.html"))
     sources = [cell.text_content() for cell in page.cssselect(".grid tbody th")]
@@ -236,7 +236,7 @@ def test_a_source_that_no_stimulus_shows_is_read_again(made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         (["{run}", "{run}"], "2 runs, and no file for their report."),
         (["{run}", "{run}", "--out", "{folder}/x.html"], "is named twice"),
@@ -246,14 +246,14 @@ def test_a_source_that_no_stimulus_shows_is_read_again(made, tmp_path):
         (["{folder}/nothing"], "is no folder"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(small, tmp_path, arguments, said):
+def test_wrong_arguments_are_refused(small, tmp_path, arguments, text):
     words = [word.format(run=small, folder=tmp_path) for word in arguments]
     done = CliRunner().invoke(app, ["report", *words])
     assert done.exit_code == 2
-    assert said in done.stderr
+    assert text in done.stderr
 
 
-def test_a_run_writes_its_report_unless_told_not_to(small, tmp_path, monkeypatch):
+def test_a_run_writes_its_report_but_not_with_no_report(small, tmp_path, monkeypatch):
     monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "run"
     shutil.copytree(small, folder)
@@ -290,5 +290,5 @@ def test_a_wheel_carries_the_templates(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    for file in ("report.html", "report.css", "report.js"):
+    for file in ("report.html", "report.css", "report.js", "methods.txt", "preview.html"):
         assert f"stimgen/report/templates/{file}" in names

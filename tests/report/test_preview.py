@@ -46,15 +46,15 @@ def opened(monkeypatch):
 
 
 @pytest.fixture
-def said():
+def messages():
     return []
 
 
 @pytest.fixture
-def shown(small, opened, said):
+def shown(small, opened, messages):
     """A preview that writes each time, beside the finished small run."""
     times = iter(range(0, 10**9, 100))
-    page = Preview(RunFolder(small), "small", said.append, clock=lambda: next(times))
+    page = Preview(RunFolder(small), "small", messages.append, clock=lambda: next(times))
     yield page
     page._folder.preview.unlink(missing_ok=True)
 
@@ -69,7 +69,7 @@ def texts(root, *names):
     return [" ".join(root.get_element_by_id(name).text_content().split()) for name in names]
 
 
-def test_the_page_says_where_the_run_stands_and_is_opened_once(shown, opened):
+def test_the_page_shows_the_progress_and_is_opened_once(shown, opened):
     shown.show(standing())
     shown.show(standing(share=0.44))
     root = read(shown)
@@ -81,9 +81,9 @@ def test_the_page_says_where_the_run_stands_and_is_opened_once(shown, opened):
     assert opened == [shown._folder.preview]
 
 
-def test_it_is_written_every_few_seconds(small, opened, said):
+def test_it_is_written_every_few_seconds(small, opened, messages):
     now = [0.0]
-    page = Preview(RunFolder(small), "small", said.append, clock=lambda: now[0])
+    page = Preview(RunFolder(small), "small", messages.append, clock=lambda: now[0])
     page.show(standing())
     now[0] = preview.EVERY_S - 0.1
     page.show(standing(share=0.5))
@@ -175,7 +175,7 @@ def test_a_run_that_had_nothing_to_do_leaves_no_page(shown, opened):
 
 
 @pytest.mark.parametrize("points", [[], [(1, 0.5)], [(1, 0.0), (1, 0.5)], [(1, float("inf"))]])
-def test_there_is_no_curve_of_less_than_two_points(points):
+def test_a_curve_needs_two_points(points):
     assert curve(points) is None
 
 
@@ -186,43 +186,43 @@ def test_the_curve_is_logarithmic_and_breaks_between_stages():
     assert curve([(1, 0.3), (1, 0.3)])["lines"] == ["0.0,0.0 600.0,0.0"]
 
 
-def watched(folder, said):
+def watched(folder, messages):
     progress = Progress(quiet=True)
-    progress.watcher = Preview(RunFolder(folder), "small", said.append)
+    progress.watcher = Preview(RunFolder(folder), "small", messages.append)
     return progress
 
 
 TWO = {"layer_sets": {"conv1_1": ["conv1_1"]}, "seeds": [1], "controls": None}
 
 
-def test_a_preview_that_cannot_be_written_is_said_once_and_ends_no_run(tmp_path, opened, said, monkeypatch):
+def test_a_preview_that_cannot_be_written_does_not_end_the_run(tmp_path, opened, messages, monkeypatch):
     monkeypatch.setattr(preview, "EVERY_S", 0)
     asked = manifest(tmp_path, **TWO)
     blocking = asked.output / "preview.html"
     (blocking / "inside").mkdir(parents=True)
     (asked.output / "records").mkdir()
-    result = run(asked, progress=watched(asked.output, said))
+    result = run(asked, progress=watched(asked.output, messages))
     assert (result.made, result.failures) == (2, ())
-    assert len(said) == 1
-    assert re.match(r"The preview cannot be written \(.* is no preview .*\); the run goes on\.", said[0])
+    assert len(messages) == 1
+    assert re.match(r"The preview cannot be written \(.* is no preview .*\); the run goes on\.", messages[0])
     assert opened == []
     assert (blocking / "inside").is_dir()
     assert not list(asked.output.glob(".tmp-*"))
 
 
-def test_a_file_of_somebody_else_is_not_written_over(tmp_path, opened, said, monkeypatch):
+def test_a_file_that_is_no_preview_is_not_overwritten(tmp_path, opened, messages, monkeypatch):
     monkeypatch.setattr(preview, "EVERY_S", 0)
     asked = manifest(tmp_path, **TWO)
     (asked.output / "records").mkdir(parents=True)
     (asked.output / "preview.html").write_text("my notes")
-    run(asked, progress=watched(asked.output, said))
+    run(asked, progress=watched(asked.output, messages))
     assert (asked.output / "preview.html").read_text() == "my notes"
-    assert len(said) == 1
+    assert len(messages) == 1
 
 
-def test_the_next_run_removes_a_preview_and_nothing_that_is_none(tmp_path, opened, said):
+def test_the_next_run_removes_a_preview_and_no_other_file(tmp_path, opened, messages):
     asked = manifest(tmp_path, **TWO)
-    run(asked, progress=watched(asked.output, said))
+    run(asked, progress=watched(asked.output, messages))
     page = asked.output / "preview.html"
     assert page.is_file()
     assert opened == [page]
@@ -247,7 +247,7 @@ for thread in threading.enumerate():
 
 
 def opening(page, **environment):
-    """Return what is said when a page is opened, in a process with no other display or browser."""
+    """Return what is messages when a page is opened, in a process with no other display or browser."""
     kept = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "PATH")}
     done = subprocess.run(
         [sys.executable, "-c", OPEN, str(page)],
@@ -261,7 +261,7 @@ def opening(page, **environment):
     return done.stdout.splitlines()
 
 
-def test_without_a_display_one_line_says_where_the_page_is(tmp_path):
+def test_without_a_display_one_line_gives_the_address(tmp_path):
     page = tmp_path / "a b.html"
     assert opening(page) == [f"Preview: {page.as_uri()} (not opened: there is no display here)"]
 
@@ -275,7 +275,7 @@ def test_a_browser_gets_the_address(tmp_path):
     assert (tmp_path / "asked").read_text(encoding="utf-8").strip() == page.as_uri()
 
 
-def test_a_browser_that_does_not_start_is_said(tmp_path):
+def test_a_browser_that_does_not_start_is_reported(tmp_path):
     page = tmp_path / "a.html"
     assert opening(page, BROWSER="/nowhere/browser %s", DISPLAY=":99")[1:] == [
         "No browser could be started; open the preview by its address."

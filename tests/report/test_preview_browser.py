@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -39,8 +38,6 @@ def started(path, folder):
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        # Tests may be started in the background, where shells have it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
@@ -61,41 +58,24 @@ def test_the_page_follows_the_run_and_ends_at_the_report(chromium, tmp_path):
         wait_for(page, process)
         chromium.get(page.as_uri())
         patient = WebDriverWait(chromium, 300, poll_frequency=0.2)
-        first = patient.until(lambda one: text(one, "percent"))
-        patient.until(lambda one: text(one, "percent") not in ("", first))
-        patient.until(lambda one: "relative distance" in text(one, "descent"))
-        patient.until(lambda one: one.find_elements(By.CSS_SELECTOR, ".thumbnail img"))
+        first = patient.until(lambda driver: text(driver, "percent"))
+        patient.until(lambda driver: text(driver, "percent") not in ("", first))
+        patient.until(lambda driver: "relative distance" in text(driver, "descent"))
+        patient.until(lambda driver: driver.find_elements(By.CSS_SELECTOR, ".thumbnail img"))
         widths = "return [...document.querySelectorAll('.thumbnail img')].map((i) => i.naturalWidth)"
-        assert set(patient.until(lambda one: one.execute_script(widths))) == {64}
-        patient.until(lambda one: one.find_elements(By.TAG_NAME, "polyline"))
+        assert set(patient.until(lambda driver: driver.execute_script(widths))) == {64}
+        patient.until(lambda driver: driver.find_elements(By.TAG_NAME, "polyline"))
         if picture := os.environ.get("PREVIEW_PICTURE"):
             chromium.save_screenshot(picture)
         assert chromium.get_log("browser") == []
-        patient.until(lambda one: one.current_url.endswith("/report.html"))
+        patient.until(lambda driver: driver.current_url.endswith("/report.html"))
         assert "stimgen report" in chromium.title
         errors = process.communicate(timeout=120)[1]
     finally:
         process.kill()
     assert process.returncode == 0
-    said = f"Preview: {page.as_uri()} (not opened: there is no display here)"
-    assert errors.splitlines()[0] == said
+    message = f"Preview: {page.as_uri()} (not opened: there is no display here)"
+    assert errors.splitlines()[0] == message
     assert "\x1b" not in errors
     chromium.get(page.as_uri())
-    patient.until(lambda one: one.current_url.endswith("/report.html"))
-
-
-def test_an_interrupted_run_is_said_on_the_page(chromium, tmp_path):
-    path = manifest(tmp_path, **LONG_ENOUGH).path
-    folder = tmp_path / "results"
-    page = folder / "preview.html"
-    process = started(path, folder)
-    try:
-        wait_for(page, process)
-        chromium.get(page.as_uri())
-        process.send_signal(signal.SIGINT)
-        patient = WebDriverWait(chromium, 120, poll_frequency=0.2)
-        patient.until(lambda one: "The run was interrupted" in text(one, "outcome"))
-        process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 130
+    patient.until(lambda driver: driver.current_url.endswith("/report.html"))

@@ -34,7 +34,7 @@ def cells(driver, column):
 def panels(driver):
     """Return address, width in the file and width on the screen of what is shown side by side."""
     WebDriverWait(driver, 20).until(
-        lambda one: one.execute_script(
+        lambda driver: driver.execute_script(
             "return [...document.querySelectorAll('#panels img')].every((i) => i.complete)"
         )
     )
@@ -123,7 +123,7 @@ def test_a_page_without_its_run_shows_thumbnails_and_says_so(chromium, page, tmp
     page.rename(alone)
     open_page(chromium, alone)
     find(chromium, ".stimulus").click()
-    WebDriverWait(chromium, 20).until(lambda one: "this is the thumbnail" in find(one, "#panels").text)
+    WebDriverWait(chromium, 20).until(lambda driver: "this is the thumbnail" in find(driver, "#panels").text)
     assert all(address.startswith("data:") for address, *_ in panels(chromium))
     chromium.get_log("browser")  # that a file is not there
 
@@ -132,7 +132,7 @@ def test_plots_show_one_source_or_all(chromium, page):
     count = "return document.querySelectorAll('#plot-luminance .point').length"
     assert chromium.execute_script(count) == 14
     Select(find(chromium, "#view")).select_by_visible_text("grass")
-    WebDriverWait(chromium, 20).until(lambda one: one.execute_script(count) == 7)
+    WebDriverWait(chromium, 20).until(lambda driver: driver.execute_script(count) == 7)
     assert chromium.get_log("browser") == []
 
 
@@ -160,7 +160,7 @@ def test_two_thousand_stimuli_open(chromium, small, tmp_path):
     assert asked == [page.resolve().as_uri()]
 
 
-def test_on_paper_nothing_is_cut_off_and_nothing_is_there_to_be_clicked(chromium, page):
+def test_nothing_is_cut_off_on_paper(chromium, page):
     options = {"preferCSSPageSize": True, "printBackground": True}
     content = base64.b64decode(chromium.execute_cdp_cmd("Page.printToPDF", options)["data"])
     with pypdfium2.PdfDocument(content) as document:

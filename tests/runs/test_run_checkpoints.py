@@ -12,6 +12,7 @@ from stimgen.runs import checkpoints, environment
 from stimgen.runs.progress import Progress
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
+from stimgen.runs.work import evaluation_work
 from stimgen.texture.synthesis import synthesise
 
 LONG = {
@@ -25,16 +26,17 @@ TEXTURES = ("brick-pool1-s1", "brick-pool1-s2")
 
 
 class Counting(Progress):
-    """Counts evaluations, and interrupts instead of the one with the number `at`."""
+    """Counts evaluations and their work, and interrupts instead of the one with the number `at`."""
 
     def __init__(self, at=None):
         super().__init__(quiet=True)
-        self.at, self.evaluations = at, 0
+        self.at, self.evaluations, self.work = at, 0, 0.0
 
     def evaluation(self, evaluation):
         if self.evaluations == self.at:
             raise KeyboardInterrupt
         self.evaluations += 1
+        self.work += len(evaluation.losses) * evaluation_work("vgg16", evaluation.layers, evaluation.size_px)
         super().evaluation(evaluation)
 
 
@@ -78,7 +80,13 @@ def test_interrupted_synthesis_resumes_at_its_last_stage(tmp_path, expected, at,
     manifest, folder = interrupted(tmp_path, at)
     assert len(files(folder)) == (left < EVALUATIONS)
     done = EVALUATIONS if at > EVALUATIONS else 0
-    assert resumed(manifest) == 2 * EVALUATIONS - done - (EVALUATIONS - left)
+    counting = Counting()
+    run(manifest, progress=counting)
+    assert counting.evaluations == 2 * EVALUATIONS - done - (EVALUATIONS - left)
+    # Progress counts only what is left.
+    assert sum(counting._work.values()) == pytest.approx(counting.work)
+    assert counting.state.share == 1
+    assert not folder.checkpoints.exists()
     assert comparable(folder.path) == expected
 
 

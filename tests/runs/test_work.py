@@ -7,11 +7,9 @@ from run_manifests import tiny
 
 from stimgen.manifest.plan import plan
 from stimgen.networks.architectures import NETWORKS
-from stimgen.runs import checkpoints
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.progress import Progress
-from stimgen.runs.runner import run
-from stimgen.runs.work import batch_work, evaluation_work
+from stimgen.runs.work import evaluation_work
 from stimgen.texture.problem import Evaluation
 from stimgen.texture.schedule import stages
 

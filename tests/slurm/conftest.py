@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from commands import Commands
 from slurm_bench import Bench, missing, started
 
 EXP1 = Path(__file__).parents[2] / "manifests" / "exp1.yaml"
@@ -29,44 +27,12 @@ def exp1_small() -> dict[str, Any]:
     return data
 
 
-@dataclass(frozen=True)
-class Lab:
-    """A folder with a manifest, and a cluster.
+class Lab(Commands):
+    """Commands where a cluster can be reached."""
 
-    Attributes
-    ----------
-    stimuli
-        How many the manifest asks for.
-    """
-
-    folder: Path
-    slurm: Bench
-    environment: dict[str, str]
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
-
-    @property
-    def manifest(self) -> Path:
-        return self.folder / "manifests" / "exp1.yaml"
-
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """Start `stimgen ARGUMENTS` where the cluster can be reached."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "stimgen", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self.folder,
-            env=self.environment,
-        )
-        self.started.append(process)
-        return process
-
-    def run(self, *arguments: str | Path, expect: int = 0) -> str:
-        """Return what `stimgen ARGUMENTS` prints."""
-        process = self.start(*arguments)
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == expect, output
-        return output
+    def __init__(self, folder: Path, slurm: Bench) -> None:
+        super().__init__(folder, exp1_small(), slurm.environment)
+        self.slurm = slurm
 
 
 @pytest.fixture(scope="module")
@@ -82,26 +48,17 @@ def slurm() -> Iterator[Bench]:
 
 @pytest.fixture
 def lab(slurm: Bench, tmp_path: Path) -> Iterator[Lab]:
-    environment = slurm.environment | {"OMP_NUM_THREADS": "1"}
-    found = Lab(tmp_path, slurm, environment)
-    found.manifest.parent.mkdir()
-    found.manifest.write_text(yaml.safe_dump(exp1_small(), sort_keys=False))
+    found = Lab(tmp_path, slurm)
     yield found
-    for process in found.started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    found.stop()
     slurm.command("scancel", "--user=root")
 
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same manifest made by one process, without a cluster."""
-    folder = tmp_path_factory.mktemp("local")
-    manifest = folder / "manifests" / "exp1.yaml"
-    manifest.parent.mkdir()
-    manifest.write_text(yaml.safe_dump(exp1_small(), sort_keys=False))
-    command = [sys.executable, "-m", "stimgen", "run", str(manifest), "--no-report", "--quiet"]
-    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=600)
-    return folder / "results" / "exp1"
+    commands = Commands(tmp_path_factory.mktemp("local"), exp1_small())
+    outcome = commands.run("run", commands.manifest, "--no-report")
+    commands.stop()
+    assert outcome.code == 0, outcome.output
+    return commands.folder / "results" / "exp1"

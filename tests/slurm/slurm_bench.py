@@ -10,10 +10,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from commands import until
 
 NEEDED = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "setpriv")
 NODES = ("n1", "n2")
@@ -145,7 +147,7 @@ class Bench:
         with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
             self.command("scancel", "--user=root", "--signal=KILL", "--full")
             self.command("scancel", "--user=root")
-            wait_until(lambda: not self.jobs("RUNNING", "COMPLETING"), 10)
+            until(lambda: not self.jobs("RUNNING", "COMPLETING"), 10)
         for daemon in reversed(self.daemons.values()):
             daemon.terminate()
             try:
@@ -153,21 +155,6 @@ class Bench:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 300) -> Any:
-    """Return what a condition gives as soon as it is true.
-
-    Raises
-    ------
-    AssertionError
-        If it is not within the time.
-    """
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.2)
-    return found
 
 
 @contextlib.contextmanager
@@ -188,7 +175,7 @@ def started() -> Iterator[Bench]:
         for node in NODES:
             bench.start_node(node)
         idle = ["sinfo", "--noheader", "--Node", "--partition=low", "--format=%T"]
-        wait_until(lambda: _answers(bench, idle) == ["idle", "idle"])
+        until(lambda: _answers(bench, idle) == ["idle", "idle"])
         yield bench
     finally:
         bench.stop()
@@ -235,4 +222,4 @@ def _start_munge(bench: Bench) -> None:
     paths = [f"--{name}={folder / name.removesuffix('-file')}" for name in files]
     as_munge = ["setpriv", "--reuid=munge", "--regid=munge", "--clear-groups"]
     bench._start("munged", [*as_munge, "munged", "--foreground", "--force", f"--key-file={key}", *paths])
-    wait_until((folder / "socket").exists, 10)
+    until((folder / "socket").exists, 10)

@@ -7,12 +7,14 @@ import os
 import shlex
 import signal
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 import yaml
+from commands import ended, until
 from same_runs import differences
-from slurm_bench import NODES, wait_until
+from slurm_bench import NODES
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +24,7 @@ WHOLE_NODES = ("--partition=high", "--array=1-2", "--cpus-per-task=2")
 
 def check_complete(lab, run: Path, local: Path) -> None:
     """Check that a run is complete, and has the bytes of a run in one process."""
-    lab.run("verify", run)
+    assert lab.run("verify", run).code == 0
     assert differences(run, local, without={"logs", "shards", ".lock"}) == []
 
 
@@ -38,43 +40,43 @@ def shards(lab, run: Path, tasks: str = "1-4") -> str:
 
 
 def join(lab, run: Path, local: Path) -> None:
-    assert f"{STIMULI} stimuli" in lab.run("tables", run)
+    assert f"{STIMULI} stimuli" in lab.run("tables", run).output
     check_complete(lab, run, local)
 
 
 def test_array_of_shards_that_are_requeued_preempted_and_cancelled(lab, local):
     slurm, run = lab.slurm, lab.folder / "run"
     job = shards(lab, run)
-    wait_until(lambda: made(run) >= 4)
-    slurm.command("scontrol", "requeue", wait_until(lambda: slurm.jobs("RUNNING", name="shards"))[0])
-    wait_until(lambda: made(run) >= 8)
+    until(lambda: made(run) >= 4)
+    slurm.command("scontrol", "requeue", until(lambda: slurm.jobs("RUNNING", name="shards"))[0])
+    until(lambda: made(run) >= 8)
     high = slurm.submit("sleep 1", *WHOLE_NODES)
     # The last shard begins after it, and is cancelled before it can end.
     last = f"{job}_4"
-    wait_until(lambda: slurm.state(last) == "RUNNING")
+    until(lambda: slurm.state(last) == "RUNNING")
     slurm.command("scancel", last)
     assert slurm.state(high) == "COMPLETED"
-    wait_until(lambda: not slurm.jobs("RUNNING", "PENDING", "COMPLETING"))
+    until(lambda: not slurm.jobs("RUNNING", "PENDING", "COMPLETING"))
     assert "CANCELLED" in slurm.state(job), slurm.output()
     # What was cancelled is submitted again, as all of it.
     again = shards(lab, run)
-    wait_until(lambda: slurm.state(again) == "COMPLETED")
+    until(lambda: slurm.state(again) == "COMPLETED")
     join(lab, run, local)
 
 
 def test_shards_of_a_dead_node_go_on_on_another(lab, local):
     slurm, run = lab.slurm, lab.folder / "run"
     job = shards(lab, run)
-    wait_until(lambda: made(run) >= 4)
+    until(lambda: made(run) >= 4)
     slurm.kill_node(NODES[0])
     slurm.command("scontrol", "update", f"NodeName={NODES[0]}", "State=DOWN", "Reason=died")
     # A job that lost its node waits two minutes before it starts again, unless it is told not to.
-    wait_until(lambda: slurm.jobs("PENDING", name="shards"))
+    until(lambda: slurm.jobs("PENDING", name="shards"))
     for waiting in slurm.jobs("PENDING", name="shards"):
         # Of an array, some tasks may run already.
         with contextlib.suppress(AssertionError):
             slurm.command("scontrol", "update", f"JobId={waiting}", "StartTime=now")
-    wait_until(lambda: slurm.state(job) == "COMPLETED")
+    until(lambda: slurm.state(job) == "COMPLETED")
     slurm.start_node(NODES[0])
     slurm.command("scontrol", "update", f"NodeName={NODES[0]}", "State=RESUME")
     join(lab, run, local)
@@ -106,12 +108,12 @@ def start(lab, run: Path, *more: str, **changes: object):
 
 
 def finish(lab, process, run: Path, local: Path) -> str:
-    output, _ = process.communicate(timeout=600)
+    outcome = ended(process)
     logs = "\n".join(path.read_text() for path in run.glob("logs/*") if path.is_file())
-    assert process.returncode == 0, f"{output}\n{logs[-5000:]}"
+    assert outcome.code == 0, f"{outcome.output}\n{logs[-5000:]}"
     check_complete(lab, run, local)
-    wait_until(lambda: not lab.slurm.jobs("RUNNING", "PENDING", "COMPLETING", name="stimgen-worker"))
-    return output
+    until(lambda: not lab.slurm.jobs("RUNNING", "PENDING", "COMPLETING", name="stimgen-worker"))
+    return outcome.output
 
 
 def workers(lab) -> list[str]:
@@ -121,7 +123,7 @@ def workers(lab) -> list[str]:
 def test_workers_on_two_nodes_make_the_bytes_of_one_process(lab, local):
     run = lab.folder / "run"
     process = start(lab, run)
-    wait_until(lambda: len(workers(lab)) == 2)
+    until(lambda: len(workers(lab)) == 2)
     nodes = lab.slurm.command("squeue", "--noheader", "--name=stimgen-worker", "--format=%N %b")
     assert {line.split()[0] for line in nodes.splitlines()} == {"n1", "n2"}
     assert "gpu" in nodes
@@ -134,23 +136,23 @@ def test_workers_on_two_nodes_make_the_bytes_of_one_process(lab, local):
 def test_killed_and_cancelled_workers_are_replaced(lab, local):
     run = lab.folder / "run"
     process = start(lab, run)
-    wait_until(lambda: made(run) >= 11)  # in the syntheses
-    victim = wait_until(lambda: workers(lab))[0]
+    until(lambda: made(run) >= 11)  # in the syntheses
+    victim = until(lambda: workers(lab))[0]
     for pid in lab.slurm._processes(f"SLURM_JOB_ID={victim}"):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: made(run) >= 14)
-    lab.slurm.command("scancel", wait_until(lambda: workers(lab))[-1])
+    until(lambda: made(run) >= 14)
+    lab.slurm.command("scancel", until(lambda: workers(lab))[-1])
     finish(lab, process, run, local)
 
 
 def test_requeued_worker_and_preemption_of_all(lab, local):
     run = lab.folder / "run"
     process = start(lab, run)
-    wait_until(lambda: made(run) >= 11)
-    lab.slurm.command("scontrol", "requeue", wait_until(lambda: workers(lab))[0])
-    wait_until(lambda: made(run) >= 14)
+    until(lambda: made(run) >= 11)
+    lab.slurm.command("scontrol", "requeue", until(lambda: workers(lab))[0])
+    until(lambda: made(run) >= 14)
     high = lab.slurm.submit("sleep 3", *WHOLE_NODES)
-    wait_until(lambda: lab.slurm.state(high) == "RUNNING")
+    until(lambda: lab.slurm.state(high) == "RUNNING")
     assert workers(lab) == []
     finish(lab, process, run, local)
 
@@ -158,7 +160,7 @@ def test_requeued_worker_and_preemption_of_all(lab, local):
 def test_killed_driver_is_started_again(lab, local):
     run = lab.folder / "run"
     process = start(lab, run)
-    wait_until(lambda: made(run) >= 11)
+    until(lambda: made(run) >= 11)
     process.kill()
     process.communicate()
     again = start(lab, run)
@@ -168,9 +170,9 @@ def test_killed_driver_is_started_again(lab, local):
 def test_run_whose_jobs_are_all_unfit_ends_with_the_reason(lab):
     run = lab.folder / "run"
     process = start(lab, run, "--batch-size", "2", device="cuda:0")
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 2, output
+    code, output = astuple(ended(process))
+    assert code == 2, output
     assert output.count("A job is ended, and its batch sent to another") == 2, output
     assert "There is no device cuda:0" in output
     assert made(run) == 0
-    wait_until(lambda: not lab.slurm.jobs("RUNNING", "PENDING", "COMPLETING", name="stimgen-worker"))
+    until(lambda: not lab.slurm.jobs("RUNNING", "PENDING", "COMPLETING", name="stimgen-worker"))

@@ -143,13 +143,6 @@ def test_the_recursion_is_the_bfgs_formula() -> None:
         np.testing.assert_allclose(product[b].numpy().ravel(), inverse @ gradient[b], rtol=1e-10)
 
 
-def test_a_pair_with_negative_curvature_is_not_stored() -> None:
-    history = History.empty(2, torch.zeros((1, 1, 1, 2), dtype=torch.float64))
-    step = torch.ones((1, 1, 1, 2), dtype=torch.float64)
-    history.update(torch.tensor([True]), step, -step, lambda vector: vector)
-    assert not history.known().any()
-
-
 def test_the_inverse_hessian_as_preconditioner_solves_at_once() -> None:
     scales = torch.tensor([1.0, 10.0, 100.0, 1000.0], dtype=torch.float64).view(1, 1, 1, 4)
 
@@ -177,11 +170,6 @@ def test_a_problem_stops_when_its_loss_is_low_enough_and_stays_there() -> None:
         assert (minimum.trace[last - 1 :, b] == minimum.losses[b]).all()
         assert not minimum.accepted[last:, b].any()
     assert torch.equal(minimum.losses, quadratics(minimum.images)[0])
-
-
-def test_minimisation_ends_when_all_problems_are_low_enough() -> None:
-    minimum = minimise(Quadratics(2, 20), start(2), **bounds(2, -9, 9), evaluations=90, history=5, enough=1.0)
-    assert len(minimum.trace) == minimum.evaluations.max() < 90
 
 
 def test_a_problem_without_progress_stops() -> None:

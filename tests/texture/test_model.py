@@ -111,15 +111,6 @@ def test_the_loss_of_components_is_that_of_the_projected_features(
     assert result.loss == pytest.approx(expected, rel=1e-3)
 
 
-def test_all_components_are_the_whole_model(model: TextureModel) -> None:
-    """As many components as channels are a rotation, under which the loss is the same."""
-    rotated, source, preset = random_model(components=4096), texture("grass", 32), Gatys2015(iterations=3)
-    whole = model.synthesise(model.analyse(source), preset=preset)
-    same = rotated.synthesise(rotated.analyse(source), preset=preset)
-    assert rotated.analyse(source).parameters == model.analyse(source).parameters
-    assert same.traces[0].losses[0] == pytest.approx(whole.traces[0].losses[0], rel=1e-4)
-
-
 def test_components_are_the_eigenvectors_of_the_photographs_features() -> None:
     """Against NumPy's singular vectors of all features side by side."""
     extractor = random_extractor()
@@ -150,18 +141,6 @@ def test_a_coarse_scale_for_which_the_source_is_too_small_is_left_out(model: Tex
     assert len(statistics.grams) == 2
     result = model.synthesise(statistics, size_px=128, preset=SHORT)
     assert next(trace.size_px for trace in result.traces) == 64
-
-
-@settings(max_examples=8, deadline=None)
-@given(st.integers(16, 80), st.integers(16, 80), st.integers(33, 90))
-def test_any_image_can_be_analysed_and_any_size_synthesised(height: int, width: int, size_px: int) -> None:
-    tiny = random_model(["conv1_1", "pool1"])
-    statistics = tiny.analyse(np.random.default_rng(0).random((height, width), np.float32))
-    assert statistics.size_px == min(height, width)
-    preset = Multiscale(smallest_px=16, evaluations=(1,), shallow_evaluations=(), plain_evaluations=1)
-    result = tiny.synthesise(statistics, size_px, preset=preset)
-    assert result.image.shape == (size_px, size_px)
-    assert np.isfinite(result.image).all()
 
 
 def test_files_of_something_else_are_refused(model: TextureModel, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs the real command with workers, in processes of its own."""
+"""Runs the real command in processes of its own."""
 
 from __future__ import annotations
 
@@ -7,27 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
-
-MANIFEST: dict[str, Any] = {
-    "stimgen": 1,
-    "name": "small",
-    "image": {"size_px": 48, "ppd": 41},
-    "sources": [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}],
-    "network": {"name": "vgg16", "normalise": False},
-    "layer_sets": {"conv1_1": ["conv1_1"], "pool2": ["conv1_1", "pool1", "pool2"]},
-    "seeds": {"first": 1, "count": 3},
-    "synthesis": {"preset": "multiscale", "smallest_px": 24, "evaluations": [40, 60]},
-    "controls": ["original", "phase_scrambled"],
-    "trials": [{"id": "which", "design": "two_interval", "min_source_gap": 0}],
-}
-STIMULI = 20
 
 
 @dataclass(frozen=True)
@@ -38,42 +24,43 @@ class Ended:
     output: str
 
 
-class Bench:
-    """Runs the real command in processes of their own, with one thread each."""
+class Commands:
+    """Runs `stimgen` on a manifest, each time in a process of its own with one thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, manifest: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+    ) -> None:
         self.folder = folder
-        self.manifest = folder / "manifests" / "small.yaml"
+        self.manifest = folder / "manifests" / f"{manifest['name']}.yaml"
         self.manifest.parent.mkdir()
-        self.manifest.write_text(yaml.safe_dump(MANIFEST, sort_keys=False))
+        self.manifest.write_text(yaml.safe_dump(dict(manifest), sort_keys=False))
+        self._environment = {**environment, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
         self._started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start `stimgen ARGUMENTS` in a process group of its own; Ctrl-C is not ignored there."""
-        command = [sys.executable, "-m", "stimgen", *map(str, arguments)]
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "stimgen", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
             cwd=self.folder,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"} | environment,
+            env=self._environment,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         self._started.append(process)
         return process
 
-    def run(self, *arguments: str | Path, **environment: str) -> Ended:
+    def run(self, *arguments: str | Path) -> Ended:
         """Run `stimgen ARGUMENTS` to its end."""
-        return ended(self.start(*arguments, **environment))
+        return ended(self.start(*arguments))
 
     def stop(self) -> None:
         """Kill what is left of the commands."""
         for process in self._started:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
             assert process.stdout is not None
             process.stdout.close()
 
@@ -89,7 +76,7 @@ def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
+        time.sleep(0.1)
     return found
 
 
