@@ -138,38 +138,13 @@ def test_two_workers_take_half_the_time(tmp_path):
         assert progress.state.share == pytest.approx(1.5 / 12)
 
 
-class Counted(Progress):
-    """Adds up the work of all evaluations, and interrupts instead of the one with the number `at`."""
-
-    def __init__(self, at=None):
-        super().__init__(quiet=True)
-        self.at, self.number, self.work = at, 0, 0.0
-
-    def evaluation(self, evaluation):
-        if self.number == self.at:
-            raise KeyboardInterrupt
-        self.number += 1
-        self.work += len(evaluation.losses) * evaluation_work("vgg16", evaluation.layers, evaluation.size_px)
-        super().evaluation(evaluation)
-
-
-def test_a_resumed_run_counts_only_what_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
-    manifest = tiny(
-        tmp_path,
-        layer_sets={"pool1": ["conv1_1", "pool1"]},
-        synthesis={"smallest_px": 16, "evaluations": [5, 5], "plain_evaluations": 4, "stop_distance": 0},
-        controls=["original"],
-    )
-    batches = plan_batches(manifest, plan(manifest), 1)
-    whole = sum(batch_work(manifest, batch, shared=False, reached={}) for batch in batches)
-    first = Counted(at=14 + 6)  # in the second stage of the second texture
-    with pytest.raises(KeyboardInterrupt):
-        run(manifest, progress=first)
-    assert sum(first._work.values()) == pytest.approx(whole)
-    again = Counted()
-    assert run(manifest, progress=again).made == 1
-    assert again.number == 9
-    assert sum(again._work.values()) == pytest.approx(again.work)
-    assert again.work < 0.5 * whole
-    assert again.state.share == 1
+def test_expected_time_of_a_control_is_that_of_the_same_control(tmp_path):
+    manifest = tiny(tmp_path, seeds=[1, 2], controls=["original", "phase_scrambled"])
+    original, first, second, *_, texture = plan_batches(manifest, plan(manifest), 1)
+    progress = Progress(quiet=True, clock=Clock())
+    with progress.run(manifest, [original, first, second, texture], [], shared=False, reached={}):
+        for number, batch in enumerate((original, first)):
+            progress.sent(number, batch)
+            progress.completed(number, batch, 1.0 + number)
+        assert progress.expected_s(second) == 2.0
+        assert progress.expected_s(texture) is None
