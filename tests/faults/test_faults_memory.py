@@ -22,7 +22,7 @@ CPU = f"""{BOUND}
 from stimgen.runs import make
 original = make.synthesise
 def synthesise(*given, **named):
-    bound(32 * 2**20)
+    bound(8 * 2**20)
     try:
         return original(*given, **named)
     finally:
@@ -58,9 +58,9 @@ def test_device_out_of_memory(bench):
 def test_computer_out_of_memory_during_a_synthesis(bench):
     write_manifest(
         bench.folder,
-        image={"size_px": 512},
+        image={"size_px": 256},
         sources=[{"id": "brick", "image": "skimage:brick"}],
-        synthesis={"preset": "multiscale", "smallest_px": 512, "evaluations": [2]},
+        synthesis={"preset": "multiscale", "smallest_px": 256, "evaluations": [2]},
         seeds=[1],
         trials=None,
     )
