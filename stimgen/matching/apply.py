@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.images.differences import relative_error, wasserstein_1
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, relative_error, wasserstein_1
 from stimgen.matching.histogram import match_histogram_exact
 from stimgen.matching.luminance import match_luminance, mean_and_sd
 from stimgen.matching.reference import Channels, Planes, Reference, planes_of
