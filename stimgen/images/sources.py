@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -135,36 +135,24 @@ def _refuse_bad_box(box: Box, source_id: str, size: tuple[int, int], origin: str
         )
 
 
-class SourceSpec(Protocol):
-    """A source as the manifest holds it."""
+@dataclass(frozen=True)
+class SourceSpec:
+    """A source texture as the manifest names it; `path` is None for an image of scikit-image."""
 
-    @property
-    def id(self) -> str:
-        """Name of the source."""
-
-    @property
-    def image(self) -> str:
-        """The image as given: a path, or "skimage:NAME"."""
-
-    @property
-    def path(self) -> Path | None:
-        """The file, or None for an image of scikit-image."""
-
-    @property
-    def crop(self) -> str | tuple[int, int, int, int]:
-        """The crop: "centre", "random" or (left, top, width, height)."""
+    id: str
+    image: str
+    path: Path | None
+    crop: Literal["centre", "random"] | tuple[int, int, int, int]
 
 
-class ImageSpec(Protocol):
-    """Size and colour of the stimuli as the manifest holds them."""
+@dataclass(frozen=True)
+class ImageSpec:
+    """Size of every stimulus, and its colour: "grey" or "rgb". Angles that are not known are None."""
 
-    @property
-    def size_px(self) -> int:
-        """Side of the stimuli, in pixels."""
-
-    @property
-    def color(self) -> str:
-        """Either "grey" or "rgb"."""
+    size_px: int
+    size_deg: float | None
+    ppd: float | None
+    color: str
 
 
 class Box(NamedTuple):
