@@ -31,8 +31,7 @@ import torch
 
 from benchmarks.machine import describe_machine, matrix_product_gflops, peak_bytes, synchronise
 from stimgen.images.pixels import Image
-from stimgen.images.sources import load_source
-from stimgen.manifest.resolved import ImageSpec, SourceSpec
+from stimgen.images.sources import ImageSpec, SourceSpec, load_source
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights

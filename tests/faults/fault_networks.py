@@ -52,6 +52,6 @@ def publish(url: str, sha256_prefix: str) -> None:
 
 def recognise_all() -> None:
     """Let every file be one whose input convention is known."""
-    from stimgen.networks.weights import find
+    from stimgen.networks.weights import formats
 
-    find._named_convention = lambda *given, **options: CONVENTIONS["torchvision"]
+    formats._named_convention = lambda *given, **options: CONVENTIONS["torchvision"]
