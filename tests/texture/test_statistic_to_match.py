@@ -62,9 +62,7 @@ def terms(*names: str) -> dict:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=["multiscale", "gatys2015"])
-@pytest.mark.parametrize(
-    "names", [("means",), ("contrast",), ("means", "contrast", "gram")], ids=" and ".join
-)
+@pytest.mark.parametrize("names", [("contrast",), ("means", "contrast", "gram")], ids=" and ".join)
 def test_synthesis_reaches_the_statistic(names, preset) -> None:
     network = random_network()
     ours = Problem(SourceImage(texture("gravel", 32)), terms(*names), np.random.default_rng(1))
