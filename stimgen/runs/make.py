@@ -285,7 +285,7 @@ def measure_again(
 
     Gram distances stay as they were: those of the stages before the file cannot be measured again.
     """
-    image = DecodedImage(decode_png(png), record.image.size_deg, device)
+    image = DecodedImage(decode_own_png(png), record.image.size_deg, device)
     statistics: Values = {}
     for statistic in statistics_in_order():
         if statistic.needs_network:
