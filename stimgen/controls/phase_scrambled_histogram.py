@@ -10,8 +10,7 @@ from pydantic import Field
 
 from stimgen.controls.phase_scrambled import random_phases, with_phases
 from stimgen.controls.registration import ImageWithResiduals, register_control
-from stimgen.images.differences import relative_error, wasserstein_1
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, relative_error, wasserstein_1
 from stimgen.matching.histogram import match_histogram_exact
 from stimgen.references import SCHREIBER_1996
 
