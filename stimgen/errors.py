@@ -11,15 +11,7 @@ if TYPE_CHECKING:
 
 
 class StimgenError(Exception):
-    """An error with a cause and a cure, shown to the user without a traceback.
-
-    Parameters
-    ----------
-    problem
-        The problem, with the file, name or number concerned.
-    cure
-        Sentences that say what the user can do; empty only if `problem` says it.
-    """
+    """An error with a cause and a cure, shown to the user without a traceback."""
 
     exit_code = 4
 

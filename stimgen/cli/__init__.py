@@ -18,13 +18,12 @@ from stimgen import __version__
 from stimgen.cli import cluster, weights
 from stimgen.cli.check import check, schema
 from stimgen.cli.decode import decode
-from stimgen.cli.errors import Commands, say
+from stimgen.cli.errors import Commands, release_output, say, settle_streams
 from stimgen.cli.figure import figure
 from stimgen.cli.new import new
 from stimgen.cli.report import report
 from stimgen.cli.run import run
 from stimgen.cli.stats import stats
-from stimgen.cli.streams import release_output, settle_streams
 from stimgen.cli.tables import tables
 from stimgen.cli.trials import trials
 from stimgen.cli.verify import verify

@@ -1,17 +1,22 @@
-"""How errors are shown: a message and an exit code in place of a traceback."""
+"""Errors as a message and an exit code in place of a traceback, and streams that may be closed or full."""
 
 from __future__ import annotations
 
+import io
+import os
 import shlex
 import sys
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
 from stimgen.cli.log import logged
 from stimgen.errors import StimgenError, of_the_machine, printable
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 UsageError: type[BaseException] = typer.BadParameter.__bases__[0]
 """The error of a wrong command line. It is click's or, in newer versions, typer's own."""
@@ -91,3 +96,49 @@ def _common_options_first(arguments: list[str]) -> list[str]:
 def say(message: str) -> None:
     """Print a message to the standard error, so that results on the standard output can be piped."""
     print(printable(message), file=sys.stderr)  # noqa: T201
+
+
+def settle_streams() -> None:
+    """Make sure that no work is lost because a message cannot be printed.
+
+    Messages that the standard error cannot take (disk full, reader gone) are dropped. Characters that an
+    encoding lacks are escaped. Closed streams are opened to nowhere: otherwise the next file that is opened
+    would get their number, and all that is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+    # Under a test runner, or in another program, the streams have been replaced.
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # A console of Windows takes text, not bytes.
+    if sys.stderr is sys.__stderr__ and not (os.name == "nt" and sys.stderr and sys.stderr.isatty()):
+        encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+        raw = io.BufferedWriter(_Forgiving(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=True)
+
+
+def release_output() -> None:
+    """Flush the standard output; if that fails, redirect it, so that Python ends without an error."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.close(nothing)
+
+
+class _Forgiving(io.FileIO):
+    """A file that drops what it cannot write."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes

@@ -27,14 +27,13 @@ from stimgen.decoding.dataset import UnusableImage, refuse_link
 from stimgen.decoding.settings import MOST_BYTES, Advance, DecodeSettings, ImageSettings
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image, ImageError
-from stimgen.images.sources import load_source
-from stimgen.manifest.resolved import SourceSpec
+from stimgen.images.sources import ImageSpec, SourceSpec, load_source
 from stimgen.networks.architectures import Architecture
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.weights import Weights
 from stimgen.runs.store import StoreError, write_atomically
+from stimgen.texture.objective import to_batch
 from stimgen.texture.statistics.gram import gram_matrices
-from stimgen.texture.tensors import to_batch
 
 FEATURES_VERSION = 1
 """To be increased when the same settings give other features."""
@@ -229,7 +228,8 @@ def _read_ahead(
 
 def _read(path: Path, sha256: str, image: ImageSettings) -> Image | UnusableImage:
     try:
-        source = load_source(SourceSpec(str(path), str(path), path, "centre"), image, name="decode")
+        spec = ImageSpec(image.size_px, None, None, image.color)
+        source = load_source(SourceSpec(str(path), str(path), path, "centre"), spec, name="decode")
         if source.sha256 != sha256:
             raise ImageError(f"{path} changed while stimgen was at work.", "Run the same command again.")
     except InputError as error:

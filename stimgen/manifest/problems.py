@@ -26,19 +26,7 @@ def dotted(path: DataPath) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a manifest.
-
-    Parameters
-    ----------
-    path
-        The manifest, as the user named it; or the command-line option concerned.
-    line, column
-        Place in the file, both counted from 1; None for what has no place (a missing file).
-    location
-        Place in the manifest's structure, like ``layer_sets.pool4[2]``; empty for the whole file.
-    message
-        What was expected, and what was found.
-    """
+    """One thing that is wrong in a manifest."""
 
     path: str
     line: int | None
@@ -52,13 +40,7 @@ class Problem:
 
 
 class ManifestError(InputError):
-    """A manifest that can't be used, with every problem found in it.
-
-    Parameters
-    ----------
-    errors
-        The problems, in any order; `errors` holds them sorted by their place in the file.
-    """
+    """A manifest that can't be used, with every problem found in it."""
 
     def __init__(self, errors: Iterable[Problem]) -> None:
         unique = dict.fromkeys(errors)

@@ -27,13 +27,7 @@ class _Trials(Section):
 
 
 def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
-    """Return the trial lists of a text that has the section `trials`, whatever its other sections are.
-
-    Raises
-    ------
-    ManifestError
-        With everything that is wrong in the section.
-    """
+    """Return the trial lists of a text that has the section `trials`, whatever its other sections are."""
     trials: tuple[TrialsSpec, ...] = ()
     try:
         sections = _Trials.model_validate_json(json.dumps(spell_out(document.data)), strict=True).trials
@@ -46,10 +40,7 @@ def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
 
 
 def resolve_trials(sections: Sequence[TrialsSection | None], document: Document) -> tuple[TrialsSpec, ...]:
-    """Return trial lists with all their options, without those that have problems.
-
-    A design may be unknown, its options wrong, or an id taken, ignoring case as file systems do.
-    """
+    """Return trial lists with all their options, without those that have problems."""
     specs = []
     taken: set[str] = set()
     for index, section in enumerate(sections):
@@ -73,10 +64,7 @@ def resolve_trials(sections: Sequence[TrialsSection | None], document: Document)
 
 
 def check_trials(manifest: Manifest, document: Document) -> None:
-    """Complain about trial lists that the stimuli of a manifest do not suffice for.
-
-    The lists are made for this, as if every stimulus were accepted.
-    """
+    """Make the trial lists as if every stimulus were accepted, and complain where stimuli do not suffice."""
     if not manifest.trials:
         return
     available = planned(manifest)

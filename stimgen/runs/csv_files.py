@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from stimgen.bounded import UnreadableError
 from stimgen.column import Column
 from stimgen.runs.columns import TABLES
-from stimgen.runs.regular_files import UnreadableError
 
 WHOLE_NUMBERS = ("seed", "components", "parameters", "iterations", "evaluations", "restarts")
 """Columns that are whole numbers with gaps."""
@@ -156,13 +156,7 @@ def to_json(dictionary: Dictionary) -> str:
 
 
 def rows_of(content: bytes) -> Iterator[list[str]]:
-    """Yield the rows of a CSV file, its header first.
-
-    Raises
-    ------
-    UnreadableError
-        If it is no CSV file in UTF-8, or has no header.
-    """
+    """Yield the rows of a CSV file, its header first."""
     problem = "is not a CSV file as stimgen writes it"
     csv.field_size_limit(CELL_CHARACTERS)
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")

@@ -135,31 +135,19 @@ def _solve(triangle: Tensor, vectors: Tensor, *, upper: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Minimum:
-    """The result of a minimisation; all but `trace` and `accepted` have one entry per problem.
+    """The best point of each problem, and how it was found; shape (batch,) unless another is given.
 
-    Attributes
-    ----------
-    images, losses
-        Best point of each problem, shape (batch, channel, height, width), and its loss.
-    trace, accepted
-        Loss of the current point after each evaluation, and whether the evaluation was accepted as an
-        iteration, which that of the start is not; shape (evaluation, batch).
-    evaluations
-        Evaluations until the problem stopped; later entries of `trace` repeat the last one.
-    low_enough, stalled
-        Whether the problem stopped because its loss was low enough, or did not fall any more.
-    restarts
-        How often the problem forgot its history, because no step was accepted or a loss was not finite.
+    After a problem has stopped, the entries of `trace` repeat the last one.
     """
 
-    images: Tensor
+    images: Tensor  # (batch, channel, height, width)
     losses: Tensor
-    trace: Tensor
-    accepted: Tensor
-    evaluations: Tensor
-    low_enough: Tensor
-    stalled: Tensor
-    restarts: Tensor
+    trace: Tensor  # (evaluation, batch), loss of the current point
+    accepted: Tensor  # (evaluation, batch), whether the evaluation was accepted as an iteration
+    evaluations: Tensor  # until the problem stopped
+    low_enough: Tensor  # whether it stopped at the loss `enough`
+    stalled: Tensor  # whether it stopped because its loss did not fall any more
+    restarts: Tensor  # how often it forgot its history
 
 
 def minimise(
@@ -182,25 +170,6 @@ def minimise(
     accepted by Armijo's rule. A refused step is shortened by quadratic interpolation; after
     `RESTART_AFTER` refusals in a row, or a loss that is not finite, the problem forgets its history and
     continues down its gradient. A problem that has stopped does not move any more.
-
-    Parameters
-    ----------
-    objective
-        Losses and gradients of all problems at given points.
-    start
-        First points, shape (batch, channel, height, width), float32 or float64.
-    lower, upper
-        Bounds of each problem's pixels, shape (batch,).
-    evaluations, history
-        Most times that the objective is called, at least 1, and number of steps that each problem remembers.
-    precondition
-        Symmetric positive definite operator that L-BFGS starts its inverse Hessian from, up to scale.
-    enough
-        A problem stops when its loss is not above this; one number or shape (batch,).
-    patience
-        A problem stops when its loss fell by less than `LEAST_PROGRESS` over this many evaluations.
-    after_evaluation
-        Called after each evaluation with the losses found, shape (batch,), on the device.
     """
     lower, upper = per_problem(lower), per_problem(upper)
 

@@ -17,18 +17,6 @@ def side_of(crop_px: int | None, size_px: int, *, two: bool = False) -> int:
 
     Two patches that do not overlap fit if and only if the image has at least twice their side: two squares
     lie apart along x or along y.
-
-    Parameters
-    ----------
-    crop_px, size_px
-        Sides of the patches and of the images, px.
-    two
-        Whether two patches of one image must not overlap.
-
-    Raises
-    ------
-    OptionError
-        If the patches do not fit.
     """
     side = size_px if crop_px is None else crop_px
     if two and size_px < 2 * side:
@@ -48,18 +36,7 @@ def side_of(crop_px: int | None, size_px: int, *, two: bool = False) -> int:
 
 
 def place_patches(images: Mapping[str, str], size_px: int, side: int, rng: np.random.Generator) -> Row:
-    """Return the columns P_id, P_x and P_y of each patch P, at random places.
-
-    Parameters
-    ----------
-    images
-        Id of the stimulus that each patch is cut from, by the name of the patch. At most two are cut from one
-        stimulus, and these do not overlap.
-    size_px, side
-        Sides of the stimuli and of the patches, px.
-    rng
-        Random generator.
-    """
+    """Return the columns P_id, P_x and P_y of each patch P, at random places."""
     of_image: dict[str, list[str]] = {}
     for name, image in images.items():
         of_image.setdefault(image, []).append(name)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stimgen.manifest import document
-from stimgen.manifest.document import parse
+from stimgen.manifest.document import Dumper, parse
 from stimgen.manifest.problems import DataPath, ManifestError
 
 
@@ -50,6 +50,11 @@ def test_scalars(text: str, value: object) -> None:
     assert parsed.problems == []
     assert parsed.data == {"key": value}
     assert type(parsed.data["key"]) is type(value)
+
+
+def test_dumped_texts_are_read_as_texts() -> None:
+    data = {"a": ["1e9", "0E0", "no", "012"], "b": 1e9}
+    assert parse(yaml.dump(data, Dumper=Dumper), "m.yaml").data == data
 
 
 @pytest.mark.parametrize("text", ["010", "0o17", "0x1F", "0b11", "1:30", "1:30.5", "-012"])

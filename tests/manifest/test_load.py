@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from manifest_texts import MINIMAL, load
 
 from stimgen.manifest import resolve, sources
+from stimgen.manifest.document import Dumper
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.manifest.problems import ManifestError
@@ -318,13 +319,15 @@ def test_resolved_loads_again_to_an_equal_plan(
     color = sections.pop("color")
     data = {"stimgen": 1, "name": "exp1"} | sections | {"image": sections["image"] | {"color": color}}
     path = tmp_path / "m.yaml"
-    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    path.write_text(yaml.dump(data, Dumper=Dumper), encoding="utf-8")
     first = load_manifest(path)
     target = tmp_path / "results" / "exp1" if elsewhere else tmp_path
     target.mkdir(parents=True, exist_ok=True)
     resolved = first.resolved(target)
     again = target / "manifest.resolved.yaml"
-    again.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    again.write_text(
+        yaml.dump(resolved, Dumper=Dumper, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
     second = load_manifest(again)
     assert plan(second) == plan(first)
     assert [source.path for source in second.sources] == [source.path for source in first.sources]

@@ -14,13 +14,11 @@ from torch import Tensor
 
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.multiscale import synthesise_together
-from stimgen.texture.objective import together
+from stimgen.texture.objective import to_batch
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Problem
 from stimgen.texture.statistics.gram import gram_matrices, relative_gram_distance
 from stimgen.texture.synthesis import synthesise
-from stimgen.texture.tensors import to_batch
 
 CHAIN = "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3"
 MEAN = (123.68, 116.779, 103.939)
@@ -111,32 +109,12 @@ MIXED: tuple[Callable[[], Problem], ...] = (
 )
 
 
-def test_a_batch_gives_each_problem_what_it_reaches_alone() -> None:
-    """In float64; in float32, rounding in another order of sums grows to percents within 40 evaluations."""
-    exact, preset = random_network(torch.float64), Multiscale(smallest_px=16, evaluations=(6, 6))
-    shared = synthesise_together([make() for make in MIXED], exact, preset)
-    for make, ours in zip(MIXED, shared, strict=True):
-        (alone,) = synthesise_together([make()], exact, preset)
-        assert ours.loss == pytest.approx(alone.loss, rel=1e-3)
-        assert [trace.size_px for trace in ours.traces] == [trace.size_px for trace in alone.traces]
-
-
 def test_on_a_cpu_a_texture_is_the_same_in_any_batch() -> None:
     shared = synthesise([make() for make in MIXED], random_network(), QUICK)
     for make, ours in zip(MIXED, shared, strict=True):
         (alone,) = synthesise([make()], random_network(), QUICK)
         assert np.array_equal(ours.image, alone.image)
         assert ours.loss == alone.loss
-
-
-def test_a_batch_gives_each_problem_its_loss_and_gradient() -> None:
-    objectives = [objective_of(make(), random_network()) for make in MIXED]
-    points = torch.rand((3, 1, 32, 32), generator=torch.Generator().manual_seed(0))
-    losses, gradients = together(objectives)(points)
-    for b, objective in enumerate(objectives):
-        loss, gradient = objective(points[b : b + 1])
-        assert losses[b] == pytest.approx(loss.item(), rel=1e-5)
-        assert torch.linalg.norm(gradients[b] - gradient[0]) < 1e-4 * torch.linalg.norm(gradient)
 
 
 def test_synthesis_reduces_the_loss_and_keeps_the_bounds() -> None:
@@ -165,17 +143,6 @@ def test_same_seed_gives_same_image(color: bool) -> None:
     assert np.abs(first - other).mean() > 0.01
 
 
-def test_bfloat16_convolutions_point_where_float32_does() -> None:
-    exact = objective_of(problem("gravel", LAYERS, 1), random_network())
-    rough = type(exact)(random_network().to(dtype=torch.bfloat16), exact.parts)
-    point = to_batch([texture("grass", 64)], "cpu")
-    loss, gradient = exact(point)
-    rough_loss, rough_gradient = rough(point)
-    assert rough_loss.dtype == rough_gradient.dtype == torch.float32
-    assert rough_loss.item() == pytest.approx(loss.item(), rel=0.02)
-    assert torch.cosine_similarity(rough_gradient.flatten(), gradient.flatten(), dim=0) > 0.99
-
-
 def test_a_descent_in_bfloat16_ends_in_float32() -> None:
     preset = Multiscale(smallest_px=16, evaluations=(10, 10), precision="bfloat16")
     ours = problem("gravel", LAYERS[:3], 1, size_px=32)
@@ -196,14 +163,6 @@ def test_a_stage_ends_at_the_stop_distance() -> None:
     assert result.evaluations < 200
     assert result.loss <= preset.stop_distance**2 * objective.loss_of_zero().item() * (1 + 1e-5)
     assert all(trace.losses[-2] > trace.losses[-1] for trace in result.traces if len(trace.losses) > 1)
-
-
-def test_a_stage_ends_without_progress() -> None:
-    """A layer set that cannot be reached is left after `patience` evaluations."""
-    preset = Multiscale(smallest_px=32, evaluations=(300,), stop_distance=0, patience=5, precision="float32")
-    (result,) = synthesise([problem("brick", LAYERS[:2], 1, size_px=32)], random_network(), preset)
-    assert result.stop_reason == "no progress"
-    assert result.evaluations < 300
 
 
 @pytest.mark.gpu
