@@ -129,8 +129,8 @@ def test_speeds_are_kept_beside_each_other_in_one_file() -> None:
     assert speed.recorded_speed("cuda:7") is None
 
 
-@pytest.mark.parametrize("content", ["[1]", '{"cpu": "fast"}', '{"cpu": NaN}', "\0"])
-def test_a_damaged_speed_file_counts_as_none(content: str) -> None:
+@pytest.mark.parametrize("content", ["[1]", '{"cpu": "fast"}', '{"cpu": NaN}', '{"cpu": 0}', "\0"])
+def test_damaged_speed_file_counts_as_none(content: str) -> None:
     speed.speed_file().parent.mkdir(parents=True)
     speed.speed_file().write_text(content)
     assert speed.recorded_speed("cpu") is None
