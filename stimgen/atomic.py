@@ -15,13 +15,7 @@ TEMPORARY = ".tmp-"
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a power failure.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    """
+    """Write a file so that it is there whole or not at all, also after a power failure."""
     with writing(path) as file:
         file.write(content)
 
@@ -31,11 +25,6 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file to be written piece by piece; it is there when the context ends, and not if that fails.
 
     It is written under a temporary name in the same folder, synced to disk and renamed.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
     """
     temporary = _temporary(path)
     try:
@@ -49,15 +38,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def create_file(path: Path, content: bytes) -> None:
-    """Write a new file as `write_file` does; of two processes or machines that try, one succeeds.
-
-    Raises
-    ------
-    FileExistsError
-        If there is one.
-    OSError
-        If the file cannot be written.
-    """
+    """Write a new file as `write_file` does; of two processes or machines that try, one succeeds."""
     temporary = _temporary(path)
     try:
         with _synced(temporary) as file:
@@ -77,13 +58,7 @@ def create_file(path: Path, content: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, so that what is put there is not lost after a power failure.
-
-    Raises
-    ------
-    OSError
-        If it cannot be made.
-    """
+    """Make a folder, and those above it, so that what is put there is not lost after a power failure."""
     if path.is_dir():
         return
     missing = [path, *path.parents]

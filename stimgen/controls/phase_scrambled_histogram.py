@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stimgen.controls.phases import random_phases, with_phases
+from stimgen.controls.phase_scrambled import random_phases, with_phases
 from stimgen.controls.registration import ImageWithResiduals, register_control
 from stimgen.images.differences import relative_error, wasserstein_1
 from stimgen.images.pixels import Image

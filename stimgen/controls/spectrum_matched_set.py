@@ -7,12 +7,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from stimgen.controls.materials import Materials
-from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
-from stimgen.matching.apply import Targets, match, residuals
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import Targets, clip_to_display, match, residuals
 from stimgen.references import WILLENBOCKEL_2010
 
 
@@ -41,11 +39,6 @@ def spectrum_matched_set(
 
     Values may leave 0..1. The residuals are those of `stimgen.matching.apply.Residuals`, after clipping:
     "spectrum", without the luminance's factor taken out, "mean" and "contrast".
-
-    Raises
-    ------
-    StimgenError
-        If the source has no amplitude where the set has some, as a constant source.
 
     References
     ----------

@@ -15,38 +15,15 @@ REC709 = (0.2126, 0.7152, 0.0722)
 
 
 class ImageError(InputError):
-    """An image file that cannot be used; names the file, the cause and what to do."""
+    """An image file that cannot be used."""
 
 
 def luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the luminance plane Y = 0.2126 R + 0.7152 G + 0.0722 B of an image.
+    """Return the luminance plane Y = 0.2126 R + 0.7152 G + 0.0722 B of an image (ITU-R BT.709-6, item 3.2).
 
     The weights are applied to the pixel values as they are, without undoing a display gamma: in vision
-    experiments the display is linearised, so that a pixel value is proportional to light.
-
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3) floats.
-
-    Returns
-    -------
-    ndarray of float64, shape (H, W)
-        The image itself if it is grey.
-
-    Raises
-    ------
-    ValueError
-        If `image` has another shape.
-
-    References
-    ----------
-    ITU-R Recommendation BT.709-6 (2015), item 3.2.
-
-    Examples
-    --------
-    >>> float(luminance(np.full((2, 2, 3), 0.5, dtype=np.float32))[0, 0])
-    0.5
+    experiments the display is linearised, so that a pixel value is proportional to light. `image` is (H, W)
+    or (H, W, 3), and the result (H, W) float64; a grey image is its own luminance.
     """
     if image.ndim == 2:
         return image.astype(np.float64)

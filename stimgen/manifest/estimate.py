@@ -39,7 +39,7 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     on a CPU, by that of a matrix product. Controls that synthesise no layer set are not counted.
     """
     stimuli = list(stimuli)
-    device, device_name = find_device(device)
+    device, device_name = device_without_torch(device)
     counts = Counter(stimulus.synthesised for stimulus in stimuli)
     named = Counter(stimulus.control.name for stimulus in stimuli if stimulus.control)
     slow = {name: number for name, number in named.items() if CONTROLS[name].cost}
@@ -93,7 +93,7 @@ def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:
     return evaluation + 2 * BYTES_PER_FLOAT * kernels + bytes_of_history * history
 
 
-def find_device(device: str) -> tuple[str, str]:
+def device_without_torch(device: str) -> tuple[str, str]:
     """Return a device's short name ("cpu", "cuda:0") and what it is."""
     kind, _, number = device.partition(":")
     if device not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdecimal()):

@@ -86,10 +86,9 @@ def is_weights_file(weights: str) -> bool:
 
 def known_weights(network: str) -> tuple[str, ...]:
     """Return the names of published weights, and of those that `stimgen weights import` put in the cache."""
-    from stimgen.networks.weights.cache import cached_paths
+    from stimgen.networks.weights.cache import cached_names
 
-    stems = (path.stem.partition("-") for path in cached_paths())
-    return (*weights_names(network), *(name for owner, _, name in stems if owner == network and name))
+    return (*weights_names(network), *(name for owner, name in cached_names() if owner == network))
 
 
 def _image(section: ImageSection | None, document: Document) -> ImageSpec | None:

@@ -12,7 +12,7 @@ from stimgen.images.sources import ImageSpec, SourceSpec
 from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, MeasureSpec, NetworkSpec
 from stimgen.networks.architectures import NETWORKS
 from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.statistics.gram import parameters
+from stimgen.texture.schedule import gram_parameters
 from stimgen.trials import TrialOptions
 
 
@@ -39,7 +39,7 @@ class LayerSet:
         channels = [architecture.channels(layer) for layer in self.layers]
         if self.components is not None:
             channels = [min(count, self.components) for count in channels]
-        return sum(map(parameters, channels))
+        return sum(map(gram_parameters, channels))
 
 
 @dataclass(frozen=True)

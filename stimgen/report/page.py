@@ -20,6 +20,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from stimgen import __version__
+from stimgen.bounded import read_regular
 from stimgen.errors import InputError
 from stimgen.networks.catalogue import published_weights
 from stimgen.report import templates
@@ -27,7 +28,6 @@ from stimgen.report.images import SMALLEST_PX, missing_sources, thumbnail, thumb
 from stimgen.report.methods import methods
 from stimgen.report.plots import plots
 from stimgen.report.reported import ReportedRun, read_runs, shown_condition, shown_stimuli, source_labels
-from stimgen.runs.regular_files import read_regular
 from stimgen.runs.store import write_atomically
 
 FILE = "report.html"

@@ -1,8 +1,4 @@
-"""The preview: a page in the run folder that shows a run while it works, written again every few seconds.
-
-It is a file and no server: it needs no port, can be opened on another machine that shares the disk, and its
-last version stays when the process has ended.
-"""
+"""The preview: a page in the run folder that shows a run while it works, written again every few seconds."""
 
 from __future__ import annotations
 
@@ -41,10 +37,7 @@ MOST_POINTS = 300
 
 
 class Preview:
-    """Writes the preview of a run, as its `stimgen.runs.run_state.Watcher`; no error here ends the run.
-
-    `say` shows a line to the user, and `clock` returns seconds.
-    """
+    """Writes the preview of a run, as its `stimgen.runs.run_state.Watcher`; no error here ends the run."""
 
     def __init__(
         self,
@@ -145,7 +138,7 @@ def curve(points: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
     """Return pairs of stage and relative distance as `lines` in a box of 600 by 120, one for each stage.
 
     Each is the points of an SVG polyline. The `highest` and `lowest` distance are at the upper and lower edge
-    of a logarithmic axis. About `MOST_POINTS` points are used; of fewer than two there is no curve.
+    of a logarithmic axis. Of fewer than two points there is no curve.
     """
     step = max(math.ceil(len(points) / MOST_POINTS), 1)
     kept = [(stage, distance) for stage, distance in points[::step] if 0 < distance < math.inf]

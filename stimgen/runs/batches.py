@@ -13,15 +13,7 @@ from stimgen.networks.architectures import NETWORKS
 
 @dataclass(frozen=True)
 class Batch:
-    """Stimuli that are made together: textures of one network, or one control.
-
-    Attributes
-    ----------
-    stimuli
-        In the order in which they are made.
-    network
-        The network that makes them, or for a control measures it.
-    """
+    """Stimuli that are made together: textures of one network, or one control."""
 
     stimuli: tuple[Stimulus, ...]
     network: NetworkSpec
@@ -32,15 +24,6 @@ def plan_batches(manifest: Manifest, stimuli: Sequence[Stimulus], batch_size: in
 
     Controls come first, one per batch, because most take no time. The textures of each network follow, sorted
     by their deepest layer, so that shallow layer sets do not pay for deep ones in their batch.
-
-    Parameters
-    ----------
-    manifest
-        The manifest.
-    stimuli
-        Its whole plan. A part of it would be divided differently, and the bytes would not repeat.
-    batch_size
-        Largest number of textures in a batch.
     """
     controls = [Batch((s,), measuring_network(manifest, s)) for s in stimuli if s.layer_set is None]
     groups: dict[NetworkSpec, list[tuple[int, Stimulus]]] = {}

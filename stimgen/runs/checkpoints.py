@@ -47,19 +47,6 @@ class RunCheckpoints:
 
     Problems are named by the hashes of their recipes. Files that are damaged or cannot be read are removed.
     If a file cannot be written or removed, StoreError ends the run.
-
-    Parameters
-    ----------
-    folder
-        Where the files are; made when the first is written.
-    made_with
-        What the bytes depend on beside recipes: device, threads, versions. None where files are only removed:
-        then those of any device are kept.
-
-    Attributes
-    ----------
-    seconds
-        What the syntheses that were loaded since `forget` had taken before.
     """
 
     def __init__(self, folder: Path, made_with: Mapping[str, str] | None) -> None:
@@ -70,20 +57,7 @@ class RunCheckpoints:
         self.seconds = 0.0
 
     def keep_only(self, recipes: Collection[str], not_done: Collection[str]) -> dict[str, tuple[int, int]]:
-        """Remove the files that this run cannot use: of other recipes, devices or versions, and damaged ones.
-
-        Parameters
-        ----------
-        recipes
-            Hashes of all recipes of the run.
-        not_done
-            Those that are still to be made.
-
-        Returns
-        -------
-        dict
-            Size and rung of the last finished stage, by the recipes of the files that are kept.
-        """
+        """Remove the files that this run cannot use, and return the last stage of the others, by recipe."""
         reached: dict[str, tuple[int, int]] = {}
         for path in self._folder.glob("*.safetensors"):
             if not CHECKPOINT.fullmatch(path.name):  # not written by stimgen

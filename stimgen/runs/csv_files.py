@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from stimgen.bounded import UnreadableError
 from stimgen.column import Column
 from stimgen.runs.columns import TABLES
-from stimgen.runs.regular_files import UnreadableError
 
 WHOLE_NUMBERS = ("seed", "components", "parameters", "iterations", "evaluations", "restarts")
 """Columns that are whole numbers with gaps."""
@@ -84,13 +84,13 @@ def data_dictionary(table: str, headers: list[str]) -> Dictionary:
             found = pattern.fullmatch(header)
             # "gram_relative_matched" is a column of its own, and not that of a layer "matched".
             if found and (header == column.name or header not in fixed):
-                described[header] = _entry(column, found.groupdict())
+                described[header] = column_entry(column, found.groupdict())
     if unknown := set(headers) - set(described):
         raise KeyError(f"the table {table} has no columns {', '.join(sorted(unknown))}")
     return described
 
 
-def _entry(column: Column, words: Mapping[str, str]) -> dict[str, str]:
+def column_entry(column: Column, words: Mapping[str, str]) -> dict[str, str]:
     """Return the description of a column, with the words that its placeholders stand for."""
     entry = {"LongName": column.long_name, "Description": column.description}
     for placeholder, word in words.items():
@@ -156,13 +156,7 @@ def to_json(dictionary: Dictionary) -> str:
 
 
 def rows_of(content: bytes) -> Iterator[list[str]]:
-    """Yield the rows of a CSV file, its header first.
-
-    Raises
-    ------
-    UnreadableError
-        If it is no CSV file in UTF-8, or has no header.
-    """
+    """Yield the rows of a CSV file, its header first."""
     problem = "is not a CSV file as stimgen writes it"
     csv.field_size_limit(CELL_CHARACTERS)
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")

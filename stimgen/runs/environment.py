@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -15,7 +16,6 @@ import stimgen
 from stimgen.manifest.speed import cpu_name, gpu_drivers
 from stimgen.networks.weights import list_weights
 from stimgen.networks.weights.cache import weights_folder
-from stimgen.runs.checkout import commit_of
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +90,26 @@ def report_lines() -> Iterator[str]:
         yield _line("weights", f"{name}, {weights.location}, {weights.problem or sha256}")
     if not present:
         yield _line("weights", "none on this machine")
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of a git checkout, and whether its files are changed; None for another folder.
+
+    If git cannot say, the cause is returned.
+    """
+    if not (folder / ".git").exists():
+        return None
+    describe = ("describe", "--always", "--dirty=, with changes", "--abbrev=40", "--exclude=*")
+    command = ["git", "--no-optional-locks", "-C", str(folder), *describe]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        )
+    except subprocess.CalledProcessError as error:
+        return f"unknown: {error.stderr.strip()}"
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"unknown: {error}"
+    return answer.stdout.strip()
 
 
 def _torch_lines() -> Iterator[str]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import torch
+from pydantic import ValidationError
 
-from stimgen.errors import StimgenError
+from stimgen.errors import StimgenError, of_the_machine
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
 from stimgen.runs.environment import device_name
-from stimgen.runs.failures import failure_of
 from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.make import Rendered, SourceMeasures, finish, render
 from stimgen.runs.preparation import Preparation
@@ -47,25 +49,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What making a batch needs.
-
-    Attributes
-    ----------
-    prepared
-        Sources and networks.
-    hashes
-        Of the recipes, by stimulus id.
-    folder, checkpoints
-        Where stimuli and records go, and what an interrupted run left of long syntheses.
-    progress, interrupts
-        Who is told what happens, and what may not be interrupted.
-    done
-        The stimuli that are done, by id; `make` adds to them.
-    before_writing
-        Called before a stimulus is written; what it raises ends the run.
-    source_measures
-        By source; made when first asked for.
-    """
+    """What making a batch needs."""
 
     prepared: Preparation
     hashes: Mapping[str, str]
@@ -164,3 +148,30 @@ class Job:
         failure = failure_of(stimulus.stimulus_id, error)
         self.progress.failure(failure)
         return failure
+
+
+def failure_of(stimulus_id: str, error: Exception) -> Failure:
+    """Return the row of failures.csv for an error: its cause, and what to do about it."""
+    known = error if isinstance(error, StimgenError) else of_the_machine(error)
+    if known is not None:
+        return Failure(stimulus_id, known.problem, known.cure)
+    if isinstance(error, ValidationError):
+        details = error.errors(include_url=False)
+        # A statistic is a number or a truth value: one that is not finite gives two errors.
+        if {detail["type"] for detail in details} <= {"finite_number", "bool_type"}:
+            types = ("float", "bool")
+            names = dict.fromkeys(
+                next(part for part in reversed(detail["loc"]) if isinstance(part, str) and part not in types)
+                for detail in details
+            )
+            return Failure(
+                stimulus_id,
+                f"What was computed is not a finite number: {' '.join(names)}.",
+                "Look at the weights of the network, whose numbers may be too large, or try another seed.",
+            )
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return Failure(
+        stimulus_id,
+        f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})",
+        "This is unexpected: please report it with the manifest.",
+    )

@@ -14,7 +14,7 @@ from typing import overload
 
 import pandas as pd
 
-from stimgen.bounded import read_file
+from stimgen.bounded import MOST_TABLE_BYTES, read_file
 from stimgen.counting import counted
 from stimgen.errors import InputError
 from stimgen.manifest.document import shorten
@@ -23,8 +23,6 @@ from stimgen.runs.lock import OWNER
 from stimgen.runs.record import STIMULUS_ID, Record, RecordError
 from stimgen.runs.store import MOST_BYTES, RunFolder, sha256
 
-MOST_TABLE_BYTES = 2**30
-"""Largest table that is read; a million stimuli take about as much."""
 SHOWN = 5
 """How many files a message names."""
 

@@ -56,20 +56,6 @@ def locked(folder: Path, task: str | None = None) -> Iterator[None]:
     Not all file systems carry such locks between machines, so `lock.json` names the owner. An owner on this
     machine without the lock was killed, and is replaced. One on another machine is not, unless it was this
     very Slurm job before it was requeued.
-
-    Parameters
-    ----------
-    folder
-        The folder.
-    task
-        As in `Owner`.
-
-    Raises
-    ------
-    LockError
-        If another run is at work there, or was on another machine and did not end cleanly.
-    OSError
-        If the folder cannot be written, or its file system has no locks.
     """
     lock, path = FileLock(folder / LOCK), folder / OWNER
     no_locks = OSError(0, "its file system has no locks")
@@ -106,15 +92,7 @@ def locked(folder: Path, task: str | None = None) -> Iterator[None]:
 
 
 def read_owner(folder: Path) -> Owner | None:
-    """Return who works in a folder, or did when it was killed; None if there is nobody.
-
-    Raises
-    ------
-    ValidationError
-        If the file is damaged.
-    OSError
-        If it cannot be read, or is no regular file.
-    """
+    """Return who works in a folder, or did when it was killed; None if there is nobody."""
     try:
         return Owner.model_validate_json(read_file(folder / OWNER, MOST_BYTES))
     except FileNotFoundError:

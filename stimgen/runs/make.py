@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.pixels import Image
-from stimgen.images.png import decode_png, encode_png, quantise
+from stimgen.images.png import decode_own_png, encode_png, quantise
 from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.apply import Targets, match, residuals
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import Targets, clip_to_display, match, residuals
 from stimgen.matching.reference import Reference
-from stimgen.measure import DecodedImage, measure, prepare_source
+from stimgen.measure import DecodedImage, Values, measure, prepare_source, statistics_in_order
 from stimgen.measure.gram import stage_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.environment import device_name, versions
+from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.preparation import Preparation
 from stimgen.runs.recipe import measured_with, stimulus_generator
 from stimgen.runs.record import (
@@ -38,7 +38,7 @@ from stimgen.runs.record import (
     SynthesisRecord,
     sealed,
 )
-from stimgen.runs.store import sha256
+from stimgen.runs.store import Done, RunFolder, sha256, write_atomically
 from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
 from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import matched_distance, synthesise
@@ -139,8 +139,9 @@ def finish(
         match(rendered.image, goals, stimulus_generator(stimulus, "match"))
     )
     stages = {"optimised": stage_distances(rendered.image, grams), "matched": stage_distances(shown, grams)}
-    png = encode_png(quantise(shown))
-    seen = DecodedImage(decode_png(png), manifest.image.size_deg, str(extractor.device))
+    pixels = quantise(shown)
+    png = encode_png(pixels)
+    seen = DecodedImage(decode_own_png(png, pixels), manifest.image.size_deg, str(extractor.device))
     record = Record(
         stimulus_id=stimulus.stimulus_id,
         filename=filename,
@@ -249,3 +250,55 @@ def _synthesis_record(
             for trace in synthesis.traces
         ),
     )
+
+
+def measure_all_again(
+    prepared: Preparation,
+    records: Sequence[Record],
+    folder: RunFolder,
+    device: str,
+    interrupts: Interrupts,
+) -> dict[str, Done]:
+    """Measure the PNG files of finished stimuli again, and write new records.
+
+    `records` are those of stimuli that were measured with other statistics than the manifest asks for. Raises
+    StoreError if a record cannot be written.
+    """
+    done: dict[str, Done] = {}
+    measures: dict[str, SourceMeasures] = {}
+    for old in records:
+        source = prepared.sources[old.source.id]
+        if source.id not in measures:
+            measures = {source.id: SourceMeasures.of(prepared.manifest, source)}
+        png = folder.png(old.stimulus_id).read_bytes()
+        record = measure_again(prepared.manifest, old, png, measures[source.id], device)
+        with interrupts.held():
+            write_atomically(folder.record(old.stimulus_id), record.model_dump_json(indent=1) + "\n")
+        done[old.stimulus_id] = Done.of(record)
+    return done
+
+
+def measure_again(
+    manifest: Manifest, record: Record, png: bytes, of_source: SourceMeasures, device: str
+) -> Record:
+    """Return the record of a finished stimulus with what the manifest asks for measured on its file.
+
+    Gram distances stay as they were: those of the stages before the file cannot be measured again.
+    """
+    image = DecodedImage(decode_own_png(png), record.image.size_deg, device)
+    statistics: Values = {}
+    for statistic in statistics_in_order():
+        if statistic.needs_network:
+            names = [
+                c.name.format(layer=layer) for c in statistic.columns for layer in record.measured_layers
+            ]
+            statistics |= {name: value for name, value in record.statistics.items() if name in names}
+        else:
+            statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
+    changes = {
+        "measured_with": measured_with(manifest),
+        "statistics": statistics,
+        "power": rounded(image.spectrum.radial),
+        "power_source": of_source.power,
+    }
+    return sealed(Record.model_validate(record.model_dump() | changes))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
@@ -18,7 +19,6 @@ from stimgen.networks.weights import WeightsError
 from stimgen.networks.weights.cache import cached_path, read_header
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import recipe, recipe_sha256
-from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, sha256
 
 
@@ -36,21 +36,17 @@ class RecordedWeights(NamedTuple):
     convention: RecordedConvention
 
 
+class _Source(NamedTuple):
+    """A source as a recipe needs it."""
+
+    id: str
+    sha256: str
+    crop_box: tuple[int, int, int, int]
+
+
 @dataclass(frozen=True)
 class Outlook:
-    """How many stimuli of a manifest a run would keep, make, and replace.
-
-    Attributes
-    ----------
-    keep
-        Finished, unless their PNG files were altered, which is not checked.
-    make
-        Not there.
-    replace
-        There, but made with other settings or from another source file, or without an intact record.
-    unplanned
-        There, but not asked for.
-    """
+    """How many stimuli of a manifest a run would keep, make, and replace; and how many others there are."""
 
     keep: int
     make: int
@@ -59,113 +55,79 @@ class Outlook:
 
 
 def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
-    """Return what a run would do in a folder."""
+    """Return what a run would do in a folder; None if there is no run, or weights would have to be read."""
     if not folder.records.is_dir() and not folder.stimuli.is_dir():
         return None
     stimuli = plan(manifest)
-    records = {stimulus.stimulus_id: _record(folder, stimulus.stimulus_id) for stimulus in stimuli}
-    sizes = {
-        (record.source.id, record.source.sha256): record.source.original_size
-        for record in records.values()
-        if record
-    }
-    hashes = _recipes(manifest, folder, stimuli, _sources(manifest, sizes))
+    hashes = known_recipes(manifest, folder, stimuli)
     if hashes is None:
         return None
     keep = make = 0
-    for name, record in records.items():
+    for name in (stimulus.stimulus_id for stimulus in stimuli):
         if not folder.png(name).is_file():
             make += 1
-        elif record and record.recipe_sha256 == hashes.get(name):
+        elif (record := folder.read_record(name)) and record.recipe_sha256 == hashes.get(name):
             keep += 1
-    unplanned = len(folder.unplanned_names(records))
-    return Outlook(keep, make, len(stimuli) - keep - make, unplanned)
+    unplanned = folder.unplanned_names([stimulus.stimulus_id for stimulus in stimuli])
+    return Outlook(keep, make, len(stimuli) - keep - make, len(unplanned))
 
 
 def known_recipes(
     manifest: Manifest, folder: RunFolder, stimuli: Sequence[Stimulus]
 ) -> dict[str, str] | None:
-    """Return the hashes of all recipes by stimulus id, as far as records and caches tell."""
-    sizes: dict[tuple[str, str], tuple[int, int]] = {}
-    for stimulus in {stimulus.source: stimulus for stimulus in stimuli}.values():
-        if record := _record(folder, stimulus.stimulus_id):
-            sizes[record.source.id, record.source.sha256] = record.source.original_size
-    sources = _sources(manifest, sizes)
-    if len(sources) < len(manifest.sources):
-        return None
-    return _recipes(manifest, folder, stimuli, sources)
+    """Return the hashes of recipes by stimulus id; None if weights are not known without reading them.
 
-
-def _recipes(
-    manifest: Manifest, folder: RunFolder, stimuli: Sequence[Stimulus], sources: Mapping[str, _Source]
-) -> dict[str, str] | None:
-    """Return the hashes of the recipes of known sources; None if weights are not known without reading."""
-    networks = folder.read_summary().get("networks")
-    recorded = [one for one in networks if isinstance(one, dict)] if isinstance(networks, list) else []
-    weights: dict[NetworkSpec, RecordedWeights | None] = {}
-
-    def weights_of(network: NetworkSpec) -> RecordedWeights:
-        if network not in weights:
-            weights[network] = _weights(network, recorded)
-        known = weights[network]
-        if known is None:
-            raise _UnknownError
-        return known
-
-    layers = {network: measured_layers(manifest, network) for network in _measuring(manifest, stimuli)}
-    try:
-        return {
-            stimulus.stimulus_id: recipe_sha256(
-                recipe(manifest, stimulus, sources, weights_of, layers[measuring_network(manifest, stimulus)])
-            )
-            for stimulus in stimuli
-            if stimulus.source in sources
-        }
-    except _UnknownError:
-        return None
-
-
-def _measuring(manifest: Manifest, stimuli: Sequence[Stimulus]) -> set[NetworkSpec]:
-    return {measuring_network(manifest, stimulus) for stimulus in stimuli}
-
-
-class _UnknownError(Exception):
-    """The hash of weights is not known without reading them."""
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A source as a recipe needs it."""
-
-    id: str
-    sha256: str
-    crop_box: tuple[int, int, int, int]
-
-
-def _record(folder: RunFolder, stimulus_id: str) -> Record | None:
-    """Return the intact record of a stimulus; None if there is none."""
-    record = folder.read_record(stimulus_id)
-    own = record and (record.stimulus_id, record.filename) == (stimulus_id, folder.filename(stimulus_id))
-    return record if own else None
-
-
-def _sources(manifest: Manifest, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> dict[str, _Source]:
-    """Return the sources whose file is the one that a record was made of.
-
-    `sizes` has the sizes of the images of records, by source id and SHA-256.
+    Stimuli of sources that no record is made of are left out.
     """
-    sources = {}
-    for spec in manifest.sources:
-        content = source_sha256(spec)
-        size = sizes.get((spec.id, content)) if content else None
-        if content is None or size is None:
-            continue
-        try:
-            box = crop_box(spec, manifest.image, size, name=manifest.name, origin=spec.image)
-        except InputError:  # an image that is too small now; the run reports it
-            continue
-        sources[spec.id] = _Source(spec.id, content, box)
-    return sources
+    found = (_source(manifest, spec, folder, stimuli) for spec in manifest.sources)
+    sources = {source.id: source for source in found if source}
+    measuring = {stimulus.stimulus_id: measuring_network(manifest, stimulus) for stimulus in stimuli}
+    used = {stimulus.synthesised.network for stimulus in stimuli if stimulus.synthesised}
+    weights = {network: _weights(network, folder) for network in used | {*measuring.values()}}
+    known = {network: of_network for network, of_network in weights.items() if of_network}
+    if len(known) < len(weights):
+        return None
+    layers = {network: measured_layers(manifest, network) for network in {*measuring.values()}}
+    hashes = {}
+    for stimulus in stimuli:
+        if stimulus.source in sources:
+            measured = layers[measuring[stimulus.stimulus_id]]
+            ingredients = recipe(manifest, stimulus, sources, known.__getitem__, measured)
+            hashes[stimulus.stimulus_id] = recipe_sha256(ingredients)
+    return hashes
+
+
+def _source(
+    manifest: Manifest, spec: SourceSpec, folder: RunFolder, stimuli: Sequence[Stimulus]
+) -> _Source | None:
+    """Return a source whose file a record is made of; None if there is no such record, or no such file."""
+    names = (stimulus.stimulus_id for stimulus in stimuli if stimulus.source == spec.id)
+    records = (record for record in map(folder.read_record, names) if record)
+    first = next(records, None)
+    if first is None:  # and the file need not be read
+        return None
+    content = source_sha256(spec)
+    alike = (one for one in itertools.chain([first], records) if one.source.sha256 == content)
+    size = next((one.source.original_size for one in alike), None)
+    if content is None or size is None:
+        return None
+    try:
+        box = crop_box(spec, manifest.image, size, name=manifest.name, origin=spec.image)
+    except InputError:  # an image that is too small now; the run reports it
+        return None
+    return _Source(spec.id, content, box)
+
+
+def _weights(network: NetworkSpec, folder: RunFolder) -> RecordedWeights | None:
+    """Return the weights that run.json names, if a run would use the same now."""
+    recorded = folder.read_summary().get("networks")
+    known = known_sha256(network.name, network.weights)
+    for one in recorded if isinstance(recorded, list) else []:
+        named = isinstance(one, dict) and (one.get("name"), one.get("tensors_sha256"))
+        if known is not None and named == (network.name, known):
+            convention = RecordedConvention(str(one.get("input")))
+            return RecordedWeights(known, one.get("weights_normalised") is True, convention)
+    return None
 
 
 def source_sha256(spec: SourceSpec) -> str | None:
@@ -189,13 +151,3 @@ def known_sha256(network: str, weights: str) -> str | None:
         return header.tensors_sha256
     published = published_weights(network, weights)
     return published.tensors_sha256 if published else None
-
-
-def _weights(network: NetworkSpec, recorded: Sequence[Mapping[str, Any]]) -> RecordedWeights | None:
-    """Return the weights that run.json names, if a run would use the same now."""
-    known = known_sha256(network.name, network.weights)
-    for one in recorded:
-        if (one.get("name"), one.get("tensors_sha256")) == (network.name, known):
-            convention = RecordedConvention(str(one.get("input")))
-            return RecordedWeights(str(known), one.get("weights_normalised") is True, convention)
-    return None

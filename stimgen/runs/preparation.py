@@ -16,7 +16,7 @@ from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import clip_to_display
 from stimgen.matching.reference import Reference
 from stimgen.measure.gram import SourceGrams, source_grams
 from stimgen.measure.portilla_simoncelli import load_plenoptic
@@ -26,7 +26,7 @@ from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import generator, recipe, recipe_sha256
 from stimgen.runs.record import NetworkRecord
-from stimgen.texture.components import principal_components
+from stimgen.texture.statistics.gram import principal_components
 
 CEILING_SCRAMBLES = 3
 """Phase-scrambled versions of a source whose mean distance is the ceiling of Gram distances."""
@@ -39,15 +39,7 @@ def scrambled_versions(source: Image) -> list[Image]:
 
 
 class Networks:
-    """Weights, extractors and the sources' Gram matrices, each made when first asked for.
-
-    Parameters
-    ----------
-    manifest
-        Says which layers are measured.
-    device
-        Where extractors run, for example "cuda:0".
-    """
+    """Weights, extractors and the sources' Gram matrices, each made when first asked for."""
 
     def __init__(self, manifest: Manifest, device: str) -> None:
         self._manifest = manifest
@@ -78,7 +70,7 @@ class Networks:
         return self._extractors[network]
 
     def bases(self, layer_set: LayerSet) -> Mapping[str, Tensor]:
-        """Return the principal components on which a layer set projects its layers; none for all channels."""
+        """Return the principal components of the layers of a layer set; none for all channels."""
         if layer_set.components is None:
             return {}
         key = (layer_set.network, layer_set.layers, layer_set.components)
@@ -133,22 +125,7 @@ class Preparation:
 
 
 def prepare(manifest: Manifest, device: str) -> Preparation:
-    """Load the sources, and check that everything in the manifest can be made of them.
-
-    Parameters
-    ----------
-    manifest
-        A loaded manifest.
-    device
-        Where this process computes, for example "cuda:0".
-
-    Raises
-    ------
-    StimgenError
-        If something that the manifest needs is not installed.
-    InputError
-        With everything that is wrong with any source.
-    """
+    """Load the sources, and check that everything in the manifest can be made of them."""
     if manifest.measure.portilla_simoncelli:
         load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     sources = load_sources(manifest)
@@ -162,13 +139,7 @@ def set_reference(manifest: Manifest, sources: Mapping[str, Source]) -> Referenc
 
 
 def load_sources(manifest: Manifest) -> dict[str, Source]:
-    """Load all sources by id.
-
-    Raises
-    ------
-    InputError
-        With everything that is wrong with any of them.
-    """
+    """Load all sources by id."""
     sources: dict[str, Source] = {}
     errors: list[str] = []
     for source in manifest.sources:
@@ -182,15 +153,7 @@ def load_sources(manifest: Manifest) -> dict[str, Source]:
 
 
 def check_controls(manifest: Manifest, sources: Iterable[Source]) -> None:
-    """Raise InputError with every source that does not suit a control.
-
-    Raises
-    ------
-    StimgenError
-        If a control needs what is not installed.
-    InputError
-        If a source does not suit a control.
-    """
+    """Raise InputError with every source that does not suit a control."""
     errors: list[str] = []
     for control in {spec.name: CONTROLS[spec.name] for spec in manifest.controls}.values():
         if control.prepare:

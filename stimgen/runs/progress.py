@@ -56,26 +56,6 @@ class Progress(Bars):
 
     Progress is counted in floating-point operations and not in stimuli, because a deep layer set takes many
     times as long as a shallow one (`stimgen.runs.work`). All events also go to the logger `stimgen`.
-
-    Parameters
-    ----------
-    quiet
-        Show nothing.
-    console
-        Where to write; standard error by default.
-    clock
-        Returns seconds.
-
-    Attributes
-    ----------
-    state
-        The state of the run when it was last shown.
-    watcher
-        Receives the progress as well, also when quiet; None at first.
-    flops
-        Operations done in synthesis.
-    seconds
-        Time spent in batches that synthesise.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from stimgen.bounded import read_file
+from stimgen.bounded import UnreadableError, read_file, read_regular
 from stimgen.manifest.schema import LARGEST_PX, LARGEST_SEED, MatchingSpec
 
 Settings = Annotated[dict[str, Any], AfterValidator(lambda v: json.loads(json.dumps(v, allow_nan=False)))]
@@ -185,27 +185,7 @@ class Distance(NamedTuple):
 
 
 class Record(_Part):
-    """One stimulus. Everything but `made` and the seal is the same whenever it is made on one machine.
-
-    Attributes
-    ----------
-    network, measured_in
-        The network that made the texture, and the one in which Gram distances are measured; equal for
-        controls.
-    measured_layers
-        Layers of `measured_in` on which they are measured.
-    measured_with
-        Name and version of each statistic that was measured.
-    statistics
-        What was measured on the file, by the column of stimuli.csv.
-    stages
-        Gram distances before the file was written, under the same names.
-    power, power_source
-        Rotational average of the power spectrum of the stimulus and of its source, at 1, 2, … cycles per
-        image (`stimgen.measure.spectrum.PowerSpectrum.radial`), to six significant digits.
-    record_sha256
-        The seal; None before the record is sealed.
-    """
+    """One stimulus. Everything but `made` and the seal is the same whenever it is made on one machine."""
 
     format: Literal[2] = 2
     stimulus_id: str = Field(pattern=f"^{STIMULUS_ID}$")
@@ -288,14 +268,8 @@ class Record(_Part):
         return self
 
 
-class RecordError(Exception):
-    """A record cannot be used; the message is the rest of a sentence that begins with its file.
-
-    Attributes
-    ----------
-    altered
-        The record as it is now, if it was altered after it was written.
-    """
+class RecordError(UnreadableError):
+    """A record cannot be used; `altered` is its content where only the seal is wrong."""
 
     def __init__(self, problem: str, altered: Record | None = None) -> None:
         super().__init__(problem)
@@ -304,16 +278,6 @@ class RecordError(Exception):
 
 def content_sha256(content: Mapping[str, Any]) -> str:
     """Return the seal of a record's content: the SHA-256 of its JSON without spaces, keys in order.
-
-    Parameters
-    ----------
-    content
-        What is in the file; the seal itself is left out.
-
-    Raises
-    ------
-    ValueError
-        If a number in it is not finite.
 
     Examples
     --------
@@ -330,14 +294,16 @@ def sealed(record: Record) -> Record:
     return record.model_copy(update={SEAL: content_sha256(json.loads(record.model_dump_json()))})
 
 
-def parse_record(content: bytes) -> Record:
-    """Return the record that a file holds.
+_intact: set[bytes] = set()
+"""Digests of files whose seal was checked by this process: most are read twice."""
+MOST_REMEMBERED = 100_000
 
-    Raises
-    ------
-    RecordError
-        If it holds none, or one that was altered after it was written.
-    """
+
+def parse_record(content: bytes) -> Record:
+    """Return the record that a file holds."""
+    digest = hashlib.sha256(content).digest()
+    if digest in _intact:
+        return Record.model_validate_json(content)
     try:
         data = json.loads(content)
         record = Record.model_validate(data)
@@ -351,30 +317,21 @@ def parse_record(content: bytes) -> Record:
         raise RecordError(f"has no {SEAL}: it was altered", record)
     if content_sha256(data) != record.record_sha256:
         raise RecordError(f"was altered after it was written: its {SEAL} is not that of its content", record)
+    if len(_intact) < MOST_REMEMBERED:
+        _intact.add(digest)
     return record
 
 
-def read_record(path: Path, stimulus_id: str, filename: str) -> Record:
-    """Return the record of a stimulus.
-
-    Parameters
-    ----------
-    path
-        Its file.
-    stimulus_id, filename
-        What it must be about.
-
-    Raises
-    ------
-    RecordError
-        If it is missing, damaged, altered, or that of another stimulus.
-    """
+def read_record(path: Path, stimulus_id: str, filename: str, *, may_be_link: bool = True) -> Record:
+    """Return the record of a stimulus."""
     try:
-        record = parse_record(read_file(path, MOST_BYTES))
+        content = read_file(path, MOST_BYTES) if may_be_link else read_regular(path, MOST_BYTES)
     except FileNotFoundError:
         raise RecordError("is missing") from None
-    except OSError as error:
-        raise RecordError(f"cannot be read: {error.strerror}") from None
+    except (OSError, UnreadableError) as error:
+        problem = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise RecordError(problem) from None
+    record = parse_record(content)
     if record.stimulus_id != stimulus_id:
         raise RecordError(f"is the record of {record.stimulus_id}")
     if record.filename != filename:

@@ -15,26 +15,26 @@ from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.environment import versions
-from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.shards import FailureNote, Shard, ShardNote, read_note
 from stimgen.runs.store import FORMAT, LASTING, Done, RunFolder, read_done, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 
 if TYPE_CHECKING:
-    from stimgen.runs.record import NetworkRecord
     from stimgen.runs.runner import Maker
 
 
-class _Results:
-    """Results so far."""
+class Results:
+    """What is done so far, and how it is written down: in tables and run.json, or in the note of a shard."""
 
     def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done]) -> None:
         self.done = done
-        self.kept = len(done)
         self.failures: list[Failure] = []
-        self._started = _now()
+        self.rejected = 0
+        self.kept = len(done)
         self._folder = folder
         self._maker = maker
+        self._started = _now()
+        self._nothing_to_make = len(done) == len(maker.own)
         self._manifests = write_manifests(folder, maker.manifest)
 
     @property
@@ -42,52 +42,26 @@ class _Results:
         """How many stimuli were made in this run."""
         return len(self.done) - self.kept
 
-    def _networks(self, stimuli: Sequence[Stimulus]) -> list[NetworkRecord]:
-        """Return the networks that make or measure stimuli."""
-        used = dict.fromkeys(batch.network for batch in self._maker.batches)
-        used |= dict.fromkeys(measuring_network(self._maker.manifest, stimulus) for stimulus in stimuli)
-        return [self._maker.prepared.networks.record(network) for network in used]
-
-    @property
-    def _batch_size(self) -> int:
-        return max((len(batch.stimuli) for batch in self._maker.batches), default=1)
-
-
-class Results(_Results):
-    """The results of a whole run so far.
-
-    Attributes
-    ----------
-    rejected
-        How many of the finished stimuli exceed a threshold of the manifest, when last written.
-    """
-
-    def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done], *, anything: bool) -> None:
-        super().__init__(folder, maker, done)
-        self.rejected = 0
-        self._anything = anything
-
     def write(self) -> None:
-        """Write the tables and run.json."""
+        """Write what is known now."""
+        if self._maker.shard:
+            self._write_note(self._maker.shard)
+        else:
+            self._write_tables()
+
+    def _write_tables(self) -> None:
         folder, manifest = self._folder, self._maker.manifest
         ids = [stimulus.stimulus_id for stimulus in self._maker.planned]
         records = read_done(folder, ids, self.done)
         self.rejected = write_tables(folder, records, self.failures, manifest.accept)
-        fingerprint = stimuli_sha256(
-            (folder.filename(name), one.png_sha256) for name, one in self.done.items()
-        )
+        fingerprint = folder.fingerprint({name: done.png_sha256 for name, done in self.done.items()})
         before = folder.read_summary()
         # With nothing to make, the summary stays that of the run that made the stimuli.
-        if not self._anything and describes(before, manifest, self.done.values(), fingerprint):
+        if self._nothing_to_make and describes(before, manifest, self.done.values(), fingerprint):
             # It may have been killed before it could count all that it made.
             summary = before | {"made": len(ids) - before["kept"]}
         else:
-            summary = _counts(manifest, self._started, len(ids), self.made, self.kept) | {
-                "device": self._maker.executor.device_name,
-                "batch_size": self._batch_size,
-                "networks": [one.model_dump() for one in self._networks(self._maker.planned)],
-                "versions": versions(),
-            }
+            summary = _counts(manifest, self._started, len(ids), self.made, self.kept) | self._made_with()
         summary |= {
             "failed": len(self.failures),
             "rejected": self.rejected,
@@ -98,38 +72,38 @@ class Results(_Results):
         }
         write_summary(folder, summary)
 
-
-class ShardResults(_Results):
-    """The results of one shard so far: its note, from which run.json is made when shards are joined."""
-
-    def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done], shard: Shard) -> None:
-        super().__init__(folder, maker, done)
-        self._shard = shard
-        self.note = shard.note(folder)
-
-    def write(self) -> None:
-        """Write the note, unless it says all this already."""
-        stimuli = self._maker.stimuli
-        before = read_note(self.note)
-        complete = before is not None and before.made + before.kept == len(self.done) == len(stimuli)
+    def _write_note(self, shard: Shard) -> None:
+        """Write the note of a shard, unless it says all this already."""
+        path, stimuli = shard.note(self._folder), len(self._maker.own)
+        before = read_note(path)
+        complete = before is not None and before.made + before.kept == len(self.done) == stimuli
         if complete and not self.made and before and before.manifest_sha256 == self._manifests:
             return
         note = ShardNote(
-            shard=str(self._shard),
-            stimuli=len(stimuli),
+            shard=str(shard),
+            stimuli=stimuli,
             made=self.made,
             kept=self.kept,
             started=self._started,
             finished=_now(),
-            device=self._maker.executor.device_name,
-            batch_size=self._batch_size,
-            networks=tuple(self._networks(stimuli)),
-            versions=versions(),
+            **self._made_with(),
             overrides=dict(self._maker.manifest.overrides),
             manifest_sha256=self._manifests,
             failures=tuple(FailureNote(**vars(failure)) for failure in self.failures),
         )
-        write_atomically(self.note, note.model_dump_json(indent=1) + "\n")
+        write_atomically(path, note.model_dump_json(indent=1) + "\n")
+
+    def _made_with(self) -> dict[str, Any]:
+        """Return the device, networks and versions that make and measure these stimuli."""
+        maker = self._maker
+        used = dict.fromkeys(batch.network for batch in maker.batches)
+        used |= dict.fromkeys(measuring_network(maker.manifest, stimulus) for stimulus in maker.own)
+        return {
+            "device": maker.executor.device_name,
+            "batch_size": max((len(batch.stimuli) for batch in maker.batches), default=1),
+            "networks": [maker.prepared.networks.record(network).model_dump() for network in used],
+            "versions": versions(),
+        }
 
 
 def _now() -> str:

@@ -18,12 +18,12 @@ from stimgen.runs.load import load_run
 from stimgen.runs.outlook import known_recipes
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import measured_with
-from stimgen.runs.results import Results, ShardResults, manifest_contents
+from stimgen.runs.results import Results, manifest_contents
 from stimgen.runs.shards import Shard, remove_shards, shard_locked
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.tables import Failure
 from stimgen.runs.trial_lists import write_trial_lists
-from stimgen.runs.unplanned import Unplanned, both, find_unplanned, remove_unplanned
+from stimgen.runs.unplanned import Unplanned, find_unplanned, remove_unplanned
 
 if TYPE_CHECKING:
     from stimgen.runs.batches import Batch
@@ -36,27 +36,7 @@ SPEED_NEEDS_S = 10.0
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did.
-
-    Attributes
-    ----------
-    folder
-        The run folder.
-    made, kept
-        Number of stimuli made in this run, and number already finished.
-    rejected
-        How many of both exceed a threshold of the manifest's section `accept`; 0 for a shard.
-    failures
-        Stimuli that could not be made.
-    unplanned
-        Names of PNG files and records in the folder that this manifest does not ask for.
-    trial_lists
-        Trial lists that were written: all of the manifest's, or none if stimuli could not be made.
-    changed_lists
-        Names of trial lists that an earlier run had written with other content.
-    removed
-        Files that were removed because the manifest does not ask for them, relative to the folder.
-    """
+    """What a run did."""
 
     folder: Path
     made: int
@@ -83,38 +63,6 @@ def run(
     """Make all stimuli of a manifest, or of one shard of it, that are not done yet.
 
     PyTorch, sources and weights are loaded only if something has to be made.
-
-    Parameters
-    ----------
-    manifest
-        A loaded manifest.
-    shard
-        Make only this part of the batches. A shard writes a note instead of tables; `stimgen tables` joins
-        the shards.
-    out
-        Run folder; by default `Manifest.output`.
-    device
-        "auto" (the first GPU if there is one), "cpu", or "cuda:N".
-    batch_size
-        Maximum number of textures synthesised at once; by default 1 on a CPU, and what fits on a GPU.
-    progress
-        Display; none by default.
-    prune
-        Unplanned files to remove at the end, from `find_unplanned`; nothing is removed if stimuli could not
-        be made.
-    executor
-        Makes the batches; by default this process, on `device`.
-
-    Raises
-    ------
-    StimgenError
-        If the run could not start: unreadable sources, missing weights, no such device, a folder that
-        cannot be written or is in use. A single stimulus that fails does not raise.
-    KeyboardInterrupt
-        After Ctrl-C, SIGTERM or SIGHUP, when the file being written and the tables are written.
-    InputError
-        If a trial list cannot be made because too few stimuli are accepted (all else is done then), or if a
-        shard on a GPU has no batch size.
     """
     progress = progress or Progress(quiet=True)
     folder = RunFolder((out or manifest.output).absolute())
@@ -122,76 +70,57 @@ def run(
     check_paths(folder.path, stimuli)
     maker = Maker(manifest, stimuli, shard, batch_size, device, executor)
     hashes = known_recipes(manifest, folder, stimuli) if shard is None else None
-    if hashes is None:
+    if hashes is None or len(hashes) < len(stimuli):
         hashes = maker.recipes
     folder.prepare()
-    with _locked(folder, shard, manifest, batch_size), interruptible() as interrupts:
+    with _locked(folder, maker), interruptible() as interrupts:
         folder.prepare(len(stimuli))
-        own = stimuli if shard is None else maker.stimuli
         asked = measured_with(manifest)
-        done, stale = folder.all_finished({s.stimulus_id: hashes[s.stimulus_id] for s in own}, asked)
-        if stale or (len(done) < len(own) and hashes is not maker.recipes):
-            from stimgen.runs.measured_again import measure_all_again
+        done, stale = folder.all_finished({s.stimulus_id: hashes[s.stimulus_id] for s in maker.own}, asked)
+        if stale or (len(done) < len(maker.own) and hashes is not maker.recipes):
+            from stimgen.runs.make import measure_all_again
 
             hashes = maker.recipes
-            done, stale = folder.all_finished({s.stimulus_id: hashes[s.stimulus_id] for s in own}, asked)
-            device = maker.executor.device
-            done |= measure_all_again(maker.prepared, stale, folder, device, interrupts, progress)
-        missing = [s.stimulus_id for s in own if s.stimulus_id not in done]
-        results: Results | ShardResults
+            own = {stimulus.stimulus_id: hashes[stimulus.stimulus_id] for stimulus in maker.own}
+            done, stale = folder.all_finished(own, asked)
+            done |= measure_all_again(maker.prepared, stale, folder, maker.executor.device, interrupts)
+            if stale:
+                progress.note(
+                    f"{counted(len(stale))} measured again: other statistics are asked for. "
+                    "The images are kept."
+                )
         if shard is None:
             folder.remove_preview()
             remove_shards(folder)
-            results = Results(folder, maker, done, anything=bool(missing))
-        else:
-            results = ShardResults(folder, maker, done, shard)
+        results = Results(folder, maker, done)
         with interrupts.held():
             # Before anything is made again, so that no table ever describes an image that is gone.
             results.write()
-        if missing:
-            _make(maker, folder, hashes, missing, results, interrupts, progress)
+        if len(done) < len(maker.own):
+            _make(maker, folder, hashes, results, interrupts, progress)
         if shard is not None:
             return RunResult(folder.path, results.made, results.kept, 0, tuple(results.failures))
-        assert isinstance(results, Results)
         return _finish(manifest, folder, stimuli, results, interrupts, prune)
 
 
+@dataclass
 class Maker:
-    """What makes stimuli; PyTorch, sources and weights are loaded when they are first needed.
+    """What makes stimuli; PyTorch, sources and weights are loaded when they are first needed."""
 
-    Parameters
-    ----------
-    manifest, stimuli
-        The manifest and its whole plan.
-    shard
-        The part that is made; None for all.
-    batch_size, device, executor
-        As for `run`.
-    """
-
-    def __init__(
-        self,
-        manifest: Manifest,
-        stimuli: list[Stimulus],
-        shard: Shard | None,
-        batch_size: int | None,
-        device: str,
-        executor: Executor | None,
-    ) -> None:
-        self.manifest = manifest
-        self.planned = stimuli
-        self._shard = shard
-        self._batch_size = batch_size
-        self._device = device
-        self._executor = executor
+    manifest: Manifest
+    planned: list[Stimulus]
+    shard: Shard | None
+    batch_size: int | None
+    device: str
+    given_executor: Executor | None
 
     @cached_property
     def executor(self) -> Executor:
         """What makes the batches."""
         from stimgen.runs.executor import LocalExecutor
 
-        executor = self._executor or LocalExecutor(self._device)
-        if self._shard and executor.shared and self._batch_size is None and self.manifest.layer_sets:
+        executor = self.given_executor or LocalExecutor(self.device)
+        if self.shard and executor.shared and self.batch_size is None and self.manifest.layer_sets:
             raise InputError(
                 "A shard on a GPU needs --batch-size: all shards must divide the manifest in the same way.",
                 "Give all shards the same, such as --batch-size 16; stimgen run without --shard says what "
@@ -216,27 +145,27 @@ class Maker:
         """The batches of the plan, or of the shard."""
         from stimgen.runs.batches import plan_batches
 
-        size = self._batch_size or (1 if self._shard else self.executor.batch_size(self.prepared))
+        size = self.batch_size or (1 if self.shard else self.executor.batch_size(self.prepared))
         batches = plan_batches(self.manifest, self.planned, size)
-        return self._shard.of(batches) if self._shard else batches
+        return self.shard.of(batches) if self.shard else batches
 
     @cached_property
-    def stimuli(self) -> list[Stimulus]:
-        """The stimuli of these batches."""
+    def own(self) -> list[Stimulus]:
+        """The stimuli of the plan, or of the batches of the shard."""
+        if self.shard is None:
+            return self.planned
         return [stimulus for batch in self.batches for stimulus in batch.stimuli]
 
 
 @contextlib.contextmanager
-def _locked(
-    folder: RunFolder, shard: Shard | None, manifest: Manifest, batch_size: int | None
-) -> Iterator[None]:
+def _locked(folder: RunFolder, maker: Maker) -> Iterator[None]:
     """Keep other runs out, but for shards of the same manifest in the same batches."""
-    if shard is None:
+    if maker.shard is None:
         with folder.locked():
             yield
     else:
-        resolved = sha256(manifest_contents(folder, manifest)["manifest.resolved.yaml"])
-        with shard_locked(folder, shard, f"{resolved}, batches of {batch_size or 1}"):
+        resolved = sha256(manifest_contents(folder, maker.manifest)["manifest.resolved.yaml"])
+        with shard_locked(folder, maker.shard, f"{resolved}, batches of {maker.batch_size or 1}"):
             yield
 
 
@@ -244,8 +173,7 @@ def _make(
     maker: Maker,
     folder: RunFolder,
     hashes: dict[str, str],
-    missing: list[str],
-    results: Results | ShardResults,
+    results: Results,
     interrupts: Interrupts,
     progress: Progress,
 ) -> None:
@@ -253,11 +181,13 @@ def _make(
     from stimgen.runs.checkpoints import RunCheckpoints
     from stimgen.runs.job import Job
 
-    executor, to_make = maker.executor, {name: hashes[name] for name in missing}
+    executor = maker.executor
+    names = [stimulus.stimulus_id for stimulus in maker.own]
+    to_make = {name: hashes[name] for name in names if name not in results.done}
     checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
     reached: dict[str, tuple[int, int]] = {}
-    if isinstance(results, Results):
-        note_replaced(folder, missing, progress)
+    if maker.shard is None:
+        _note_replaced(folder, to_make, progress)
         # Checkpoints of a shard lie beside those of the others, which are not this shard's to remove.
         by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
         reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
@@ -296,14 +226,15 @@ def _finish(
         finished = load_run(folder.path, check_hashes=False)
         with interrupts.held():
             lists = write_trial_lists(finished, manifest.trials)
-    noted = folder.noted_lists()
+    lists_now = folder.noted_lists()
     folder.remove_checkpoints()
     planned = {s.stimulus_id for s in stimuli}
     removed: tuple[str, ...] = ()
     if prune and not results.failures:
+        # Only what was there when the user was asked, and is still what it was.
         now = find_unplanned(folder, planned, {spec.id for spec in manifest.trials})
         with interrupts.held():
-            removed = remove_unplanned(folder, both(now, prune))
+            removed = remove_unplanned(folder, now.only(prune))
     return RunResult(
         folder.path,
         results.made,
@@ -312,12 +243,12 @@ def _finish(
         tuple(results.failures),
         folder.unplanned_names(planned),
         lists,
-        tuple(name for name, of in lists_before.items() if noted.get(name, of) != of),
+        tuple(name for name, before in lists_before.items() if lists_now.get(name, before) != before),
         removed,
     )
 
 
-def note_replaced(folder: RunFolder, missing: Iterable[str], progress: Progress) -> None:
+def _note_replaced(folder: RunFolder, missing: Iterable[str], progress: Progress) -> None:
     """Tell the user how many existing PNG files a run replaces, and why."""
     existing = [name for name in missing if folder.png(name).exists()]
     without = sum(not folder.record(name).exists() for name in existing)

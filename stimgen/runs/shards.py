@@ -26,13 +26,7 @@ _TEXT = re.compile(r"^([0-9]{1,5})/([0-9]{1,5})$")
 
 @dataclass(frozen=True)
 class Shard:
-    """Which part.
-
-    Attributes
-    ----------
-    number, count
-        The shard, from 1, and how many there are.
-    """
+    """Which part."""
 
     number: int
     count: int
@@ -91,13 +85,7 @@ class FailureNote(BaseModel):
 
 
 class ShardNote(BaseModel):
-    """What a shard did, or has done so far; what run.json says of a whole run.
-
-    Attributes
-    ----------
-    manifest_sha256
-        Of the manifests in the run folder, by name.
-    """
+    """What a shard did, or has done so far; what run.json says of a whole run."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -63,25 +63,15 @@ class Done:
         return cls(record.png_sha256, record.record_sha256, networks)
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The folder of a run, and where its files are."""
 
-    path: Path
-
-    def __post_init__(self) -> None:
-        for name in ("stimuli", "records", "trials", "figures", "checkpoints", "shards", "logs"):
-            object.__setattr__(self, name, self.path / name)
-        object.__setattr__(self, "preview", self.path / "preview.html")
-
-    stimuli: Path = field(init=False, compare=False, repr=False)
-    records: Path = field(init=False, compare=False, repr=False)
-    trials: Path = field(init=False, compare=False, repr=False)
-    figures: Path = field(init=False, compare=False, repr=False)
-    checkpoints: Path = field(init=False, compare=False, repr=False)
-    shards: Path = field(init=False, compare=False, repr=False)
-    logs: Path = field(init=False, compare=False, repr=False)
-    preview: Path = field(init=False, compare=False, repr=False)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stimuli, self.records = path / "stimuli", path / "records"
+        self.trials, self.figures, self.logs = path / "trials", path / "figures", path / "logs"
+        self.checkpoints, self.shards = path / "checkpoints", path / "shards"
+        self.preview = path / "preview.html"
 
     def remove_checkpoints(self) -> None:
         """Remove all checkpoints, and their folder if nothing else is in it. The folder must be locked."""
@@ -144,15 +134,7 @@ class RunFolder:
         return self.path / self.record_name(stimulus_id)
 
     def prepare(self, stimuli: int = 0) -> None:
-        """Make the folders; with more than `MOST_FLAT` stimuli, a new run gets subfolders.
-
-        Raises
-        ------
-        InputError
-            If the folder holds something else than a run of this format, or one of its own folders is a link.
-        StoreError
-            If it cannot be made.
-        """
+        """Make the folders; with more than `MOST_FLAT` stimuli, a new run gets subfolders."""
         try:
             # Workers leave logs before a run begins, and Snakemake makes the folders of shards.
             foreign = self.path.is_dir() and not {*self.path.iterdir()} <= {self.logs, self.shards}
@@ -188,7 +170,7 @@ class RunFolder:
             ) from error
 
     def refuse_links(self) -> None:
-        """Raise InputError if a folder inside the run folder is a symbolic link."""
+        """Raise InputError if a folder inside the run folder is a symbolic link; it may be one itself."""
         made = (
             self.stimuli,
             self.records,
@@ -208,17 +190,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out of the folder, and remove the unfinished files of killed runs.
-
-        Raises
-        ------
-        LockError
-            If another run or a shard is at work there, or may be.
-        InputError
-            If one of its own folders is a link.
-        StoreError
-            If the folder cannot be written.
-        """
+        """Keep other runs out of the folder, and remove the unfinished files of killed runs."""
         self.refuse_links()
         with contextlib.ExitStack() as held:
             try:
@@ -250,9 +222,10 @@ class RunFolder:
         except RecordError:
             return None
 
-    def checked_record(self, stimulus_id: str) -> Record:
+    def checked_record(self, stimulus_id: str, *, may_be_link: bool = True) -> Record:
         """Return the record of a stimulus; RecordError if it is missing, damaged, altered or of another."""
-        return read_record(self.record(stimulus_id), stimulus_id, self.filename(stimulus_id))
+        path, filename = self.record(stimulus_id), self.filename(stimulus_id)
+        return read_record(path, stimulus_id, filename, may_be_link=may_be_link)
 
     def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
         """Return the record of a finished stimulus: intact, with this recipe and the recorded PNG file."""
@@ -268,15 +241,7 @@ class RunFolder:
     def all_finished(
         self, recipes: Mapping[str, str], measured_with: Mapping[str, int]
     ) -> tuple[dict[str, Done], list[Record]]:
-        """Return the finished stimuli, and the records of those that were measured with other statistics.
-
-        Parameters
-        ----------
-        recipes
-            Hashes of the recipes, by stimulus id.
-        measured_with
-            The statistics that are asked for, with their versions.
-        """
+        """Return the finished stimuli, and the records of those that were measured with other statistics."""
         done: dict[str, Done] = {}
         stale = []
         for name, recipe in recipes.items():
@@ -285,6 +250,23 @@ class RunFolder:
                 if record.measured_with != measured_with:
                     stale.append(record)
         return done, stale
+
+    def fingerprint(self, png_sha256: Mapping[str, str]) -> str:
+        """Return `stimuli_sha256` of run.json from the SHA-256 of the PNG file of each stimulus, by id.
+
+        It is the SHA-256 of what sha256sum prints of all PNG files (`fingerprint_command`).
+        """
+        total = hashlib.sha256()
+        for name, found in sorted((self.filename(name), found) for name, found in png_sha256.items()):
+            total.update(f"{found}  {name}\n".encode())
+        return total.hexdigest()
+
+    @property
+    def fingerprint_command(self) -> str:
+        """A shell command that computes `stimuli_sha256` in the run folder, with LC_ALL=C."""
+        if self.is_spread:
+            return "find stimuli -name '*.png' | sort | xargs sha256sum | sha256sum"
+        return "sha256sum stimuli/*.png | sha256sum"
 
     def unplanned_names(self, planned: Collection[str]) -> tuple[str, ...]:
         """Return the names, without endings, of PNG files and records that are not planned."""
@@ -312,27 +294,16 @@ class RunFolder:
         if found == FORMAT:
             return
         by = f" {versions['stimgen']}" if isinstance(versions, dict) and "stimgen" in versions else ""
-        if isinstance(found, int) and found < FORMAT:
-            raise InputError(
-                f"{self.path} is a run of an older stimgen{by}: it has format {found}, and this stimgen "
-                f"reads only format {FORMAT}.",
-                "Choose another folder with --out, or use that stimgen.",
-            )
+        older = isinstance(found, int) and found < FORMAT
         raise InputError(
-            f"{self.path} is a run of a newer stimgen{by}: it has format {found}, and this stimgen knows "
-            f"formats up to {FORMAT}.",
-            "Update stimgen, or choose another folder with --out.",
+            f"{self.path} is a run of {'an older' if older else 'a newer'} stimgen{by}: "
+            f"it has format {found}, and this stimgen reads only format {FORMAT}.",
+            f"{'Use that' if older else 'Update'} stimgen, or choose another folder with --out.",
         )
 
 
 def read_done(folder: RunFolder, ids: Sequence[str], done: Mapping[str, Done]) -> Iterator[Record]:
-    """Yield the records of the finished stimuli among `ids`, read from disk one after the other.
-
-    Raises
-    ------
-    StimgenError
-        If a record is not the remembered one.
-    """
+    """Yield the records of the finished stimuli among `ids`, read from disk one after the other."""
     for stimulus_id in ids:
         if (known := done.get(stimulus_id)) is None:
             continue

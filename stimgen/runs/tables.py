@@ -58,28 +58,6 @@ def write_tables(
 
     Of each record the row of stimuli.csv stays in memory until all are read, and nothing else. The PNG files
     are read for what is a statistic of several of them (`seed_correlations`).
-
-    Parameters
-    ----------
-    folder
-        The run.
-    records
-        Stimuli that are done, in the order of the plan; read once.
-    failures
-        Stimuli that could not be made.
-    accept
-        Thresholds that the table of stimuli says the verdict of.
-    target
-        Folder that the tables are written to; by default that of the run.
-    uncertain
-        Ids of stimuli that are not compared with other seeds; may be filled while `records` is read.
-
-    Raises
-    ------
-    StimgenError
-        If a PNG file is not the one that its record describes.
-    StoreError
-        If the folder cannot be written.
     """
     target = target or folder.path
     exemplars: list[Exemplar] = []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +14,15 @@ from pathlib import Path
 import pandas as pd
 
 from stimgen.atomic import make_folder
-from stimgen.bounded import read_file
+from stimgen.bounded import MOST_TABLE_BYTES, UnreadableError, read_file
 from stimgen.controls import shows_source
 from stimgen.errors import InputError, nearest
 from stimgen.manifest.document import MAX_BYTES, parse
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
-from stimgen.runs.csv_files import harmless, in_order, table_of, to_csv, to_json
-from stimgen.runs.load import MOST_TABLE_BYTES, Run
-from stimgen.runs.record import Record
+from stimgen.runs.csv_files import harmless, in_order, rows_of, table_of, to_csv, to_json
+from stimgen.runs.load import Run
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
 
@@ -33,14 +31,17 @@ COLON = re.compile(r"""([{,]\s*[^\s{,:"']+):(?=\S)""")
 
 
 def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd.DataFrame:
-    """Return a trial list: one row per trial in the order of showing; of `morph` one per trial and level."""
+    """Return a trial list: one row per trial in the order of showing; of `morph`, one per trial and level."""
     if not run.records:
         raise InputError(f"{run.folder} has no stimuli.", "Run its manifest first.")
     image = run.records[0].image
     exemplars: list[Exemplar] = []
     files, hashes = {}, {}
     for record in run.records:
-        exemplars.append(_exemplar(record))
+        original = record.control is not None and shows_source(record.control.name)
+        exemplars.append(
+            Exemplar(record.stimulus_id, record.source.id, record.condition, record.seed, original)
+        )
         files[record.stimulus_id] = _path(run, record.filename, folder)
         hashes[record.stimulus_id] = f"sha256:{record.png_sha256}"
     available = Available.of(exemplars, image.size_px)
@@ -65,8 +66,8 @@ def write_trial_list(run: Run, design: str, options: TrialOptions, out: Path) ->
     try:
         make_folder(out.parent)
     except OSError as error:
-        message = f"The folder {out.parent} cannot be made: {error.strerror}."
-        raise StoreError(message, "Choose a folder that you may write to.") from error
+        problem = f"The folder {out.parent} cannot be made: {error.strerror}."
+        raise StoreError(problem, "Choose a folder that you may write to.") from error
     ordered, dictionary = in_order(f"trials_{design}", table)
     write_atomically(out, to_csv(ordered))
     write_atomically(out.with_suffix(".json"), to_json(dictionary))
@@ -114,7 +115,7 @@ def write_trial_lists(run: Run, trials: Iterable[TrialsSpec]) -> tuple[Path, ...
 
 
 def _note(folder: RunFolder, paths: Iterable[Path]) -> None:
-    """Write to run.json which lists are stimgen's, to be known when the manifest asks for others."""
+    """Write to run.json which lists are stimgen's; needed when the manifest no longer asks for them."""
     summary = folder.read_summary()
     before = folder.noted_lists()
     lists = before | {path.stem: sha256(path.read_bytes()) for path in paths}
@@ -175,9 +176,8 @@ def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
 def _header(path: Path) -> list[str] | None:
     """Return the names of a table's columns; None if it is none."""
     try:
-        text = read_file(path, MOST_TABLE_BYTES).decode("utf-8-sig")
-        return next(csv.reader(io.StringIO(text, newline=""), strict=True), None)
-    except (OSError, UnicodeDecodeError, csv.Error):
+        return next(rows_of(read_file(path, MOST_TABLE_BYTES).removeprefix(BOM_UTF8)))
+    except (OSError, UnreadableError):
         return None
 
 
@@ -188,11 +188,6 @@ def _described(path: Path) -> list[str] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return list(found) if isinstance(found, dict) else None
-
-
-def _exemplar(record: Record) -> Exemplar:
-    original = record.control is not None and shows_source(record.control.name)
-    return Exemplar(record.stimulus_id, record.source.id, record.condition, record.seed, original)
 
 
 def _path(run: Run, filename: str, folder: Path) -> str:

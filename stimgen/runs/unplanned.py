@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.runs.csv_files import data_dictionary, rows_of, to_json
-from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, StoreError, sha256
 from stimgen.trials import DESIGNS, design_columns
 
 
 @dataclass(frozen=True)
 class Unplanned:
-    """What a manifest does not ask for, in the run folder.
-
-    Attributes
-    ----------
-    stimuli
-        Ids of stimuli whose record, and PNG file if there is one, are as stimgen wrote them.
-    trial_lists
-        Names of trial lists that stimgen wrote for an earlier manifest, without ".csv".
-    others
-        Files that stimgen did not write, or that were altered since: relative to the run folder, with the
-        reason why they are never removed.
-    """
+    """What a manifest does not ask for, in the run folder."""
 
     stimuli: tuple[str, ...]
     trial_lists: tuple[str, ...]
@@ -35,31 +25,41 @@ class Unplanned:
         """Return whether there is anything to remove."""
         return bool(self.stimuli or self.trial_lists)
 
+    def only(self, other: Unplanned) -> Unplanned:
+        """Return what is also in `other`, among what can be removed."""
+        stimuli, lists = frozenset(other.stimuli), frozenset(other.trial_lists)
+        return Unplanned(
+            tuple(name for name in self.stimuli if name in stimuli),
+            tuple(name for name in self.trial_lists if name in lists),
+            self.others,
+        )
+
 
 def find_unplanned(folder: RunFolder, planned: Collection[str], lists: Collection[str]) -> Unplanned:
     """Return what in a run folder is not asked for, and is known to be stimgen's or not."""
-    stimuli: list[str] = []
-    others: list[tuple[str, str]] = []
+    stimuli, old = [], []
+    others: list[tuple[Path, str]] = [(path, "stimgen writes no such file") for path in _foreign(folder)]
     for name in folder.unplanned_names(planned):
         problem = _not_ours(folder, name)
         if problem is None:
             stimuli.append(name)
         else:
-            others += [(_relative(folder, path), problem) for path in _files(folder, name) if _is_there(path)]
-    others += [(_relative(folder, path), "stimgen writes no such file") for path in _foreign(folder)]
-    old = []
+            both = filter(os.path.lexists, (folder.png(name), folder.record(name)))
+            others += [(path, problem) for path in both]
     for name, recorded in sorted(folder.noted_lists().items()):
-        if name in lists or not _is_there(folder.trials / f"{name}.csv"):
+        path = folder.trials / f"{name}.csv"
+        if name in lists or not os.path.lexists(path):
             continue
         try:
-            same = sha256(read_regular(folder.trials / f"{name}.csv")) == recorded
+            same = sha256(read_regular(path)) == recorded
         except UnreadableError:
             same = False
         if same:
             old.append(name)
         else:
-            others.append((f"trials/{name}.csv", "it is not as stimgen run wrote it"))
-    return Unplanned(tuple(stimuli), tuple(old), tuple(sorted(others)))
+            others.append((path, "it is not as stimgen run wrote it"))
+    named = sorted((path.relative_to(folder.path).as_posix(), problem) for path, problem in others)
+    return Unplanned(tuple(stimuli), tuple(old), tuple(named))
 
 
 def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
@@ -76,24 +76,14 @@ def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
                 f"{path} cannot be removed: {error.strerror}.",
                 "Mend the folder, then run again with --prune.",
             ) from error
-        removed.append(_relative(folder, path))
+        removed.append(path.relative_to(folder.path).as_posix())
     return tuple(removed)
-
-
-def both(one: Unplanned, other: Unplanned) -> Unplanned:
-    """Return what is removable in both, with the files that are not of the first."""
-    stimuli, lists = frozenset(other.stimuli), frozenset(other.trial_lists)
-    return Unplanned(
-        tuple(name for name in one.stimuli if name in stimuli),
-        tuple(name for name in one.trial_lists if name in lists),
-        one.others,
-    )
 
 
 def _to_remove(folder: RunFolder, which: Unplanned) -> Iterator[Path]:
     for stimulus_id in which.stimuli:
         # The PNG first: a record without one can still be told to be stimgen's.
-        yield from (path for path in _files(folder, stimulus_id) if _is_there(path))
+        yield from filter(os.path.lexists, (folder.png(stimulus_id), folder.record(stimulus_id)))
     for name in which.trial_lists:
         table, dictionary = folder.trials / f"{name}.csv", folder.trials / f"{name}.json"
         if _is_dictionary_of(table, dictionary):
@@ -101,27 +91,19 @@ def _to_remove(folder: RunFolder, which: Unplanned) -> Iterator[Path]:
         yield table
 
 
-def _files(folder: RunFolder, name: str) -> tuple[Path, Path]:
-    return folder.png(name), folder.record(name)
-
-
 def _not_ours(folder: RunFolder, name: str) -> str | None:
     """Return why the files of a stimulus may not be removed; None if stimgen wrote them as they are."""
-    png, path = _files(folder, name)
-    try:
-        read_regular(path)
-    except UnreadableError:
+    path = folder.record(name)
+    if not path.is_file() or path.is_symlink():
         return "it has no record, so it may not be stimgen's"
     record = folder.read_record(name)
-    if record is None or record.stimulus_id != name:
+    if record is None:
         return "its record is damaged, altered or of another stimulus"
-    if not _is_there(png):
-        return None
     try:
-        content = read_regular(png)
+        same = sha256(read_regular(folder.png(name))) == record.png_sha256
     except UnreadableError as error:
-        return f"the PNG {error}"
-    return None if sha256(content) == record.png_sha256 else "the PNG was altered since stimgen wrote it"
+        return f"the PNG {error}" if os.path.lexists(folder.png(name)) else None
+    return None if same else "the PNG was altered since stimgen wrote it"
 
 
 def _is_dictionary_of(table: Path, dictionary: Path) -> bool:
@@ -134,10 +116,6 @@ def _is_dictionary_of(table: Path, dictionary: Path) -> bool:
     return any(content == to_json(data_dictionary(f"trials_{name}", header)).encode() for name in designs)
 
 
-def _is_there(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
-
-
 def _foreign(folder: RunFolder) -> Iterator[Path]:
     """Yield what lies among PNG files and records and has not the place of one."""
     places = dict(folder.places())
@@ -146,7 +124,3 @@ def _foreign(folder: RunFolder) -> Iterator[Path]:
             own = folder.png(path.stem) if ending == ".png" else folder.record(path.stem)
             if path != own and path not in places and path.name not in DESKTOP_FILES:
                 yield path
-
-
-def _relative(folder: RunFolder, path: Path) -> str:
-    return path.relative_to(folder.path).as_posix()

@@ -40,18 +40,7 @@ def evaluation_work(network: str, layers: tuple[str, ...], size_px: int) -> floa
 def batch_work(
     manifest: Manifest, batch: Batch, *, shared: bool, reached: Mapping[str, tuple[int, int]]
 ) -> float:
-    """Return the work of a batch that uses all its evaluations; 0 for a control without synthesis.
-
-    Parameters
-    ----------
-    manifest, batch
-        What is made.
-    shared
-        Whether the problems of a batch share their forward and backward passes, as on a GPU. Every problem
-        that is active in a stage then pays for all layers of that stage.
-    reached
-        Size and rung of the last stage in the checkpoint of a stimulus, by its id. Up to there it is done.
-    """
+    """Return the work of a batch that uses all its evaluations; 0 for a control without synthesis."""
     by_step: dict[tuple[int, int], list[Stage]] = {}
     network = ""
     for stimulus in batch.stimuli:
@@ -74,20 +63,7 @@ def batch_work(
 
 
 class BatchWork:
-    """How much of the work of one batch is done. A stage that ends early counts as finished.
-
-    Parameters
-    ----------
-    batch
-        The batch.
-    total
-        Its work, from `batch_work`.
-
-    Attributes
-    ----------
-    done
-        The part that is done, 0 to `total`.
-    """
+    """How much of the work of one batch is done. A stage that ends early counts as finished."""
 
     def __init__(self, batch: Batch, total: float) -> None:
         synthesised = batch.stimuli[0].synthesised

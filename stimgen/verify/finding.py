@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Severity = Literal["wrong", "incomplete", "warning", "unchecked"]
+Severity = Literal["wrong", "incomplete", "warning", "unchecked", "lost"]
 Cure = Literal["remove", "restore", "source", "run", "tables", "lists"]
 """What mends a run: to delete a file, to take it from a backup, to put a source or weights back, to run the
 manifest again, `stimgen tables`, `stimgen trials`."""
@@ -23,22 +23,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be, or could not be looked at.
-
-    Attributes
-    ----------
-    severity
-        "wrong": a file is not what the run made; "incomplete": something is not made yet; "warning": the
-        stimuli are what was made, and something beside them has changed; "unchecked": what a check needs is
-        not at hand.
-    file
-        The file, relative to the run folder; a source as the manifest names it.
-    problem
-        What is the matter, as the rest of a sentence that begins with the file.
-    cures
-        What mends it, to be done in the order of `Cure`; none where the problem says it, or nothing is to be
-        mended.
-    """
+    """Something that is not as it should be, or could not be looked at."""
 
     severity: Severity
     file: str
@@ -66,9 +51,18 @@ def unchecked(file: str, problem: str, cures: tuple[Cure, ...] = ()) -> Finding:
     return Finding("unchecked", file, problem, cures)
 
 
-def lost(file: str, problem: str, *, unfinished: bool, cures: tuple[Cure, ...] = TABLES) -> Finding:
+def lost(file: str, problem: str, cures: tuple[Cure, ...] = TABLES) -> Finding:
     """Return that a file is missing or of another state: wrong, unless the run was killed meanwhile."""
-    return Finding("incomplete" if unfinished else "wrong", file, problem, RUN if unfinished else cures)
+    return Finding("lost", file, problem, cures)
+
+
+def settled(finding: Finding, *, unfinished: bool) -> Finding:
+    """Return a finding with what `lost` amounts to in a run that ended, or is unfinished."""
+    if finding.severity != "lost":
+        return finding
+    if unfinished:
+        return incomplete(finding.file, finding.problem)
+    return wrong(finding.file, finding.problem, finding.cures)
 
 
 def cures_at(path: Path, otherwise: tuple[Cure, ...] = RUN) -> tuple[Cure, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from stimgen.atomic import TEMPORARY
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import StimgenError
 from stimgen.images.png import decode_png
 from stimgen.images.sources import SourceSpec
@@ -15,7 +16,6 @@ from stimgen.runs.columns import RUN_TABLES
 from stimgen.runs.lock import LOCK, OWNER
 from stimgen.runs.outlook import known_sha256, source_sha256
 from stimgen.runs.record import Record, SourceRecord, png_name, record_name
-from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, sha256
 from stimgen.runs.unplanned import Unplanned
 from stimgen.verify.finding import (

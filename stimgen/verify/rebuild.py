@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import rows_of, unmarked
-from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import load_run
 from stimgen.runs.record import RecordError, SourceRecord
-from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.results import summary_of_shards, write_summary
 from stimgen.runs.shards import Shard, ShardNote, is_unmerged, note_merged, parse_shard, read_notes
 from stimgen.runs.store import Done, RunFolder, read_done, sha256
@@ -26,21 +25,7 @@ from stimgen.verify.run import open_run, resolved_manifest
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What was written.
-
-    Attributes
-    ----------
-    folder
-        The run folder.
-    stimuli, planned
-        How many stimuli are in the tables, and how many the manifest asks for.
-    outdated
-        Ids of stimuli that were made with other settings than the manifest's, and are left out.
-    trial_lists
-        Trial lists that were written; none if stimuli are missing.
-    missing_shards
-        Shards of this manifest that are not done, such as "2/8", if some were made.
-    """
+    """What was written."""
 
     folder: Path
     stimuli: int
@@ -88,9 +73,8 @@ def _done(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[dict[str, Don
     for stimulus in stimuli:
         stimulus_id = stimulus.stimulus_id
         try:
-            read_regular(folder.record(stimulus_id))
-            record = folder.checked_record(stimulus_id)
-        except (UnreadableError, RecordError) as error:
+            record = folder.checked_record(stimulus_id, may_be_link=False)
+        except RecordError as error:
             if str(error) != "is missing":
                 problems.append(f"{folder.record_name(stimulus_id)} {error}")
             continue
@@ -185,6 +169,6 @@ def _write_summary(
     summary |= {"name": manifest.name, "stimuli": planned}
     if sum(one for key in ("made", "kept") if isinstance(one := summary.get(key), int)) != len(done):
         summary |= {"made": 0, "kept": len(done)}
-    fingerprint = stimuli_sha256((folder.filename(name), one.png_sha256) for name, one in done.items())
+    fingerprint = folder.fingerprint({name: known.png_sha256 for name, known in done.items()})
     summary |= {**counted, "stimuli_sha256": fingerprint}
     write_summary(folder, summary)

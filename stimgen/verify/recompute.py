@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.png import decode_png
 from stimgen.images.sources import Source, load_source
@@ -20,7 +21,6 @@ from stimgen.networks.weights import WeightsError, at_hand
 from stimgen.runs.make import SourceMeasures, rounded
 from stimgen.runs.preparation import Networks
 from stimgen.runs.record import Record
-from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import Finding, unchecked, wrong
 from stimgen.verify.records import ANEW

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stimgen.counting import counted
-from stimgen.runs.fingerprint import fingerprint_command
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import SHOWN, Cure, Finding
 from stimgen.verify.folder import ONLY_BY_READING
@@ -37,8 +36,7 @@ def sentences(result: Verification, measured: Recomputed | None) -> Iterator[str
     yield _conclusion(result, measured, findings)
     yield from _mending(result, findings)
     if result.stimuli_sha256 and not (measured and measured.wrong):
-        spread = RunFolder(result.folder).is_spread
-        yield f"{fingerprint_command(spread=spread)}: {result.stimuli_sha256}"
+        yield f"{RunFolder(result.folder).fingerprint_command}: {result.stimuli_sha256}"
 
 
 def _grouped(findings: Sequence[Finding]) -> Iterator[str]:

@@ -16,23 +16,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import InputError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import rows_of, unmarked
-from stimgen.runs.fingerprint import stimuli_sha256
 from stimgen.runs.load import Records, Run
 from stimgen.runs.lock import OWNER, refuse_held
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, RecordError, SourceRecord
-from stimgen.runs.regular_files import UnreadableError, read_regular
 from stimgen.runs.shards import is_unmerged
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
-from stimgen.runs.unplanned import Unplanned, find_unplanned
-from stimgen.verify.finding import Finding, cures_at, incomplete, some, wrong
+from stimgen.runs.unplanned import find_unplanned
+from stimgen.verify.finding import Finding, cures_at, incomplete, settled, some, wrong
 from stimgen.verify.folder import folder_findings, png_problem, source_findings, weights_findings
 from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings, unknown_columns
 from stimgen.verify.summary import (
@@ -40,12 +39,9 @@ from stimgen.verify.summary import (
     Summary,
     failures_findings,
     manifest_findings,
-    networks_findings,
     read_failures,
-    summary_findings,
 )
-from stimgen.verify.tables import table_findings
-from stimgen.verify.trials import trials_findings
+from stimgen.verify.tables import dictionary_findings, table_findings, trials_findings
 
 RESOLVED = "manifest.resolved.yaml"
 WITNESSES = 3
@@ -55,26 +51,7 @@ Advance = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in a run folder.
-
-    Attributes
-    ----------
-    folder
-        The run, absolute.
-    name
-        Name of its manifest.
-    planned, verified
-        Number of stimuli that the manifest asks for, and number of those that are there and right.
-    stimuli_sha256
-        `stimgen.runs.fingerprint.stimuli_sha256` of the PNG files that the manifest asks for; None unless all
-        of them are there and right, and none that stimgen did not write.
-    unplanned
-        Number of unaltered stimuli that an earlier manifest asked for.
-    overrides
-        Options of the command line that changed what was asked for; empty if there were none.
-    findings
-        Everything that is not as it should be, or could not be checked.
-    """
+    """What was found in a run folder."""
 
     folder: Path
     name: str
@@ -93,17 +70,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What `stimgen.verify.recompute.recompute_statistics` found.
-
-    Attributes
-    ----------
-    stimuli
-        Number of stimuli that were measured again.
-    lacking
-        Whether others could not be, because sources or weights are not at hand.
-    findings
-        All differences.
-    """
+    """What `stimgen.verify.recompute.recompute_statistics` found."""
 
     stimuli: int
     lacking: bool
@@ -150,10 +117,10 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     """
     folder, manifest = open_run(path)
     stimuli, summary = plan(manifest), Summary.read(folder)
-    present = sum(folder.record(one.stimulus_id).is_file() for one in stimuli)
+    present = sum(folder.record(stimulus.stimulus_id).is_file() for stimulus in stimuli)
     unmerged = is_unmerged(folder)
     places = (folder.path, *folder.shard_folders())
-    killed = unmerged or any((one / OWNER).exists() for one in places)  # a run that ends removes it
+    killed = unmerged or any((place / OWNER).exists() for place in places)  # a run that ends removes it
     unfinished = killed or (not summary.problem and summary.counted < present)
     findings = list(manifest_findings(folder, summary))
     # A run that was killed between a new manifest and its tables leaves those of the old one, or none.
@@ -167,37 +134,38 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     look = _Look(folder, manifest, stimuli, unfinished=unfinished, stale=stale)
     with tempfile.TemporaryDirectory() as temporary:
         again = Path(temporary)
-        failures, problem = read_failures(folder, unfinished=unfinished)
+        failures, problem = read_failures(folder)
         rows = [Failure(*map(unmarked, row)) for row in failures.values()]
         records = look.records(advance)
         rejected = write_tables(
             folder, records, rows, manifest.accept, target=again, uncertain=look.uncertain
         )
-        findings += look.findings
-        findings += look.missing(failures)
-        findings += look.known.findings(folder)
+        findings += [*look.findings, *look.missing(failures), *look.known.findings(folder)]
         if not stale:
             for name in ("stimuli", *LONG_TABLES):
-                findings += table_findings(
-                    folder, name, again, unknown=look.unknown, uncertain=look.uncertain, unfinished=unfinished
-                )
+                findings += table_findings(folder, name, again, look.unknown, look.uncertain)
             findings += [problem] if problem else []
-            made = frozenset(look.done)
-            findings += failures_findings(failures, planned, made, unfinished=unfinished)
-            findings += _failures_dictionary(folder, again, unfinished)
-            findings += _trials(look, manifest, planned, unplanned, again, unfinished)
+            findings += failures_findings(failures, planned, look.done)
+            dictionary = (again / "failures.json").read_bytes()
+            findings += dictionary_findings(folder.path, "failures.json", dictionary)
+            if look.done:
+                accepted = pd.read_csv(again / "stimuli.csv", usecols=["accepted"])
+                complete = len(look.done) == len(planned) and not look.altered and not look.linked
+                findings += trials_findings(
+                    look.run(accepted), manifest.trials, planned, unplanned.trial_lists, complete=complete
+                )
             right = {"name": manifest.name, "stimuli": len(stimuli)}
             if not unfinished:
                 right |= {"failed": len(failures)}
             if not unfinished and not look.unknown:
-                right |= {"rejected": rejected, "stimuli_sha256": stimuli_sha256(look.files)}
-            total = len(look.done) + len(look.unknown)
-            findings += summary_findings(summary, right, total, unfinished=unfinished)
+                right |= {"rejected": rejected, "stimuli_sha256": look.fingerprint}
+            findings += summary.findings(right, len(look.done) + len(look.unknown))
     weights = look.known.commonest_weights()
     if not stale:
-        findings += networks_findings(summary, [(spec.name, one) for spec, one in weights.items()])
+        findings += summary.networks_findings([(spec.name, sha256) for spec, sha256 in weights.items()])
     findings += source_findings(manifest.sources, look.known.commonest_sources())
     findings += weights_findings(weights)
+    findings = [settled(one, unfinished=unfinished) for one in findings]
     bad = {one.file for one in findings if one.severity in ("wrong", "incomplete")}
     foreign = any(one.severity == "wrong" and f"{one.file}/".startswith("stimuli/") for one in findings)
     verified = sum(not {folder.filename(name), folder.record_name(name)} & bad for name in look.done)
@@ -207,7 +175,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         manifest.name,
         len(stimuli),
         verified,
-        stimuli_sha256(look.files) if whole else None,
+        look.fingerprint if whole else None,
         len(unplanned.stimuli),
         summary.overrides,
         tuple(findings),
@@ -215,21 +183,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
 
 
 class _Look:
-    """One look at all stimuli of a run, one after the other.
-
-    Attributes
-    ----------
-    done
-        Hash of the PNG file and seal of each usable record, by stimulus id, in the order of the plan.
-    unknown
-        Stimuli whose records cannot be used, so that their rows in the tables are not known.
-    uncertain
-        Stimuli that cannot be compared with other seeds, because a file of their condition is not right.
-    known
-        Sources and weights that the records name.
-    findings
-        What is wrong with records and PNG files.
-    """
+    """One look at all stimuli of a run, one after the other."""
 
     def __init__(
         self, folder: RunFolder, manifest: Manifest, stimuli: list[Stimulus], *, unfinished: bool, stale: bool
@@ -271,14 +225,12 @@ class _Look:
         file = folder.record_name(stimulus_id)
         path = folder.record(stimulus_id)
         try:
-            read_regular(path)
-            record = folder.checked_record(stimulus_id)
-        except (UnreadableError, RecordError) as error:
+            record = folder.checked_record(stimulus_id, may_be_link=False)
+        except RecordError as error:
             if not path.exists() and not path.is_symlink() and stimulus_id not in self._listed:
                 self._lacking.append(stimulus_id)
                 return None
-            altered = isinstance(error, RecordError) and error.altered is not None
-            cures = ("restore", "run") if altered else cures_at(path)
+            cures = ("restore", "run") if error.altered else cures_at(path)
             self._unusable(stimulus, wrong(file, str(error), cures))
             return None
         if strange := unknown_columns(record):
@@ -320,15 +272,14 @@ class _Look:
             yield incomplete("stimuli", text)
 
     @property
-    def files(self) -> list[tuple[str, str]]:
-        """Names and hashes of the PNG files that records describe."""
-        return [(self._folder.filename(name), png_sha256) for name, (png_sha256, _) in self.done.items()]
+    def fingerprint(self) -> str:
+        """`stimuli_sha256` of the PNG files that records describe."""
+        return self._folder.fingerprint({name: png_sha256 for name, (png_sha256, _) in self.done.items()})
 
-    def run(self, accepted: list[bool]) -> Run:
+    def run(self, table: pd.DataFrame) -> Run:
         """Return the run as trial lists are made of it."""
-        seals = [seal for _, seal in self.done.values()]
-        records = Records(self._folder, list(self.done), seals)
-        return Run(self._folder.path, self._manifest.name, records, pd.DataFrame({"accepted": accepted}))
+        records = Records(self._folder, list(self.done), [seal for _, seal in self.done.values()])
+        return Run(self._folder.path, self._manifest.name, records, table)
 
     def _source(self, source_id: str) -> SourceRecord | None:
         """Return a source as most of the first records of it name it."""
@@ -346,32 +297,3 @@ class _Look:
                 row[0] for row in rows_of(read_regular(self._folder.path / "stimuli.csv")) if row
             )
         return frozenset()
-
-
-def _failures_dictionary(folder: RunFolder, again: Path, unfinished: bool) -> Iterator[Finding]:
-    from stimgen.verify.tables import dictionary_findings
-
-    right = (again / "failures.json").read_bytes()
-    return dictionary_findings(folder.path / "failures.json", right, unfinished=unfinished)
-
-
-def _trials(
-    look: _Look,
-    manifest: Manifest,
-    planned: set[str],
-    unplanned: Unplanned,
-    again: Path,
-    unfinished: bool,
-) -> Iterator[Finding]:
-    if not look.done:
-        return
-    table = pd.read_csv(again / "stimuli.csv", usecols=["accepted"])
-    complete = len(look.done) == len(planned) and not look.altered and not look.linked
-    yield from trials_findings(
-        look.run(table["accepted"].tolist()),
-        manifest.trials,
-        planned,
-        unplanned.trial_lists,
-        complete=complete,
-        unfinished=unfinished,
-    )

@@ -10,8 +10,8 @@ from stimgen.controls import CONTROLS
 from stimgen.errors import StimgenError
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
+from stimgen.texture.objective import to_batch
 from stimgen.texture.statistics.gram import gram_matrices
-from stimgen.texture.tensors import to_batch
 
 make = CONTROLS["random_weights"].make
 

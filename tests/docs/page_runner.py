@@ -32,7 +32,6 @@ from stimgen.manifest.load import load_manifest
 NUMBER = re.compile(r"\d+\.\d+")
 ALLOWED_ERROR = 0.5  # of printed distances, made with another processor or another PyTorch
 NEVER_HERE = ("internet", "participant")
-PACKAGES = ("matplotlib", "psychopy")
 MINIMAL: dict[str, Any] = {
     "stimgen": 1,
     "name": "minimal",
@@ -222,8 +221,8 @@ class PageRunner:
 def is_missing(block: Block) -> bool:
     """Whether a block needs what is not here."""
     need = block.marks.get("needs")
-    assert need in (None, *NEVER_HERE, *PACKAGES), f"{block.place}: nothing may need {need}"
-    return need in NEVER_HERE or (need in PACKAGES and importlib.util.find_spec(need) is None)
+    assert need in (None, "psychopy", *NEVER_HERE), f"{block.place}: nothing may need {need}"
+    return need in NEVER_HERE or (need == "psychopy" and importlib.util.find_spec(need) is None)
 
 
 def check_arguments(words: list[str]) -> None:

@@ -66,7 +66,7 @@ def test_it_opens_without_an_error_or_a_request(chromium, page):
     assert chromium.get_screenshot_as_png().startswith(b"\x89PNG")
 
 
-def test_the_table_sorts_and_filters(chromium, page):
+def test_table_sorts_and_filters_and_plots_show_one_source(chromium, page):
     before = cells(chromium, "luminance_mean")
     assert len(before) == 14
     (head,) = [
@@ -81,6 +81,10 @@ def test_the_table_sorts_and_filters(chromium, page):
     find(chromium, ".dt-search input").send_keys("grass-pool1")
     assert set(cells(chromium, "source")) == {"grass"}
     assert set(cells(chromium, "condition")) == {"pool1"}
+    count = "return document.querySelectorAll('#plot-luminance .point').length"
+    assert chromium.execute_script(count) == 14
+    Select(find(chromium, "#view")).select_by_visible_text("grass")
+    WebDriverWait(chromium, 20).until(lambda driver: driver.execute_script(count) == 7)
     assert chromium.get_log("browser") == []
 
 
@@ -126,14 +130,6 @@ def test_a_page_without_its_run_shows_thumbnails_and_says_so(chromium, page, tmp
     WebDriverWait(chromium, 20).until(lambda driver: "this is the thumbnail" in find(driver, "#panels").text)
     assert all(address.startswith("data:") for address, *_ in panels(chromium))
     chromium.get_log("browser")  # that a file is not there
-
-
-def test_plots_show_one_source_or_all(chromium, page):
-    count = "return document.querySelectorAll('#plot-luminance .point').length"
-    assert chromium.execute_script(count) == 14
-    Select(find(chromium, "#view")).select_by_visible_text("grass")
-    WebDriverWait(chromium, 20).until(lambda driver: driver.execute_script(count) == 7)
-    assert chromium.get_log("browser") == []
 
 
 @pytest.mark.parametrize("width", [1400, 400])

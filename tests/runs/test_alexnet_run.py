@@ -121,19 +121,16 @@ def test_stats_measures_the_default_layers_of_the_network(tmp_path):
     assert "64 × 30 px, and the deepest layer needs 31 px" in refused.output
 
 
-@pytest.mark.parametrize("normalise", [True, False])
-def test_weights_that_are_normalised_already_are_used_as_they_are_and_recorded(
-    tmp_path, file, monkeypatch, normalise
-):
+def test_weights_that_are_normalised_already_are_used_as_they_are_and_recorded(tmp_path, file, monkeypatch):
     unpublished = replace(NETWORKS["alexnet"](), weights=())
     monkeypatch.setitem(NETWORKS._entries, "alexnet", lambda: unpublished)
     monkeypatch.setattr("stimgen.networks.import_weights.share_near_one", lambda weights: 1.0)
-    imported = import_weights(file, "alexnet", name=f"published_{normalise}", convention="torchvision")
-    network = {"name": "alexnet", "weights": imported.name, "normalise": normalise}
+    imported = import_weights(file, "alexnet", name="published", convention="torchvision")
+    network = {"name": "alexnet", "weights": imported.name, "normalise": True}
     changes = CHANGES | {"layer_sets": {"conv1": ["conv1"]}, "controls": []}
     result = run(tiny(tmp_path / "one", network=network, **changes))
     (record,) = records_of(result).values()
-    assert (record.network.normalise, record.network.weights_normalised) == (normalise, True)
+    assert (record.network.normalise, record.network.weights_normalised) == (True, True)
     assert pd.read_csv(result.folder / "stimuli.csv")["normalised"].all()
     assert find_weights("alexnet", imported.name).normalised
     # The same pixels as without any normalisation of these filters.

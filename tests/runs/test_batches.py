@@ -56,9 +56,3 @@ def test_all_matched_layers_of_a_network_are_measured(tmp_path):
     manifest = tiny(tmp_path, **MIXED)
     assert measured_layers(manifest, manifest.network) == ("conv1_1", "pool1", "pool2")
     assert measured_layers(manifest, manifest.layer_sets["other"].network) == ("pool1",)
-
-
-def test_controls_alone_are_measured_on_the_default_layers(tmp_path):
-    manifest = tiny(tmp_path, layer_sets=None)
-    layers = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
-    assert measured_layers(manifest, manifest.network) == layers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -67,15 +66,6 @@ def test_another_source_file_makes_its_stimuli_again_and_no_others(tmp_path):
     assert verify_run(folder.path).findings == ()
 
 
-def test_a_seed_more_makes_its_stimuli(as_finished, tmp_path):
-    before = times(as_finished)
-    result = run(tiny(tmp_path, seeds=[1, 2, 3]))
-    assert (result.made, result.kept, result.unplanned) == (3, 7, ())
-    new = ("brick-conv1_1-s3", "brick-pool1-s3", "brick-phase_scrambled-s3")
-    assert changed(as_finished, before) == files(*new)
-    assert verify_run(as_finished.path).right
-
-
 def test_a_condition_less_makes_nothing_and_names_what_is_left(as_finished, tmp_path):
     before = times(as_finished)
     result = run(tiny(tmp_path, controls=["original"]))
@@ -105,27 +95,13 @@ def test_other_trials_write_lists_and_nothing_else(as_finished, tmp_path):
     assert as_finished.read_summary()["trial_lists"].keys() == {"odd", "pairs"}
 
 
-def test_the_summary_is_that_of_the_stimuli_also_when_as_many_others_are_kept(as_finished, tmp_path):
-    run(tiny(tmp_path, override_seeds=[1]))
-    run(tiny(tmp_path, override_seeds=[2]))
-    result = verify_run(as_finished.path)
-    assert {one.file.split("/")[0] for one in result.findings} == {"stimuli", "records"}
-    summary = json.loads((as_finished.path / "run.json").read_bytes())
-    assert (summary["overrides"], summary["kept"]) == ({"seeds": [2]}, 4)
-
-
 SOURCES = [{"id": "brick", "image": "skimage:brick"}, {"id": "gravel", "image": "skimage:gravel"}]
 CHANGES = {
-    "nothing": {},
     "a seed more": {"seeds": [1, 2, 3]},
-    "a seed less": {"seeds": [2]},
     "another option": {"controls": ["original", {"name": "phase_scrambled", "periodic_component": True}]},
     "another crop": {"sources": [{"id": "brick", "image": "skimage:brick", "crop": [0, 0, 64, 64]}]},
-    "another image": {"sources": [{"id": "brick", "image": "skimage:gravel"}]},
     "a source more": {"sources": SOURCES},
     "matched to a set of more": {"sources": SOURCES, "matching": {"histogram": "set"}},
-    "thresholds": {"accept": {"clipped_share_max": 0.5}},
-    "effort": {"synthesis": {"preset": "multiscale", "smallest_px": 16, "evaluations": [5, 6]}},
 }
 
 
@@ -158,7 +134,7 @@ def test_check_says_nothing_of_weights_that_it_would_have_to_read(as_finished, t
     assert outlook(tiny(tmp_path, network=random), as_finished) is None
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"source": 1}', '{"source": {"id": "brick"}}', "[" * 10**5])
+@pytest.mark.parametrize("content", ["{", '{"source": {"id": "brick"}}'])
 def test_check_takes_a_damaged_record_for_none(as_finished, tmp_path, content):
     as_finished.record(IDS[0]).write_text(content)
     assert outlook(tiny(tmp_path), as_finished) == Outlook(6, 0, 1, 0)
@@ -182,13 +158,6 @@ class TestPrune:
         assert before - names(as_finished) == gone | {"trials/pairs.csv", "trials/pairs.json"}
         assert names(as_finished) <= before
         assert verify_run(as_finished.path).findings == ()
-
-    def test_without_it_nothing_is_removed(self, as_finished, tmp_path):
-        before = names(as_finished)
-        result = stimgen("run", write_manifest(tmp_path), "--seeds", "2")
-        assert names(as_finished) == before
-        assert "3 stimuli in" in result.stderr
-        assert "(--prune removes those that stimgen made)" in result.stderr
 
     def test_what_stimgen_did_not_write_stays_and_the_reason_is_said(self, as_finished, tmp_path):
         png, elsewhere = as_finished.png, tmp_path / "elsewhere"
@@ -247,11 +216,6 @@ class TestPrune:
         assert "Add --yes, or leave out --prune." in result.stderr
         assert names(as_finished) == before
 
-    def test_a_yes_to_nothing_is_an_error(self, tmp_path):
-        result = stimgen("run", write_manifest(tmp_path), "--yes")
-        assert result.exit_code == 2
-        assert "--yes goes with --prune" in result.stderr
-
     @pytest.mark.skipif(os.name == "nt", reason="terminals of another kind")
     @pytest.mark.parametrize(("answer", "removed"), [("n", 0), ("y", 3)])
     def test_on_a_terminal_it_asks(self, as_finished, tmp_path, answer, removed):
@@ -268,11 +232,6 @@ class TestPrune:
         assert "Remove them when the run is done?" in said
         assert ("Nothing is removed." in said) == (not removed)
         assert sum(not as_finished.png(name).exists() for name in FIRST) == removed
-
-    def test_a_folder_that_is_not_there_yet_has_nothing_to_remove(self, tmp_path):
-        folder = RunFolder(tmp_path / "none")
-        assert not find_unplanned(folder, [], [])
-        assert find_unplanned(folder, [], []).others == ()
 
 
 def test_a_change_that_was_interrupted_does_not_count_what_is_of_the_earlier_settings(

@@ -179,13 +179,6 @@ def test_held_block_is_finished():
     assert done == ["inner", "outer"]
 
 
-def test_signal_handlers_are_restored():
-    before = [signal.getsignal(number) for number in SIGNALS]
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        signal.raise_signal(signal.SIGINT)
-    assert [signal.getsignal(number) for number in SIGNALS] == before
-
-
 def test_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

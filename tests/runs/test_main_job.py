@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from stimgen.controls import CONTROLS
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs.columns import RUN_TABLES
@@ -56,11 +55,6 @@ def test_the_default_preset_matches_five_layers_and_a_phase_scramble_does_not(tm
 def test_the_manifests_that_come_along_load_and_plan(name, count):
     stimuli = plan(load_manifest(MANIFESTS / f"{name}.yaml"))
     assert len({stimulus.stimulus_id for stimulus in stimuli}) == len(stimuli) == count
-
-
-def test_the_manifest_of_controls_has_every_control():
-    manifest = load_manifest(MANIFESTS / "controls.yaml")
-    assert {control.name for control in manifest.controls} == set(CONTROLS)
 
 
 @pytest.mark.slow

@@ -105,12 +105,6 @@ def test_the_command_writes_a_table_with_its_dictionary(tmp_path, source):
     assert table["spectral_slope_high_cpd"][0] == pytest.approx(24 * 41 / 96)
 
 
-def test_the_command_prints_without_out(source):
-    result = CliRunner().invoke(app, ["stats", source])
-    assert result.exit_code == 0
-    assert result.stdout.startswith("filename,")
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -118,10 +112,7 @@ def test_the_command_prints_without_out(source):
         (["--out", "table.json"], "ends in .csv"),
         (["--out", "nowhere/table.csv"], "folder that exists"),
         (["--pooling", "median"], "Unknown pooling"),
-        (["--source", "nowhere.png"], "no file"),
         (["--source", "skimage:brick", "--network", "vgg16", "--layers", "pool9"], "pool9"),
-        (["--source", "skimage:brick", "--network", "vgg61"], "vgg61"),
-        (["--source", "skimage:brick", "--network", "vgg16", "--weights", "imagnet"], "imagnet"),
         (["--portilla-simoncelli"], "--source"),
     ],
 )

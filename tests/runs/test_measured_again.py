@@ -9,7 +9,6 @@ from same_runs import comparable
 
 from stimgen.column import Column
 from stimgen.measure import STATISTICS, Statistic
-from stimgen.runs import make
 from stimgen.runs.columns import TABLES
 from stimgen.runs.progress import Progress
 from stimgen.runs.runner import run
@@ -66,7 +65,7 @@ def test_a_new_version_is_measured_once(as_finished, tmp_path, statistic, monkey
     statistic(version=2)
     run(tiny(tmp_path))
     assert as_finished.read_record(IDS[0]).measured_with["brightest"] == 2
-    monkeypatch.setattr("stimgen.runs.measured_again.measure_again", None)
+    monkeypatch.setattr("stimgen.runs.make.measure_again", None)
     assert run(tiny(tmp_path)).kept == 7
 
 
@@ -81,16 +80,3 @@ def test_statistics_asked_for_again_are_those_of_the_first_run(as_finished, fini
         "manifest.resolved.yaml",
         "run.json",
     }
-
-
-def test_other_measured_layers_make_the_stimuli_again(as_finished, tmp_path):
-    assert run(tiny(tmp_path, measure={"layers": ["conv2_1"]})).made == 7
-    assert as_finished.read_record(IDS[0]).measured_layers == ("conv1_1", "pool1", "conv2_1")
-
-
-def test_a_source_is_prepared_once(tmp_path, monkeypatch):
-    prepared = []
-    prepare_source = make.prepare_source
-    monkeypatch.setattr(make, "prepare_source", lambda *of: prepared.append(of) or prepare_source(*of))
-    assert run(tiny(tmp_path, layer_sets={"conv1_1": ["conv1_1"]})).made == 5
-    assert len(prepared) == 1

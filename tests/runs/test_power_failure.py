@@ -53,15 +53,6 @@ def test_a_png_is_on_disk_before_its_record_is_written(disk, stimulus_id):
     assert png + 4 == record
 
 
-def test_checkpoints_go_after_their_stimulus_is_done(disk):
-    record = place(disk, "replace", "records/brick-pool1-s1.json")
-    removed = [
-        at for at, (kind, name) in enumerate(disk.operations) if kind == "unlink" and "checkpoints" in name
-    ]
-    assert len(removed) == 1
-    assert removed[0] > record
-
-
 def test_in_every_state_each_file_is_whole(disk):
     """What has a name of its own has content; a record comes with its PNG."""
     for state in disk.states:
@@ -105,12 +96,3 @@ def test_a_file_is_created_once(tmp_path):
         create_file(tmp_path / "a", b"two")
     assert (tmp_path / "a").read_bytes() == b"one"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_folders_are_synced_into_those_above_them(tmp_path):
-    with watched(tmp_path) as disk:
-        make_folder(tmp_path / "a" / "b")
-        make_folder(tmp_path / "a" / "b")
-    assert disk.states[-1] == {"a": None, "a/b": None}
-    assert {("sync folder", "a"), ("sync folder", ".")} <= set(disk.operations)
-    assert disk.safe_names == disk.names

@@ -63,7 +63,7 @@ def test_bars_show_all_numbers():
     assert descent_line == "  stage 3/5 at 64 px, evaluation 45/100, loss 212, relative distance 0.0342"
 
 
-@pytest.mark.parametrize("width", [1, 20, 80, 200])
+@pytest.mark.parametrize("width", [1, 80])
 def test_no_line_is_wider_than_the_terminal(width):
     lines = drawn(STATE, width)
     assert 1 <= len(lines) <= 3
@@ -220,23 +220,3 @@ def test_lowest_finite_loss_is_shown(tmp_path, monkeypatch):
             shown.evaluation(Evaluation(1, 1, 32, ("conv1_1",), number, 5, losses, zeros))
             assert (shown.state.batch.loss, shown.state.batch.distance) == (4.0, pytest.approx(0.1))
             assert shown.state.batch.number == number
-
-
-@pytest.mark.gpu
-def test_bars_do_not_wait_for_a_gpu(tmp_path, monkeypatch):
-    manifest = tiny(tmp_path, controls=[], seeds=[1], layer_sets={"conv1_1": ["conv1_1"]})
-    (batch,) = plan_batches(manifest, plan(manifest), batch_size=1)
-    shown = Progress(console=Console(force_terminal=True, file=io.StringIO(), width=100))
-    losses, zeros = torch.ones(1, device="cuda"), torch.ones(1, device="cuda")
-    one = Evaluation(1, 1, 32, ("conv1_1",), 2, 9, losses, zeros)
-    with shown.run(manifest, [batch], {"brick-conv1_1-s1"}, shared=True, reached={}), shown.batch(batch):
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            monkeypatch.setattr(progress_module, "LOOK_EVERY_S", float("inf"))
-            for _ in range(10):
-                shown.evaluation(one)
-            monkeypatch.setattr(progress_module, "LOOK_EVERY_S", 0.0)
-            with pytest.raises(RuntimeError, match="synchronizing"):
-                shown.evaluation(one)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")

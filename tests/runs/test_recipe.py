@@ -7,10 +7,9 @@ from run_manifests import tiny
 
 from stimgen.images.sources import load_source
 from stimgen.manifest.plan import plan
-from stimgen.measure import statistics_in_order
 from stimgen.networks.catalogue import CONVENTIONS
 from stimgen.networks.weights import Weights
-from stimgen.runs.recipe import measured_with, recipe, recipe_sha256, stimulus_generator
+from stimgen.runs.recipe import recipe, recipe_sha256, stimulus_generator
 
 WEIGHTS = Weights("vgg16", "imagenet", (), (), CONVENTIONS["caffe-rgb"], "a file", "f" * 64, "a" * 64)
 BOTH = {"histogram": "source", "full_spectrum": "source"}
@@ -65,7 +64,6 @@ def of_set(others, **options):
         (replace(TEXTURE, seed=2), TEXTURE),
         (replace(TEXTURE, condition="conv1_1"), TEXTURE),
         (Case({"image": {"size_px": 30, "ppd": 41}}), TEXTURE),
-        (Case({"image": {"size_px": 32, "ppd": 40}}), TEXTURE),
         (Case({"image": {"size_px": 32, "ppd": 41, "color": "rgb"}}), TEXTURE),
         (Case({"sources": [{"id": "brick", "image": "skimage:gravel"}]}), TEXTURE),
         (Case({"sources": [{"id": "brick", "image": "skimage:brick", "crop": [0, 0, 99, 99]}]}), TEXTURE),
@@ -78,7 +76,6 @@ def of_set(others, **options):
             Case({"layer_sets": {"pool1": OTHER}}),
         ),
         (Case({"synthesis": {"preset": "multiscale", "smallest_px": 16, "evaluations": [5, 6]}}), TEXTURE),
-        (Case({"synthesis": {"preset": "gatys2015", "iterations": 5}}), TEXTURE),
         (Case({"matching": {"histogram": "source"}}), TEXTURE),
         (Case({"matching": {"histogram": "set"}}), Case({"matching": {"histogram": "source"}})),
         (Case(MATCHED | {"matching": BOTH | {"iterations": 2}}), Case(MATCHED | {"matching": BOTH})),
@@ -87,27 +84,13 @@ def of_set(others, **options):
         (replace(TEXTURE, weights=replace(WEIGHTS, convention=CONVENTIONS["torchvision"])), TEXTURE),
         (replace(TEXTURE, measured=("conv1_1",)), TEXTURE),
         (replace(SCRAMBLED, seed=2), SCRAMBLED),
-        (replace(SCRAMBLED, condition="original", seed=None), SCRAMBLED),
         (
             replace(
                 SCRAMBLED, changes={"controls": [{"name": "phase_scrambled", "periodic_component": True}]}
             ),
             SCRAMBLED,
         ),
-        (replace(SCRAMBLED, source={"sha256": "c" * 64}), SCRAMBLED),
         (random_weights(layer_sets={"a": ["conv1_1", "pool1"]}), random_weights()),
-        (
-            random_weights(layer_sets={"a": {"layers": ["pool1"], "layer_weights": {"pool1": 2}}}),
-            random_weights(),
-        ),
-        (
-            random_weights(layer_sets={"a": {"layers": ["pool1"], "network": {"pooling": "max"}}}),
-            random_weights(),
-        ),
-        (
-            random_weights(layer_sets={"a": {"layers": ["pool1"], "network": {"normalise": True}}}),
-            random_weights(),
-        ),
         (random_weights(synthesis={"preset": "gatys2015", "iterations": 5}), random_weights()),
         (random_weights(weights_seed=1), random_weights()),
         (of_set(["skimage:gravel"]), of_set([])),
@@ -116,13 +99,6 @@ def of_set(others, **options):
 )
 def test_each_ingredient_changes_the_hash(case, before, tmp_path):
     assert case.sha256(tmp_path) != before.sha256(tmp_path)
-
-
-def test_statistics_that_are_measured_follow_the_manifest(tmp_path):
-    everything = measured_with(tiny(tmp_path))
-    assert list(everything) == [s.name for s in statistics_in_order() if s.name != "portilla_simoncelli"]
-    without = measured_with(tiny(tmp_path, measure={"copying": False}))
-    assert everything.keys() - without.keys() == {"copying"}
 
 
 def test_a_new_version_of_a_preset_changes_the_hash(tmp_path, monkeypatch):
@@ -136,8 +112,6 @@ def test_a_new_version_of_a_preset_changes_the_hash(tmp_path, monkeypatch):
     [
         Case({"name": "other", "description": "Another text"}),
         Case({"sources": [{"id": "brick", "image": "skimage:brick"}, "skimage:gravel"]}),
-        Case({"seeds": [3, 1]}),
-        Case({"controls": None}),
         Case({"measure": {"copying": False}}),
         Case({"accept": {"gram_relative_max": 0.1, "clipped_share_max": 0.01}}),
         Case({"layer_sets": {"pool1": {"layers": ["pool1", "conv1_1"], "layer_weights": {"pool1": 1}}}}),
@@ -156,11 +130,6 @@ def test_another_source_changes_what_is_matched_to_the_set_and_nothing_else(to, 
     for case in (TEXTURE, SCRAMBLED):
         hashes = [replace(case, changes=changes).sha256(tmp_path) for changes in (alone, among_others)]
         assert (hashes[0] == hashes[1]) == (to == "source")
-
-
-def test_a_control_does_not_depend_on_the_synthesis(tmp_path):
-    changed = replace(SCRAMBLED, changes={"synthesis": {"preset": "gatys2015"}})
-    assert changed.sha256(tmp_path) == SCRAMBLED.sha256(tmp_path)
 
 
 def numbers(stimulus, purpose="make"):

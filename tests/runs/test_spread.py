@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +17,6 @@ import stimgen
 from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.runs import store, tables
-from stimgen.runs.csv_files import table_of
 from stimgen.runs.outlook import outlook
 from stimgen.runs.record import png_name, record_name
 from stimgen.runs.runner import run
@@ -120,14 +118,6 @@ def test_what_is_missing_is_made_again_in_its_place(spread, made):
     }
 
 
-def test_tables_are_written_again_from_records_that_are_spread(spread):
-    before = comparable(spread.path)
-    for path in spread.path.glob("*.csv"):
-        path.unlink()
-    assert rebuild_tables(spread.path).stimuli == len(IDS)
-    assert comparable(spread.path) == before
-
-
 def test_shards_agree_on_the_subfolders(made, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "MOST_FLAT", 3)
     for number in (1, 2):
@@ -147,23 +137,13 @@ def test_a_run_stays_as_it_began(made, tmp_path, monkeypatch):
     assert run(tiny(made, trials=LIST), out=spread.path).kept == len(IDS)
 
 
-@pytest.mark.parametrize("there", [(), ("records",), ("records", "stimuli"), ("records", "records/00")])
+@pytest.mark.parametrize("there", [(), ("records", "records/00")])
 def test_a_run_that_was_killed_while_its_folders_were_made_is_spread(tmp_path, monkeypatch, there):
     monkeypatch.setattr(store, "MOST_FLAT", 3)
     for name in there:
         (tmp_path / "run" / name).mkdir(parents=True)
     RunFolder(tmp_path / "run").prepare(4)
     assert len(list((tmp_path / "run").glob("*/??"))) == 512
-
-
-def test_three_stimuli_or_a_run_that_has_some_lie_flat(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "MOST_FLAT", 3)
-    folder = RunFolder(tmp_path / "run")
-    folder.prepare(3)
-    assert not folder.is_spread
-    folder.record("a").write_text("{}")
-    folder.prepare(4)
-    assert not folder.is_spread
 
 
 def test_a_file_in_the_place_of_a_flat_run_is_no_part_of_it(spread):
@@ -176,15 +156,6 @@ def test_a_file_in_the_place_of_a_flat_run_is_no_part_of_it(spread):
     assert others.keys() == found.keys()
 
 
-def test_a_record_moved_with_its_image_is_found_and_made_again(spread, made):
-    # As if somebody had copied single files of a flat run.
-    shutil.copy(made / "flat" / record_name(IDS[0], spread=False), spread.record(IDS[0]))
-    (problem,) = [text for file, text in by_file(spread).items() if file.startswith("records/")]
-    assert "not where this run has it" in problem
-    assert run(tiny(made, trials=LIST), out=spread.path).made == 1
-    assert verify_run(spread.path).right
-
-
 def test_what_is_not_asked_for_is_removed_from_subfolders(spread, tmp_path):
     manifest = write_manifest(tmp_path, seeds=[1])
     done = invoke("run", manifest, "--out", spread.path, "--prune", "--yes", "--no-report", "--device", "cpu")
@@ -192,15 +163,6 @@ def test_what_is_not_asked_for_is_removed_from_subfolders(spread, tmp_path):
     wanted = {stimulus_id for stimulus_id in IDS if not stimulus_id.endswith("-s2")}
     assert {path.stem for path in spread.stimuli.rglob("*.png")} == wanted
     assert {path.stem for path in spread.records.rglob("*.json")} == wanted
-
-
-def test_a_report_of_many_stimuli_is_written_when_asked_for_alone(spread, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["stimgen.cli.run"], "MOST_REPORTED", 3)
-    (spread.path / "report.html").unlink(missing_ok=True)
-    done = invoke("run", write_manifest(tmp_path), "--out", spread.path, "--device", "cpu")
-    assert done.exit_code == 0, done.output
-    assert f"stimgen report {spread.path}" in done.stderr
-    assert not (spread.path / "report.html").exists()
 
 
 def test_leftovers_in_subfolders_are_removed_and_links_refused(spread, made, tmp_path):
@@ -227,24 +189,8 @@ def test_tables_do_not_depend_on_how_many_records_are_in_memory(made, monkeypatc
         assert {path.name: path.read_bytes() for path in (made / "flat").glob("*.csv")} == before
 
 
-def test_rows_kept_as_columns_are_the_table_that_pandas_makes_of_rows():
-    rows = [
-        {"text": "a", "whole": 1, "number": None, "none": None, "truth": True},
-        {"text": None, "whole": 2, "number": 0.5, "none": None, "truth": None, "late": 3},
-        {"number": 1, "whole": 3, "late": None, "text": "a"},
-    ]
-    pd.testing.assert_frame_equal(table_of(rows), pd.DataFrame(rows))
-    assert table_of([]).empty
-
-
-def test_a_copy_without_empty_subfolders_is_still_spread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stimgen.runs.store.MOST_FLAT", 3)
+def test_a_copy_without_empty_subfolders_is_still_spread(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "MOST_FLAT", 3)
     RunFolder(tmp_path / "run").prepare(4)
-    for place in ("records", "stimuli"):
-        (tmp_path / "run" / place / "00").rmdir()
-    again = RunFolder(tmp_path / "run")
-    assert again.is_spread
-    again.prepare(4)
-    assert (tmp_path / "run" / "records" / "00").is_dir()
+    (tmp_path / "run" / "records" / "00").rmdir()
+    assert RunFolder(tmp_path / "run").is_spread

@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from run_manifests import IDS
-from run_records import records
 
 from stimgen.manifest.schema import AcceptSpec
 from stimgen.measure.portilla_simoncelli import FAMILIES
@@ -23,25 +20,31 @@ from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, reasons_to_reject, stimulus_row, write_tables
 
-FAILURES = st.lists(
-    st.builds(
-        Failure,
-        stimulus_id=st.just("brick-pool4-s1"),
-        error=st.text(max_size=30).map(lambda text: f"ValueError: {text}"),
-        cure=st.text(max_size=30).map(lambda text: f"Do {text}"),
-    ),
-    max_size=2,
-)
 EVERYTHING = AcceptSpec()
-# One of each group: what is measured between the files of a group needs the files.
-FEW = {"max_size": 3, "unique_by": lambda record: (record.source.id, record.condition)}
-quickly = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAILURES = [
+    Failure("brick-pool4-s1", "ValueError: [1, 2],\n no", "Do 1e5"),
+    Failure("brick-pool4-s2", "=1+1", "None"),
+]
+
+
+@pytest.fixture
+def odd_records(finished):
+    """The records of a run, some with texts and values that tables must not hold as they are."""
+    records = [finished.read_record(stimulus_id) for stimulus_id in IDS]
+    first, second, *others = records
+    weights = first.network.model_copy(update={"weights": "a, [b]\n1e5.pth"})
+    image = second.image.model_copy(update={"size_deg": None, "ppd": None})
+    statistics = second.statistics | {"spectral_slope": None, "luminance_mean": -1e-300}
+    changed = second.model_copy(update={"image": image, "statistics": statistics})
+    return [first.model_copy(update={"network": weights}), changed, *others]
 
 
 def written(given_records, failures=(), accept=EVERYTHING):
     """Return, by table, the cells of the CSV file as text, header first, and the data dictionary."""
     with tempfile.TemporaryDirectory() as folder:
-        write_tables(RunFolder(Path(folder)), given_records, failures, accept)
+        # The files are somewhere else: what is measured between them is left out.
+        everything = [record.stimulus_id for record in given_records]
+        write_tables(RunFolder(Path(folder)), given_records, failures, accept, uncertain=everything)
         result = {}
         for name in RUN_TABLES:
             with (Path(folder) / f"{name}.csv").open(encoding="utf-8", newline="") as file:
@@ -59,9 +62,8 @@ def parses_as_number(text):
     return True
 
 
-@quickly
-@given(st.lists(records(), **FEW), FAILURES)
-def test_tables_hold_nothing_that_psychopy_evaluates(given_records, failures):
+def test_tables_hold_nothing_that_psychopy_evaluates(odd_records):
+    given_records, failures = odd_records, FAILURES
     numbers = {name: sum(len(lines(one)) for one in given_records) for name, lines in LONG_TABLES.items()}
     numbers |= {"stimuli": len(given_records), "failures": len(failures)}
     texts = {
@@ -86,10 +88,10 @@ def test_tables_hold_nothing_that_psychopy_evaluates(given_records, failures):
                 assert column not in texts or not parses_as_number(cell)
 
 
-@quickly
-@given(records())
-def test_long_tables_are_written_as_pandas_writes_them(record):
-    for name, lines in LONG_TABLES.items():
+@pytest.mark.parametrize("name", LONG_TABLES)
+def test_long_tables_are_written_as_pandas_writes_them(odd_records, name):
+    lines = LONG_TABLES[name]
+    for record in odd_records:
         headers = [column.name for column in RUN_TABLES[name]]
         text = "".join([",".join(headers) + "\n", *lines(record)])
         types = {"gram_normalised": float, "frequency_cpd": float, "gram_floor": float}
@@ -99,9 +101,8 @@ def test_long_tables_are_written_as_pandas_writes_them(record):
         assert next(rows_of(text.encode())) == headers
 
 
-@quickly
-@given(st.lists(records(), **FEW), FAILURES)
-def test_every_column_is_described_and_every_described_column_is_there(given_records, failures):
+def test_every_column_is_described_and_every_described_column_is_there(odd_records):
+    given_records, failures = odd_records, FAILURES
     layers = {layer for record in given_records for layer in record.measured_layers}
     asked = any("ps_distance" in record.statistics for record in given_records)
     for name, ((header, *_), dictionary) in written(given_records, failures).items():
@@ -121,9 +122,8 @@ def test_every_column_is_described_and_every_described_column_is_there(given_rec
             assert "{" not in entry["LongName"]
 
 
-@quickly
-@given(st.lists(records(), min_size=1, **FEW))
-def test_pandas_reads_the_numbers_back(given_records):
+def test_pandas_reads_the_numbers_back(odd_records):
+    given_records = odd_records
     (header, *cells), _ = written(given_records)["stimuli"]
     for record, row in zip(given_records, cells, strict=True):
         read = dict(zip(header, row, strict=True))
@@ -141,12 +141,6 @@ def test_pandas_reads_the_numbers_back(given_records):
             found = [d.gram_relative for d in on_file if d.constrained == constrained]
             missing = not found or record.kind == "control"
             assert read[column] == ("" if missing else str(max(found)))
-
-
-@quickly
-@given(records())
-def test_a_record_survives_its_file(record):
-    assert Record.model_validate_json(record.model_dump_json(indent=1)) == record
 
 
 def test_the_rows_of_a_run(finished):
@@ -171,20 +165,6 @@ def test_the_rows_of_a_run(finished):
     for layer in ("conv1_1", "pool1"):
         long = on_file["gram_relative"][layer].loc[IDS].tolist()
         assert stimuli[f"gram_relative_{layer}"].tolist() == long
-
-
-def test_iterations_of_a_trace_count_up_and_end_at_the_record(finished):
-    traces = pd.read_csv(finished.path / "traces.csv")
-    for stimulus_id in IDS[:4]:
-        synthesis = finished.read_record(stimulus_id).synthesis
-        own = traces[traces["stimulus_id"] == stimulus_id]
-        assert own.groupby("synthesis_stage")["iteration"].max().sum() == synthesis.iterations
-        starts = own[own["iteration"] == 0]
-        assert starts["scale_px"].tolist() == [trace.size_px for trace in synthesis.traces]
-        assert len(own) == synthesis.iterations + len(starts)
-        last = synthesis.traces[-1]
-        assert len(last.losses) == 4
-        assert last.losses[-1] == synthesis.loss
 
 
 def test_spectra_of_a_run(finished):
@@ -212,13 +192,6 @@ def test_a_column_without_description_raises(finished, tmp_path, monkeypatch):
         write_tables(RunFolder(tmp_path), [record], [], EVERYTHING)
     with pytest.raises(KeyError, match="gram_losses_pool1"):
         data_dictionary("stimuli", ["stimulus_id", "gram_losses_pool1"])
-
-
-def test_layers_are_named_in_the_long_names():
-    entry = data_dictionary("stimuli", ["gram_relative_conv4_2"])["gram_relative_conv4_2"]
-    assert entry["LongName"] == "Relative Gram distance, conv4_2"
-    entry = data_dictionary("stimuli", ["ps_distance_magnitude_std"])["ps_distance_magnitude_std"]
-    assert entry["LongName"] == "Portilla-Simoncelli distance, magnitude_std"
 
 
 def on_file(layer, value):
@@ -262,12 +235,6 @@ def test_each_exceeded_threshold_is_a_reason_to_reject(finished, thresholds, rea
     record = finished.read_record("brick-pool1-s1")  # matched on conv1_1 and pool1
     texture = changed(record, on_file("conv1_1", 0.1234) | on_file("pool1", 0.3), clipped_share=0.02)
     assert reasons_to_reject(texture, AcceptSpec(**thresholds)) == tuple(reasons)
-
-
-def test_a_value_barely_above_its_threshold_is_shown_with_all_digits(finished):
-    barely = changed(finished.read_record("brick-pool1-s1"), {}, clipped_share=0.0100001)
-    (reason,) = reasons_to_reject(barely, AcceptSpec(clipped_share_max=0.01))
-    assert reason == "The clipped share is 0.0100001 and clipped_share_max is 0.01."
 
 
 def test_a_layer_without_a_normalised_distance_is_not_judged(finished):

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.errors import InputError
-from stimgen.runs.load import Run, load_run
+from stimgen.runs.load import load_run
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.trial_lists import trial_list, trials_of_command, write_trial_list
@@ -105,19 +105,6 @@ def test_every_patch_is_a_file_with_the_hash_beside_it(listed, name):
     assert set(table["stimulus_id"]) <= set(IDS)
 
 
-def test_the_lists_are_in_the_order_of_showing(listed):
-    table = pd.read_csv(listed.trials / "rating.csv")
-    assert table["trial"].tolist() == list(range(1, 21))
-    assert table["block"].tolist() == [1 + i // 4 for i in range(20)]
-    assert pd.read_csv(listed.trials / "morph.csv")["trial"].tolist() == [1 + i // 2 for i in range(16)]
-
-
-def test_no_stimulus_depends_on_trials(finished, listed):
-    for stimulus_id in IDS:
-        assert listed.record(stimulus_id).read_bytes() == finished.record(stimulus_id).read_bytes()
-    assert not finished.trials.exists()
-
-
 def test_the_command_writes_the_lists_of_the_manifest_anew(listed, tmp_path):
     shutil.copytree(listed.path, tmp_path / "run")
     # The manifest's folder is not there, nor need it be: the run has all that is needed.
@@ -149,7 +136,6 @@ def test_a_list_of_the_command_line_is_that_of_the_manifest(listed, tmp_path):
 
 REFUSED = [
     (["--design", "odity", "--out", "x.csv"], 'design: unknown design "odity". Did you mean "oddity"?'),
-    (["--design", "oddity"], "--design and --out go together"),
     (["--out", "x.csv"], "--design and --out go together"),
     (["--set", "seed=1"], "--set and --force go with them"),
     (["--design", "oddity", "--out", "x.txt"], "is not a CSV file"),
@@ -169,16 +155,8 @@ REFUSED = [
         ["--design", "oddity", "--out", "x.csv", "--set", "seed=1", "--set", "seed=2"],
         "--set seed is given twice.",
     ),
-    (
-        ["--design", "oddity", "--out", "x.csv", "--set", "design=rating"],
-        'unknown key "design". Known: sources',
-    ),
-    (["--design", "1", "--out", "x.csv"], 'unknown design "1"'),
     (["--design", "oddity", "--out", "x.csv", "--set", "crop_px=16"], "Set min_source_gap to 0 at most"),
-    (["--design", "oddity", "--out", "x.csv", "--set", "id=7"], '--set id=7: unknown key "id".'),
-    (["--design", "oddity", "--out", "x.csv", "--set", "crop_px=18"], "Set crop_px to 16 at most"),
     (["--design", "oddity", "--out", "x.csv", "--set", "conditions=[pool9]"], "Two patches of 128 px"),
-    (["--force"], "--set and --force go with them"),
     ([], "has no trials"),
 ]
 
@@ -213,11 +191,8 @@ def test_another_list_is_replaced_only_by_force(finished, tmp_path):
     ("name", "content"),
     [
         ("p1.csv", b"participant,age\np01,30\n"),
-        ("p1.csv", b""),
         ("p1.csv", b"\xff\xfe"),
         ("p1.json", b'{"participant": {"Description": "mine"}}'),
-        ("p1.json", b"[1]"),
-        ("p1.json", b"{"),
     ],
 )
 def test_what_is_no_list_is_never_overwritten(finished, tmp_path, name, content):
@@ -228,19 +203,13 @@ def test_what_is_no_list_is_never_overwritten(finished, tmp_path, name, content)
     assert contents(tmp_path) == {name: content}
 
 
-@pytest.mark.parametrize("place", ["stimuli.csv", "new.csv", "stimuli/new.csv", "records/new.csv"])
+@pytest.mark.parametrize("place", ["stimuli.csv", "records/new.csv"])
 def test_no_list_goes_among_the_files_of_a_run(as_finished, place):
     before = contents(as_finished.records), as_finished.path.joinpath("stimuli.csv").read_bytes()
     result = command("trials", as_finished.path, *RATING, "--out", as_finished.path / place, "--force")
     assert result.exit_code == 2
     assert "holds the run's own files" in result.output
     assert (contents(as_finished.records), as_finished.path.joinpath("stimuli.csv").read_bytes()) == before
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    result = command("trials", tmp_path)
-    assert result.exit_code == 2
-    assert "holds no stimgen run" in result.output
 
 
 def test_a_damaged_section_is_refused_with_its_place(listed, tmp_path):
@@ -256,15 +225,6 @@ def test_a_damaged_section_is_refused_with_its_place(listed, tmp_path):
     assert "expected a mapping such as {design: oddity}" in command("trials", tmp_path / "run").output
     path.unlink()
     assert "manifest.resolved.yaml cannot be read" in command("trials", tmp_path / "run").output
-
-
-def test_an_altered_file_is_in_no_list(listed, tmp_path):
-    shutil.copytree(listed.path, tmp_path / "run")
-    folder = RunFolder(tmp_path / "run")
-    shutil.copy(folder.png(IDS[0]), folder.png(IDS[1]))
-    result = command("trials", folder.path)
-    assert result.exit_code == 2
-    assert f"not those that their records describe: stimuli/{IDS[1]}.png" in result.output
 
 
 def test_lists_are_not_written_where_stimuli_are_missing(as_finished, tmp_path, control):
@@ -290,14 +250,6 @@ def test_run_says_which_lists_are_not_as_they_were(as_finished, tmp_path):
     assert "Not as they were before: rating. Sessions" in other.output
 
 
-def test_run_says_where_the_lists_are(as_finished, tmp_path):
-    path = write_manifest(tmp_path, trials={"design": "rating", **NEAR})
-    result = command("run", path, "--device", "cpu")
-    assert result.exit_code == 0
-    assert f"Trial lists: {as_finished.trials / 'rating.csv'}" in result.output
-    assert sorted(contents(as_finished.trials)) == ["rating.csv", "rating.json"]
-
-
 def test_only_accepted_stimuli_if_that_is_asked_for(finished, tmp_path):
     loaded = load_run(finished.path)
     options = DESIGNS["rating"].options(min_source_gap=0, accepted_only=True)
@@ -311,17 +263,7 @@ def test_only_accepted_stimuli_if_that_is_asked_for(finished, tmp_path):
     assert set(trial_list(none, "rating", everything, tmp_path)["stimulus_id"]) == set(IDS)
 
 
-def test_a_run_whose_stimuli_are_rejected_says_which_list_cannot_be_made(as_finished, tmp_path):
-    trials = {"design": "rating", "accepted_only": True, **NEAR}
-    manifest = tiny(tmp_path, accept={"gram_relative_max": 1e-9}, trials=trials)
-    with pytest.raises(InputError, match=r"rating\.csv cannot be made") as caught:
-        run(manifest, out=as_finished.path)
-    assert "no stimulus of the source brick in the condition conv1_1" in str(caught.value)
-    assert "accepted_only" in str(caught.value)
-    assert (as_finished.path / "stimuli.csv").is_file()
-
-
-@pytest.mark.parametrize("name", ["a,b", "a\\b", "a  b", "a\tb"])
+@pytest.mark.parametrize("name", ["a,b", "a  b"])
 def test_a_path_that_psychopy_would_change_is_refused(finished, tmp_path, name):
     folder = tmp_path / name
     shutil.copytree(finished.path, folder / "run")
@@ -332,23 +274,6 @@ def test_a_path_that_psychopy_would_change_is_refused(finished, tmp_path, name):
     # Inside the run nothing of the name is in the path.
     inside = trial_list(loaded, "rating", options, folder / "run" / "trials")
     assert set(inside["image_file"]) == {f"../stimuli/{stimulus_id}.png" for stimulus_id in IDS}
-
-
-def test_a_list_in_a_linked_folder_leads_to_the_files(finished, tmp_path):
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
-    out = tmp_path / "link" / "rating.csv"
-    options = DESIGNS["rating"].options(min_source_gap=0)
-    write_trial_list(load_run(finished.path), "rating", options, out)
-    file = pd.read_csv(out)["image_file"][0]
-    assert Path(os.path.join(out.parent, file)).is_file()  # noqa: PTH118
-
-
-def test_an_empty_run_has_no_list(finished, tmp_path):
-    loaded = load_run(finished.path)
-    empty = Run(loaded.folder, loaded.name, (), loaded.table.iloc[:0])
-    with pytest.raises(InputError, match="has no stimuli"):
-        trial_list(empty, "rating", DESIGNS["rating"].options(), tmp_path)
 
 
 # What PsychoPy makes of the files. It runs in a process of its own, because importing it changes settings.

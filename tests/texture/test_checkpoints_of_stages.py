@@ -9,7 +9,7 @@ from texture_problems import random_network
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.multiscale import synthesise_together
-from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.presets import Multiscale
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import synthesise
@@ -34,9 +34,9 @@ class Memory:
         self.saved.setdefault(tuple(problem.name for problem in problems), []).append(checkpoint)
 
 
-def problems(seed, color=False):
+def problems(seed):
     """Two problems of one source; with another seed, only their noise differs."""
-    goal = SourceImage(np.random.default_rng(0).random((32, 32, 3) if color else (32, 32), np.float32))
+    goal = SourceImage(np.random.default_rng(0).random((32, 32, 3), np.float32))
     return [
         Problem(goal, weighted_terms(layers), np.random.default_rng(seed + place), name=name)
         for place, (name, layers) in enumerate({"deep": DEEP, "shallow": SHALLOW}.items())
@@ -53,10 +53,9 @@ def assert_same(found, expected):
                 np.testing.assert_array_equal(value, getattr(other, name))
 
 
-@pytest.mark.parametrize("color", [False, True], ids=["grey", "rgb"])
-def test_a_batch_is_resumed_from_every_stage(color):
+def test_a_batch_is_resumed_from_every_stage():
     memory, network = Memory(), random_network()
-    expected = synthesise_together(problems(1, color), network, PRESET, checkpoints=memory)
+    expected = synthesise_together(problems(1), network, PRESET, checkpoints=memory)
     ((names, checkpoints),) = memory.saved.items()
     assert names == ("deep", "shallow")
     assert [(checkpoint.size_px, checkpoint.rung) for checkpoint in checkpoints] == STAGES
@@ -66,9 +65,7 @@ def test_a_batch_is_resumed_from_every_stage(color):
         # A problem that has begun does not use its noise again; one that has not draws it.
         begun = [reached.image is not None for reached in checkpoint.reached]
         assert begun == [True, place >= 2]
-        asked = [
-            o if b else a for a, o, b in zip(problems(1, color), problems(50, color), begun, strict=True)
-        ]
+        asked = [o if b else a for a, o, b in zip(problems(1), problems(50), begun, strict=True)]
         found = synthesise_together(asked, network, PRESET, evaluations.append, again)
         assert_same(found, expected)
         later = [(reached.size_px, reached.rung) for reached in again.saved.get(names, [])]
@@ -84,12 +81,6 @@ def test_on_a_cpu_each_texture_has_its_own_checkpoints():
     again = Memory({("shallow",): memory.saved["shallow",][-1]})
     assert_same(synthesise(problems(1), random_network(), PRESET, checkpoints=again), expected)
     assert again.saved.keys() == {("deep",)}
-
-
-def test_gatys2015_has_one_stage_and_no_checkpoints():
-    memory = Memory()
-    synthesise(problems(1), random_network(), Gatys2015(iterations=2), checkpoints=memory)
-    assert memory.saved == {}
 
 
 @pytest.mark.gpu

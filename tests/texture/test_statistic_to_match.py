@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from texture_problems import objective_of, random_network, source_of, texture
+from texture_problems import objective_of, random_network, texture
 from torch import Tensor
 
 from stimgen.errors import InputError, StimgenError
@@ -100,17 +100,6 @@ def test_problems_with_different_statistics_share_a_batch() -> None:
     for ours, own in zip(shared, problems(), strict=True):
         (alone,) = synthesise_together([own], network, preset)
         np.testing.assert_allclose(ours.image, alone.image, atol=1e-4)
-
-
-def test_a_batch_evaluates_each_image_by_itself() -> None:
-    network = random_network()
-    ours = Problem(SourceImage(texture("gravel", 32)), terms("means"), np.random.default_rng(1))
-    objective = objective_of(ours, network)
-    source = torch.from_numpy(source_of(ours))[None, None]
-    losses = objective.loss(torch.cat([source, source.flip(3), torch.zeros_like(source)]))
-    assert losses.shape == (3,)
-    assert losses[0] == pytest.approx(0, abs=1e-9)
-    assert losses[2] > losses[1] > losses[0]
 
 
 def test_unknown_statistics_and_components_are_refused() -> None:
