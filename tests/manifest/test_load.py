@@ -59,22 +59,6 @@ def test_any_two_sizes_give_the_third(
     assert (spec.size_px, spec.size_deg, spec.ppd) == expected
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        {"size_px": 129, "size_deg": 3.1, "ppd": 41},
-        {"size_deg": 3.1},
-        {},
-        {"size_deg": 0.1, "ppd": 41},
-        {"size_deg": 1e300, "ppd": 1e300},
-        {"size_px": 15},
-        {"size_px": 256.0},
-    ],
-)
-def test_bad_sizes_are_refused(tmp_path: Path, image: dict[str, float]) -> None:
-    assert ": image" in refusal(tmp_path, image=image)
-
-
 def test_sources_are_expanded_with_ids_and_paths(tmp_path: Path) -> None:
     (tmp_path / "textures").mkdir()
     for name in ("oak bark.png", "007.png", "nan.png", "b.jpg"):
