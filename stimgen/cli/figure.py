@@ -114,7 +114,14 @@ def figure(
     from stimgen.report.reported import read_runs
 
     ending = contents.figure_format(out, file_format)
-    _refuse_paper_options(ending, width, font_pt, dpi)
+    if ending != "png" and dpi is not None:
+        raise InputError(
+            f"--dpi is for PNG files: in {ending.upper()}, stimuli keep their pixels and text has none.",
+            "Leave it out.",
+        )
+    if ending == "png" and width is None and (font_pt, dpi) != (None, None):
+        option = "--dpi" if font_pt is None else "--font-pt"
+        raise InputError(f"{option} needs a width on paper.", "Give one, such as --width single.")
     read = read_runs(runs, check=False)
     grid = contents.make_grid(read, rows=rows, columns=columns, select=contents.parse_select(select or []))
     path = contents.figure_path(read, grid, out, ending)
@@ -132,17 +139,6 @@ def figure(
         f"{len(grid.cells)} stimuli, {grid.fixed_key} {grid.fixed}"
         f"{f', empty cells: {empty}' if empty else ''}. Figure: {path}{_on_paper(sheet)}"
     )
-
-
-def _refuse_paper_options(ending: str, width: str | None, font_pt: float | None, dpi: int | None) -> None:
-    if ending != "png" and dpi is not None:
-        raise InputError(
-            f"--dpi is for PNG files: in {ending.upper()}, stimuli keep their pixels and text has none.",
-            "Leave it out.",
-        )
-    if ending == "png" and width is None and (font_pt, dpi) != (None, None):
-        option = "--dpi" if font_pt is None else "--font-pt"
-        raise InputError(f"{option} needs a width on paper.", "Give one, such as --width single.")
 
 
 def _on_paper(sheet: Sheet) -> str:

@@ -72,7 +72,8 @@ def methods(run: ReportedRun) -> Methods | None:
     cite = _Citations()
     environment = templates(autoescape=False)
     words = {"listed": _listed, "numbers": _numbers, "range": _range, "options": _options}
-    environment.filters |= words | {"separator": _separator}
+    separators = {0: "", 1: " and "}  # by how many words of a list follow
+    environment.filters |= words | {"separator": lambda loop: separators.get(loop.revindex0, ", ")}
     environment.globals |= {
         "cite": cite,
         "title": cite.network,
@@ -150,11 +151,6 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
             }
         )
     return described
-
-
-def _separator(loop: Any) -> str:
-    """Return what follows a word in a list."""
-    return {0: "", 1: " and "}.get(loop.revindex0, ", ")
 
 
 def _listed(words: Iterable[str]) -> str:

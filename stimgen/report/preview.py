@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -106,10 +107,16 @@ class Preview:
             template = self._environment.get_template("preview_end.html")
             return template.render(title=self._title, report=report.name, outcome=outcome)
         newest = list(reversed(self._records))
-        self._thumbnails = {record.stimulus_id: self._thumbnail(record.stimulus_id) for record in newest}
         by_condition: dict[str, list[Record]] = {}
+        thumbnails: dict[str, str | None] = {}
         for record in newest:
             by_condition.setdefault(record.condition, []).append(record)
+            name = record.stimulus_id
+            thumbnails[name] = self._thumbnails.get(name)
+            if name not in self._thumbnails:
+                with contextlib.suppress(OSError, StimgenError):  # somebody removed it
+                    thumbnails[name] = webp(decode_png(self._folder.png(name)), THUMBNAIL_PX)
+        self._thumbnails = thumbnails
         return self._environment.get_template("preview.html").render(
             title=self._title,
             standing=self._standing,
@@ -124,14 +131,6 @@ class Preview:
             curve=curve([(stage, distance) for _, stage, distance in self._distances]),
             side=THUMBNAIL_PX,
         )
-
-    def _thumbnail(self, stimulus_id: str) -> str | None:
-        if stimulus_id in self._thumbnails:
-            return self._thumbnails[stimulus_id]
-        try:
-            return webp(decode_png(self._folder.png(stimulus_id)), THUMBNAIL_PX)
-        except (OSError, StimgenError):  # somebody removed it
-            return None
 
 
 def curve(points: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
