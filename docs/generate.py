@@ -11,7 +11,6 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -38,8 +37,9 @@ RESULTS = DOCS.parent / "benchmarks" / "results"
 PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?\n(<!-- end of \2 -->)", re.DOTALL)
 EXAMPLES = re.compile(r"(?:^  stimgen .+\n+)+", re.MULTILINE)
 PATCH = re.compile(r"(left|right|bottom|first|second|image)_(id|file|x|y|sha256)")
-LISTS_OF_COMMANDS = re.compile(r"\*\*Commands\*\*:\n\n(?:\* .+\n)+\n")
+# What is the same for every command, repeats the arguments, or has a heading below.
 REPEATED = re.compile(
+    r"\*\*Commands\*\*:\n\n(?:\* .+\n)+\n|"
     r"\*\*Usage\*\*:\n\n```console\n[^`]*```\n\n|"
     r"(\*\*Options\*\*:\n\n)?\* `-h, --help`: .+\n|"
     r"^With every command: .+\n+|"
@@ -49,6 +49,7 @@ REPEATED = re.compile(
 SIZE_PX = 256
 DEFAULT_NETWORK = "vgg19"
 SCALING = ("workers", "driver", "scale_simulation", "large")
+PUBLISHED = [(network, entry) for network in NETWORKS for entry in NETWORKS[network]().weights]
 PAPER_FIGURES = ("figure2", "figure3a", "figure3b", "figure3c")
 
 Schema = Mapping[str, Any]
@@ -64,13 +65,7 @@ def main() -> None:
 
 
 def regenerate(text: str) -> str:
-    """Return a page with its generated parts made anew.
-
-    Raises
-    ------
-    KeyError
-        If a part has a name that nothing is generated for.
-    """
+    """Return a page with its generated parts made anew."""
     return PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n\n{part[3]}", text)
 
 
@@ -82,7 +77,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _section(name: str | None) -> str:
+def _section(name: str | None = None) -> str:
     schema = json_schema()
     return keys_of(schema if name is None else schema["$defs"][name], schema["$defs"])
 
@@ -128,25 +123,20 @@ def accepted(entry: Schema, definitions: Mapping[str, Schema]) -> str:
         return ", ".join(f"`{word}`" for word in entry["enum"])
     kind = entry.get("type")
     if kind in ("integer", "number"):
-        return {"integer": "whole number", "number": "number"}[kind] + limits(entry)
+        return kind.replace("integer", "whole number") + limits(entry)
     if kind == "array":
         if "prefixItems" in entry:
             return f"list of {len(entry['prefixItems'])} whole numbers"
         unique = "different " if entry.get("uniqueItems") else ""
         return f"list: {unique}{accepted(entry['items'], definitions)}"
     if kind == "object":
-        return mapping(entry, definitions)
+        patterns = entry.get("patternProperties", {})
+        value = next(iter(patterns.values()), entry.get("additionalProperties"))
+        keys = "layer" if "propertyNames" in entry else "id"
+        return (
+            f"mapping of {keys} to {accepted(value, definitions)}" if isinstance(value, dict) else "mapping"
+        )
     return {"string": "id" if "pattern" in entry else "text", "boolean": "true or false"}[str(kind)]
-
-
-def mapping(entry: Schema, definitions: Mapping[str, Schema]) -> str:
-    """Return in words what an object with free keys accepts."""
-    patterns = entry.get("patternProperties")
-    value = next(iter(patterns.values())) if patterns else entry.get("additionalProperties")
-    if not isinstance(value, Mapping):
-        return "mapping"
-    keys = "layer" if "propertyNames" in entry else "id"
-    return f"mapping of {keys} to {accepted(value, definitions)}"
 
 
 def limits(entry: Schema) -> str:
@@ -182,10 +172,6 @@ def _trials() -> str:
         parts += [f"### `{name}`", own["description"]]
         parts.append(keys_of({"properties": options, "required": own["required"]}, schema["$defs"]))
     return "\n\n".join(parts)
-
-
-def _columns(name: str) -> str:
-    return list_of((TABLES | DECODE_TABLES)[name])
 
 
 def list_of(shown: Iterable[Column]) -> str:
@@ -226,17 +212,10 @@ def _images() -> str:
 def _trial_lists() -> str:
     lists = {name: TABLES[f"trials_{name}"] for name in DESIGNS}
     shared = [column for column in lists["rating"] if all(column in own for own in lists.values())]
-    patch = [
-        replace(
-            c,
-            name=c.name.replace("image", "PATCH"),
-            description=c.description.replace("image patch", "patch"),
-        )
-        for c in lists["rating"]
-        if PATCH.fullmatch(c.name)
-    ]
+    patch = list_of(column for column in lists["rating"] if PATCH.fullmatch(column.name))
+    patch = patch.replace("`image_", "`PATCH_").replace("image patch", "patch")
     parts = ["### Every design", list_of(shared)]
-    parts += ["For each patch of the trial, with the patch's name in place of PATCH:", list_of(patch)]
+    parts += ["For each patch of the trial, with the patch's name in place of PATCH:", patch]
     for name, own in lists.items():
         other = [column for column in own if column not in shared and not PATCH.fullmatch(column.name)]
         parts += [f"### {name}", list_of(other)]
@@ -302,11 +281,8 @@ def _commands() -> str:
     text = get_docs_for_click(
         obj=program, ctx=typer.Context(program, **program.context_settings), name="stimgen", indent=1
     )
-    # Lists of commands break off in the middle of a sentence, and what they name has a heading below.
-    text = LISTS_OF_COMMANDS.sub("", text)
-    # These are the same for every command, or repeat the arguments.
     text = re.sub(r"\n{3,}", "\n\n", REPEATED.sub("", text))
-    # Usage is to be read and not to be typed; so are examples, which are blocks of their own in the page.
+    # Usage and examples are to be read and not to be typed.
     text = text.replace("```console\n$ ", "```text\n")
     return EXAMPLES.sub(_examples, text).strip()
 
@@ -343,32 +319,24 @@ def _conventions() -> str:
 
 
 def _weights() -> str:
-    return table(
-        ("network", "name", "file", "SHA-256 of the file", "input", "in the package", "licence"),
-        (
-            (
-                network,
-                f"`{entry.name}`",
-                f"[{entry.url.rpartition('/')[2]}]({entry.url})",
-                f"`{entry.sha256}`" if len(entry.sha256) == 64 else f"`{entry.sha256}` … (first digits)",
-                f"`{entry.convention}`",
-                f"`{entry.package.distribution}`" if entry.package else "none",
-                entry.licence,
-            )
-            for network in NETWORKS
-            for entry in NETWORKS[network]().weights
-        ),
-    )
+    header = ("network", "name", "file", "SHA-256 of the file", "input", "in the package", "licence")
+    rows = []
+    for network, entry in PUBLISHED:
+        more = "" if len(entry.sha256) == 64 else " … (first digits)"
+        file = f"[{entry.url.rpartition('/')[2]}]({entry.url})"
+        package = f"`{entry.package.distribution}`" if entry.package else "none"
+        name, sha256, convention = f"`{entry.name}`", f"`{entry.sha256}`{more}", f"`{entry.convention}`"
+        rows.append((network, name, file, sha256, convention, package, entry.licence))
+    return table(header, rows)
 
 
 def _hashes() -> str:
-    published = [(network, entry) for network in NETWORKS for entry in NETWORKS[network]().weights]
     rows = [
         (f"tensors of `{entry.name}`, {network}", f"`{entry.tensors_sha256}`")
-        for network, entry in published
+        for network, entry in PUBLISHED
         if entry.tensors_sha256
     ]
-    packages = [entry.package for _, entry in published if entry.package]
+    packages = [entry.package for _, entry in PUBLISHED if entry.package]
     rows += [(f"`{package.file}` in `{package.distribution}`", f"`{package.sha256}`") for package in packages]
     return table(("what", "SHA-256"), rows)
 
@@ -377,45 +345,34 @@ def _printed(name: str) -> str:
     return f"```text\n{(RESULTS / f'{name}.txt').read_text('utf-8')}```"
 
 
-# Sections of the manifest that have a table of their own, in the words of the table that points to them.
+# Sections of the manifest that have a list of their own, and what other lists say where they point to them.
+SECTIONS = {
+    "ImageSection": "image",
+    "SourceSection": "sources",
+    "NetworkSpec": "network",
+    "LayerSetSection": "layer_sets",
+    "SeedRange": "seeds",
+    "Multiscale": "multiscale",
+    "Gatys2015": "gatys2015",
+    "MatchingSpec": "matching",
+    "MeasureSpec": "measure",
+    "AcceptSpec": "accept",
+}
 KINDS = {
-    **{
-        name: f"[{heading}](#{heading})"
-        for name, heading in {
-            "ImageSection": "image",
-            "SourceSection": "sources",
-            "NetworkSpec": "network",
-            "LayerSetSection": "layer_sets",
-            "SeedRange": "seeds",
-            "Multiscale": "multiscale",
-            "Gatys2015": "gatys2015",
-            "MatchingSpec": "matching",
-            "MeasureSpec": "measure",
-            "AcceptSpec": "accept",
-        }.items()
-    },
+    **{name: f"[{heading}](#{heading})" for name, heading in SECTIONS.items()},
     "NetworkOverride": "mapping with keys of [network](#network)",
     **{f"control_{name}": "[controls](#controls)" for name in CONTROLS},
     **{f"trials_{name}": "[trials](#trials)" for name in DESIGNS},
 }
 
 PARTS: Mapping[str, Callable[[], str]] = {
-    "manifest": partial(_section, None),
-    "image": partial(_section, "ImageSection"),
-    "sources": partial(_section, "SourceSection"),
-    "network": partial(_section, "NetworkSpec"),
-    "layer sets": partial(_section, "LayerSetSection"),
-    "seeds": partial(_section, "SeedRange"),
-    "multiscale": partial(_section, "Multiscale"),
-    "gatys2015": partial(_section, "Gatys2015"),
-    "matching": partial(_section, "MatchingSpec"),
-    "measure": partial(_section, "MeasureSpec"),
-    "accept": partial(_section, "AcceptSpec"),
+    "manifest": _section,
+    **{heading.replace("_", " "): partial(_section, name) for name, heading in SECTIONS.items()},
     "controls": _controls,
     "trials": _trials,
     **{
-        f"columns of {name}": partial(_columns, name)
-        for name in TABLES | DECODE_TABLES
+        f"columns of {name}": partial(list_of, columns)
+        for name, columns in (TABLES | DECODE_TABLES).items()
         if not name.startswith("trials_")
     },
     "columns of images": _images,

@@ -32,14 +32,7 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "can
 
 
 def of_the_machine(error: BaseException) -> StimgenError | None:
-    """Return a message about memory that ran out or a file that failed; None for other errors.
-
-    Examples
-    --------
-    >>> print(of_the_machine(PermissionError(13, "Permission denied", "a.png")))
-    a.png: Permission denied.
-    Check the file, its folder and its disk, then run the same command again.
-    """
+    """Return a message about memory that ran out or a file that failed; None for other errors."""
     text = str(error).lower()
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)
@@ -65,13 +58,7 @@ def printable(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint for an unknown `word`: the nearest known one, and all of them.
-
-    Examples
-    --------
-    >>> nearest("pool_4", ["pool3", "pool4"])
-    'Did you mean "pool4"? Known: pool3, pool4.'
-    """
+    """Return a hint for an unknown `word`: the nearest known one, and all of them."""
     names = list(known)
     close = get_close_matches(word, names, n=1, cutoff=0.6)
     hint = f'Did you mean "{close[0]}"? ' if close else ""

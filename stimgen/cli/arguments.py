@@ -37,13 +37,7 @@ MOST_SEEDS = 100_000
 
 
 def parse_seeds(text: str | None) -> list[int] | None:
-    """Return the seeds that a command line names: "7", "1,2,5" or "1-10".
-
-    Examples
-    --------
-    >>> parse_seeds("1-3,8")
-    [1, 2, 3, 8]
-    """
+    """Return the seeds that a command line names: "7", "1,2,5" or "1-10"."""
     if text is None:
         return None
     seeds: list[int] = []

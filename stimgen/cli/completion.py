@@ -65,7 +65,7 @@ def weights(context: typer.Context, incomplete: str) -> list[str]:
 
 def devices(incomplete: str) -> list[str]:
     """Return the devices of this machine, as NVIDIA's driver lists them."""
-    from stimgen.manifest.speed import gpu_names
+    from stimgen.manifest.estimate import gpu_names
 
     return _starting(["auto", "cpu", *(f"cuda:{index}" for index in range(len(gpu_names())))], incomplete)
 

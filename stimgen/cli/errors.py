@@ -71,13 +71,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def _common_options_first(arguments: list[str]) -> list[str]:
-    """Return the arguments with the options of all commands in front.
-
-    Examples
-    --------
-    >>> _common_options_first(["run", "a.yaml", "--log", "a.jsonl", "--debug"])
-    ['--log', 'a.jsonl', '--debug', 'run', 'a.yaml']
-    """
+    """Return the arguments with the options of all commands in front."""
     first: list[str] = []
     others: list[str] = []
     rest = iter(arguments)
@@ -101,9 +95,8 @@ def say(message: str) -> None:
 def settle_streams() -> None:
     """Make sure that no work is lost because a message cannot be printed.
 
-    Messages that the standard error cannot take (disk full, reader gone) are dropped. Characters that an
-    encoding lacks are escaped. Closed streams are opened to nowhere: otherwise the next file that is opened
-    would get their number, and all that is printed.
+    Messages that the standard error cannot take are dropped, and characters that it lacks are escaped. Closed
+    streams are opened to nowhere, or else the next file would get their number, and all that is printed.
     """
     for number in range(3):
         try:

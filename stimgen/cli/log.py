@@ -20,11 +20,9 @@ LOGGER = logging.getLogger("stimgen")
 
 @contextlib.contextmanager
 def logged(path: Path | None, exit_code: Callable[[BaseException], int]) -> Iterator[None]:
-    """Append to a file what happens inside: the command, its events, and its end.
+    """Append to a file what happens inside: the command, its events, and its end with any traceback.
 
-    Each line is a JSON object with `time` (UTC), `level`, `event` and the keys of the event. Errors have
-    their traceback, also those that the console shows as a message only. If the file cannot be written any
-    more, the console says so once, and the command goes on.
+    Each line is a JSON object with `time` (UTC), `level`, `event` and the keys of the event.
     """
     if path is None:
         yield
@@ -43,19 +41,18 @@ def logged(path: Path | None, exit_code: Callable[[BaseException], int]) -> Iter
         "platform": platform.platform(),
     }
     LOGGER.info("command", extra=circumstances)
-
-    def ending(code: int) -> dict[str, object]:
-        return {"exit_code": code, "seconds": round(time.monotonic() - started, 3)}
-
+    ending: dict[str, object] = {"exit_code": 0}
+    cause: BaseException | None = None
     try:
         yield
     except BaseException as error:
         cause = error if str(error) else None  # typer ends commands with exceptions without a message
-        LOGGER.error("end", exc_info=cause, extra=ending(exit_code(error)) | {"error": str(error)})
+        ending = {"exit_code": exit_code(error), "error": str(error)}
         raise
-    else:
-        LOGGER.info("end", extra=ending(0))
     finally:
+        ending["seconds"] = round(time.monotonic() - started, 3)
+        level_of_end = logging.ERROR if "error" in ending else logging.INFO
+        LOGGER.log(level_of_end, "end", exc_info=cause, extra=ending)
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
         with contextlib.suppress(OSError):  # reported when it was written

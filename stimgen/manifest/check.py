@@ -73,13 +73,7 @@ def summary(
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as people say it.
-
-    Examples
-    --------
-    >>> duration(8), duration(95), duration(5400), duration(260000)
-    ('8 s', '1.6 min', '1.5 h', '3.0 days')
-    """
+    """Return a time span as people say it."""
     for limit, unit, text in ((90, 1, "{:.0f} s"), (5400, 60, "{:.1f} min"), (172_800, 3600, "{:.1f} h")):
         if seconds < limit:
             return text.format(seconds / unit)

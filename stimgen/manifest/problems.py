@@ -14,13 +14,7 @@ DataPath = tuple[str | int, ...]
 
 
 def dotted(path: DataPath) -> str:
-    """Return a path in the manifest as people write it.
-
-    Examples
-    --------
-    >>> dotted(("sources", 0, "crop"))
-    'sources[0].crop'
-    """
+    """Return a path in the manifest as people write it: "sources[0].crop"."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 

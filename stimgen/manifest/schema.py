@@ -26,7 +26,7 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 
 
 def is_reserved(word: str) -> bool:
-    """Return whether tables read `word` as a value, or Windows as the name of a device."""
+    """Return whether tables read `word` as a value, or Windows as a device."""
     return word.lower() in _VALUES | _DEVICES
 
 
@@ -58,12 +58,8 @@ def spell_out(data: Mapping[str, Any]) -> dict[str, Any]:
     return spelt
 
 
-def _crop_form(value: object) -> str:
-    return "box" if isinstance(value, list | tuple) else "word"
-
-
-def _seeds_form(value: object) -> str:
-    return "list" if isinstance(value, list | tuple) else "range"
+def _form(value: object) -> str:
+    return "list" if isinstance(value, list | tuple) else "other"
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
@@ -74,8 +70,8 @@ Length = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Box = tuple[Offset, Offset, Length, Length]
 Crop = Annotated[
-    Annotated[Literal["centre", "random"], Tag("word")] | Annotated[Box, Tag("box")],
-    Discriminator(_crop_form),
+    Annotated[Literal["centre", "random"], Tag("other")] | Annotated[Box, Tag("list")],
+    Discriminator(_form),
 ]
 
 
@@ -275,9 +271,9 @@ class TrialsSection(Section):
 
 
 Seeds = Annotated[
-    Annotated[SeedRange, Tag("range")]
+    Annotated[SeedRange, Tag("other")]
     | Annotated[Annotated[tuple[Seed, ...], Field(min_length=1)], Tag("list")],
-    Discriminator(_seeds_form),
+    Discriminator(_form),
 ]
 Synthesis = Annotated[Multiscale | Gatys2015, Field(discriminator="preset")]
 PRESETS: Mapping[str, type[BaseModel]] = {"multiscale": Multiscale, "gatys2015": Gatys2015}

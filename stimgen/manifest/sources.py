@@ -79,13 +79,7 @@ def find_file(text: str, folder: Path, *, needed: bool = True) -> Path | None:
 
 
 def make_id(stem: str) -> str:
-    """Return a file's name as a valid id.
-
-    Examples
-    --------
-    >>> make_id("oak bark-2"), make_id("007"), make_id("nan")
-    ('oak_bark_2', 'source_007', 'source_nan')
-    """
+    """Return a file's name as a valid id: "oak bark-2" as "oak_bark_2", "007" as "source_007"."""
     word = _word(stem)
     if not re.match("[A-Za-z]", word) or is_reserved(word):
         word = f"source_{word}".rstrip("_")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stimgen
-from stimgen.manifest.speed import cpu_name, gpu_drivers
+from stimgen.manifest.estimate import cpu_name, gpu_drivers
 from stimgen.networks.weights import list_weights
 from stimgen.networks.weights.cache import weights_folder
 

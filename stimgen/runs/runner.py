@@ -264,7 +264,7 @@ def _note_replaced(folder: RunFolder, missing: Iterable[str], progress: Progress
 
 def _record_speed(manifest: Manifest, device: str, progress: Progress) -> None:
     """Keep the speed for later estimates, if the run was not too short to tell."""
-    from stimgen.manifest.speed import record_speed, speed_name
+    from stimgen.manifest.estimate import record_speed, speed_name
 
     if progress.seconds < SPEED_NEEDS_S:
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import subprocess
 import sys
 
@@ -108,31 +107,6 @@ def test_zsh_and_fish_are_offered_the_same(project):
     assert '"manifests/exp2.yml"' in zsh
     fish = {"_TYPER_COMPLETE_ARGS": "stimgen verify res", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     assert ask("fish", "fish", **fish) == "results/exp1\n"
-
-
-def test_a_real_bash_completes_the_line(project, tmp_path):
-    """The script that --show-completion prints, in the shell that it is for."""
-    if shutil.which("bash") is None:
-        pytest.skip("needs bash")
-    program = tmp_path / "bin" / "stimgen"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m stimgen "$@"\n')
-    program.chmod(0o755)
-    environment = os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
-    script = (
-        'eval "$(stimgen --show-completion bash)"\n'
-        "complete -p stimgen\n"
-        "COMP_WORDS=(stimgen verify res) COMP_CWORD=2\n"
-        "_stimgen_completion stimgen\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"\n'
-    )
-    done = subprocess.run(
-        ["bash", "--norc", "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines() == [
-        "complete -o default -F _stimgen_completion stimgen",
-        "results/exp1",
-    ]
 
 
 def test_a_table_that_is_a_pipe_is_not_waited_for(project):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from manifest_texts import load
 
-from stimgen.manifest.check import duration, summary
+from stimgen.manifest.check import summary
 from stimgen.manifest.estimate import Estimate
 from stimgen.manifest.plan import plan
 
@@ -93,11 +93,3 @@ def test_report_of_one_stimulus_with_thresholds(tmp_path: Path) -> None:
     assert "degrees of visual angle unknown" in text
     assert "Accepted:  relative Gram distance up to 0.1 on matched layers, clipped share up to 0.0\n" in text
     assert "Warning:   size_px is odd (255). PsychoPy resamples" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "0 s"), (89, "89 s"), (90, "1.5 min"), (5399, "90.0 min"), (5400, "1.5 h"), (172_800, "2.0 days")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -7,32 +7,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stimgen.manifest import document
 from stimgen.manifest.document import Dumper, parse
 from stimgen.manifest.problems import DataPath, ManifestError
-
-
-def only_message(text: str) -> str:
-    with pytest.raises(ManifestError) as caught:
-        parse(text, "m.yaml")
-    assert len(caught.value.errors) == 1
-    return str(caught.value)
-
-
-def problems(text: str) -> list[str]:
-    return [str(problem) for problem in parse(text, "m.yaml").problems]
-
-
-def test_values_and_keys_have_line_and_column_from_one() -> None:
-    parsed = parse("a: 1\nb:\n  - x\n  - {c: yes}\ngröße: {ä: 1}\n", "m.yaml")
-    assert parsed.data == {"a": 1, "b": ["x", {"c": True}], "größe": {"ä": 1}}
-    places = {path: (mark.line, mark.column) for path, mark in parsed.values.items()}
-    assert places[("a",)] == (1, 4)
-    assert places[("b", 0)] == (3, 5)
-    assert places[("b", 1, "c")] == (4, 9)
-    assert places[("größe", "ä")] == (5, 12)
-    key = parsed.keys[("b", 1, "c")]
-    assert (key.line, key.column) == (4, 6)
 
 
 @pytest.mark.parametrize(
@@ -78,25 +54,13 @@ def test_what_cannot_be_read_is_a_problem_at_its_place(text: str) -> None:
     "key", ["no", "3", "1.5", "~", '"\\udfff"', "[a, b]", "{a: 1}", "!!python/name:os x", "<<"]
 )
 def test_keys_are_plain_text(key: str) -> None:
-    assert len(problems(f"a: 1\n? {key}\n: 2\n")) == 1
-
-
-def test_aliases_are_expanded() -> None:
-    parsed = parse("a: &x [1, 2]\nb: *x\n", "m.yaml")
-    assert parsed.data == {"a": [1, 2], "b": [1, 2]}
-    assert ("b", 1) in parsed.values
-
-
-def test_the_number_of_values_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document, "MAX_VALUES", 10)
-    assert parse("[1, 2, 3, 4, 5, 6, 7, 8, 9]", "m.yaml").data == list(range(1, 10))
-    assert "more than 10 values" in only_message("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]")
+    assert len(parse(f"a: 1\n? {key}\n: 2\n", "m.yaml").problems) == 1
 
 
 def test_depth_is_bounded_before_the_stack_is() -> None:
     assert parse("[" * 30 + "]" * 30, "m.yaml").problems == []
-    assert "deeper than 30" in only_message("[" * 31 + "]" * 31)
-    assert "deeper than 30" in only_message("[" * 100_000)
+    with pytest.raises(ManifestError, match="deeper than 30"):
+        parse("[" * 31 + "]" * 31, "m.yaml")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +81,7 @@ words = st.from_regex(r"[a-z]{1,6}", fullmatch=True).filter(
     lambda word: word not in {"no", "on", "yes", "off", "y", "n", "true", "false", "null"}
 )
 trees = st.recursive(
-    st.one_of(words, st.integers(-(10**6), 10**6), st.booleans()),
+    st.one_of(words, st.just("größe"), st.integers(-(10**6), 10**6), st.booleans()),
     lambda children: st.lists(children, max_size=4) | st.dictionaries(words, children, max_size=4),
     max_leaves=12,
 )
@@ -126,7 +90,7 @@ trees = st.recursive(
 @given(data=trees, flow=st.booleans(), indent=st.integers(2, 6))
 @settings(deadline=None, max_examples=60)
 def test_every_value_stands_where_its_position_says(data: object, flow: bool, indent: int) -> None:
-    text = yaml.safe_dump(data, default_flow_style=flow, indent=indent, sort_keys=False)
+    text = yaml.safe_dump(data, default_flow_style=flow, indent=indent, sort_keys=False, allow_unicode=True)
     parsed = parse(text, "m.yaml")
     assert parsed.data == data
     assert sorted(map(str, parsed.values)) == sorted(map(str, paths(data)))

@@ -8,7 +8,6 @@ from manifest_texts import load
 
 from stimgen.errors import InputError
 from stimgen.manifest import estimate as costs
-from stimgen.manifest import speed
 from stimgen.manifest.estimate import device_without_torch, estimate, memory_bytes, stimulus_flops
 from stimgen.manifest.plan import plan
 from stimgen.networks.architectures import NETWORKS
@@ -17,7 +16,7 @@ from stimgen.networks.architectures import NETWORKS
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(speed, "gpu_names", list)
+    monkeypatch.setattr(costs, "gpu_names", list)
 
 
 def test_operations_follow_the_schedule(tmp_path: Path) -> None:
@@ -36,7 +35,7 @@ def test_operations_follow_the_schedule(tmp_path: Path) -> None:
 
 def test_a_recorded_speed_gives_the_time(tmp_path: Path) -> None:
     manifest = load(tmp_path, seeds=[1, 2, 3], controls=["phase_scrambled", "random_weights"])
-    speed.record_speed("cpu multiscale auto", 200.0)
+    costs.record_speed("cpu multiscale auto", 200.0)
     cost = estimate(manifest, plan(manifest), device="cpu")
     expected = 6 * stimulus_flops(manifest, manifest.layer_sets["pool4"]) / 200e9
     assert cost.seconds == pytest.approx(expected)
@@ -45,9 +44,9 @@ def test_a_recorded_speed_gives_the_time(tmp_path: Path) -> None:
 
 def test_cpu_is_measured_when_nothing_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = load(tmp_path)
-    monkeypatch.setattr(speed, "measured_cpu_speed", lambda: 100.0)
+    monkeypatch.setattr(costs, "measured_cpu_speed", lambda: 100.0)
     cost = estimate(manifest, plan(manifest))
-    expected = stimulus_flops(manifest, manifest.layer_sets["pool4"]) / (100e9 * speed.CONVOLUTION_SHARE)
+    expected = stimulus_flops(manifest, manifest.layer_sets["pool4"]) / (100e9 * costs.CONVOLUTION_SHARE)
     assert cost.seconds == pytest.approx(expected)
     assert "core" in cost.device_name
 
@@ -74,13 +73,13 @@ def test_memory_counts_activations_kernels_and_history(tmp_path: Path) -> None:
 
 
 def test_gpu_has_no_time_before_its_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "gpu_names", lambda: ["Card A", "Card B"])
+    monkeypatch.setattr(costs, "gpu_names", lambda: ["Card A", "Card B"])
     manifest = load(tmp_path)
     stimuli = plan(manifest)
     cost = estimate(manifest, stimuli, device="cuda:1")
     assert (cost.seconds, cost.device_name) == (None, "Card B")
     assert "until the first run" in cost.basis
-    speed.record_speed("cuda:1 multiscale auto", 50_000)
+    costs.record_speed("cuda:1 multiscale auto", 50_000)
     assert estimate(manifest, stimuli, device="cuda:1").seconds is not None
     assert estimate(manifest, stimuli, device="cuda").seconds is None
 
@@ -92,7 +91,7 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     for unknown in ("gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", ""):
         with pytest.raises(InputError, match="Unknown device"):
             device_without_torch(unknown)
-    monkeypatch.setattr(speed, "gpu_names", lambda: ["Card A"])
+    monkeypatch.setattr(costs, "gpu_names", lambda: ["Card A"])
     monkeypatch.setattr(costs.importlib.metadata, "version", lambda name: "2.15.0")
     assert device_without_torch("auto") == ("cuda:0", "Card A")
     monkeypatch.setattr(costs.importlib.metadata, "version", lambda name: "2.15.0+cpu")
@@ -107,32 +106,32 @@ def test_gpu_names_come_from_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_pat
     tool.write_text("#!/bin/sh\necho 'Card A'\necho 'Card B'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert speed.gpu_names() == ["Card A", "Card B"]
+    assert costs.gpu_names() == ["Card A", "Card B"]
     for visible, names in (("1", ["Card B"]), ("1,0", ["Card B", "Card A"]), ("", []), ("-1", []), ("7", [])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert speed.gpu_names() == names
+        assert costs.gpu_names() == names
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     tool.write_text("#!/bin/sh\necho 'no driver' >&2\nexit 9\n")
-    assert speed.gpu_names() == []
+    assert costs.gpu_names() == []
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    assert speed.gpu_names() == []
+    assert costs.gpu_names() == []
 
 
 def test_speeds_are_kept_beside_each_other_in_one_file() -> None:
-    speed.record_speed("cpu", 120.5)
-    speed.record_speed("cuda:0", 40_000)
-    speed.record_speed("cpu", 130)
-    folder = speed.speed_file().parent
-    assert json.loads(speed.speed_file().read_text()) == {"cpu": 130, "cuda:0": 40_000}
+    costs.record_speed("cpu", 120.5)
+    costs.record_speed("cuda:0", 40_000)
+    costs.record_speed("cpu", 130)
+    folder = costs.speed_file().parent
+    assert json.loads(costs.speed_file().read_text()) == {"cpu": 130, "cuda:0": 40_000}
     assert [path.name for path in folder.iterdir()] == ["speed.json"]
-    assert speed.recorded_speed("cpu") == 130
-    assert speed.recorded_speed("cuda:7") is None
+    assert costs.recorded_speed("cpu") == 130
+    assert costs.recorded_speed("cuda:7") is None
 
 
-@pytest.mark.parametrize("content", ["[1]", '{"cpu": "fast"}', '{"cpu": NaN}', "\0"])
-def test_a_damaged_speed_file_counts_as_none(content: str) -> None:
-    speed.speed_file().parent.mkdir(parents=True)
-    speed.speed_file().write_text(content)
-    assert speed.recorded_speed("cpu") is None
-    speed.record_speed("cpu", 3.0)
-    assert speed.recorded_speed("cpu") == 3.0
+@pytest.mark.parametrize("content", ["[1]", '{"cpu": "fast"}', '{"cpu": NaN}', '{"cpu": 0}', "\0"])
+def test_damaged_speed_file_counts_as_none(content: str) -> None:
+    costs.speed_file().parent.mkdir(parents=True)
+    costs.speed_file().write_text(content)
+    assert costs.recorded_speed("cpu") is None
+    costs.record_speed("cpu", 3.0)
+    assert costs.recorded_speed("cpu") == 3.0

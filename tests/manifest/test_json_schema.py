@@ -69,14 +69,6 @@ def test_names_are_those_of_the_registries(schema: dict[str, Any]) -> None:
         assert control["required"] == ["name"]
 
 
-def test_short_forms_are_offered(schema: dict[str, Any]) -> None:
-    properties = schema["properties"]
-    assert properties["sources"]["items"]["anyOf"][0]["type"] == "string"
-    (forms,) = properties["layer_sets"]["patternProperties"].values()
-    assert [form.get("type") for form in forms["anyOf"]] == ["array", None]
-    assert sorted(properties["synthesis"]["anyOf"][0]["enum"]) == ["gatys2015", "multiscale"]
-
-
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "manifests").glob("*.yaml")))
 def test_the_manifests_of_the_repository_are_valid(path: Path, schema: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)

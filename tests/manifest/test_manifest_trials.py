@@ -61,20 +61,11 @@ def test_lists_load_and_load_again(tmp_path: Path, trials: Any, schema: dict[str
     assert load_manifest(again).trials == manifest.trials
     # The order of levels, which must ascend, is kept.
     assert repr(load_manifest(again).trials) == repr(manifest.trials)
-    assert plan(manifest) == plan(three(tmp_path, []))
     assert load_manifest(again).resolved(tmp_path) == resolved
 
 
 @pytest.mark.parametrize(
-    "trials",
-    [
-        "oddity",
-        {"design": "odity"},
-        {"design": "oddity", "keys": ["f", "j"]},
-        {"design": "two_interval", "task": "same"},
-        {"design": "category"},
-        [{"design": "morph", "levels": {"pool4": 2, "pool3": 0.1}}],
-    ],
+    "trials", ["oddity", {"design": "odity"}, {"design": "oddity", "keys": ["f"]}, {"design": "category"}]
 )
 def test_editors_find_what_does_not_load(tmp_path: Path, trials: Any, schema: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import pairwise
 
 import pytest
@@ -10,22 +8,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from stimgen.texture.presets import Gatys2015, Multiscale
-
-
-@pytest.mark.parametrize(
-    ("size_px", "smallest_px", "scales"),
-    [
-        (256, 64, (64, 128, 256)),
-        (255, 64, (127, 255)),
-        (64, 64, (64,)),
-        (63, 64, (63,)),
-        (128, 64, (64, 128)),
-        (127, 64, (127,)),
-        (512, 16, (16, 32, 64, 128, 256, 512)),
-    ],
-)
-def test_scales_are_halvings(size_px: int, smallest_px: int, scales: tuple[int, ...]) -> None:
-    assert Multiscale(smallest_px=smallest_px).scales(size_px) == scales
 
 
 @given(size_px=st.integers(16, 4096), smallest_px=st.integers(16, 4096))
@@ -49,8 +31,3 @@ def test_presets_are_frozen_versioned_and_closed() -> None:
         Multiscale.model_validate({"smallest": 3})
     with pytest.raises(ValidationError):
         Gatys2015().history = 3  # type: ignore[misc]
-
-
-def test_presets_import_no_torch() -> None:
-    program = "import sys, stimgen.texture.presets; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
