@@ -131,7 +131,6 @@ class Control:
         made = self.function(pixels, rng, *extra, **options)
         returned = made if isinstance(made, ImageWithResiduals) else ImageWithResiduals(made)
         image = returned.image
-        # Anything, whatever the function's type says.
         kind, shape = getattr(image, "dtype", type(image).__name__), getattr(image, "shape", ())
         if shape != source.shape or getattr(kind, "kind", "") != "f":
             raise StimgenError(

@@ -1,4 +1,4 @@
-"""Images in memory, their luminance, and the error for image files that cannot be used."""
+"""Images in memory: luminance, and differences between the values or the spectra of two images."""
 
 from __future__ import annotations
 
@@ -31,3 +31,21 @@ def luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
         plane: NDArray[np.float64] = image.astype(np.float64) @ np.asarray(REC709)
         return plane
     raise ValueError(f"an image has shape (H, W) or (H, W, 3), not {image.shape}")
+
+
+def wasserstein_1(values: NDArray[np.floating], targets: NDArray[np.floating]) -> float:
+    """Return the Wasserstein-1 distance between two sets of as many values, Σ_k |x_(k) − y_(k)| / n.
+
+    It is how far a value must move, on average, to turn one histogram into the other (Vallender 1974,
+    Theory of Probability and its Applications 18, 784–786). Both are sorted along the axis of the pixels;
+    over other axes, such as channels, it is the mean.
+    """
+    return float(np.mean(np.abs(values - targets)))
+
+
+def relative_error(difference: float, power: float) -> float | None:
+    """Return the relative error √(Σ (A − A₀)² / Σ A₀²) of amplitudes; None if A₀ is 0 everywhere.
+
+    `difference` is Σ (A − A₀)² over all frequencies but zero, and `power` is Σ A₀².
+    """
+    return float(np.sqrt(difference / power)) if power else None

@@ -95,8 +95,8 @@ def decode_png(file: bytes | Path) -> Image:
 def decode_own_png(png: bytes, written: NDArray[np.uint8] | None = None) -> Image:
     """Return the pixels of a PNG file that `encode_png` made, value / 255.
 
-    It is faster than `decode_png`, which checks bounds and kinds: use it for bytes that were just encoded, or
-    whose SHA-256 was compared with the record. Other pixels than those `written` raise `StimgenError`.
+    It is faster than `decode_png`, which checks bounds and kinds. Use it only for bytes that were just
+    encoded. Other pixels than those `written` raise `StimgenError`.
     """
     from PIL import Image as Pillow
 

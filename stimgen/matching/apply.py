@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
-from stimgen.images.differences import relative_error, wasserstein_1
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, relative_error, wasserstein_1
 from stimgen.matching.histogram import match_histogram_exact
 from stimgen.matching.luminance import match_luminance, mean_and_sd
 from stimgen.matching.reference import Channels, Planes, Reference, planes_of

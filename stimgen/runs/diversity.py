@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import luminance
-from stimgen.images.png import decode_own_png
+from stimgen.images.png import decode_png
 from stimgen.measure.copying import NO_CONTRAST
 from stimgen.runs.record import Record
 from stimgen.runs.store import RunFolder, sha256
@@ -129,5 +129,5 @@ def _read(files: Sequence[tuple[Path, str]]) -> NDArray[np.float64]:
             raise StimgenError(
                 f"{path} was altered while stimgen was at work.", "Run again: what was altered is made again."
             )
-        planes.append(standardised(decode_own_png(content)))
+        planes.append(standardised(decode_png(content)))
     return np.stack(planes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.pixels import Image
-from stimgen.images.png import decode_own_png, encode_png, quantise
+from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
 from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import LayerSet, Manifest
@@ -285,7 +285,7 @@ def measure_again(
 
     Gram distances stay as they were: those of the stages before the file cannot be measured again.
     """
-    image = DecodedImage(decode_own_png(png), record.image.size_deg, device)
+    image = DecodedImage(decode_png(png), record.image.size_deg, device)
     statistics: Values = {}
     for statistic in statistics_in_order():
         if statistic.needs_network:

@@ -81,10 +81,6 @@ class History:
         self.scale = torch.where(keep, curvature / preconditioned, self.scale)
         self.newest = slot
 
-    def forget(self, problems: Tensor) -> None:
-        """Empty the history of the problems in the mask."""
-        self.products = torch.where(problems.view(-1, 1, 1), 0.0, self.products)
-
     def known(self) -> Tensor:
         """Return the mask of problems that have at least one entry."""
         return (self.products.diagonal(dim1=1, dim2=2) > 0).any(dim=1)
@@ -224,7 +220,7 @@ def minimise(
         loss = torch.where(accepted, trial_loss, loss)
         refusals = torch.where(accepted, 0, refusals + 1)
         stuck = going & ((refusals >= RESTART_AFTER) | ~trial_loss.isfinite()) & memory.known()
-        memory.forget(stuck)
+        memory.products = torch.where(stuck.view(-1, 1, 1), 0.0, memory.products)
         restarts = restarts + stuck
         refusals = torch.where(stuck, 0, refusals)
         renew = accepted | stuck

@@ -31,22 +31,18 @@ class Goal(Protocol):
     @property
     def size_px(self) -> int:
         """Shorter side of the image, px."""
-        ...
 
     @property
     def halvings(self) -> int:
         """How often the image can be halved."""
-        ...
 
     def pixels(self, extractor: FeatureExtractor) -> PixelRange:
         """Return the pixel values, in the precision and on the device of the network's input."""
-        ...
 
     def features(
         self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
     ) -> dict[Term, Tensor]:
         """Return the features of the image shrunk by ``2 ** halvings``, with a batch of one."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +205,6 @@ class Checkpoints(Protocol):
 
     def load(self, problems: Sequence[Problem]) -> Checkpoint | None:
         """Return the last state of these problems; None to start from the noise."""
-        ...
 
     def save(self, problems: Sequence[Problem], checkpoint: Checkpoint) -> None:
         """Keep the state of these problems after a stage."""
-        ...

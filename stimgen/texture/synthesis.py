@@ -62,7 +62,7 @@ def matched_distance(problem: Problem, extractor: FeatureExtractor, image: Image
 def synthesise_published(
     problem: Problem, extractor: FeatureExtractor, preset: Gatys2015, after_evaluation: EvaluationHook
 ) -> Synthesis:
-    """Synthesise a texture by the published procedure.
+    """Synthesise a texture as the public code of Gatys, Ecker & Bethge (2015) does.
 
     scipy's L-BFGS-B with `history` corrections and ftol = gtol = 0 minimises 1e9 · Σ w_t E_t, starting
     from standard normal noise. It works in network space, RGB 0..255 minus the ImageNet mean, and keeps

@@ -49,7 +49,7 @@ def scaled(
 
 
 @pytest.mark.parametrize("name", list(CONTROLS))
-def test_every_control_keeps_its_word(name, source):
+def test_same_seed_gives_same_image_and_the_source_stays(name, source):
     control = CONTROLS[name]
     assert control.name == name
     assert control.function.__doc__
@@ -89,7 +89,7 @@ def test_every_image_is_finite_or_refused(name, source, seed):
         (None, "type NoneType"),
     ],
 )
-def test_what_is_no_image_like_the_source_is_refused(returned, found):
+def test_another_type_or_shape_is_an_error(returned, found):
     def faulty(source: Image, rng: np.random.Generator) -> Image:
         return returned
 

@@ -31,7 +31,7 @@ def make(source, seed=1, iterations=3, **options):
 
 
 @pytest.mark.filterwarnings("ignore:input_tensor range")
-def test_it_is_the_optimisation_of_plenoptic():
+def test_image_is_that_of_plenoptic():
     source = photograph("brick", 32, 32)
     made = make(source, seed=3, iterations=2)
     # Plenoptic's own synthesis, with the settings of its examples, from the same noise.
@@ -97,7 +97,7 @@ def test_stripes_have_no_such_statistics():
 
 
 @pytest.mark.parametrize(
-    ("options", "size_px", "what"),
+    ("options", "size_px", "message"),
     [
         ({}, 256, None),
         ({}, 100, "needs multiples of 32 px from 128 px on, and the image has 100 px. Change size_px"),
@@ -105,6 +105,6 @@ def test_stripes_have_no_such_statistics():
         ({"spatial_corr_width": 11}, 128, "from 192 px on"),
     ],
 )
-def test_the_size_is_checked_before_any_work(options, size_px, what):
+def test_the_size_is_checked_before_any_work(options, size_px, message):
     problem = CONTROL.check(CONTROL.options(**options).model_dump(), size_px)
-    assert (problem is None) if what is None else (what in problem)
+    assert (problem is None) if message is None else (message in problem)

@@ -66,9 +66,6 @@ def test_ties_of_a_constant_image_are_random_and_reproducible():
     other = match_histogram_exact(image, reference, np.random.default_rng(2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    # White noise: no order of the raster shows.
-    assert abs(np.corrcoef(first.ravel(), np.arange(1024))[0, 1]) < 0.1
-    assert abs(np.corrcoef(first[:, 1:].ravel(), first[:, :-1].ravel())[0, 1]) < 0.1
 
 
 @pytest.mark.parametrize("levels", [1, 256])

@@ -49,7 +49,7 @@ def pair(shape):
 def test_amplitudes_are_replaced_and_phases_and_mean_stay(shape):
     image, reference = pair(shape)
     matched = match_full_spectrum(image, amplitudes(reference))
-    before, after, goal = (np.fft.fft2(one.astype(np.float64)) for one in (image, matched, reference))
+    before, after, goal = (np.fft.fft2(x.astype(np.float64)) for x in (image, matched, reference))
     rest = np.ones(shape, bool)
     rest[0, 0] = False
     np.testing.assert_allclose(np.abs(after)[rest], np.abs(goal)[rest], rtol=1e-6)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,12 @@ def test_without_package_and_connection_the_package_is_named(monkeypatch: pytest
     with pytest.raises(WeightsError, match=r'weights "imagenet" of vgg16 in their place') as caught:
         find_weights("vgg19", "imagenet")
     assert "pip install" not in str(caught.value)
+
+
+def test_missing_torchvision_is_a_failed_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(WeightsError, match=r"download of VGG19_Weights\.IMAGENET1K_V1 failed: .*torchvision"):
+        find_weights("vgg19", "imagenet")
 
 
 def test_published_file_with_other_tensors_gives_a_warning(publish: Publish) -> None:

@@ -62,9 +62,7 @@ def terms(*names: str) -> dict:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=["multiscale", "gatys2015"])
-@pytest.mark.parametrize(
-    "names", [("means",), ("contrast",), ("means", "contrast", "gram")], ids=" and ".join
-)
+@pytest.mark.parametrize("names", [("contrast",), ("means", "contrast", "gram")], ids=" and ".join)
 def test_synthesis_reaches_the_statistic(names, preset) -> None:
     network = random_network()
     ours = Problem(SourceImage(texture("gravel", 32)), terms(*names), np.random.default_rng(1))
@@ -74,16 +72,6 @@ def test_synthesis_reaches_the_statistic(names, preset) -> None:
     with torch.no_grad():
         reached = objective_of(ours, network).loss(torch.from_numpy(made.image)[None, None])
     assert made.loss == pytest.approx(reached.item(), rel=1e-3, abs=1e-9)
-
-
-def test_gradient_is_that_of_finite_differences() -> None:
-    network = random_network(torch.float64)
-    ours = Problem(
-        SourceImage(texture("brick", 16)), terms("means", "contrast", "gram"), np.random.default_rng(1)
-    )
-    objective = objective_of(ours, network)
-    point = torch.rand((2, 1, 6, 6), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    assert torch.autograd.gradcheck(objective.loss, point.requires_grad_(), eps=1e-6, rtol=1e-4)
 
 
 def test_problems_with_different_statistics_share_a_batch() -> None:

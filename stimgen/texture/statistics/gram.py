@@ -1,11 +1,4 @@
-"""Gram matrices of feature maps: their loss (Gatys, Ecker & Bethge 2015), distance and projection.
-
-Two numbers say how far a Gram matrix G is from that of the source, T:
-
-* Gram loss, ``E = 1 / (4 N^2) * sum_ij (G_ij - T_ij)^2``, which synthesis minimises
-  (Gatys, Ecker & Bethge 2015, eq. 3; their ``1 / (4 N^2 M^2)`` with Gram matrices not divided by M).
-* Relative Gram distance, ``||G - T||_F / ||T||_F``, which can be compared over layers and sources.
-"""
+"""Gram matrices of feature maps: their loss (Gatys, Ecker & Bethge 2015), distance and projection."""
 
 from __future__ import annotations
 
@@ -156,7 +149,8 @@ _products = cast("Callable[[Tensor], Tensor]", _Products.apply)
 def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
     """Return ``E = 1 / (4 N^2) * sum_ij (G_ij - T_ij)^2`` for each image of the batch, shape (batch,).
 
-    Gatys, Ecker & Bethge (2015), eq. 3, for Gram matrices of shape (batch, channel, channel).
+    Gatys, Ecker & Bethge (2015), eq. 3, for Gram matrices of shape (batch, channel, channel). Their
+    ``1 / (4 N^2 M^2)`` belongs to Gram matrices that are not divided by M.
     """
     channels = gram.shape[-1]
     return (gram - target).square().sum(dim=(1, 2)) / (4 * channels**2)
@@ -174,7 +168,8 @@ def weighted_gram_loss(gram: Tensor, target: Tensor, metric: Tensor) -> Tensor:
 def relative_gram_distance(gram: Tensor, target: Tensor) -> Tensor:
     """Return ``||G - T||_F / ||T||_F`` for each image of the batch, shape (batch,).
 
-    It is 0 for equal statistics, about 1 for unrelated ones, and has no upper bound.
+    It is 0 for equal statistics, about 1 for unrelated ones, and has no upper bound. It can be compared over
+    layers and sources, as the Gram loss cannot.
     """
     distance: Tensor = torch.linalg.matrix_norm(gram - target) / torch.linalg.matrix_norm(target)
     return distance
