@@ -75,7 +75,8 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
     drawn = plots(runs, stimuli, histograms) if len(stimuli) else []
     environment = templates()
     environment.tests["missing"] = pd.isna
-    environment.filters |= {"date": _date, "breaks": lambda name: Markup("_<wbr>").join(name.split("_"))}
+    environment.filters["date"] = _date
+    environment.filters["breaks"] = lambda name: Markup("_<wbr>").join(name.split("_"))
     return environment.get_template("report.html").render(
         runs=runs,
         several=len(runs) > 1,
