@@ -42,8 +42,8 @@ class Networks:
     """Weights, extractors and the sources' Gram matrices, each made when first asked for."""
 
     def __init__(self, manifest: Manifest, device: str) -> None:
+        self.device = device
         self._manifest = manifest
-        self._device = device
         self._weights: dict[tuple[str, str], Weights] = {}
         self._extractors: dict[NetworkSpec, FeatureExtractor] = {}
         self._bases: dict[tuple[NetworkSpec, tuple[str, ...], int], dict[str, Tensor]] = {}
@@ -64,7 +64,7 @@ class Networks:
                 self.weights(network),
                 pooling=network.pooling,
                 normalise=network.normalise,
-                device=self._device,
+                device=self.device,
                 deepest=deepest,
             )
         return self._extractors[network]
