@@ -17,6 +17,7 @@ from stimgen.runs import lock
 from stimgen.runs.batches import Batch
 from stimgen.runs.record import NetworkRecord
 from stimgen.runs.store import FORMAT, MOST_BYTES, RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.tables import Failure
 
 NOTE = "shard.json"
 MERGED = "merged.json"
@@ -74,16 +75,6 @@ def parse_shard(text: str) -> Shard:
     return Shard(number, count)
 
 
-class FailureNote(BaseModel):
-    """A stimulus that could not be made, as in failures.csv."""
-
-    model_config = ConfigDict(frozen=True)
-
-    stimulus_id: str
-    error: str
-    cure: str
-
-
 class ShardNote(BaseModel):
     """What a shard did, or has done so far; what run.json says of a whole run."""
 
@@ -102,7 +93,7 @@ class ShardNote(BaseModel):
     versions: dict[str, str]
     overrides: dict[str, str | list[int]]
     manifest_sha256: dict[str, str]
-    failures: tuple[FailureNote, ...]
+    failures: tuple[Failure, ...]
 
 
 @contextlib.contextmanager

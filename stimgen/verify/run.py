@@ -32,15 +32,18 @@ from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
 from stimgen.runs.unplanned import find_unplanned
 from stimgen.verify.finding import Finding, cures_at, incomplete, settled, some, wrong
-from stimgen.verify.folder import folder_findings, png_problem, source_findings, weights_findings
-from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings, unknown_columns
-from stimgen.verify.summary import (
+from stimgen.verify.folder import (
     FILE,
     Summary,
     failures_findings,
+    folder_findings,
     manifest_findings,
+    png_problem,
     read_failures,
+    source_findings,
+    weights_findings,
 )
+from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings, unknown_columns
 from stimgen.verify.tables import dictionary_findings, table_findings, trials_findings
 
 RESOLVED = "manifest.resolved.yaml"

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 import stimgen
 from stimgen.cli import app
 from stimgen.networks.weights import fetch_weights
-from stimgen.runs.environment import commit_of
-from stimgen.runs.environment import REPORTED, report_lines
+from stimgen.runs.environment import REPORTED, commit_of, report_lines
 
 ROOT = Path(stimgen.__file__).parents[1]
 
