@@ -171,7 +171,7 @@ class RunFolder:
 
     def refuse_links(self) -> None:
         """Raise InputError if a folder inside the run folder is a symbolic link; it may be one itself."""
-        made = (
+        own = [
             self.stimuli,
             self.records,
             self.trials,
@@ -179,9 +179,10 @@ class RunFolder:
             self.checkpoints,
             self.shards,
             self.logs,
-        )
-        inner = (place / name for place in (self.stimuli, self.records) for name in SUBFOLDERS)
-        for path in (*made, *(inner if self.is_spread else ()), self.path / lock.LOCK):
+        ]
+        if self.is_spread:
+            own += [place / name for place in (self.stimuli, self.records) for name in SUBFOLDERS]
+        for path in (*own, self.path / lock.LOCK):
             if path.is_symlink():
                 raise InputError(
                     f"{path} is a symbolic link, and stimgen would write outside of the run folder.",
@@ -196,8 +197,7 @@ class RunFolder:
             try:
                 held.enter_context(lock.locked(self.path))
                 for shard in self.shard_folders():
-                    lock.refuse_held(shard)
-                    lock.refuse_elsewhere(shard)
+                    lock.refuse_at_work(shard)
                 self.remove_leftovers()
             except OSError as error:
                 raise StoreError(

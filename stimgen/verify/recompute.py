@@ -18,8 +18,7 @@ from stimgen.measure.gram import SourceGrams
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
-from stimgen.runs.make import SourceMeasures, rounded
-from stimgen.runs.preparation import Networks
+from stimgen.runs.preparation import Networks, SourceMeasures, rounded
 from stimgen.runs.record import Record
 from stimgen.verify.finding import Finding, unchecked, wrong
 from stimgen.verify.records import ANEW
