@@ -224,8 +224,8 @@ def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Unplanned | No
         say("There is nothing to remove.")
         return None
     kinds = ((found.stimuli, "stimuli with their records"), (found.trial_lists, "trial lists"))
-    what = " and ".join(f"{len(names)} {kind}" for names, kind in kinds if names)
-    say(f"Not asked for are {what}: {', '.join((*found.stimuli, *found.trial_lists))}")
+    found_names = " and ".join(f"{len(names)} {kind}" for names, kind in kinds if names)
+    say(f"Not asked for are {found_names}: {', '.join((*found.stimuli, *found.trial_lists))}")
     if ask and not sys.stdin.isatty():
         raise InputError(
             "Nobody can be asked here whether to remove them.", "Add --yes, or leave out --prune."
@@ -238,7 +238,7 @@ def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Unplanned | No
 
 @contextlib.contextmanager
 def _watched(manifest: Manifest, folder: Path, progress: Progress) -> Iterator[Preview]:
-    """Show what `progress` is told on a page too; if the run ends with an error, the page says so."""
+    """Show the progress on a page too; if the run ends with an error, the page says so."""
     from stimgen.report.preview import Preview
     from stimgen.runs.store import RunFolder
 

@@ -59,7 +59,9 @@ class Done:
     @classmethod
     def of(cls, record: Record) -> Self:
         """Return what is remembered of a record."""
-        networks = tuple((one.name, one.tensors_sha256) for one in (record.network, record.measured_in))
+        networks = tuple(
+            (network.name, network.tensors_sha256) for network in (record.network, record.measured_in)
+        )
         return cls(record.png_sha256, record.record_sha256, networks)
 
 
@@ -171,15 +173,8 @@ class RunFolder:
 
     def refuse_links(self) -> None:
         """Raise InputError if a folder inside the run folder is a symbolic link; it may be one itself."""
-        own = [
-            self.stimuli,
-            self.records,
-            self.trials,
-            self.figures,
-            self.checkpoints,
-            self.shards,
-            self.logs,
-        ]
+        own = [self.stimuli, self.records, self.trials, self.figures, self.logs]
+        own += [self.checkpoints, self.shards]
         if self.is_spread:
             own += [place / name for place in (self.stimuli, self.records) for name in SUBFOLDERS]
         for path in (*own, self.path / lock.LOCK):

@@ -238,8 +238,8 @@ def failures_findings(
     if unknown := [name for name in failures if name not in planned]:
         text = f"has stimuli that the manifest does not ask for: {some(unknown)}"
         yield wrong("failures.csv", text, TABLES)
-    if there := [name for name in failures if name in made]:
-        yield lost("failures.csv", f"has stimuli that are there: {some(there)}")
+    if present := [name for name in failures if name in made]:
+        yield lost("failures.csv", f"has stimuli that were made: {some(present)}")
 
 
 def manifest_findings(folder: RunFolder, summary: Summary) -> Iterator[Finding]:

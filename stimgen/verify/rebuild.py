@@ -113,16 +113,16 @@ def _outdated(
     """Return the stimuli that a run of the manifest would make again, as far as records tell."""
     known = Identities()
     outdated = []
-    there = [stimulus for stimulus in stimuli if stimulus.stimulus_id in done]
-    records = read_done(folder, [stimulus.stimulus_id for stimulus in there], done)
-    for stimulus, record in zip(there, records, strict=True):
+    made = [stimulus for stimulus in stimuli if stimulus.stimulus_id in done]
+    records = read_done(folder, [stimulus.stimulus_id for stimulus in made], done)
+    for stimulus, record in zip(made, records, strict=True):
         found = record_findings(manifest, stimulus, record, sources.get, known)
-        if any(OTHER_RECIPE in one.problem for one in found):
+        if any(OTHER_RECIPE in finding.problem for finding in found):
             outdated.append(stimulus.stimulus_id)
         else:
             known.add(manifest, stimulus, record)
     if different := list(known.findings(folder)):
-        lines = [f"{one.file} {one.problem}" for one in different[:SHOWN]]
+        lines = [f"{finding.file} {finding.problem}" for finding in different[:SHOWN]]
         if len(different) > SHOWN:
             lines.append(f"and {len(different) - SHOWN} more")
         raise InputError(
@@ -144,8 +144,8 @@ def _failures(folder: RunFolder) -> list[Failure]:
 def _notes(folder: RunFolder) -> list[ShardNote]:
     """Return the notes of the shards that were made with the manifest that is there."""
     resolved = "manifest.resolved.yaml"
-    there = sha256(read_regular(folder.path / resolved))
-    return [note for note in read_notes(folder).values() if note.manifest_sha256.get(resolved) == there]
+    current = sha256(read_regular(folder.path / resolved))
+    return [note for note in read_notes(folder).values() if note.manifest_sha256.get(resolved) == current]
 
 
 def _missing_shards(notes: Sequence[ShardNote]) -> tuple[str, ...]:

@@ -188,9 +188,11 @@ def _differences(manifest: Manifest, stimulus: Stimulus, record: Record) -> Iter
         "settings": synthesis and synthesis.settings,
     }
     for name in asked:
-        right, there = (json.dumps(part[name], sort_keys=True, ensure_ascii=False) for part in (asked, found))
-        if right != there:
-            yield f"{name} is {shorten(there, 80)}, and the manifest says {shorten(right, 80)}"
+        right, recorded = (
+            json.dumps(part[name], sort_keys=True, ensure_ascii=False) for part in (asked, found)
+        )
+        if right != recorded:
+            yield f"{name} is {shorten(recorded, 80)}, and the manifest says {shorten(right, 80)}"
 
 
 def unknown_columns(record: Record) -> list[str]:
