@@ -21,9 +21,8 @@ from benchmarks.machine import describe_machine
 from benchmarks.synthesis import LAYERS, source
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.objective import Objective, analyse
+from stimgen.texture.objective import Objective, analyse, to_batch
 from stimgen.texture.statistic import weighted_terms
-from stimgen.texture.tensors import to_batch
 
 SIDE = 2048
 

@@ -31,17 +31,15 @@ import torch
 
 from benchmarks.machine import describe_machine, matrix_product_gflops, peak_bytes, synchronise
 from stimgen.images.pixels import Image
-from stimgen.images.sources import load_source
-from stimgen.manifest.resolved import ImageSpec, SourceSpec
+from stimgen.images.sources import ImageSpec, SourceSpec, load_source
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.objective import Objective, analyse
+from stimgen.texture.objective import Objective, analyse, to_batch
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Evaluation, Problem, SourceImage, Synthesis
 from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import synthesise
-from stimgen.texture.tensors import to_batch
 
 PIECE = 20
 """Iterations of the published procedure that say how fast it is now."""

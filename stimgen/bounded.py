@@ -18,10 +18,7 @@ class UnreadableError(Exception):
 def read_file(path: Path, most_bytes: int) -> bytes:
     """Return the bytes of a regular file; opening a pipe or a device does not block.
 
-    Raises
-    ------
-    OSError
-        If it cannot be read, is not a regular file, has more than `most_bytes` bytes, or grows.
+    `OSError` is raised if it is something else, has more than `most_bytes` bytes, or grows.
     """
     # Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

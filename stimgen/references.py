@@ -13,26 +13,9 @@ NAMED_AUTHORS = 3
 
 @dataclass(frozen=True)
 class Reference:
-    """A publication.
+    """A publication. Authors are "Family, I." each; a group's name is in braces, as BibTeX takes it.
 
-    Attributes
-    ----------
-    key
-        BibTeX key.
-    authors
-        "Family, I." each; a group's name in braces, as BibTeX takes it.
-    year
-        Year.
-    title
-        Title.
-    venue
-        Journal, or proceedings where `pages` of a volume do not say it all.
-    volume, pages
-        "" where there are none.
-    kind
-        BibTeX entry type.
-    note
-        What else helps to find it, such as an arXiv number.
+    `kind` is the BibTeX entry type, and `note` what else helps to find it, such as an arXiv number.
     """
 
     key: str
@@ -47,13 +30,7 @@ class Reference:
 
     @property
     def cited(self) -> str:
-        """The citation in the text, without brackets.
-
-        Examples
-        --------
-        >>> GATYS_2015.cited
-        'Gatys, Ecker & Bethge, 2015'
-        """
+        """The citation in the text, without brackets: "Gatys, Ecker & Bethge, 2015"."""
         names = [author.partition(",")[0] for author in self.authors]
         if len(names) > NAMED_AUTHORS:
             return f"{names[0]} et al., {self.year}"
@@ -61,13 +38,7 @@ class Reference:
 
     @property
     def text(self) -> str:
-        """The entry in a list of references.
-
-        Examples
-        --------
-        >>> MOISAN_2011.text
-        'Moisan, L. (2011). Periodic plus smooth image decomposition. J. Math. Imaging Vis. 39, 161–179.'
-        """
+        """The entry in a list of references."""
         place = " ".join(part for part in (self.venue, self.volume) if part)
         where = ", ".join(part for part in (place, self.pages) if part)
         note = f" {self.note}." if self.note else ""

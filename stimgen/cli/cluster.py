@@ -35,7 +35,7 @@ def certs(
 
       stimgen cluster certs ~/.config/stimgen/tls
     """
-    from stimgen.executors.certificates import write_certificates
+    from stimgen.executors.clusters import write_certificates
 
     paths = write_certificates(folder)
     ignored = folder / ".gitignore"  # a key has no place in a repository

@@ -10,19 +10,19 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 
 import typer
 
 from stimgen.bounded import read_file
 
+# Names that need no quotes in any shell.
 PLAIN = re.compile(r"[\w.+@%,=/-]+")
-"""Names that need no quotes in any shell."""
-
+# Number of levels and of entries that are searched, and the largest table that names are taken from.
 DEPTH = 2
 MAX_ENTRIES = 2000
 MAX_TABLE_BYTES = 20_000_000
-"""Number of levels and of entries that are searched, and the largest table that names are taken from."""
 
 
 def manifests(incomplete: str) -> list[str]:
@@ -35,11 +35,14 @@ def run_folders(incomplete: str) -> list[str]:
     return _search(incomplete, lambda entry: entry.is_dir() and _is_run(entry.path))
 
 
-def networks(incomplete: str) -> list[str]:
-    """Return the names of networks."""
-    from stimgen.networks.architectures import NETWORKS
+def names_in(module: str, registry: str) -> Callable[[str], list[str]]:
+    """Return a function that completes a name of a registry, which is imported when it is asked for."""
+    return lambda incomplete: _starting(getattr(import_module(module), registry), incomplete)
 
-    return _starting(NETWORKS, incomplete)
+
+networks = names_in("stimgen.networks.architectures", "NETWORKS")
+conventions = names_in("stimgen.networks.catalogue", "CONVENTIONS")
+designs = names_in("stimgen.trials", "DESIGNS")
 
 
 def layers(context: typer.Context, incomplete: str) -> list[str]:
@@ -58,20 +61,6 @@ def weights(context: typer.Context, incomplete: str) -> list[str]:
     from stimgen.manifest.resolve import known_weights
 
     return _starting(known_weights(str(context.params.get("network"))), incomplete)
-
-
-def conventions(incomplete: str) -> list[str]:
-    """Return the names of input conventions."""
-    from stimgen.networks.catalogue import CONVENTIONS
-
-    return _starting(CONVENTIONS, incomplete)
-
-
-def designs(incomplete: str) -> list[str]:
-    """Return the names of designs."""
-    from stimgen.trials import DESIGNS
-
-    return _starting(DESIGNS, incomplete)
 
 
 def devices(incomplete: str) -> list[str]:
@@ -102,10 +91,7 @@ def names(incomplete: str) -> list[str]:
 
 
 def _runs() -> list[Path]:
-    """Return the runs that the command line names so far.
-
-    From the words that the shell gives: an option without its value keeps arguments from being parsed.
-    """
+    """Return the runs that the command line names so far, from its words: it is not complete yet."""
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
     return [Path(word) for word in line.split() if _is_run(word)]
 

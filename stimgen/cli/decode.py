@@ -101,8 +101,8 @@ def decode(
     if pooling not in ("average", "max"):
         raise InputError(f'Unknown pooling "{pooling}".', nearest(pooling, ("average", "max")))
 
+    from stimgen.decoding.decode import Reporter
     from stimgen.decoding.decode import decode as decode_classes
-    from stimgen.decoding.progress import Reporter
     from stimgen.decoding.settings import DecodeSettings, ImageSettings, TrainingSettings
     from stimgen.manifest.schema import NetworkSpec
     from stimgen.networks.architectures import NETWORKS

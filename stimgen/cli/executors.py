@@ -46,7 +46,7 @@ def executor_spec(
     name: str | None, devices: str | None, scheduler: str | None, site: Path | None
 ) -> ExecutorSpec:
     """Return the executor of the site file, with the options of the command line in place of its own."""
-    from stimgen.executors.site import ExecutorSpec, load_site, parse_devices
+    from stimgen.executors.site import ExecutorSpec, default_path, load_site, parse_devices
 
     if devices is not None and scheduler is not None:
         raise InputError("--devices and --scheduler exclude each other.", "Give one of them.")
@@ -63,9 +63,7 @@ def executor_spec(
     if devices is not None or scheduler is not None:
         own = {"name": "dask", "devices": devices, "scheduler": scheduler, "slurm": None}
         spec = spec.model_copy(update=own)
-    if (name or spec.name) == "dask" and not spec.has_workers:
-        from stimgen.executors.site import default_path
-
+    if (name or spec.name) == "dask" and not any((spec.devices, spec.scheduler, spec.slurm)):
         where = "--executor dask" if name else f"The site file {site or default_path()}"
         raise InputError(
             f"{where} asks for workers, and nothing says where workers come from.",
@@ -79,6 +77,9 @@ def opened(spec: ExecutorSpec, folder: Path) -> contextlib.AbstractContextManage
     """Return the executor of a run; None for this process."""
     if spec.name == "local":
         return contextlib.nullcontext()
+    from stimgen.executors.clusters import check_installed
+
+    check_installed(spec)
     from stimgen.executors.dask_executor import DaskExecutor
 
     return DaskExecutor(spec, folder)

@@ -110,32 +110,10 @@ def figure(
 
       stimgen figure results/exp1 --width 120 --font-pt 8 --font Arial.ttf --format svg
     """
-    from stimgen.report.figure import figure_format, figure_path, parse_labels, read_content, write_figure
-    from stimgen.report.grid import make_grid, parse_select
+    from stimgen.report import figure as contents
     from stimgen.report.reported import read_runs
 
-    ending = figure_format(out, file_format)
-    _refuse_paper_options(ending, width, font_pt, dpi)
-    read = read_runs(runs, check=False)
-    grid = make_grid(read, rows=rows, columns=columns, select=parse_select(select or []))
-    path = figure_path(read, grid, out, ending)
-    content = read_content(
-        grid, labels=parse_labels(label or []), annotate=annotate, cell_px=cell_px, font=font
-    )
-
-    from stimgen.report.drawing import ASKED_PPI, FONT_PT, arrange, encode, parse_width
-
-    width_mm = None if ending == "png" and width is None else parse_width(width or "single")
-    sheet = arrange(content, width_mm, font_pt or FONT_PT)
-    write_figure(encode(sheet, ending, dpi or ASKED_PPI), path)
-    empty = len(grid.rows) * len(grid.columns) - len(grid.cells)
-    say(
-        f"{len(grid.cells)} stimuli, {grid.fixed_key} {grid.fixed}"
-        f"{f', empty cells: {empty}' if empty else ''}. Figure: {path}{_on_paper(sheet)}"
-    )
-
-
-def _refuse_paper_options(ending: str, width: str | None, font_pt: float | None, dpi: int | None) -> None:
+    ending = contents.figure_format(out, file_format)
     if ending != "png" and dpi is not None:
         raise InputError(
             f"--dpi is for PNG files: in {ending.upper()}, stimuli keep their pixels and text has none.",
@@ -144,6 +122,23 @@ def _refuse_paper_options(ending: str, width: str | None, font_pt: float | None,
     if ending == "png" and width is None and (font_pt, dpi) != (None, None):
         option = "--dpi" if font_pt is None else "--font-pt"
         raise InputError(f"{option} needs a width on paper.", "Give one, such as --width single.")
+    read = read_runs(runs, check=False)
+    grid = contents.make_grid(read, rows=rows, columns=columns, select=contents.parse_select(select or []))
+    path = contents.figure_path(read, grid, out, ending)
+    content = contents.read_content(
+        grid, labels=contents.parse_labels(label or []), annotate=annotate, cell_px=cell_px, font=font
+    )
+
+    from stimgen.report.drawing import ASKED_PPI, FONT_PT, arrange, encode, parse_width
+
+    width_mm = None if ending == "png" and width is None else parse_width(width or "single")
+    sheet = arrange(content, width_mm, font_pt or FONT_PT)
+    contents.write_figure(encode(sheet, ending, dpi or ASKED_PPI), path)
+    empty = len(grid.rows) * len(grid.columns) - len(grid.cells)
+    say(
+        f"{len(grid.cells)} stimuli, {grid.fixed_key} {grid.fixed}"
+        f"{f', empty cells: {empty}' if empty else ''}. Figure: {path}{_on_paper(sheet)}"
+    )
 
 
 def _on_paper(sheet: Sheet) -> str:

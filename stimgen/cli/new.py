@@ -75,19 +75,20 @@ def new(
             f'There is one NAME, and "{context.args[0]}" is one more argument.', "Name images with --images."
         )
     manifest = folder / FOLDER / f"{name}.yaml"
-    _refuse(manifest)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--folder {folder} is not a folder.", "Name a folder; it need not exist yet.")
+    if manifest.exists() or manifest.is_symlink():
+        raise InputError(
+            f"There is a manifest {manifest} already, and nothing is overwritten.",
+            "Choose another name, or another folder with --folder.",
+        )
     # A shell replaces a pattern without quotes by files, of which --images takes the first.
-    found, problems = [], []
+    found = []
     named = find_images([*images, *context.args], Path.cwd()) if images else PHOTOGRAPHS
     for source in read_sources(named, folder, size_px=size, name=name):
-        if isinstance(source, InputError):
-            problems.append(str(source))
-            continue
         found.append(source)
         if images:
             say(f"{source.id}: {source.origin}, {source.width} × {source.height} px")
-    if problems:
-        raise InputError("\n".join(problems))
     text = starter_manifest(name, found, size_px=size, ppd=ppd, network=network)
 
     make_folder(manifest.parent)
@@ -99,26 +100,11 @@ def new(
     if not images:
         make_folder(folder / "textures")
         _ensure(folder / "textures" / "README.md", TEXTURES_README.read_text("utf-8"))
-    try:
-        create_file(manifest, text.encode())
-    except FileExistsError:  # made meanwhile
-        _refuse(manifest)
-        raise
+    create_file(manifest, text.encode())
     say(f"{manifest}: {size} × {size} px, sources: {first_few([source.id for source in found])}")
     words = shlex.quote(str(manifest))
     say(f"Next:  stimgen check {words}   (what it will make)")
     say(f"       stimgen run {words}     (makes it)")
-
-
-def _refuse(manifest: Path) -> None:
-    project = manifest.parents[1]
-    if project.exists() and not project.is_dir():
-        raise InputError(f"--folder {project} is not a folder.", "Name a folder; it need not exist yet.")
-    if manifest.exists() or manifest.is_symlink():
-        raise InputError(
-            f"There is a manifest {manifest} already, and nothing is overwritten.",
-            "Choose another name, or another folder with --folder.",
-        )
 
 
 def _ensure(path: Path, text: str) -> bool:
@@ -126,7 +112,6 @@ def _ensure(path: Path, text: str) -> bool:
     content = text.encode()
     with contextlib.suppress(FileExistsError):
         create_file(path, content)
-    try:
+    with contextlib.suppress(OSError):
         return read_file(path, len(content)) == content
-    except OSError:
-        return False
+    return False

@@ -6,11 +6,12 @@ registry finds it by itself, and no other line changes.
 
 from __future__ import annotations
 
-from stimgen.controls.materials import Materials, TextureSpec
 from stimgen.controls.registration import (
     CONTROLS,
     Control,
     ImageWithResiduals,
+    Materials,
+    TextureSpec,
     register_control,
     shows_source,
 )

@@ -34,11 +34,6 @@ def block_shuffled(
     permutations are equally likely, so that a block can stay where it was. Blocks are neither turned nor
     mirrored. Where `block_px` does not divide a side, the pixels outside the grid, a frame at most half a
     block wide, stay where they are. So the histogram is always that of the source.
-
-    Raises
-    ------
-    InputError
-        If fewer than two blocks fit into the image.
     """
     height, width = source.shape[:2]
     rows, columns = height // block_px, width // block_px

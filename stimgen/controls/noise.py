@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from stimgen.controls.phases import random_phases, with_phases
+from stimgen.controls.phase_scrambled import random_phases, with_phases
 from stimgen.controls.registration import register_control
 from stimgen.images.pixels import Image
 from stimgen.references import FIELD_1987, GALERNE_2011

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stimgen.controls.materials import Materials
-from stimgen.controls.registration import register_control
+from stimgen.controls.registration import Materials, register_control
 from stimgen.images.pixels import Image, ImageError
 from stimgen.images.sources import Box, Source
 
@@ -39,11 +38,6 @@ def other_crop(source: Image, rng: np.random.Generator, materials: Materials) ->
     equally likely. The crops of several seeds may overlap each other. Distances of these images from the
     source show how much the statistics of the texture vary from place to place, and so how near a
     synthesised exemplar can be expected to come.
-
-    Raises
-    ------
-    ImageError
-        If the photograph has no room beside the source.
     """
     photograph = materials.photograph()
     height, width = photograph.pixels.shape[:2]

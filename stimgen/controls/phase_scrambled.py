@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stimgen.controls.phases import random_phases, with_phases
 from stimgen.controls.registration import register_control
 from stimgen.images.pixels import Image
 from stimgen.references import GALERNE_2011, MOISAN_2011, OPPENHEIM_1981
@@ -40,8 +39,7 @@ def phase_scrambled(
     channels and so the colour correlations at every frequency. φ is odd, so that the result is real, and 0
     at frequency zero, which keeps the mean.
 
-    Values may leave 0..1, because the amplitudes cannot be kept within limits. `clip_to_display` of
-    `stimgen.matching.range` brings the image into range and returns the share of pixels that this changed.
+    Values may leave 0..1, because the amplitudes cannot be kept within limits.
 
     References
     ----------
@@ -90,3 +88,31 @@ def periodic(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         laplacian = laplacian[:, :, np.newaxis]
     smooth = np.fft.irfft2(np.fft.rfft2(jumps, axes=(0, 1)) / laplacian, s=(height, width), axes=(0, 1))
     return pixels - smooth
+
+
+def random_phases(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.complex128]:
+    """Return exp(i φ) with φ the phase of the discrete Fourier transform of white Gaussian noise.
+
+    Noise being real, φ(−u) = −φ(u). φ is set to 0 at frequency zero, and is 0 or π at the other frequencies
+    that are their own conjugates. All other phases are independent and uniform.
+
+    `size` is the height H and width W of the image, for which H × W normal deviates are drawn. The result is
+    the half of the field that `numpy.fft.rfft2` would return, (H, W // 2 + 1), with moduli of 1.
+    """
+    noise = np.fft.rfft2(rng.standard_normal(size))
+    phases: NDArray[np.complex128] = np.exp(1j * np.angle(noise))
+    phases[0, 0] = 1.0
+    return phases
+
+
+def with_phases(
+    spectrum: NDArray[np.inexact], phases: NDArray[np.complex128], size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return the inverse transform of a spectrum whose channels are all multiplied by one phase field.
+
+    The spectrum is (H, W // 2 + 1) or (H, W // 2 + 1, C), real or complex, and the phases are those of
+    `random_phases`. The image, of height H and width W, is (H, W) or (H, W, C).
+    """
+    if spectrum.ndim == 3:
+        phases = phases[:, :, np.newaxis]
+    return np.fft.irfft2(spectrum * phases, s=size, axes=(0, 1))

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stimgen.controls.phases import random_phases, with_phases
+from stimgen.controls.phase_scrambled import random_phases, with_phases
 from stimgen.controls.registration import ImageWithResiduals, register_control
-from stimgen.images.differences import relative_error, wasserstein_1
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, relative_error, wasserstein_1
 from stimgen.matching.histogram import match_histogram_exact
 from stimgen.references import SCHREIBER_1996
 
@@ -51,7 +50,7 @@ def phase_scrambled_histogram(
     amplitudes, which makes it the nearest spectrum (Liu, Gousseau & Xia 2016).
 
     The image has exactly the histogram of the source in each channel. The residuals "spectrum"
-    (`spectrum_residual`) and "histogram" (`histogram_residual`) are measured.
+    (`spectrum_residual`) and "histogram" (`wasserstein_1`, the mean over channels) are measured.
 
     References
     ----------
@@ -77,7 +76,7 @@ def phase_scrambled_histogram(
         image = following
     residuals = {
         "spectrum": spectrum_residual(image, source),
-        "histogram": histogram_residual(image, source),
+        "histogram": wasserstein_1(_sorted(image), _sorted(source)),
     }
     return ImageWithResiduals(image, residuals)
 
@@ -113,7 +112,5 @@ def spectrum_residual(image: NDArray[np.floating], source: NDArray[np.floating])
     return relative_error(float(np.sum((after - before) ** 2)), power) or 0.0
 
 
-def histogram_residual(image: NDArray[np.floating], source: NDArray[np.floating]) -> float:
-    """Return the Wasserstein-1 distance between the pixel values of two images, the mean over channels."""
-    ordered, goal = (np.sort(x.astype(np.float64).reshape(-1, *x.shape[2:]), axis=0) for x in (image, source))
-    return wasserstein_1(ordered, goal)
+def _sorted(image: Image) -> NDArray[np.float64]:
+    return np.sort(image.astype(np.float64).reshape(-1, *image.shape[2:]), axis=0)

@@ -14,7 +14,6 @@ def pixel_shuffled(source: Image, rng: np.random.Generator) -> Image:
 
     All permutations of the pixels are equally likely. A pixel of a colour image moves as a whole, which
     keeps the joint histogram of R, G and B.
-
     """
     pixels = source.reshape(-1, *source.shape[2:])
     return rng.permutation(pixels).reshape(source.shape)

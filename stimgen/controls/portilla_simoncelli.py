@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stimgen.controls.materials import Materials
-from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import clip_to_display
 from stimgen.measure.portilla_simoncelli import (
     ORIENTATIONS,
     OVERALL,
@@ -109,14 +108,6 @@ def portilla_simoncelli(
     the luminance: "ps" over all, and "ps_" with the name of each family. Those that are not defined are left
     out, for a constant source all of them. Wallis et al. (2017) used a `spatial_corr_width` of 11.
 
-    Raises
-    ------
-    InputError
-        If the size does not suit the pyramid, or a band of the source is empty, as in stripes: correlations
-        in it are not defined.
-    StimgenError
-        If plenoptic is not installed, or the optimisation breaks down.
-
     References
     ----------
     Portilla, J. & Simoncelli, E. P. (2000). A parametric texture model based on joint statistics of complex
@@ -161,15 +152,10 @@ def portilla_simoncelli(
 def principal_components(
     source: Image,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return an image in the principal components of its colours, which are uncorrelated over its pixels.
+    """Return (components, axes, mean), the image in its principal colours, where pixels are uncorrelated.
 
-    Returns
-    -------
-    components : ndarray of float64, (H, W, 1) or (H, W, 3)
-        With mean 0, the one with the largest variance first. A grey image has one, itself without its mean.
-    axes, mean : ndarray of float64, (1, 1) or (3, 3), and (1,) or (3,)
-        Unit vectors in columns, each with its largest entry positive, and the mean colour:
-        ``components @ axes.T + mean`` is the source.
+    ``components @ axes.T + mean`` is the source. Components (H, W, 1 or 3) have the mean 0, and the one
+    with the largest variance is first. Axes are unit vectors in columns, with the largest entry positive.
     """
     pixels = source.reshape(*source.shape[:2], -1).astype(np.float64)
     mean = pixels.mean(axis=(0, 1))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from stimgen.controls.materials import Materials
-from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.networks.catalogue import LARGEST_SEED
@@ -43,16 +42,11 @@ def random_weights(
 
     The record says how it was synthesised in the random network, and identifies its weights. The residual
     "gram" is the largest relative Gram distance in the random network over the layers.
-
-    Raises
-    ------
-    StimgenError
-        If the manifest has no such layer set.
     """
     # PyTorch is imported when it is needed: the names of controls are known without it.
-    from stimgen.texture.components import principal_components
     from stimgen.texture.problem import Problem, SourceImage
     from stimgen.texture.statistic import weighted_terms
+    from stimgen.texture.statistics.gram import principal_components
     from stimgen.texture.synthesis import matched_distance, synthesise
 
     model = materials.texture

@@ -5,20 +5,57 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
-from stimgen.controls.materials import Materials
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.references import Reference
 from stimgen.registry import Registry
 
 if TYPE_CHECKING:
-    from stimgen.images.sources import Source
+    from stimgen.images.sources import Photograph, Source
+    from stimgen.matching.reference import Reference as MatchedTo
+    from stimgen.texture.presets import Gatys2015, Multiscale
     from stimgen.texture.problem import Synthesis
+
+
+@dataclass(frozen=True)
+class TextureSpec:
+    """The layer set that a control refers to, and its synthesis; `components` None matches all channels."""
+
+    network: str
+    pooling: Literal["average", "max"]
+    layer_weights: Mapping[str, float]
+    components: int | None
+    preset: Multiscale | Gatys2015
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """What a control may use beside its source's pixels and a random generator.
+
+    Attributes
+    ----------
+    device
+        Where PyTorch computes: "cpu", "cuda:0", …
+    photograph
+        Reads the image that the source was cut from.
+    the_set
+        The mean of all sources of the manifest, for controls registered with ``uses_set``.
+    texture
+        The layer set that the control's option `layer_set` names.
+    after_evaluation
+        Called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
+    """
+
+    device: str
+    photograph: Callable[[], Photograph]
+    the_set: MatchedTo | None = None
+    texture: TextureSpec | None = None
+    after_evaluation: Callable[[Any], None] = lambda evaluation: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,26 +116,14 @@ class Control:
 
     @property
     def summary(self) -> str:
-        """What an image of the control is: the first sentence of its docstring, without "Return".
-
-        Examples
-        --------
-        >>> CONTROLS["original"].summary
-        'a copy of the source: the same pixels, which shares every statistic with it'
-        """
+        """What an image of the control is: the first sentence of its docstring, without "Return"."""
         first = (inspect.getdoc(self.function) or "").partition("\n\n")[0]
         return " ".join(first.split()).removeprefix("Return ").removesuffix(".")
 
     def make(
         self, source: Image, rng: np.random.Generator, materials: Materials, options: Mapping[str, Any]
     ) -> ImageWithResiduals:
-        """Return the control's image of a source, with its residuals, if it has any.
-
-        Raises
-        ------
-        StimgenError
-            If the function returned something else than floats of the source's shape.
-        """
+        """Return the control's image of a source, with its residuals, if it has any."""
         # All stimuli of the source are made of these pixels.
         pixels = source.view()
         pixels.flags.writeable = False
@@ -106,7 +131,6 @@ class Control:
         made = self.function(pixels, rng, *extra, **options)
         returned = made if isinstance(made, ImageWithResiduals) else ImageWithResiduals(made)
         image = returned.image
-        # Anything, whatever the function's type says.
         kind, shape = getattr(image, "dtype", type(image).__name__), getattr(image, "shape", ())
         if shape != source.shape or getattr(kind, "kind", "") != "f":
             raise StimgenError(
@@ -187,14 +211,7 @@ def register_control(name: str, *, seeded: bool = True, **settings: Any) -> Call
 
 
 def options_model(name: str, function: ControlFunction) -> type[BaseModel]:
-    """Return a frozen pydantic model of the keyword-only arguments of `function`; other keys are errors.
-
-    Raises
-    ------
-    TypeError
-        If `function` is not ``(source, rng, *, option: type = default, ...)`` or the same with `materials`
-        after `rng`.
-    """
+    """Return a frozen pydantic model of the keyword-only arguments of `function`; other keys are errors."""
     signature = inspect.signature(function)
     hints = get_type_hints(function, include_extras=True)
     parameters = signature.parameters.values()

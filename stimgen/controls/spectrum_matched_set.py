@@ -7,12 +7,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from stimgen.controls.materials import Materials
-from stimgen.controls.registration import ImageWithResiduals, register_control
+from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
-from stimgen.matching.apply import Targets, match, residuals
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import Targets, clip_to_display, match, residuals
 from stimgen.references import WILLENBOCKEL_2010
 
 
@@ -35,17 +33,12 @@ def spectrum_matched_set(
     First the mean amplitudes of the sources (`match_full_spectrum`) or their rotational average
     (`match_rotational_spectrum`), then the mean of their means and of their standard deviations
     (`match_luminance`); phases stay. In colour images each channel by itself, or the luminance alone where
-    the manifest's `matching` says so. Where sources differ, the mean
-    of their amplitudes has less variance than they, so that the last step enlarges all amplitudes by one
-    factor, and brings luminance and contrast exactly to those of the set.
+    the manifest's `matching` says so. Where sources differ, the mean of their amplitudes has less variance
+    than they, so that the last step enlarges all amplitudes by one factor, and brings luminance and contrast
+    exactly to those of the set.
 
     Values may leave 0..1. The residuals are those of `stimgen.matching.apply.Residuals`, after clipping:
     "spectrum", without the luminance's factor taken out, "mean" and "contrast".
-
-    Raises
-    ------
-    StimgenError
-        If the source has no amplitude where the set has some, as a constant source.
 
     References
     ----------

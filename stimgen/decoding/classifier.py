@@ -1,9 +1,4 @@
-"""A linear classifier on one layer's features, trained on batches of rows.
-
-Estimators of scikit-learn are fitted by ``partial_fit``, on `ROWS` rows at a time, because the features of a
-large data set do not fit into memory. Memory depends on the number of features, classes and strengths of
-regularisation, and not on the number of images.
-"""
+"""A linear classifier on one layer's features, trained on batches of rows because of memory."""
 
 from __future__ import annotations
 
@@ -17,8 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from stimgen.decoding.features import Features
-from stimgen.decoding.progress import Advance
-from stimgen.decoding.settings import TrainingSettings
+from stimgen.decoding.settings import Advance, TrainingSettings
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -49,11 +43,10 @@ class Part:
 
 
 class LayerResult(BaseModel, frozen=True):
-    """Answers of a layer's classifier.
+    """Answers of a layer's classifier: the preferred class of each test image, and the right one's rank.
 
-    `key` identifies everything that they depend on, `components` is None if all features were used,
-    `validation_top1` the share of right answers with each strength of regularisation. For each test image
-    there is the preferred class, and the rank of the right one; 1 is right.
+    `key` identifies everything that they depend on. `validation_top1` has the share of right answers with
+    each strength of regularisation.
     """
 
     key: str = ""
@@ -77,8 +70,7 @@ def decode_layer(
     """Choose the regularisation, train on training and validation together, and test once.
 
     The strength is chosen among classifiers that are fitted on `training` alone. Then everything, including
-    mean and variance, is fitted again on `training` and `validation`. Classes are numbered from 0, and each
-    part has all of them. `advance` is called with the number of finished epochs, counting each strength.
+    mean and variance, is fitted again on `training` and `validation`. Each part has all classes.
     """
     candidates, _, _ = fit(training, classes, STRENGTHS, settings, advance)
     top1 = {

@@ -1,4 +1,4 @@
-"""Images in one subfolder per class, each read once before any work starts."""
+"""Images in one subfolder per class, and their division into training, validation and test."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from stimgen.bounded import read_file
-from stimgen.decoding.progress import Advance
-from stimgen.decoding.settings import MOST_BYTES
+from stimgen.decoding.settings import MOST_BYTES, Advance, DecodeSettings
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.read import is_plain_name, read_image
 
+PARTS = ("training", "validation", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SHOWN = 5
 """Number of names that a message lists."""
@@ -52,14 +56,9 @@ _INSPECTED = TypeAdapter(Inspected)
 def find_images(folder: Path, group_by: str | None = None) -> pd.DataFrame:
     """Return path, class and group of the images ``FOLDER/CLASS/FILE``, sorted by class and file name.
 
-    Files that end in .png, .jpg, .jpeg, .tif or .tiff are images. Names that begin with a dot and folders
-    within a class are ignored. `group_by` is a regular expression that is searched for in each file name
-    without its suffix. The group is the text of its first pair of parentheses, or the whole match if there
-    are none. Groups of the same name in different classes are one group. By default each image is a group of
-    its own.
-
-    Raises InputError if the folder is missing, has fewer than two classes, an empty class, images outside the
-    classes or names with control characters, or if `group_by` is invalid or does not match a name.
+    Names that begin with a dot and folders within a class are ignored. `group_by` is a regular expression
+    that is searched for in each file name without its suffix. The group is the text of its first pair of
+    parentheses, or the whole match. By default each image is a group of its own.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.", "Name a folder with one subfolder per class.")
@@ -122,11 +121,8 @@ def inspect_images(
 ) -> tuple[dict[Path, str], list[UnusableImage]]:
     """Read every image; return the SHA-256 of each file that can be used, and the images that cannot.
 
-    Images with a side below `size_px` cannot be used, because they would have to be enlarged. What is found
-    is added to `log`, one JSON object per line. A file whose path, size and time of change are in the log is
-    not read again; a file that cannot be read is tried again each time.
-
-    Raises StimgenError if the log is damaged, except for a last line that was cut off, or a symbolic link.
+    Images with a side below `size_px` cannot be used. What is found is added to `log`, one JSON object per
+    line. A file whose path, size and time of change are in the log is not read again.
     """
     refuse_link(log)
     known = _read_log(log)
@@ -161,8 +157,10 @@ def inspect_images(
                     lines.flush()
                 if image.side_px >= size_px:
                     sha256[path] = image.sha256
-                else:
-                    unusable.append(_too_small(path, image.side_px, size_px))
+                    continue
+                error = f"{path} has a side of {image.side_px} px, and images of {size_px} px are asked for."
+                cure = f"Use a larger image, or --size-px {image.side_px} or less: images are never enlarged."
+                unusable.append(UnusableImage(str(path), error, cure))
     return sha256, unusable
 
 
@@ -189,14 +187,6 @@ def _read_log(log: Path) -> dict[str, Inspected]:
     return {image.path: image for image in images}
 
 
-def _too_small(path: Path, side_px: int, size_px: int) -> UnusableImage:
-    return UnusableImage(
-        str(path),
-        f"{path} has a side of {side_px} px, and images of {size_px} px are asked for.",
-        f"Use a larger image, or --size-px {side_px} or less: images are never enlarged.",
-    )
-
-
 def _group(path: Path, pattern: re.Pattern[str] | None) -> str:
     if pattern is None:
         return str(path)
@@ -212,3 +202,102 @@ def _group(path: Path, pattern: re.Pattern[str] | None) -> str:
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def divide(images: pd.DataFrame, settings: DecodeSettings) -> pd.DataFrame:
+    """Divide images with the columns path, class, group, part and sha256.
+
+    Images of the part "test" stay there; without ``settings.test`` some of the part "training" are held out
+    for it. The class of the result is categorical, and its groups are numbers.
+    """
+    images = images.assign(**{"class": pd.Categorical(images["class"])})
+    if (count := len(images["class"].cat.categories)) < 2:
+        problem = "Only one class has images" if count else "There are no images"
+        raise InputError(f"{problem} that can be used.", "See above why images were left out.")
+    labels = class_numbers(images)
+    groups = joined_groups(list(images["group"]), list(images["sha256"]))
+    part = images["part"].to_numpy(dtype="<U10")
+    rng = np.random.default_rng(settings.training.seed)
+    if settings.test is None:
+        part[hold_out(labels, groups, settings.test_share, rng)] = "test"
+    rest = np.flatnonzero(part == "training")
+    part[rest[hold_out(labels[rest], groups[rest], settings.validation_share, rng)]] = "validation"
+    images = images.assign(group=groups, part=part)
+    refuse_gaps(images, settings.training.components)
+    return images
+
+
+def class_numbers(images: pd.DataFrame) -> NDArray[np.intp]:
+    """Return the number of each image's class, 0 for the first in alphabetical order."""
+    return np.asarray(images["class"].cat.codes, dtype=np.intp)
+
+
+def joined_groups(groups: Sequence[str], sha256: Sequence[str]) -> NDArray[np.intp]:
+    """Return the number of each image's group, where images with the same bytes belong together too.
+
+    Examples
+    --------
+    >>> joined_groups(["a", "a", "b", "c"], ["1", "2", "2", "3"])
+    array([0, 0, 0, 1]...)
+    """
+    _, by_group = np.unique(np.asarray(groups), return_inverse=True)
+    _, by_file = np.unique(np.asarray(sha256), return_inverse=True)
+    # A graph of groups and files, with an edge for every image.
+    offset = int(by_group.max()) + 1
+    nodes = offset + int(by_file.max()) + 1
+    edges = coo_array((np.ones(len(groups)), (by_group, offset + by_file)), shape=(nodes, nodes))
+    _, component = connected_components(edges.tocsr(), directed=False)
+    return np.asarray(component[by_group], dtype=np.intp)
+
+
+def hold_out(
+    labels: NDArray[np.intp], groups: NDArray[np.intp], share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Choose whole groups so that about `share` of the images of each class are held out.
+
+    The groups of each class are tried in random order. A group is held out if that brings the number of
+    held-out images of the class nearer to `share` of all (above 0, below 1). If no group does, the smallest
+    is held out. A class is never held out entirely. (`StratifiedGroupKFold` of scikit-learn guarantees
+    neither.) `labels` and `groups`, both (images,), are numbers; the result is True for held-out images.
+    """
+    held: set[int] = set()
+    decided: set[int] = set()
+    for label in np.unique(labels):
+        members, counts = np.unique(groups[labels == label], return_counts=True)
+        size = dict(zip(members.tolist(), counts.tolist(), strict=True))
+        total = sum(size.values())
+        target = share * total
+        count = sum(size[group] for group in size if group in held)
+        undecided = [group for group in rng.permutation(members).tolist() if group not in decided]
+        for group in undecided:
+            larger = count + size[group]
+            if larger < total and abs(larger - target) < abs(count - target):
+                held.add(group)
+                count = larger
+        if count == 0:
+            possible = [group for group in undecided if size[group] < total]
+            held.update(sorted(possible, key=size.__getitem__)[:1])
+        decided.update(size)
+    return np.isin(groups, list(held))
+
+
+def refuse_gaps(images: pd.DataFrame, components: int | None) -> None:
+    """Raise InputError if a part lacks a class, or there are fewer training images than components."""
+    classes = set(images["class"].cat.categories)
+    missing = {part: classes - set(images.loc[images["part"] == part, "class"]) for part in PARTS}
+    if any(missing.values()):
+        raise InputError(
+            "\n".join(
+                f"The {part} part has no images of {names(sorted(lacking))}."
+                for part, lacking in missing.items()
+                if lacking
+            ),
+            "Each class needs images of one group or more in each part. Give the class more groups (without "
+            "--group-by each image is one; files with the same bytes are one group).",
+        )
+    trained = int((images["part"] == "training").sum())
+    if components is not None and components > trained:
+        raise InputError(
+            f"--components {components}: there are only {trained} training images to find components in.",
+            f"Ask for {trained} or fewer, or add images.",
+        )

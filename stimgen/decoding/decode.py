@@ -2,26 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import torch
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 
 from stimgen.decoding.classifier import ROWS, STRENGTHS, LayerResult, Part, decode_layer
-from stimgen.decoding.dataset import UnusableImage, find_images, inspect_images, refuse_mixed_folders
+from stimgen.decoding.dataset import (
+    PARTS,
+    UnusableImage,
+    class_numbers,
+    divide,
+    find_images,
+    inspect_images,
+    refuse_gaps,
+    refuse_mixed_folders,
+)
 from stimgen.decoding.features import FeatureFolder, extract, feature_folder, locked
-from stimgen.decoding.progress import Reporter
 from stimgen.decoding.results import DecodeResult, kept_result, write_results
-from stimgen.decoding.settings import DecodeSettings
-from stimgen.decoding.split import PARTS, class_numbers, divide, refuse_gaps
+from stimgen.decoding.settings import Advance, DecodeSettings
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.runs.store import write_atomically
+
+LOGGER = logging.getLogger("stimgen")
+
+
+class Reporter:
+    """Progress bars and lines on standard error, and in the log also if `quiet`."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
+
+    @contextlib.contextmanager
+    def bar(self, task: str, total: int) -> Iterator[Advance]:
+        """Show a bar with the time left, or a line where standard error is no terminal."""
+        LOGGER.info("begin", extra={"what": task, "total": total})
+        hidden = self._console.quiet or not self._console.is_terminal
+        if hidden:
+            self.say(f"{task}: {total}")
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+        with Progress(*columns, console=self._console, disable=hidden) as bars:
+            number = bars.add_task(task, total=total)
+            yield lambda more: bars.advance(number, more)
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        LOGGER.info("note", extra={"text": text})
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def left_out(self, images: list[UnusableImage]) -> None:
+        """Write a line for each image that is left out."""
+        for image in images:
+            self.say(f"LEFT OUT  {image.error} {image.cure}")
 
 
 def decode(
@@ -34,9 +77,7 @@ def decode(
 ) -> DecodeResult:
     """Decode classes from each layer, and write the results to `out`; finished work is kept.
 
-    Features are kept in `features`, by default ``out / "features"``. Raises InputError if settings, folders
-    or images do not fit, StimgenError if packages or weights are missing or another command is at work in a
-    folder, and StoreError if a folder cannot be written.
+    Features are kept in `features`, by default ``out / "features"``.
     """
     features = features or out / "features"
     report = report or Reporter(quiet=True)
@@ -63,7 +104,7 @@ def decode(
             error = f"{path} is also in the test folder: a file there has the same bytes."
             hint = "Remove it from one of the folders. It was left out of the training."
             unusable.append(UnusableImage(str(path), error, hint))
-        _say_left_out(unusable, report)
+        report.left_out(unusable)
         images = divide(images.drop(copies.index), settings)
         folder = feature_folder(features, settings, weights, architecture)
         folder.repair()
@@ -79,7 +120,7 @@ def decode(
             )
             with report.bar("features", len(wanted)) as advance:
                 lost = extract(extractor, wanted, folder, settings.image, settings.batch_size, advance)
-            _say_left_out(lost, report)
+            report.left_out(lost)
             unusable += lost
         rows = {digest: row for row, digest in enumerate(folder.images())}
         images = images[images["sha256"].isin(rows)]
@@ -87,11 +128,6 @@ def decode(
         refuse_gaps(images, settings.training.components)
         results = {layer: _result(layer, folder, images, settings, out, report) for layer in folder.sizes}
         return write_results(out, settings, device, weights, folder, images, results, unusable)
-
-
-def _say_left_out(unusable: list[UnusableImage], report: Reporter) -> None:
-    for image in unusable:
-        report.say(f"LEFT OUT  {image.error} {image.cure}")
 
 
 def _result(

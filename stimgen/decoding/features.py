@@ -24,18 +24,16 @@ from torch import Tensor
 from stimgen.atomic import TEMPORARY
 from stimgen.bounded import read_file
 from stimgen.decoding.dataset import UnusableImage, refuse_link
-from stimgen.decoding.progress import Advance
-from stimgen.decoding.settings import MOST_BYTES, DecodeSettings, ImageSettings
+from stimgen.decoding.settings import MOST_BYTES, Advance, DecodeSettings, ImageSettings
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image, ImageError
-from stimgen.images.sources import load_source
-from stimgen.manifest.resolved import SourceSpec
+from stimgen.images.sources import ImageSpec, SourceSpec, load_source
 from stimgen.networks.architectures import Architecture
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.weights import Weights
 from stimgen.runs.store import StoreError, write_atomically
+from stimgen.texture.objective import to_batch
 from stimgen.texture.statistics.gram import gram_matrices
-from stimgen.texture.tensors import to_batch
 
 FEATURES_VERSION = 1
 """To be increased when the same settings give other features."""
@@ -58,10 +56,7 @@ class FeatureFolder:
 
     ``LAYER.f32`` holds one row of little-endian float32 numbers per image, and ``images.txt`` in the same
     order the SHA-256 of each image file. A row counts when its line in ``images.txt``, which is written last,
-    is whole. So a kill loses only what was not finished.
-
-    The name of the folder is the start of the SHA-256 of the settings. `sizes` are the numbers of features
-    per layer, shallowest first.
+    is whole. `sizes` are the numbers of features per layer, shallowest first.
     """
 
     path: Path
@@ -123,11 +118,7 @@ class FeatureFolder:
 def feature_folder(
     parent: Path, settings: DecodeSettings, weights: Weights, architecture: Architecture
 ) -> FeatureFolder:
-    """Return the folder for the features of these settings, made if it is missing.
-
-    Its name depends on everything that features depend on except the images, so that features of different
-    settings are never mixed.
-    """
+    """Return the folder of these settings, named by the hash of all that features depend on but images."""
     layers = [layer for layer in architecture.layers if layer in settings.layers]
     channels = {layer: architecture.channels(layer) for layer in layers}
     sizes = {layer: count * (count + 1) // 2 for layer, count in channels.items()}
@@ -152,10 +143,7 @@ def feature_folder(
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make a folder if it is missing, keep other commands out of it, and remove half-written files.
-
-    Raises StimgenError if another command is at work there, and StoreError if a file cannot be written.
-    """
+    """Make a folder if it is missing, keep other commands out of it, and remove half-written files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):
@@ -179,8 +167,7 @@ def upper_triangle(grams: Tensor) -> Tensor:
 
     With the factor sqrt 2 the Euclidean distance of two vectors is the Frobenius distance of their matrices,
     because an off-diagonal stands for two entries (Gatys, Ecker & Bethge 2015, section 4).
-    Matrices have shape (batch, channel, channel), and the result (batch, channel · (channel + 1) / 2), row by
-    row: (0, 0), (0, 1), …, (1, 1), (1, 2), ….
+    Matrices have shape (batch, channel, channel), the result (batch, channel · (channel + 1) / 2).
 
     Examples
     --------
@@ -201,10 +188,9 @@ def extract(
     batch_size: int,
     advance: Advance,
 ) -> list[UnusableImage]:
-    """Add the features of images, given by their SHA-256, to a folder.
+    """Add the features of images, given by their SHA-256, to a folder; return images that became unusable.
 
-    Only one batch and the pixels of the next are in memory. ``cost.json`` counts all batches but the first,
-    which loads libraries. Images that were changed or became unreadable are returned.
+    ``cost.json`` counts all batches but the first, which loads libraries.
     """
     unusable: list[UnusableImage] = []
     cost = folder.cost()
@@ -242,7 +228,8 @@ def _read_ahead(
 
 def _read(path: Path, sha256: str, image: ImageSettings) -> Image | UnusableImage:
     try:
-        source = load_source(SourceSpec(str(path), str(path), path, "centre"), image, name="decode")
+        spec = ImageSpec(image.size_px, None, None, image.color)
+        source = load_source(SourceSpec(str(path), str(path), path, "centre"), spec, name="decode")
         if source.sha256 != sha256:
             raise ImageError(f"{path} changed while stimgen was at work.", "Run the same command again.")
     except InputError as error:

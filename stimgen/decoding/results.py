@@ -19,12 +19,11 @@ from pydantic import ValidationError
 from stimgen.bounded import read_file
 from stimgen.decoding.classifier import LayerResult
 from stimgen.decoding.columns import DECODE_TABLES
-from stimgen.decoding.dataset import UnusableImage
+from stimgen.decoding.dataset import PARTS, UnusableImage, class_numbers
 from stimgen.decoding.features import FeatureFolder
 from stimgen.decoding.settings import MOST_BYTES, PACKAGES, DecodeSettings
-from stimgen.decoding.split import PARTS, class_numbers
 from stimgen.networks.weights import Weights
-from stimgen.runs.csv_files import table_of, to_csv, to_json
+from stimgen.runs.csv_files import column_entry, table_of, to_csv, to_json
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.store import write_atomically
 
@@ -51,11 +50,7 @@ def write_results(
     results: Mapping[str, LayerResult],
     unusable: list[UnusableImage],
 ) -> DecodeResult:
-    """Write all tables, the figure and decode.json to `out`.
-
-    `images` are the divided images (see `divide`), `results` the answers of each layer, shallowest first, and
-    `unusable` the images that were left out.
-    """
+    """Write all tables, the figure and decode.json; `images` are divided, `results` shallowest first."""
     classes = list(images["class"].cat.categories)
     counts = {part: int((images["part"] == part).sum()) for part in PARTS}
     test = images[images["part"] == "test"]
@@ -84,11 +79,9 @@ def write_results(
     title = f"{settings.network.name}, {len(classes)} classes, {counts['test']} test images"
     write_atomically(out / "decoding.png", draw(table, title))
     trained = counts["training"] + counts["validation"]
+    per_image = ("preparation_seconds", "epoch_seconds")
     training = {
-        layer: {
-            "preparation_seconds": result.preparation_seconds / trained,
-            "epoch_seconds": result.epoch_seconds / trained,
-        }
+        layer: {name: getattr(result, name) / trained for name in per_image}
         for layer, result in results.items()
     }
     cost = folder.cost()
@@ -120,11 +113,7 @@ def write_results(
 
 
 def accuracy(result: LayerResult, labels: NDArray[np.intp], classes: int) -> dict[str, float | None]:
-    """Return the columns of decoding.csv that say how well a layer is decoded.
-
-    `labels` are the numbers of the right classes, shape (n,). Columns of the five best of five or fewer
-    `classes` are None.
-    """
+    """Return columns of decoding.csv; `labels` (n,) are right, and top5 of five or fewer classes is None."""
     total = len(labels)
     largest = np.sort(np.bincount(labels, minlength=classes))[::-1]
     row: dict[str, float | None] = {
@@ -142,11 +131,7 @@ def accuracy(result: LayerResult, labels: NDArray[np.intp], classes: int) -> dic
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a share of right answers (Wilson 1927, J. Am. Stat. Assoc. 22:209).
-
-    It has no continuity correction, holds its level for small numbers and for shares near 0 and 1, and
-    assumes independent answers.
-    """
+    """Return the 95 % score interval of a share (Wilson 1927), without continuity correction."""
     from scipy.stats import binomtest
 
     interval = binomtest(right, total).proportion_ci(0.95, method="wilson")
@@ -158,9 +143,8 @@ def a_million_images(
 ) -> dict[str, Any]:
     """Return what a million images would take with the same settings on the same machine.
 
-    `seconds` is the time that the features of an image took, None if it was not measured, `sizes` the number
-    of features per layer, and `training` the seconds per layer and image. The time of an epoch grows with the
-    number of classifiers: one for each class, and a single one for two classes.
+    `seconds` and `training` are those of an image, `sizes` the number of features per layer. An epoch takes
+    longer with more classifiers: one for each class, and a single one for two classes.
     """
     layers = [
         {
@@ -199,10 +183,7 @@ def sentences(million: Mapping[str, Any]) -> list[str]:
 
 
 def draw(table: pd.DataFrame, title: str) -> bytes:
-    """Return a PNG file of the accuracies in decoding.csv against depth, with 95 % intervals and chance.
-
-    As Figure 4 of Gatys, Ecker & Bethge (2015).
-    """
+    """Return a PNG file of accuracies against depth, as Figure 4 of Gatys, Ecker & Bethge (2015)."""
     # Without pyplot there are no windows, and settings of the user have no effect.
     from matplotlib.figure import Figure
 
@@ -239,11 +220,7 @@ def _write_table(path: Path, name: str, rows: Iterable[dict[Any, Any]]) -> pd.Da
     table = table_of(rows).reindex(columns=[column.name for column in columns])
     if "components" in table:
         table["components"] = table["components"].astype("Int64")
-    dictionary = {
-        column.name: {"LongName": column.long_name, "Description": column.description}
-        | ({"Source": column.origin} if column.origin else {})
-        for column in columns
-    }
+    dictionary = {column.name: column_entry(column, {}) for column in columns}
     write_atomically(path.with_suffix(".csv"), to_csv(table))
     write_atomically(path.with_suffix(".json"), to_json(dictionary))
     return table

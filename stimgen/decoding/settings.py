@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,9 @@ PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """Packages that only decoding needs: names to import and names to install."""
 MOST_BYTES = 2**31
 """Largest file that is read whole: the list of thirty million images, the log of ten million."""
+
+Advance = Callable[[int], None]
+"""Called with the number of items that were finished since the last call."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,7 @@ class DecodeSettings:
     """All options that the results depend on.
 
     `folder` has one subfolder of images per class, and `test` likewise; without it, `test_share` of each
-    class is held out for the test. `validation_share` is a share of the rest; both are above 0 and below 1.
-    `group_by` finds the group of an image in its file name (see `find_images`). `batch_size` is that of the
-    network.
+    class is held out for the test. `validation_share` is a share of the rest.
     """
 
     folder: Path

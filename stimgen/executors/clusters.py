@@ -1,4 +1,4 @@
-"""Where Dask workers come from: this machine, Slurm, or a scheduler that runs already."""
+"""Where Dask workers come from: this machine, Slurm, or a scheduler that runs already; and certificates."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import gc
 import ipaddress
 import json
 import logging
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError
-from stimgen.executors.certificates import NEEDS, write_certificates
 from stimgen.executors.site import ExecutorSpec, LocalWorker, SlurmSpec, TlsFiles
 from stimgen.runs.store import RunFolder
 
@@ -27,19 +28,18 @@ if TYPE_CHECKING:
     from distributed import Client
     from distributed.security import Security
 
+NEEDS = "Install the extra: pip install 'stimgen[cluster]'."
+FILES = {"ca": "ca.pem", "certificate": "certificate.pem", "key": "key.pem"}
+"""Files of certificates by their keys in the section `tls` of a site file."""
+VALID = timedelta(days=5 * 365)
 LOOPBACK = "127.0.0.1"
 TLS = "tls-"
 """Prefix of the folder with the certificates of one run."""
-
 PLAIN_MALLOC = {"MALLOC_TRIM_THRESHOLD_": None}
 """Undoes a setting of Dask that returns each large tensor to the system, and so makes syntheses slow."""
-
 MOST_BYTES = 2**20
 """Largest scheduler file that is read."""
-
 LOGGERS = ("distributed", "dask_jobqueue", "asyncio", "tornado", "tornado.application")
-"""The loggers of Dask and its parts."""
-
 NO_SERVER = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0", "port": 0}
 """Options of a scheduler without web pages, at any free port."""
 
@@ -134,17 +134,10 @@ def _local(workers: Sequence[LocalWorker], security: Security | None, logs: Path
             "preload": ["stimgen.executors.worker"],
             "dashboard": False,
         }
-        specs = {
-            worker.name: {
-                "cls": Nanny,
-                "options": common
-                | {
-                    "env": worker.environment
-                    | {"STIMGEN_WORKER_LOG": str(logs / f"worker-{worker.name}.log")}
-                },
-            }
-            for worker in workers
-        }
+        specs = {}
+        for worker in workers:
+            log = {"STIMGEN_WORKER_LOG": str(logs / f"worker-{worker.name}.log")}
+            specs[worker.name] = {"cls": Nanny, "options": common | {"env": worker.environment | log}}
         scheduler = {"cls": Scheduler, "options": safe | NO_SERVER}
         with SpecCluster(
             workers=specs, scheduler=scheduler, security=security, silence_logs=False
@@ -231,12 +224,17 @@ def _client_of(scheduler: str, security: Security | None) -> Client:
     from distributed import Client
 
     address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
+    host = urlsplit(address).hostname or ""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
     if security is None and address.startswith("tls://"):
         raise InputError(
             f"The scheduler {address} asks for certificates.",
             "Name those that it has in the section tls of a site file (docs/scale.md).",
         )
-    if security is None and not _is_loopback(address):
+    if security is None and not loopback:
         raise InputError(
             f"The scheduler {address} would be spoken to over a network without encryption: whoever "
             "reaches it could run programs on your account.",
@@ -269,14 +267,6 @@ def _address_in(path: Path) -> str:
     )
 
 
-def _is_loopback(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Send the log of Dask in this process to a file, because the terminal has the display."""
@@ -299,3 +289,48 @@ def _logged(path: Path) -> Iterator[None]:
             if path.exists() and not path.stat().st_size:
                 path.unlink()
             path.parent.rmdir()  # unless there are other logs
+
+
+def write_certificates(folder: Path) -> dict[str, Path]:
+    """Write a certificate that scheduler, workers and driver share, and its key.
+
+    The certificate is its own authority. It is valid from an hour ago on, because clocks of machines differ.
+    """
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+    except ImportError:
+        raise StimgenError("Certificates need the Python package cryptography.", NEEDS) from None
+    paths = {name: folder.absolute() / file for name, file in FILES.items()}
+    if present := [path for path in paths.values() if os.path.lexists(path)]:
+        raise InputError(
+            f"{present[0]} is there already, and clusters may use it.", "Name another folder, or remove it."
+        )
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stimgen")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + VALID)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path, content in zip(paths.values(), (certificate, certificate, private), strict=True):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename} cannot be written: {error.strerror}.", "Name another folder."
+        ) from None
+    return paths

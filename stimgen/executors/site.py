@@ -93,11 +93,6 @@ class ExecutorSpec(_Section):
         return self
 
     @property
-    def has_workers(self) -> bool:
-        """Whether it says where workers come from."""
-        return any((self.devices, self.scheduler, self.slurm))
-
-    @property
     def kind(self) -> Literal["local", "slurm", "scheduler"]:
         """Where workers come from."""
         if self.slurm is not None:
@@ -123,7 +118,7 @@ def default_path() -> Path:
 
 
 def load_site(path: Path | None = None) -> ExecutorSpec:
-    """Return the section `executor` of a site file."""
+    """Return the section `executor` of a site file, with absolute paths."""
     if path is None:
         path = default_path()
         if not path.exists():
@@ -148,7 +143,13 @@ def load_site(path: Path | None = None) -> ExecutorSpec:
         raise ManifestError(document.problems) from None
     if document.problems:
         raise ManifestError(document.problems)
-    return _absolute(site.executor, path.absolute().parent)
+    spec, folder = site.executor, path.absolute().parent
+    if spec.tls is not None:
+        files = {name: str(folder / Path(file).expanduser()) for name, file in spec.tls.model_dump().items()}
+        spec = spec.model_copy(update={"tls": TlsFiles(**files)})
+    if spec.scheduler is not None and "://" not in spec.scheduler:
+        spec = spec.model_copy(update={"scheduler": str(folder / Path(spec.scheduler).expanduser())})
+    return spec
 
 
 def _keys_at(error: ValidationError) -> list[str]:
@@ -159,15 +160,6 @@ def _keys_at(error: ValidationError) -> list[str]:
             inside = [models[str(step)] for step in detail["loc"][:-1] if str(step) in models]
             return list((inside[-1] if inside else SiteFile).model_fields)
     return []
-
-
-def _absolute(spec: ExecutorSpec, folder: Path) -> ExecutorSpec:
-    if spec.tls is not None:
-        files = {name: str(folder / Path(file).expanduser()) for name, file in spec.tls.model_dump().items()}
-        spec = spec.model_copy(update={"tls": TlsFiles(**files)})
-    if spec.scheduler is not None and "://" not in spec.scheduler:
-        spec = spec.model_copy(update={"scheduler": str(folder / Path(spec.scheduler).expanduser())})
-    return spec
 
 
 @dataclass(frozen=True)
@@ -211,11 +203,8 @@ def parse_devices(text: str, cores: int | None = None) -> tuple[LocalWorker, ...
         if len(set(indices)) < len(indices):
             raise InputError(f"{text}: a GPU is named twice.", "Name each once; its worker uses all of it.")
         threads = max(1, cores // len(indices))
-        return tuple(LocalWorker(f"cuda-{i}", "cuda:0", _visible(i), threads) for i in indices)
+        seen = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+        # The names that CUDA has for the cards that this process sees under these numbers.
+        visible = {i: (seen[i : i + 1] or [""])[0] or str(i) for i in indices}
+        return tuple(LocalWorker(f"cuda-{i}", "cuda:0", visible[i], threads) for i in indices)
     raise InputError(f'"{text}" names no devices.', "Write cuda:0,cuda:1 for GPUs, or cpu:4 for 4 workers.")
-
-
-def _visible(index: int) -> str:
-    """Return the name that CUDA has for the card that this process sees as number `index`."""
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return seen[index].strip() if index < len(seen) and seen[index].strip() else str(index)

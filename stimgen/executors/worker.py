@@ -117,11 +117,7 @@ class WorkerRun:
         self._whole_s = self._end - time.time()
 
     def make(self, order: BatchOrder, report: Callable[[int, float], None]) -> BatchReport:
-        """Make a batch, and call `report` now and then with its number and the share that is done.
-
-        A StimgenError says that this machine has other sources or weights than the driver, or that the folder
-        is not there, or another driver's by now.
-        """
+        """Make a batch, and call `report` now and then with its number and the share that is done."""
         if order.expected_s is not None and self._end - time.time() < MARGIN * order.expected_s:
             raise NoTimeLeftError(self._whole_s, self._address)
         self._check_owner(SHARED_FOLDER_S)
@@ -165,7 +161,12 @@ class WorkerRun:
 
     def _check_owner(self, patience_s: float = 0.0) -> None:
         until = time.monotonic() + patience_s
-        while (owner := self._owner()) is None and time.monotonic() < until:
+        while True:
+            owner = None
+            with contextlib.suppress(ValidationError, OSError):
+                owner = read_owner(self._order.folder)
+            if owner is not None or time.monotonic() >= until:
+                break
             time.sleep(0.2)
         if owner != self._order.owner:
             raise StoreError(
@@ -173,11 +174,6 @@ class WorkerRun:
                 f"{self._order.owner}, but of {'nobody' if owner is None else owner}.",
                 "If the driver is at work, see that all machines have the folder at this path.",
             )
-
-    def _owner(self) -> Owner | None:
-        with contextlib.suppress(ValidationError, OSError):
-            return read_owner(self._order.folder)
-        return None
 
 
 class _Listener:

@@ -49,24 +49,17 @@ def quantise(image: NDArray[np.floating]) -> NDArray[np.uint8]:
 def encode_png(
     pixels: NDArray[np.uint8], *, text: dict[str, str] | None = None, ppi: float | None = None
 ) -> bytes:
-    """Return a PNG file of 8-bit grey or RGB pixels, the same bytes for the same arguments.
+    """Return a PNG file of 8-bit pixels (H, W) or (H, W, 3), the same bytes for the same arguments.
 
     The file holds no time, colour profile or gamma. Another version of Pillow or zlib may compress
     differently; the pixels are the same.
 
     Parameters
     ----------
-    pixels
-        (H, W) or (H, W, 3) uint8.
     text
         Keywords (1 to 79 Latin-1 characters) and texts to embed, written in alphabetical order.
     ppi
         Pixels per inch to state; by default the file says nothing about its size on paper.
-
-    Raises
-    ------
-    ValueError
-        If `pixels` is not such an array, or a keyword is not allowed in a PNG file.
     """
     from PIL import Image as Pillow
     from PIL.PngImagePlugin import PngInfo
@@ -89,12 +82,8 @@ def encode_png(
 def decode_png(file: bytes | Path) -> Image:
     """Return the pixels of an 8-bit PNG file that may come from anybody, value / 255.
 
-    `file` is its bytes or its path. The pixels are float32 (H, W) or (H, W, 3), values 0..1.
-
-    Raises
-    ------
-    ImageError
-        If it is not an intact PNG file of 8 bits, without transparency.
+    `file` is its bytes or its path. The pixels are float32 (H, W) or (H, W, 3), values 0..1; other files
+    raise `ImageError`.
     """
     origin = "The PNG data" if isinstance(file, bytes) else str(file)
     samples, file_format = decode(file if isinstance(file, bytes) else read_bytes(file, origin), origin)
@@ -106,13 +95,8 @@ def decode_png(file: bytes | Path) -> Image:
 def decode_own_png(png: bytes, written: NDArray[np.uint8] | None = None) -> Image:
     """Return the pixels of a PNG file that `encode_png` made, value / 255.
 
-    It is faster than `decode_png`, which checks bounds and kinds: use it for bytes that were just encoded, or
-    whose SHA-256 was compared with the record. The pixels are float32 (H, W) or (H, W, 3), values 0..1.
-
-    Raises
-    ------
-    StimgenError
-        If the pixels are not those that were `written`.
+    It is faster than `decode_png`, which checks bounds and kinds. Use it only for bytes that were just
+    encoded. Other pixels than those `written` raise `StimgenError`.
     """
     from PIL import Image as Pillow
 

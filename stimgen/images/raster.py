@@ -36,10 +36,7 @@ PIXELS_PER_BIT = 8 * 8 * 4 * 4
 def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
     """Return the samples of a PNG or JPEG file (or of a TIFF file that Pillow can read), bit by bit exact.
 
-    Palettes become RGB; the orientation tag is applied; colour profiles and gamma tags are not. `data` is
-    the whole file, `file_format` "PNG", "JPEG" or "TIFF", and `origin` the name of the file in messages.
-    Files that are damaged, too large, animated or neither grey nor RGB raise errors; Pillow's own are turned
-    into an `ImageError` by `stimgen.images.read.decode`.
+    Palettes become RGB; the orientation tag is applied; colour profiles and gamma tags are not.
     """
     with warnings.catch_warnings():
         # Pillow warns where it leaves something out: a picture, or a tag such as the orientation.

@@ -59,17 +59,12 @@ def read_image(image: str | Path) -> RawImage:
         A path, or "skimage:NAME" such as "skimage:brick" for a file in scikit-image's package (nothing is
         downloaded).
 
-    Returns
-    -------
-    RawImage
-        Pixels, and the SHA-256 of the very bytes that they were decoded from.
-
     Raises
     ------
     ImageError
         If there is no such file, if it cannot be read, is empty, damaged, not one picture, larger than
-        `stimgen.images.samples.MAX_PIXELS`, transparent, neither grey nor RGB, or has samples that are
-        not finite or outside 0..1.
+        8192 × 8192 pixels, transparent, neither grey nor RGB, or has samples that are not finite or outside
+        0..1.
     """
     if isinstance(image, str) and image.startswith(SKIMAGE_PREFIX):
         path = skimage_path(image.removeprefix(SKIMAGE_PREFIX))
@@ -88,15 +83,7 @@ def read_image(image: str | Path) -> RawImage:
 
 
 def skimage_path(name: str) -> Path:
-    """Return the path of a still image in scikit-image's package, without importing the package.
-
-    If scikit-image ships no image of that name, the message lists the photographs.
-
-    Examples
-    --------
-    >>> skimage_path("brick").name
-    'brick.png'
-    """
+    """Return the path of a still image in scikit-image's package, without importing the package."""
     folders = _skimage_folders()
     if not folders:
         raise ImageError(f"skimage:{name} needs scikit-image.", "Install it: pip install scikit-image.")
@@ -114,10 +101,9 @@ def skimage_file(name: str) -> Path | None:
 
 
 def _skimage_folders() -> list[Path]:
-    """Return the folders with scikit-image's images, none if it is not installed.
+    """Return the folders with scikit-image's images: in ``_skimage2`` after version 0.26.
 
-    They are in the package ``skimage`` up to version 0.26, and in ``_skimage2`` on its main branch. The
-    packages are not imported, which is slow.
+    The packages are not imported, which is slow.
     """
     specs = [importlib.util.find_spec(package) for package in ("skimage", "_skimage2")]
     places = [place for spec in specs if spec for place in spec.submodule_search_locations or ()]
@@ -130,7 +116,7 @@ def is_plain_name(name: str) -> bool:
 
 
 def read_bytes(path: Path, origin: str) -> bytes:
-    """Return the bytes of a file of at most `MAX_BYTES`; errors are those of `read_image`."""
+    """Return the bytes of a file of at most `MAX_BYTES`; `origin` is its name in messages."""
     try:
         if not path.exists():
             raise ImageError(f"There is no file {origin}.", "Correct the path, or put the file there.")
@@ -149,10 +135,7 @@ def read_bytes(path: Path, origin: str) -> bytes:
 
 
 def decode(data: bytes, origin: str) -> tuple[Samples, str]:
-    """Return the samples of a PNG, TIFF or JPEG file, and its format; errors are those of `read_image`.
-
-    `data` is the whole file, and `origin` its name in messages.
-    """
+    """Return the samples of the PNG, TIFF or JPEG file `data`, and its format."""
     from stimgen.images.raster import decode_raster
     from stimgen.images.tiff import decode_tiff
 

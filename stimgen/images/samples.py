@@ -18,14 +18,8 @@ MAX_PIXELS = 2**26
 class Samples:
     """Samples of one picture, upright, without their alpha channel.
 
-    Attributes
-    ----------
-    values
-        (H, W) grey or (H, W, 3) RGB: unsigned integers of `bits` bits, or floats.
-    bits
-        Bits per integer sample; None for floats.
-    transparent
-        Number of pixels that are not fully opaque.
+    `values` are (H, W) or (H, W, 3), unsigned integers of `bits` bits or, if `bits` is None, floats;
+    `transparent` is the number of pixels that are not fully opaque.
     """
 
     values: NDArray[Any]
@@ -53,14 +47,7 @@ def refuse_several_pages(count: int, origin: str) -> None:
 
 
 def turn_upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return samples (H, W) or (H, W, C) turned as the EXIF/TIFF orientation tag says.
-
-    `orientation` is the value of tag 274, 1 (upright) to 8; any other value counts as 1.
-
-    References
-    ----------
-    TIFF Revision 6.0 (Adobe 1992), section 8, "Orientation".
-    """
+    """Return samples (H, W) or (H, W, C) turned as the orientation tag 274 says (TIFF 6.0, section 8)."""
     transposed = samples.swapaxes(0, 1)
     turned = {
         2: samples[:, ::-1],
@@ -75,15 +62,9 @@ def turn_upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def to_unit_range(decoded: Samples, origin: str) -> Image:
-    """Return the colour samples as float32 values 0..1.
+    """Return the colour samples as float32 values 0..1; transparent pixels and values outside are errors.
 
     An integer v of b bits becomes v / (2^b − 1): black is 0, white is 1. Floats are kept as they are.
-    `origin` is the name of the file in messages.
-
-    Raises
-    ------
-    ImageError
-        If a pixel is transparent, or a float sample is not finite or outside 0..1.
     """
     values = decoded.values
     if decoded.transparent:

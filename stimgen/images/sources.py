@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -19,27 +19,9 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
     Colour images become grey by their luminance (`luminance`, Rec. 709 weights on the pixel values as they
     are); grey images become RGB by three equal channels. An image is only ever made smaller.
 
-    Parameters
-    ----------
-    source
-        The manifest's entry. Its crop is "centre" (the largest central square), "random" (a square of
-        `size_px` at the file's own resolution, at a place that depends on `name` and the source's id and
-        on nothing else), or a square box (left, top, width, height) in pixels of the file.
-    image
-        Side of the stimuli in pixels, and "grey" or "rgb".
-    name
-        The manifest's name.
-
-    Returns
-    -------
-    Source
-        With pixels (size_px, size_px) or (size_px, size_px, 3).
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be used (see `read_image`), if the box is not square or leaves the image, or if
-        the crop is smaller than `size_px`.
+    The crop is "centre" (the largest central square), "random" (a square of `size_px` at the file's own
+    resolution, at a place that depends on the manifest's `name` and the source's id alone), or a square box
+    (left, top, width, height) in pixels of the file.
     """
     raw = read_image(source.image if source.path is None else source.path)
     height, width = raw.pixels.shape[:2]
@@ -57,15 +39,7 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
 
 
 def load_photograph(source: SourceSpec, image: ImageSpec, loaded: Source) -> Photograph:
-    """Read again the whole image that a source was cut from.
-
-    `source` and `image` are what `load_source` was given, and `loaded` is what it returned.
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be used, or is not the one that the source was cut from.
-    """
+    """Read again the whole image that the source `loaded` was cut from."""
     raw = read_image(source.image if source.path is None else source.path)
     if raw.sha256 != loaded.sha256:
         raise ImageError(
@@ -94,18 +68,8 @@ def shrink(image: Image, size_px: int) -> tuple[Image, float]:
     Nyquist frequency and passes least above it. Its side lobes overshoot at sharp edges; values outside 0..1
     are clipped.
 
-    Parameters
-    ----------
-    image
-        (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1. If N is `size_px`, a copy is returned.
-    size_px
-        The new side.
-
-    Returns
-    -------
-    image : ndarray of float32, (size_px, size_px) or (size_px, size_px, 3), values 0..1
-    clipped_share : float
-        Share of the samples that overshot by more than half a grey level of 8 bits.
+    `image` is (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1; if N is `size_px`, it is copied.
+    The second result is the share of samples that overshot by more than half a grey level of 8 bits.
 
     References
     ----------
@@ -128,29 +92,16 @@ def shrink(image: Image, size_px: int) -> tuple[Image, float]:
     return clipped, float(np.mean(np.abs(pixels - clipped) > 0.5 / 255))
 
 
-def crop_generator(name: str, source_id: str) -> np.random.Generator:
-    """Return the generator of a random crop: SHA-256 of the manifest's name and the source's id seeds it."""
-    digest = hashlib.sha256(f"crop\0{name}\0{source_id}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
 def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, name: str, origin: str) -> Box:
-    """Return the box that `load_source` cuts from an image file of `size` (height, width), in its pixels.
-
-    `origin` is the name of the file in messages.
-
-    Raises
-    ------
-    ImageError
-        If the box is not square, leaves the image, or is smaller than the stimuli.
-    """
+    """Return the box that `load_source` cuts from an image file of `size` (height, width), in its pixels."""
     height, width = size
     if source.crop == "centre":
         side = min(height, width)
         box = Box((width - side) // 2, (height - side) // 2, side, side)
     elif source.crop == "random":
         # An image that is too small fails below; the limits keep the draw valid until then.
-        rng = crop_generator(name, source.id)
+        digest = hashlib.sha256(f"crop\0{name}\0{source.id}".encode()).digest()
+        rng = np.random.default_rng(int.from_bytes(digest, "big"))
         top = int(rng.integers(max(height - image.size_px, 0) + 1))
         left = int(rng.integers(max(width - image.size_px, 0) + 1))
         box = Box(left, top, min(image.size_px, width, height), min(image.size_px, width, height))
@@ -184,36 +135,24 @@ def _refuse_bad_box(box: Box, source_id: str, size: tuple[int, int], origin: str
         )
 
 
-class SourceSpec(Protocol):
-    """A source as the manifest holds it."""
+@dataclass(frozen=True)
+class SourceSpec:
+    """A source texture as the manifest names it; `path` is None for an image of scikit-image."""
 
-    @property
-    def id(self) -> str:
-        """Name of the source."""
-
-    @property
-    def image(self) -> str:
-        """The image as given: a path, or "skimage:NAME"."""
-
-    @property
-    def path(self) -> Path | None:
-        """The file, or None for an image of scikit-image."""
-
-    @property
-    def crop(self) -> str | tuple[int, int, int, int]:
-        """The crop: "centre", "random" or (left, top, width, height)."""
+    id: str
+    image: str
+    path: Path | None
+    crop: Literal["centre", "random"] | tuple[int, int, int, int]
 
 
-class ImageSpec(Protocol):
-    """Size and colour of the stimuli as the manifest holds them."""
+@dataclass(frozen=True)
+class ImageSpec:
+    """Size of every stimulus, and its colour: "grey" or "rgb". Angles that are not known are None."""
 
-    @property
-    def size_px(self) -> int:
-        """Side of the stimuli, in pixels."""
-
-    @property
-    def color(self) -> str:
-        """Either "grey" or "rgb"."""
+    size_px: int
+    size_deg: float | None
+    ppd: float | None
+    color: str
 
 
 class Box(NamedTuple):
@@ -231,8 +170,6 @@ class Source:
 
     Attributes
     ----------
-    id
-        Name in the manifest.
     pixels
         (size_px, size_px) or (size_px, size_px, 3) float32, values 0..1.
     sha256
@@ -258,8 +195,7 @@ class Source:
 class Photograph:
     """The whole image that a source was cut from, in its own size and colours.
 
-    `origin` says where it comes from, `crop_box` is the source's place in it, and `image` gives size and
-    colour of the stimuli.
+    `crop_box` is the source's place in it, and `image` gives size and colour of the stimuli.
     """
 
     pixels: Image

@@ -31,12 +31,7 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
     """Return the samples of a TIFF file, bit by bit exact: 1, 8 or 16 bits, or floats.
 
     White-is-zero images are inverted, palettes become RGB, the orientation tag is applied; colour profiles
-    are not. `data` is the whole file and `origin` its name in messages.
-
-    Raises
-    ------
-    ImageError
-        If the file is damaged, too large, has several pages or other samples.
+    are not.
     """
     import tifffile
 
@@ -137,8 +132,7 @@ def _check_tags(file: Any, data: bytes, origin: str) -> None:
 def _check_parts(page: Any, compression: str, data: bytes, origin: str) -> None:
     """Raise unless every strip or tile holds its pixels: no fewer, which would be black, and no more.
 
-    Parts that hold more could fill the memory when they are decoded. `compression` is one of those that
-    tifffile decodes itself.
+    Parts that hold more could fill the memory when they are decoded.
     """
     samples = page.samplesperpixel if page.planarconfig == 1 else 1
     width, height = (
@@ -161,10 +155,7 @@ def _check_parts(page: Any, compression: str, data: bytes, origin: str) -> None:
             size, most = count, len(data)
         if not least <= size <= most:
             amount = "fewer" if size < least else "more"
-            raise ImageError(
-                f"{origin} is damaged: a part of it holds {amount} than its pixels.",
-                AGAIN,
-            )
+            raise ImageError(f"{origin} is damaged: a part of it holds {amount} than its pixels.", AGAIN)
 
 
 def _count_pages(file: Any) -> int:

@@ -31,15 +31,23 @@ def summary(
     """Return counts, ids, size, cost, output folder and warnings, one fact a line."""
     counts = Counter(stimulus.condition for stimulus in stimuli)
     width = max(len(condition) for condition in counts)
-    kinds = {
-        name: f"texture, {layer_set.network.name}: {_layers(layer_set.layers)}"
-        for name, layer_set in manifest.layer_sets.items()
-    }
+    kinds = {}
+    for name, layer_set in manifest.layer_sets.items():
+        layers = layer_set.layers
+        few = (
+            ", ".join(layers)
+            if len(layers) <= SHOWN
+            else f"{len(layers)} layers, {layers[0]} to {layers[-1]}"
+        )
+        kinds[name] = f"texture, {layer_set.network.name}: {few}"
     for control in manifest.controls:
         kinds[control.id] = "control" if control.id == control.name else f"control, {control.name}"
     ids = [stimulus.stimulus_id for stimulus in stimuli]
     sources = _some([source.id for source in manifest.sources], list_all)
     number = counted(len(manifest.sources), "source", "sources")
+    time = f"{cost.basis} ({cost.device_name})"
+    if cost.seconds:
+        time = f"about {duration(cost.seconds)} on {cost.device_name}, {cost.basis}"
     lines = [f"{manifest.path}: {counted(len(stimuli))}", *filter(None, [manifest.description]), ""]
     lines += [f"  {name:<{width}}  {counts[name]:>6}  {kind}" for name, kind in kinds.items()]
     lines += [
@@ -52,7 +60,7 @@ def summary(
         *_synthesis(manifest),
         *_trials(manifest),
         f"Ids:       {_some(ids, list_all)}",
-        f"Time:      {_time(cost)}",
+        f"Time:      {time}",
         f"Memory:    about {cost.memory_bytes / 1e9:.1f} GB for one stimulus at a time",
         f"Output:    {folder or manifest.output}",
     ]
@@ -76,12 +84,6 @@ def duration(seconds: float) -> str:
         if seconds < limit:
             return text.format(seconds / unit)
     return f"{seconds / 86_400:.1f} days"
-
-
-def _time(cost: Estimate) -> str:
-    if not cost.seconds:
-        return f"{cost.basis} ({cost.device_name})"
-    return f"about {duration(cost.seconds)} on {cost.device_name}, {cost.basis}"
 
 
 def _size(manifest: Manifest) -> str:
@@ -147,10 +149,6 @@ def _trials(manifest: Manifest) -> list[str]:
         time = f"{duration(made.seconds)} at most, without breaks"
         lines.append(f"Trials:    {spec.id}{design}: {count} in {blocks}, {time}")
     return lines
-
-
-def _layers(layers: Sequence[str]) -> str:
-    return ", ".join(layers) if len(layers) <= SHOWN else f"{len(layers)} layers, {layers[0]} to {layers[-1]}"
 
 
 def _some(names: Sequence[str], list_all: bool) -> str:

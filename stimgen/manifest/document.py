@@ -1,8 +1,7 @@
 """YAML text to plain data, with the line and column of every value and key.
 
-Nothing in the text is executed: PyYAML's safe loader composes nodes, which become text, numbers, truth
-values, lists and mappings here. Size, depth, number of values and length of the text are bounded, the last
-two after expanding aliases.
+Nothing in the text is executed. Size, depth, number of values and length of the text are bounded, the last
+two after expanding aliases, so that nested aliases can't fill the memory.
 """
 
 from __future__ import annotations
@@ -34,17 +33,6 @@ _MEANINGS = {"bool": "true or false", "null": "nothing", "int": "a number", "flo
 _TEXTS = {"str", "timestamp", "value", "merge"}
 
 
-def parse(text: str, name: str, start: str = "stimgen: 1") -> Document:
-    """Return the data of a YAML text."""
-    document = Document(name)
-    node = _compose(text, name)
-    if node is None:
-        message = f"the file is empty. It must start with {start.rstrip('.')}."
-        raise ManifestError([Problem(name, None, None, "", message)])
-    document.data = _Builder(document).value(node, ())
-    return document
-
-
 def shorten(text: str, most: int = 60) -> str:
     """Return `text` on one line, cut after `most` characters."""
     line = " ".join(text.split())
@@ -59,24 +47,19 @@ class Mark:
     column: int
     written: str | None
 
+    @classmethod
+    def of(cls, node: yaml.Node) -> Mark:
+        """Return the place of a node."""
+        written = node.value if isinstance(node, yaml.ScalarNode) else None
+        return cls(node.start_mark.line + 1, node.start_mark.column + 1, written)
+
 
 @dataclass
 class Document:
-    """Data of a manifest, and where each piece of it stands.
+    """Data of a manifest, the place of each value and key by its path in the data, and problems.
 
-    Attributes
-    ----------
-    name
-        The manifest's name in messages.
-    data
-        Mappings, lists and scalars.
-    values, keys
-        Place of each value and of each key, by its path in the data.
-    problems
-        Problems found so far.
-    spoilt
-        Paths of values that could not be read, and of mappings that lost an entry. They have a problem
-        already, and what follows from it is not reported.
+    `spoilt` has the paths of values that could not be read, and of mappings that lost an entry. They have a
+    problem already, and what follows from it is not reported.
     """
 
     name: str
@@ -85,6 +68,8 @@ class Document:
     keys: dict[DataPath, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     spoilt: set[DataPath] = field(default_factory=set)
+    _values_read: int = 0
+    _characters_read: int = 0
 
     def walk(self, path: DataPath) -> DataPath:
         """Return the part of `path` that the data has; the steps that it lacks are skipped."""
@@ -114,6 +99,70 @@ class Document:
         """Return how the scalar at `path` was written; None for a collection."""
         return self.values[self.walk(path)].written
 
+    def read(self, node: yaml.Node, path: DataPath = ()) -> Any:
+        """Return the data of a node, and note where it stands."""
+        self._values_read += 1
+        if self._values_read > MAX_VALUES:
+            message = f"more than {MAX_VALUES} values after expanding aliases (a YAML bomb?)"
+            self._stop(node, f"{message}; write it shorter.")
+        if len(path) > MAX_DEPTH:
+            self._stop(node, f"nested deeper than {MAX_DEPTH} levels; does an alias contain itself?")
+        self.values[path] = Mark.of(node)
+        kind = node.tag.removeprefix(_TAG)
+        if isinstance(node, yaml.SequenceNode) and kind == "seq":
+            return [self.read(item, (*path, i)) for i, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode) and kind == "map":
+            return {key: self.read(value, (*path, key)) for key, value in self._entries(node, path)}
+        try:
+            if isinstance(node, yaml.ScalarNode):
+                self._count_characters(node)
+                if kind in {*_TEXTS, *_MEANINGS}:
+                    return _scalar(node.value, kind)
+            tag = node.tag.replace(_TAG, "!!")
+            message = f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove the tag.'
+        except ValueError as error:
+            message = str(error)
+        self.spoilt.add(path)
+        self.complain(path, message)
+        return None
+
+    def _entries(self, node: yaml.MappingNode, path: DataPath) -> Iterator[tuple[str, yaml.Node]]:
+        for key, value in node.value:
+            mark, message = Mark.of(key), _key_message(key)
+            if message:
+                self.spoilt.add(path)
+            else:
+                self._count_characters(key)
+                first = self.keys.get((*path, key.value))
+                if first is None:
+                    self.keys[(*path, key.value)] = mark
+                    yield key.value, value
+                    continue
+                place = f"line {first.line}, column {first.column}"
+                message = f'the key "{shorten(key.value)}" is given twice, first in {place}.'
+            self.add(Problem(self.name, mark.line, mark.column, dotted(path), message))
+
+    def _count_characters(self, node: yaml.ScalarNode) -> None:
+        self._characters_read += len(node.value)
+        if self._characters_read > MAX_BYTES:
+            message = f"more than {MAX_BYTES // 1_000_000} million characters after expanding aliases"
+            self._stop(node, f"{message} (a YAML bomb?); write it shorter.")
+
+    def _stop(self, node: yaml.Node, message: str) -> NoReturn:
+        mark = Mark.of(node)
+        raise ManifestError([*self.problems, Problem(self.name, mark.line, mark.column, "", message)])
+
+
+def parse(text: str, name: str, start: str = "stimgen: 1") -> Document:
+    """Return the data of a YAML text."""
+    document = Document(name)
+    node = _compose(text, name)
+    if node is None:
+        message = f"the file is empty. It must start with {start.rstrip('.')}."
+        raise ManifestError([Problem(name, None, None, "", message)])
+    document.data = document.read(node)
+    return document
+
 
 def _compose(text: str, name: str) -> yaml.Node | None:
     """Return the root node of a text; None if the text is empty."""
@@ -128,14 +177,11 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         node: yaml.Node | None = loader.get_single_node()
         return node
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark or loader.get_mark()
-        message = _yaml_message(error)
+        mark, message = error.problem_mark or error.context_mark or loader.get_mark(), _yaml_message(error)
     except (ValueError, OverflowError):
         # PyYAML raises these for numbers beyond Unicode ("\Uffffffff") and beyond int (%YAML 1.999…).
         mark = loader.get_mark()
         message = "not valid YAML: an escape or a version number is out of range."
-    finally:
-        loader.dispose()
     raise ManifestError([Problem(name, mark.line + 1, mark.column + 1, "", message)])
 
 
@@ -172,76 +218,6 @@ class Dumper(yaml.SafeDumper):
 
 for _class in (_Loader, Dumper):
     _class.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
-
-
-class _Builder:
-    """Turns nodes into data; counts values and characters, so that nested aliases can't fill the memory."""
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._count = 0
-        self._characters = 0
-
-    def value(self, node: yaml.Node, path: DataPath) -> Any:
-        """Return the data of a node, and note where it stands."""
-        document, scalar = self._document, isinstance(node, yaml.ScalarNode)
-        self._count += 1
-        if self._count > MAX_VALUES:
-            message = f"more than {MAX_VALUES} values after expanding aliases (a YAML bomb?)"
-            self._stop(node, f"{message}; write it shorter.")
-        if len(path) > MAX_DEPTH:
-            self._stop(node, f"nested deeper than {MAX_DEPTH} levels; does an alias contain itself?")
-        document.values[path] = _mark(node)
-        kind = node.tag.removeprefix(_TAG)
-        if isinstance(node, yaml.SequenceNode) and kind == "seq":
-            return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode) and kind == "map":
-            return {key: self.value(value, (*path, key)) for key, value in self._entries(node, path)}
-        if scalar:
-            self._count_text(node)
-        try:
-            if scalar and kind in {*_TEXTS, *_MEANINGS}:
-                return _scalar(node.value, kind)
-            tag = node.tag.replace(_TAG, "!!")
-            message = f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove the tag.'
-        except ValueError as error:
-            message = str(error)
-        document.spoilt.add(path)
-        document.complain(path, message)
-        return None
-
-    def _entries(self, node: yaml.MappingNode, path: DataPath) -> Iterator[tuple[str, yaml.Node]]:
-        document = self._document
-        for key, value in node.value:
-            mark = _mark(key)
-            message = _key_message(key)
-            if message:
-                document.spoilt.add(path)
-            else:
-                self._count_text(key)
-                first = document.keys.get((*path, key.value))
-                if first is None:
-                    document.keys[(*path, key.value)] = mark
-                    yield key.value, value
-                    continue
-                place = f"line {first.line}, column {first.column}"
-                message = f'the key "{shorten(key.value)}" is given twice, first in {place}.'
-            document.add(Problem(document.name, mark.line, mark.column, dotted(path), message))
-
-    def _count_text(self, node: yaml.Node) -> None:
-        self._characters += len(node.value)
-        if self._characters > MAX_BYTES:
-            message = f"more than {MAX_BYTES // 1_000_000} million characters after expanding aliases"
-            self._stop(node, f"{message} (a YAML bomb?); write it shorter.")
-
-    def _stop(self, node: yaml.Node, message: str) -> NoReturn:
-        mark, document = _mark(node), self._document
-        raise ManifestError([*document.problems, Problem(document.name, mark.line, mark.column, "", message)])
-
-
-def _mark(node: yaml.Node) -> Mark:
-    written = node.value if isinstance(node, yaml.ScalarNode) else None
-    return Mark(node.start_mark.line + 1, node.start_mark.column + 1, written)
 
 
 def _key_message(key: yaml.Node) -> str:

@@ -18,21 +18,28 @@ from stimgen.texture.presets import Gatys2015
 from stimgen.texture.schedule import stages
 
 BYTES_PER_FLOAT = 4
-
+# Memory of the interpreter with PyTorch before any image, rounded up.
 PROCESS_BYTES = 600_000_000
-"""Memory of the interpreter with PyTorch before any image, rounded up."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time of synthesis (None if unknown), memory for one stimulus, device, and where the time comes from."""
+
+    seconds: float | None
+    memory_bytes: int
+    device_name: str
+    basis: str
 
 
 def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "auto") -> Estimate:
     """Return how long the textures of a plan take to synthesise, and how much memory that needs.
 
-    The time is the number of operations (`stimulus_flops`) divided by a speed: that of earlier runs on the
-    device if one was recorded, else for a CPU that of a matrix product measured now, times
-    `speed.CONVOLUTION_SHARE`. Controls that synthesise no layer set are not counted: they take seconds, but
-    for those that are registered with a cost.
+    The time is the number of operations divided by the speed of earlier runs on the device; if there is none
+    on a CPU, by that of a matrix product. Controls that synthesise no layer set are not counted.
     """
     stimuli = list(stimuli)
-    device, device_name = find_device(device)
+    device, device_name = device_without_torch(device)
     counts = Counter(stimulus.synthesised for stimulus in stimuli)
     named = Counter(stimulus.control.name for stimulus in stimuli if stimulus.control)
     slow = {name: number for name, number in named.items() if CONTROLS[name].cost}
@@ -55,12 +62,9 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
 
 
 def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
-    """Return the operations that synthesising one stimulus takes.
+    """Return the operations that synthesising one stimulus takes at most.
 
-    In each stage of the schedule, one forward and one backward pass per evaluation. Backward, only the
-    gradient of the image is needed and none of the weights, so it costs as much as forward. What the
-    published procedure counts as an iteration is nearly always one evaluation. The stopping
-    rules of `multiscale` can end it before.
+    Backward, an evaluation costs as much as forward: only the gradient of the image is needed.
     """
     architecture, full_px = NETWORKS[layer_set.network.name](), manifest.image.size_px
     return sum(
@@ -70,11 +74,10 @@ def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
 
 
 def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:
-    """Return the memory that synthesising one stimulus at a time takes, beyond the process itself.
+    """Return the bytes that synthesising one stimulus at a time takes, beyond the process itself.
 
-    Activations and their gradients in float32, which is what the last evaluations use; kernels and biases,
-    and as much again for copies in the order that the convolutions want; the pairs of steps and gradients
-    that L-BFGS remembers, in float64 where scipy does.
+    It holds activations and their gradients in float32; kernels and biases twice, for convolutions reorder
+    them; and the pairs of steps and gradients that L-BFGS remembers, in float64 where scipy does.
     """
     size_px, architecture = manifest.image.size_px, NETWORKS[layer_set.network.name]()
     evaluation = evaluation_bytes(architecture, layer_set.layers, size_px, pooling=layer_set.network.pooling)
@@ -90,12 +93,13 @@ def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:
     return evaluation + 2 * BYTES_PER_FLOAT * kernels + bytes_of_history * history
 
 
-def find_device(device: str) -> tuple[str, str]:
+def device_without_torch(device: str) -> tuple[str, str]:
     """Return a device's short name ("cpu", "cuda:0") and what it is."""
     kind, _, number = device.partition(":")
     if device not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdecimal()):
         raise InputError(f'Unknown device "{device}".', "Known: auto, cpu, cuda, cuda:0, cuda:1, ….")
-    names = [] if device == "cpu" or (device == "auto" and _torch_without_gpu()) else speed.gpu_names()
+    no_gpu = device == "cpu" or (device == "auto" and importlib.metadata.version("torch").endswith("+cpu"))
+    names = [] if no_gpu else speed.gpu_names()
     if device == "cpu" or (device == "auto" and not names):
         return "cpu", speed.cpu_name()
     index = int(number or 0)
@@ -105,32 +109,3 @@ def find_device(device: str) -> tuple[str, str]:
             f"There is no GPU {device}; nvidia-smi lists: {found}.", "Choose another device, or cpu."
         )
     return f"cuda:{index}", names[index]
-
-
-def _torch_without_gpu() -> bool:
-    try:
-        return importlib.metadata.version("torch").endswith("+cpu")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a plan will cost.
-
-    Attributes
-    ----------
-    seconds
-        Time to synthesise; None if the speed of the device is not known.
-    memory_bytes
-        Memory for one stimulus at a time.
-    device_name
-        The device, as people know it.
-    basis
-        Where the time comes from.
-    """
-
-    seconds: float | None
-    memory_bytes: int
-    device_name: str
-    basis: str

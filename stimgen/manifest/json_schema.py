@@ -15,10 +15,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a manifest, with short forms, networks, layers and controls.
+    """Return the JSON Schema of a manifest, with short forms and the names of all that is registered.
 
-    It doesn't know what depends on other parts of a file or on the disk: which layers a layer set's network
-    has, whether sizes agree, whether files exist. `load_manifest` checks these.
+    What depends on other parts of a file or on the disk, `load_manifest` alone checks.
     """
     schema = ManifestFile.model_json_schema()
     definitions, properties = schema["$defs"], schema["properties"]

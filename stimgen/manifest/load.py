@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from stimgen.errors import nearest
 from stimgen.manifest.document import MAX_BYTES, Document, parse
-from stimgen.manifest.problems import ManifestError, Problem
+from stimgen.manifest.problems import DataPath, ManifestError, Problem
 from stimgen.manifest.resolve import is_weights_file, resolve
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import (
     ENTRIES,
-    ID,
     LARGEST_SEED,
     VERSION,
     ManifestFile,
@@ -130,59 +129,46 @@ def _override(
             )
             document.complain(("network", "weights"), message)
         data["network"] = section | {"name": network}
-    if seeds is not None:
-        if seeds and len(set(seeds)) == len(seeds) and all(0 <= seed <= LARGEST_SEED for seed in seeds):
-            data["seeds"] = list(seeds)
-        else:
-            found = ", ".join(map(str, seeds)) or "nothing"
-            message = f"expected different whole numbers from 0 to {LARGEST_SEED}, got {found}."
-            document.add(Problem("--seeds", None, None, "", message))
+    if seeds and len(set(seeds)) == len(seeds) and all(0 <= seed <= LARGEST_SEED for seed in seeds):
+        data["seeds"] = list(seeds)
+    elif seeds is not None:
+        found = ", ".join(map(str, seeds)) or "nothing"
+        message = f"expected different whole numbers from 0 to {LARGEST_SEED}, got {found}."
+        document.add(Problem("--seeds", None, None, "", message))
 
 
 def _validate(data: dict[str, Any], document: Document) -> ManifestFile:
-    """Return the manifest's sections, and None for a section or an entry that is not valid.
-
-    Problems of the latter are added to the document's.
-    """
+    """Return the manifest's sections, and None for those and for entries that are not valid."""
     if "stimgen" in data:  # `_check_version` has looked at it
         data["stimgen"] = VERSION
+    found: set[DataPath] = set()
     try:
         file = ManifestFile.model_validate(_tuples(data), strict=True)
         if not document.spoilt:
             return file
     except ValidationError as error:
         complain_all(error, document)
-    spoilt = {path[:length] for path in document.spoilt for length in (1, 2)}
+        found = {detail["loc"] for detail in error.errors()}
+    bad = {path[:1] if path[0] not in ENTRIES else path[:2] for path in {*found, *document.spoilt} if path}
+
+    def valid(path: DataPath, model: Any, value: Any) -> Any:
+        return None if path in bad else TypeAdapter(model).validate_python(_tuples(value), strict=True)
+
     sections: dict[str, Any] = {}
     for name, field in ManifestFile.model_fields.items():
         value, entry = data.get(name), ENTRIES.get(name)
         if name not in data:
             sections[name] = None if field.is_required() else field.get_default()
         elif entry is None:
-            section = TypeAdapter(field.rebuild_annotation())
-            sections[name] = _valid(section.validate_python, value, (name,) in spoilt)
+            sections[name] = valid((name,), field.rebuild_annotation(), value)
         elif name == "layer_sets" and isinstance(value, dict):
-            sections[name] = {
-                key: _valid(entry.model_validate, item, (name, key) in spoilt)
-                for key, item in value.items()
-                if _valid(ID.validate_python, key)
-            } or None
+            named = {key: item for key, item in value.items() if (name, key, "[key]") not in found}
+            sections[name] = {key: valid((name, key), entry, item) for key, item in named.items()} or None
         elif name != "layer_sets" and isinstance(value, list):
-            sections[name] = tuple(
-                _valid(entry.model_validate, item, (name, index) in spoilt)
-                for index, item in enumerate(value)
-            )
+            sections[name] = tuple(valid((name, i), entry, item) for i, item in enumerate(value))
         else:
             sections[name] = None
     return ManifestFile.model_construct(**sections)
-
-
-def _valid(validate: Callable[..., Any], value: Any, spoilt: bool = False) -> Any:
-    """Return a validated value; None if it is spoilt or not valid."""
-    try:
-        return None if spoilt else validate(_tuples(value), strict=True)
-    except ValidationError:
-        return None
 
 
 def _tuples(data: Any) -> Any:

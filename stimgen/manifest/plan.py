@@ -15,12 +15,7 @@ from stimgen.manifest.schema import NetworkSpec
 
 
 def plan(manifest: Manifest) -> list[Stimulus]:
-    """Return every stimulus of a manifest.
-
-    Textures come first, then controls. Within each the order is that of the manifest: by source, then by
-    condition, then by seed, the seed changing fastest. A control that is not seeded gives one stimulus
-    per source.
-    """
+    """Return every stimulus: textures, then controls, each by source, condition and seed in their order."""
     textures = [
         Stimulus(f"{source.id}-{name}-s{seed}", source.id, name, "texture", seed, layer_set, None)
         for source in manifest.sources
@@ -60,37 +55,17 @@ def check_paths(folder: Path, stimuli: Iterable[Stimulus]) -> None:
 
 
 def measuring_network(manifest: Manifest, stimulus: Stimulus) -> NetworkSpec:
-    """Return the network in which a stimulus is measured.
-
-    Where the manifest says `own`, that of its layer set, also for a control that refers to one; for other
-    controls, and where it says `manifest`, the manifest's.
-    """
-    if manifest.measure.network == "manifest":
-        return manifest.network
-    return stimulus.synthesised.network if stimulus.synthesised else manifest.network
+    """Return the network in which a stimulus is measured: its layer set's own, or else the manifest's."""
+    own = stimulus.synthesised if manifest.measure.network == "own" else None
+    return own.network if own else manifest.network
 
 
 @dataclass(frozen=True)
 class Stimulus:
-    """One image to be made.
+    """One image to be made: a texture (with a layer set) or a control (with its options).
 
-    Attributes
-    ----------
-    stimulus_id
-        ``source-condition-sSEED``, or ``source-condition`` for a control without randomness; the name of
-        its files. No part holds a "-", so different stimuli have different ids.
-    source
-        Id of its source.
-    condition
-        Name of its layer set or control.
-    kind
-        "texture" (synthesised) or "control".
-    seed
-        Tells exemplars apart; None for a control without randomness.
-    layer_set
-        What is matched; None for controls.
-    control
-        Which control, with its options; None for textures.
+    The id is ``source-condition-sSEED``, or ``source-condition`` for a control without randomness, which has
+    no seed. No part holds a "-", so different stimuli have different ids.
     """
 
     stimulus_id: str

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError, nearest
+from stimgen.images.sources import ImageSpec
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.problems import DataPath
-from stimgen.manifest.resolved import ControlSpec, ImageSpec, LayerSet, Manifest
+from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import (
     AcceptSpec,
     ControlSection,
@@ -37,8 +38,7 @@ WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5", ".hdf5")
 def resolve(file: ManifestFile, document: Document, path: Path, *, files_needed: bool) -> Manifest | None:
     """Return the manifest with nothing left open; None if sections that it needs have problems.
 
-    In `file`, None stands for sections and entries that are not valid. `path` is the manifest file. With
-    `files_needed`, images and weights must exist.
+    In `file`, None stands for sections and entries that are not valid.
     """
     folder = path.parent.resolve()
     image = _image(file.image, document)
@@ -86,43 +86,35 @@ def is_weights_file(weights: str) -> bool:
 
 def known_weights(network: str) -> tuple[str, ...]:
     """Return the names of published weights, and of those that `stimgen weights import` put in the cache."""
-    from stimgen.networks.weights.cache import cached_paths
+    from stimgen.networks.weights.cache import cached_names
 
-    stems = (path.stem.partition("-") for path in cached_paths())
-    return (*weights_names(network), *(name for owner, _, name in stems if owner == network and name))
+    return (*weights_names(network), *(name for owner, name in cached_names() if owner == network))
 
 
 def _image(section: ImageSection | None, document: Document) -> ImageSpec | None:
-    """Return the size, with all three numbers where two are known; None, with a problem, if they disagree."""
+    """Return the size, with all three numbers where two are known; None if they are wrong."""
     if section is None:
         return None
     size_px, size_deg, ppd = section.size_px, section.size_deg, section.ppd
-    exact = size_deg * ppd if size_deg and ppd else None
-    message = ""
-    if exact is not None and size_px is None:
-        if 15.5 <= exact <= 4096:
-            size_px = round(exact)
-        else:
-            message = (
-                f"size_deg × ppd = {exact:.4g} px; stimuli have from 16 to 4096 px. Change size_deg or ppd."
-            )
-    elif size_px is None:
+    exact = size_deg * ppd if size_deg and ppd else size_px
+    if exact is None:
         message = "expected size_px, or both size_deg and ppd; with one alone the size is unknown."
-    elif exact is not None and abs(exact - size_px) >= 1:
+    elif size_px is None and not 15.5 <= exact <= 4096:
+        message = f"size_deg × ppd = {exact:.4g} px; stimuli have from 16 to 4096 px. Change size_deg or ppd."
+    elif size_px is not None and abs(exact - size_px) >= 1:
         message = (
             f"size_deg × ppd = {exact:.4g} px, but size_px is {size_px}; "
             "give two of the three, or make them agree to one pixel."
         )
-    elif size_deg:
-        ppd = ppd or size_px / size_deg
-    elif ppd:
-        size_deg = size_px / ppd
-    if not message and any(number is not None and not 0 < number < math.inf for number in (size_deg, ppd)):
+    else:
+        size_px = size_px or round(exact)
+        ppd = ppd or (size_px / size_deg if size_deg else None)
+        size_deg = size_deg or (size_px / ppd if ppd else None)
+        if all(number is None or 0 < number < math.inf for number in (size_deg, ppd)):
+            return ImageSpec(size_px, size_deg, ppd, section.color)
         message = f"size_deg is {size_deg:g} and ppd {ppd:g}: no display is like that; correct them."
-    if message or size_px is None:
-        document.complain(("image",), message)
-        return None
-    return ImageSpec(size_px, size_deg, ppd, section.color)
+    document.complain(("image",), message)
+    return None
 
 
 def _seeds(seeds: SeedRange | tuple[int, ...] | None, document: Document) -> tuple[int, ...]:
@@ -168,20 +160,19 @@ class _Conditions:
 
     def _check_names(self) -> None:
         """Complain about condition names that are taken, ignoring case as file systems do."""
-        places: list[tuple[str, DataPath, str]] = [
-            (name, ("layer_sets", name), "layer set") for name in self.file.layer_sets or ()
-        ]
         controls: Sequence[ControlSection | None] = self.file.controls or ()
-        for index, entry in enumerate(controls):
-            if entry is not None:
-                places.append((entry.id or entry.name, ("controls", index), "control"))
+        named: list[tuple[DataPath, str]] = [
+            (("layer_sets", name), name) for name in self.file.layer_sets or ()
+        ]
+        named += [(("controls", i), entry.id or entry.name) for i, entry in enumerate(controls) if entry]
         taken: dict[str, str] = {}
-        for name, place, kind in places:
+        for place, name in named:
+            is_control = place[0] == "controls"
             if name.lower() in taken:
-                cure = "give the control another id" if kind == "control" else "rename one of them"
+                cure = "give the control another id" if is_control else "rename one of them"
                 message = f'the condition name "{name}" is taken by {taken[name.lower()]}; {cure}.'
                 self.document.complain(place, message)
-            taken.setdefault(name.lower(), f'the {kind} "{name}"')
+            taken.setdefault(name.lower(), f'the {"control" if is_control else "layer set"} "{name}"')
 
     def _network(self, spec: NetworkSpec | None, place: DataPath) -> NetworkSpec | None:
         """Return the network with a weights file as an absolute path; None, with a problem, if unknown."""
@@ -382,19 +373,21 @@ def _check_matching(matching: MatchingSpec | None, document: Document) -> None:
     """Complain about statistics that can't be matched together, and about iterations of nothing."""
     if matching is None:
         return
-    asked = matching.asked
-    if {"rotational_spectrum", "full_spectrum"} <= set(asked):
-        message = (
-            "the full spectrum holds the rotational one, so both can't be matched; set one of them to none."
+    asked = set(matching.asked)
+    spectra = asked & {"rotational_spectrum", "full_spectrum"}
+    if len(spectra) == 2:
+        document.complain(
+            ("matching", "full_spectrum"),
+            "the full spectrum holds the rotational one, so both can't be matched; set one of them to none.",
         )
-        document.complain(("matching", "full_spectrum"), message)
-    if {"luminance", "histogram"} <= set(asked):
-        message = "a matched histogram sets mean and contrast already; set luminance or histogram to none."
-        document.complain(("matching", "luminance"), message)
-    spectra = {"rotational_spectrum", "full_spectrum"} & set(asked)
+    if {"luminance", "histogram"} <= asked:
+        document.complain(
+            ("matching", "luminance"),
+            "a matched histogram sets mean and contrast already; set luminance or histogram to none.",
+        )
     if matching.iterations > 1 and not (spectra and "histogram" in asked):
-        message = (
+        document.complain(
+            ("matching", "iterations"),
             f"{matching.iterations} iterations alternate a spectrum and the histogram, which are not both "
-            "matched; match both, or leave iterations out."
+            "matched; match both, or leave iterations out.",
         )
-        document.complain(("matching", "iterations"), message)

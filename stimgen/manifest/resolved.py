@@ -6,77 +6,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from stimgen.images.sources import ImageSpec, SourceSpec
 from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, MeasureSpec, NetworkSpec
 from stimgen.networks.architectures import NETWORKS
 from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.statistics.gram import parameters
+from stimgen.texture.schedule import gram_parameters
 from stimgen.trials import TrialOptions
-
-Box = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """Size and colour of every stimulus.
-
-    Attributes
-    ----------
-    size_px
-        Side of the square, px.
-    size_deg
-        Side in degrees of visual angle; None where the manifest gives the pixels alone.
-    ppd
-        Pixels per degree; None likewise.
-    color
-        "grey" or "rgb".
-    """
-
-    size_px: int
-    size_deg: float | None
-    ppd: float | None
-    color: Literal["grey", "rgb"]
-
-
-@dataclass(frozen=True)
-class SourceSpec:
-    """One source texture, as asked for.
-
-    Attributes
-    ----------
-    id
-        Name in stimulus ids.
-    image
-        The image as the manifest names it; for a file found by a glob, its path relative to the manifest.
-    path
-        The file, absolute; None for an image of scikit-image ("skimage:NAME").
-    crop
-        "centre", "random", or (left, top, width, height) in source pixels.
-    """
-
-    id: str
-    image: str
-    path: Path | None
-    crop: Literal["centre", "random"] | Box
 
 
 @dataclass(frozen=True)
 class LayerSet:
-    """A condition that is synthesised: layers whose statistics are matched, and their network.
+    """A condition that is synthesised: layers in the network's order, whose statistics are matched.
 
-    Attributes
-    ----------
-    name
-        Name of the condition.
-    layers
-        Layer names, in the order of the network's forward pass.
-    layer_weights
-        Weight of every layer's loss.
-    network
-        The network; `weights` is a published name or the absolute path of a file.
-    components
-        Principal components per layer whose Gram matrices are matched; None for all channels.
+    `components` is the number of principal components per layer that are matched; None for all channels.
     """
 
     name: str
@@ -95,26 +39,12 @@ class LayerSet:
         channels = [architecture.channels(layer) for layer in self.layers]
         if self.components is not None:
             channels = [min(count, self.components) for count in channels]
-        return sum(map(parameters, channels))
+        return sum(map(gram_parameters, channels))
 
 
 @dataclass(frozen=True)
 class ControlSpec:
-    """A condition that is a control.
-
-    Attributes
-    ----------
-    id
-        Name of the condition.
-    name
-        Name of the control in `stimgen.controls.CONTROLS`.
-    seeded
-        Whether exemplars differ; without it there is one per source.
-    options
-        Every option with its value, as the control's function takes them.
-    layer_set
-        The layer set that the option `layer_set` names; None for controls without this option.
-    """
+    """A condition that is a control, with all its options; unless it is seeded, with one image per source."""
 
     id: str
     name: str
@@ -125,17 +55,7 @@ class ControlSpec:
 
 @dataclass(frozen=True)
 class TrialsSpec:
-    """A trial list.
-
-    Attributes
-    ----------
-    id
-        Name of its file.
-    design
-        Name of the design in `stimgen.trials.DESIGNS`.
-    options
-        All options of the design, with their values.
-    """
+    """A trial list: the name of its file, its design, and all options of the design."""
 
     id: str
     design: str
@@ -148,16 +68,8 @@ class Manifest:
 
     Attributes
     ----------
-    path
-        The manifest file, as named by the user.
-    folder
-        Its folder, absolute; paths in the file are relative to it.
-    name, description
-        Name of the stimulus set, and free text.
-    image, sources, network, seeds, synthesis, controls, matching, measure, accept, trials
-        As in the file, in its order; sources are expanded from globs, seeds from their range.
-    layer_sets
-        Condition name to layer set, in the file's order.
+    path, folder
+        The manifest file, as named by the user, and its folder, absolute.
     overrides
         What the command line replaced: "network", a name, and "seeds", a list.
     content
@@ -198,12 +110,11 @@ class Manifest:
         Written to a file in `folder`, it loads again to an equal plan.
         """
         base = (folder or self.folder).resolve()
-        image = {"size_px": self.image.size_px, "size_deg": self.image.size_deg, "ppd": self.image.ppd}
         return {
             "stimgen": VERSION,
             "name": self.name,
             "description": self.description,
-            "image": {k: v for k, v in image.items() if v is not None} | {"color": self.image.color},
+            "image": {key: value for key, value in vars(self.image).items() if value is not None},
             "sources": [
                 {
                     "id": source.id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from stimgen.networks.catalogue import LARGEST_SEED as LARGEST_SEED
@@ -67,7 +67,7 @@ def _seeds_form(value: object) -> str:
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
-ID: TypeAdapter[str] = TypeAdapter(Id)
+
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Offset = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import glob
 import os
@@ -11,14 +12,14 @@ from pathlib import Path
 
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, skimage_path
+from stimgen.images.sources import ImageSpec, SourceSpec
 from stimgen.manifest.document import Document, shorten
 from stimgen.manifest.problems import DataPath
-from stimgen.manifest.resolved import ImageSpec, SourceSpec
 from stimgen.manifest.schema import ID_PATTERN, SourceSection, is_reserved
 
+# Number of files that a glob may match, and of directory entries that it may look at.
 MAX_FILES = 10_000
 MAX_ENTRIES = 100_000
-"""Number of files that a glob may match, and of directory entries that it may look at."""
 
 
 def expand_sources(
@@ -151,70 +152,44 @@ def matching_files(pattern: str, folder: Path) -> list[str]:
     folders, and follows no symbolic links. (The standard library's glob cannot be stopped while it finds
     nothing: ``/**/*.tif`` walks the whole machine.)
     """
+    seen = 0
+
+    def matching(base: str, wanted: str) -> Iterator[os.DirEntry[str]]:
+        nonlocal seen
+        # What is no folder, or may not be read, has no matches, as in a shell.
+        with contextlib.suppress(OSError), os.scandir(folder / base) as listing:
+            for entry in listing:
+                seen += 1
+                if seen > MAX_ENTRIES:
+                    raise too_wide(f"looks at more than {MAX_ENTRIES} files and folders")
+                if fnmatch.fnmatchcase(entry.name, wanted) and (entry.name[0] != "." or wanted[0] == "."):
+                    yield entry
+
+    def too_wide(reason: str) -> InputError:
+        return InputError(f'"{shorten(pattern)}" {reason}; narrow the pattern.')
+
     try:
         path = Path(pattern).expanduser()
-        # "**/**" means the same as "**", and would be walked many times over.
-        parts = [
-            part for i, part in enumerate(path.parts) if part != "**" or path.parts[i + 1 : i + 2] != ("**",)
-        ]
-        walk, found = _Walk(folder, pattern), set()
-        for file in walk.matches(path.anchor, parts[bool(path.anchor) :]):
-            found.add(Path(file).as_posix())
-            if len(found) > MAX_FILES:
-                walk.stop(f"matches more than {MAX_FILES} files")
+        parts = [*path.parts[bool(path.anchor) :], *(["*"] if path.name == "**" else [])]
+        found = {path.anchor}
+        for part in parts:
+            if part == "**":
+                below = list(found)
+                for base in below:  # grows while it is read
+                    folders = (entry for entry in matching(base, "*") if entry.is_dir(follow_symlinks=False))
+                    below += [os.path.join(base, entry.name) for entry in folders]  # noqa: PTH118
+                found = set(below)
+            elif glob.has_magic(part):
+                found = {
+                    os.path.join(base, entry.name)  # noqa: PTH118
+                    for base in found
+                    for entry in matching(base, part)
+                }
+            else:
+                found = {os.path.join(base, part) for base in found}  # noqa: PTH118
+        files = [Path(name).as_posix() for name in found if os.path.isfile(folder / name)]  # noqa: PTH113
     except (ValueError, RuntimeError):  # a null character, or an unknown ~user
         return []
-    return sorted(found)
-
-
-class _Walk:
-    """The entries of a folder that match the parts of a pattern; stops after `MAX_ENTRIES`."""
-
-    def __init__(self, folder: Path, pattern: str) -> None:
-        self._folder, self._pattern = folder, pattern
-        self._seen = 0
-
-    def matches(self, base: str, parts: Sequence[str]) -> Iterator[str]:
-        """Yield the files below `base` that match all parts."""
-        if not parts:
-            if os.path.isfile(self._folder / base):  # noqa: PTH113 (this one is never an error)
-                yield base
-            return
-        part, rest = parts[0], parts[1:]
-        if part == "**":
-            # The last "**" matches files, too.
-            yield from self.matches(base, rest or ["*"])
-            rest, wanted, follow = parts, "*", False
-        elif glob.has_magic(part):
-            wanted, follow = part, True
-        else:
-            yield from self.matches(os.path.join(base, part), rest)  # noqa: PTH118
-            return
-        name = re.compile(fnmatch.translate(wanted))
-        for entry in self._entries(base):
-            hidden = entry.name.startswith(".") and not wanted.startswith(".")
-            if not hidden and name.match(entry.name) and (not rest or _is_folder(entry, follow=follow)):
-                yield from self.matches(os.path.join(base, entry.name), rest)  # noqa: PTH118
-
-    def stop(self, reason: str) -> None:
-        raise InputError(f'"{shorten(self._pattern)}" {reason}; narrow the pattern.')
-
-    def _entries(self, base: str) -> list[os.DirEntry[str]]:
-        entries: list[os.DirEntry[str]] = []
-        try:
-            with os.scandir(self._folder / base) as listing:
-                for entry in listing:
-                    self._seen += 1
-                    if self._seen > MAX_ENTRIES:
-                        self.stop(f"looks at more than {MAX_ENTRIES} files and folders")
-                    entries.append(entry)
-        except OSError:  # no folder, or one that may not be read: it has no matches, as in a shell
-            pass
-        return entries
-
-
-def _is_folder(entry: os.DirEntry[str], *, follow: bool) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=follow)
-    except OSError:  # a link in a circle, or gone
-        return False
+    if len(files) > MAX_FILES:
+        raise too_wide(f"matches more than {MAX_FILES} files")
+    return sorted(files)

@@ -17,9 +17,8 @@ from stimgen.atomic import write_file
 from stimgen.counting import counted
 from stimgen.texture.presets import Gatys2015, Multiscale
 
+# Part of the speed of a matrix product that synthesis reaches on a CPU (channels-last convolutions).
 CONVOLUTION_SHARE = 0.85
-"""Part of the speed of a matrix product that synthesis reaches on a CPU (channels-last convolutions)."""
-
 _MATRIX_SIDE = 512
 _MEASURE_S = 0.08
 
@@ -31,21 +30,13 @@ def speed_file() -> Path:
 
 
 def speed_name(device: str, preset: Multiscale | Gatys2015) -> str:
-    """Return the name under which the speed of a device with a preset is recorded.
-
-    Examples
-    --------
-    >>> speed_name("cpu", Gatys2015()), speed_name("cuda:0", Multiscale())
-    ('cpu gatys2015', 'cuda:0 multiscale auto')
-    """
+    """Return the name under which a device's speed with a preset is recorded: "cuda:0 multiscale auto"."""
     precision = f" {preset.precision}" if isinstance(preset, Multiscale) else ""
     return f"{device} {preset.preset}{precision}"
 
 
 def record_speed(name: str, gflops: float) -> None:
     """Keep the speed that a run reached, for later estimates."""
-    if not (math.isfinite(gflops) and gflops > 0):
-        raise ValueError(f"a speed is a positive number of GFLOP/s, not {gflops}")
     path = speed_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(_recorded() | {name: gflops}, indent=2, sort_keys=True).encode())
@@ -71,10 +62,7 @@ def measured_cpu_speed() -> float:
 
 
 def gpu_names() -> list[str]:
-    """Return the names of the NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves, in its order.
-
-    Empty without a driver, and for GPUs that the variable names otherwise than by numbers.
-    """
+    """Return the names of the NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves (by numbers), in its order."""
     names = _of_driver("name")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:

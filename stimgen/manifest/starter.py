@@ -14,42 +14,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, read_image
-from stimgen.images.sources import crop_box
+from stimgen.images.sources import ImageSpec, SourceSpec, crop_box
 from stimgen.manifest.load import read_manifest
 from stimgen.manifest.problems import ManifestError
-from stimgen.manifest.resolved import ImageSpec, SourceSpec
 from stimgen.manifest.schema import VERSION
 from stimgen.manifest.sources import find_file, make_id, matching_files
 from stimgen.networks.architectures import NETWORKS
 
 PHOTOGRAPHS = ("skimage:brick", "skimage:gravel")
-"""Sources of a manifest by default."""
-
+# Longest line whose comment is aligned with the others of its section.
 COMMENTS_FROM = 60
-"""Longest line, in characters, whose comment is aligned with the others of its section."""
-
 FOLDER = "manifests"
 SCHEMA_FILE = "stimgen.schema.json"
-"""The JSON Schema that editors find beside the manifest."""
-
 TEXTURES_README = Path(__file__).parent / "templates" / "textures.md"
 
 
 @dataclass(frozen=True)
 class FoundSource:
-    """An image that can be a source.
-
-    Attributes
-    ----------
-    id
-        Name in the manifest.
-    image
-        Path relative to the manifest, absolute if it is outside the project; or skimage:NAME.
-    width, height
-        Of the file, px.
-    origin
-        The image as the user named it.
-    """
+    """An image that can be a source: id, path as in the manifest, size in px, and as the user named it."""
 
     id: str
     image: str
@@ -100,11 +82,10 @@ def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
     return list(found)
 
 
-def read_sources(
-    images: Iterable[str], project: Path, *, size_px: int, name: str
-) -> Iterator[FoundSource | InputError]:
-    """Read images, and yield for each the source, or the error if it can't be a source."""
+def read_sources(images: Iterable[str], project: Path, *, size_px: int, name: str) -> Iterator[FoundSource]:
+    """Read images and yield those that can be sources; at the end, raise an error about all others."""
     taken: set[str] = set()
+    problems = []
     for image in images:
         try:
             packaged = image.startswith(SKIMAGE_PREFIX)
@@ -117,10 +98,12 @@ def read_sources(
             spec = SourceSpec(source_id, image, path, "centre")
             crop_box(spec, ImageSpec(size_px, None, None, "grey"), (height, width), name=name, origin=image)
         except InputError as error:
-            yield error
+            problems.append(str(error))
             continue
         taken.add(source_id.lower())
         yield FoundSource(source_id, _as_written(path, project) if path else image, width, height, image)
+    if problems:
+        raise InputError("\n".join(problems))
 
 
 def starter_manifest(
@@ -197,13 +180,7 @@ def _as_written(path: Path, project: Path) -> str:
 
 
 def _scalar(value: str | float) -> str:
-    """Return a value in YAML, texts in quotes where they are more than an id.
-
-    Examples
-    --------
-    >>> _scalar("brick"), _scalar("no"), _scalar("../a b.png"), _scalar(41.0)
-    ('brick', '"no"', '"../a b.png"', '41')
-    """
+    """Return a value in YAML, texts in quotes where they are more than an id."""
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and value < 1e6 else yaml.safe_dump(value).split()[0]
     if value.isidentifier() and yaml.safe_load(value) == value:

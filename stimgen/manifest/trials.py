@@ -40,10 +40,7 @@ def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
 
 
 def resolve_trials(sections: Sequence[TrialsSection | None], document: Document) -> tuple[TrialsSpec, ...]:
-    """Return trial lists with all their options, without those that have problems.
-
-    A design may be unknown, its options wrong, or an id taken, ignoring case as file systems do.
-    """
+    """Return trial lists with all their options, without those that have problems."""
     specs = []
     taken: set[str] = set()
     for index, section in enumerate(sections):
@@ -67,10 +64,7 @@ def resolve_trials(sections: Sequence[TrialsSection | None], document: Document)
 
 
 def check_trials(manifest: Manifest, document: Document) -> None:
-    """Complain about trial lists that the stimuli of a manifest do not suffice for.
-
-    The lists are made for this, as if every stimulus were accepted.
-    """
+    """Make the trial lists as if every stimulus were accepted, and complain where stimuli do not suffice."""
     if not manifest.trials:
         return
     available = planned(manifest)

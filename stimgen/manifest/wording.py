@@ -60,7 +60,7 @@ _OF_COLLECTIONS |= {"dataclass_type", "too_long", "union_tag_not_found"}
 def complain_all(
     error: ValidationError, document: Document, place: DataPath = (), known: Iterable[str] | None = None
 ) -> None:
-    """Add the problems behind a validation error to the document's.
+    """Add the problems of a validation error to a document.
 
     The error is about the value at `place`, which has the keys `known`; by default about a whole manifest.
     """

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.images.differences import relative_error, wasserstein_1
-from stimgen.images.pixels import Image
+from stimgen.errors import StimgenError
+from stimgen.images.pixels import Image, relative_error, wasserstein_1
 from stimgen.matching.histogram import match_histogram_exact
 from stimgen.matching.luminance import match_luminance, mean_and_sd
 from stimgen.matching.reference import Channels, Planes, Reference, planes_of
@@ -21,19 +21,16 @@ from stimgen.matching.spectrum import (
     rotational_average,
 )
 
+# Values that leave 0..1 by less are rounding of float32.
+ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What an image is matched to; None for what is not matched.
 
-    Attributes
-    ----------
-    histogram, luminance, rotational_spectrum, full_spectrum
-        References, all with the same channels. Not both spectra, and not luminance together with histogram.
-    channels
-        Which planes of a colour image are matched.
-    iterations
-        How often spectrum and histogram alternate; 1 unless both are matched.
+    Not both spectra, and not luminance together with histogram. Spectrum and histogram alternate `iterations`
+    times; 1 unless both are matched.
     """
 
     histogram: Reference | None = None
@@ -42,11 +39,6 @@ class Targets:
     full_spectrum: Reference | None = None
     channels: Channels = "rgb"
     iterations: int = 1
-
-    @property
-    def nothing(self) -> bool:
-        """Whether nothing is matched."""
-        return not any((self.histogram, self.luminance, self.rotational_spectrum, self.full_spectrum))
 
 
 @dataclass(frozen=True)
@@ -82,14 +74,8 @@ def match(image: Image, targets: Targets, rng: np.random.Generator) -> Image:
     Ties of the histogram are broken by `rng`: one permutation of H · W per plane and iteration. Values may
     leave 0..1; `clip_to_display` brings them back, and `residuals` of the clipped image says what that
     changed.
-
-    Raises
-    ------
-    StimgenError
-        If a constant image is to get contrast or a spectrum.
-
     """
-    if targets.nothing:
+    if not any((targets.histogram, targets.luminance, targets.rotational_spectrum, targets.full_spectrum)):
         return image
     before = planes_of(image, targets.channels)
     planes = list(before)
@@ -117,6 +103,21 @@ def residuals(image: Image, targets: Targets) -> Residuals:
     if targets.full_spectrum or targets.rotational_spectrum:
         spectrum = _spectrum_error(planes, targets)
     return Residuals(mean, contrast, histogram, spectrum)
+
+
+def clip_to_display(image: NDArray[np.floating]) -> tuple[Image, float]:
+    """Return the image with values below 0 set to 0 and above 1 set to 1, and how many pixels that hit.
+
+    Counted is the share of the pixels of which a channel was outside 0..1 by more than 1e-6, the rounding of
+    float32. The image is (H, W) or (H, W, 3).
+    """
+    if not np.isfinite(image).all():
+        raise StimgenError(
+            "An image with values that are not finite has no range.", "Look for the step that made them."
+        )
+    outside = (image < -ROUNDING) | (image > 1 + ROUNDING)
+    pixels = outside.any(axis=2) if outside.ndim == 3 else outside
+    return np.clip(image, 0, 1).astype(np.float32), float(pixels.mean())
 
 
 def _match_plane(

@@ -22,18 +22,11 @@ def match_histogram_exact(
     matched by itself, which changes the correlations between colours. One permutation of H · W is drawn per
     channel, whether there are ties or not.
 
-    Raises
-    ------
-    ValueError
-        If the images have not the same number of channels.
-
     References
     ----------
     Coltuc, D., Bolon, P. & Chassery, J.-M. (2006). Exact histogram specification. IEEE Trans. Image
     Processing 15, 1143–1152. Of its nested neighbourhoods, the order here uses the pixel itself and 3 × 3.
     """
-    if image.ndim != reference.ndim or image.shape[2:] != reference.shape[2:]:
-        raise ValueError(f"images of {image.shape} and {reference.shape} have not the same channels")
     if image.ndim == 2:
         return _match_plane(image, reference, rng)
     planes = [_match_plane(image[..., c], reference[..., c], rng) for c in range(image.shape[2])]

@@ -27,17 +27,7 @@ def match_luminance(plane: NDArray[np.floating], mean: float, sd: float) -> NDAr
     x' = (x − m) · SD₀ / SD + mean₀, with m and SD of the plane. It is SHINE's lumMatch
     (Willenbockel et al. 2010, Behavior Research Methods 42, 671–684).
 
-    Values may leave 0..1.
-
-    Raises
-    ------
-    StimgenError
-        If the plane is constant and SD₀ is not 0.
-
-    Examples
-    --------
-    >>> match_luminance(np.array([[0.25, 0.75]]), 0.5, 0.125)
-    array([[0.375, 0.625]])
+    Values may leave 0..1. A constant plane raises StimgenError, unless SD₀ is 0.
     """
     own_mean, own_sd = mean_and_sd(plane)
     if own_sd == 0:

@@ -27,17 +27,9 @@ def planes_of(image: NDArray[np.floating], channels: Channels) -> Planes:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What images are matched to: the mean statistics of one image or several, each made when asked for.
+    """What images are matched to: the mean statistics of one image or several of one shape.
 
-    With several, every statistic is the mean of those of the images. It does not depend on the images that
-    are matched. All statistics are tuples with one entry per plane (`planes_of`).
-
-    Attributes
-    ----------
-    images
-        (H, W) or (H, W, 3), all of one shape; at least one.
-    channels
-        Which planes colour images have.
+    All statistics are tuples with one entry per plane (`planes_of`), computed when they are first used.
     """
 
     images: tuple[Image, ...]
@@ -74,4 +66,4 @@ class Reference:
         for image in self.images[1:]:
             for sum_so_far, plane in zip(total, planes_of(image, self.channels), strict=True):
                 sum_so_far += statistic(plane)
-        return tuple(one / len(self.images) for one in total)
+        return tuple(plane / len(self.images) for plane in total)

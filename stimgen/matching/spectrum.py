@@ -71,13 +71,7 @@ def match_full_spectrum(plane: NDArray[np.floating], amplitude: NDArray[np.float
     the plane has no amplitude has no phase, and gets 0.
 
     `amplitude` is (H, W // 2 + 1), as from `amplitudes`; frequency zero does not count. Values may leave
-    0..1.
-
-    Raises
-    ------
-    StimgenError
-        If the plane is constant and A₀ is not 0: it has no phases.
-
+    0..1. A constant plane has no phases, and raises StimgenError unless A₀ is 0.
     """
     spectrum = np.fft.rfft2(plane.astype(np.float64))
     own = _amplitudes(spectrum, plane)
@@ -98,13 +92,8 @@ def match_rotational_spectrum(
     them their distribution over orientations. It is SHINE's sfMatch, but for two things: SHINE also scales
     frequency zero, and sets the corners of the spectrum beyond the Nyquist frequency to 0.
 
-    `average` is that of `rotational_average`. Values may leave 0..1.
-
-    Raises
-    ------
-    StimgenError
-        If the plane has no amplitude in a ring where a₀ is not 0: no factor gives it one.
-
+    `average` is that of `rotational_average`. Values may leave 0..1. A plane without amplitude in a ring
+    where a₀ is not 0 raises StimgenError.
     """
     shape = (plane.shape[0], plane.shape[1])
     spectrum = np.fft.rfft2(plane.astype(np.float64))

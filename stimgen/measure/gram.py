@@ -220,8 +220,8 @@ def _between(
 def _gram_matrices(
     extractor: FeatureExtractor, images: Sequence[Image], layers: Sequence[str]
 ) -> dict[str, Tensor]:
+    from stimgen.texture.objective import to_batch
     from stimgen.texture.statistics.gram import gram_matrices
-    from stimgen.texture.tensors import to_batch
 
     return gram_matrices(extractor, to_batch(images, extractor.device), layers)
 

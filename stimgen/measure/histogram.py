@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.column import Column
-from stimgen.images.differences import wasserstein_1
+from stimgen.images.pixels import wasserstein_1
 from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
 

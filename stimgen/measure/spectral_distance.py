@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stimgen.column import Column
-from stimgen.images.differences import relative_error
+from stimgen.images.pixels import relative_error
 from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
 from stimgen.measure.spectrum import PowerSpectrum

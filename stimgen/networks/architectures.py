@@ -1,7 +1,4 @@
-"""What a network is made of (layers with their channels, strides and costs), and its published weights.
-
-No torch here: the names of networks and layers are known without it.
-"""
+"""Layers of networks, and their published weights. PyTorch is not imported."""
 
 from __future__ import annotations
 
@@ -16,10 +13,9 @@ from stimgen.registry import Registry
 
 @dataclass(frozen=True)
 class Convolution:
-    """A square convolution with zero padding and a bias, followed by a ReLU.
+    """A square convolution with zero padding and a bias, followed by a ReLU; sizes are in positions.
 
-    `kernel`, `stride` and `padding` are the side of the kernel, the step and the zero padding on each edge,
-    in positions. As a feature, the layer means the activation after the ReLU.
+    As a feature, the layer means the activation after the ReLU.
     """
 
     name: str
@@ -37,10 +33,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Pool:
-    """A square pooling window without padding; an incomplete window at the far edge is dropped.
-
-    `kernel` is the side of the window and `stride` its step, in positions.
-    """
+    """A square pooling window without padding; an incomplete window at the far edge is dropped."""
 
     name: str
     kernel: int = 2
@@ -74,8 +67,8 @@ class PublishedWeights:
     ----------
     name
         Name in a manifest, unique per network.
-    url
-        Address of the file.
+    source
+        Address of the file, or the name of weights of TorchVision, such as "VGG19_Weights.IMAGENET1K_V1".
     sha256
         SHA-256 of the file in hexadecimal digits, or its first digits if no more are published.
     convention
@@ -89,7 +82,7 @@ class PublishedWeights:
     """
 
     name: str
-    url: str
+    source: str
     sha256: str
     convention: str
     licence: str
@@ -97,12 +90,21 @@ class PublishedWeights:
     tensors_sha256: str | None = None
     package: PackagedWeights | None = None
 
+    @property
+    def url(self) -> str:
+        """Address of the file. TorchVision, which is slow to import, knows where its weights are."""
+        if ":" in self.source:
+            return self.source
+        from torchvision.models import get_weight
 
-def torchvision_weights(name: str, file: str, sha256: str, architecture: str) -> PublishedWeights:
-    """Return the entry for weights that TorchVision publishes as `file`; `architecture` is a citation."""
+        return str(get_weight(self.source).url)
+
+
+def torchvision_weights(name: str, source: str, sha256: str, architecture: str) -> PublishedWeights:
+    """Return the entry for weights of TorchVision; `architecture` is a citation."""
     return PublishedWeights(
         name=name,
-        url=f"https://download.pytorch.org/models/{file}",
+        source=source,
         sha256=sha256,
         convention="torchvision",
         licence="BSD-3-Clause",
@@ -114,9 +116,6 @@ def torchvision_weights(name: str, file: str, sha256: str, architecture: str) ->
 @dataclass(frozen=True)
 class Architecture:
     """A chain of named steps from an RGB image to its deepest layer, and its published weights.
-
-    Methods that take layers raise `InputError` if a layer is unknown or none is given, and those that take a
-    size also if the image is too small for the deepest layer.
 
     Attributes
     ----------
@@ -132,6 +131,11 @@ class Architecture:
         The name as publications write it; by default `name`.
     weights
         Published weights. The first ones are used if a manifest names none.
+
+    Raises
+    ------
+    InputError
+        By methods, if a layer is unknown, no layer is given, or an image is too small for the deepest layer.
     """
 
     name: str
@@ -152,10 +156,7 @@ class Architecture:
         return tuple(step for step in self.steps if isinstance(step, Convolution))
 
     def expand(self, named: Iterable[str]) -> tuple[str, ...]:
-        """Return layers in the order of the forward pass, ranges such as "conv1_1..pool4" written out.
-
-        Layers that are given twice and ranges that are malformed or run backwards raise `InputError`, too.
-        """
+        """Return layers in the order of the forward pass, ranges such as "conv1_1..pool4" written out."""
         found = [layer for entry in named for layer in self.range_of(entry)]
         if twice := [layer for layer in self.layers if found.count(layer) > 1]:
             raise InputError(f"{twice[0]} is given twice.", "Name each layer once.")
@@ -210,12 +211,11 @@ class Architecture:
         return side
 
     def forward_flops(self, layers: Iterable[str], size_px: int) -> float:
-        """Return the floating-point operations of one forward pass of one square image.
+        """Return the floating-point operations of one forward pass of one square image of `size_px`.
 
         A multiply-add counts as two operations. Counted are the convolutions up to the deepest layer,
         2·k²·C_in·C_out·M, and the Gram matrices of `layers`, 2·N²·M, with M the number of positions.
-        Bias, ReLU, pooling and the normalisation of the input are less than 1 % and left out. The backward
-        pass to the image costs about as much again. `size_px` is the side of the image in pixels.
+        The rest is less than 1 %. The backward pass to the image costs about as much again.
         """
         wanted = set(layers)
         flops = 0.0
@@ -227,20 +227,16 @@ class Architecture:
         return flops
 
     def activation_floats(self, layers: Iterable[str], size_px: int) -> int:
-        """Return how many numbers a forward pass of one square image holds for the backward pass.
+        """Return how many numbers a forward pass of one square image keeps for the backward pass.
 
         These are the normalised image and the output of every step up to the deepest of `layers`. A ReLU
-        works in place, so a convolution holds one map per channel and not two. `size_px` is the side of the
-        image in pixels.
+        works in place, so a convolution holds one map per channel and not two.
         """
         image = self.convolutions[0].in_channels * size_px**2
         return image + sum(channels * side**2 for _, channels, side in self.maps(set(layers), size_px))
 
     def maps(self, layers: Iterable[str], size_px: int) -> Iterator[tuple[Step, int, int]]:
-        """Yield every step up to the deepest of `layers` with its channels and the side of its maps.
-
-        `size_px` is the side of the image in pixels.
-        """
+        """Yield every step up to the deepest of `layers` with its channels and the side of its maps."""
         deepest = self.deepest(layers)
         if size_px < self.smallest_px(deepest):
             raise InputError(
@@ -256,10 +252,9 @@ class Architecture:
             yield step, channels, side
 
     def _index(self, layer: str) -> int:
-        try:
-            return self.layers.index(layer)
-        except ValueError:
-            raise InputError(f'{self.name} has no layer "{layer}".', nearest(layer, self.layers)) from None
+        if layer not in self.layers:
+            raise InputError(f'{self.name} has no layer "{layer}".', nearest(layer, self.layers))
+        return self.layers.index(layer)
 
 
 NETWORKS: Registry[Callable[[], Architecture]] = Registry("network", "stimgen.networks.definitions")

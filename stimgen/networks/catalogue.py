@@ -1,4 +1,4 @@
-"""Input conventions of networks, and published weights found by their names (no torch)."""
+"""Input conventions of networks, and weights found by their names. PyTorch is not imported."""
 
 from __future__ import annotations
 
@@ -16,18 +16,7 @@ class InputConvention:
     """The input that a network with certain weights expects.
 
     For an RGB image in 0..1, channel c of the input is ``(scale * image_c - mean_c) / std_c``, with the
-    channels in the order `channels`.
-
-    Attributes
-    ----------
-    name
-        Name of the convention, as on the command line.
-    channels
-        Order of the input channels, of `mean` and of `std`.
-    scale
-        Factor from 0..1 to the range that `mean` and `std` are given in.
-    mean, std
-        Per channel, in the scaled range.
+    channels in the order `channels`, in which `mean` and `std` are given, too.
     """
 
     name: str
@@ -59,13 +48,7 @@ LARGEST_SEED = 2**32 - 1
 
 
 def random_seed(name: str) -> int | None:
-    """Return the seed of the weights "random" (0) or "random:SEED"; None for any other name.
-
-    Examples
-    --------
-    >>> random_seed("random:7"), random_seed("random"), random_seed("imagenet")
-    (7, 0, None)
-    """
+    """Return the seed of the weights "random" (0) or "random:SEED"; None for any other name."""
     form = re.fullmatch(r"random(?::([0-9]{1,10}))?", name)
     seed = int(form[1] or 0) if form else LARGEST_SEED + 1
     return seed if seed <= LARGEST_SEED else None

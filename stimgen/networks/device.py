@@ -12,15 +12,7 @@ from stimgen.errors import InputError
 def find_device(device: str) -> torch.device:
     """Return the PyTorch device of a name, and make CUDA compute exactly and repeatably.
 
-    Parameters
-    ----------
-    device
-        "auto" (the first GPU if there is one), "cpu", "cuda" or "cuda:N".
-
-    Raises
-    ------
-    InputError
-        If there is no such device.
+    `device` is "auto" (the first GPU if there is one), "cpu", "cuda" or "cuda:N".
     """
     if device == "auto":
         device = "cuda:0" if torch.cuda.is_available() else "cpu"

@@ -63,18 +63,13 @@ def build_extractor(
     pooling
         "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained.
     normalise
-        Scale every filter to a mean activation of 1 (see `normalise_activations`). The activations are always
-        measured on the CPU in float32, so that all devices and precisions work with the same network. Weights
-        that are normalised already are used as they are.
+        Scale every filter to a mean activation of 1 (see `normalise_activations`), measured on the CPU in
+        float32, so that all devices and precisions work with the same network. Weights that are normalised
+        already are used as they are.
     device, dtype
         Where the extractor will run, and the precision of its convolutions.
     deepest
         Drop all layers after this one.
-
-    Raises
-    ------
-    InputError
-        If `pooling` or `deepest` is unknown.
     """
     if pooling not in get_args(Pooling):
         raise InputError(f'Unknown pooling "{pooling}".', nearest(pooling, get_args(Pooling)))
@@ -100,14 +95,10 @@ def build_extractor(
 
 @dataclass(frozen=True, eq=False)
 class FeatureExtractor:
-    """A network with frozen weights.
+    """A network with frozen weights, possibly cut off after the deepest layer that is needed.
 
     Attributes
     ----------
-    architecture
-        The layers, possibly cut off after the deepest one that is needed.
-    pooling
-        "average" or "max".
     kernels, biases
         Tensors (out channel, in channel, height, width), channels last in memory, and (out channel,) per
         convolution.
@@ -147,7 +138,7 @@ class FeatureExtractor:
         layers
             Layers to return; nothing after the deepest one is computed.
         statistic
-            Function of one layer's maps. It is called as soon as they are computed, so that they and their
+            Function of one layer's maps, called as soon as they are computed, so that they and their
             gradients can be freed early. By default the maps themselves.
 
         Returns
@@ -156,11 +147,6 @@ class FeatureExtractor:
             By layer, shallowest first, the `statistic` of its maps (batch, channel, height, width) in
             `dtype`: after the ReLU for convolutions, after pooling for pools. Do not change the maps in
             place.
-
-        Raises
-        ------
-        InputError
-            If `layers` is empty or unknown, or the images are too small for the deepest one.
         """
         deepest = self.architecture.deepest(layers)
         self._check(images, deepest)
@@ -182,10 +168,7 @@ class FeatureExtractor:
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> FeatureExtractor:
-        """Return a copy on `device` with convolutions in `dtype`; None leaves either unchanged.
-
-        The input normalisation stays in float32, or in float64 if `dtype` is float64.
-        """
+        """Return a copy on `device` with convolutions in `dtype`; the input is normalised in float32."""
         device = self.device if device is None else torch.device(device)
         dtype = self.dtype if dtype is None else dtype
         input_dtype = torch.promote_types(dtype, torch.float32)
@@ -241,21 +224,10 @@ def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
     """Return the extractor with every filter's mean activation over photographs and positions equal to 1.
 
     With s_l the mean activation of each filter of convolution l, the kernel becomes
-    W_l[i, j] · s_(l-1)[j] / s_l[i] and the bias b_l[i] / s_l[i]. Since ReLU and both poolings commute with
-    positive factors per channel, each feature map is the original one divided by its s, and all means come
-    from one pass through the original network. A filter that is never active keeps its scale.
-
-    Raises
-    ------
-    StimgenError
-        If a photograph is missing from scikit-image or has another SHA-256.
-    ValueError
-        If the extractor's precision is below float32.
-
-    References
-    ----------
-    Gatys, L. A., Ecker, A. S. & Bethge, M. (2015). Texture synthesis using convolutional neural networks.
-    Advances in Neural Information Processing Systems 28, section 2.
+    W_l[i, j] · s_(l-1)[j] / s_l[i] and the bias b_l[i] / s_l[i] (Gatys, Ecker & Bethge 2015, section 2).
+    Since ReLU and both poolings commute with positive factors per channel, each feature map is the original
+    one divided by its s, and all means come from one pass through the original network. A filter that is
+    never active keeps its scale.
     """
     return rescale_channels(extractor, mean_activations(extractor))
 
@@ -266,11 +238,8 @@ def mean_activations(
     """Return the mean activation of every filter over images and all positions.
 
     `images` are RGB (H, W, 3), 0..1, of one size; by default the photographs. The result is one float64
-    tensor (channel,) per convolution, shallowest first, all >= 0. Errors are those of
-    `normalise_activations`.
+    tensor (channel,) per convolution, shallowest first.
     """
-    if torch.finfo(extractor.dtype).bits < 32:
-        raise ValueError(f"Mean activations need float32 or better, not {extractor.dtype}.")
     layers = [step.name for step in extractor.architecture.convolutions]
     sums = [torch.zeros(len(bias), dtype=torch.float64, device=extractor.device) for bias in extractor.biases]
     images = list(photographs()) if images is None else images
@@ -302,9 +271,8 @@ def rescale_channels(extractor: FeatureExtractor, scales: Sequence[Tensor]) -> F
 def share_near_one(weights: Weights) -> float:
     """Return the share of filters with a mean activation near 1, averaged over the convolutions.
 
-    Activations are those with average pooling over the photographs. Published filters were normalised on
-    other images, so that their means scatter around 1, the more the deeper the layer: `LEAST_SHARE` of them
-    must be near 1 for weights to count as normalised.
+    Published filters were normalised on other images than the photographs used here, so that their means
+    scatter around 1, the more the deeper the layer.
     """
     means = mean_activations(build_extractor(weights, pooling="average", normalise=False))
     shares = [(layer.log().abs() <= log(NEAR)).double().mean().item() for layer in means]

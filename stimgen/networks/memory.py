@@ -1,4 +1,4 @@
-"""Memory that the loss and the gradient of one image take, from the network's layers (no torch)."""
+"""Memory that the loss and the gradient of one image take. PyTorch is not imported."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ INDEX_BYTES = 8
 def recomputes(architecture: Architecture, layers: Collection[str], size_px: int, item_bytes: int) -> bool:
     """Return whether the backward pass computes the activations inside each block again.
 
-    `size_px` is the side of the image in pixels, and `item_bytes` the size of one activation: 4 for float32,
-    2 for bfloat16.
+    `item_bytes` is the size of one activation: 4 for float32, 2 for bfloat16.
     """
     return item_bytes * architecture.activation_floats(layers, size_px) > RECOMPUTE_ABOVE_BYTES
 
@@ -40,9 +39,7 @@ def evaluation_bytes(
     each step needs the gradient that comes in and the one that goes out. With recomputation only the maps of
     pools are kept, and those inside a block exist while the backward pass is in it.
 
-    `layers` are those whose Gram matrices are in the objective, `size_px` is the side of the image in pixels,
-    `pooling` "average" or "max", and `item_bytes` the size of one activation: 4 for float32, 2 for bfloat16.
-    Errors are those of `Architecture.maps`.
+    `layers` are those of the objective, and `item_bytes` is the size of one activation.
     """
     again = recomputes(architecture, layers, size_px, item_bytes)
     before = item_bytes * architecture.convolutions[0].in_channels * size_px**2

@@ -28,17 +28,9 @@ SIZE_PX = 256
 
 
 def photographs() -> Iterator[NDArray[np.float32]]:
-    """Yield the photographs of `PHOTOGRAPHS`: largest central square, resized to 256 px by area.
+    """Yield the photographs of `PHOTOGRAPHS` as RGB (256, 256, 3), 0..1: the largest central squares.
 
-    Yields
-    ------
-    array of float32
-        RGB (256, 256, 3), 0..1; a grey photograph has three equal channels.
-
-    Raises
-    ------
-    StimgenError
-        If a file is missing from the installed scikit-image or has another SHA-256.
+    `StimgenError` is raised if a file is missing from the installed scikit-image or has another SHA-256.
     """
     hint = "Reinstall it: pip install --force-reinstall scikit-image"
     for name, sha256 in PHOTOGRAPHS.items():

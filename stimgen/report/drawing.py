@@ -52,10 +52,9 @@ SETTINGS = {
 class Sheet:
     """A figure with a place for everything; nothing overlaps.
 
-    Lengths are whole numbers of a unit: of a pixel of the stimuli, or of a twentieth of a point if the figure
-    has a width on paper. `side` is that of a stimulus, and `letters` the size of all letters. `corners` has
-    the left and upper edge of each cell, also of empty ones. `page` has all texts, in axes whose coordinates
-    are units.
+    Lengths are whole numbers of a unit: a pixel of the stimuli, or a twentieth of a point if the figure has a
+    width on paper. `side` is that of a stimulus, `letters` the size of letters. `corners` has the left and
+    upper edge of each cell. `page` has all texts, in axes whose coordinates are units.
     """
 
     content: Content = field(repr=False)
@@ -92,7 +91,7 @@ class Sheet:
 
 
 def parse_width(text: str) -> float:
-    """Return the width in mm that a command line gives; raise InputError if it is none or out of bounds.
+    """Return the width in mm that a command line gives.
 
     Examples
     --------
@@ -112,11 +111,7 @@ def parse_width(text: str) -> float:
 
 
 class _Fit(NamedTuple):
-    """Labels in lines, and lengths with which they fit, in units.
-
-    `left` is where the first column begins and `step` the distance to the next; `gap` is between stimuli and
-    `edge` around everything.
-    """
+    """Labels in lines, and lengths in units; `left` is that of the first column, `step` to the next."""
 
     rows: Sequence[Block]
     columns: Sequence[Block]

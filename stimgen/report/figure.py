@@ -1,13 +1,15 @@
-"""What a figure of stimuli shows in any format: images, texts, and where both come from."""
+"""What a figure of stimuli shows in any format: rows and columns, images and texts."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,6 @@ import stimgen
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, StimgenError, nearest
 from stimgen.images.png import decode_png, quantise
-from stimgen.report.grid import Cell, Grid
 from stimgen.report.labels import Font, find_font, normalised
 from stimgen.report.reported import RUN_AGAIN, ReportedRun
 from stimgen.runs.store import MOST_BYTES, RunFolder, StoreError, write_atomically
@@ -26,14 +27,172 @@ from stimgen.runs.store import MOST_BYTES, RunFolder, StoreError, write_atomical
 FORMATS = ("png", "pdf", "svg")
 Place = tuple[str, str]
 """Names of a row and a column."""
+Key = Literal["condition", "source", "seed"]
+KEYS: tuple[Key, ...] = ("condition", "source", "seed")
+
+
+class Cell(NamedTuple):
+    """A stimulus in a figure: its run, its row of stimuli.csv, its id, and the SHA-256 of its PNG file."""
+
+    run: ReportedRun
+    row: Mapping[Hashable, Any]
+    stimulus_id: str
+    png_sha256: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a figure shows: what rows and columns are and their names, and what is the same in all cells.
+
+    `cells` has each stimulus by the names of its row and column. Stimuli without a seed are shown for every
+    seed.
+    """
+
+    rows_key: Key
+    columns_key: Key
+    fixed_key: Key
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    fixed: str
+    cells: Mapping[tuple[str, str], Cell] = field(repr=False)
+
+
+def parse_select(options: Sequence[str]) -> dict[Key, tuple[str, ...]]:
+    """Return the names to show by key, in the order of the command line; other options raise InputError.
+
+    Examples
+    --------
+    >>> parse_select(["condition=pool1,pool2", "seed=2"])
+    {'condition': ('pool1', 'pool2'), 'seed': ('2',)}
+    """
+    selected: dict[Key, tuple[str, ...]] = {}
+    for option in options:
+        word, equals, names = option.partition("=")
+        if not equals:
+            raise InputError(f'--select "{option}" has no "=".', "Write --select condition=pool1,pool2.")
+        key = _key(word.strip(), "--select")
+        chosen = selected.get(key, ()) + tuple(name.strip() for name in names.split(","))
+        twice = next((name for name in chosen if chosen.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(f'--select {key} names "{twice}" twice.', "Name it once.")
+        selected[key] = chosen
+    return selected
+
+
+def make_grid(
+    runs: Sequence[ReportedRun],
+    *,
+    rows: str = "condition",
+    columns: str = "source",
+    select: Mapping[Key, tuple[str, ...]] | None = None,
+) -> Grid:
+    """Return which stimuli of some runs are shown where.
+
+    Names are in the order of `select`, or else of the manifests: originals, layer sets, other controls. What
+    is the same in all cells is the first name in the manifest (of conditions, the first layer set) unless
+    `select` names it.
+    """
+    rows_key, columns_key = _key(rows, "--rows"), _key(columns, "--columns")
+    if rows_key == columns_key:
+        raise InputError(f"--rows and --columns are both {rows}.", f"Choose two of {', '.join(KEYS)}.")
+    (fixed_key,) = (key for key in KEYS if key not in (rows_key, columns_key))
+    selected = dict(select or {})
+    shown = {key: _names(runs, key, selected.get(key)) for key in (rows_key, columns_key)}
+    fixed, *others = _all_names(runs[0], fixed_key)
+    if fixed_key in selected:
+        fixed, *others = _names(runs, fixed_key, selected[fixed_key])
+        if others:
+            raise InputError(
+                f"--select {fixed_key} names {len(others) + 1}, and a figure shows one where rows and "
+                "columns are others.",
+                f"Select one, or make the rows or columns of {fixed_key}.",
+            )
+    shown[fixed_key] = (fixed,)
+    _refuse_different_things_of_one_name(runs, shown)
+    found = _find(runs, shown, rows_key, columns_key)
+    places = itertools.product(shown[rows_key], shown[columns_key])
+    cells = {place: found[place] for place in places if place in found}
+    if not cells:
+        raise InputError(
+            f"There is no stimulus to show with {fixed_key} {fixed}.",
+            f"Choose another with --select {fixed_key}=NAME; stimuli.csv lists what there is.",
+        )
+    return Grid(rows_key, columns_key, fixed_key, shown[rows_key], shown[columns_key], fixed, cells)
+
+
+def _key(word: str, option: str) -> Key:
+    for key in KEYS:
+        if word == key:
+            return key
+    raise InputError(f'{option}: unknown key "{word}".', nearest(word, KEYS))
+
+
+def _all_names(run: ReportedRun, key: Key) -> tuple[str, ...]:
+    return {"condition": run.conditions, "source": run.sources, "seed": run.seeds}[key]
+
+
+def _names(runs: Sequence[ReportedRun], key: Key, selected: tuple[str, ...] | None) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys(name for run in runs for name in _all_names(run, key)))
+    if selected is not None:
+        unknown = next((name for name in selected if name not in known), None)
+        if unknown is not None:
+            raise InputError(f'--select {key}: there is no {key} "{unknown}".', nearest(unknown, known))
+        return selected
+    originals = {name for run in runs for name in run.originals} if key == "condition" else ()
+    return tuple(sorted(known, key=lambda name: name not in originals))
+
+
+def _refuse_different_things_of_one_name(
+    runs: Sequence[ReportedRun], shown: Mapping[Key, tuple[str, ...]]
+) -> None:
+    for first, second in itertools.combinations(runs, 2):
+        for condition in shown["condition"]:
+            both = condition in first.conditions and condition in second.conditions
+            if both and not (condition in first.originals and condition in second.originals):
+                raise InputError(
+                    f'{first.folder} and {second.folder} both have a condition "{condition}".',
+                    "Leave it out with --select condition=…, or rename it in one of the manifests.",
+                )
+        files = [
+            dict(zip(run.table["source"], run.table["source_sha256"], strict=True)) for run in (first, second)
+        ]
+        for source in shown["source"]:
+            if source in files[0] and source in files[1] and files[0][source] != files[1][source]:
+                raise InputError(
+                    f'The source "{source}" is another file in {first.folder} than in {second.folder}.',
+                    "Leave it out with --select source=…, or rename it in one of the manifests.",
+                )
+
+
+def _find(
+    runs: Sequence[ReportedRun], shown: Mapping[Key, tuple[str, ...]], rows_key: Key, columns_key: Key
+) -> dict[tuple[str, str], Cell]:
+    """Return the stimuli that are shown, by the names of their row and column."""
+    cells: dict[tuple[str, str], Cell] = {}
+    for run in runs:
+        of_names = run.table["condition"].isin(shown["condition"]) & run.table["source"].isin(shown["source"])
+        for row in run.table[of_names].to_dict("records"):
+            # A control without randomness is the same whatever the seed.
+            seeds = shown["seed"] if pd.isna(row["seed"]) else (str(row["seed"]),)
+            for seed in (seed for seed in seeds if seed in shown["seed"]):
+                names = {"condition": row["condition"], "source": row["source"], "seed": seed}
+                cell = Cell(run, row, row["stimulus_id"], row["png_sha256"].removeprefix("sha256:"))
+                known = cells.setdefault((names[rows_key], names[columns_key]), cell)
+                if known.png_sha256 != cell.png_sha256:
+                    raise InputError(
+                        f"{known.stimulus_id} of {known.run.folder} and {cell.stimulus_id} of {run.folder} "
+                        "are different images for one cell.",
+                        "Leave one of them out with --select condition=… or source=….",
+                    )
+    return cells
 
 
 @dataclass(frozen=True)
 class Content:
     """Stimuli and texts of a figure, before they are arranged.
 
-    Images are (N, N) or (N, N, 3) uint8, all of one side N. Labels are "" for none, and `notes` are written
-    below stimuli. `text` is what the figure's file says about itself, by keyword.
+    Images are (N, N) or (N, N, 3) uint8, all of one side N. `notes` are written below stimuli. `text` is what
+    the figure's file says about itself, by keyword.
     """
 
     grid: Grid
@@ -63,8 +222,10 @@ def read_content(
     shown = [*grid.rows, *grid.columns]
     if unknown := [name for name in labels if name not in shown]:
         raise InputError(f'--label: no row or column is called "{unknown[0]}".', nearest(unknown[0], shown))
-    rows = tuple(_label(name, grid.rows_key, labels) for name in grid.rows)
-    columns = tuple(_label(name, grid.columns_key, labels) for name in grid.columns)
+    rows, columns = (
+        tuple(normalised(labels.get(name, f"seed {name}" if key == "seed" else name)) for name in names)
+        for key, names in ((grid.rows_key, grid.rows), (grid.columns_key, grid.columns))
+    )
     notes = {} if annotate is None else {place: _note(cell, annotate) for place, cell in grid.cells.items()}
     # Texts are checked first, because reading images takes time.
     found_font = find_font([*rows, *columns, *notes.values()], font)
@@ -77,13 +238,21 @@ def read_content(
             "Give a side to which all are resized with --cell-px.",
         )
     side = cell_px or min(folders)
-    images = {place: _resized(image, side) for place, image in images.items()}
+    for place, image in images.items():
+        if len(image) != side:
+            resized = Pillow.fromarray(image).resize((side, side), Pillow.Resampling.LANCZOS)
+            images[place] = np.asarray(resized)
     sizes = " and ".join(str(size) for size in sorted(folders) if size != side)
     runs = dict.fromkeys(cell.run.name for cell in grid.cells.values())
-    about = ("row", "column", "run", "stimulus_id", "png_sha256")
     stimuli = [
-        dict(zip(about, (*place, cell.run.name, cell.stimulus_id, cell.png_sha256), strict=True))
-        for place, cell in grid.cells.items()
+        {
+            "row": row,
+            "column": column,
+            "run": cell.run.name,
+            "stimulus_id": cell.stimulus_id,
+            "png_sha256": cell.png_sha256,
+        }
+        for (row, column), cell in grid.cells.items()
     ]
     text = {
         "Software": f"stimgen {stimgen.__version__}",
@@ -112,10 +281,6 @@ def parse_labels(options: Sequence[str]) -> dict[str, str]:
             raise InputError(f'--label gives "{name}" two labels.', "Give one.")
         labels[name] = text
     return labels
-
-
-def _label(name: str, key: str, labels: Mapping[str, str]) -> str:
-    return normalised(labels.get(name, f"seed {name}" if key == "seed" else name))
 
 
 def _note(cell: Cell, column: str) -> str:
@@ -172,17 +337,8 @@ def _read(cell: Cell) -> NDArray[np.uint8]:
     return pixels
 
 
-def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    if len(image) == side:
-        return image
-    return np.asarray(Pillow.fromarray(image).resize((side, side), Pillow.Resampling.LANCZOS))
-
-
 def figure_format(out: Path | None, asked: str | None) -> str:
-    """Return the format of a figure: what is asked for, or else the ending of `out`, or else PNG.
-
-    It raises InputError if there is no such format, or `out` has another ending.
-    """
+    """Return the format of a figure: what is asked for, or else the ending of `out`, or else PNG."""
     if asked is not None and asked not in FORMATS:
         raise InputError(f'--format: unknown format "{asked}".', nearest(asked, FORMATS))
     ending = out.suffix.lower().removeprefix(".") if out is not None else asked or FORMATS[0]
@@ -196,11 +352,7 @@ def figure_format(out: Path | None, asked: str | None) -> str:
 
 
 def figure_path(runs: Sequence[ReportedRun], grid: Grid, out: Path | None, ending: str) -> Path:
-    """Return the file of a figure: `out`, or figures/ROWS-by-COLUMNS.ENDING in the folder of the only run.
-
-    It raises InputError if `out` is missing and there are several runs, is not in a folder that exists, or is
-    among the stimuli or records of a run.
-    """
+    """Return the file of a figure: `out`, or figures/ROWS-by-COLUMNS.ENDING in the folder of the only run."""
     if out is None:
         if len(runs) > 1:
             message = f"{len(runs)} runs, and no file for their figure."
@@ -213,7 +365,8 @@ def figure_path(runs: Sequence[ReportedRun], grid: Grid, out: Path | None, endin
         raise InputError(message, "Make the folder, or choose another.")
     for run in runs:
         folder = RunFolder(run.folder)
-        if any(out.resolve().is_relative_to(kept.resolve()) for kept in (folder.stimuli, folder.records)):
+        kept = (folder.stimuli.resolve(), folder.records.resolve())
+        if any(out.resolve().is_relative_to(path) for path in kept):
             message = f"--out {out} lies among the stimuli and records of a run."
             raise InputError(message, f"Choose another folder, such as {folder.figures}.")
     return out

@@ -46,10 +46,9 @@ class Font:
 
 @dataclass(frozen=True)
 class Block:
-    """A text in lines. All lengths are whole numbers of the unit in which the size of its letters is given.
+    """A text in lines, and the size of the box that holds all ink.
 
-    `width` and `height` are those of the box that holds all ink. `ascent` is the distance from its upper edge
-    to the first baseline, and `line_height` from one baseline to the next.
+    `ascent` is the distance from its upper edge to the first baseline, `line_height` to the next baseline.
     """
 
     lines: tuple[str, ...] = ()
@@ -60,7 +59,7 @@ class Block:
 
 
 def find_font(texts: Iterable[str], file: Path | None = None) -> Font:
-    """Return a font that has all characters of some texts: a file, or installed ones of `FAMILIES`."""
+    """Return a font that has all characters of some texts: a file, or installed `FAMILIES`."""
     try:
         font = _installed_font() if file is None else Font((str(file),))
         known = {code for name in font.files for code in font_manager.get_font(name).get_charmap()}
@@ -103,8 +102,7 @@ def fit(texts: Sequence[str], font: Font, size: int, width: int, *, divide: bool
     """Return texts in lines of at most `width`, or None if a word of any is wider.
 
     Lines break at line breaks, between words, and after "_", "-" and "/". `size` is that of the letters, in
-    the unit of `width`. With `divide`, words that are wider are divided, so that a block is wider than
-    `width` only if a single character is.
+    the unit of `width`. With `divide`, words that are wider are divided.
     """
     blocks = []
     for text in texts:

@@ -14,6 +14,7 @@ from stimgen.references import Reference
 from stimgen.report import templates
 from stimgen.report.reported import ReportedRun
 from stimgen.runs.record import Record, SynthesisRecord
+from stimgen.texture.presets import PRESETS
 
 _END = "\f"
 """End of a paragraph."""
@@ -71,12 +72,14 @@ def methods(run: ReportedRun) -> Methods | None:
     cite = _Citations()
     environment = templates(autoescape=False)
     words = {"listed": _listed, "numbers": _numbers, "range": _range, "options": _options}
-    environment.filters |= words | {"separator": _separator}
+    separators = {0: "", 1: " and "}  # by how many words of a list follow
+    environment.filters |= words | {"separator": lambda loop: separators.get(loop.revindex0, ", ")}
     environment.globals |= {
         "cite": cite,
         "title": cite.network,
         "known": known,
         "known_controls": CONTROLS,
+        "known_presets": PRESETS,
         "random_seed": random_seed,
         "counts": run.table["condition"].value_counts(),
         "end_of_paragraph": _END,
@@ -150,24 +153,13 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
     return described
 
 
-def _separator(loop: Any) -> str:
-    """Return what follows a word in a list."""
-    return {0: "", 1: " and "}.get(loop.revindex0, ", ")
-
-
 def _listed(words: Iterable[str]) -> str:
     *first, last = list(words) or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def _numbers(numbers: Sequence[int]) -> str:
-    """Return whole numbers in words; consecutive ones by the first and the last.
-
-    Examples
-    --------
-    >>> _numbers([1, 2, 3, 4]), _numbers([1, 5])
-    ('1 to 4', '1 and 5')
-    """
+    """Return whole numbers in words: "1 to 4" for [1, 2, 3, 4], "1 and 5" for [1, 5]."""
     if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
         return f"{numbers[0]} to {numbers[-1]}"
     return _listed(map(str, numbers))
@@ -179,10 +171,10 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def _options(options: Mapping[str, object]) -> str:
-    return "; ".join(f"{name} {_option(value)}" for name, value in options.items())
-
-
-def _option(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(str, value)) + "]"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    words = {}
+    for name, value in options.items():
+        if isinstance(value, list | tuple):
+            words[name] = f"[{', '.join(map(str, value))}]"
+        else:
+            words[name] = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return "; ".join(f"{name} {word}" for name, word in words.items())

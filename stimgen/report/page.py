@@ -75,7 +75,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
     drawn = plots(runs, stimuli, histograms) if len(stimuli) else []
     environment = templates()
     environment.tests["missing"] = pd.isna
-    environment.filters |= {"date": _date, "breaks": _with_breaks}
+    environment.filters |= {"date": _date, "breaks": lambda name: Markup("_<wbr>").join(name.split("_"))}
     return environment.get_template("report.html").render(
         runs=runs,
         several=len(runs) > 1,
@@ -180,11 +180,6 @@ def _manifests(run: ReportedRun) -> Mapping[str, str]:
         for path in paths
         if path.is_file() and not path.is_symlink()
     }
-
-
-def _with_breaks(name: str) -> Markup:
-    """Return a name that may be broken after an underscore."""
-    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _date(text: str | None) -> str:

@@ -1,11 +1,8 @@
-"""The preview: a page in the run folder that shows a run while it works, written again every few seconds.
-
-It is a file and no server: it needs no port, can be opened on another machine that shares the disk, and its
-last version stays when the process has ended.
-"""
+"""The preview: a page in the run folder that shows a run while it works, written again every few seconds."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -41,10 +38,7 @@ MOST_POINTS = 300
 
 
 class Preview:
-    """Writes the preview of a run, as its `stimgen.runs.run_state.Watcher`; no error here ends the run.
-
-    `say` shows a line to the user, and `clock` returns seconds.
-    """
+    """Writes the preview of a run, as its `stimgen.runs.run_state.Watcher`; no error here ends the run."""
 
     def __init__(
         self,
@@ -113,10 +107,16 @@ class Preview:
             template = self._environment.get_template("preview_end.html")
             return template.render(title=self._title, report=report.name, outcome=outcome)
         newest = list(reversed(self._records))
-        self._thumbnails = {record.stimulus_id: self._thumbnail(record.stimulus_id) for record in newest}
         by_condition: dict[str, list[Record]] = {}
+        thumbnails: dict[str, str | None] = {}
         for record in newest:
             by_condition.setdefault(record.condition, []).append(record)
+            name = record.stimulus_id
+            thumbnails[name] = self._thumbnails.get(name)
+            if name not in self._thumbnails:
+                with contextlib.suppress(OSError, StimgenError):  # somebody removed it
+                    thumbnails[name] = webp(decode_png(self._folder.png(name)), THUMBNAIL_PX)
+        self._thumbnails = thumbnails
         return self._environment.get_template("preview.html").render(
             title=self._title,
             standing=self._standing,
@@ -132,20 +132,12 @@ class Preview:
             side=THUMBNAIL_PX,
         )
 
-    def _thumbnail(self, stimulus_id: str) -> str | None:
-        if stimulus_id in self._thumbnails:
-            return self._thumbnails[stimulus_id]
-        try:
-            return webp(decode_png(self._folder.png(stimulus_id)), THUMBNAIL_PX)
-        except (OSError, StimgenError):  # somebody removed it
-            return None
-
 
 def curve(points: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
     """Return pairs of stage and relative distance as `lines` in a box of 600 by 120, one for each stage.
 
     Each is the points of an SVG polyline. The `highest` and `lowest` distance are at the upper and lower edge
-    of a logarithmic axis. About `MOST_POINTS` points are used; of fewer than two there is no curve.
+    of a logarithmic axis. Of fewer than two points there is no curve.
     """
     step = max(math.ceil(len(points) / MOST_POINTS), 1)
     kept = [(stage, distance) for stage, distance in points[::step] if 0 < distance < math.inf]

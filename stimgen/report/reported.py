@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,8 +31,8 @@ RUN_AGAIN = "Run stimgen run with its manifest again: it keeps what is done and 
 class ReportedRun(Run):
     """A run in a report or a figure.
 
-    `label` is its name, or something longer that distinguishes runs of the same name. `manifest` is the
-    resolved manifest as plain data, of which only names are relied on: other versions have other settings.
+    `label` distinguishes runs of the same name. `manifest` is the resolved manifest as plain data, of which
+    only names are relied on: other versions have other settings.
     """
 
     label: str
@@ -116,7 +117,7 @@ class ReportedRun(Run):
     def networks(self) -> list[NetworkRecord]:
         """Every network that made or measured a stimulus."""
         pairs = ((record.network, record.measured_in) for record in self.records)
-        return list(dict.fromkeys(network for pair in pairs for network in pair))
+        return list(dict.fromkeys(itertools.chain.from_iterable(pairs)))
 
     @property
     def devices(self) -> list[str]:
@@ -157,11 +158,7 @@ class ReportedRun(Run):
 
 
 def read_runs(folders: Sequence[Path], *, check: bool = True) -> tuple[ReportedRun, ...]:
-    """Read run folders, also those of interrupted runs.
-
-    With `check`, every PNG file is compared with the SHA-256 in its record, and all records are kept in
-    memory.
-    """
+    """Read run folders, also of interrupted runs; with `check`, compare PNG files with their records."""
     places = [folder.resolve() for folder in folders]
     if twice := [str(folder) for folder in folders if places.count(folder.resolve()) > 1]:
         raise InputError(f"{twice[0]} is named twice.", "Name each run once.")
@@ -210,9 +207,8 @@ def _manifest(path: Path) -> Mapping[str, Any]:
 def shown_stimuli(runs: Sequence[ReportedRun]) -> pd.DataFrame:
     """Return stimuli.csv of all runs in one table, with more columns.
 
-    `n` is the number of the row and `run` the label of the run. `label` is the source's id, with the run's
-    label if another run has another image under this id. `shown` is the condition, with the run's label if
-    there are several runs. `is_source` tells whether the image is the source itself.
+    `n` is the number of the row, `run` the label of the run, `label` that of the source (`source_labels`),
+    `shown` that of the condition, and `is_source` whether the image is the source itself.
     """
     tables = []
     for run in runs:

@@ -84,13 +84,13 @@ def data_dictionary(table: str, headers: list[str]) -> Dictionary:
             found = pattern.fullmatch(header)
             # "gram_relative_matched" is a column of its own, and not that of a layer "matched".
             if found and (header == column.name or header not in fixed):
-                described[header] = _entry(column, found.groupdict())
+                described[header] = column_entry(column, found.groupdict())
     if unknown := set(headers) - set(described):
         raise KeyError(f"the table {table} has no columns {', '.join(sorted(unknown))}")
     return described
 
 
-def _entry(column: Column, words: Mapping[str, str]) -> dict[str, str]:
+def column_entry(column: Column, words: Mapping[str, str]) -> dict[str, str]:
     """Return the description of a column, with the words that its placeholders stand for."""
     entry = {"LongName": column.long_name, "Description": column.description}
     for placeholder, word in words.items():

@@ -142,9 +142,12 @@ def failure_of(stimulus_id: str, error: Exception) -> Failure:
         return Failure(stimulus_id, known.problem, known.cure)
     if isinstance(error, ValidationError):
         details = error.errors(include_url=False)
-        if all(detail["type"] == "finite_number" for detail in details):
+        # A statistic is a number or a truth value: one that is not finite gives two errors.
+        if {detail["type"] for detail in details} <= {"finite_number", "bool_type"}:
+            types = ("float", "bool")
             names = dict.fromkeys(
-                next(part for part in reversed(detail["loc"]) if isinstance(part, str)) for detail in details
+                next(part for part in reversed(detail["loc"]) if isinstance(part, str) and part not in types)
+                for detail in details
             )
             return Failure(
                 stimulus_id,

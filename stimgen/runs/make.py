@@ -10,13 +10,12 @@ import torch
 
 from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.pixels import Image
-from stimgen.images.png import decode_png, encode_png, quantise
+from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
 from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.apply import Targets, match, residuals
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import Targets, clip_to_display, match, residuals
 from stimgen.matching.reference import Reference
 from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
 from stimgen.measure.gram import stage_distances
@@ -122,8 +121,9 @@ def finish(
         match(rendered.image, goals, stimulus_generator(stimulus, "match"))
     )
     stages = {"optimised": stage_distances(rendered.image, grams), "matched": stage_distances(shown, grams)}
-    png = encode_png(quantise(shown))
-    seen = DecodedImage(decode_png(png), manifest.image.size_deg, str(extractor.device))
+    pixels = quantise(shown)
+    png = encode_png(pixels)
+    seen = DecodedImage(decode_own_png(png, pixels), manifest.image.size_deg, str(extractor.device))
     record = Record(
         stimulus_id=stimulus.stimulus_id,
         filename=filename,

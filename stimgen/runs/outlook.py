@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
-from stimgen.images.sources import crop_box
+from stimgen.images.sources import SourceSpec, crop_box
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolve import is_weights_file
-from stimgen.manifest.resolved import Manifest, SourceSpec
+from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.catalogue import published_weights
 from stimgen.networks.weights import WeightsError
@@ -100,10 +101,14 @@ def _source(
     manifest: Manifest, spec: SourceSpec, folder: RunFolder, stimuli: Sequence[Stimulus]
 ) -> _Source | None:
     """Return a source whose file a record is made of; None if there is no such record, or no such file."""
-    content = source_sha256(spec)
-    names = (stimulus.stimulus_id for stimulus in stimuli if stimulus.source == spec.id and content)
+    names = (stimulus.stimulus_id for stimulus in stimuli if stimulus.source == spec.id)
     records = (record for record in map(folder.read_record, names) if record)
-    size = next((one.source.original_size for one in records if one.source.sha256 == content), None)
+    first = next(records, None)
+    if first is None:  # and the file need not be read
+        return None
+    content = source_sha256(spec)
+    alike = (one for one in itertools.chain([first], records) if one.source.sha256 == content)
+    size = next((one.source.original_size for one in alike), None)
     if content is None or size is None:
         return None
     try:

@@ -18,7 +18,7 @@ from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.range import clip_to_display
+from stimgen.matching.apply import clip_to_display
 from stimgen.matching.reference import Reference
 from stimgen.measure import DecodedImage, prepare_source
 from stimgen.measure.gram import SourceGrams, source_grams
@@ -29,7 +29,7 @@ from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import generator, recipe, recipe_sha256
 from stimgen.runs.record import NetworkRecord
-from stimgen.texture.components import principal_components
+from stimgen.texture.statistics.gram import principal_components
 
 POWER_DIGITS = 6
 """Significant digits of the power in a record: a file of 2048 px has two thousand numbers of it."""

@@ -81,10 +81,6 @@ class History:
         self.scale = torch.where(keep, curvature / preconditioned, self.scale)
         self.newest = slot
 
-    def forget(self, problems: Tensor) -> None:
-        """Empty the history of the problems in the mask."""
-        self.products = torch.where(problems.view(-1, 1, 1), 0.0, self.products)
-
     def known(self) -> Tensor:
         """Return the mask of problems that have at least one entry."""
         return (self.products.diagonal(dim1=1, dim2=2) > 0).any(dim=1)
@@ -135,31 +131,19 @@ def _solve(triangle: Tensor, vectors: Tensor, *, upper: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Minimum:
-    """The result of a minimisation; all but `trace` and `accepted` have one entry per problem.
+    """The best point of each problem, and how it was found; shape (batch,) unless another is given.
 
-    Attributes
-    ----------
-    images, losses
-        Best point of each problem, shape (batch, channel, height, width), and its loss.
-    trace, accepted
-        Loss of the current point after each evaluation, and whether the evaluation was accepted as an
-        iteration, which that of the start is not; shape (evaluation, batch).
-    evaluations
-        Evaluations until the problem stopped; later entries of `trace` repeat the last one.
-    low_enough, stalled
-        Whether the problem stopped because its loss was low enough, or did not fall any more.
-    restarts
-        How often the problem forgot its history, because no step was accepted or a loss was not finite.
+    After a problem has stopped, the entries of `trace` repeat the last one.
     """
 
-    images: Tensor
+    images: Tensor  # (batch, channel, height, width)
     losses: Tensor
-    trace: Tensor
-    accepted: Tensor
-    evaluations: Tensor
-    low_enough: Tensor
-    stalled: Tensor
-    restarts: Tensor
+    trace: Tensor  # (evaluation, batch), loss of the current point
+    accepted: Tensor  # (evaluation, batch), whether the evaluation was accepted as an iteration
+    evaluations: Tensor  # until the problem stopped
+    low_enough: Tensor  # whether it stopped at the loss `enough`
+    stalled: Tensor  # whether it stopped because its loss did not fall any more
+    restarts: Tensor  # how often it forgot its history
 
 
 def minimise(
@@ -236,7 +220,7 @@ def minimise(
         loss = torch.where(accepted, trial_loss, loss)
         refusals = torch.where(accepted, 0, refusals + 1)
         stuck = going & ((refusals >= RESTART_AFTER) | ~trial_loss.isfinite()) & memory.known()
-        memory.forget(stuck)
+        memory.products = torch.where(stuck.view(-1, 1, 1), 0.0, memory.products)
         restarts = restarts + stuck
         refusals = torch.where(stuck, 0, refusals)
         renew = accepted | stuck

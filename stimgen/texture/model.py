@@ -16,12 +16,12 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import Pooling, build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.components import principal_components
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import EvaluationHook, Problem, SourceImage, Synthesis, no_hook
 from stimgen.texture.saved import ModelIdentity, TextureStatistics, difference
 from stimgen.texture.schedule import layers_at_scale
 from stimgen.texture.statistic import Term, weighted_terms
+from stimgen.texture.statistics.gram import principal_components
 from stimgen.texture.synthesis import synthesise
 
 SMALLEST_ANALYSED_PX = 16
@@ -38,25 +38,17 @@ class TextureModel:
     layers
         Layers whose statistics are matched; "conv1_1..pool4" is all from the one to the other.
     weights
-        Name of the network's weights, or a file.
+        Name of weights, or a file.
     pooling
         "average", as in the paper, or "max".
     normalise
         Whether each filter is scaled to a mean activation of 1, as in the paper.
     components
-        Match only the Gram matrices of the features projected on so many principal components per layer
-        (`stimgen.texture.components`); None for all channels.
+        Number of principal components per layer on which features are projected; None for all channels.
     layer_weights
         Weight of a layer's loss; 1 for layers not named.
     device
         "auto" (the first GPU if there is one), "cpu", "cuda:0", …
-
-    Raises
-    ------
-    InputError
-        If the network, a layer or the device is unknown.
-    WeightsError
-        If the weights cannot be had.
 
     Examples
     --------
@@ -167,11 +159,6 @@ class TextureModel:
             Procedure and settings; by default `Multiscale()`.
         after_evaluation
             Called after each evaluation of loss and gradient, for progress displays.
-
-        Returns
-        -------
-        Synthesis
-            Its `image` is (size_px, size_px) or (size_px, size_px, 3), floats.
 
         Raises
         ------

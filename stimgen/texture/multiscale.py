@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
-from stimgen.texture.objective import Objective, Part, together
+from stimgen.texture.objective import Objective, Part, to_images, together
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.problem import (
     Checkpoint,
@@ -30,7 +30,6 @@ from stimgen.texture.problem import (
 )
 from stimgen.texture.schedule import Stage, stages
 from stimgen.texture.statistic import Target, Term
-from stimgen.texture.tensors import to_images
 
 
 def synthesise_together(
@@ -42,20 +41,25 @@ def synthesise_together(
 ) -> list[Synthesis]:
     """Synthesise textures coarse to fine, in shared forward and backward passes.
 
-    The parameters are those of `stimgen.texture.synthesis.synthesise`. The stages of a problem are those of
-    `stimgen.texture.schedule.stages`. In each, the texture matches the source averaged down to its size. The
-    first stage starts from Gaussian noise around the source's mean, each other stage from the result so far,
-    bicubically enlarged where its size is larger. Pixels stay between the smallest and the largest value of
-    the source at full size. `preset.precision` says what the convolutions of the descent use; targets are
-    always float32. With a network in float64, everything is float64.
+    In each stage, the texture matches the source averaged down to its size. The first stage starts from
+    Gaussian noise around the source's mean, each other stage from the result so far, bicubically enlarged
+    where its size is larger. Pixels stay between the smallest and the largest value of the source at full
+    size. `preset.precision` is that of the convolutions; targets are always float32. With a network in
+    float64, everything is float64.
     """
-    works = [_Work.begin(problem, extractor, preset) for problem in problems]
+    works = []
+    for problem in problems:
+        goal = problem.goal
+        plan = stages(preset, extractor.architecture, problem.layers, problem.side_px, goal.halvings)
+        by_place = {(stage.size_px, stage.rung): stage for stage in plan}
+        works.append(_Work(problem, goal.pixels(extractor), by_place))
     found = checkpoints.load(problems) if checkpoints else None
     if found:
         for work, reached in zip(works, found.reached, strict=True):
             work.reached = reached
     descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
-    analysed: dict[Goal, _Analysis] = {}
+    features: dict[Goal, dict[Term, Tensor]] = {}
+    targets: dict[tuple[object, ...], Target] = {}
     last_px = 0
     steps = sorted({step for work in works for step in work.stages})
     for number, (size_px, rung) in enumerate(steps, 1):
@@ -63,18 +67,17 @@ def synthesise_together(
             continue
         active = [work for work in works if (size_px, rung) in work.stages]
         if size_px != last_px:
-            analysed, last_px = _analyse(works, extractor, size_px), size_px
-        plan = [work.stages[size_px, rung] for work in active]
-        network = extractor if plan[0].plain else descent
-        objective = together(
-            [
-                Objective(network, analysed[work.problem.goal].parts(work.problem, stage, preset.flatness))
-                for work, stage in zip(active, plan, strict=True)
-            ]
-        )
-        minimum = _descend(active, plan, objective, preset, (number, len(steps)), after_evaluation)
+            features, targets, last_px = _analyse(works, extractor, size_px), {}, size_px
+        own_stages = [work.stages[size_px, rung] for work in active]
+        network = extractor if own_stages[0].plain else descent
+        parts = [
+            _parts(work.problem, stage, preset.flatness, features[work.problem.goal], targets)
+            for work, stage in zip(active, own_stages, strict=True)
+        ]
+        objective = together([Objective(network, own) for own in parts])
+        minimum = _descend(active, own_stages, objective, preset, (number, len(steps)), after_evaluation)
         precision = str(network.dtype).removeprefix("torch.")
-        for place, (work, stage) in enumerate(zip(active, plan, strict=True)):
+        for place, (work, stage) in enumerate(zip(active, own_stages, strict=True)):
             work.keep(stage, precision, minimum, place)
         if checkpoints:
             checkpoints.save(problems, Checkpoint(size_px, rung, tuple(work.reached for work in works)))
@@ -89,13 +92,6 @@ class _Work:
     pixels: PixelRange
     stages: dict[tuple[int, int], Stage]  # by side and rung
     reached: Reached = field(default_factory=Reached)
-
-    @classmethod
-    def begin(cls, problem: Problem, extractor: FeatureExtractor, preset: Multiscale) -> _Work:
-        """Return the work on a problem before its first stage."""
-        goal = problem.goal
-        plan = stages(preset, extractor.architecture, problem.layers, problem.side_px, goal.halvings)
-        return cls(problem, goal.pixels(extractor), {(stage.size_px, stage.rung): stage for stage in plan})
 
     def start(self, size_px: int, noise_sd: float) -> Tensor:
         """Return the image that a stage of this size starts from."""
@@ -154,30 +150,9 @@ def _terms(problem: Problem, stage: Stage) -> list[Term]:
     return [term for term in problem.terms if term.layer is None or term.layer in stage.layers]
 
 
-@dataclass(frozen=True)
-class _Analysis:
-    """The features of a goal at one size, and the targets made of them so far."""
-
-    features: dict[Term, Tensor]
-    targets: dict[tuple[str | None, int, float], Target] = field(default_factory=dict)
-
-    def parts(self, problem: Problem, stage: Stage, flatness: float) -> dict[Term, Part]:
-        """Return targets and weights; a target is made once for all stages and problems that share it."""
-        parts = {}
-        for term in _terms(problem, stage):
-            features = self.features[term]
-            # Equal statistics may have different targets.
-            key = (term.layer, id(term.statistic), stage.floor)
-            if key not in self.targets:
-                if stage.plain:
-                    self.targets[key] = term.statistic.target(features)
-                else:
-                    self.targets[key] = term.statistic.flat_target(features, flatness, stage.floor)
-            parts[term] = Part(self.targets[key], features.new_tensor([problem.terms[term]]))
-        return parts
-
-
-def _analyse(works: Sequence[_Work], extractor: FeatureExtractor, size_px: int) -> dict[Goal, _Analysis]:
+def _analyse(
+    works: Sequence[_Work], extractor: FeatureExtractor, size_px: int
+) -> dict[Goal, dict[Term, Tensor]]:
     """Return the features of each goal at a size: once for all problems that share it."""
     terms: dict[Goal, dict[Term, None]] = {}
     halvings: dict[Goal, int] = {}
@@ -187,9 +162,28 @@ def _analyse(works: Sequence[_Work], extractor: FeatureExtractor, size_px: int) 
                 goal = work.problem.goal
                 halvings[goal] = stage.halvings
                 terms.setdefault(goal, {}).update(dict.fromkeys(_terms(work.problem, stage)))
-    return {
-        goal: _Analysis(goal.features(extractor, list(own), halvings[goal])) for goal, own in terms.items()
-    }
+    return {goal: goal.features(extractor, list(own), halvings[goal]) for goal, own in terms.items()}
+
+
+def _parts(
+    problem: Problem,
+    stage: Stage,
+    flatness: float,
+    features: Mapping[Term, Tensor],
+    targets: dict[tuple[object, ...], Target],
+) -> dict[Term, Part]:
+    """Return targets and weights; a target is made once for all stages and problems that share it."""
+    parts = {}
+    for term in _terms(problem, stage):
+        # Equal statistics may have different targets.
+        key = (problem.goal, term.layer, id(term.statistic), stage.floor)
+        if key not in targets:
+            if stage.plain:
+                targets[key] = term.statistic.target(features[term])
+            else:
+                targets[key] = term.statistic.flat_target(features[term], flatness, stage.floor)
+        parts[term] = Part(targets[key], features[term].new_tensor([problem.terms[term]]))
+    return parts
 
 
 def _descend(

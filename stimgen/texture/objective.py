@@ -6,13 +6,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from stimgen.errors import StimgenError
+from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.statistic import Target, Term
-from stimgen.texture.tensors import to_rgb
+
+
+def to_batch(
+    images: Sequence[Image], device: torch.device | str, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Stack images (H, W) or (H, W, 3) of one shape to a batch (batch, 1 or 3, H, W)."""
+    stack = np.stack(images).astype(np.float32)
+    stack = stack[:, np.newaxis] if stack.ndim == 3 else np.moveaxis(stack, 3, 1)
+    return torch.from_numpy(np.ascontiguousarray(stack)).to(device, dtype)
+
+
+def to_images(batch: Tensor) -> list[Image]:
+    """Return a batch (batch, 1 or 3, H, W) as float32 images (H, W) or (H, W, 3)."""
+    arrays = batch.detach().to("cpu", torch.float32).numpy()
+    return [
+        np.ascontiguousarray(array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, 2))
+        for array in arrays
+    ]
+
+
+def to_rgb(batch: Tensor) -> Tensor:
+    """Copy a luminance plane (batch, 1, H, W) to three channels; leave RGB as it is."""
+    return batch.expand(-1, 3, -1, -1) if batch.shape[1] == 1 else batch
 
 
 def features_of(extractor: FeatureExtractor, images: Tensor, terms: Sequence[Term]) -> dict[Term, Tensor]:
@@ -57,12 +81,7 @@ class Part(NamedTuple):
 class Objective:
     """``L_b(x) = sum_t w_bt E_t(x_b)`` for every problem b of a batch (Gatys et al. 2015, eq. 4).
 
-    Attributes
-    ----------
-    extractor
-        The network. Its convolutions may be bfloat16; losses are float32.
-    parts
-        Target and weights of each term.
+    The convolutions of the network may be bfloat16; losses are float32.
     """
 
     extractor: FeatureExtractor
@@ -117,12 +136,12 @@ def together(objectives: Sequence[Objective]) -> Objective:
     """
     extractor = objectives[0].extractor
     order = (None, *extractor.architecture.layers)
-    terms = dict.fromkeys(term for one in objectives for term in one.parts)
+    terms = dict.fromkeys(term for objective in objectives for term in objective.parts)
     parts = {}
     for term in sorted(terms, key=lambda term: order.index(term.layer)):
-        target, weights = next(one.parts[term] for one in objectives if term in one.parts)
+        target, weights = next(own.parts[term] for own in objectives if term in own.parts)
         absent = Part(target, torch.zeros_like(weights))
-        own = [one.parts.get(term, absent) for one in objectives]
-        joined = term.statistic.join([part.target for part in own])
-        parts[term] = Part(joined, torch.cat([part.weights for part in own]))
+        found = [objective.parts.get(term, absent) for objective in objectives]
+        joined = term.statistic.join([part.target for part in found])
+        parts[term] = Part(joined, torch.cat([part.weights for part in found]))
     return Objective(extractor, parts)

@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stimgen.references import BYRD_1995, LIU_1989, Reference
+
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -14,6 +16,8 @@ class Multiscale(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     version: ClassVar[int] = 4
+    title: ClassVar[str] = "a coarse-to-fine procedure with L-BFGS ({citations}), at {sides} px"
+    references: ClassVar[tuple[Reference, ...]] = (LIU_1989,)
 
     preset: Literal["multiscale"] = Field("multiscale", description="Name of the preset.")
     smallest_px: int = Field(
@@ -117,9 +121,15 @@ class Gatys2015(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     version: ClassVar[int] = 1
+    title: ClassVar[str] = "the published procedure, L-BFGS-B ({citations}) at full size from noise"
+    references: ClassVar[tuple[Reference, ...]] = (BYRD_1995,)
 
     preset: Literal["gatys2015"] = Field("gatys2015", description="Name of the preset.")
     iterations: Count = Field(2000, description="Most L-BFGS-B iterations (scipy's maxiter).")
     history: int = Field(
         20, ge=1, le=200, description="Corrections that L-BFGS-B remembers (scipy's maxcor)."
     )
+
+
+PRESETS: dict[str, type[Multiscale | Gatys2015]] = {"multiscale": Multiscale, "gatys2015": Gatys2015}
+"""Presets by name. `title` is what a Methods text says of one, with its `references` as citations."""

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.objective import analyse
+from stimgen.texture.objective import analyse, to_batch
 from stimgen.texture.statistic import Term
-from stimgen.texture.tensors import to_batch
 
 
 class PixelRange(NamedTuple):
@@ -31,23 +30,19 @@ class Goal(Protocol):
 
     @property
     def size_px(self) -> int:
-        """Shorter side of the image whose statistics they are, px."""
-        ...
+        """Shorter side of the image, px."""
 
     @property
     def halvings(self) -> int:
-        """How often the image can be halved and still has statistics here."""
-        ...
+        """How often the image can be halved."""
 
     def pixels(self, extractor: FeatureExtractor) -> PixelRange:
         """Return the pixel values, in the precision and on the device of the network's input."""
-        ...
 
     def features(
         self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
     ) -> dict[Term, Tensor]:
         """Return the features of the image shrunk by ``2 ** halvings``, with a batch of one."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,27 +84,13 @@ class SourceImage:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One texture to synthesise.
-
-    Attributes
-    ----------
-    goal
-        The statistics to reach. Problems of a batch that share a goal share its analysis.
-    terms
-        What is matched, with its weight in the objective (`stimgen.texture.statistic.weighted_terms`).
-    noise
-        Generator of the start image; the same state gives the same texture.
-    size_px
-        Side of the texture, px; None for that of the goal.
-    name
-        Names its checkpoints.
-    """
+    """One texture to synthesise. Problems of a batch that share a goal share its analysis."""
 
     goal: Goal
-    terms: Mapping[Term, float]
-    noise: np.random.Generator
-    size_px: int | None = None
-    name: str = ""
+    terms: Mapping[Term, float]  # with weights
+    noise: np.random.Generator  # of the start image
+    size_px: int | None = None  # None for that of the goal
+    name: str = ""  # of its checkpoints
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -126,18 +107,9 @@ class Problem:
 class Evaluation:
     """One evaluation of loss and gradient, of all problems that share a stage.
 
-    Attributes
-    ----------
-    stage, stages
-        Number of the stage, from 1 on, and of all stages of the problems that are synthesised together.
-    size_px, layers
-        Side of the image, and the layers that are matched.
-    number, most
-        Number of the evaluation in its stage, from 1 on, and after how many the stage ends at the latest.
-        `gatys2015` counts iterations, and may need a few more evaluations.
-    losses, zero_losses
-        Loss of each problem in the stage's metric, and that of features that are zero, shape (problem,). They
-        are on the device: reading them makes a GPU wait.
+    It is evaluation `number` of at most `most` in stage `stage` of `stages`, all counted from 1. `gatys2015`
+    counts iterations, and may need a few more evaluations. `losses` of the problems, and `zero_losses` of
+    features that are zero, are on the device: reading them makes a GPU wait.
     """
 
     stage: int
@@ -151,7 +123,6 @@ class Evaluation:
 
 
 EvaluationHook = Callable[[Evaluation], None]
-"""Called after each evaluation."""
 
 
 def no_hook(evaluation: Evaluation) -> None:
@@ -160,29 +131,15 @@ def no_hook(evaluation: Evaluation) -> None:
 
 @dataclass(frozen=True, eq=False)
 class StageTrace:
-    """How the loss of one problem fell in one stage.
-
-    Attributes
-    ----------
-    size_px, layers
-        Side of the image, and the layers that were matched.
-    precision
-        Precision of the convolutions: "bfloat16" or "float32" ("float64" in comparisons).
-    metric
-        How differences count: "plain", as in the paper, or "flat" (`Statistic.flat_target`).
-    stop_reason
-        Why the stage ended.
-    losses, accepted
-        After each evaluation, the loss of the best point so far, and whether it ended an iteration.
-    """
+    """How the loss of one problem fell in one stage."""
 
     size_px: int
     layers: tuple[str, ...]
-    precision: str
-    metric: str
+    precision: str  # of the convolutions: "bfloat16", "float32" or "float64"
+    metric: str  # "plain", as in the paper, or "flat" (`Statistic.flat_target`)
     stop_reason: str
-    losses: NDArray[np.float64]
-    accepted: NDArray[np.bool_]
+    losses: NDArray[np.float64]  # of the best point so far, after each evaluation
+    accepted: NDArray[np.bool_]  # whether the evaluation ended an iteration
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,8 +205,6 @@ class Checkpoints(Protocol):
 
     def load(self, problems: Sequence[Problem]) -> Checkpoint | None:
         """Return the last state of these problems; None to start from the noise."""
-        ...
 
     def save(self, problems: Sequence[Problem], checkpoint: Checkpoint) -> None:
-        """Take the state of these problems; called after each stage."""
-        ...
+        """Keep the state of these problems after a stage."""

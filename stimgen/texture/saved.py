@@ -19,9 +19,8 @@ from stimgen.errors import InputError, StimgenError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.problem import PixelRange
-from stimgen.texture.schedule import layers_at_scale
+from stimgen.texture.schedule import gram_parameters, layers_at_scale
 from stimgen.texture.statistic import Term
-from stimgen.texture.statistics.gram import parameters
 
 FORMAT = "stimgen texture statistics 1"
 _KEY = "stimgen"
@@ -29,19 +28,14 @@ _KEY = "stimgen"
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """The texture model that statistics belong to: numbers of different models cannot be compared.
-
-    `tensors_sha256` identifies the weights, and `input` names the input that they expect.
-    `weights_normalised` says that their filters are scaled to a mean activation of 1 already, and are used as
-    they are.
-    """
+    """The texture model that statistics belong to: numbers of different models cannot be compared."""
 
     network: str
     tensors_sha256: str
-    input: str
+    input: str  # convention of the input that the weights expect
     pooling: str
     normalise: bool
-    weights_normalised: bool
+    weights_normalised: bool  # whether their filters are scaled to a mean activation of 1 already
     layers: tuple[str, ...]
     components: int | None
 
@@ -52,8 +46,6 @@ class TextureStatistics:
 
     Attributes
     ----------
-    model
-        The texture model that they belong to.
     size_px
         Shorter side of the image, px.
     mean, lowest, highest
@@ -92,16 +84,10 @@ class TextureStatistics:
     @property
     def parameters(self) -> int:
         """Number of different numbers in the Gram matrices of the image at its full size."""
-        return sum(parameters(gram.shape[-1]) for gram in self.grams[0].values())
+        return sum(gram_parameters(gram.shape[-1]) for gram in self.grams[0].values())
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file, all of it or nothing.
-
-        Raises
-        ------
-        StimgenError
-            If the file cannot be written.
-        """
+        """Write a safetensors file, all of it or nothing."""
         described = {"format": FORMAT, "model": asdict(self.model), "size_px": self.size_px}
         described |= {"mean": self.mean, "lowest": self.lowest, "highest": self.highest}
         tensors = {
@@ -118,13 +104,7 @@ class TextureStatistics:
 
     @classmethod
     def load(cls, path: str | Path) -> TextureStatistics:
-        """Read a file that `save` wrote. Nothing in it is executed.
-
-        Raises
-        ------
-        InputError
-            If there is no such file, or it holds something else.
-        """
+        """Read a file that `save` wrote; InputError for any other. Nothing in it is executed."""
         path = Path(path)
         if not path.is_file():
             raise InputError(f"There is no file {path}.", "Name a file that TextureStatistics.save wrote.")
@@ -144,7 +124,7 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
     """Return weighted means of statistics, from which textures between those of the images are made.
 
     Gram matrices and mean pixel values are mixed linearly, ``G = sum_i w_i G_i``. Pixels may take the values
-    of any image whose weight is not 0.
+    of any image whose weight is not 0. The size is that of the smallest such image.
 
     Parameters
     ----------
@@ -152,11 +132,6 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
         Of one texture model, all grey or all RGB.
     weights
         One for each, from 0 to 1, with the sum 1.
-
-    Returns
-    -------
-    TextureStatistics
-        With the size of the smallest image that has a weight.
 
     Raises
     ------
@@ -196,12 +171,10 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
         highest=tuple(max(part.highest[channel] for part, _ in parts) for channel in channels),
         grams=tuple(
             {
-                layer: torch.stack([weight * part.grams[halvings][layer] for part, weight in parts]).sum(
-                    dim=0
-                )
+                layer: torch.stack([weight * part.grams[halved][layer] for part, weight in parts]).sum(dim=0)
                 for layer in grams
             }
-            for halvings, grams in enumerate(smallest.grams)
+            for halved, grams in enumerate(smallest.grams)
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stimgen.networks.architectures import Architecture
@@ -20,33 +20,18 @@ SHALLOW_FLOOR = 0.001
 class Stage:
     """A part of a synthesis with one image size and one set of layers.
 
-    Stages sort in the order in which they are done. Problems with other layer sets have the same `size_px`
-    and `rung` for what is done together in a batch.
-
-    Attributes
-    ----------
-    size_px, halvings
-        Side of the image, and how often the full size is halved to come to it.
-    rung
-        Place among the stages of this size: 0 for the shallowest layers.
-    layers, evaluations
-        Layers that are matched, shallowest first, and most evaluations of loss and gradient.
-    enlarged
-        Whether the image was enlarged from a coarser scale.
-    plain
-        Whether it minimises the plain loss in float32, as the last stage does.
-    floor
-        What the metric adds to the eigenvalues, relative to the largest; 0 in plain stages, which have none.
+    Stages sort in the order in which they are done. Problems of a batch share the stages of one `size_px` and
+    `rung`, even if their layer sets differ.
     """
 
     size_px: int
-    halvings: int
-    rung: int
-    layers: tuple[str, ...]
-    evaluations: int
-    enlarged: bool
-    plain: bool
-    floor: float
+    halvings: int  # from the full size
+    rung: int  # place among the stages of this size: 0 for the shallowest layers
+    layers: tuple[str, ...]  # shallowest first
+    evaluations: int  # at most
+    enlarged: bool  # whether the image comes from a coarser scale
+    plain: bool  # whether it minimises the plain loss in float32, as the last stage does
+    floor: float  # what the metric adds to the eigenvalues, relative to the largest; 0 in plain stages
 
 
 def stages(
@@ -56,54 +41,32 @@ def stages(
     full_px: int,
     halvings: int | None = None,
 ) -> tuple[Stage, ...]:
-    """Return the stages in which a preset synthesises a layer set.
-
-    Examples
-    --------
-    >>> from stimgen.networks.architectures import NETWORKS
-    >>> preset = Multiscale(evaluations=(150, 100, 100), shallow_evaluations=(15,), plain_evaluations=20)
-    >>> for stage in stages(preset, NETWORKS["vgg16"](), ["conv1_1", "pool1", "pool2"], 256):
-    ...     print(stage.size_px, stage.evaluations, *stage.layers)
-    64 150 conv1_1
-    128 100 conv1_1 pool1
-    256 15 conv1_1 pool1
-    256 100 conv1_1 pool1 pool2
-    256 20 conv1_1 pool1 pool2
-    """
+    """Return the stages in which a preset synthesises a layer set; `halvings` limits how small images get."""
     wanted = tuple(layers)
     if isinstance(preset, Gatys2015):
         ordered = tuple(layer for layer in architecture.layers if layer in wanted)
         return (Stage(full_px, 0, 0, ordered, preset.iterations, enlarged=False, plain=True, floor=0.0),)
-    return tuple(_multiscale(preset, architecture, wanted, full_px, halvings))
-
-
-def _multiscale(
-    preset: Multiscale, architecture: Architecture, wanted: tuple[str, ...], full_px: int, most: int | None
-) -> Iterator[Stage]:
-    enlarged = False
+    found: list[Stage] = []
     schedule = preset.schedule(full_px)
     for index, (size_px, evaluations) in enumerate(schedule):
         halved = len(schedule) - 1 - index
-        if most is not None and halved > most:
+        used = layers_at(architecture, wanted, size_px, full_px)
+        if (halvings is not None and halved > halvings) or (wanted and not used):
             continue
-        layers = layers_at(architecture, wanted, size_px, full_px)
-        if wanted and not layers:
-            continue
+        enlarged = bool(found)
         done: tuple[str, ...] = ()
-        if enlarged:
-            for rung, shallow_evaluations in enumerate(preset.shallow_evaluations):
-                stride = 2 ** (rung + 1)
-                shallow = tuple(layer for layer in layers if architecture.stride(layer) <= stride)
-                if shallow not in {(), done, layers}:
-                    yield Stage(
-                        size_px, halved, rung, shallow, shallow_evaluations, enlarged, False, SHALLOW_FLOOR
-                    )
-                    done = shallow
+        for rung, most in enumerate(preset.shallow_evaluations if enlarged else ()):
+            shallow = tuple(layer for layer in used if architecture.stride(layer) <= 2 ** (rung + 1))
+            if shallow not in {(), done, used}:
+                found.append(Stage(size_px, halved, rung, shallow, most, enlarged, False, SHALLOW_FLOOR))
+                done = shallow
         rung = len(preset.shallow_evaluations)
-        yield Stage(size_px, halved, rung, layers, evaluations, enlarged, False, FLOOR)
+        found.append(Stage(size_px, halved, rung, used, evaluations, enlarged, False, FLOOR))
         if size_px == full_px:
-            yield Stage(size_px, halved, rung + 1, layers, preset.plain_evaluations, enlarged, True, 0.0)
-        enlarged = True
+            found.append(
+                Stage(size_px, halved, rung + 1, used, preset.plain_evaluations, enlarged, True, 0.0)
+            )
+    return tuple(found)
 
 
 def layers_at(
@@ -116,15 +79,6 @@ def layers_at(
     So a layer takes part only while its receptive field, counted in pixels of the full size, is not larger
     than the largest receptive field of the layer set, and while the shrunken image has a position for it. At
     full size all layers take part. The shallowest layer comes first; there may be none at coarse scales.
-
-    Examples
-    --------
-    >>> from stimgen.networks.architectures import NETWORKS
-    >>> vgg16 = NETWORKS["vgg16"]()
-    >>> layers_at(vgg16, ["conv1_1", "pool1", "pool2"], 128, 256)
-    ('conv1_1', 'pool1')
-    >>> layers_at(vgg16, ["conv1_1"], 128, 256)
-    ()
     """
     wanted = set(layers)
     largest = max((architecture.receptive_field(layer) for layer in wanted), default=0)
@@ -135,6 +89,11 @@ def layers_at(
         and architecture.receptive_field(layer) * full_px <= largest * size_px
         and (size_px == full_px or architecture.smallest_px(layer) <= size_px)
     )
+
+
+def gram_parameters(channels: int) -> int:
+    """Return the number of different numbers in a Gram matrix of N channels, N (N + 1) / 2."""
+    return channels * (channels + 1) // 2
 
 
 def layers_at_scale(architecture: Architecture, layers: Iterable[str], halvings: int) -> tuple[str, ...]:

@@ -1,17 +1,17 @@
-"""What a statistic to match must provide, and the registry of those that exist. Free of torch at the top."""
+"""What a statistic to match must provide, and the registry of those that exist."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
 
 from stimgen.errors import StimgenError
 from stimgen.registry import Registry
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Target: TypeAlias = "tuple[Tensor, ...]"
+Target: TypeAlias = tuple[Tensor, ...]
 """What a loss compares features with; the first dimension of each tensor is the batch."""
 
 
@@ -66,14 +66,10 @@ class Statistic:
 
     def zero_loss(self, target: Target) -> Tensor:
         """Return the loss of features that are all zero, shape (batch,), with which losses are compared."""
-        import torch
-
         return self.loss(torch.zeros_like(target[0]), target)
 
     def join(self, targets: Sequence[Target]) -> Target:
         """Return one target for a batch of those of its images."""
-        import torch
-
         return tuple(torch.cat(parts) for parts in zip(*targets, strict=True))
 
     def distance(self, features: Tensor, goal: Tensor) -> Tensor:
@@ -84,10 +80,7 @@ class Statistic:
     def on_components(self, basis: Tensor) -> Statistic:
         """Return the statistic of features projected on principal components, shape (channel, components).
 
-        Raises
-        ------
-        StimgenError
-            If it is not defined for them.
+        By default it is not defined for them: StimgenError.
         """
         raise StimgenError(
             f"The {self.label} {self.name} cannot be matched on principal components.",
@@ -104,9 +97,6 @@ class Statistic:
 
 
 STATISTICS: Registry[Statistic] = Registry("statistic", "stimgen.texture.statistics")
-
-DEFAULT = "gram"
-"""What a layer set matches."""
 
 AnyStatistic = TypeVar("AnyStatistic", bound=Statistic)
 
@@ -132,7 +122,7 @@ class Term(NamedTuple):
 def weighted_terms(
     layer_weights: Mapping[str, float],
     bases: Mapping[str, Tensor] | None = None,
-    statistic: str = DEFAULT,
+    statistic: str = "gram",
     weight: float = 1.0,
 ) -> dict[Term, float]:
     """Return the terms by which a texture matches a statistic, with their weights in the objective.

@@ -14,7 +14,7 @@ from stimgen.atomic import TEMPORARY
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import StimgenError
 from stimgen.images.png import decode_png
-from stimgen.manifest.resolved import SourceSpec
+from stimgen.images.sources import SourceSpec
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.runs.columns import FAILURES, RUN_TABLES
 from stimgen.runs.csv_files import rows_of

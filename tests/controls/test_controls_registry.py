@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from control_images import SEEDS, materials, sources
 from hypothesis import given, settings
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from stimgen.controls import CONTROLS, Control, register_control
 from stimgen.controls.registration import options_model
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.pixels import Image
 from stimgen.images.read import read_image
-from stimgen.registry import Registry
 
 WITHOUT_MATERIALS = [
     name
@@ -50,7 +49,7 @@ def scaled(
 
 
 @pytest.mark.parametrize("name", list(CONTROLS))
-def test_every_control_keeps_its_word(name, source):
+def test_same_seed_gives_same_image_and_the_source_stays(name, source):
     control = CONTROLS[name]
     assert control.name == name
     assert control.function.__doc__
@@ -90,7 +89,7 @@ def test_every_image_is_finite_or_refused(name, source, seed):
         (None, "type NoneType"),
     ],
 )
-def test_what_is_no_image_like_the_source_is_refused(returned, found):
+def test_another_type_or_shape_is_an_error(returned, found):
     def faulty(source: Image, rng: np.random.Generator) -> Image:
         return returned
 
@@ -112,11 +111,6 @@ def test_a_control_cannot_write_to_its_source():
     source[:] = 1  # the source itself stays as it was
 
 
-def test_unknown_control_lists_the_known():
-    with pytest.raises(InputError, match='Did you mean "phase_scrambled"'):
-        CONTROLS["phase_scramble"]
-
-
 def test_keyword_only_arguments_become_options():
     options = options_model("scaled", scaled)
     assert options().model_dump() == {"gain": 1.0, "sides": None}
@@ -127,31 +121,7 @@ def test_keyword_only_arguments_become_options():
     assert schema["additionalProperties"] is False
 
 
-@pytest.mark.parametrize(
-    ("options", "place"), [({"gian": 2}, "gian"), ({"gain": "much"}, "gain"), ({"gain": 0}, "gain")]
-)
-def test_bad_options_name_the_place(options, place):
-    with pytest.raises(ValidationError) as caught:
-        options_model("scaled", scaled)(**options)
-    assert [error["loc"] for error in caught.value.errors()] == [(place,)]
-
-
-def test_the_decorator_registers_and_returns_the_function(monkeypatch):
-    controls = Registry("control", "stimgen.controls")
-    monkeypatch.setattr("stimgen.controls.registration.CONTROLS", controls)
-    assert register_control("scaled", seeded=False)(scaled) is scaled
-    entry = controls["scaled"]
-    assert isinstance(entry, Control)
-    assert (entry.name, entry.function, entry.seeded) == ("scaled", scaled, False)
-    with pytest.raises(ValueError, match="registered twice"):
-        register_control("scaled")(scaled)
-
-
 def no_generator(source: Image) -> Image:
-    return source
-
-
-def positional_option(source: Image, rng: np.random.Generator, gain: float = 1) -> Image:
     return source
 
 
@@ -159,15 +129,7 @@ def no_default(source: Image, rng: np.random.Generator, *, gain: float) -> Image
     return source
 
 
-def no_type(source: Image, rng: np.random.Generator, *, gain=1.0) -> Image:
-    return source
-
-
-def open_ended(source: Image, rng: np.random.Generator, **options: float) -> Image:
-    return source
-
-
-@pytest.mark.parametrize("function", [no_generator, positional_option, no_default, no_type, open_ended])
+@pytest.mark.parametrize("function", [no_generator, no_default])
 def test_other_signatures_are_refused(function):
     with pytest.raises(TypeError, match="must have the signature"):
         register_control("wrong")(function)
@@ -177,7 +139,7 @@ def test_other_signatures_are_refused(function):
 def test_listing_controls_imports_nothing_slow():
     code = (
         "import sys; from stimgen.controls import CONTROLS; assert len(CONTROLS) >= 2;"
-        "print({'torch', 'scipy', 'skimage', 'pandas', 'PIL'} & set(sys.modules))"
+        "print({'torch', 'plenoptic', 'scipy', 'skimage', 'pandas', 'PIL'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"

@@ -69,7 +69,7 @@ def test_the_crop_is_brought_to_the_size_and_colour_of_the_source(color):
     assert any(np.array_equal(made.image, crop) for crop in tops)
 
 
-def test_no_room_is_an_error_that_says_what_to_do():
+def test_no_room_is_an_error():
     photograph = Photograph(np.zeros((40, 50), np.float32), "photo.png", Box(5, 0, 40, 40), Size(20, "grey"))
     with pytest.raises(ImageError, match="no room for another crop") as caught:
         make(np.zeros((20, 20)), np.random.default_rng(0), Materials("cpu", lambda: photograph), {})

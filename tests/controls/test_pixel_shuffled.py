@@ -9,7 +9,7 @@ from stimgen.controls.pixel_shuffled import pixel_shuffled
 
 @settings(deadline=None)
 @given(sources(), SEEDS)
-def test_pixels_are_the_same_as_wholes(source, seed):
+def test_pixels_are_kept_with_their_colours(source, seed):
     shuffled = pixel_shuffled(source, np.random.default_rng(seed))
     assert shuffled.shape == source.shape
     np.testing.assert_array_equal(in_order(pixels(shuffled)), in_order(pixels(source)))

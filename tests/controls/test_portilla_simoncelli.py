@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,11 +11,8 @@ from hypothesis import given, settings
 
 from stimgen.controls import CONTROLS
 from stimgen.controls.phase_scrambled import phase_scrambled
-from stimgen.controls.pixel_shuffled import pixel_shuffled
 from stimgen.controls.portilla_simoncelli import principal_components
 from stimgen.errors import InputError
-from stimgen.images.read import read_image
-from stimgen.images.sources import shrink
 from stimgen.measure.portilla_simoncelli import (
     FAMILIES,
     OVERALL,
@@ -36,7 +31,7 @@ def make(source, seed=1, iterations=3, **options):
 
 
 @pytest.mark.filterwarnings("ignore:input_tensor range")
-def test_it_is_the_optimisation_of_plenoptic():
+def test_image_is_that_of_plenoptic():
     source = photograph("brick", 32, 32)
     made = make(source, seed=3, iterations=2)
     # Plenoptic's own synthesis, with the settings of its examples, from the same noise.
@@ -102,45 +97,14 @@ def test_stripes_have_no_such_statistics():
 
 
 @pytest.mark.parametrize(
-    ("options", "size_px", "what"),
+    ("options", "size_px", "message"),
     [
         ({}, 256, None),
         ({}, 100, "needs multiples of 32 px from 128 px on, and the image has 100 px. Change size_px"),
-        ({"scales": 3}, 96, None),
         ({"spatial_corr_width": 8}, 256, "use 7 or 9"),
-        ({"spatial_corr_width": 11}, 256, None),
         ({"spatial_corr_width": 11}, 128, "from 192 px on"),
     ],
 )
-def test_the_size_is_checked_before_any_work(options, size_px, what):
+def test_the_size_is_checked_before_any_work(options, size_px, message):
     problem = CONTROL.check(CONTROL.options(**options).model_dump(), size_px)
-    assert (problem is None) if what is None else (what in problem)
-
-
-def test_pytorchs_generator_stays():
-    torch.manual_seed(3)
-    before = torch.get_rng_state()
-    make(photograph("brick", 16, 16), iterations=1)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_plenoptic_is_imported_when_it_is_needed():
-    code = (
-        "import sys, stimgen.controls.portilla_simoncelli, stimgen.measure.portilla_simoncelli;"
-        "print({'plenoptic', 'torch', 'scipy'} & set(sys.modules))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "set()\n"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["brick", "coffee"])
-def test_it_is_far_nearer_than_other_controls(name):
-    pixels = read_image(f"skimage:{name}").pixels
-    side = min(pixels.shape[:2])
-    source, _ = shrink(pixels[:side, :side], 256)
-    options = CONTROL.options(iterations=30).model_dump()
-    made = CONTROL.make(source, np.random.default_rng(1), materials(source), options)
-    for other in (phase_scrambled, pixel_shuffled):
-        distances = portilla_simoncelli_distances(other(source, np.random.default_rng(1)), source)
-        assert made.residuals["ps"] < distances[OVERALL] / 10
+    assert (problem is None) if message is None else (message in problem)

@@ -10,13 +10,13 @@ from stimgen.controls import CONTROLS
 from stimgen.errors import StimgenError
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
+from stimgen.texture.objective import to_batch
 from stimgen.texture.statistics.gram import gram_matrices
-from stimgen.texture.tensors import to_batch
 
 make = CONTROLS["random_weights"].make
 
 
-def test_it_matches_the_source_in_the_random_network_and_says_how_well():
+def test_image_matches_the_source_in_the_random_network():
     source = photograph("brick", 48, 48)
     with_model = materials(source)
     preset = with_model.texture.preset.model_copy(update={"evaluations": (40,)})
@@ -36,7 +36,7 @@ def test_it_matches_the_source_in_the_random_network_and_says_how_well():
     assert loss < 1e-4 * (grams["source"] ** 2).sum() / (4 * 64**2)
 
 
-def test_without_a_layer_set_it_says_so():
+def test_without_a_layer_set_is_an_error():
     source = photograph("brick", 32, 32)
     with pytest.raises(StimgenError, match="needs a layer set"):
         make(source, np.random.default_rng(1), replace(materials(source), texture=None), {})

@@ -108,7 +108,7 @@ def test_figure_and_summary_are_written(gratings, finished):
 def test_same_command_computes_nothing_again(gratings, finished, tmp_path, monkeypatch):
     out = shutil.copytree(finished, tmp_path / "out")
     before = files(out)
-    for name in ("features.analyse", "decode.decode_layer", "dataset.read_image"):
+    for name in ("features.gram_matrices", "decode.decode_layer", "dataset.read_image"):
         monkeypatch.setattr(f"stimgen.decoding.{name}", None)
     result = decode(gratings, "--out", out, "--quiet")
     assert (result.exit_code, result.output) == (0, "")
@@ -166,16 +166,9 @@ def test_folder_of_features_depends_on_every_setting(gratings, tmp_path):
     assert name(replace(usual, training=TrainingSettings(12, seed=2))) == name(usual)
 
 
-def test_folder_name_need_not_be_utf8(gratings, tmp_path):
+def test_new_image_is_appended_and_folder_name_need_not_be_utf8(gratings, finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "out")
     images = shutil.copytree(gratings, tmp_path / os.fsdecode(b"caf\xe9"))
-    for _ in range(2):
-        assert decode(images, "--out", tmp_path / "out").exit_code == 0
-    summary = json.loads((tmp_path / "out" / "decode.json").read_text())
-    assert summary["settings"]["folder"] == str(images)
-
-
-def test_new_image_is_appended(gratings, finished, tmp_path):
-    out, images = shutil.copytree(finished, tmp_path / "out"), shutil.copytree(gratings, tmp_path / "images")
     Image.fromarray(grating("vertical", np.random.default_rng(77))).save(images / "vertical" / "0050.png")
     before = feature_bytes(out / "features")
     assert decode(images, "--out", out).exit_code == 0
@@ -185,6 +178,7 @@ def test_new_image_is_appended(gratings, finished, tmp_path):
     for name, content in before.items():
         assert after[name].startswith(content)
     assert "0050.png" in (out / "images.csv").read_text()
+    assert json.loads((out / "decode.json").read_text())["settings"]["folder"] == str(images)
 
 
 def test_bad_images_are_left_out_until_they_are_mended(gratings, tmp_path):
@@ -248,7 +242,7 @@ def test_copies_of_test_images_are_left_out_of_training(gratings, tmp_path):
 
 def test_features_can_be_shared_by_several_results(gratings, finished, tmp_path, monkeypatch):
     features = shutil.copytree(finished / "features", tmp_path / "features")
-    monkeypatch.setattr(feature_module, "analyse", None)
+    monkeypatch.setattr(feature_module, "gram_matrices", None)
     options = ["--features", features, "--components", "12"]
     assert decode(gratings, "--out", tmp_path / "out", *options).exit_code == 0
     assert not (tmp_path / "out" / "features").exists()
@@ -281,7 +275,7 @@ def test_bad_options_are_refused_before_features_are_made(gratings, tmp_path, ar
     assert not list(tmp_path.glob("out/features/*/*.f32"))
 
 
-def test_results_are_not_written_among_other_files(gratings, tmp_path):
+def test_results_are_not_written_among_other_files_or_without_packages(gratings, tmp_path, monkeypatch):
     (tmp_path / "thesis.tex").write_text("everything")
     result = decode(gratings, "--out", tmp_path)
     assert result.exit_code == 2
@@ -292,9 +286,6 @@ def test_results_are_not_written_among_other_files(gratings, tmp_path):
         assert result.exit_code == 2
         assert "would be taken for a class" in result.output
     assert not (gratings / "new").exists()
-
-
-def test_missing_package_is_named_with_its_installation(gratings, tmp_path, monkeypatch):
     monkeypatch.setattr(settings_module, "find_spec", lambda name: None if name == "sklearn" else True)
     result = decode(gratings, "--out", tmp_path / "out")
     assert result.exit_code == 4

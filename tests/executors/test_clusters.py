@@ -124,9 +124,6 @@ def test_driver_and_nodes_may_have_different_network_interfaces(tmp_path, sbatch
     assert "tls://127.0.0.1:" in text  # the driver listens on lo
     assert "--interface lo" not in text
     assert ("--interface ib0" in text) == bool(of_nodes)
-
-
-def test_missing_network_interface_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no network interface nope0") as raised:
         connected(slurm(interface="nope0"), tmp_path).__enter__()
     assert "lo" in raised.value.cure

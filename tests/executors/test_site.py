@@ -9,10 +9,8 @@ import pytest
 
 from stimgen.cli.executors import executor_spec
 from stimgen.errors import InputError
-from stimgen.executors.certificates import write_certificates
-from stimgen.executors.clusters import tls_security
+from stimgen.executors.clusters import tls_security, write_certificates
 from stimgen.executors.site import ExecutorSpec, TlsFiles, load_site, parse_devices
-from stimgen.manifest.problems import ManifestError
 
 SLURM = "executor:\n  name: dask\n  slurm:\n    jobs: 2\n"
 
@@ -23,24 +21,19 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_default_site_file(tmp_path, monkeypatch):
+def test_site_file_is_read(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert load_site() == ExecutorSpec()
     (tmp_path / "stimgen").mkdir()
     written(tmp_path / "stimgen", SLURM)
     assert load_site().kind == "slurm"
-
-
-def test_site_file_is_read(tmp_path):
     text = SLURM + '    walltime: "1-02:03:04"\n    directives: ["--constraint=a100"]\n  wait_s: 7\n'
     spec = load_site(written(tmp_path, text))
     assert spec.slurm is not None
     assert spec.slurm.walltime_s == 93784
     assert spec.slurm.directives == ("--constraint=a100",)
     assert (spec.patience_s, load_site(written(tmp_path, SLURM)).patience_s) == (7, 3600)
-
-
-def test_paths_are_relative_to_the_site_file(tmp_path):
+    # Paths are relative to the site file.
     tls = "  tls: {ca: tls/ca.pem, certificate: /etc/c.pem, key: k.pem}\n"
     spec = load_site(written(tmp_path, "executor:\n  name: dask\n  scheduler: s.json\n" + tls))
     assert spec.scheduler == str(tmp_path / "s.json")
@@ -52,10 +45,7 @@ def test_paths_are_relative_to_the_site_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            SLURM + "    quue: x\n",
-            'site.yaml:5:5: executor.slurm: unknown key "quue". Did you mean "queue"',
-        ),
+        (SLURM + "    quue: x\n", 'site.yaml:5:5: executor.slurm: unknown key "quue". Did you mean "queue"'),
         (SLURM.replace("jobs: 2", "jobs: 0"), "site.yaml:4:"),
         (
             SLURM + "    walltime: 4 hours\n",
@@ -69,27 +59,20 @@ def test_paths_are_relative_to_the_site_file(tmp_path):
             "site.yaml:1:11: executor: devices and scheduler exclude each other; keep one.",
         ),
         ("- 1\n", "is not a mapping"),
+        ("executor: [\n", "site.yaml:"),
+        (None, "cannot be read"),
     ],
 )
 def test_mistake_in_a_site_file_is_reported_with_its_place(tmp_path, text, message):
+    path = tmp_path / "none.yaml" if text is None else written(tmp_path, text)
     with pytest.raises(InputError) as caught:
-        load_site(written(tmp_path, text))
+        load_site(path)
     assert message in str(caught.value)
 
 
-def test_missing_or_broken_site_file_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
-        load_site(tmp_path / "none.yaml")
-    with pytest.raises(ManifestError):
-        load_site(written(tmp_path, "executor: [\n"))
-
-
-@pytest.mark.parametrize(("count", "cores"), [(1, 7), (3, 8), (4, 4)])
-def test_cores_are_divided_among_workers(count, cores):
-    assert [worker.threads for worker in parse_devices(f"cpu:{count}", cores)] == [cores // count] * count
-
-
-def test_each_worker_sees_one_gpu(monkeypatch):
+def test_each_worker_has_its_share_of_cores_and_one_gpu(monkeypatch):
+    for count, cores in ((1, 7), (3, 8), (4, 4)):
+        assert [worker.threads for worker in parse_devices(f"cpu:{count}", cores)] == [cores // count] * count
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     workers = parse_devices("cuda:0,cuda:3", cores=8)
     assert [(w.name, w.device, w.visible, w.threads) for w in workers] == [

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from stimgen.errors import StimgenError
-from stimgen.executors import dask_executor, worker
-from stimgen.executors.dask_executor import _written
+from stimgen.executors import worker
 from stimgen.executors.worker import MARGIN, NoTimeLeftError, WorkerRun, job_end
 from stimgen.runs.job import Job
 from stimgen.runs.lock import OWNER
@@ -120,10 +119,3 @@ def test_end_of_a_job_is_that_of_slurm_or_of_its_walltime(monkeypatch):
     assert job_end(60) == pytest.approx(time.time() + 60, abs=5)
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1234")
     assert job_end(60) == 1234
-
-
-def test_record_that_is_not_in_the_shared_folder_is_an_error(run, monkeypatch):
-    monkeypatch.setattr(dask_executor, "SHARED_FOLDER_S", 0.1)
-    with pytest.raises(StimgenError, match="Worker w has made x, and it is not in") as raised:
-        _written(run.folder, "x", "0", "w")
-    assert "all machines share" in raised.value.cure

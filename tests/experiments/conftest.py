@@ -1,4 +1,4 @@
-"""PsychoPy on a display of its own. Its experiments run in processes of their own, as users run them."""
+"""PsychoPy on a virtual display. The experiments run in separate processes, as users run them."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Laboratory:
 
 @pytest.fixture(scope="session")
 def virtual_display(tmp_path_factory):
-    """The environment of a process that opens windows; fails where CI lacks what is needed for it."""
-    missing = [name for name in ("Xvfb",) if shutil.which(name) is None]
-    missing += [name for name in ("psychopy",) if find_spec(name) is None]
+    """The environment of a process that opens windows. Fails if CI lacks Xvfb or PsychoPy."""
+    missing = [] if shutil.which("Xvfb") else ["Xvfb"]
+    missing += [] if find_spec("psychopy") else ["psychopy"]
     if missing:
         report = pytest.fail if os.environ.get("CI") else pytest.skip
         report(f"needs {' and '.join(missing)}")

@@ -31,9 +31,8 @@ def make_run(folder: Path, *, color: str = "grey", ppd: str = "20") -> Path:
         rows.append(
             {"stimulus_id": name, "condition": condition, "ppd": ppd, "gram_relative_pool4": distance}
         )
-    rows[0] |= {"gram_relative_held_out": ""}
-    for row in rows[1:]:
-        row["gram_relative_held_out"] = row["gram_relative_pool4"]
+    for row in rows:
+        row["gram_relative_held_out"] = row["gram_relative_pool4"] or ""
     write_csv(folder / "stimuli.csv", rows)
     return folder
 

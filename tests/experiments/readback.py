@@ -1,4 +1,4 @@
-"""Draws patches through the experiments' display and saves what is in the back buffer before the flip.
+"""Draw patches through the display of the experiments, and save the back buffer before the flip.
 
     python readback.py MONITOR.yaml PATCHES.json OUT.npy
 

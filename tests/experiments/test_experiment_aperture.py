@@ -10,12 +10,8 @@ from experiments.shared.aperture import aperture, background_level, windowed
 from experiments.shared.trial_list import Patch
 
 
-def test_mean_grey_is_level_128():
-    assert [background_level(x) for x in (0, 0.5, 0.3, 1)] == [0, 128, 77, 255]
-
-
 @given(st.integers(1, 80), st.sampled_from(["circle", "square"]), st.floats(0, 20))
-def test_an_aperture_is_symmetric_and_within_0_and_1(side, shape, ramp_px):
+def test_aperture_is_symmetric_and_within_0_and_1(side, shape, ramp_px):
     weights = aperture(side, shape, ramp_px)
     assert weights.shape == (side, side)
     assert weights.min() >= 0
@@ -25,7 +21,7 @@ def test_an_aperture_is_symmetric_and_within_0_and_1(side, shape, ramp_px):
 
 
 @pytest.mark.parametrize("shape", ["circle", "square"])
-def test_the_ramp_is_a_raised_cosine_from_the_edge(shape):
+def test_ramp_is_a_raised_cosine_from_the_edge(shape):
     middle = aperture(64, shape, 6)[32]
     # Row 32 is half a pixel below the centre; the circle's edge is 0.004 px nearer there.
     distances = np.arange(6) + 0.5
@@ -33,15 +29,16 @@ def test_the_ramp_is_a_raised_cosine_from_the_edge(shape):
     assert (middle[6:58] > 0.9999).all()
 
 
-def test_a_square_without_a_ramp_changes_nothing():
+def test_aperture_without_a_ramp_has_a_hard_edge():
     np.testing.assert_array_equal(aperture(20, "square", 0), np.ones((20, 20)))
+    assert [background_level(fraction) for fraction in (0, 0.5, 0.3, 1)] == [0, 128, 77, 255]
     hard = aperture(20, "circle", 0)
     assert set(np.unique(hard)) == {0, 1}
     assert hard.sum() == pytest.approx(np.pi * 100, rel=0.02)
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3)])
-def test_a_patch_is_set_on_the_background(tmp_path, shape):
+def test_patch_is_set_on_the_background(tmp_path, shape):
     pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.png")
     patch = Patch("image", tmp_path / "image.png", 12, 5, 16, "")

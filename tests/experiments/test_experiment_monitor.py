@@ -23,12 +23,12 @@ def load(tmp_path, **changes):
     return load_monitor(file)
 
 
-def test_the_example_loads():
+def test_example_loads():
     monitor = load_monitor(EXAMPLE)
     assert (monitor.size_px, monitor.refresh_hz, monitor.gamma) == ((1920, 1080), 60, 2.2)
 
 
-def test_pixels_per_degree_are_those_of_the_pixels_that_one_degree_covers(tmp_path):
+def test_pixels_per_degree(tmp_path):
     monitor = load(tmp_path, width_cm=53.1, size_px=[1920, 1080], distance_cm=65)
     # One degree, half of it on each side of the line of sight.
     degree_cm = 65 * (math.tan(math.radians(0.5)) - math.tan(math.radians(-0.5)))
@@ -41,34 +41,19 @@ def test_pixels_per_degree_are_those_of_the_pixels_that_one_degree_covers(tmp_pa
     [
         ({"width_cm": 0}, "width_cm must be a number above 0"),
         ({"distance_cm": None}, "distance_cm must be a number above 0, and is missing"),
-        ({"distance_cm": "57"}, "distance_cm must be a number above 0"),
         ({"refresh_hz": True}, "refresh_hz must be a number above 0"),
-        ({"refresh_hz": math.inf}, "refresh_hz must be a number above 0"),
-        ({"size_px": [800]}, "size_px must be [width, height] in whole pixels"),
         ({"size_px": [800.5, 600]}, "size_px must be [width, height] in whole pixels"),
         ({"with_cm": 40}, "unknown key 'with_cm'"),
         ({"linear": None}, "exactly one of gamma, gamma_table and linear must be given"),
         ({"gamma": 2.2}, "exactly one of gamma, gamma_table and linear must be given"),
-        ({"linear": False}, "linear can only be true"),
-        ({"linear": None, "gamma": -1}, "gamma must be a number above 0"),
-        ({"linear": None, "gamma_table": "none.csv"}, "none.csv cannot be read"),
         ({"linear": None, "gamma": 0.4545}, "gamma is 0.4545, and must be from 1 to 4"),
-        ({"linear": None, "gamma": 22}, "gamma is 22, and must be from 1 to 4"),
         ({"linear": None, "gamma_table": ""}, "gamma_table must be the name of a CSV file"),
-        ({"linear": None, "gamma_table": ["a.csv"]}, "gamma_table must be the name of a CSV file"),
-        ({"name": 7}, "name must be a text"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path, changes, problem):
+def test_wrong_value_is_refused(tmp_path, changes, problem):
     with pytest.raises(ExperimentError) as error:
         load(tmp_path, **changes)
-    assert f"lab.yaml: {problem}" in error.value.problem or problem in error.value.problem
-
-
-def test_all_problems_are_said_at_once(tmp_path):
-    with pytest.raises(ExperimentError) as error:
-        load(tmp_path, width_cm=-1, size_px="800x600")
-    assert len(error.value.problem.splitlines()) == 2
+    assert problem in error.value.problem
 
 
 @pytest.mark.parametrize(
@@ -79,36 +64,22 @@ def test_all_problems_are_said_at_once(tmp_path):
         ("name: Büro\n".encode("latin-1"), "lab.yaml: is not a text in UTF-8.\nSave it anew as UTF-8."),
     ],
 )
-def test_what_is_wrong_in_the_text_is_said_with_its_line(tmp_path, content, problem):
+def test_wrong_text_is_refused_with_its_line(tmp_path, content, problem):
     (tmp_path / "lab.yaml").write_bytes(content)
     with pytest.raises(ExperimentError) as error:
         load_monitor(tmp_path / "lab.yaml")
     assert problem in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(ExperimentError, match="No such file"):
-        load_monitor(tmp_path / "lab.yaml")
-
-
-def test_dark_levels_with_one_reading_may_be_left_out(tmp_path):
-    rows = [(0, 0.1), (8, 0.1), (16, 0.1), (128, 20), (255, 90)]
-    write_table(tmp_path, "level,luminance", rows)
-    with pytest.raises(ExperimentError, match=r"does not from level 0 to 8\..*leave out the other rows"):
-        load(tmp_path, linear=None, gamma_table="lab.csv")
-    write_table(tmp_path, "level,luminance", [rows[0], *rows[3:]])
-    assert load(tmp_path, linear=None, gamma_table="lab.csv").measured is not None
-
-
-@pytest.mark.parametrize("text", ["", "- 1\n", "a: [\n", "\x00"])
-def test_files_that_are_no_calibration_are_refused(tmp_path, text):
+@pytest.mark.parametrize("text", ["", "- 1\n", "\x00"])
+def test_file_that_is_no_calibration_is_refused(tmp_path, text):
     (tmp_path / "lab.yaml").write_text(text, "utf-8")
     with pytest.raises(ExperimentError):
         load_monitor(tmp_path / "lab.yaml")
 
 
 @given(st.floats(0.3, 4), st.sampled_from([256, 1024]))
-def test_the_ramp_of_a_gamma_makes_luminance_proportional_to_the_level(gamma, length):
+def test_ramp_of_a_gamma_linearises_luminance(gamma, length):
     ramp = Monitor("m", 1, 1, (1, 1), 60, gamma=gamma).ramp(length)
     assert ramp is not None
     assert ramp.shape == (3, length)
@@ -120,7 +91,7 @@ def write_table(tmp_path, header, rows):
     (tmp_path / "lab.csv").write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def test_the_ramp_of_a_table_makes_the_measured_luminance_linear(tmp_path):
+def test_ramp_of_a_table_linearises_luminance(tmp_path):
     level = np.linspace(0, 255, 52)
     curves = {gamma: 0.4 + 80 * (level / 255) ** gamma for gamma in (1.8, 2.2, 2.6)}
     write_table(tmp_path, "level,red,green,blue", zip(level, *curves.values(), strict=True))
@@ -140,29 +111,24 @@ def test_the_ramp_of_a_table_makes_the_measured_luminance_linear(tmp_path):
         ("level,luminance", [(1, 1), (128, 2), (255, 3)], "from 0 to 1, or from 0 to 255"),
         ("level,luminance", [(0, 1), (128, "x"), (255, 3)], "lab.csv:3: could not convert"),
         ("level,luminance", [(0, 1), (128, 1, 2), (255, 3)], "lab.csv:3: 3 cells, and the header has 2"),
-        ("level,luminance", [(0,), (128,), (255,)], "lab.csv:2: 1 cells, and the header has 2"),
-        ("level,red,green,blue", [(0, 1), (128, 2), (255, 3)], "lab.csv:2: 2 cells, and the header has 4"),
-        ("level,luminance", [], "three or more rows"),
     ],
 )
-def test_tables_that_are_none_are_refused(tmp_path, header, rows, problem):
+def test_wrong_table_is_refused(tmp_path, header, rows, problem):
     write_table(tmp_path, header, rows)
     with pytest.raises(ExperimentError) as error:
         load(tmp_path, linear=None, gamma_table="lab.csv")
     assert problem in error.value.problem
 
 
-def test_a_linear_display_needs_no_ramp(tmp_path):
+def test_linear_display_needs_no_ramp(tmp_path):
     assert load(tmp_path).ramp(256) is None
 
 
-def test_another_visual_angle_is_an_error_that_says_where_to_sit(tmp_path):
+def test_other_visual_angle_is_refused_with_the_right_distance(tmp_path):
     monitor = load(tmp_path)
     check_ppd(monitor, monitor.ppd * 1.019, allow_mismatch=False)
     check_ppd(monitor, None, allow_mismatch=False)
     check_ppd(monitor, 3, allow_mismatch=True)
-    with pytest.raises(ExperimentError) as error:
+    with pytest.raises(ExperimentError, match=r"Move the observer to 85\.9 cm"):
         check_ppd(monitor, monitor.ppd * 1.5, allow_mismatch=False)
-    assert "Move the observer to 85.9 cm" in error.value.cure
-    moved = load(tmp_path, distance_cm=85.95)
-    check_ppd(moved, monitor.ppd * 1.5, allow_mismatch=False)
+    check_ppd(load(tmp_path, distance_cm=85.95), monitor.ppd * 1.5, allow_mismatch=False)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -16,18 +18,25 @@ def run_folder(tmp_path):
     return make_run(tmp_path / "results" / "example")
 
 
-def changed(path, number, **cells):
-    """Change cells of a trial; return the problem that reading names."""
+@pytest.fixture
+def path(run_folder):
+    return oddity_list(run_folder)
+
+
+def refusal(path, design="oddity"):
+    with pytest.raises(ExperimentError) as error:
+        read_trial_list(path, design)
+    return error.value
+
+
+def change(path, number, **cells):
+    """Change cells of a trial."""
     rows = read_csv(path)
     rows[number - 1] |= cells
     write_csv(path, rows)
-    with pytest.raises(ExperimentError) as error:
-        read_trial_list(path, path.stem)
-    return error.value.problem
 
 
-def test_a_list_is_read_as_it_is(run_folder):
-    path = oddity_list(run_folder)
+def test_list_is_read(run_folder, path):
     found = read_trial_list(path, "oddity")
     assert found.sha256 == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     assert (found.ppd, found.run_folder) == (20, run_folder)
@@ -43,142 +52,119 @@ def test_a_list_is_read_as_it_is(run_folder):
 
 
 @pytest.mark.parametrize(
-    ("task", "keys"), [("which_is_original", ("left", "right")), ("same_different", ("s", "d"))]
-)
-def test_the_keys_of_two_intervals_are_those_of_the_task(run_folder, task, keys):
-    found = read_trial_list(two_interval_list(run_folder, task), "two_interval")
-    assert {trial.keys for trial in found.trials} == {keys}
-    assert {trial.isi_s for trial in found.trials} == {0.5}
-
-
-def test_durations_may_be_all_that_a_list_may_have(run_folder):
-    path = two_interval_list(run_folder)
-    durations = {"presentation_s": "3600", "interval_s": "0", "isi_s": "0.0"}
-    write_csv(path, [row | durations for row in read_csv(path)])
-    trial = read_trial_list(path, "two_interval").trials[0]
-    assert (trial.presentation_s, trial.interval_s, trial.isi_s) == (3600, 0, 0)
-
-
-@pytest.mark.parametrize(
     ("cells", "problem"),
     [
         ({"correct_key": "bottom"}, "oddity.csv:4: correct_key is 'bottom'"),
-        ({"design": "rating"}, "oddity.csv: the design is 'rating', and this experiment shows 'oddity'."),
         ({"presentation_s": "0"}, "oddity.csv:4: presentation_s must be above 0"),
-        ({"presentation_s": "nan"}, "oddity.csv:4: presentation_s must be above 0"),
         ({"presentation_s": "3600.1"}, "oddity.csv:4: presentation_s must be above 0 and at most 3600 s"),
-        ({"interval_s": "-0.1"}, "oddity.csv:4: interval_s must be 0 or more and at most 3600 seconds"),
         ({"interval_s": "nan"}, "oddity.csv:4: interval_s must be 0 or more"),
         ({"left_x": "1.5"}, "oddity.csv:4: invalid literal"),
         ({"crop_px": "0"}, "oddity.csv:4: crop_px must be above 0"),
         ({"break_before": ""}, "oddity.csv:4: break_before must be 0 or 1"),
         ({"trial": "4"}, "must count 1, 2, 3"),
+        ({"interval_s": "3601"}, "interval_s must be 0 or more and at most 3600"),
         ({"ppd": "30"}, "ppd must be the same"),
         ({"left_x": "29"}, "20 px from (29, "),
         ({"left_y": "-1"}, "are not inside 48 × 48 px"),
-        ({"left_file": "../stimuli/none.png"}, "there is no such file"),
         ({"left_sha256": "sha256:00"}, "the file has changed since"),
     ],
 )
-def test_what_is_wrong_is_said(run_folder, cells, problem):
-    assert problem in changed(oddity_list(run_folder), 3, **cells)
+def test_wrong_cell_is_refused(path, cells, problem):
+    change(path, 3, **cells)
+    assert problem in refusal(path).problem
 
 
-@pytest.mark.parametrize("mode", ["I;16", "RGBA", "P", "LA", "1"])
-def test_images_that_are_not_8_bit_grey_or_rgb_are_refused(run_folder, mode):
-    path = oddity_list(run_folder)
-    file = run_folder / "stimuli" / "brick-far.png"
+@pytest.mark.parametrize("mode", ["I;16", "RGBA", "P"])
+def test_image_that_is_not_8_bit_grey_or_rgb_is_refused(run_folder, path, mode):
     image = Image.fromarray(np.zeros((48, 48), np.uint16)) if mode == "I;16" else Image.new(mode, (48, 48))
-    image.save(file)
-    with pytest.raises(ExperimentError, match="not an 8-bit PNG in grey or RGB"):
-        read_trial_list(path, "oddity")
+    image.save(run_folder / "stimuli" / "brick-far.png")
+    assert "not an 8-bit PNG in grey or RGB" in refusal(path).problem
 
 
-def test_another_format_under_the_name_is_refused(run_folder):
-    path = oddity_list(run_folder)
-    Image.new("L", (48, 48)).save(run_folder / "stimuli" / "brick-far.png", format="JPEG")
-    with pytest.raises(ExperimentError, match="is JPEG L"):
-        read_trial_list(path, "oddity")
+def test_image_of_another_format_is_refused(run_folder, path):
+    image = run_folder / "stimuli" / "brick-far.png"
+    Image.new("L", (48, 48)).save(image, format="JPEG")
+    assert "is JPEG L" in refusal(path).problem
+    image.rename(image.with_suffix(".jpg"))  # PsychoPy would show it
+    assert "there is no such file" in refusal(path).problem
 
 
-def test_an_image_with_another_extension_does_not_take_the_place(run_folder):
-    path = oddity_list(run_folder)
-    file = run_folder / "stimuli" / "brick-far.png"
-    file.rename(file.with_suffix(".jpg"))
-    with pytest.raises(ExperimentError, match="there is no such file"):
-        read_trial_list(path, "oddity")
-
-
-def test_missing_columns_rows_and_files_are_said(run_folder, tmp_path):
-    path = oddity_list(run_folder)
-    write_csv(path, [{k: v for k, v in row.items() if k != "left_y"} for row in read_csv(path)])
-    with pytest.raises(ExperimentError, match=r"oddity.csv: there is no column 'left_y'\."):
-        read_trial_list(path, "oddity")
-    path.write_text(path.read_text("utf-8").splitlines()[0] + "\n", "utf-8")
-    with pytest.raises(ExperimentError, match="there are no trials"):
-        read_trial_list(path, "oddity")
-    path.write_bytes(b"")
-    with pytest.raises(ExperimentError, match="is no trial list"):
-        read_trial_list(path, "oddity")
-    with pytest.raises(ExperimentError, match="cannot be read"):
-        read_trial_list(tmp_path / "none.csv", "oddity")
-
-
-def test_a_row_with_too_few_cells_is_refused(run_folder):
-    path = oddity_list(run_folder)
+def test_missing_columns_rows_and_files(path, tmp_path):
+    assert "cannot be read" in refusal(tmp_path / "none.csv").problem
     lines = path.read_text("utf-8").splitlines()
-    lines[2] = lines[2].rpartition(",")[0]
-    path.write_text("\n".join(lines) + "\n", "utf-8")
-    with pytest.raises(ExperimentError, match=r"oddity.csv:3: the row has more or fewer cells"):
-        read_trial_list(path, "oddity")
+    path.write_text("\n".join([*lines[:2], lines[2].rpartition(",")[0], *lines[3:], ""]), "utf-8")
+    assert "oddity.csv:3: the row has more or fewer cells" in refusal(path).problem
+    path.write_text(lines[0] + "\n", "utf-8")
+    assert "there are no trials" in refusal(path).problem
+    path.write_bytes(b"")
+    assert "is no trial list" in refusal(path).problem
 
 
-def test_a_text_with_many_problems_names_ten(run_folder):
-    path = oddity_list(run_folder)
-    write_csv(path, [row | {"correct_key": "up"} for row in read_csv(path)])
-    with pytest.raises(ExperimentError) as error:
-        read_trial_list(path, "oddity")
-    assert error.value.problem.endswith("and 2 more")
-
-
-def error_of(path, design="oddity"):
-    with pytest.raises(ExperimentError) as error:
-        read_trial_list(path, design)
-    return error.value
-
-
-def test_each_cause_has_its_own_cure(run_folder, tmp_path):
-    path = oddity_list(run_folder)
-    away = tmp_path / "oddity.csv"
-    away.write_bytes(path.read_bytes())
-    moved = error_of(away)
-    assert "none of its 4 images is there" in moved.problem
-    assert len(moved.problem.splitlines()) == 1
-    assert "same places relative to each other" in moved.cure
-    (run_folder / "stimuli" / "brick-far.png").rename(tmp_path / "brick-far.png")
-    missing = error_of(path)
-    assert (missing.problem.count("there is no such file"), missing.cure[:15]) == (1, "Copy the image ")
-    (tmp_path / "brick-far.png").rename(run_folder / "stimuli" / "brick-far.png")
-    Image.new("L", (48, 48)).save(run_folder / "stimuli" / "brick-near.png")
-    assert error_of(path).cure.startswith("Copy the run's own image again")
-
-
-def test_a_list_of_another_design_is_said_once_with_its_experiment(run_folder):
-    other = error_of(two_interval_list(run_folder))
-    assert len(other.problem.splitlines()) == 1
-    assert "experiments/two_interval/two_interval.py" in other.cure
-    path = oddity_list(run_folder)
-    write_csv(path, [row | {"design": "morph"} for row in read_csv(path)])
-    assert "a script of your own" in error_of(path).cure
-
-
-def test_what_a_spreadsheet_saved_and_what_is_no_list_are_told_apart(run_folder):
-    path = oddity_list(run_folder)
-    original = path.read_text("utf-8")
-    for changed_text in (original.replace(",", ";"), original.replace(",0.2,", ",00:12,")):
-        assert changed_text != original
-        path.write_text(changed_text, "utf-8")
-        assert error_of(path).cure.startswith("Use the file as stimgen trials wrote it")
-    table = error_of(run_folder / "stimuli.csv")
+def test_each_cause_has_its_own_hint(run_folder, path, tmp_path):
+    moved = shutil.copy(path, tmp_path / "oddity.csv")
+    error = refusal(moved)
+    assert "none of its 4 images is there" in error.problem
+    assert len(error.problem.splitlines()) == 1
+    assert "same places relative to each other" in error.cure
+    far = run_folder / "stimuli" / "brick-far.png"
+    far.rename(tmp_path / "brick-far.png")
+    error = refusal(path)
+    assert (error.problem.count("there is no such file"), error.cure[:15]) == (1, "Copy the image ")
+    Image.new("L", (48, 48)).save(far)
+    assert refusal(path).cure.startswith("Copy the run's own image again")
+    table = refusal(run_folder / "stimuli.csv")
     assert "is no trial list" in table.problem
     assert table.cure.startswith("Name a trial list")
+
+
+def test_list_of_another_design_names_its_experiment(run_folder, path):
+    other = refusal(two_interval_list(run_folder))
+    assert len(other.problem.splitlines()) == 1
+    assert "experiments/two_interval/two_interval.py" in other.cure
+    write_csv(path, [row | {"design": "morph"} for row in read_csv(path)])
+    assert "a script of your own" in refusal(path).cure
+
+
+@pytest.mark.parametrize(("old", "new"), [(",", ";"), (",0.2,", ",00:12,")])
+def test_list_that_a_spreadsheet_has_saved_is_refused(path, old, new):
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+    assert refusal(path).cure.startswith("Use the file as stimgen trials wrote it")
+
+
+def test_images_must_be_in_the_folder_of_one_run(path, tmp_path):
+    rows = read_csv(path)
+    other = tmp_path / "other" / "stimuli"
+    other.mkdir(parents=True)
+    image = path.parent / rows[0]["left_file"]
+    for place in (other / image.name, image.with_suffix(".jpg")):
+        shutil.copy(image, place)
+        for name in (str(place), os.path.relpath(place, path.parent)):
+            write_csv(path, [*rows[:-1], rows[-1] | {"bottom_file": name}])
+            assert f"{name} is not in the folder stimuli of one run" in refusal(path).problem
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../../../etc/passwd", "", "../stimuli/\0.png"])
+def test_other_files_are_not_shown(path, name):
+    change(path, 1, left_file=name)
+    assert refusal(path)
+
+
+def test_run_may_be_a_link(path, tmp_path):
+    (tmp_path / "link").symlink_to(path.parent.parent)
+    assert len(read_trial_list(tmp_path / "link" / "trials" / path.name, "oddity").trials) == 12
+
+
+def test_pipes_and_huge_files_are_refused(path):
+    image = path.parent / read_csv(path)[0]["left_file"]
+    image.unlink()
+    os.mkfifo(image)
+    assert "Not a regular file" in refusal(path).problem
+    image.unlink()
+    with image.open("wb") as file:
+        file.truncate(10**12)
+    assert "Larger than" in refusal(path).problem
+    path.unlink()
+    os.mkfifo(path)
+    assert "Not a regular file" in refusal(path).problem

@@ -9,7 +9,6 @@ import shutil
 import numpy as np
 import pytest
 from example_run import DISTANCES, make_run, oddity_list, read_csv, write_csv
-from PIL import Image
 
 if not os.environ.get("CI"):
     pytest.importorskip("statsmodels", reason="needs the extra analysis")
@@ -22,16 +21,16 @@ INTERCEPT, SLOPE = -3.0, 6.0
 MEASURED = {"frames": 100, "dropped_frames": 0, "frame_mean_s": 0.0167, "frame_max_s": 0.0167}
 
 
-def simulate(rng, x, lapse=0.0):
+def simulate(rng, x, lapse):
     p = 1 / 3 + (2 / 3 - lapse) / (1 + np.exp(-(INTERCEPT + SLOPE * x)))
     return (rng.random(len(x)) < p).astype(float)
 
 
-@pytest.mark.parametrize("lapse", [0.0, 0.04])
-def test_parameters_are_recovered_within_their_intervals(lapse):
+def test_confidence_intervals_cover_the_parameters():
     """95 % intervals hold the truth in 95 % of 100 data sets: 10 misses or fewer in 99 of 100 cases."""
     rng = np.random.default_rng(1)
     x = np.tile(np.linspace(0, 1.2, 7), 100)
+    lapse = 0.04
     truth = {"intercept": INTERCEPT, "slope": SLOPE, "threshold": -INTERCEPT / SLOPE}
     misses = dict.fromkeys(truth, 0)
     for _ in range(100):
@@ -42,60 +41,24 @@ def test_parameters_are_recovered_within_their_intervals(lapse):
     assert all(0 < missed <= 10 for missed in misses.values()), misses
 
 
-def test_the_fit_is_the_maximum_of_the_likelihood():
-    from scipy.optimize import minimize
-
-    rng = np.random.default_rng(2)
-    x = rng.uniform(100, 300, 400)
-    correct = simulate(rng, (x - 100) / 200)
-    fit = analysis.fit_psychometric(x, correct)
-
-    def deviance(parameters):
-        p = 1 / 3 + 2 / 3 / (1 + np.exp(-(parameters[0] + parameters[1] * (x - 200))))
-        return -np.sum(np.log(np.where(correct == 1, p, 1 - p)))
-
-    best = minimize(deviance, [0, 0.01], method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-10})
-    assert fit["slope"] == pytest.approx(best.x[1], rel=1e-3)
-    assert fit["threshold"] == pytest.approx(200 - best.x[0] / best.x[1], rel=1e-3)
-
-
 @pytest.mark.parametrize(
     ("x", "correct"),
     [
-        (np.ones(50), np.ones(50)),
         (np.arange(50.0), np.ones(50)),
-        (np.arange(50.0), np.zeros(50)),
         (np.array([0.05, 0.5, 1.2, 0.5]), np.array([1.0, 1, 0, 1])),  # p is 1 to the last bit
-        (np.array([0.05, 0.5, 1.2, 0.5]), np.array([0.0, 1, 1, 1])),
         (np.tile([0.05, 0.6], 15), np.tile([1.0, 1, 0, 0, 0, 0], 5)),  # at chance
-        (np.repeat([0.05, 0.6], 15), np.repeat([0.0, 1], 15)),  # as steep as one likes
+        (np.repeat([0.05, 0.6], 15), np.repeat([0.0, 1], 15)),  # infinitely steep
     ],
 )
-def test_data_without_a_maximum_give_no_numbers(x, correct):
+def test_data_without_a_maximum_give_nan(x, correct):
     fit = analysis.fit_psychometric(x, correct)
     assert fit["note"]
     assert math.isnan(fit["slope"])
     assert math.isnan(fit["threshold_low"])
 
 
-def test_a_threshold_has_no_interval_where_there_may_be_no_slope():
-    rng = np.random.default_rng(4)
-    x = np.tile([0.0, 1.0], 40)
-    fit = analysis.fit_psychometric(x, (rng.random(80) < 0.6).astype(float))
-    assert fit["slope_low"] < 0 < fit["slope_high"]
-    assert math.isnan(fit["threshold_low"])
-    assert math.isnan(fit["threshold_high"])
-
-
-def test_a_falling_function_is_found():
-    rng = np.random.default_rng(5)
-    x = np.tile(np.linspace(-1, 0, 5), 100)
-    fit = analysis.fit_psychometric(x, simulate(rng, -x))
-    assert fit["slope_low"] < -SLOPE < fit["slope_high"] < 0
-
-
-@pytest.mark.parametrize("dprime", [0.0, 0.8, 1.5, 3.0])
-def test_dprime_is_that_of_an_observer_who_takes_the_most_distant_value(dprime):
+@pytest.mark.parametrize("dprime", [0.0, 0.8, 3.0])
+def test_dprime_of_an_observer_who_chooses_the_most_distant_value(dprime):
     rng = np.random.default_rng(3)
     values = rng.normal([dprime, 0, 0], 1, (400_000, 3))
     spread = np.sort(values, axis=1)
@@ -105,10 +68,6 @@ def test_dprime_is_that_of_an_observer_who_takes_the_most_distant_value(dprime):
     accuracy = np.mean(chosen == values[:, 0])
     assert analysis.oddity_accuracy(dprime) == pytest.approx(accuracy, abs=0.004)
     assert analysis.dprime_oddity(analysis.oddity_accuracy(dprime)) == pytest.approx(dprime, abs=1e-4)
-
-
-def test_dprime_at_the_ends():
-    assert analysis.dprime_oddity(0.2) == 0
     assert math.isinf(analysis.dprime_oddity(1.0))
 
 
@@ -168,11 +127,10 @@ def test_tables_and_plot_of_simulated_sessions(folder, capsys):
     for fit in fits.values():
         assert float(fit["threshold_low"]) < 0.5 < float(fit["threshold_high"])
         assert float(fit["slope_low"]) < 6 < float(fit["slope_high"])
-    picture = np.asarray(Image.open(folder / "analysis" / "psychometric.png").convert("RGB"))
-    assert (picture == [31, 119, 180]).all(axis=2).sum() > 100  # the points
+    assert (folder / "analysis" / "psychometric.png").stat().st_size > 1000
 
 
-def test_data_that_do_not_belong_together_are_refused(folder, capsys):
+def test_data_of_different_sets_are_refused(folder, capsys):
     stimuli = folder / "results" / "example" / "stimuli.csv"
     assert analyse(folder, "--column", "gram_relative_pool5") == 2
     assert "There are: gram_relative_pool4, gram_relative_held_out." in capsys.readouterr().err
@@ -190,29 +148,13 @@ def test_data_that_do_not_belong_together_are_refused(folder, capsys):
     assert "there are simulated and real sessions." in capsys.readouterr().err
 
 
-def test_a_trial_that_is_there_twice_is_refused(folder, capsys):
+def test_repeated_trial_is_refused(folder, capsys):
     data = folder / "data" / "oddity"
     shutil.copytree(data / "p01_1", data / "copy of p01_1")
     assert analyse(folder) == 2
     printed = capsys.readouterr().err
     assert "Trial 1 of session 1 of the participant p01 is there twice: in " in printed
     assert f"{data / 'copy of p01_1' / 'trials.csv'} and {data / 'p01_1' / 'trials.csv'}." in printed
-
-
-def test_participants_are_texts(folder, capsys):
-    """Files of another program may have such names; to pandas NA would be no participant at all."""
-    for old, new in (("p01_1", "NA"), ("p02_1", "007")):
-        file = folder / "data" / "oddity" / old / "trials.csv"
-        write_csv(file, [row | {"participant": new} for row in read_csv(file)])
-    assert analyse(folder) == 0
-    assert {row["participant"] for row in read_csv(folder / "analysis" / "accuracy.csv")} == {
-        "NA",
-        "007",
-        "all",
-    }
-    write_csv(file, [row | {"participant": "all"} for row in read_csv(file)])
-    assert analyse(folder) == 2
-    assert "the participant is called all" in capsys.readouterr().err
 
 
 def test_trials_without_a_predictor_are_counted(folder, capsys):
@@ -230,18 +172,13 @@ def test_trials_without_a_predictor_are_counted(folder, capsys):
     assert f"all: {note}" in capsys.readouterr().out
 
 
-def test_the_folder_of_the_run_will_do(folder):
-    assert analyse(folder, "--stimuli", folder / "results" / "example") == 0
-
-
-def test_what_cannot_be_analysed_is_said(folder, capsys):
+def test_files_that_cannot_be_analysed_are_refused(folder, capsys):
     run_json = folder / "results" / "example" / "run.json"
     run_json.write_text('{"run": [1, 2]}\n', "utf-8")
     text = folder / "text"
     text.write_text("", "utf-8")
     for options, words in (
         (["--stimuli", run_json], "is no table of stimuli.\nName stimuli.csv of the run."),
-        (["--stimuli", text], "cannot be read"),
         (["--stimuli", folder], "stimuli.csv: there is no such file."),
         (["--column", "condition"], "condition is not a column of numbers.\nThere are: gram_relative_pool4"),
         (["--out", text], "the folder cannot be made"),

@@ -20,15 +20,7 @@ def trials(run_folder):
     return read_trial_list(oddity_list(run_folder, 3000, 100), "oddity").trials
 
 
-def test_the_function_goes_from_chance_to_one_less_the_lapses():
-    function = Psychometric(threshold=0.5, slope=10, lapse=0.04)
-    assert function.correct(-1e9, 1 / 3) == pytest.approx(1 / 3)
-    assert function.correct(1e9, 1 / 3) == pytest.approx(0.96)
-    assert function.correct(0.5, 1 / 3) == pytest.approx((1 / 3 + 0.96) / 2)
-    assert function.correct(0.7, 0) == pytest.approx(0.96 / (1 + math.exp(-2)))
-
-
-def test_answers_are_right_as_often_as_the_function_says(run_folder, trials):
+def test_share_of_right_answers_follows_the_function(run_folder, trials):
     function = Psychometric(0.5, 4, 0.05)
     values = stimulus_values(run_folder / "stimuli.csv", "gram_relative_pool4", trials)
     observer = SimulatedObserver(5, function, values)
@@ -42,7 +34,7 @@ def test_answers_are_right_as_often_as_the_function_says(run_folder, trials):
         assert set(wrong) == {"left", "right", "down"}
 
 
-def test_an_answer_depends_on_seed_and_trial_alone(trials):
+def test_answer_depends_only_on_seed_and_trial(trials):
     observer = SimulatedObserver(1, Psychometric(0.5, 4))
     forwards = [observer.answer(trial) for trial in trials[:50]]
     assert forwards == [observer.answer(trial) for trial in reversed(trials[:50])][::-1]
@@ -50,7 +42,7 @@ def test_an_answer_depends_on_seed_and_trial_alone(trials):
     assert all(0 <= share < 1 for _, share in forwards)
 
 
-def test_columns_without_values_are_refused(run_folder, trials):
+def test_column_without_values_is_refused(run_folder, trials):
     stimuli = run_folder / "stimuli.csv"
     assert set(stimulus_values(stimuli, "gram_relative_held_out", trials).values()) == set(DISTANCES.values())
     with pytest.raises(ExperimentError, match="there is no column 'gram'"):

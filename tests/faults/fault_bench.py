@@ -1,8 +1,7 @@
-"""A folder in which `stimgen` is run by its command line, and what it left there."""
+"""A folder in which `stimgen` is run from its command line, and what it left there."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from fault_table import Fault
 from PIL import Image as Pillow
 
 from stimgen.atomic import TEMPORARY
@@ -27,13 +25,15 @@ MANIFEST: dict[str, Any] = {
     "layer_sets": {"conv1_1": ["conv1_1"]},
     "seeds": [1, 2],
     "synthesis": {"preset": "multiscale", "smallest_px": 16, "evaluations": [4, 4]},
+    "measure": {"layers": ["conv1_1"], "copying": False},
     "controls": ["original"],
     "trials": {"design": "rating", "seed": 3, "min_source_gap": 0},
 }
-"""Makes, in this order: one-original, two-original, one-conv1_1-s1, one-conv1_1-s2, and those of two."""
+"""Makes one-original, two-original, one-conv1_1-s1, one-conv1_1-s2, two-conv1_1-s1 and two-conv1_1-s2."""
 
 STIMULI = 6
-NO_MESSAGE = re.compile(r" *(\d+/\d+  (?!.*FAILED)|\d+%\||.*B/s|Usage:|Try |[╭╰]|$)")
+SEEN = "seen"
+"""Property of a test report: what the program printed, or what is on disk."""
 
 
 def write_image(path: Path, seed: int, size_px: int = 40) -> None:
@@ -56,112 +56,88 @@ def write_manifest(folder: Path, *, images: bool = True, **changes: Any) -> Path
 
 @dataclass(frozen=True)
 class Launcher:
-    """Starts processes of `stimgen`."""
+    """Runs `stimgen` in a process; see fault_launcher.py for a request."""
 
     ask: Callable[[dict[str, object]], int]
     environment: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Ran:
+class Ended:
     """How a process ended."""
 
     code: int
     output: str
     errors: str
 
-    @property
-    def said(self) -> str:
-        """The first line that is not about a stimulus that was made."""
-        lines = [line for line in self.errors.splitlines() if not NO_MESSAGE.match(line)]
-        found = [line.strip(" │") for line in (*lines, *self.output.splitlines())]
-        return next(filter(None, found), "nothing")
-
-    def __str__(self) -> str:
-        return f"exit {self.code}: {self.said}"
-
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a fault is caused."""
+    """A folder in which a fault is caused."""
 
     folder: Path
     launcher: Launcher
-    fault: Fault
     reference: Mapping[str, bytes]
+    properties: list[tuple[str, object]]
 
     @property
     def results(self) -> Path:
         return self.folder / "results" / "faults"
 
-    def start(self, *argv: object, before: str = "", env: Mapping[str, str] | None = None) -> int:
-        """Start `stimgen` and return the number of its process."""
+    def stimgen(self, *argv: object, before: str = "", env: Mapping[str, str] | None = None) -> Ended:
+        """Run `stimgen` after the Python code `before`; there is never a traceback."""
         # The report says when it was made, and takes longer than these runs.
         more = ["--no-report"] if argv[0] == "run" else []
+        streams = {name: str(self.folder / name) for name in ("stdout", "stderr")}
         request = {"argv": [*map(str, argv), *more], "cwd": str(self.folder), "before": before}
-        files = {name: str(self.folder / name) for name in ("stdout", "stderr")}
-        return self.launcher.ask({**request, **files, "env": dict(env or {})})
+        code = self.launcher.ask({**request, **streams, "env": dict(env or {})})
+        ended = Ended(code, *(Path(path).read_text("utf-8", "replace") for path in streams.values()))
+        for word in ("Traceback", "This is a bug"):
+            assert word not in ended.output + ended.errors, ended.errors
+        return ended
 
-    def wait(self, number: int) -> Ran:
-        """Wait for a process."""
-        code = self.launcher.ask({"wait": number})
-        texts = [(self.folder / name).read_text("utf-8", "replace") for name in ("stdout", "stderr")]
-        return Ran(code, *texts)
-
-    def stimgen(self, *argv: object, before: str = "", env: Mapping[str, str] | None = None) -> Ran:
-        """Run `stimgen` to its end: no traceback, whatever happens."""
-        ran = self.wait(self.start(*argv, before=before, env=env))
-        assert "Traceback" not in ran.errors + ran.output, ran.errors
-        assert "This is a bug" not in ran.errors, ran.errors
-        return ran
-
-    def run(self, *more: object, **how: Any) -> Ran:
+    def run(self, *more: object, **how: Any) -> Ended:
         """Run the manifest."""
         return self.stimgen("run", "manifests/faults.yaml", *more, **how)
 
-    def see(self, ran: Ran, code: int, *words: str) -> None:
-        """Keep what a process said, which ended with `code` and said `words`."""
-        self.fault.saw(ran)
-        text = ran.output + ran.errors
-        assert ran.code == code, text
+    def note(self, text: str) -> None:
+        """Add a line to the fault table."""
+        self.properties.append((SEEN, text.replace(f"{self.folder}/", "").strip(" │")))
+
+    def check(self, ended: Ended, code: int, *words: str) -> None:
+        """Check the exit code and that the messages have all words."""
+        text = ended.output + ended.errors
+        lines = [line for line in text.splitlines() if words and words[0] in line]
+        self.note(f"exit {ended.code}: {lines[0].strip()}" if lines else f"exit {ended.code}")
+        assert ended.code == code, text
         for word in words:
             assert word in text, text
 
-    def see_disk(self, folder: Path | None = None) -> str:
-        """Keep and return what `load_run` says of the run folder, in which there is no half file."""
-        folder = folder or self.results
-        found = state(folder)
-        self.fault.saw(f"on disk: {found}")
-        leftovers = [path.name for path in folder.rglob(f"{TEMPORARY}*")] if folder.is_dir() else []
-        assert leftovers == []
-        return found
+    def check_disk(self, words: str = "") -> None:
+        """Check what `load_run` says of the run folder, and that no temporary file is left."""
+        try:
+            run = load_run(self.results, complete=False)
+            found = f"{len(run.records)} of {STIMULI} stimuli"
+        except InputError as error:
+            found = error.problem.splitlines()[0]
+        self.note(f"on disk: {found}")
+        assert words in found
+        assert list(self.results.rglob(f"{TEMPORARY}*")) == []
 
-    def see_same(self, *more: object, folder: Path | None = None, **how: Any) -> None:
-        """Run the manifest to its end, and keep that the run has the bytes that it has if nothing happens."""
-        ran = self.run(*more, **how)
-        assert ran.code == 0, ran.errors
-        load_run(folder or self.results)
-        assert bytes_of(folder or self.results) == self.reference
-        self.fault.saw("again: exit 0, same bytes")
+    def check_same(self, *more: object, **how: Any) -> None:
+        """Run the manifest, and check that the result has the bytes of an undisturbed run."""
+        ended = self.run(*more, **how)
+        assert ended.code == 0, ended.errors
+        load_run(self.results)
+        assert bytes_of(self.results) == self.reference
+        self.note("run again: exit 0, same bytes")
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    """Return what does not depend on time and place in a run folder: images and tables."""
+    """Return the files of a run folder that do not depend on time and place: images and tables."""
     patterns = ("stimuli/*", "*.csv", "trials/*", "stimuli.json")
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for pattern in patterns
-        for path in sorted(folder.glob(pattern))
-    }
-
-
-def state(folder: Path) -> str:
-    """Return what `load_run` says of a run folder: it compares records, files and the table."""
-    try:
-        run = load_run(folder, complete=False)
-    except InputError as error:
-        return error.problem.splitlines()[0]
-    return f"{len(run.records)} of {STIMULI} stimuli, all described"
+    paths = [path for pattern in patterns for path in folder.glob(pattern)]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths)}
 
 
 def mount(*words: object) -> None:

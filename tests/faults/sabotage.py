@@ -1,4 +1,4 @@
-"""What happens to a `stimgen` process while it works. Imported there, before the command line is read.
+"""Faults that happen to a `stimgen` process while it works; imported there, before the command line is read.
 
 Only the moment is arranged: the disk is really full, the folder really gone.
 """
@@ -18,13 +18,13 @@ from stimgen import atomic
 
 def when_writing(pattern: str, action: Callable[[], object], *, nth: int = 1) -> None:
     """Do something just before the nth file whose path matches `pattern` is written."""
-    original, seen = atomic.writing, 0
+    original, count = atomic.writing, 0
 
     def writing(path: Path) -> contextlib.AbstractContextManager[IO[bytes]]:
-        nonlocal seen
+        nonlocal count
         if fnmatch.fnmatch(str(path), pattern):
-            seen += 1
-            if seen == nth:
+            count += 1
+            if count == nth:
                 action()
         return original(path)
 
@@ -35,16 +35,13 @@ def when_writing(pattern: str, action: Callable[[], object], *, nth: int = 1) ->
 
 def fill(folder: str) -> None:
     """Leave no byte free on the disk of a folder."""
-    with (Path(folder) / "ballast").open("ab", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
+    with (Path(folder) / "ballast").open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
 
 
 def obey_permissions() -> None:
-    """Give up root's capabilities, so that permission bits hold as they do for everybody else."""
+    """Give up the capabilities of root, so that permission bits hold as they do for everybody else."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the version of these structures, and this process
     nothing = (ctypes.c_uint32 * 6)()
     if ctypes.CDLL(None, use_errno=True).capset(header, nothing):

@@ -1,4 +1,4 @@
-"""Each fuzzer finds nothing in half a minute; `python tests/fuzz/NAME.py FOLDER` goes on for ever."""
+"""Each fuzzer runs for a quarter of a minute; `python tests/fuzz/NAME.py FOLDER` runs without an end."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent
-SECONDS = 25
+SECONDS = 15
 NEEDED = "atheris is not installed, or has no wheel for this platform: pip install '.[dev]'"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None and "CI" not in os.environ, reason=NEEDED)
 @pytest.mark.parametrize("name", ["fuzz_manifest", "fuzz_image"])
-def test_the_fuzzer_finds_nothing(name: str, tmp_path: Path) -> None:
+def test_fuzzer_finds_nothing(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, FOLDER / f"{name}.py", tmp_path / "corpus", f"-max_total_time={SECONDS}"],
         capture_output=True,
@@ -30,6 +30,6 @@ def test_the_fuzzer_finds_nothing(name: str, tmp_path: Path) -> None:
     )
     runs = re.search(r"Done (\d+) runs in", done.stderr)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-5000:]}"
-    # The seeds alone would be nothing; slow machines, shared with other tests, do hundreds.
+    # More than the seeds alone.
     assert runs is not None
     assert int(runs[1]) > 100

@@ -1,4 +1,4 @@
-"""Random manifests and images give what they should, or an error with a cause and a cure."""
+"""Random manifests and images are read, or refused with an error that says why."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
+from fuzz_checks import check_image, check_manifest
 from fuzz_seeds import images, manifest_words, manifests, with_right_checksums
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stimgen.images import samples
-from stimgen.images.pixels import ImageError
-from stimgen.images.read import decode
 from stimgen.manifest import document
-from stimgen.manifest.load import load_manifest
-from stimgen.manifest.plan import plan
 from stimgen.manifest.problems import ManifestError
 
 
 def trees() -> list[Any]:
-    """The repository's manifests that are YAML, small enough to be written out many times."""
+    """Return the small manifests of the repository that are YAML."""
     found = []
     for text in manifests():
         try:
@@ -61,7 +57,7 @@ def places(tree: Any) -> list[tuple[Any, Any]]:
 
 @st.composite
 def changed_manifests(draw: st.DrawFn) -> Any:
-    """Draw a real manifest with some values changed, taken away, moved or under another key."""
+    """Draw a manifest of the repository with some values changed, removed, moved or renamed."""
     tree = copy.deepcopy(draw(st.sampled_from(TREES)))
     for _ in range(draw(st.integers(1, 4))):
         found = places(tree)
@@ -83,28 +79,13 @@ def changed_manifests(draw: st.DrawFn) -> Any:
     return tree
 
 
-def check_manifest(path: Path) -> None:
-    try:
-        manifest = load_manifest(path)
-    except ManifestError as error:
-        assert all(problem.message for problem in error.errors)  # noqa: PT017
-        return
-    ids = [stimulus.stimulus_id for stimulus in plan(manifest)]
-    assert len({one.lower() for one in ids}) == len(ids)
-    resolved = yaml.safe_dump(manifest.resolved(path.parent), sort_keys=False, allow_unicode=True)
-    path.write_text(resolved, encoding="utf-8")
-    assert [stimulus.stimulus_id for stimulus in plan(load_manifest(path))] == ids
-
-
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document, "MAX_VALUES", 2000)
     monkeypatch.setattr(samples, "MAX_PIXELS", 2**20)
 
 
-RANDOM = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+RANDOM = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @RANDOM
@@ -117,14 +98,6 @@ def test_changed_manifests(tmp_path: Path, tree: Any, flow: bool) -> None:
 
 
 @RANDOM
-@given(VALUES)
-def test_any_tree_as_a_manifest(tmp_path: Path, tree: Any) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_bytes(yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", errors="surrogatepass"))
-    check_manifest(path)
-
-
-@RANDOM
 @given(st.sampled_from(manifests()), st.data())
 def test_manifests_with_changed_bytes(tmp_path: Path, text: bytes, data: st.DataObject) -> None:
     path = tmp_path / "m.yaml"
@@ -132,24 +105,14 @@ def test_manifests_with_changed_bytes(tmp_path: Path, text: bytes, data: st.Data
     check_manifest(path)
 
 
-@settings(RANDOM, max_examples=300)
+@settings(RANDOM, max_examples=150)
 @given(st.sampled_from(IMAGES), st.data())
 def test_images_with_changed_bytes(content: bytes, data: st.DataObject) -> None:
-    content = with_right_checksums(changed_bytes(content, data))
-    try:
-        decoded, _ = decode(content, "image")
-        pixels = samples.to_unit_range(decoded, "image")
-    except ImageError as error:
-        assert error.cure  # noqa: PT017
-        return
-    assert pixels.dtype == np.float32
-    assert pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-    assert np.isfinite(pixels).all()
-    assert 0 <= pixels.min() <= pixels.max() <= 1
+    check_image(with_right_checksums(changed_bytes(content, data)))
 
 
 def changed_bytes(content: bytes, data: st.DataObject) -> bytes:
-    """Draw a file with bytes changed, cut out, doubled or put in, most of them where its header is."""
+    """Draw a file with bytes changed, cut out, doubled or inserted, most of them in its header."""
     for _ in range(data.draw(st.integers(1, 4))):
         end = len(content) if data.draw(st.booleans()) else min(len(content), 200)
         first = data.draw(st.integers(0, max(end - 1, 0)))

@@ -1,4 +1,4 @@
-"""Calls in a process of its own, whose time and memory the operating system bounds."""
+"""Calls in a separate process with limited time and memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 MEMORY_BYTES = 500_000_000
 SECONDS = 10
-"""Processor time for a single call. Refusals take a fraction of it; machines differ, and are shared."""
+"""Processor time for a single call; a refusal takes a fraction of it."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """What became of one call: the error's class and exit code, its message, and the time that it took."""
+    """Class and exit code of the error, its message, and the processor time of the call."""
 
     kind: str
     code: int
@@ -43,7 +43,7 @@ for path in json.load(sys.stdin):
 
 
 def refusals(call: str, imports: str, paths: Iterable[Path]) -> dict[str, Refusal]:
-    """Return by file name what the Python expression `call`, of the text `path`, does with each path."""
+    """Evaluate the Python expression `call` for each `path`; return the outcomes by file name."""
     named = [str(path) for path in paths]
 
     def bound() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from stimgen.decoding.dataset import Inspected, inspect_images, refuse_link
+from stimgen.decoding.dataset import inspect_images, refuse_link
 from stimgen.decoding.features import Cost, FeatureFolder
 from stimgen.decoding.results import kept_result
 from stimgen.errors import StimgenError
@@ -22,24 +20,13 @@ def image(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["[", "1", "null", "{}", "[" * 50_000, '{"path": 1}', '{"path": "a", "evil": 1}', "\xff", "9" * 5000],
-)
-def test_a_damaged_log_of_images_is_said(line: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["[" * 50_000, '{"path": 1}', '{"path": "a", "evil": 1}', "\xff"])
+def test_damaged_log_of_images_is_refused(line: str, tmp_path: Path) -> None:
     log = tmp_path / "inspected.jsonl"
     log.write_text(line + "\n", encoding="latin-1")
     with pytest.raises(StimgenError, match="is damaged") as caught:
         inspect_images([image(tmp_path)], 8, log, lambda _: None)
     assert caught.value.cure
-
-
-def test_a_log_is_read_again(tmp_path: Path) -> None:
-    log, path = tmp_path / "inspected.jsonl", image(tmp_path)
-    first = inspect_images([path], 8, log, lambda _: None)
-    assert Inspected(**json.loads(log.read_text())).path == str(path)
-    assert inspect_images([path], 8, log, lambda _: None) == first
-    assert log.read_text().count("\n") == 1
 
 
 def test_nothing_is_written_through_links(tmp_path: Path) -> None:
@@ -61,18 +48,16 @@ def test_nothing_is_written_through_links(tmp_path: Path) -> None:
     assert precious.read_text() == "precious"
 
 
-@pytest.mark.parametrize("content", [b"\xff" * 65, b"x" * 65, b"a" * 32 + b"\n" + b"b" * 32])
-def test_a_damaged_list_of_rows_is_said(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"\xff" * 65, b"a" * 32 + b"\n" + b"b" * 32])
+def test_damaged_list_of_rows_is_refused(content: bytes, tmp_path: Path) -> None:
     folder = FeatureFolder(tmp_path, {"pool1": 3})
     folder.index.write_bytes(content)
     with pytest.raises(StimgenError, match="is damaged"):
         folder.images()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[", "[1]", "{}", '{"images": -1}', '{"images": "3"}', "NaN", '{"seconds": NaN}']
-)
-def test_a_damaged_cost_counts_as_none(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["", "[1]", '{"images": -1}', '{"images": "3"}', '{"seconds": NaN}'])
+def test_damaged_cost_is_ignored(text: str, tmp_path: Path) -> None:
     folder = FeatureFolder(tmp_path, {"pool1": 3})
     (tmp_path / "cost.json").write_text(text)
     assert folder.cost() == Cost()
@@ -80,27 +65,20 @@ def test_a_damaged_cost_counts_as_none(text: str, tmp_path: Path) -> None:
     assert folder.cost() == Cost(images=3, seconds=1.5)
 
 
-def pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def deep(path: Path) -> None:
-    path.write_text("[" * 100_000)
-
-
-def a_list(path: Path) -> None:
-    path.write_text("[1]")
-
-
-def lacking(path: Path) -> None:
-    path.write_text('{"key": "k"}')
-
-
-def wrong_types(path: Path) -> None:
-    path.write_text('{"key": "k", "validation_top1": 3, "predicted": "x", "rank": [1e999]}')
-
-
-@pytest.mark.parametrize("write", [pipe, deep, a_list, lacking, wrong_types])
-def test_damaged_answers_of_a_layer_are_made_again(write: Callable[[Path], None], tmp_path: Path) -> None:
-    write(tmp_path / "pool1.json")
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "[" * 100_000,
+        "[1]",
+        '{"key": "k"}',
+        '{"key": "k", "validation_top1": 3, "predicted": "x", "rank": [1e999]}',
+    ],
+    ids=["pipe", "deep", "list", "lacks keys", "wrong types"],
+)
+def test_damaged_result_of_a_layer_is_computed_again(text: str | None, tmp_path: Path) -> None:
+    if text is None:
+        os.mkfifo(tmp_path / "pool1.json")
+    else:
+        (tmp_path / "pool1.json").write_text(text)
     assert kept_result(tmp_path / "pool1.json", "k") is None

@@ -1,4 +1,4 @@
-"""Manifests that are made to exhaust time or memory, to run code, or to leave the folder of results."""
+"""Manifests that try to exhaust time or memory, to run code, or to leave the results folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from bounded_process import SECONDS, Refusal, refusals
 
 from stimgen.errors import InputError
-from stimgen.manifest import document, sources
+from stimgen.manifest import sources
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.problems import ManifestError
 
@@ -26,13 +26,7 @@ TEXTS = {
     ),
     "alias_of_itself": (f"{GOOD}description: &a [*a]\n", "does an alias contain itself?"),
     "brackets": ("[" * 400_000, "nested deeper than 30"),
-    "dashes": ("- " * 100_000, "nested deeper than 30"),
     "unknown_keys": (GOOD + "".join(f"k{i}: 1\n" for i in range(2000)), "more than 1000 problems"),
-    "bad_seeds": (f"{GOOD}seeds: [{'x, ' * 2000}]\n", "more than 1000 problems"),
-    "repeated_ranges": (
-        f"{GOOD}layer_sets: {{a: [{'conv1_1..pool5, ' * 2000}]}}\n",
-        "more than 1000 problems",
-    ),
     "missing_files": (f"{HEAD}controls: [original]\nsources: [{'gone.png, ' * 1500}]\n", "1000 problems"),
     "too_many_stimuli": (
         GOOD + "seeds: {count: 100000}\nlayer_sets: {" + "".join(f"s{i}: [pool1], " for i in range(50)) + "}",
@@ -58,7 +52,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Refusal]:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_refused_in_bounded_time_and_memory(name: str, outcomes: dict[str, Refusal]) -> None:
+def test_hostile_manifest_is_refused_in_limited_time_and_memory(
+    name: str, outcomes: dict[str, Refusal]
+) -> None:
     outcome = outcomes[f"{name}.yaml"]
     assert (outcome.kind, outcome.code) == ("ManifestError", 2)
     assert TEXTS[name][1] in outcome.message
@@ -74,40 +70,31 @@ def refusal(folder: Path, text: str | bytes) -> str:
     return str(caught.value)
 
 
-def test_the_bound_on_text_counts_keys_and_aliases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document, "MAX_BYTES", 20)
-    assert document.parse("a: &a 1234567\nb: *a\n", "m.yaml").data == {"a": 1234567, "b": 1234567}
-    with pytest.raises(ManifestError, match=r"m\.yaml:\d:\d+: more than 0 million characters"):
-        document.parse("a: &a 1234567\nb: [*a, *a]\n", "m.yaml")
-
-
-@pytest.mark.parametrize(
-    "tag", ["!!python/object/apply:os.system", "!!python/name:os.system", "!!python/module:os", "!unknown"]
-)
-def test_tags_are_refused_and_run_nothing(tag: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/module:os", "!unknown"])
+def test_tag_is_refused_and_runs_nothing(tag: str, tmp_path: Path) -> None:
     payload = tmp_path / "executed"
     message = refusal(tmp_path, f"{GOOD}description: {tag} ['touch {payload}']\n")
     assert "m.yaml:6:14: description: the tag" in message
     assert not payload.exists()
 
 
-@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
-def test_other_encodings_are_refused(coding: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("coding", ["utf-16", "utf-32", "latin-1"])
+def test_other_encoding_is_refused(coding: str, tmp_path: Path) -> None:
     message = refusal(tmp_path, (GOOD + "description: größe\n").encode(coding))
     assert "is not UTF-8" in message or "U+0000 is not allowed" in message
 
 
-@pytest.mark.parametrize("escape", ["\\e[31m", "\\0", "\\a", "\\x7f", "\\x9b", "\\r", "\\ud800"])
-def test_texts_that_steer_a_terminal_are_refused(escape: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("escape", ["\\e[31m", "\\0", "\\x9b", "\\ud800"])
+def test_control_character_is_refused(escape: str, tmp_path: Path) -> None:
     for text in (f'description: "{escape}"', f'"key{escape}": 1'):
         message = refusal(tmp_path, f"{GOOD}{text}\n")
         assert "remove it" in message
         assert message.isprintable()
 
 
-@pytest.mark.parametrize("number", ["1e400", ".inf", "-.inf", ".nan", "9" * 10_000, f"1e{'9' * 10_000}"])
+@pytest.mark.parametrize("number", ["1e400", "-.inf", ".nan", "9" * 10_000])
 @pytest.mark.parametrize("key", ["image: {size_px: 32, ppd: %s}", "accept: {gram_relative_max: %s}"])
-def test_numbers_that_are_none_are_refused(number: str, key: str, tmp_path: Path) -> None:
+def test_number_that_is_not_finite_is_refused(number: str, key: str, tmp_path: Path) -> None:
     text = GOOD.replace("image: {size_px: 32}\n", "") + (key % number) + "\n"
     if not key.startswith("image"):
         text += "image: {size_px: 32}\n"
@@ -116,20 +103,13 @@ def test_numbers_that_are_none_are_refused(number: str, key: str, tmp_path: Path
     assert len(message) < 1000
 
 
-@pytest.mark.parametrize("angle", ["ppd: 1e-320", "size_deg: 1e-320"])
-def test_angles_beyond_all_numbers_are_refused(angle: str, tmp_path: Path) -> None:
-    message = refusal(tmp_path, GOOD.replace("size_px: 32", f"size_px: 32, {angle}"))
-    assert "m.yaml:3:8: image: size_deg is" in message
-
-
 WORDS = [
-    "../../x", "..", ".", "a.", "a/b", "/etc", "con", "NUL", "Aux", "com1", "LPT9", "prn",
-    "=1+1", "@x", "+1", "-1", "1e5", "0x10", "[a]", "$x", "None", "True", "nan", "é", "ａ", "a b", "x\n", "",
+    "../x", "..", "a.", "/etc", "con", "LPT9", "=1", "-1", "1e5", "[a]", "$x", "None", "nan", "é", "x\n", "",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("place", ["name", "source", "layer set", "control", "trials"])
-def test_ids_that_are_no_file_names_or_are_evaluated_are_refused(place: str, tmp_path: Path) -> None:
+def test_id_that_is_no_file_name_or_is_evaluated_is_refused(place: str, tmp_path: Path) -> None:
     for word in WORDS:
         quoted = '"' + word.replace("\n", "\\n") + '"'
         text = {
@@ -142,20 +122,8 @@ def test_ids_that_are_no_file_names_or_are_evaluated_are_refused(place: str, tmp
         assert "id" in refusal(tmp_path, text), word
 
 
-@pytest.mark.parametrize("word", ["no", "on", "yes", "off", "null", "1", "1.5"])
-def test_what_yaml_reads_as_no_text_is_refused_as_an_id(word: str, tmp_path: Path) -> None:
-    assert "name: expected text, got" in refusal(tmp_path, GOOD.replace("hostile", word))
-    assert f'"{word}"' in refusal(tmp_path, f"{GOOD}layer_sets: {{{word}: [pool1]}}\n")
-
-
-def test_ids_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
-    sources = "[{id: brick, image: 'skimage:brick'}, {id: Brick, image: 'skimage:grass'}]"
-    assert "is taken by" in refusal(tmp_path, GOOD.replace("['skimage:brick']", sources))
-    assert "is taken by" in refusal(tmp_path, f"{GOOD}layer_sets: {{a: [pool1], A: [pool1]}}\n")
-
-
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/stdin"])
-def test_devices_are_no_sources_weights_or_manifests(device: str, tmp_path: Path) -> None:
+def test_device_is_not_read(device: str, tmp_path: Path) -> None:
     assert "no file" in refusal(tmp_path, GOOD.replace("skimage:brick", device))
     weights = f"{GOOD}network: {{name: vgg16, weights: {device}}}\n"
     assert "no weights file" in refusal(tmp_path, weights)
@@ -163,14 +131,14 @@ def test_devices_are_no_sources_weights_or_manifests(device: str, tmp_path: Path
         load_manifest(device)
 
 
-def test_pipes_are_no_sources_or_weights(tmp_path: Path) -> None:
+def test_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     assert "no file" in refusal(tmp_path, GOOD.replace("skimage:brick", "pipe.png"))
     assert "no file matches" in refusal(tmp_path, GOOD.replace("skimage:brick", "*.png"))
     assert "no weights file" in refusal(tmp_path, f"{GOOD}network: {{weights: ./pipe.png}}\n")
 
 
-def test_names_of_files_become_ids_or_are_refused(tmp_path: Path) -> None:
+def test_file_names_become_ids_or_are_refused(tmp_path: Path) -> None:
     (tmp_path / "con.png").touch()
     path = tmp_path / "good.yaml"
     path.write_text(GOOD.replace("skimage:brick", "*.png"))
@@ -211,7 +179,7 @@ def test_patterns_match_as_in_a_shell(tmp_path: Path) -> None:
     assert matches("a.png/*") == matches("nowhere/*") == []
 
 
-def test_what_a_pattern_looks_at_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pattern_looks_at_a_limited_number_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abcd":
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").touch()

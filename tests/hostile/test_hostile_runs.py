@@ -1,10 +1,12 @@
-"""Run folders that somebody else wrote: links, pipes, paths that lead out, and records that lie."""
+"""Run folders that somebody else wrote: links, pipes, paths out of the folder, and false records."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,8 @@ from stimgen.manifest import document
 from stimgen.manifest.load import load_manifest
 from stimgen.report.reported import read_runs
 from stimgen.runs.load import load_run
-from stimgen.runs.lock import locked
-from stimgen.runs.record import Record
-from stimgen.runs.runner import run
-from stimgen.runs.store import RunFolder, StoreError, sha256
+from stimgen.runs.runner import RunResult, run
+from stimgen.runs.store import RunFolder, sha256
 
 MANIFEST = {
     "stimgen": 1,
@@ -75,10 +75,8 @@ def outside(tmp_path: Path) -> Path:
 
 
 def untouched(outside: Path) -> bool:
-    files = sorted(path.name for path in outside.iterdir())
-    return files == [".tmp-precious", "precious"] and all(
-        path.read_text() == "precious" for path in outside.iterdir()
-    )
+    contents = {path.name: path.read_text() for path in outside.iterdir()}
+    return contents == dict.fromkeys([".tmp-precious", "precious"], "precious")
 
 
 def command(*arguments: object) -> tuple[int, str]:
@@ -91,6 +89,10 @@ def change(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_bytes()) | changes), encoding="utf-8")
 
 
+def run_again(folder: RunFolder, honest: RunFolder) -> RunResult:
+    return run(load_manifest(honest.path.parent / "hostile.yaml"), out=folder.path, device="cpu")
+
+
 def message(folder: RunFolder) -> str:
     with pytest.raises(InputError) as caught:
         load_run(folder.path)
@@ -101,37 +103,33 @@ def message(folder: RunFolder) -> str:
 # --- links ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["stimuli", "records", "trials", "figures", "checkpoints"])
-def test_nothing_is_written_through_a_linked_folder(
+@pytest.mark.parametrize("name", ["stimuli", "trials", "checkpoints"])
+def test_linked_folder_is_not_written_through(
     name: str, folder: RunFolder, outside: Path, honest: RunFolder
 ) -> None:
     shutil.rmtree(folder.path / name, ignore_errors=True)
     (folder.path / name).symlink_to(outside)
-    manifest = load_manifest(honest.path.parent / "hostile.yaml")
     with pytest.raises(InputError, match=f"{name} is a symbolic link"):
-        run(manifest, out=folder.path, device="cpu")
-    for arguments in (("trials", folder.path), ("figure", folder.path)):
-        code, _ = command(*arguments)
-        assert code == 2
+        run_again(folder, honest)
+    for read in ("trials", "figure"):
+        assert command(read, folder.path)[0] == 2
     assert untouched(outside)
 
 
-def test_linked_files_are_replaced_and_not_written_through(
-    folder: RunFolder, outside: Path, honest: RunFolder
-) -> None:
+def test_linked_files_are_replaced(folder: RunFolder, outside: Path, honest: RunFolder) -> None:
     names = ["run.json", "stimuli.csv", "stimuli.json", "manifest.yaml", f"records/{ONE}.json"]
     names += [f"stimuli/{ONE}.png", "trials/rating.csv", "trials/rating.json"]
     for name in names:
         (folder.path / name).unlink()
         (folder.path / name).symlink_to(outside / "precious")
-    run(load_manifest(honest.path.parent / "hostile.yaml"), out=folder.path, device="cpu")
+    run_again(folder, honest)
     assert not any((folder.path / name).is_symlink() for name in names)
     assert untouched(outside)
     load_run(folder.path)
 
 
 @pytest.mark.parametrize("name", [".lock", "lock.json"])
-def test_a_linked_lock_is_not_written_through(name: str, folder: RunFolder, outside: Path) -> None:
+def test_linked_lock_is_not_written_through(name: str, folder: RunFolder, outside: Path) -> None:
     (folder.path / name).unlink(missing_ok=True)
     (folder.path / name).symlink_to(outside / "precious")
     with pytest.raises(StimgenError), folder.locked():
@@ -139,17 +137,13 @@ def test_a_linked_lock_is_not_written_through(name: str, folder: RunFolder, outs
     assert untouched(outside)
 
 
-def test_the_whole_folder_may_be_a_link(tmp_path: Path, honest: RunFolder) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    (tmp_path / "results").symlink_to(disk)
-    shutil.copytree(honest.path, disk / "run")
-    (tmp_path / "run").symlink_to(disk / "run")
-    manifest = load_manifest(honest.path.parent / "hostile.yaml")
+def test_run_folder_may_be_a_link(tmp_path: Path, honest: RunFolder) -> None:
+    shutil.copytree(honest.path, tmp_path / "disk" / "run")
+    (tmp_path / "results").symlink_to(tmp_path / "disk")
+    (tmp_path / "run").symlink_to(tmp_path / "disk" / "run")
     for path in (tmp_path / "results" / "run", tmp_path / "run"):
-        assert run(manifest, out=path, device="cpu").kept == 3
+        assert run_again(RunFolder(path), honest).kept == 3
         assert len(load_run(path).records) == 3
-        assert command("figure", path)[0] == 0
 
 
 # --- pipes, devices, huge files ----------------------------------------------------------------------
@@ -160,82 +154,54 @@ def pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def zeros(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.symlink_to("/dev/zero")
-
-
 def endless(path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(10**12)
 
 
-@pytest.mark.parametrize("spoil", [pipe, zeros, endless])
+@pytest.mark.parametrize("spoil", [pipe, endless])
 @pytest.mark.parametrize("name", ["run.json", "stimuli.csv", f"stimuli/{ONE}.png", f"records/{ONE}.json"])
-def test_what_is_no_file_is_not_waited_for(
-    name: str, spoil: Callable[[Path], None], folder: RunFolder
-) -> None:
+def test_pipe_or_endless_file_is_refused(name: str, spoil: Callable[[Path], None], folder: RunFolder) -> None:
     spoil(folder.path / name)
     assert message(folder)
     assert command("trials", folder.path)[0] == 2
     if name in ("stimuli.csv", f"stimuli/{ONE}.png"):
-        arguments = ("figure", folder.path, "--rows", "seed", "--columns", "condition")
-        assert command(*arguments)[0] == 2
+        assert command("figure", folder.path, "--rows", "seed", "--columns", "condition")[0] == 2
 
 
-def test_the_next_run_makes_anew_what_is_no_file(folder: RunFolder, honest: RunFolder) -> None:
+def test_next_run_replaces_pipes_and_endless_files(folder: RunFolder, honest: RunFolder) -> None:
     pipe(folder.path / "run.json")
-    zeros(folder.path / "stimuli.csv")
+    pipe(folder.path / "stimuli.csv")
     pipe(folder.record(ONE))
     endless(folder.record("brick-original"))
-    result = run(load_manifest(honest.path.parent / "hostile.yaml"), out=folder.path, device="cpu")
+    result = run_again(folder, honest)
     assert (result.made, result.failures) == (2, ())
     load_run(folder.path)
-
-
-@pytest.mark.parametrize("spoil", [pipe, zeros, endless])
-def test_the_manifest_of_a_run_is_not_waited_for(spoil: Callable[[Path], None], folder: RunFolder) -> None:
-    spoil(folder.path / "manifest.resolved.yaml")
-    assert command("trials", folder.path)[0] == 2
-    assert command("figure", folder.path)[0] == 2
-
-
-@pytest.mark.parametrize("spoil", [pipe, endless])
-def test_the_owner_of_a_lock_is_not_waited_for(spoil: Callable[[Path], None], folder: RunFolder) -> None:
-    (folder.path / "lock.json").touch()
-    spoil(folder.path / "lock.json")
-    with pytest.raises(StoreError, match="cannot be locked"), folder.locked():
-        pass
-    with pytest.raises(OSError), locked(folder.path):  # noqa: PT011 (the message is that of the system)
-        pass
 
 
 # --- names and numbers ------------------------------------------------------------------------------
 
 RECORDS: dict[str, dict[str, Any]] = {
     "path": {"filename": "../../etc/passwd"},
-    "path below": {"filename": "stimuli/../../x.png"},
-    "absolute": {"filename": "/etc/passwd"},
     "another file": {"filename": "stimuli/brick-original.png"},
     "id": {"stimulus_id": "../../x"},
     "long id": {"stimulus_id": "a" * 10_000, "filename": f"stimuli/{'a' * 10_000}.png"},
-    "negative seed": {"seed": -1},
     "large seed": {"seed": 10**30},
     "list": {"source": []},
     "unknown": {"evil": 1},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_records_that_lie_are_damaged(kind: str, folder: RunFolder) -> None:
+def test_false_record_is_damaged(kind: str, folder: RunFolder) -> None:
     change(folder.record(ONE), **RECORDS[kind])
     assert str(folder.record(ONE)) in message(folder)
     assert folder.read_record(ONE) is None or kind == "unknown"
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "null"])
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
 @pytest.mark.parametrize("key", ['"clipped_share": ', '"size_px": ', '"gram_ceiling_conv1_1": '])
-def test_numbers_of_records_are_finite(key: str, number: str, folder: RunFolder) -> None:
+def test_record_with_a_number_that_is_not_finite_is_damaged(key: str, number: str, folder: RunFolder) -> None:
     text = folder.record(ONE).read_text()
     place = text.index(key) + len(key)
     end = min(text.index(mark, place) for mark in ",\n")
@@ -243,153 +209,82 @@ def test_numbers_of_records_are_finite(key: str, number: str, folder: RunFolder)
     assert "is damaged" in message(folder)
 
 
-def test_settings_of_records_are_finite(honest: RunFolder) -> None:
-    content = json.loads(honest.record(ONE).read_bytes())
-    content["control"]["options"] = {"share": float("nan")}
-    with pytest.raises(ValueError, match="JSON compliant"):
-        Record.model_validate_json(json.dumps(content))
-
-
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"a": ' * 100_000, "\0", "", '{"format": ' + "9" * 5000 + "}", "1"]
+    "text", ["[" * 100_000, "\0", '{"format": ' + "9" * 5000 + "}"], ids=["deep", "null", "digits"]
 )
 @pytest.mark.parametrize("name", ["run.json", f"records/{ONE}.json"])
-def test_json_that_is_deep_or_none_is_damaged(name: str, text: str, folder: RunFolder) -> None:
+def test_json_that_cannot_be_read_is_damaged(name: str, text: str, folder: RunFolder) -> None:
     (folder.path / name).write_text(text)
     assert "damaged" in message(folder)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("stimuli", "3"),
-        *((key, value) for key in ("stimuli", "name") for value in (None, 3.5, [], {}, -1, 10**40)),
-    ],
-)
-def test_the_summary_of_a_run_has_the_right_types(key: str, value: object, folder: RunFolder) -> None:
-    change(folder.path / "run.json", **{key: value})
-    assert message(folder)
-
-
-@pytest.mark.parametrize(
-    "name", ["../../../etc/passwd", "/dev/zero", "a/b", "", "nan", "1", "=1+1", "a\nb", "x" * 9999]
-)
-def test_ids_in_the_table_are_ids(name: str, folder: RunFolder) -> None:
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "", "nan", "=1+1", "a\nb", "x" * 9999])
+def test_id_in_the_table_that_is_no_id_is_refused(name: str, folder: RunFolder) -> None:
     table = pd.read_csv(folder.path / "stimuli.csv")
     table["stimulus_id"] = table["stimulus_id"].replace(ONE, name)
     table.to_csv(folder.path / "stimuli.csv", index=False)
     assert len(message(folder)) < 1000
 
 
-@pytest.mark.parametrize(
-    "name", ["../../../etc/passwd", "/etc/passwd", "stimuli/../x.png", "stimuli/a.txt", ""]
-)
-def test_a_figure_shows_files_of_its_run_alone(name: str, folder: RunFolder) -> None:
+def test_figure_shows_only_files_of_its_run(folder: RunFolder) -> None:
     table = pd.read_csv(folder.path / "stimuli.csv")
-    table["filename"] = table["filename"].replace(f"stimuli/{ONE}.png", name)
-    table.to_csv(folder.path / "stimuli.csv", index=False)
-    (read,) = read_runs([folder.path], check=False)
-    assert all(Path(path).parent == folder.stimuli for path in read.table["path"])
-
-
-TABLES = {
-    "no columns": b"\n\n",
-    "no rows": b"stimulus_id,png_sha256\n",
-    "nothing": b"",
-    "null": b"stimulus_id\0,png_sha256\n",
-    "other bytes": b"stimulus_id,png_sha256\n\xff\xfe,\x80\n",
-    "quote": b'stimulus_id,png_sha256\n"brick',
-    "seeds": b"stimulus_id,png_sha256,seed\na,b,1.5\n",
-    "large seeds": b"stimulus_id,png_sha256,seed\na,b,99999999999999999999999\n",
-    "more cells": b"stimulus_id,png_sha256\na,b,c,d\n",
-    "long cell": b"stimulus_id,png_sha256\n" + b"a" * 200_000 + b",b\n",
-}
-
-
-@pytest.mark.parametrize("kind", TABLES)
-def test_tables_that_are_none_are_refused(kind: str, folder: RunFolder) -> None:
-    (folder.path / "stimuli.csv").write_bytes(TABLES[kind])
-    assert message(folder)
-    with pytest.raises(InputError):
-        read_runs([folder.path])
+    for name in ("../../../etc/passwd", "/etc/passwd", ""):
+        changed = table.assign(filename=table["filename"].replace(f"stimuli/{ONE}.png", name))
+        changed.to_csv(folder.path / "stimuli.csv", index=False)
+        (read,) = read_runs([folder.path], check=False)
+        assert all(Path(path).parent == folder.stimuli for path in read.table["path"])
 
 
 MANIFESTS = {
     "laughs": "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)),
-    "deep": "[" * 100_000,
     "tag": "name: !!python/object/apply:os.mkdir ['executed']\n",
     "types": "name: 1\nlayer_sets: []\nseeds: {}\nsources: 3\ncontrols: [x]\n",
     "ids": "name: a\nlayer_sets: {}\nseeds: [1]\nsources: [id]\ncontrols: [[id, name]]\n",
-    "list": "- 1\n",
-    "nothing": "",
     "large": "#" * 1_000_001,
 }
 
 
 @pytest.mark.parametrize("kind", MANIFESTS)
-def test_manifests_of_runs_are_read_as_manifests_are(
+def test_hostile_manifest_in_a_run_is_refused(
     kind: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(document, "MAX_VALUES", 2000)
     (folder.path / "manifest.resolved.yaml").write_text(MANIFESTS[kind])
-    for arguments in (("trials", folder.path), ("figure", folder.path)):
-        assert command(*arguments)[0] == 2
+    for name in ("trials", "figure"):
+        assert command(name, folder.path)[0] == 2
     assert not (tmp_path / "executed").exists()
 
 
-def test_trial_lists_go_to_the_run_whatever_its_manifest_says(folder: RunFolder) -> None:
-    path = folder.path / "manifest.resolved.yaml"
-    data = yaml.safe_load(path.read_text())
-    data["trials"][0]["id"] = "../../x"
-    path.write_text(yaml.safe_dump(data))
-    code, output = command("trials", folder.path)
-    assert code == 2
-    assert "expected an id" in output
-
-
-def test_a_pipe_at_the_place_of_a_trial_list_is_refused(folder: RunFolder, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "list.csv")
-    arguments = ("--design", "rating", "--set", "repeats=1", "--set", "min_source_gap=0")
-    code, output = command("trials", folder.path, *arguments, "--out", tmp_path / "list.csv")
-    assert code == 2
-    assert "is there and is no trial list" in output
-
-
-def test_a_figure_decodes_no_bomb(folder: RunFolder, honest: RunFolder) -> None:
-    """The image that a table describes may be as hostile as any other."""
-    import hashlib
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
+def test_decompression_bomb_is_not_decoded(folder: RunFolder) -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
+    bomb = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", b"x"), (b"IEND", b"")):
+        bomb += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     folder.png(ONE).write_bytes(bomb)
-    digest = hashlib.sha256(bomb).hexdigest()
+    digest = sha256(bomb)
     table = pd.read_csv(folder.path / "stimuli.csv")
     table.loc[table["stimulus_id"] == ONE, "png_sha256"] = f"sha256:{digest}"
     table.to_csv(folder.path / "stimuli.csv", index=False)
     record = json.loads(folder.record(ONE).read_bytes()) | {"png_sha256": digest}
     del record["record_sha256"]
     sealed = json.dumps(record, sort_keys=True, separators=(",", ":"))
-    change(folder.record(ONE), png_sha256=digest, record_sha256=hashlib.sha256(sealed.encode()).hexdigest())
+    change(folder.record(ONE), png_sha256=digest, record_sha256=sha256(sealed.encode()))
     code, output = command("figure", folder.path, "--rows", "seed", "--columns", "condition")
     assert code == 2
     assert "more pixels than stimgen reads" in " ".join(output.split())
 
 
-def test_prune_removes_nothing_elsewhere(folder: RunFolder, honest: RunFolder, tmp_path: Path) -> None:
-    """A summary may call any file a trial list of stimgen's, with its right hash."""
+def test_prune_removes_nothing_outside_the_run(folder: RunFolder, honest: RunFolder, tmp_path: Path) -> None:
     precious = tmp_path / "precious.csv"
     precious.write_text("precious")
     noted = {"../../precious": sha256(b"precious"), str(tmp_path / "precious"): sha256(b"precious")}
-    for lists in (noted, [1], "x", {"rating": 3}):
+    for lists in (noted, [1], {"rating": 3}):
         change(folder.path / "run.json", trial_lists=lists)
-        code, output = command("run", honest.path.parent / "hostile.yaml", "--out", folder.path, "--prune")
+        code, output = command(
+            "run", honest.path.parent / "hostile.yaml", "--out", folder.path, "--prune", "--no-report"
+        )
         assert code == 0, output
         assert precious.read_text() == "precious"
     assert set(json.loads((folder.path / "run.json").read_bytes())["trial_lists"]) == {"rating"}

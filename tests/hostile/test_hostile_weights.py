@@ -23,7 +23,6 @@ from stimgen.networks.import_weights import import_weights
 from stimgen.networks.weights import WeightsError, find_weights
 from stimgen.networks.weights.cache import cached_path, read_cached
 from stimgen.networks.weights.formats import read_convolutions
-from stimgen.networks.weights.layers import natural_order
 
 VGG16 = NETWORKS["vgg16"]()
 KERNEL = torch.zeros(64, 3, 3, 3)
@@ -39,6 +38,11 @@ class Payload:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
+
+
 def refused(path: Path) -> str:
     with pytest.raises(WeightsError) as caught:
         read_convolutions(path, VGG16)
@@ -46,23 +50,16 @@ def refused(path: Path) -> str:
     return caught.value.problem
 
 
-# --- pickles ----------------------------------------------------------------------------------------
-
-
 def save_zip(path: Path, payload: object) -> None:
     torch.save({"features.0.weight": KERNEL, "epoch": payload}, path)
-
-
-def save_legacy(path: Path, payload: object) -> None:
-    torch.save({"features.0.weight": payload}, path, _use_new_zipfile_serialization=False)
 
 
 def save_pickle(path: Path, payload: object) -> None:
     path.write_bytes(pickle.dumps(payload, protocol=2))
 
 
-@pytest.mark.parametrize("save", [save_zip, save_legacy, save_pickle])
-@pytest.mark.parametrize("ending", [".pth", ".pt", ".h5", ".onnx", ".safetensors"])
+@pytest.mark.parametrize("save", [save_zip, save_pickle])
+@pytest.mark.parametrize("ending", [".pth", ".h5", ".onnx", ".safetensors"])
 def test_pickles_are_never_run(save: Callable[[Path, object], None], ending: str, tmp_path: Path) -> None:
     payload, path = tmp_path / "executed", tmp_path / f"evil{ending}"
     save(path, Payload(payload))
@@ -70,7 +67,7 @@ def test_pickles_are_never_run(save: Callable[[Path, object], None], ending: str
     with pytest.raises(WeightsError):
         find_weights("vgg16", str(path))
     with pytest.raises(WeightsError):
-        import_weights(path, "vgg16", convention="torchvision", cache_dir=tmp_path / "cache")
+        import_weights(path, "vgg16", convention="torchvision")
     assert not payload.exists()
 
 
@@ -80,13 +77,6 @@ def test_a_payload_would_run_if_it_were_unpickled(tmp_path: Path) -> None:
     save_zip(path, Payload(tmp_path / "executed"))
     torch.load(path, weights_only=False)
     assert (tmp_path / "executed").is_dir()
-
-
-@pytest.mark.parametrize("ending", [".npy", ".npz", ".pkl", ".ckpt", ""])
-def test_other_formats_are_not_opened(ending: str, tmp_path: Path) -> None:
-    path = tmp_path / f"weights{ending}"
-    save_pickle(path, 1)
-    assert "an ending that no weights format has" in refused(path)
 
 
 def test_torchscript_is_not_opened(tmp_path: Path) -> None:
@@ -116,12 +106,11 @@ def test_zip_bombs_are_not_unpacked(tmp_path: Path) -> None:
     assert "is compressed, and might fill the memory" in refused(path)
 
 
-@pytest.mark.parametrize("count", [2**19, 2**22])
-def test_endless_pickles_end(count: int, tmp_path: Path) -> None:
+def test_endless_pickles_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "pickle.pth"
-    repacked(path, zipfile.ZIP_STORED, pickled=b"\x80\x02" + b"(" * count)
+    repacked(path, zipfile.ZIP_STORED, pickled=b"\x80\x02" + b"(" * 2**20)
     assert "has too much in it beside numbers" in refused(path)
-    path.write_bytes(b"\x80\x02" + b"(" * count)
+    path.write_bytes(b"\x80\x02" + b"(" * 2**20)
     assert "there is too much in it beside numbers" in refused(path)
 
 
@@ -132,10 +121,6 @@ def test_endless_pickles_end(count: int, tmp_path: Path) -> None:
         (torch.zeros(1, dtype=torch.float16).expand(2**40), "claims to hold"),
         (torch.zeros(64, 3, 3, 3, device="meta"), "tensors of a kind that is not read"),
         (torch.zeros(64, 3, 3, 3, dtype=torch.complex64), "found 0"),
-        (torch.zeros(64, 3, 3, 3, dtype=torch.int32), "found 0"),
-        (torch.zeros(64, 3, 3), "found 0"),
-        (torch.zeros(64, 4, 3, 3), "needs a kernel of shape (64, 3, 3, 3)"),
-        (KERNEL, "needs a bias of shape (64,)"),
     ],
 )
 def test_strange_tensors_are_refused(tensor: torch.Tensor, words: str, tmp_path: Path) -> None:
@@ -144,35 +129,12 @@ def test_strange_tensors_are_refused(tensor: torch.Tensor, words: str, tmp_path:
     assert words in refused(path)
 
 
-@pytest.mark.parametrize("content", [[1, 2], "text", {}, {1: KERNEL}, {"state_dict": {"state_dict": 1}}])
-def test_what_is_no_state_dict_is_refused(content: object, tmp_path: Path) -> None:
-    path = tmp_path / "net.pth"
-    torch.save(content, path)
-    refused(path)
-
-
-def test_a_state_dict_that_holds_itself_is_refused(tmp_path: Path) -> None:
-    content: dict[str, object] = {}
-    content["state_dict"] = content
-    torch.save(content, tmp_path / "net.pth")
-    assert "found 0" in refused(tmp_path / "net.pth")
-
-
-@pytest.mark.parametrize("name", ["conv" + "9" * 5000, "²", "conv²1", "１", "\x1b[31m"])
-def test_strange_names_of_layers_are_only_names(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["conv" + "9" * 5000, "conv²1", "\x1b[31m"])
+def test_any_text_can_name_a_layer(name: str, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({f"{name}.weight": KERNEL, "conv2.weight": KERNEL.clone()}, tmp_path / "net.safetensors")
     assert len(refused(tmp_path / "net.safetensors")) < 1000
-
-
-def test_numbers_in_names_are_in_order() -> None:
-    names = ["conv10", "conv9", "conv09", "conv1_2", "conv1_10", f"conv{'9' * 5000}", "a"]
-    ordered = sorted(names, key=natural_order)
-    assert ordered == ["a", "conv1_2", "conv1_10", "conv9", "conv09", "conv10", f"conv{'9' * 5000}"]
-
-
-# --- safetensors, and the cache ---------------------------------------------------------------------
 
 
 def safetensors_of(header: object, body: bytes = b"") -> bytes:
@@ -183,7 +145,6 @@ def safetensors_of(header: object, body: bytes = b"") -> bytes:
 TWO = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 SAFETENSORS = {
     "huge header": struct.pack("<Q", 2**63) + b"{}",
-    "long header": struct.pack("<Q", 2**40) + b"{}",
     "more numbers than bytes": safetensors_of({"a": TWO | {"shape": [2**40], "data_offsets": [0, 2**42]}}),
     "overflow": safetensors_of({"a": TWO | {"shape": [2**62, 4], "data_offsets": [0, 8]}}, bytes(8)),
     "overlap": safetensors_of({"a": TWO, "b": TWO}, bytes(8)),
@@ -192,7 +153,6 @@ SAFETENSORS = {
         {"a.weight": {"dtype": "F4", "shape": [16], "data_offsets": [0, 8]}}, bytes(8)
     ),
     "deep": safetensors_of(b"[" * 100_000),
-    "no JSON": safetensors_of(b"{"),
     "nothing": b"",
     "no tensors": safetensors_of({}),
 }
@@ -211,28 +171,25 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("kind", SAFETENSORS)
-def test_lying_safetensors_are_refused_also_in_the_cache(kind: str, tmp_path: Path) -> None:
-    path = cached_path("vgg16", "mine", tmp_path)
+def test_damaged_safetensors_are_refused_also_in_the_cache(kind: str, tmp_path: Path) -> None:
+    path = cached_path("vgg16", "mine")
     path.parent.mkdir(parents=True)
     path.write_bytes(SAFETENSORS[kind])
     refused(path)
     with pytest.raises(WeightsError):
         read_cached(path)
     with pytest.raises(WeightsError):
-        find_weights("vgg16", "mine", cache_dir=tmp_path)
+        find_weights("vgg16", "mine")
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_lying_headers_of_the_cache_are_refused(kind: str, tmp_path: Path) -> None:
-    path = cached_path("vgg16", "mine", tmp_path)
+def test_wrong_headers_in_the_cache_are_refused(kind: str, tmp_path: Path) -> None:
+    path = cached_path("vgg16", "mine")
     path.parent.mkdir(parents=True)
     path.write_bytes(safetensors_of({"__metadata__": HEADERS[kind]}))
     with pytest.raises(WeightsError) as caught:
-        find_weights("vgg16", "mine", cache_dir=tmp_path)
+        find_weights("vgg16", "mine")
     assert str(path) in caught.value.problem
-
-
-# --- ONNX -------------------------------------------------------------------------------------------
 
 
 def onnx_of(tensor: TensorProto | None, **convolution: list[str]) -> bytes:
@@ -257,9 +214,6 @@ ONNX = {
     "data above": (onnx_of(external("../../../../etc/passwd")), "in another file, which is not opened"),
     "absolute data": (onnx_of(external("/dev/zero")), "in another file, which is not opened"),
     "more dimensions than data": (onnx_of(tensor_of(1, 2**40, 2**20, raw=bytes(8))), "is damaged"),
-    "negative": (onnx_of(tensor_of(1, -1, 3, raw=bytes(8))), "is damaged"),
-    "unknown type": (onnx_of(tensor_of(99, 2, raw=bytes(8))), "is damaged"),
-    "no type": (onnx_of(tensor_of(0)), "is damaged"),
     "no data": (onnx_of(tensor_of(1, 64, 3, 3, 3)), "is damaged"),
     "no tensor": (onnx_of(None), "computes its weights"),
     "no output": (onnx_of(numpy_helper.from_array(KERNEL.numpy(), "w"), outputs=[]), "needs a bias"),
@@ -269,13 +223,10 @@ ONNX = {
 
 
 @pytest.mark.parametrize("kind", ONNX)
-def test_lying_onnx_files_are_refused(kind: str, tmp_path: Path) -> None:
+def test_hostile_onnx_files_are_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(ONNX[kind][0])
     assert ONNX[kind][1] in refused(path)
-
-
-# --- HDF5 -------------------------------------------------------------------------------------------
 
 
 def external_link(file: h5py.File) -> None:
@@ -312,10 +263,6 @@ def circle(file: h5py.File) -> None:
     file["b"] = h5py.SoftLink("/a/b")
 
 
-def complex_numbers(file: h5py.File) -> None:
-    file["conv1/weight"] = np.zeros((64, 3, 3, 3), "c8")
-
-
 def names_of_no_list(file: h5py.File) -> None:
     file.attrs["layer_names"] = 5
 
@@ -325,30 +272,17 @@ def names_that_lead_out(file: h5py.File) -> None:
     file.create_group("a").attrs["weight_names"] = ["../../x"]
 
 
-def names_of_no_group(file: h5py.File) -> None:
-    file.attrs["layer_names"] = ["a"]
-    file["a"] = np.zeros(3, "f4")
-
-
-def names_of_no_text(file: h5py.File) -> None:
-    file.attrs["layer_names"] = [b"\xff\xfe"]
-
-
 HDF5 = (
-    external_link, external_data, virtual, huge, packed, deep, circle, complex_numbers,
-    names_of_no_list, names_that_lead_out, names_of_no_group, names_of_no_text,
+    external_link, external_data, virtual, huge, packed, deep, circle, names_of_no_list, names_that_lead_out,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("write", HDF5)
-def test_lying_hdf5_files_are_refused(write: Callable[[h5py.File], None], tmp_path: Path) -> None:
+def test_hostile_hdf5_files_are_refused(write: Callable[[h5py.File], None], tmp_path: Path) -> None:
     path = tmp_path / "net.h5"
     with h5py.File(path, "w") as file:
         write(file)
     refused(path)
-
-
-# --- files ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", [".pth", ".safetensors", ".onnx", ".h5"])

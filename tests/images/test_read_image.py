@@ -15,10 +15,9 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 from png_bytes import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, png_bytes
 
-from stimgen.errors import InputError
 from stimgen.images import read as read_module
 from stimgen.images.pixels import ImageError
-from stimgen.images.read import PHOTOGRAPHS, RawImage, read_image, skimage_file, skimage_path
+from stimgen.images.read import PHOTOGRAPHS, read_image, skimage_file, skimage_path
 from stimgen.images.samples import MAX_PIXELS
 
 SHAPE = (13, 17)
@@ -69,11 +68,7 @@ def refused(read):
     return message
 
 
-# --- integers, bit by bit -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("interlaced", [False, True])
-@pytest.mark.parametrize("paeth", [False, True])
+@pytest.mark.parametrize(("paeth", "interlaced"), [(False, False), (True, True)])
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize(("colour_type", "channels"), [(GREY, None), (RGB, 3)])
 def test_png_is_bit_exact(read, colour_type, channels, bits, paeth, interlaced):
@@ -159,20 +154,6 @@ def test_tiff_is_bit_exact(read, channels, bits, order, options):
     np.testing.assert_array_equal(raw.pixels, unit(values, bits))
 
 
-def test_tiff_with_separate_planes(read):
-    values = noise(16, 3)
-    data = tiff_bytes(np.moveaxis(values, 2, 0), photometric="rgb", planarconfig="separate")
-    np.testing.assert_array_equal(read(data).pixels, unit(values, 16))
-
-
-@pytest.mark.parametrize("bits", [8, 16])
-def test_tiff_with_white_at_zero(read, bits):
-    values = noise(bits)
-    np.testing.assert_array_equal(
-        read(tiff_bytes(values, photometric="miniswhite")).pixels, unit(2**bits - 1 - values, bits)
-    )
-
-
 def test_tiff_of_one_bit(read):
     values = noise(1).astype(bool)
     for photometric, expected in (("minisblack", values), ("miniswhite", ~values)):
@@ -222,10 +203,7 @@ def test_float_tiff_is_taken_as_it_is(read, dtype):
     np.testing.assert_array_equal(raw.pixels, values.astype(np.float32))
 
 
-# --- orientation ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize(
     ("file_format", "compression"), [("PNG", None), ("JPEG", None), ("TIFF", None), ("TIFF", "tiff_lzw")]
 )
@@ -240,9 +218,6 @@ def test_orientation_tag_is_applied(read, file_format, compression, orientation)
     expected = unit(np.asarray(picture), 8)
     assert expected.shape[:2] == (SHAPE if orientation < 5 else SHAPE[::-1])
     np.testing.assert_array_equal(read(data).pixels, expected)
-
-
-# --- identity and names --------------------------------------------------------------------------------
 
 
 def test_content_decides_about_the_format(read):
@@ -264,21 +239,12 @@ def test_identity_is_that_of_the_bytes(tmp_path):
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_photographs_of_scikit_image(name):
     raw = read_image(f"skimage:{name}")
-    assert isinstance(raw, RawImage)
     assert raw.sha256 == hashlib.sha256(skimage_path(name).read_bytes()).hexdigest()
     assert raw.origin.startswith(f"skimage:{name} (scikit-image ")
     assert 0 <= raw.pixels.min() < raw.pixels.max() <= 1
 
 
-def test_brick_equals_what_scikit_image_loads():
-    from skimage import data
-
-    np.testing.assert_array_equal(read_image("skimage:brick").pixels, unit(data.brick(), 8))
-
-
-@pytest.mark.parametrize(
-    "name", ["bricks", "no_time_for_that_tiny", "multipage", "../data/brick", "lfw_subset", ""]
-)
+@pytest.mark.parametrize("name", ["bricks", "multipage", "../data/brick", ""])
 def test_unknown_photograph_lists_the_known(name):
     with pytest.raises(ImageError, match="astronaut, brick, camera") as caught:
         read_image(f"skimage:{name}")
@@ -315,15 +281,9 @@ def test_finding_a_photograph_imports_no_scikit_image():
     assert output.split(maxsplit=1) == ["True", "set()\n"]
 
 
-# --- faults --------------------------------------------------------------------------------------------
-
-
-def test_missing_file(tmp_path):
+def test_missing_file_and_pipe_are_refused(tmp_path):
     with pytest.raises(ImageError, match=r"There is no file .*missing\.png"):
         read_image(tmp_path / "missing.png")
-
-
-def test_pipe_is_refused_and_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImageError, match="not a regular file"):
         read_image(tmp_path / "pipe.png")
@@ -339,11 +299,6 @@ def test_unreadable_file(tmp_path, monkeypatch):
     monkeypatch.setattr(read_module, "read_file", denied)
     with pytest.raises(ImageError, match="cannot be read: Permission denied"):
         read_image(path)
-
-
-def test_name_with_a_null_byte():
-    with pytest.raises(InputError):
-        read_image("bad\0name.png")
 
 
 def frames(file_format, count, channels=None):
@@ -381,17 +336,11 @@ FAULTS = {
     "animated PNG": (lambda: frames("PNG", 3), "holds 3 pictures"),
     "JPEG with a second picture": (lambda: frames("MPO", 2, 3), "holds 2 pictures"),
     "TIFF of 4 pages": (lambda: tiff_bytes(PAGES, photometric="minisblack"), "holds 4 pictures"),
-    "ImageJ stack": (lambda: tiff_bytes(PAGES, imagej=True), "holds 4 pictures"),
-    "CMYK JPEG": (lambda: pillow_bytes(Pillow.new("CMYK", (8, 8)), "JPEG"), "colour model"),
     "CMYK TIFF": (lambda: pillow_bytes(Pillow.new("CMYK", (8, 8)), "TIFF"), "colour model"),
-    "Lab TIFF": (lambda: pillow_bytes(Pillow.new("LAB", (8, 8)), "TIFF"), "LAB"),
-    "signed": (lambda: tiff_bytes(noise(8).astype(np.int16)), "does not read"),
     "32 bits": (lambda: tiff_bytes(noise(8).astype(np.uint32)), "does not read"),
     "32 bits, compressed": (with_32_bits, "does not read"),
-    "complex": (lambda: tiff_bytes(noise(8).astype(np.complex64)), "does not read"),
     "one sample called RGB": (with_one_sample_called_rgb, "colour model RGB"),
     "NaN": (lambda: with_a_float(np.nan), "1 samples that are not finite"),
-    "infinity": (lambda: with_a_float(np.inf), "not finite"),
     "above 1": (lambda: with_a_float(1.001), "0 to 1.001"),
     "below 0": (lambda: with_a_float(-0.1), "from -0.1"),
     "too many pixels": (of_8193_rows, f"8192 × 8193 pixels; stimgen reads at most {MAX_PIXELS}"),
@@ -417,7 +366,7 @@ CUT_OFF = {
 
 
 @pytest.mark.parametrize("kind", CUT_OFF)
-@pytest.mark.parametrize("kept", [0.0, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.9])
 def test_cut_off_files_are_refused(refused, kind, kept):
     data = CUT_OFF[kind]()
     refused(data[: max(int(kept * len(data)), 30 if kind != "TIFF None" else 12)])

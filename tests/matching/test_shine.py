@@ -29,9 +29,9 @@ def test_images_are_those_of_shine_but_for_frequency_zero_and_the_corners(mode, 
         verbose=-1,
         output_folder=tmp_path,
     )
-    dataset = shinier.ImageDataset(images=[one.copy() for one in levels], options=options)
+    dataset = shinier.ImageDataset(images=[x.copy() for x in levels], options=options)
     expected = shinier.ImageProcessor(dataset=dataset, options=options, verbose=-1).get_results()
-    images = tuple((one / 255).astype(np.float32) for one in levels)
+    images = tuple((x / 255).astype(np.float32) for x in levels)
     asked = Targets(**{statistic: Reference(images)})
     for image, shine in zip(images, expected, strict=True):
         matched = 255 * match(image, asked, np.random.default_rng(0)).astype(np.float64)

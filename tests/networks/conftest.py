@@ -65,7 +65,9 @@ def tiny_weights(tiny: Architecture, convolutions: Convolutions) -> Callable[[st
 @pytest.fixture(scope="session")
 def oxford(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """The Oxford VGG-16 weights, from the package that carries them."""
-    return find_weights("vgg16", "imagenet", cache_dir=tmp_path_factory.mktemp("no_cache"))
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("STIMGEN_CACHE", str(tmp_path_factory.mktemp("no_cache")))
+        return find_weights("vgg16", "imagenet")
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def publish(
         httpserver.expect_request("/published.pth").respond_with_data(content)
         published = PublishedWeights(
             name="imagenet",
-            url=httpserver.url_for("/published.pth"),
+            source=httpserver.url_for("/published.pth"),
             sha256=hashlib.sha256(content).hexdigest(),
             convention="caffe-rgb",
             licence="CC BY",

@@ -60,12 +60,6 @@ def test_kernels_have_the_published_number_of_parameters(
     assert sum(counts) == total - classifier
 
 
-def test_strides_and_deepest_layer_of_vgg16() -> None:
-    assert [VGG16.stride(layer) for layer in FIVE] == [1, 2, 4, 8, 16]
-    assert VGG16.deepest(["pool2", "conv1_1", "conv2_2"]) == "pool2"
-    assert [step.name for step in VGG16.upto("pool1")] == ["conv1_1", "conv1_2", "pool1"]
-
-
 def test_costs_agree_with_measurements_and_with_counts_by_hand() -> None:
     # Forward and backward to pool4 at 256 px are 73 GFLOP.
     assert 2 * VGG16.forward_flops(FIVE, 256) == pytest.approx(73e9, rel=0.03)
@@ -96,9 +90,6 @@ def test_architectures_catalogue_and_list_need_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-# --- the smallest image of a layer --------------------------------------------------------------------
 
 
 @st.composite
@@ -157,15 +148,3 @@ def test_smallest_image_of_any_layer_is_the_smallest_that_pytorch_takes(
                 extractor.features(torch.zeros(1, 3, smallest + 9, smallest - 1), [layer])
             with pytest.raises(InputError, match=f"at least {smallest} px"):
                 architecture.forward_flops([layer], smallest - 1)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_smallest_images_of_registered_networks(name: str) -> None:
-    architecture = NETWORKS[name]()
-    for layer in architecture.layers:
-        side = architecture.smallest_px(layer)
-        assert architecture.receptive_field(layer) >= side
-        assert side_of_maps(architecture, layer, side) >= 1
-        assert side == 1 or side_of_maps(architecture, layer, side - 1) == 0
-        assert name == "alexnet" or side == architecture.stride(layer)
-    assert set(architecture.default_layers) <= set(architecture.layers)

@@ -33,7 +33,7 @@ def test_published_weights_agree_with_torchvision() -> None:
     for key, published in ours.items():
         weights = theirs[key]
         assert published.url == weights.url
-        assert published.url.endswith(f"-{published.sha256[:8]}.pth")
+        assert weights.url.endswith(f"-{published.sha256[:8]}.pth")
         assert len(published.sha256) == (8 if key == ("vgg16", "imagenet") else 64)
         convention, transforms = CONVENTIONS[published.convention], weights.transforms()
         # torchvision rounds the Oxford mean to whole grey levels.
@@ -47,6 +47,7 @@ def test_every_network_has_a_title_a_publication_and_terms_of_its_weights(name: 
     assert architecture.title
     assert isinstance(architecture.reference, Reference)
     assert all(weights.licence and weights.citation for weights in architecture.weights)
+    assert set(architecture.default_layers) <= set(architecture.layers)
 
 
 @pytest.fixture(scope="module")

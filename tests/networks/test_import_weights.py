@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import network_files
@@ -85,14 +84,12 @@ def test_unrecognised_file_needs_its_convention(net: Path, convolutions: Convolu
     with pytest.raises(InputError, match='convention "caffe"'):
         import_weights(net, "tiny", convention="caffe")
     # The names of the Caffe networks, as Gatys and colleagues have them.
-    names = [convolution.name for convolution in NETWORKS["tiny"]().convolutions]
-    tensors = {
-        f"{name}.weight": torch.from_numpy(k) for name, k in zip(names, convolutions.kernels, strict=True)
-    }
-    tensors |= {
-        f"{name}.bias": torch.from_numpy(b) for name, b in zip(names, convolutions.biases, strict=True)
-    }
-    torch.save(dict(sorted(tensors.items(), key=lambda item: item[0][:7])), net)
+    tensors = {}
+    for step, kernel, bias in zip(
+        NETWORKS["tiny"]().convolutions, convolutions.kernels, convolutions.biases, strict=True
+    ):
+        tensors[f"{step.name}.weight"], tensors[f"{step.name}.bias"] = map(torch.from_numpy, (kernel, bias))
+    torch.save(tensors, net)
     with pytest.raises(WeightsError, match=r"not recognised(.|\n)*vgg_conv\.pth of Gatys.*C is caffe-bgr"):
         import_weights(net, "tiny")
 
@@ -124,40 +121,10 @@ def test_file_of_another_network_is_refused(net: Path) -> None:
         import_weights(net, "vgg16", convention="torchvision")
 
 
-# --- weights that are normalised already --------------------------------------------------------------
-
-
-def write_vgg_conv(path: Path, weights: Weights) -> None:
-    """Write VGG-16 as Gatys and colleagues did: conv1_1.weight, conv1_1.bias, …, with BGR input."""
-    tensors = {}
-    names = [convolution.name for convolution in NETWORKS["vgg16"]().convolutions]
-    for name, kernel, bias in zip(names, weights.kernels, weights.biases, strict=True):
-        tensors[f"{name}.weight"] = (kernel.flip(1) if name == "conv1_1" else kernel).contiguous()
-        tensors[f"{name}.bias"] = bias
-    torch.save(tensors, path)
-
-
 @pytest.mark.slow
-def test_normalised_filters_of_vgg16_are_recognised_and_others_are_not(
-    oxford: Weights, tmp_path: Path
-) -> None:
-    elsewhere = normalised_on(oxford, [other_image("motorcycle_right.png")])
-    write_vgg_conv(tmp_path / "vgg_conv.pth", elsewhere)
-    weights = import_weights(tmp_path / "vgg_conv.pth", "vgg16", convention="caffe-bgr")
-    assert weights.normalised
-    assert all(map(torch.equal, weights.kernels, elsewhere.kernels))
-    trained = replace(oxford, biases=(oxford.biases[0] + 1e-6, *oxford.biases[1:]))
-    write_vgg_conv(tmp_path / "vgg16.pth", trained)
-    weights = import_weights(tmp_path / "vgg16.pth", "vgg16", convention="caffe-bgr")
-    assert not weights.normalised
-    assert share_near_one(weights) < 0.1
-
-
-@pytest.mark.slow
-def test_normalisation_on_dissimilar_images_is_recognised(oxford: Weights) -> None:
-    names = ["brick.png", "cell.png", "clock_motion.png", "coins.png", "grass.png", "gravel.png"]
-    names += ["hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_right.png"]
-    assert share_near_one(normalised_on(oxford, [other_image(name) for name in names])) > 0.65
+def test_normalised_filters_of_vgg16_are_recognised(oxford: Weights) -> None:
+    assert share_near_one(normalised_on(oxford, [other_image("motorcycle_right.png")])) > 0.65 > LEAST_SHARE
+    assert share_near_one(oxford) < 0.1
 
 
 def test_random_networks_do_not_count_as_normalised() -> None:
@@ -186,10 +153,6 @@ def test_normalised_weights_are_used_exactly_as_they_are(
     assert metadata.pop("normalised") == "yes"
     save_file(tensors, file, metadata=metadata)
     assert not find_weights("tiny", "my_net").normalised
-    assert import_weights(net, "tiny", convention="torchvision").normalised
-    save_file(tensors, file, metadata=metadata | {"normalised": "perhaps"})
-    with pytest.raises(WeightsError, match="header"):
-        find_weights("tiny", "my_net")
 
 
 def test_recognised_weights_are_not_measured(

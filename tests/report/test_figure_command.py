@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -49,23 +50,23 @@ def test_options_reach_the_figure(folder, tmp_path):
     )  # fmt: skip
     assert done.stderr == f"4 stimuli, source grass. Figure: {out}\n"
     with Pillow.open(out) as image:
-        assert image.text["Rows"] == "seed"
+        assert (image.text["Rows"], image.text["Columns"]) == ("seed", "condition")
+        assert (image.text["Fixed"], image.text["Annotation"]) == ("source=grass", "loss")
         assert image.text["Resampling"].startswith("Lanczos")
-        assert image.text["Annotation"] == "loss"
-
-
-def test_empty_cells_are_counted(small, tmp_path):
-    folder = copied(small, tmp_path / "run", keep=-2)
-    assert "7 stimuli, seed 1, empty cells: 1." in stimgen("figure", folder).stderr
+        cells = json.loads(image.text["Stimuli"])
+    assert [(cell["row"], cell["column"], cell["stimulus_id"]) for cell in cells] == [
+        (seed, name, f"grass-{name}-s{seed}") for seed in ("1", "2") for name in ("pool1", "conv1_1")
+    ]
 
 
 def test_several_runs_need_a_file(folder, made, tmp_path):
     other = made(name="other", layer_sets={"deep": ["pool1"]}, controls=["original"])
+    other = copied(other, tmp_path / "other", keep=2)
     done = stimgen("figure", folder, other)
     assert done.exit_code == 2
     assert "--out" in done.stderr
     done = stimgen("figure", folder, other, "--out", tmp_path / "both.png")
-    assert done.stderr.startswith("10 stimuli, seed 1.")
+    assert done.stderr.startswith("9 stimuli, seed 1, empty cells: 1.")
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a", "nowhere/a.png", "small/stimuli/brick-pool1-s1.png"])
@@ -96,12 +97,6 @@ def test_a_figure_on_paper_states_its_size(folder, arguments, begins, width, let
     assert path.read_bytes().startswith(begins)
 
 
-def test_enough_pixels_need_no_advice(folder):
-    done = stimgen("figure", folder, "--format", "svg", "--width", "89", "--cell-px", "1000")
-    assert len(done.stderr.splitlines()) == 2
-    assert int(re.search(r"([0-9]+) ppi", done.stderr)[1]) > 300
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -109,8 +104,9 @@ def test_enough_pixels_need_no_advice(folder):
         (["--format", "pdf", "--out", "a.svg"], "no pdf file"),
         (["--width", "column"], 'width "column"(.|\n)*single'),
         (["--width", "10"], "20 to 2000 mm"),
-        (["--width", "nan"], "20 to 2000 mm"),
         (["--width", "20", "--columns", "condition", "--rows", "source"], "20 mm are too narrow"),
+        (["--label", "pool4"], 'no "="'),
+        (["--label", "a=1", "--label", "a=2"], "two labels"),
         (["--dpi", "600"], "--dpi needs a width"),
         (["--font-pt", "8"], "--font-pt needs a width"),
         (["--font-pt", "nan", "--format", "svg"], "Error"),
@@ -154,11 +150,6 @@ def test_a_damaged_run_is_an_error(folder, name, content, message):
     assert done.exit_code == 2
     assert message in done.stderr
     assert re.search("[Rr]un (stimgen run|the manifest)", done.stderr)
-
-
-def test_a_run_without_a_data_dictionary_has_no_units(folder):
-    (folder / "stimuli.json").unlink()
-    assert stimgen("figure", folder, "--annotate", "luminance_mean").exit_code == 0
 
 
 def test_a_figure_needs_no_torch_and_options_no_matplotlib(folder):

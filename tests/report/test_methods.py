@@ -52,10 +52,6 @@ def test_methods_describe_the_manifest(small):
     for reference in found.references:
         assert reference.cited in text
         assert f"{{{reference.key}," in found.bibtex
-
-
-def test_the_distance_is_that_of_the_table(small):
-    run, _, text = written(small)
     distances = run.table["gram_relative_matched"].dropna()
     low, high = f"{distances.min():.2g}", f"{distances.max():.2g}"
     assert f"median over 8 textures was {distances.median():.2g} (range {low} to {high})" in text
@@ -88,17 +84,9 @@ def test_colour_components_weights_and_controls(made):
     assert {"moisan2011", "willenbockel2010", "field1987"} <= {r.key for r in found.references}
 
 
-def test_random_weights_have_a_seed_and_no_publication_of_weights(made):
-    folder = made(network={"name": "vgg16", "weights": "random:5", "normalise": False, "pooling": "max"})
-    _, _, text = written(folder)
-    assert "VGG-16 (Simonyan & Zisserman, 2015) with random weights (seed 5; SHA-256" in text
-    assert "max pooling" in text
-    assert "imagenet" not in text
-
-
-def test_another_network_and_the_published_procedure(made):
+def test_random_weights_and_the_published_procedure(made):
     folder = made(
-        network={"name": "alexnet", "weights": "random", "normalise": False},
+        network={"name": "alexnet", "weights": "random:5", "normalise": False, "pooling": "max"},
         image={"size_px": 64},
         layer_sets={"conv1": ["conv1"]},
         seeds=[1],
@@ -106,7 +94,9 @@ def test_another_network_and_the_published_procedure(made):
         controls=None,
     )
     _, found, text = written(folder)
-    assert "AlexNet (Krizhevsky, 2014) with random weights (seed 0;" in text
+    assert "AlexNet (Krizhevsky, 2014) with random weights (seed 5; SHA-256" in text
+    assert "max pooling" in text
+    assert "imagenet" not in text
     assert "the published procedure, L-BFGS-B (Byrd et al., 1995) at full size" in text
     assert "stimgen's preset gatys2015, version 1: iterations 2; history 20" in text
     assert {"krizhevsky2014", "byrd1995"} <= {reference.key for reference in found.references}
@@ -114,15 +104,17 @@ def test_another_network_and_the_published_procedure(made):
     assert "Controls were" not in text
 
 
-def test_different_networks_are_named_for_each_condition(made):
+def test_networks_and_procedures_of_conditions_and_controls(made):
     folder = made(
         layer_sets={
             "trained": ["conv1_1"],
             "untrained": {"layers": ["conv1_1"], "network": {"weights": "random:2"}},
         },
         measure={"network": "manifest"},
+        controls=[{"name": "random_weights", "layer_set": "trained"}],
+        seeds=[1],
     )
-    _, _, text = written(folder)
+    run, _, text = written(folder)
     assert re.search(r'trained \(conv1_1; 2,080 parameters; VGG-16 [^)]*\) with the weights "imagenet"', text)
     assert re.search(
         r"untrained \(conv1_1; 2,080 parameters; VGG-16 [^)]*\) with random weights \(seed 2", text
@@ -131,15 +123,6 @@ def test_different_networks_are_named_for_each_condition(made):
         'was measured on the image files, in VGG-16 (Simonyan & Zisserman, 2015) with the weights "ima'
         in text
     )
-
-
-def test_a_synthesised_control_names_its_procedure(made):
-    folder = made(
-        layer_sets={"conv1_1": ["conv1_1"]},
-        controls=[{"name": "random_weights", "layer_set": "conv1_1"}],
-        seeds=[1],
-    )
-    run, _, text = written(folder)
     (control,) = {record.control.weights_sha256 for record in run.records if record.control}
     assert control[:12] in text
     assert "For random_weights: The loss was minimised by a coarse-to-fine procedure" in text

@@ -52,9 +52,9 @@ def messages():
 
 @pytest.fixture
 def shown(small, opened, messages):
-    """A preview that writes each time, beside the finished small run."""
-    times = iter(range(0, 10**9, 100))
-    page = Preview(RunFolder(small), "small", messages.append, clock=lambda: next(times))
+    """A preview beside the finished small run, and its clock as attribute `now`."""
+    page = Preview(RunFolder(small), "small", messages.append, clock=lambda: page.now)
+    page.now = 0.0
     yield page
     page._folder.preview.unlink(missing_ok=True)
 
@@ -69,8 +69,12 @@ def texts(root, *names):
     return [" ".join(root.get_element_by_id(name).text_content().split()) for name in names]
 
 
-def test_the_page_shows_the_progress_and_is_opened_once(shown, opened):
+def test_page_shows_progress_every_few_seconds_and_is_opened_once(shown, opened):
+    shown.show(standing(share=0.42))
+    shown.now = preview.EVERY_S - 0.1
     shown.show(standing())
+    assert texts(read(shown), "percent") == ["42 %"]
+    shown.now = preview.EVERY_S
     shown.show(standing(share=0.44))
     root = read(shown)
     assert texts(root, "percent", "stimuli", "failed", "left") == ["44 %", "12 of 30", "0", "16 min"]
@@ -79,19 +83,6 @@ def test_the_page_shows_the_progress_and_is_opened_once(shown, opened):
     ]
     assert root.xpath("//meta[@http-equiv='refresh']/@content") == [str(preview.EVERY_S)]
     assert opened == [shown._folder.preview]
-
-
-def test_it_is_written_every_few_seconds(small, opened, messages):
-    now = [0.0]
-    page = Preview(RunFolder(small), "small", messages.append, clock=lambda: now[0])
-    page.show(standing())
-    now[0] = preview.EVERY_S - 0.1
-    page.show(standing(share=0.5))
-    assert texts(read(page), "percent") == ["43 %"]
-    now[0] = preview.EVERY_S
-    page.show(standing(share=0.5))
-    assert texts(read(page), "percent") == ["50 %"]
-    page._folder.preview.unlink()
 
 
 def test_stimuli_are_shown_newest_first_by_condition(shown, small):
@@ -153,30 +144,18 @@ def test_a_stimulus_that_somebody_removed_has_no_picture(shown, small, tmp_path)
 
 
 def test_in_the_end_the_page_leads_to_the_report(shown, small):
+    shown.end("There was nothing to do.")
+    assert not shown._folder.preview.exists()
     shown.show(standing())
     shown.end("The run is done.", small / "report.html")
     root = read(shown)
     assert root.xpath("//meta[@http-equiv='refresh']/@content") == ["0; url=report.html"]
     assert root.xpath("//a/@href") == ["report.html"]
-
-
-def test_without_a_report_the_last_page_stays_as_it_is_and_says_why(shown):
-    shown.show(standing())
+    # Without a report, the last page says why.
     shown.end("The run was interrupted.")
     root = read(shown)
     assert not root.xpath("//meta[@http-equiv='refresh']")
     assert texts(root, "outcome", "percent") == ["The run was interrupted.", "43 %"]
-
-
-def test_a_run_that_had_nothing_to_do_leaves_no_page(shown, opened):
-    shown.end("The run is done.")
-    assert not shown._folder.preview.exists()
-    assert opened == []
-
-
-@pytest.mark.parametrize("points", [[], [(1, 0.5)], [(1, 0.0), (1, 0.5)], [(1, float("inf"))]])
-def test_a_curve_needs_two_points(points):
-    assert curve(points) is None
 
 
 def test_the_curve_is_logarithmic_and_breaks_between_stages():
@@ -184,6 +163,7 @@ def test_the_curve_is_logarithmic_and_breaks_between_stages():
     assert (found["highest"], found["lowest"]) == (1.0, 0.01)
     assert found["lines"] == ["0.0,0.0 200.0,60.0", "400.0,60.0 600.0,120.0"]
     assert curve([(1, 0.3), (1, 0.3)])["lines"] == ["0.0,0.0 600.0,0.0"]
+    assert curve([(1, 0.0), (1, 0.5), (1, float("inf"))]) is None
 
 
 def watched(folder, messages):
@@ -195,32 +175,26 @@ def watched(folder, messages):
 TWO = {"layer_sets": {"conv1_1": ["conv1_1"]}, "seeds": [1], "controls": None}
 
 
-def test_a_preview_that_cannot_be_written_does_not_end_the_run(tmp_path, opened, messages, monkeypatch):
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_file_or_folder_that_is_no_preview_is_kept(tmp_path, opened, messages, monkeypatch, kind):
     monkeypatch.setattr(preview, "EVERY_S", 0)
     asked = manifest(tmp_path, **TWO)
     blocking = asked.output / "preview.html"
-    (blocking / "inside").mkdir(parents=True)
-    (asked.output / "records").mkdir()
+    (asked.output / "records").mkdir(parents=True)
+    if kind == "folder":
+        blocking.mkdir()
+    else:
+        blocking.write_text("my notes")
     result = run(asked, progress=watched(asked.output, messages))
     assert (result.made, result.failures) == (2, ())
     assert len(messages) == 1
     assert re.match(r"The preview cannot be written \(.* is no preview .*\); the run goes on\.", messages[0])
     assert opened == []
-    assert (blocking / "inside").is_dir()
+    assert blocking.is_dir() or blocking.read_text() == "my notes"
     assert not list(asked.output.glob(".tmp-*"))
 
 
-def test_a_file_that_is_no_preview_is_not_overwritten(tmp_path, opened, messages, monkeypatch):
-    monkeypatch.setattr(preview, "EVERY_S", 0)
-    asked = manifest(tmp_path, **TWO)
-    (asked.output / "records").mkdir(parents=True)
-    (asked.output / "preview.html").write_text("my notes")
-    run(asked, progress=watched(asked.output, messages))
-    assert (asked.output / "preview.html").read_text() == "my notes"
-    assert len(messages) == 1
-
-
-def test_the_next_run_removes_a_preview_and_no_other_file(tmp_path, opened, messages):
+def test_the_next_run_removes_a_preview(tmp_path, opened, messages):
     asked = manifest(tmp_path, **TWO)
     run(asked, progress=watched(asked.output, messages))
     page = asked.output / "preview.html"
@@ -229,9 +203,6 @@ def test_the_next_run_removes_a_preview_and_no_other_file(tmp_path, opened, mess
     assert verify_run(asked.output).findings == ()
     run(asked)
     assert not page.exists()
-    page.write_text("mine", encoding="utf-8")
-    run(asked)
-    assert page.read_text(encoding="utf-8") == "mine"
 
 
 OPEN = """
@@ -261,22 +232,13 @@ def opening(page, **environment):
     return done.stdout.splitlines()
 
 
-def test_without_a_display_one_line_gives_the_address(tmp_path):
-    page = tmp_path / "a b.html"
-    assert opening(page) == [f"Preview: {page.as_uri()} (not opened: there is no display here)"]
-
-
-def test_a_browser_gets_the_address(tmp_path):
-    script = tmp_path / "browser.sh"
+def test_browser_gets_the_address_or_one_line_says_why_not(tmp_path):
+    page, script = tmp_path / "a b.html", tmp_path / "browser.sh"
+    address = f"Preview: {page.as_uri()}"
+    assert opening(page) == [f"{address} (not opened: there is no display here)"]
     script.write_text(f'#!/bin/sh\necho "$1" > "{tmp_path}/asked"\n', encoding="utf-8")
     script.chmod(0o755)
-    page = tmp_path / "a b.html"
-    assert opening(page, BROWSER=f"{script} %s") == [f"Preview: {page.as_uri()}"]
+    assert opening(page, BROWSER=f"{script} %s") == [address]
     assert (tmp_path / "asked").read_text(encoding="utf-8").strip() == page.as_uri()
-
-
-def test_a_browser_that_does_not_start_is_reported(tmp_path):
-    page = tmp_path / "a.html"
-    assert opening(page, BROWSER="/nowhere/browser %s", DISPLAY=":99")[1:] == [
-        "No browser could be started; open the preview by its address."
-    ]
+    failed = "No browser could be started; open the preview by its address."
+    assert opening(page, BROWSER="/nowhere/browser %s", DISPLAY=":99") == [address, failed]

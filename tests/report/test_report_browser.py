@@ -1,16 +1,22 @@
-"""The report in a real browser, opened as the file that it is."""
+"""The report and the preview in a real browser, opened as the files that they are."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import os
+import subprocess
+import sys
+import time
 
 import pandas as pd
 import pypdfium2
 import pytest
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from small_runs import copied
+from small_runs import copied, manifest
 
 from benchmarks.browser import open_page, requests
 from benchmarks.report import forge
@@ -66,7 +72,7 @@ def test_it_opens_without_an_error_or_a_request(chromium, page):
     assert chromium.get_screenshot_as_png().startswith(b"\x89PNG")
 
 
-def test_the_table_sorts_and_filters(chromium, page):
+def test_table_sorts_and_filters_and_plots_show_one_source(chromium, page):
     before = cells(chromium, "luminance_mean")
     assert len(before) == 14
     (head,) = [
@@ -81,6 +87,10 @@ def test_the_table_sorts_and_filters(chromium, page):
     find(chromium, ".dt-search input").send_keys("grass-pool1")
     assert set(cells(chromium, "source")) == {"grass"}
     assert set(cells(chromium, "condition")) == {"pool1"}
+    count = "return document.querySelectorAll('#plot-luminance .point').length"
+    assert chromium.execute_script(count) == 14
+    Select(find(chromium, "#view")).select_by_visible_text("grass")
+    WebDriverWait(chromium, 20).until(lambda driver: driver.execute_script(count) == 7)
     assert chromium.get_log("browser") == []
 
 
@@ -128,14 +138,6 @@ def test_a_page_without_its_run_shows_thumbnails_and_says_so(chromium, page, tmp
     chromium.get_log("browser")  # that a file is not there
 
 
-def test_plots_show_one_source_or_all(chromium, page):
-    count = "return document.querySelectorAll('#plot-luminance .point').length"
-    assert chromium.execute_script(count) == 14
-    Select(find(chromium, "#view")).select_by_visible_text("grass")
-    WebDriverWait(chromium, 20).until(lambda driver: driver.execute_script(count) == 7)
-    assert chromium.get_log("browser") == []
-
-
 @pytest.mark.parametrize("width", [1400, 400])
 def test_no_part_is_wider_than_the_window(chromium, page, width):
     chromium.set_window_size(width, 1000)
@@ -181,3 +183,54 @@ def test_nothing_is_cut_off_on_paper(chromium, page):
         assert clicked not in printed
     # A heading stays with what it is about.
     assert not any(text.rstrip().endswith(("Plots", "Methods", "Provenance")) for text in texts)
+
+
+LONG_ENOUGH = {
+    "image": {"size_px": 64, "ppd": 41},
+    "layer_sets": {"conv1_1": ["conv1_1"], "pool2": ["conv1_1", "pool1", "pool2"]},
+    "synthesis": {"preset": "multiscale", "evaluations": [400], "stop_distance": 0},
+}
+
+
+def text(driver, name):
+    """Return the text of an element; empty while the page is being loaded again."""
+    with contextlib.suppress(WebDriverException):
+        return driver.find_element(By.ID, name).text
+    return ""
+
+
+def test_preview_follows_the_run_and_ends_at_the_report(chromium, tmp_path):
+    page = tmp_path / "results" / "preview.html"
+    command = [sys.executable, "-m", "stimgen", "run", str(manifest(tmp_path, **LONG_ENOUGH).path)]
+    command += ["--out", str(page.parent), "--watch", "--device", "cpu"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    try:
+        end = time.monotonic() + 120
+        while not page.exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        chromium.get(page.as_uri())
+        patient = WebDriverWait(chromium, 300, poll_frequency=0.2)
+        first = patient.until(lambda driver: text(driver, "percent"))
+        patient.until(lambda driver: text(driver, "percent") not in ("", first))
+        patient.until(lambda driver: "relative distance" in text(driver, "descent"))
+        patient.until(lambda driver: driver.find_elements(By.CSS_SELECTOR, ".thumbnail img"))
+        widths = "return [...document.querySelectorAll('.thumbnail img')].map((i) => i.naturalWidth)"
+        assert set(patient.until(lambda driver: driver.execute_script(widths))) == {64}
+        patient.until(lambda driver: driver.find_elements(By.TAG_NAME, "polyline"))
+        if picture := os.environ.get("PREVIEW_PICTURE"):
+            chromium.save_screenshot(picture)
+        assert chromium.get_log("browser") == []
+        patient.until(lambda driver: driver.current_url.endswith("/report.html"))
+        assert "stimgen report" in chromium.title
+        errors = process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    message = f"Preview: {page.as_uri()} (not opened: there is no display here)"
+    assert errors.splitlines()[0] == message
+    assert "\x1b" not in errors
+    chromium.get(page.as_uri())
+    patient.until(lambda driver: driver.current_url.endswith("/report.html"))

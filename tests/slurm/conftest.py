@@ -14,7 +14,7 @@ EXP1 = Path(__file__).parents[2] / "manifests" / "exp1.yaml"
 
 
 def exp1_small() -> dict[str, Any]:
-    """Return the manifest of exp1 with two sources, small images and short syntheses."""
+    """Return exp1 with two sources, small images and short syntheses: 26 stimuli."""
     data: dict[str, Any] = yaml.safe_load(EXP1.read_text())
     data["image"] = {"size_px": 48, "color": "grey", "ppd": 41}
     data["sources"] = [{"id": name, "image": f"skimage:{name}"} for name in ("brick", "gravel")]
@@ -56,7 +56,7 @@ def lab(slurm: Bench, tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same manifest made by one process, without a cluster."""
+    """The run of the same manifest in one process, without a cluster."""
     commands = Commands(tmp_path_factory.mktemp("local"), exp1_small())
     outcome = commands.run("run", commands.manifest, "--no-report")
     commands.stop()

@@ -1,4 +1,4 @@
-"""A real Slurm on this machine: two nodes with a fake GPU each, for tests."""
+"""A real Slurm on this machine: two nodes with a fake GPU each."""
 
 from __future__ import annotations
 
@@ -54,22 +54,14 @@ PartitionName=high Nodes=n[1-2] PriorityTier=10 MaxTime=60
 
 
 def missing() -> list[str]:
-    """Return what a bench needs and this machine lacks."""
+    """Return the programs and rights that this machine lacks."""
     lacking = [name for name in NEEDED if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None]
     return lacking if os.geteuid() == 0 else ["root", *lacking]
 
 
 @dataclass
 class Bench:
-    """A cluster that is up.
-
-    Attributes
-    ----------
-    folder
-        Its configuration, state and logs.
-    environment
-        With which commands speak to it.
-    """
+    """A running cluster: the folder of its configuration and logs, and the environment of its commands."""
 
     folder: Path
     environment: dict[str, str]
@@ -117,7 +109,7 @@ class Bench:
         self._start(f"slurmd-{node}", command)
 
     def kill_node(self, node: str) -> None:
-        """Let a node die with all that runs there."""
+        """Kill a node and all its processes."""
         daemon = self.daemons.pop(f"slurmd-{node}")
         daemon.kill()
         daemon.wait()
@@ -205,9 +197,9 @@ def _configure(folder: Path) -> None:
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def _start_munge(bench: Bench) -> None:

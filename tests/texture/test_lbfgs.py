@@ -20,18 +20,10 @@ class Quadratics:
             self.matrices.append(
                 torch.from_numpy(basis @ np.diag(np.geomspace(1, condition, size)) @ basis.T)
             )
-        self.problems = list(range(batch))
-
-    def only(self, *problems: int) -> Quadratics:
-        chosen = object.__new__(Quadratics)
-        chosen.matrices, chosen.centres, chosen.problems = self.matrices, self.centres, list(problems)
-        return chosen
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        offsets = images.flatten(1) - self.centres[self.problems]
-        gradients = torch.stack(
-            [self.matrices[b] @ offset for b, offset in zip(self.problems, offsets, strict=True)]
-        )
+        offsets = images.flatten(1) - self.centres
+        gradients = torch.stack([a @ offset for a, offset in zip(self.matrices, offsets, strict=True)])
         return 0.5 * (offsets * gradients).sum(dim=1), gradients.view(images.shape)
 
 
@@ -57,11 +49,10 @@ def test_bounds_give_the_solution_of_scipy() -> None:
     quadratics = Quadratics(3, 20)
     minimum = minimise(quadratics, start(3), **bounds(3, -0.3, 0.4), evaluations=400, history=10)
     for b in range(3):
-        alone = quadratics.only(b)
 
-        def objective(point: np.ndarray, alone: Quadratics = alone) -> tuple[float, np.ndarray]:
-            loss, gradient = alone(torch.from_numpy(point).view(1, 1, 4, 5))
-            return float(loss), gradient.numpy().ravel()
+        def objective(point: np.ndarray, b: int = b) -> tuple[float, np.ndarray]:
+            losses, gradients = quadratics(torch.from_numpy(point).view(1, 1, 4, 5).expand(3, 1, 4, 5))
+            return float(losses[b]), gradients[b].numpy().ravel()
 
         expected = minimize(
             objective, np.zeros(20), jac=True, method="L-BFGS-B", bounds=[(-0.3, 0.4)] * 20, tol=1e-14
@@ -70,15 +61,6 @@ def test_bounds_give_the_solution_of_scipy() -> None:
         np.testing.assert_allclose(minimum.images[b].numpy().ravel(), expected.x, atol=1e-4)
         assert minimum.images.min() >= -0.3
         assert minimum.images.max() <= 0.4
-
-
-def test_problems_of_a_batch_are_independent() -> None:
-    quadratics = Quadratics(4, 20)
-    together = minimise(quadratics, start(4), **bounds(4, -0.5, 9), evaluations=40, history=5)
-    for b in range(4):
-        alone = minimise(quadratics.only(b), start(1), **bounds(1, -0.5, 9), evaluations=40, history=5)
-        torch.testing.assert_close(together.trace[:, b], alone.trace[:, 0], rtol=1e-9, atol=1e-12)
-        assert torch.equal(together.accepted[:, b], alone.accepted[:, 0])
 
 
 def test_the_loss_never_rises_and_the_last_point_is_the_best() -> None:
@@ -96,19 +78,6 @@ def test_the_loss_never_rises_and_the_last_point_is_the_best() -> None:
     assert not minimum.accepted.all()  # the line search had work to do
     assert minimum.losses.item() < 1e-8
     assert torch.equal(minimum.losses, rosenbrock(minimum.images)[0])
-
-
-def test_a_step_to_a_point_without_a_value_is_shortened() -> None:
-    """-log x is not a number below zero, where the first step from x = 4 with minimum 1 leads."""
-
-    def barrier(images: Tensor) -> tuple[Tensor, Tensor]:
-        return (images - images.log() - 1).flatten(1).sum(dim=1), 1 - 1 / images
-
-    first = torch.tensor([4.0, 0.02], dtype=torch.float64).view(2, 1, 1, 1)
-    minimum = minimise(barrier, first, **bounds(2, -50, 50), evaluations=80, history=5)
-    torch.testing.assert_close(
-        minimum.images.flatten(), torch.ones(2, dtype=torch.float64), atol=1e-5, rtol=0
-    )
 
 
 def test_the_recursion_is_the_bfgs_formula() -> None:
@@ -141,21 +110,6 @@ def test_the_recursion_is_the_bfgs_formula() -> None:
             left = np.eye(size) - rho * np.outer(step, change)
             inverse = left @ inverse @ left.T + rho * np.outer(step, step)
         np.testing.assert_allclose(product[b].numpy().ravel(), inverse @ gradient[b], rtol=1e-10)
-
-
-def test_the_inverse_hessian_as_preconditioner_solves_at_once() -> None:
-    scales = torch.tensor([1.0, 10.0, 100.0, 1000.0], dtype=torch.float64).view(1, 1, 1, 4)
-
-    def objective(images: Tensor) -> tuple[Tensor, Tensor]:
-        return 0.5 * (scales * images**2).flatten(1).sum(dim=1), scales * images
-
-    first = torch.ones((1, 1, 1, 4), dtype=torch.float64)
-    plain = minimise(objective, first, **bounds(1, -9, 9), evaluations=6, history=3)
-    helped = minimise(
-        objective, first, **bounds(1, -9, 9), evaluations=6, history=3, precondition=lambda v: v / scales
-    )
-    assert helped.losses.item() < 1e-12
-    assert plain.losses.item() > 1e-3
 
 
 def test_a_problem_stops_when_its_loss_is_low_enough_and_stays_there() -> None:

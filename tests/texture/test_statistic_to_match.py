@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from texture_problems import objective_of, random_network, source_of, texture
+from texture_problems import objective_of, random_network, texture
 from torch import Tensor
 
 from stimgen.errors import InputError, StimgenError
@@ -62,9 +62,7 @@ def terms(*names: str) -> dict:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=["multiscale", "gatys2015"])
-@pytest.mark.parametrize(
-    "names", [("means",), ("contrast",), ("means", "contrast", "gram")], ids=" and ".join
-)
+@pytest.mark.parametrize("names", [("contrast",), ("means", "contrast", "gram")], ids=" and ".join)
 def test_synthesis_reaches_the_statistic(names, preset) -> None:
     network = random_network()
     ours = Problem(SourceImage(texture("gravel", 32)), terms(*names), np.random.default_rng(1))
@@ -74,16 +72,6 @@ def test_synthesis_reaches_the_statistic(names, preset) -> None:
     with torch.no_grad():
         reached = objective_of(ours, network).loss(torch.from_numpy(made.image)[None, None])
     assert made.loss == pytest.approx(reached.item(), rel=1e-3, abs=1e-9)
-
-
-def test_gradient_is_that_of_finite_differences() -> None:
-    network = random_network(torch.float64)
-    ours = Problem(
-        SourceImage(texture("brick", 16)), terms("means", "contrast", "gram"), np.random.default_rng(1)
-    )
-    objective = objective_of(ours, network)
-    point = torch.rand((2, 1, 6, 6), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    assert torch.autograd.gradcheck(objective.loss, point.requires_grad_(), eps=1e-6, rtol=1e-4)
 
 
 def test_problems_with_different_statistics_share_a_batch() -> None:
@@ -100,17 +88,6 @@ def test_problems_with_different_statistics_share_a_batch() -> None:
     for ours, own in zip(shared, problems(), strict=True):
         (alone,) = synthesise_together([own], network, preset)
         np.testing.assert_allclose(ours.image, alone.image, atol=1e-4)
-
-
-def test_a_batch_evaluates_each_image_by_itself() -> None:
-    network = random_network()
-    ours = Problem(SourceImage(texture("gravel", 32)), terms("means"), np.random.default_rng(1))
-    objective = objective_of(ours, network)
-    source = torch.from_numpy(source_of(ours))[None, None]
-    losses = objective.loss(torch.cat([source, source.flip(3), torch.zeros_like(source)]))
-    assert losses.shape == (3,)
-    assert losses[0] == pytest.approx(0, abs=1e-9)
-    assert losses[2] > losses[1] > losses[0]
 
 
 def test_unknown_statistics_and_components_are_refused() -> None:

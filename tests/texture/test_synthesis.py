@@ -14,11 +14,13 @@ from torch import Tensor
 
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
+from stimgen.texture.multiscale import synthesise_together
+from stimgen.texture.objective import to_batch
 from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.problem import Problem
+from stimgen.texture.problem import Problem, SourceImage
+from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.statistics.gram import gram_matrices, relative_gram_distance
 from stimgen.texture.synthesis import synthesise
-from stimgen.texture.tensors import to_batch
 
 CHAIN = "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3"
 MEAN = (123.68, 116.779, 103.939)
@@ -143,17 +145,6 @@ def test_same_seed_gives_same_image(color: bool) -> None:
     assert np.abs(first - other).mean() > 0.01
 
 
-def test_bfloat16_convolutions_point_where_float32_does() -> None:
-    exact = objective_of(problem("gravel", LAYERS, 1), random_network())
-    rough = type(exact)(random_network().to(dtype=torch.bfloat16), exact.parts)
-    point = to_batch([texture("grass", 64)], "cpu")
-    loss, gradient = exact(point)
-    rough_loss, rough_gradient = rough(point)
-    assert rough_loss.dtype == rough_gradient.dtype == torch.float32
-    assert rough_loss.item() == pytest.approx(loss.item(), rel=0.02)
-    assert torch.cosine_similarity(rough_gradient.flatten(), gradient.flatten(), dim=0) > 0.99
-
-
 def test_a_descent_in_bfloat16_ends_in_float32() -> None:
     preset = Multiscale(smallest_px=16, evaluations=(10, 10), precision="bfloat16")
     ours = problem("gravel", LAYERS[:3], 1, size_px=32)
@@ -174,6 +165,90 @@ def test_a_stage_ends_at_the_stop_distance() -> None:
     assert result.evaluations < 200
     assert result.loss <= preset.stop_distance**2 * objective.loss_of_zero().item() * (1 + 1e-5)
     assert all(trace.losses[-2] > trace.losses[-1] for trace in result.traces if len(trace.losses) > 1)
+
+
+# --- checkpoints: a resumed synthesis ends as one that was never interrupted, to the last bit ------------
+
+STAGED = Multiscale(smallest_px=16, evaluations=(4, 6), shallow_evaluations=(3,), plain_evaluations=3)
+DEEP, SHALLOW = {"conv1_1": 1.0, "pool1": 1.0, "pool2": 2.0}, {"conv1_1": 1.0}
+STAGES = [(16, 1), (32, 0), (32, 1), (32, 2)]
+"""Side and rung of the stages of DEEP; SHALLOW begins at full size."""
+
+
+class Memory:
+    """Checkpoints in memory; `given` is what is found by problems with these names."""
+
+    def __init__(self, given=None):
+        self.given = given or {}
+        self.saved = {}
+
+    def load(self, problems):
+        return self.given.get(tuple(problem.name for problem in problems))
+
+    def save(self, problems, checkpoint):
+        self.saved.setdefault(tuple(problem.name for problem in problems), []).append(checkpoint)
+
+
+def deep_and_shallow(seed):
+    """Two problems of one source; with another seed, only their noise differs."""
+    goal = SourceImage(np.random.default_rng(0).random((32, 32, 3), np.float32))
+    return [
+        Problem(goal, weighted_terms(layers), np.random.default_rng(seed + place), name=name)
+        for place, (name, layers) in enumerate({"deep": DEEP, "shallow": SHALLOW}.items())
+    ]
+
+
+def assert_same(found, expected):
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.image.tobytes() == theirs.image.tobytes()
+        for name in ("loss", "stop_reason", "restarts", "evaluations", "iterations"):
+            assert getattr(ours, name) == getattr(theirs, name)
+        for trace, other in zip(ours.traces, theirs.traces, strict=True):
+            for name, value in vars(trace).items():
+                np.testing.assert_array_equal(value, getattr(other, name))
+
+
+def test_a_batch_is_resumed_from_every_stage():
+    memory, network = Memory(), random_network()
+    expected = synthesise_together(deep_and_shallow(1), network, STAGED, checkpoints=memory)
+    ((names, checkpoints),) = memory.saved.items()
+    assert names == ("deep", "shallow")
+    assert [(checkpoint.size_px, checkpoint.rung) for checkpoint in checkpoints] == STAGES
+    for place, checkpoint in enumerate(checkpoints):
+        evaluations = []
+        again = Memory({names: checkpoint})
+        # A problem that has begun does not use its noise again; one that has not draws it.
+        begun = [reached.image is not None for reached in checkpoint.reached]
+        assert begun == [True, place >= 2]
+        asked = [
+            o if b else a for a, o, b in zip(deep_and_shallow(1), deep_and_shallow(50), begun, strict=True)
+        ]
+        found = synthesise_together(asked, network, STAGED, evaluations.append, again)
+        assert_same(found, expected)
+        later = [(reached.size_px, reached.rung) for reached in again.saved.get(names, [])]
+        assert later == STAGES[place + 1 :]
+        assert len(evaluations) <= sum([4, 3, 6, 3][place + 1 :])
+
+
+def test_on_a_cpu_each_texture_has_its_own_checkpoints():
+    memory = Memory()
+    expected = synthesise(deep_and_shallow(1), random_network(), STAGED)
+    assert_same(synthesise(deep_and_shallow(1), random_network(), STAGED, checkpoints=memory), expected)
+    assert {names: len(saved) for names, saved in memory.saved.items()} == {("deep",): 4, ("shallow",): 2}
+    again = Memory({("shallow",): memory.saved["shallow",][-1]})
+    assert_same(synthesise(deep_and_shallow(1), random_network(), STAGED, checkpoints=again), expected)
+    assert again.saved.keys() == {("deep",)}
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_batch_is_resumed_from_every_stage():
+    network = build_extractor(find_weights("vgg16", "random:3"), deepest="pool2", device="cuda:0")
+    memory = Memory()
+    expected = synthesise(deep_and_shallow(1), network, STAGED, checkpoints=memory)
+    ((names, checkpoints),) = memory.saved.items()
+    for checkpoint in checkpoints:
+        found = synthesise(deep_and_shallow(1), network, STAGED, checkpoints=Memory({names: checkpoint}))
+        assert_same(found, expected)
 
 
 @pytest.mark.gpu

@@ -46,7 +46,7 @@ def alexnet() -> Architecture:
         weights=(
             torchvision_weights(
                 "imagenet",
-                "alexnet-owt-7be5be79.pth",
+                "AlexNet_Weights.IMAGENET1K_V1",
                 "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
                 "Krizhevsky, A. (2014). arXiv:1404.5997.",
             ),

@@ -32,7 +32,7 @@ _CHANNELS = (64, 128, 256, 512, 512)
 
 _OXFORD = PublishedWeights(
     name="imagenet",
-    url="https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth",
+    source="VGG16_Weights.IMAGENET1K_FEATURES",
     # TorchVision publishes no more digits than these.
     sha256="88682ab5",
     convention="caffe-rgb",
@@ -69,7 +69,7 @@ def _vgg(
 def vgg16() -> Architecture:
     """Return VGG-16: conv1_1 to conv5_3, thirteen convolutions in five blocks."""
     sha256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
-    torchvision = torchvision_weights("torchvision", "vgg16-397923af.pth", sha256, _SHORT)
+    torchvision = torchvision_weights("torchvision", "VGG16_Weights.IMAGENET1K_V1", sha256, _SHORT)
     return _vgg("vgg16", "VGG-16", (2, 2, 3, 3, 3), (_OXFORD, torchvision))
 
 
@@ -77,5 +77,5 @@ def vgg16() -> Architecture:
 def vgg19() -> Architecture:
     """Return VGG-19: conv1_1 to conv5_4, sixteen convolutions in five blocks."""
     sha256 = "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44"
-    imagenet = torchvision_weights("imagenet", "vgg19-dcbb9e9d.pth", sha256, _SHORT)
+    imagenet = torchvision_weights("imagenet", "VGG19_Weights.IMAGENET1K_V1", sha256, _SHORT)
     return _vgg("vgg19", "VGG-19", (2, 2, 4, 4, 4), (imagenet,))

@@ -36,33 +36,26 @@ class CacheHeader:
     normalised: str = "no"
 
 
-def weights_folder(cache_dir: Path | None = None) -> Path:
-    """Return the folder of cached weights: ``<cache>/weights``.
-
-    The cache is `cache_dir`, else the environment variable STIMGEN_CACHE, else the user's cache folder.
-    """
-    if cache_dir is None:
-        setting = os.environ.get("STIMGEN_CACHE")
-        cache_dir = Path(setting) if setting else platformdirs.user_cache_path("stimgen")
-    return cache_dir / "weights"
+def weights_folder() -> Path:
+    """Return the folder of cached weights, in STIMGEN_CACHE or the user's cache."""
+    setting = os.environ.get("STIMGEN_CACHE")
+    return (Path(setting) if setting else platformdirs.user_cache_path("stimgen")) / "weights"
 
 
-def cached_path(network: str, name: str, cache_dir: Path | None = None) -> Path:
-    """Return the cache file of weights `name` of `network`, whether or not it exists.
-
-    Raises `InputError` unless `name` is a letter followed by letters, digits and underscores.
-    """
+def cached_path(network: str, name: str) -> Path:
+    """Return the cache file of weights `name` of `network`, whether or not it exists."""
     if not re.fullmatch(_NAME, name):
         raise InputError(
             f'"{name}" cannot name weights.', "Use a letter, followed by letters, digits and underscores."
         )
-    return weights_folder(cache_dir) / f"{network}-{name}.safetensors"
+    return weights_folder() / f"{network}-{name}.safetensors"
 
 
-def cached_paths(cache_dir: Path | None = None) -> tuple[Path, ...]:
-    """Return all files of cached weights, sorted by name."""
-    files = weights_folder(cache_dir).glob("*.safetensors")
-    return tuple(sorted(file for file in files if re.fullmatch(rf"{_NAME}-{_NAME}", file.stem)))
+def cached_names() -> list[tuple[str, str]]:
+    """Return network and name of all cached weights, sorted by their files."""
+    files = sorted(weights_folder().glob("*.safetensors"))
+    forms = (re.fullmatch(rf"({_NAME})-({_NAME})", file.stem) for file in files)
+    return [(form[1], form[2]) for form in forms if form]
 
 
 @contextmanager
@@ -153,3 +146,16 @@ def read_cached(path: Path) -> Weights:
     convention, origin = CONVENTIONS[header.convention], f"cache {path}, from {header.origin}"
     weights = convolutions.weights(header.network, header.name, convention, origin, header.file_sha256)
     return replace(weights, normalised=header.normalised == "yes")
+
+
+def read_cache_entry(path: Path, network: str, name: str) -> Weights | None:
+    """Return the weights in the cache file `path`, None if it does not exist; raise if it holds others."""
+    if not path.exists():
+        return None
+    weights = read_cached(path)
+    if (weights.network, weights.name) != (network, name):
+        raise WeightsError(
+            f'The cache file {path} holds other weights: "{weights.name}" of {weights.network}.',
+            "Delete the file, then fetch or import the weights again.",
+        )
+    return weights

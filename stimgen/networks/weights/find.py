@@ -1,4 +1,4 @@
-"""From a network and a name to its weights: a file, the cache, a package or a download, and never others."""
+"""From a network and a name to its weights: a file, the cache, a package or a download."""
 
 from __future__ import annotations
 
@@ -20,28 +20,18 @@ from filelock import FileLock
 
 from stimgen.errors import InputError, nearest
 from stimgen.networks.architectures import NETWORKS, PackagedWeights, PublishedWeights
-from stimgen.networks.catalogue import (
-    CONVENTIONS,
-    InputConvention,
-    published_weights,
-    random_seed,
-    weights_names,
-)
+from stimgen.networks.catalogue import CONVENTIONS, published_weights, random_seed, weights_names
 from stimgen.networks.weights.cache import (
+    cached_names,
     cached_path,
-    cached_paths,
+    read_cache_entry,
     read_cached,
     read_header,
     write_cached,
     writing_to,
 )
-from stimgen.networks.weights.formats import SUFFIXES, read_convolutions
-from stimgen.networks.weights.record import (
-    Weights,
-    WeightsError,
-    file_sha256,
-    random_weights,
-)
+from stimgen.networks.weights.formats import SUFFIXES, read_convolutions, read_weights_file
+from stimgen.networks.weights.record import Weights, WeightsError, file_sha256, random_weights
 
 TIMEOUT_S = 60.0
 """How long a download waits for a server that sends nothing, s."""
@@ -50,21 +40,12 @@ OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 """Errors of the disk that a download is written to, not of the connection."""
 
 
-def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = None) -> Weights:
+def find_weights(network: str, name_or_path: str) -> Weights:
     """Return the weights of a network.
 
     A path (with a folder or the ending of a weights file) is that file and nothing else. "random" and
-    "random:SEED" are `random_weights`. Any other name is looked for in the cache (`cache_dir`, else
-    STIMGEN_CACHE or the user's), then in the package that carries it, and then downloaded into the cache.
-    Damaged weights are an error, not a reason to look further.
-
-    Raises
-    ------
-    InputError
-        If the network or the name is unknown.
-    WeightsError
-        If the weights cannot be had (with all the ways to get them), are damaged or altered, do not fit the
-        network, or are in a file whose input convention is not known.
+    "random:SEED" are `random_weights`. Any other name is looked for in the cache, then in the package that
+    carries it, and then downloaded into the cache. Damaged weights are an error.
     """
     NETWORKS[network]()
     path = Path(name_or_path)
@@ -80,109 +61,28 @@ def find_weights(network: str, name_or_path: str, *, cache_dir: Path | None = No
     seed = random_seed(name_or_path)
     if seed is not None:
         return random_weights(network, seed)
-    cache_file = cached_path(network, name_or_path, cache_dir)
+    cache_file = cached_path(network, name_or_path)
     cached = read_cache_entry(cache_file, network, name_or_path)
     if cached is not None:
         return cached
     published = published_weights(network, name_or_path)
     if published is None:
-        stems = [file.stem.partition("-") for file in cached_paths(cache_dir)]
-        cached_names = [name for owner, _, name in stems if owner == network]
-        known = dict.fromkeys([*weights_names(network), *cached_names, "random"])
+        cached_here = [name for owner, name in cached_names() if owner == network]
+        known = dict.fromkeys([*weights_names(network), *cached_here, "random"])
         raise InputError(f'Unknown weights "{name_or_path}" for {network}.', nearest(name_or_path, known))
     return _obtain(network, published, cache_file, keep_packaged=False)
 
 
-def fetch_weights(network: str, name: str, *, cache_dir: Path | None = None) -> Weights:
-    """Return published weights after putting them into the cache, from a package or by download.
-
-    Parameters and errors are those of `find_weights`; only names of published weights are known.
-    """
+def fetch_weights(network: str, name: str) -> Weights:
+    """Return published weights after putting them into the cache, from a package or by download."""
     NETWORKS[network]()
     published = published_weights(network, name)
     if published is None:
         raise InputError(
             f'No weights "{name}" are published for {network}.', nearest(name, weights_names(network))
         )
-    path = cached_path(network, name, cache_dir)
+    path = cached_path(network, name)
     return read_cache_entry(path, network, name) or _obtain(network, published, path, keep_packaged=True)
-
-
-def read_weights_file(
-    path: Path, network: str, convention: str | None = None
-) -> tuple[Weights, PublishedWeights | None]:
-    """Return the weights in a file, and the published weights that they are recognised as.
-
-    They are recognised by their tensors, in either order of the input channels, or by the SHA-256 of the
-    file. Other files need the name of their input `convention`.
-
-    Raises
-    ------
-    InputError
-        If `convention` is unknown.
-    WeightsError
-        If the file cannot be read, does not fit the network, or its convention is not known or contradicts
-        that of the weights that it is recognised as.
-    """
-    if convention is not None and convention not in CONVENTIONS:
-        raise InputError(f'Unknown input convention "{convention}".', nearest(convention, CONVENTIONS))
-    architecture = NETWORKS[network]()
-    convolutions = read_convolutions(path, architecture)
-    sha256 = file_sha256(path)
-    in_order = {convolutions.sha256: "rgb", convolutions.with_input_reversed().sha256: "bgr"}
-    published, name = None, path.stem
-    for entry in architecture.weights:
-        if entry.tensors_sha256 in in_order or sha256.startswith(entry.sha256):
-            published, name = entry, entry.name
-            own = CONVENTIONS[entry.convention]
-            channels = in_order.get(entry.tensors_sha256 or "", own.channels)
-            same = [c for c in CONVENTIONS.values() if c.in_rgb() == own.in_rgb()]
-            used = next(c for c in same if c.channels == channels)
-            break
-    else:
-        used = _named_convention(
-            path, convention, convolutions.names == tuple(step.name for step in architecture.convolutions)
-        )
-    if convention not in (None, used.name):
-        raise WeightsError(
-            f'{path} is recognised as "{name}" of {network}, whose input convention is {used.name}, not '
-            f"{convention}.",
-            "Leave --input out.",
-        )
-    return convolutions.weights(network, name, used, f"file {path}", sha256), published
-
-
-def _named_convention(path: Path, name: str | None, names_of_caffe: bool) -> InputConvention:
-    """Return the convention that the user names for a file that is not recognised."""
-    if name is not None:
-        return CONVENTIONS[name]
-    hint = (
-        "Import it with its convention: stimgen weights import FILE --network NETWORK --name NAME "
-        f"--input C, with C one of {', '.join(CONVENTIONS)}."
-    )
-    if names_of_caffe:
-        hint += (
-            " Its layers have the names of the Caffe networks, as in vgg_conv.pth of Gatys and "
-            "colleagues; if it was converted from Caffe, C is caffe-bgr."
-        )
-    raise WeightsError(
-        f"{path} is not recognised, so it is not known which input its network expects: RGB or BGR, "
-        "which range, which mean.",
-        hint,
-    )
-
-
-def read_cache_entry(path: Path, network: str, name: str) -> Weights | None:
-    """Return the weights in the cache file `path`, None if it does not exist; raise if it holds others."""
-    if not path.exists():
-        return None
-    weights = read_cached(path)
-    if (weights.network, weights.name) != (network, name):
-        raise WeightsError(
-            f'The cache file {path} holds other weights: "{weights.name}" of {weights.network}.',
-            "Delete the file, then fetch or import the weights again.",
-        )
-    return weights
 
 
 def installed_file(package: PackagedWeights) -> Path | None:
@@ -245,20 +145,22 @@ def _download(network: str, published: PublishedWeights, path: Path) -> Weights:
     import torch
 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
-        file = Path(folder) / Path(published.url).name
+        url = published.source
         try:
+            url = published.url
+            file = Path(folder) / Path(url).name
             with _timeout():
-                torch.hub.download_url_to_file(published.url, os.fspath(file), published.sha256)
-        # RuntimeError: wrong SHA-256; OSError: no connection, no such address, an error of the server;
-        # HTTPException: the answer breaks off, or is not HTTP.
-        except (OSError, HTTPException, RuntimeError, ValueError) as error:
+                torch.hub.download_url_to_file(url, os.fspath(file), published.sha256)
+        # ImportError: no TorchVision; RuntimeError: wrong SHA-256, or TorchVision does not fit PyTorch;
+        # OSError: no connection, or an error of the server; HTTPException: the answer breaks off.
+        except (ImportError, OSError, HTTPException, RuntimeError, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # It is the server's answer, with its connection.
             if isinstance(error, OSError) and error.errno in OF_THE_DISK:
                 raise
-            raise _unavailable(network, published, path, error) from error
+            raise _unavailable(network, published, url, path, error) from error
         convolutions = read_convolutions(file, NETWORKS[network]())
-        convention, origin = CONVENTIONS[published.convention], f"download {published.url}"
+        convention, origin = CONVENTIONS[published.convention], f"download {url}"
         weights = convolutions.weights(network, published.name, convention, origin, file_sha256(file))
     if published.tensors_sha256 not in (None, weights.tensors_sha256):
         warnings.warn(
@@ -291,7 +193,9 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _unavailable(network: str, published: PublishedWeights, path: Path, error: Exception) -> WeightsError:
+def _unavailable(
+    network: str, published: PublishedWeights, url: str, path: Path, error: Exception
+) -> WeightsError:
     name, package = published.name, published.package
     ways = [
         f"stimgen weights fetch {network} {name}   (where there is internet; then copy {path.name} "
@@ -315,7 +219,7 @@ def _unavailable(network: str, published: PublishedWeights, path: Path, error: E
             if entry.package and other.layers[0] in NETWORKS[network]().layers
         ]
     return WeightsError(
-        f'The weights "{name}" of {network} are {places}, and the download of {published.url} failed: '
+        f'The weights "{name}" of {network} are {places}, and the download of {url} failed: '
         f"{_reason(error)}.",
         "Get them in one of these ways:\n" + "\n".join(f"  - {way}" for way in ways),
     )

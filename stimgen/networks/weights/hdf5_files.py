@@ -1,4 +1,4 @@
-"""Layers out of HDF5 files: models and weights of Keras 2 and 3, and what Caffe saves or was converted to."""
+"""Layers out of HDF5 files of Keras 2 and 3, of Caffe, and of converters from Caffe and PyTorch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.networks.weights.layers import (
-    FileLayer,
-    group_by_layer,
-    natural_order,
-    refuse_too_many_numbers,
-)
+from stimgen.networks.weights.layers import FileLayer, group_by_layer, natural_order, refuse_too_many_numbers
 from stimgen.networks.weights.record import WeightsError
 
 if TYPE_CHECKING:
@@ -29,11 +24,8 @@ MOST_COMPRESSED, SMALL_BYTES = 200, 2**20
 def read_h5(path: Path) -> list[FileLayer]:
     """Return the layers of an HDF5 file, kernels as (out channel, in channel, height, width).
 
-    Keras 2 lists its layers and their tensors in the attributes ``layer_names`` and ``weight_names``, at the
-    top or below ``model_weights``. Keras 3 keeps the tensors of a layer as ``…/<layer>/vars/<number>``. Caffe
-    saves ``data/<layer>/<number>`` (``.caffemodel.h5``), and converters from Caffe and PyTorch
-    ``<layer>/weight`` (or ``weights``) and ``<layer>/bias``. In all but Keras 2, layers are ordered by their
-    names, with numbers as numbers. Keras stores kernels as (height, width, in channel, out channel).
+    Keras 2 lists its layers and their tensors in attributes, at the top or below ``model_weights``. Other
+    layouts are those of `_LAYOUTS`, whose layers are ordered by name, with numbers as numbers.
     """
     try:
         import h5py
@@ -127,7 +119,7 @@ _LAYOUTS: tuple[tuple[re.Pattern[str], Callable[[NDArray[Any]], NDArray[Any]]], 
     (re.compile(r"data/(?P<layer>.+)/\d+"), _oihw_of_caffe),
     (re.compile(r"(?P<layer>.+)/(weights?|bias)"), _oihw_of_caffe),
 )
-"""Names of tensors in layouts without a list of layers, and the functions that bring their arrays to OIHW."""
+"""Names of tensors in Keras 3, Caffe and converters, and the functions that bring their arrays to OIHW."""
 
 
 def _texts(values: Any) -> list[str]:

@@ -9,34 +9,17 @@ from typing import Literal
 
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import published_weights, random_seed, weights_names
-from stimgen.networks.weights.cache import cached_path, cached_paths, read_cached, read_header
+from stimgen.networks.weights.cache import cached_names, cached_path, read_cached, read_header
 from stimgen.networks.weights.find import check_packaged_file, installed_file, read_packaged
 from stimgen.networks.weights.record import WeightsError
 
 
 @dataclass(frozen=True)
 class ListedWeights:
-    """Weights that can be named in a manifest.
+    """Weights that can be named in a manifest, and where they will be taken from.
 
-    Attributes
-    ----------
-    network, name
-        The names for the manifest.
-    location
-        Where they will be taken from: "cache", "package", or "download"; "damaged" if they are on this
-        machine and cannot be used.
-    path
-        The file, if they are on this machine.
-    origin
-        What they were read from, or the address to download.
-    tensors_sha256
-        SHA-256 of the tensors, if it is on record.
-    normalised
-        Whether every filter has a mean activation of about 1 already.
-    licence
-        Empty for weights that are not published.
-    problem
-        What is wrong with damaged ones; else empty.
+    Those that are "damaged" are on this machine and cannot be used, because of `problem`. `origin` is what
+    they were read from, or where they are published.
     """
 
     network: str
@@ -79,43 +62,37 @@ def _place_here(network: str, name_or_path: str) -> str:
     return f"in the package {package.distribution}" if package and installed_file(package) else ""
 
 
-def list_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
+def list_weights() -> tuple[ListedWeights, ...]:
     """Return all weights that can be named: the published ones first, then the imported ones.
 
-    Headers are read and no tensors; the file of a package is checked against its SHA-256. `cache_dir` is the
-    cache folder in place of STIMGEN_CACHE and the user's.
+    Headers are read and no tensors; the file of a package is checked against its SHA-256.
     """
-    return tuple(next(_places(*key, cache_dir, read=False)) for key in _keys(cache_dir))
+    return tuple(next(_places(*key, read=False)) for key in _all_names())
 
 
-def verify_weights(*, cache_dir: Path | None = None) -> tuple[ListedWeights, ...]:
-    """Return all weights in the cache and in packages, after checking every tensor against its SHA-256.
-
-    Those that are not intact have the location "damaged". `cache_dir` is as for `list_weights`.
-    """
-    places = (place for key in _keys(cache_dir) for place in _places(*key, cache_dir, read=True))
+def verify_weights() -> tuple[ListedWeights, ...]:
+    """Return all weights in the cache and in packages, after checking every tensor against its SHA-256."""
+    places = (place for key in _all_names() for place in _places(*key, read=True))
     return tuple(place for place in places if place.path)
 
 
-def _keys(cache_dir: Path | None) -> list[tuple[str, str]]:
-    """Return network and name of all weights."""
+def _all_names() -> list[tuple[str, str]]:
     published = [(network, name) for network in NETWORKS for name in weights_names(network)]
-    stems = [path.stem.partition("-") for path in cached_paths(cache_dir)]
-    return list(dict.fromkeys([*published, *((network, name) for network, _, name in stems)]))
+    return list(dict.fromkeys([*published, *cached_names()]))
 
 
-def _places(network: str, name: str, cache_dir: Path | None, *, read: bool) -> Iterator[ListedWeights]:
+def _places(network: str, name: str, *, read: bool) -> Iterator[ListedWeights]:
     """Yield where weights are, the place that they are taken from first."""
     listed = ListedWeights(network, name)
     published = published_weights(network, name)
     if published:
         listed = replace(
             listed,
-            origin=published.url,
+            origin=published.source,
             tensors_sha256=published.tensors_sha256,
             licence=published.licence,
         )
-    path = cached_path(network, name, cache_dir)
+    path = cached_path(network, name)
     if path.exists():
         yield _in_cache(replace(listed, path=path), path, read=read)
     package = published.package if published else None

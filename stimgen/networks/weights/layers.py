@@ -58,11 +58,10 @@ def group_by_layer(tensors: Iterable[tuple[str, NDArray[Any]]]) -> list[FileLaye
     layers: dict[str, list[NDArray[Any]]] = {}
     for layer, array in tensors:
         layers.setdefault(layer, []).append(array)
-    return [FileLayer(_shortened(name), tuple(arrays)) for name, arrays in layers.items()]
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return [
+        FileLayer(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…", tuple(arrays))
+        for name, arrays in layers.items()
+    ]
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:
@@ -74,10 +73,7 @@ def natural_order(name: str) -> list[tuple[int, str]]:
 
 
 def match_layers(found: Sequence[FileLayer], architecture: Architecture, path: Path) -> Convolutions:
-    """Return the convolutions among `found`, which must be those of `architecture` by order and shape.
-
-    A missing bias, numbers that are not finite and a normalisation layer between convolutions are errors.
-    """
+    """Return the convolutions among `found`, which must be those of `architecture` by order and shape."""
     network = architecture.name
     hint = f"Use a file with the convolutions of {network}, from {architecture.layers[0]} on."
     last = max((index for index, layer in enumerate(found) if layer.kernels), default=-1)

@@ -92,12 +92,9 @@ class Weights:
 
     Attributes
     ----------
-    network, name
-        Names of the network and of the weights, as in a manifest.
-    kernels
-        float32 tensors (out channel, in channel, height, width), shallowest first; RGB input.
-    biases
-        float32 tensors (out channel,).
+    kernels, biases
+        float32 tensors (out channel, in channel, height, width) and (out channel,), shallowest first; for
+        RGB input.
     convention
         The input they expect, with RGB channels.
     origin
@@ -133,11 +130,6 @@ def random_weights(network: str, seed: int = 0) -> Weights:
     ----------
     He, K., Zhang, X., Ren, S. & Sun, J. (2015). Delving deep into rectifiers: surpassing human-level
     performance on ImageNet classification. ICCV. arXiv:1502.01852.
-
-    Examples
-    --------
-    >>> random_weights("vgg16").kernels[1].var().item() * 64 * 9
-    2.0...
     """
     rng = np.random.default_rng(seed)
     kernels, biases = [], []

@@ -14,12 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from stimgen.networks.weights.layers import (
-    FileLayer,
-    group_by_layer,
-    natural_order,
-    refuse_too_many_numbers,
-)
+from stimgen.networks.weights.layers import FileLayer, group_by_layer, natural_order, refuse_too_many_numbers
 from stimgen.networks.weights.record import WeightsError
 
 MOST_PICKLE_BYTES = 2**18

@@ -1,36 +1,27 @@
-"""Gram matrices of feature maps: their loss (Gatys, Ecker & Bethge 2015), distance and projection.
-
-Two numbers say how far a Gram matrix G is from that of the source, T:
-
-* Gram loss, ``E = 1 / (4 N^2) * sum_ij (G_ij - T_ij)^2``, which synthesis minimises
-  (Gatys, Ecker & Bethge 2015, eq. 3; their ``1 / (4 N^2 M^2)`` with Gram matrices not divided by M).
-* Relative Gram distance, ``||G - T||_F / ||T||_F``, which can be compared over layers and sources.
-"""
+"""Gram matrices of feature maps: their loss (Gatys, Ecker & Bethge 2015), distance and projection."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from stimgen.texture.statistic import STATISTICS, Statistic, Target, Term, register_statistic
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from stimgen.networks.extractor import FeatureExtractor
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.networks.photographs import photographs
+from stimgen.texture.objective import analyse
+from stimgen.texture.statistic import Statistic, Target, Term, register_statistic
 
 
 @register_statistic("gram")
 @dataclass(frozen=True)
 class Gram(Statistic):
-    """The Gram matrix of a layer's feature maps, or of its projection on principal components.
+    """The Gram matrix G of a layer's feature maps.
 
-    Attributes
-    ----------
-    basis
-        Components V, shape (channel, components): only ``V^T G V`` is matched. None for all channels.
+    With a `basis` V of principal components, shape (channel, components), only ``V^T G V`` is matched.
     """
 
     label = "Gram matrix"
@@ -54,9 +45,6 @@ class Gram(Statistic):
 
     def join(self, targets: Sequence[Target]) -> Target:
         """Return all T, and if one target has a metric, all M as square matrices with rows of zeros."""
-        import torch
-        import torch.nn.functional as F
-
         grams = torch.cat([target[0] for target in targets])
         if all(len(target) == 1 for target in targets):
             return (grams,)
@@ -94,39 +82,37 @@ class Gram(Statistic):
 
 def gram_matrices(extractor: FeatureExtractor, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """Return the Gram matrices, shape (batch, channel, channel), of images (batch, 1 or 3, height, width)."""
-    from stimgen.texture.objective import analyse
-
-    found = analyse(extractor, images, [Term(layer, STATISTICS["gram"]) for layer in layers])
+    found = analyse(extractor, images, [Term(layer, Gram()) for layer in layers])
     return dict(zip(layers, found.values(), strict=True))
 
 
-def parameters(channels: int) -> int:
-    """Return the number of different numbers in a Gram matrix of N channels, N (N + 1) / 2.
+def principal_components(extractor: FeatureExtractor, layers: Sequence[str], count: int) -> dict[str, Tensor]:
+    """Return the directions in which the features of natural photographs vary most about zero.
 
-    Examples
-    --------
-    >>> parameters(64)
-    2080
+    They are the eigenvectors with the largest eigenvalues of the mean Gram matrix over the photographs of
+    `stimgen.networks.photographs`: among all projections on `count` directions the one that keeps most of the
+    features' mean square. Like Gram matrices they are about zero: the mean of the features is not subtracted.
+    They belong to the network and not to a texture (Gatys, Ecker & Bethge 2015, section 4 and Fig. 3A).
     """
-    return channels * (channels + 1) // 2
+    on_cpu = extractor.to("cpu", torch.float32)
+    totals: dict[str, Tensor] = {}
+    for pixels in photographs():
+        image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        for layer, gram in gram_matrices(on_cpu, image, layers).items():
+            totals[layer] = totals.get(layer, 0) + gram[0].double()
+    return {
+        layer: torch.linalg.eigh(total).eigenvectors.flip(1)[:, :count].to(extractor.gain)
+        for layer, total in totals.items()
+    }
 
 
 def gram_matrix(features: Tensor) -> Tensor:
     """Return the mean products of all pairs of channels, ``G = F F^T / M``.
 
-    Gatys, Ecker & Bethge (2015), eq. 1, divided by the number of positions M so that images of
-    different sizes can be compared.
-
-    Parameters
-    ----------
-    features
-        Feature maps, shape (batch, channel, height, width), any floating dtype.
-
-    Returns
-    -------
-    Tensor
-        Shape (batch, channel, channel), symmetric. Float32, or float64 for float64 features:
-        sums over positions are never accumulated in a lower precision.
+    Gatys, Ecker & Bethge (2015), eq. 1, divided by the number of positions M so that images of different
+    sizes can be compared. Feature maps (batch, channel, height, width) of any floating dtype give (batch,
+    channel, channel), float32, or float64 for float64 features: sums over positions are never accumulated in
+    a lower precision.
 
     Examples
     --------
@@ -135,39 +121,36 @@ def gram_matrix(features: Tensor) -> Tensor:
     tensor([[[5., 1.],
              [1., 2.]]])
     """
-    import torch
-
     batch, channels, height, width = features.shape
     precision = torch.promote_types(features.dtype, torch.float32)
     # Positions before channels is how channels_last maps lie in memory: this reshape then copies nothing.
     flat = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels).to(precision)
-    return _products()(flat) / (height * width)
+    return _products(flat) / (height * width)
 
 
-@cache
-def _products() -> Callable[[Tensor], Tensor]:
-    """Return A^T A with its gradient A (D + D^T) in one matrix product, where the product rule takes two."""
-    import torch
+class _Products(torch.autograd.Function):
+    """A^T A with its gradient A (D + D^T) in one matrix product, where the product rule takes two."""
 
-    class Products(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, matrices: Tensor) -> Tensor:
-            ctx.save_for_backward(matrices)
-            return matrices.transpose(1, 2) @ matrices
+    @staticmethod
+    def forward(ctx: Any, matrices: Tensor) -> Tensor:
+        ctx.save_for_backward(matrices)
+        return matrices.transpose(1, 2) @ matrices
 
-        @staticmethod
-        def backward(ctx: Any, gradient: Tensor) -> Tensor:
-            (matrices,) = ctx.saved_tensors
-            product: Tensor = matrices @ (gradient + gradient.transpose(1, 2))
-            return product
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (matrices,) = ctx.saved_tensors
+        product: Tensor = matrices @ (gradient + gradient.transpose(1, 2))
+        return product
 
-    return cast("Callable[[Tensor], Tensor]", Products.apply)
+
+_products = cast("Callable[[Tensor], Tensor]", _Products.apply)
 
 
 def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
     """Return ``E = 1 / (4 N^2) * sum_ij (G_ij - T_ij)^2`` for each image of the batch, shape (batch,).
 
-    Gatys, Ecker & Bethge (2015), eq. 3, for Gram matrices of shape (batch, channel, channel).
+    Gatys, Ecker & Bethge (2015), eq. 3, for Gram matrices of shape (batch, channel, channel). Their
+    ``1 / (4 N^2 M^2)`` belongs to Gram matrices that are not divided by M.
     """
     channels = gram.shape[-1]
     return (gram - target).square().sum(dim=(1, 2)) / (4 * channels**2)
@@ -185,10 +168,9 @@ def weighted_gram_loss(gram: Tensor, target: Tensor, metric: Tensor) -> Tensor:
 def relative_gram_distance(gram: Tensor, target: Tensor) -> Tensor:
     """Return ``||G - T||_F / ||T||_F`` for each image of the batch, shape (batch,).
 
-    It is 0 for equal statistics, about 1 for unrelated ones, and has no upper bound.
+    It is 0 for equal statistics, about 1 for unrelated ones, and has no upper bound. It can be compared over
+    layers and sources, as the Gram loss cannot.
     """
-    import torch
-
     distance: Tensor = torch.linalg.matrix_norm(gram - target) / torch.linalg.matrix_norm(target)
     return distance
 
@@ -206,16 +188,9 @@ def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
     M has a factor ``N^(1/4)``, which turns ``1 / (4 N^2) sum_ij`` into ``1 / (4 N) sum_ij``: wide layers have
     more directions, each of which is a smaller part of the loss.
 
-    Parameters
-    ----------
-    target
-        Gram matrices T of the source, shape (batch, N, N). M is symmetric and has the same shape and dtype.
-    exponent, floor
-        a, from 0 (the plain differences but for the factor) to 1/2 (flattest), and e relative to the largest
-        eigenvalue.
+    `target` is T, shape (batch, N, N); M has the same shape and dtype. `exponent` is a, from 0 (the plain
+    differences but for the factor) to 1/2 (flattest), and `floor` is e relative to the largest eigenvalue.
     """
-    import torch
-
     # On the host in float64: it is small, and eigenvectors of small eigenvalues need it.
     values, vectors = torch.linalg.eigh(target.double().cpu())
     largest = values[:, -1:].clamp_min(torch.finfo(torch.float64).tiny)
@@ -237,6 +212,4 @@ def project_metric(metric: Tensor, basis: Tensor) -> Tensor:
 
 
 def _identity(like: Tensor, rows: int) -> Tensor:
-    import torch
-
     return torch.eye(rows, dtype=like.dtype, device=like.device)[None]

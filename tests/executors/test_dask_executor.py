@@ -10,8 +10,8 @@ from distributed import KilledWorker
 from distributed.client import FutureCancelledError
 
 from stimgen.errors import StimgenError
-from stimgen.executors import dispatcher as module
-from stimgen.executors.dispatcher import UNFIT_IN_A_ROW, Dispatcher, Workers
+from stimgen.executors import dask_executor as module
+from stimgen.executors.dask_executor import UNFIT_IN_A_ROW, Dispatcher, Workers, _written
 from stimgen.executors.site import ExecutorSpec, SlurmSpec
 from stimgen.executors.worker import BatchReport, NoTimeLeftError, UnfitError
 from stimgen.runs.progress import Progress
@@ -108,15 +108,12 @@ def test_unfit_jobs_are_replaced_until_several_in_a_row_are_unfit(dispatcher, ba
         sent.result(3, batch, unfit(20))
 
 
-@pytest.mark.parametrize("spec", [LOCAL, CLUSTER])
-def test_unfit_workers_that_are_not_jobs_end_the_run(dispatcher, batch, spec):
-    sent = dispatcher(spec)
-    with pytest.raises(StimgenError, match="There is no GPU"):
-        sent.result(3, batch, unfit(0))
-    assert sent.client.retired == []
-
-
-def test_bug_in_a_worker_ends_the_run_and_names_its_log(dispatcher, batch, run):
+def test_unfit_workers_that_are_not_jobs_and_bugs_end_the_run(dispatcher, batch, run):
+    for spec in (LOCAL, CLUSTER):
+        sent = dispatcher(spec)
+        with pytest.raises(StimgenError, match="There is no GPU"):
+            sent.result(3, batch, unfit(0))
+        assert sent.client.retired == []
     with pytest.raises(StimgenError, match="A worker failed: ZeroDivisionError: no") as raised:
         dispatcher().result(3, batch, Ended(ZeroDivisionError("no")))
     assert str(run.folder.logs) in raised.value.cure
@@ -135,11 +132,14 @@ def test_run_without_workers_ends_after_its_patience(tmp_path, monkeypatch):
     now[0] = 106.0
     with pytest.raises(StimgenError, match="no worker"):
         workers.count()
-
-
-def test_lost_scheduler_ends_the_run(tmp_path):
-    def nthreads():
-        raise OSError("gone")
-
+    # So does one that loses its scheduler.
+    client.nthreads = lambda: (_ for _ in ()).throw(OSError("gone"))
     with pytest.raises(StimgenError, match="connection to the scheduler is lost: gone"):
-        Workers(LOCAL, SimpleNamespace(nthreads=nthreads), tmp_path).count()
+        Workers(LOCAL, client, tmp_path).count()
+
+
+def test_record_that_is_not_in_the_shared_folder_is_an_error(run, monkeypatch):
+    monkeypatch.setattr(module, "SHARED_FOLDER_S", 0.1)
+    with pytest.raises(StimgenError, match="Worker w has made x, and it is not in") as raised:
+        _written(run.folder, "x", "0", "w")
+    assert "all machines share" in raised.value.cure
