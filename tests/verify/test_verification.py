@@ -312,6 +312,15 @@ TAMPERING = {
 }
 
 
+def test_an_untouched_run_is_right(there):
+    there.figures.mkdir()
+    (there.figures / "condition-by-source.png").write_bytes(b"a figure is not of the run")
+    result = verify_run(there.path)
+    assert result.findings == ()
+    assert result.right
+    assert (result.planned, result.verified) == (5, 5)
+
+
 @pytest.mark.parametrize("name", TAMPERING)
 def test_tampering_is_found_and_the_file_is_named(there, name):
     tamper, expected = TAMPERING[name]
