@@ -21,7 +21,7 @@ from benchmarks.machine import describe_machine, synchronise
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.networks.device import find_device
-from stimgen.runs.make import SourceMeasures, finish, render
+from stimgen.runs.make import finish, render
 from stimgen.runs.preparation import prepare
 from stimgen.texture.problem import no_hook
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (rendered,) = render(prepared, [stimulus], network, no_hook)
     making = clock.lap()
     prepared.networks.grams(network, source)
-    of_source = SourceMeasures.of(manifest, source)
+    prepared.measures(source.id)
     per_source = clock.lap()
     for _ in range(options.repeats):
         finish(
@@ -49,7 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stimulus,
             network,
             rendered,
-            of_source,
             filename=f"stimuli/{stimulus.stimulus_id}.png",
             recipe_sha256="",
             seconds=making,

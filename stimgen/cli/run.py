@@ -123,11 +123,14 @@ def run(
     from stimgen.runs.progress import Progress
     from stimgen.runs.runner import run as run_manifest
 
+    progress = Progress(quiet=quiet)
     if part is not None:
-        _run_shard(loaded, part, out, device, batch_size, Progress(quiet=quiet), quiet=quiet)
+        made = run_manifest(
+            loaded, shard=part, out=out, device=device, batch_size=batch_size, progress=progress
+        )
+        _end_shard(made, part, quiet=quiet)
         return
     to_remove = _to_remove(loaded, out or loaded.output, ask=not yes) if prune else None
-    progress = Progress(quiet=quiet)
     with _watched(loaded, out or loaded.output, progress) if watch else contextlib.nullcontext() as preview:
         with opened(spec, out or loaded.output) as makers:
             result = run_manifest(
@@ -139,45 +142,13 @@ def run(
                 prune=to_remove,
                 executor=makers,
             )
-        stimuli = result.made + result.kept
-        page = _write_report(result.folder) if report and stimuli <= MOST_REPORTED else None
+        few = result.made + result.kept <= MOST_REPORTED
+        page = _write_report(result.folder) if report and few else None
         if preview is not None:
             preview.end(_outcome(result, page), page)
     if not quiet:
-        done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
-        if not result.made and not result.failures:
-            done = f"Nothing to do: all {counted(result.kept)} are there, and the tables are written anew"
-        say(f"{done}. Table: {result.folder / 'stimuli.csv'}{f', report: {page}' if page else ''}")
-        if report and stimuli > MOST_REPORTED:
-            say(f"No report of so many stimuli is written unasked; stimgen report {result.folder} does it.")
-        if result.rejected:
-            say(
-                f"{result.rejected} of {counted(stimuli)} exceed the thresholds of the "
-                "manifest's section accept. They are kept; why is in the table's column reject_reason."
-            )
-        if result.trial_lists:
-            say(f"Trial lists: {', '.join(map(str, result.trial_lists))}")
-            if result.changed_lists:
-                say(
-                    f"Not as they were before: {', '.join(result.changed_lists)}. Sessions that began with "
-                    "the earlier ones cannot go on."
-                )
-        elif loaded.trials:
-            say(
-                "The trial lists are not written, because stimuli are missing. Do not use any that are there "
-                "from an earlier run: their stimuli may be replaced."
-            )
-        if result.removed:
-            say(f"Removed {counted(len(result.removed), 'file', 'files')}: {', '.join(result.removed)}")
-        if result.unplanned:
-            are = "is" if len(result.unplanned) == 1 else "are"
-            say(
-                f"{counted(len(result.unplanned))} in {result.folder / 'stimuli'} {are} not what this "
-                f"command asks for, and not in the tables: {', '.join(result.unplanned[:5])}"
-                f"{', …' if len(result.unplanned) > 5 else ''} (--prune removes those that stimgen made)"
-            )
-        if page is None and (result.made or result.removed) and (result.folder / "report.html").exists():
-            say(f"report.html there shows an earlier state; stimgen report {result.folder} draws it anew.")
+        for line in _sentences(result, page, report_left_out=report and not few, trials=bool(loaded.trials)):
+            say(line)
     if result.failures and prune:
         say("Nothing is removed, because stimuli could not be made.")
     if result.failures:
@@ -185,23 +156,46 @@ def run(
         raise typer.Exit(3)
 
 
-def _run_shard(
-    manifest: Manifest,
-    shard: Shard,
-    out: Path | None,
-    device: str,
-    batch_size: int | None,
-    progress: Progress,
-    *,
-    quiet: bool,
-) -> None:
-    """Make a shard, and say what comes next."""
-    from stimgen.runs.runner import run as run_manifest
+def _sentences(result: RunResult, page: Path | None, *, report_left_out: bool, trials: bool) -> Iterator[str]:
+    """Yield what a run did, in sentences."""
+    stimuli, folder = result.made + result.kept, result.folder
+    done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
+    if not result.made and not result.failures:
+        done = f"Nothing to do: all {counted(result.kept)} are there, and the tables are written anew"
+    yield f"{done}. Table: {folder / 'stimuli.csv'}{f', report: {page}' if page else ''}"
+    if report_left_out:
+        yield f"No report of so many stimuli is written unasked; stimgen report {folder} does it."
+    if result.rejected:
+        yield (
+            f"{result.rejected} of {counted(stimuli)} exceed the thresholds of the "
+            "manifest's section accept. They are kept; why is in the table's column reject_reason."
+        )
+    if result.trial_lists:
+        yield f"Trial lists: {', '.join(map(str, result.trial_lists))}"
+        if result.changed_lists:
+            lists = ", ".join(result.changed_lists)
+            yield f"Not as they were before: {lists}. Sessions that began with the earlier ones cannot go on."
+    elif trials:
+        yield (
+            "The trial lists are not written, because stimuli are missing. Do not use any that are there "
+            "from an earlier run: their stimuli may be replaced."
+        )
+    if result.removed:
+        yield f"Removed {counted(len(result.removed), 'file', 'files')}: {', '.join(result.removed)}"
+    if others := result.unplanned:
+        names = f"{', '.join(others[:5])}{', …' if len(others) > 5 else ''}"
+        yield (
+            f"{counted(len(others))} in {folder / 'stimuli'} {'is' if len(others) == 1 else 'are'} not what "
+            f"this command asks for, and not in the tables: {names} (--prune removes those that stimgen made)"
+        )
+    if page is None and (result.made or result.removed) and (folder / "report.html").exists():
+        yield f"report.html there shows an earlier state; stimgen report {folder} draws it anew."
+
+
+def _end_shard(result: RunResult, shard: Shard, *, quiet: bool) -> None:
+    """Say what a shard did, and what comes next."""
     from stimgen.runs.store import RunFolder
 
-    result = run_manifest(
-        manifest, shard=shard, out=out, device=device, batch_size=batch_size, progress=progress
-    )
     if not quiet:
         done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
         if not result.made + result.kept + len(result.failures):
@@ -230,8 +224,8 @@ def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Unplanned | No
         say("There is nothing to remove.")
         return None
     kinds = ((found.stimuli, "stimuli with their records"), (found.trial_lists, "trial lists"))
-    what = " and ".join(f"{len(names)} {kind}" for names, kind in kinds if names)
-    say(f"Not asked for are {what}: {', '.join((*found.stimuli, *found.trial_lists))}")
+    found_names = " and ".join(f"{len(names)} {kind}" for names, kind in kinds if names)
+    say(f"Not asked for are {found_names}: {', '.join((*found.stimuli, *found.trial_lists))}")
     if ask and not sys.stdin.isatty():
         raise InputError(
             "Nobody can be asked here whether to remove them.", "Add --yes, or leave out --prune."
@@ -244,7 +238,7 @@ def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Unplanned | No
 
 @contextlib.contextmanager
 def _watched(manifest: Manifest, folder: Path, progress: Progress) -> Iterator[Preview]:
-    """Show what `progress` is told on a page too; if the run ends with an error, the page says so."""
+    """Show the progress on a page too; if the run ends with an error, the page says so."""
     from stimgen.report.preview import Preview
     from stimgen.runs.store import RunFolder
 

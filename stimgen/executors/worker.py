@@ -21,7 +21,7 @@ import stimgen
 from stimgen.errors import StimgenError
 from stimgen.manifest.resolved import Manifest
 from stimgen.networks.device import find_device
-from stimgen.runs.batches import Batch
+from stimgen.runs.batches import Batch, BatchWork, batch_work
 from stimgen.runs.checkpoints import RunCheckpoints
 from stimgen.runs.environment import device_name, rounding
 from stimgen.runs.executor import default_batch_size
@@ -32,7 +32,6 @@ from stimgen.runs.preparation import prepare
 from stimgen.runs.record import Record
 from stimgen.runs.store import Done, RunFolder, StoreError
 from stimgen.runs.tables import Failure
-from stimgen.runs.work import BatchWork, batch_work
 from stimgen.texture.problem import Evaluation
 
 if TYPE_CHECKING:

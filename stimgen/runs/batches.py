@@ -1,14 +1,20 @@
-"""The stimuli that are made together, and the layers on which they are measured."""
+"""The stimuli that are made together, the layers on which they are measured, and the work of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.architectures import NETWORKS
+from stimgen.texture.schedule import Stage, stages
+
+if TYPE_CHECKING:
+    from stimgen.texture.problem import Evaluation
 
 
 @dataclass(frozen=True)
@@ -62,3 +68,77 @@ def measured_layers(manifest: Manifest, network: NetworkSpec) -> tuple[str, ...]
         size_px = manifest.image.size_px
         used = {layer for layer in architecture.default_layers if architecture.smallest_px(layer) <= size_px}
     return tuple(layer for layer in architecture.layers if layer in used)
+
+
+WORK_PER_ACTIVATION = 1000
+"""Operations that take as long as moving one activation through memory.
+
+Shallow layers have few operations for their many activations. Counted by operations alone, VGG-16 up to
+conv1_1 would seem five times as slow as up to pool4, and the time left would begin five times too long."""
+
+
+@cache
+def evaluation_flops(network: str, layers: tuple[str, ...], size_px: int) -> float:
+    """Return the operations of one evaluation of loss and gradient of one problem.
+
+    Backward costs as much as forward: only the gradient with respect to the image is needed.
+    """
+    return 2 * NETWORKS[network]().forward_flops(layers, size_px)
+
+
+@cache
+def evaluation_work(network: str, layers: tuple[str, ...], size_px: int) -> float:
+    """Return the operations of one evaluation, with its memory traffic converted to operations."""
+    activations = NETWORKS[network]().activation_floats(layers, size_px)
+    return evaluation_flops(network, layers, size_px) + WORK_PER_ACTIVATION * activations
+
+
+def batch_work(
+    manifest: Manifest, batch: Batch, *, shared: bool, reached: Mapping[str, tuple[int, int]]
+) -> float:
+    """Return the work of a batch that uses all its evaluations; 0 for a control without synthesis."""
+    by_step: dict[tuple[int, int], list[Stage]] = {}
+    network = ""
+    for stimulus in batch.stimuli:
+        layer_set = stimulus.synthesised
+        if layer_set is None:
+            continue
+        network = layer_set.network.name  # the same for the whole batch
+        for stage in stages(
+            manifest.synthesis, NETWORKS[network](), layer_set.layers, manifest.image.size_px
+        ):
+            if (stage.size_px, stage.rung) > reached.get(stimulus.stimulus_id, (0, 0)):
+                by_step.setdefault((stage.size_px, stage.rung), []).append(stage)
+    total = 0.0
+    for (size_px, _), together in by_step.items():
+        union = tuple(dict.fromkeys(layer for stage in together for layer in stage.layers))
+        for stage in together:
+            used = union if shared else stage.layers
+            total += stage.evaluations * evaluation_work(network, used, size_px)
+    return total
+
+
+class BatchWork:
+    """How much of the work of one batch is done. A stage that ends early counts as finished."""
+
+    def __init__(self, batch: Batch, total: float) -> None:
+        synthesised = batch.stimuli[0].synthesised
+        self._network = "" if synthesised is None else synthesised.network.name
+        self._total = total
+        self._stage_end = 0.0
+        self.done = 0.0
+
+    @property
+    def share(self) -> float:
+        """The part that is done, 0 to 1."""
+        return self.done / self._total if self._total else 0.0
+
+    def add(self, evaluation: Evaluation) -> float:
+        """Count an evaluation, and return its operations."""
+        problems, asked = len(evaluation.losses), (self._network, evaluation.layers, evaluation.size_px)
+        work = problems * evaluation_work(*asked)
+        if evaluation.number == 1:
+            self.done = max(self.done, self._stage_end)
+            self._stage_end = min(self.done + evaluation.most * work, self._total)
+        self.done = min(self.done + work, self._stage_end)
+        return problems * evaluation_flops(*asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
 from stimgen.runs.environment import device_name
 from stimgen.runs.interrupts import Interrupts
-from stimgen.runs.make import Rendered, SourceMeasures, finish, render
+from stimgen.runs.make import Rendered, finish, render
 from stimgen.runs.preparation import Preparation
 from stimgen.runs.record import Record
 from stimgen.runs.store import Done, RunFolder, StoreError, write_atomically
@@ -59,7 +59,6 @@ class Job:
     interrupts: Interrupts
     done: dict[str, Done]
     before_writing: Callable[[], None] = lambda: None
-    source_measures: dict[str, SourceMeasures] = field(default_factory=dict)
 
     def make(self, batch: Batch) -> list[Failure]:
         """Make the stimuli of a batch that are not done, add them to `done`, return failures.
@@ -82,28 +81,32 @@ class Job:
         for stimulus, image in zip(batch.stimuli, rendered, strict=True):
             if stimulus in wanted:
                 try:
-                    png, record = self._describe(stimulus, batch.network, image, seconds)
+                    png, record = finish(
+                        self.prepared,
+                        stimulus,
+                        batch.network,
+                        image,
+                        filename=self.folder.filename(stimulus.stimulus_id),
+                        recipe_sha256=self.hashes[stimulus.stimulus_id],
+                        seconds=seconds,
+                    )
                 except Exception as error:
                     failures.append(self._failed(stimulus, error))
                     continue
                 with self.interrupts.held():
                     self.before_writing()
-                    if there := self._made_elsewhere(stimulus):
-                        self.done[stimulus.stimulus_id] = Done.of(there)
+                    # Another worker may have made it, one that was taken for dead.
+                    name = stimulus.stimulus_id
+                    if other := self.folder.finished(name, self.hashes[name]):
+                        self.done[name] = Done.of(other)
                         continue
                     # The record says that the stimulus is done: after the PNG is on disk.
-                    write_atomically(self.folder.png(stimulus.stimulus_id), png)
-                    text = record.model_dump_json(indent=1) + "\n"
-                    write_atomically(self.folder.record(stimulus.stimulus_id), text)
-                    self.done[stimulus.stimulus_id] = Done.of(record)
+                    write_atomically(self.folder.png(name), png)
+                    write_atomically(self.folder.record(name), record.model_dump_json(indent=1) + "\n")
+                    self.done[name] = Done.of(record)
                 self.progress.stimulus(record)
         self.checkpoints.forget()
         return failures
-
-    def _made_elsewhere(self, stimulus: Stimulus) -> Record | None:
-        """Return what another worker made meanwhile: one that is taken for dead may come back."""
-        stimulus_id = stimulus.stimulus_id
-        return self.folder.finished(stimulus_id, self.hashes[stimulus_id])
 
     def _render(self, stimuli: tuple[Stimulus, ...], network: NetworkSpec) -> list[Rendered]:
         """Make float images, in two halves where the device has no memory for all of them at once."""
@@ -125,24 +128,6 @@ class Job:
         )
         torch.cuda.empty_cache()
         return self._render(stimuli[:half], network) + self._render(stimuli[half:], network)
-
-    def _describe(
-        self, stimulus: Stimulus, network: NetworkSpec, rendered: Rendered, seconds: float
-    ) -> tuple[bytes, Record]:
-        """Return the PNG and its record."""
-        source = self.prepared.sources[stimulus.source]
-        if source.id not in self.source_measures:
-            self.source_measures[source.id] = SourceMeasures.of(self.prepared.manifest, source)
-        return finish(
-            self.prepared,
-            stimulus,
-            network,
-            rendered,
-            self.source_measures[source.id],
-            filename=self.folder.filename(stimulus.stimulus_id),
-            recipe_sha256=self.hashes[stimulus.stimulus_id],
-            seconds=seconds,
-        )
 
     def _failed(self, stimulus: Stimulus, error: Exception) -> Failure:
         failure = failure_of(stimulus.stimulus_id, error)

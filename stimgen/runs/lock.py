@@ -105,8 +105,9 @@ def refuse_held(folder: Path) -> None:
         raise _at_work(folder, "A")
 
 
-def refuse_elsewhere(folder: Path) -> None:
-    """Raise LockError if a run on another machine is at work in a folder, was killed there, or may be."""
+def refuse_at_work(folder: Path) -> None:
+    """Raise LockError if a run is at work in a folder, here or on another machine, or was killed there."""
+    refuse_held(folder)
     found = _intact_owner(folder)
     if found is not None and found.host != socket.gethostname():
         raise _elsewhere(folder, found)

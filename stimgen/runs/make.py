@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 
 from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.pixels import Image
@@ -19,13 +17,13 @@ from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import Targets, clip_to_display, match, residuals
 from stimgen.matching.reference import Reference
-from stimgen.measure import DecodedImage, Values, measure, prepare_source, statistics_in_order
+from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
 from stimgen.measure.gram import stage_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.interrupts import Interrupts
-from stimgen.runs.preparation import Preparation
+from stimgen.runs.preparation import Preparation, rounded
 from stimgen.runs.recipe import measured_with, stimulus_generator
 from stimgen.runs.record import (
     ControlRecord,
@@ -45,8 +43,6 @@ from stimgen.texture.synthesis import matched_distance, synthesise
 
 OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts")
 """What the record takes over from a synthesis."""
-POWER_DIGITS = 6
-"""Significant digits of the power in a record: a file of 2048 px has two thousand numbers of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,20 +56,6 @@ class Rendered:
     synthesis: Synthesis | None
     problem: Problem | None
     control: ControlRecord | None
-
-
-@dataclass(frozen=True)
-class SourceMeasures:
-    """What all stimuli of a source are compared with: by statistic, and the power spectrum as in records."""
-
-    prepared: Mapping[str, Any]
-    power: tuple[float, ...]
-
-    @classmethod
-    def of(cls, manifest: Manifest, source: Source) -> SourceMeasures:
-        """Measure a source in the statistics that the manifest asks for."""
-        image = DecodedImage(source.pixels)
-        return cls(prepare_source(image, manifest.measure.model_dump()), rounded(image.spectrum.radial))
 
 
 def render(
@@ -121,7 +103,6 @@ def finish(
     stimulus: Stimulus,
     network: NetworkSpec,
     rendered: Rendered,
-    of_source: SourceMeasures,
     *,
     filename: str,
     recipe_sha256: str,
@@ -132,6 +113,7 @@ def finish(
     `network` is the one that made the image, and `seconds` is how long that took.
     """
     manifest, networks, source = prepared.manifest, prepared.networks, prepared.sources[stimulus.source]
+    of_source = prepared.measures(source.id)
     measuring = measuring_network(manifest, stimulus)
     extractor, grams = networks.extractor(measuring), networks.grams(measuring, source)
     goals = _targets(manifest, source, prepared.the_set)
@@ -173,11 +155,6 @@ def finish(
         ),
     )
     return png, sealed(record)
-
-
-def rounded(power: NDArray[Any]) -> tuple[float, ...]:
-    """Return a power spectrum to six significant digits."""
-    return tuple(float(f"{value:.{POWER_DIGITS}g}") for value in power)
 
 
 def _targets(manifest: Manifest, source: Source, the_set: Reference) -> Targets:
@@ -253,39 +230,25 @@ def _synthesis_record(
 
 
 def measure_all_again(
-    prepared: Preparation,
-    records: Sequence[Record],
-    folder: RunFolder,
-    device: str,
-    interrupts: Interrupts,
+    prepared: Preparation, records: Sequence[Record], folder: RunFolder, interrupts: Interrupts
 ) -> dict[str, Done]:
-    """Measure the PNG files of finished stimuli again, and write new records.
-
-    `records` are those of stimuli that were measured with other statistics than the manifest asks for. Raises
-    StoreError if a record cannot be written.
-    """
+    """Measure the files of finished stimuli in the statistics of the manifest, and write new records."""
     done: dict[str, Done] = {}
-    measures: dict[str, SourceMeasures] = {}
     for old in records:
-        source = prepared.sources[old.source.id]
-        if source.id not in measures:
-            measures = {source.id: SourceMeasures.of(prepared.manifest, source)}
-        png = folder.png(old.stimulus_id).read_bytes()
-        record = measure_again(prepared.manifest, old, png, measures[source.id], device)
+        record = measure_again(prepared, old, folder.png(old.stimulus_id).read_bytes())
         with interrupts.held():
             write_atomically(folder.record(old.stimulus_id), record.model_dump_json(indent=1) + "\n")
         done[old.stimulus_id] = Done.of(record)
     return done
 
 
-def measure_again(
-    manifest: Manifest, record: Record, png: bytes, of_source: SourceMeasures, device: str
-) -> Record:
+def measure_again(prepared: Preparation, record: Record, png: bytes) -> Record:
     """Return the record of a finished stimulus with what the manifest asks for measured on its file.
 
     Gram distances stay as they were: those of the stages before the file cannot be measured again.
     """
-    image = DecodedImage(decode_png(png), record.image.size_deg, device)
+    of_source = prepared.measures(record.source.id)
+    image = DecodedImage(decode_png(png), record.image.size_deg, prepared.networks.device)
     statistics: Values = {}
     for statistic in statistics_in_order():
         if statistic.needs_network:
@@ -296,7 +259,7 @@ def measure_again(
         else:
             statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
     changes = {
-        "measured_with": measured_with(manifest),
+        "measured_with": measured_with(prepared.manifest),
         "statistics": statistics,
         "power": rounded(image.spectrum.radial),
         "power_source": of_source.power,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stimgen.controls import CONTROLS
@@ -18,6 +20,7 @@ from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import clip_to_display
 from stimgen.matching.reference import Reference
+from stimgen.measure import DecodedImage, prepare_source
 from stimgen.measure.gram import SourceGrams, source_grams
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.architectures import NETWORKS
@@ -28,6 +31,8 @@ from stimgen.runs.recipe import generator, recipe, recipe_sha256
 from stimgen.runs.record import NetworkRecord
 from stimgen.texture.statistics.gram import principal_components
 
+POWER_DIGITS = 6
+"""Significant digits of the power in a record: a file of 2048 px has two thousand numbers of it."""
 CEILING_SCRAMBLES = 3
 """Phase-scrambled versions of a source whose mean distance is the ceiling of Gram distances."""
 
@@ -42,8 +47,8 @@ class Networks:
     """Weights, extractors and the sources' Gram matrices, each made when first asked for."""
 
     def __init__(self, manifest: Manifest, device: str) -> None:
+        self.device = device
         self._manifest = manifest
-        self._device = device
         self._weights: dict[tuple[str, str], Weights] = {}
         self._extractors: dict[NetworkSpec, FeatureExtractor] = {}
         self._bases: dict[tuple[NetworkSpec, tuple[str, ...], int], dict[str, Tensor]] = {}
@@ -64,7 +69,7 @@ class Networks:
                 self.weights(network),
                 pooling=network.pooling,
                 normalise=network.normalise,
-                device=self._device,
+                device=self.device,
                 deepest=deepest,
             )
         return self._extractors[network]
@@ -106,6 +111,25 @@ class Networks:
 
 
 @dataclass(frozen=True)
+class SourceMeasures:
+    """What all stimuli of a source are compared with: by statistic, and the power spectrum as in records."""
+
+    prepared: Mapping[str, Any]
+    power: tuple[float, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest, source: Source) -> SourceMeasures:
+        """Measure a source in the statistics that the manifest asks for."""
+        image = DecodedImage(source.pixels)
+        return cls(prepare_source(image, manifest.measure.model_dump()), rounded(image.spectrum.radial))
+
+
+def rounded(power: NDArray[Any]) -> tuple[float, ...]:
+    """Return a power spectrum to six significant digits, as records have it."""
+    return tuple(float(f"{value:.{POWER_DIGITS}g}") for value in power)
+
+
+@dataclass(frozen=True)
 class Preparation:
     """A manifest with its sources by id, its networks on one device, and the mean of the set."""
 
@@ -113,6 +137,13 @@ class Preparation:
     sources: dict[str, Source]
     networks: Networks
     the_set: Reference
+    _measures: dict[str, SourceMeasures] = field(default_factory=dict)
+
+    def measures(self, source_id: str) -> SourceMeasures:
+        """Return what stimuli of a source are compared with, measured when first asked for."""
+        if source_id not in self._measures:
+            self._measures[source_id] = SourceMeasures.of(self.manifest, self.sources[source_id])
+        return self._measures[source_id]
 
     def recipe_sha256(self, stimulus: Stimulus) -> str:
         """Return the hash of all that a stimulus depends on."""

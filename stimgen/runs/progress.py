@@ -18,7 +18,7 @@ from rich.text import Text
 from stimgen.counting import counted
 from stimgen.errors import printable
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.batches import Batch
+from stimgen.runs.batches import Batch, BatchWork, batch_work
 from stimgen.runs.record import Record
 from stimgen.runs.run_state import (
     BatchState,
@@ -32,7 +32,6 @@ from stimgen.runs.run_state import (
     time_left,
 )
 from stimgen.runs.tables import Failure
-from stimgen.runs.work import BatchWork, batch_work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +54,7 @@ class Progress(Bars):
     """Bars on a terminal, elsewhere a line per minute, and a line per finished stimulus; nothing when quiet.
 
     Progress is counted in floating-point operations and not in stimuli, because a deep layer set takes many
-    times as long as a shallow one (`stimgen.runs.work`). All events also go to the logger `stimgen`.
+    times as long as a shallow one (`stimgen.runs.batches`). All events also go to the logger `stimgen`.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Progress(Bars):
     ) -> Iterator[None]:
         """Show the progress while `batches` are made, of which the stimuli `to_make` are not done yet.
 
-        `shared` and `reached` are as in `stimgen.runs.work.batch_work`.
+        `shared` and `reached` are as in `stimgen.runs.batches.batch_work`.
         """
         work = {b: batch_work(manifest, b, shared=shared, reached=reached) for b in batches}
         self._work = work if any(work.values()) else dict.fromkeys(batches, 1.0)

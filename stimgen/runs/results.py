@@ -15,7 +15,7 @@ from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.batches import plan_batches
 from stimgen.runs.environment import versions
-from stimgen.runs.shards import FailureNote, Shard, ShardNote, read_note
+from stimgen.runs.shards import Shard, ShardNote, read_note
 from stimgen.runs.store import FORMAT, LASTING, Done, RunFolder, read_done, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 
@@ -89,7 +89,7 @@ class Results:
             **self._made_with(),
             overrides=dict(self._maker.manifest.overrides),
             manifest_sha256=self._manifests,
-            failures=tuple(FailureNote(**vars(failure)) for failure in self.failures),
+            failures=tuple(self.failures),
         )
         write_atomically(path, note.model_dump_json(indent=1) + "\n")
 

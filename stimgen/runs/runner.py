@@ -83,7 +83,7 @@ def run(
             hashes = maker.recipes
             own = {stimulus.stimulus_id: hashes[stimulus.stimulus_id] for stimulus in maker.own}
             done, stale = folder.all_finished(own, asked)
-            done |= measure_all_again(maker.prepared, stale, folder, maker.executor.device, interrupts)
+            done |= measure_all_again(maker.prepared, stale, folder, interrupts)
             if stale:
                 progress.note(
                     f"{counted(len(stale))} measured again: other statistics are asked for. "

@@ -17,6 +17,7 @@ from stimgen.runs import lock
 from stimgen.runs.batches import Batch
 from stimgen.runs.record import NetworkRecord
 from stimgen.runs.store import FORMAT, MOST_BYTES, RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.tables import Failure
 
 NOTE = "shard.json"
 MERGED = "merged.json"
@@ -60,28 +61,13 @@ def parse_shard(text: str) -> Shard:
     Shard(number=3, count=8)
     """
     form = _TEXT.fullmatch(text)
-    if form is None:
-        raise InputError(f"--shard {text} names no shard.", "Write I/N: 1/8 for the first of eight.")
-    number, count = int(form[1]), int(form[2])
-    if not 1 <= count <= MOST_SHARDS:
+    number, count = (int(form[1]), int(form[2])) if form else (0, 0)
+    if not 1 <= number <= count <= MOST_SHARDS:
         raise InputError(
-            f"--shard {text}: there can be 1 to {MOST_SHARDS} shards.", "Write I/N, such as 1/8."
-        )
-    if not 1 <= number <= count:
-        raise InputError(
-            f"--shard {text}: there is no shard {number} of {count}.", f"Write 1/{count} to {count}/{count}."
+            f"--shard {text} names no shard.",
+            f"Write I/N with I from 1 to N, and N at most {MOST_SHARDS}: 1/8 for the first of eight.",
         )
     return Shard(number, count)
-
-
-class FailureNote(BaseModel):
-    """A stimulus that could not be made, as in failures.csv."""
-
-    model_config = ConfigDict(frozen=True)
-
-    stimulus_id: str
-    error: str
-    cure: str
 
 
 class ShardNote(BaseModel):
@@ -102,7 +88,7 @@ class ShardNote(BaseModel):
     versions: dict[str, str]
     overrides: dict[str, str | list[int]]
     manifest_sha256: dict[str, str]
-    failures: tuple[FailureNote, ...]
+    failures: tuple[Failure, ...]
 
 
 @contextlib.contextmanager
@@ -122,11 +108,10 @@ def shard_locked(folder: RunFolder, shard: Shard, task: str) -> Iterator[None]:
         others = [one for one in folder.shard_folders() if not one.name.endswith(f"-of-{shard.count}")]
         for other in (folder.path, *others):
             try:
-                lock.refuse_held(other)
-                lock.refuse_elsewhere(other)
+                lock.refuse_at_work(other)
             except lock.LockError as error:
                 raise lock.LockError(
-                    f"{error.problem} A shard goes beside shards of the same N alone.", error.cure
+                    f"{error.problem} Only shards of the same N can be made at the same time.", error.cure
                 ) from None
         for other in folder.shard_folders():
             if other != own and _is_at_work(other, but_on=task):
@@ -142,8 +127,7 @@ def shard_locked(folder: RunFolder, shard: Shard, task: str) -> Iterator[None]:
 def _is_at_work(shard: Path, *, but_on: str) -> bool:
     """Return whether a shard is at work on something else, as far as its owner has said yet."""
     try:
-        lock.refuse_held(shard)
-        lock.refuse_elsewhere(shard)
+        lock.refuse_at_work(shard)
     except lock.LockError:
         with contextlib.suppress(ValidationError):
             owner = lock.read_owner(shard)
@@ -169,13 +153,22 @@ def read_note(path: Path) -> ShardNote | None:
 def is_unmerged(folder: RunFolder) -> bool:
     """Return whether shards were made since the tables were written."""
     notes = read_notes(folder)
-    return bool(notes) and _merged(folder) != _digest(notes)
+    try:
+        merged = read_file(folder.shards / MERGED, MOST_BYTES)
+    except OSError:
+        merged = b""
+    return bool(notes) and merged != _merged(notes).encode()
 
 
 def note_merged(folder: RunFolder) -> None:
     """Write down that all shards are in the tables."""
     if notes := read_notes(folder):
-        write_atomically(folder.shards / MERGED, f'{{"notes_sha256": "{_digest(notes)}"}}\n')
+        write_atomically(folder.shards / MERGED, _merged(notes))
+
+
+def _merged(notes: dict[Path, ShardNote]) -> str:
+    texts = "\n".join(f"{path.parent.name} {note.model_dump_json()}" for path, note in notes.items())
+    return f'{{"notes_sha256": "{sha256(texts.encode())}"}}\n'
 
 
 def remove_shards(folder: RunFolder) -> None:
@@ -197,17 +190,3 @@ def remove_shards(folder: RunFolder) -> None:
         if folder.shards.is_dir() and not folder.shards.is_symlink():
             (folder.shards / MERGED).unlink(missing_ok=True)
             folder.shards.rmdir()
-
-
-def _digest(notes: dict[Path, ShardNote]) -> str:
-    texts = [f"{path.parent.name} {note.model_dump_json()}" for path, note in notes.items()]
-    return sha256("\n".join(texts).encode())
-
-
-def _merged(folder: RunFolder) -> str | None:
-    try:
-        text = read_file(folder.shards / MERGED, MOST_BYTES).decode()
-    except (OSError, UnicodeDecodeError):
-        return None
-    form = re.fullmatch(r'\{"notes_sha256": "([0-9a-f]{64})"\}\n', text)
-    return form and form[1]

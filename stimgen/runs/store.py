@@ -59,7 +59,9 @@ class Done:
     @classmethod
     def of(cls, record: Record) -> Self:
         """Return what is remembered of a record."""
-        networks = tuple((one.name, one.tensors_sha256) for one in (record.network, record.measured_in))
+        networks = tuple(
+            (network.name, network.tensors_sha256) for network in (record.network, record.measured_in)
+        )
         return cls(record.png_sha256, record.record_sha256, networks)
 
 
@@ -171,17 +173,11 @@ class RunFolder:
 
     def refuse_links(self) -> None:
         """Raise InputError if a folder inside the run folder is a symbolic link; it may be one itself."""
-        made = (
-            self.stimuli,
-            self.records,
-            self.trials,
-            self.figures,
-            self.checkpoints,
-            self.shards,
-            self.logs,
-        )
-        inner = (place / name for place in (self.stimuli, self.records) for name in SUBFOLDERS)
-        for path in (*made, *(inner if self.is_spread else ()), self.path / lock.LOCK):
+        own = [self.stimuli, self.records, self.trials, self.figures, self.logs]
+        own += [self.checkpoints, self.shards]
+        if self.is_spread:
+            own += [place / name for place in (self.stimuli, self.records) for name in SUBFOLDERS]
+        for path in (*own, self.path / lock.LOCK):
             if path.is_symlink():
                 raise InputError(
                     f"{path} is a symbolic link, and stimgen would write outside of the run folder.",
@@ -196,8 +192,7 @@ class RunFolder:
             try:
                 held.enter_context(lock.locked(self.path))
                 for shard in self.shard_folders():
-                    lock.refuse_held(shard)
-                    lock.refuse_elsewhere(shard)
+                    lock.refuse_at_work(shard)
                 self.remove_leftovers()
             except OSError as error:
                 raise StoreError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,25 +44,35 @@ def rebuild_tables(path: Path) -> Rebuilt:
     with folder.locked():
         manifest = resolved_manifest(folder)  # which a run may have replaced until the folder was locked
         stimuli = plan(manifest)
-        there, sources = _done(folder, stimuli)
-        outdated = _outdated(folder, manifest, stimuli, there, sources)
-        done = {stimulus_id: one for stimulus_id, one in there.items() if stimulus_id not in outdated}
+        found, sources = _done(folder, stimuli)
+        outdated = _outdated(folder, manifest, stimuli, found, sources)
+        done = {name: known for name, known in found.items() if name not in outdated}
         planned = [stimulus.stimulus_id for stimulus in stimuli]
         notes = _notes(folder)
         # What shards of this manifest say, or else what the run said before.
-        said = {one.stimulus_id: one for one in (_noted_failures(notes) if notes else _failures(folder))}
-        failures = [said[name] for name in planned if name in said and name not in done]
+        noted = [failure for note in notes for failure in note.failures]
+        reasons = {failure.stimulus_id: failure for failure in (noted if notes else _failures(folder))}
+        failures = [reasons[name] for name in planned if name in reasons and name not in done]
         rejected = write_tables(folder, read_done(folder, planned, done), failures, manifest.accept)
-        counted = {"failed": len(failures), "rejected": rejected}
-        _write_summary(folder, manifest, done, len(planned), counted, notes)
-        lists: tuple[Path, ...] = ()
+        summary = folder.read_summary()
+        if notes and is_unmerged(folder):
+            lists = {"trial_lists": folder.noted_lists()}
+            summary = summary_of_shards(manifest, notes, stimuli, len(done)) | lists
+        # What run.json says of the run that made the stimuli stays.
+        summary |= {"name": manifest.name, "stimuli": len(planned)}
+        if sum(count for key in ("made", "kept") if isinstance(count := summary.get(key), int)) != len(done):
+            summary |= {"made": 0, "kept": len(done)}
+        summary |= {"failed": len(failures), "rejected": rejected}
+        fingerprint = folder.fingerprint({name: known.png_sha256 for name, known in done.items()})
+        write_summary(folder, summary | {"stimuli_sha256": fingerprint})
+        trial_lists: tuple[Path, ...] = ()
         if len(done) == len(planned):
             folder.remove_checkpoints()
             if manifest.trials:
-                lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
+                trial_lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
         note_merged(folder)
     shards = _missing_shards(notes) if len(done) < len(planned) else ()
-    return Rebuilt(folder.path, len(done), len(planned), outdated, lists, shards)
+    return Rebuilt(folder.path, len(done), len(planned), outdated, trial_lists, shards)
 
 
 def _done(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[dict[str, Done], dict[str, SourceRecord]]:
@@ -103,16 +113,16 @@ def _outdated(
     """Return the stimuli that a run of the manifest would make again, as far as records tell."""
     known = Identities()
     outdated = []
-    there = [stimulus for stimulus in stimuli if stimulus.stimulus_id in done]
-    records = read_done(folder, [stimulus.stimulus_id for stimulus in there], done)
-    for stimulus, record in zip(there, records, strict=True):
+    made = [stimulus for stimulus in stimuli if stimulus.stimulus_id in done]
+    records = read_done(folder, [stimulus.stimulus_id for stimulus in made], done)
+    for stimulus, record in zip(made, records, strict=True):
         found = record_findings(manifest, stimulus, record, sources.get, known)
-        if any(OTHER_RECIPE in one.problem for one in found):
+        if any(OTHER_RECIPE in finding.problem for finding in found):
             outdated.append(stimulus.stimulus_id)
         else:
             known.add(manifest, stimulus, record)
     if different := list(known.findings(folder)):
-        lines = [f"{one.file} {one.problem}" for one in different[:SHOWN]]
+        lines = [f"{finding.file} {finding.problem}" for finding in different[:SHOWN]]
         if len(different) > SHOWN:
             lines.append(f"and {len(different) - SHOWN} more")
         raise InputError(
@@ -134,8 +144,8 @@ def _failures(folder: RunFolder) -> list[Failure]:
 def _notes(folder: RunFolder) -> list[ShardNote]:
     """Return the notes of the shards that were made with the manifest that is there."""
     resolved = "manifest.resolved.yaml"
-    there = sha256(read_regular(folder.path / resolved))
-    return [note for note in read_notes(folder).values() if note.manifest_sha256.get(resolved) == there]
+    current = sha256(read_regular(folder.path / resolved))
+    return [note for note in read_notes(folder).values() if note.manifest_sha256.get(resolved) == current]
 
 
 def _missing_shards(notes: Sequence[ShardNote]) -> tuple[str, ...]:
@@ -146,29 +156,3 @@ def _missing_shards(notes: Sequence[ShardNote]) -> tuple[str, ...]:
     whole = {note.shard for note in notes if note.made + note.kept + len(note.failures) == note.stimuli}
     every = (str(Shard(number, last.count)) for number in range(1, last.count + 1))
     return tuple(one for one in every if one not in whole)
-
-
-def _noted_failures(notes: Sequence[ShardNote]) -> Iterator[Failure]:
-    for note in notes:
-        yield from (Failure(**failure.model_dump()) for failure in note.failures)
-
-
-def _write_summary(
-    folder: RunFolder,
-    manifest: Manifest,
-    done: Mapping[str, Done],
-    planned: int,
-    counted: Mapping[str, int],
-    notes: Sequence[ShardNote],
-) -> None:
-    """Bring run.json up to date; what it says of the run that made the stimuli stays, or is of the shards."""
-    summary = folder.read_summary()
-    if notes and is_unmerged(folder):
-        lists = folder.noted_lists()
-        summary = summary_of_shards(manifest, notes, plan(manifest), len(done)) | {"trial_lists": lists}
-    summary |= {"name": manifest.name, "stimuli": planned}
-    if sum(one for key in ("made", "kept") if isinstance(one := summary.get(key), int)) != len(done):
-        summary |= {"made": 0, "kept": len(done)}
-    fingerprint = folder.fingerprint({name: known.png_sha256 for name, known in done.items()})
-    summary |= {**counted, "stimuli_sha256": fingerprint}
-    write_summary(folder, summary)

@@ -8,20 +8,18 @@ from pathlib import Path
 
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import InputError, StimgenError
+from stimgen.images.pixels import Image
 from stimgen.images.png import decode_png
 from stimgen.images.sources import Source, load_source
-from stimgen.manifest.plan import Stimulus, measuring_network, plan
-from stimgen.manifest.resolved import Manifest
+from stimgen.manifest.plan import measuring_network, plan
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure import DecodedImage, measure
 from stimgen.measure.gram import SourceGrams
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
-from stimgen.runs.make import SourceMeasures, rounded
-from stimgen.runs.preparation import Networks
+from stimgen.runs.preparation import Networks, SourceMeasures, rounded
 from stimgen.runs.record import Record
-from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import Finding, unchecked, wrong
 from stimgen.verify.records import ANEW
 from stimgen.verify.run import Advance, Recomputed, open_run
@@ -48,13 +46,10 @@ def recompute_statistics(
     `stimgen.verify.run.verify_run`.
     """
     folder, manifest = open_run(path)
-    where = find_device(device)
     if manifest.measure.portilla_simoncelli:
         load_plenoptic()
-    networks = Networks(manifest, str(where))
-    of_source: dict[str, list[Stimulus]] = {}
-    for stimulus in plan(manifest):
-        of_source.setdefault(stimulus.source, []).append(stimulus)
+    networks = Networks(manifest, str(find_device(device)))
+    stimuli = plan(manifest)
     findings: list[Finding] = []
     measured, lacking = 0, False
     problems: dict[NetworkSpec, str] = {}
@@ -65,74 +60,55 @@ def recompute_statistics(
             findings.append(unchecked(spec.image, f"stimuli of {spec.id} not measured: {error.problem}"))
             lacking = True
             continue
-        comparison = _Comparison(manifest, networks, source, problems)
-        for stimulus in of_source[spec.id]:
-            record = folder.read_record(stimulus.stimulus_id)
-            if record is not None and record.stimulus_id == stimulus.stimulus_id:
-                try:
-                    findings += comparison.of(folder, stimulus, record)
-                    measured += 1
-                except _LackingError as error:
-                    findings.append(unchecked(record.filename, str(error)))
-                    lacking = True
-                except (UnreadableError, StimgenError):
-                    pass  # no file that could be measured, which is found without measuring
+        measures = SourceMeasures.of(manifest, source)
+        for stimulus in (stimulus for stimulus in stimuli if stimulus.source == spec.id):
             advance(1)
+            record = folder.read_record(stimulus.stimulus_id)
+            if record is None:
+                continue
+            network = measuring_network(manifest, stimulus)
+            if network not in problems:
+                problems[network] = _weights_problem(networks, network, record)
+            problem = problems[network]
+            if source.sha256 != record.source.sha256:
+                problem = f"the source {source.id} is another file now"
+            if problem:
+                findings.append(unchecked(record.filename, f"not measured: {problem}"))
+                lacking = True
+                continue
+            try:
+                seen = decode_png(read_regular(folder.png(stimulus.stimulus_id)))
+            except (UnreadableError, StimgenError):
+                continue  # which is found without measuring
+            if seen.shape == source.pixels.shape:
+                grams = networks.grams(network, source)
+                different = _differences_of(record, source, seen, measures, grams, networks.device)
+                findings += [wrong(record.own_name, text, ANEW) for text in different]
+                measured += 1
     return Recomputed(measured, lacking, tuple(findings))
 
 
-class _LackingError(Exception):
-    """A stimulus cannot be measured, because its source or its network is not at hand."""
-
-
-class _Comparison:
-    """Stimuli of one source, measured again."""
-
-    def __init__(
-        self, manifest: Manifest, networks: Networks, source: Source, problems: dict[NetworkSpec, str]
-    ) -> None:
-        self._manifest = manifest
-        self._networks = networks
-        self._source = source
-        self._measures = SourceMeasures.of(manifest, source)
-        self._problems = problems
-
-    def of(self, folder: RunFolder, stimulus: Stimulus, record: Record) -> list[Finding]:
-        """Return every number of a record that is not that of its file."""
-        network = measuring_network(self._manifest, stimulus)
-        if self._source.sha256 != record.source.sha256:
-            raise _LackingError(f"not measured: the source {self._source.id} is another file now")
-        grams = self._grams_in(network, record)
-        seen = decode_png(read_regular(folder.png(stimulus.stimulus_id)))
-        if seen.shape != self._source.pixels.shape:
-            raise UnreadableError("has another shape than its source")
-        image = DecodedImage(seen, record.image.size_deg, str(self._networks.extractor(network).device))
-        again = measure(image, {**self._measures.prepared, "gram": grams})
-        found = [
-            *self._of_source(record),
-            *_statistic_differences(record, again),
-            *_power_differences("power", record.power, rounded(image.spectrum.radial)),
-            *_power_differences("power_source", record.power_source, self._measures.power),
-        ]
-        return [wrong(record.own_name, problem, ANEW) for problem in found]
-
-    def _grams_in(self, network: NetworkSpec, record: Record) -> SourceGrams:
-        """Return what the source has in a network, whose weights must be those of the record."""
-        if network not in self._problems:
-            self._problems[network] = _weights_problem(self._networks, network, record)
-        if self._problems[network]:
-            raise _LackingError(f"not measured: {self._problems[network]}")
-        return self._networks.grams(network, self._source)
-
-    def _of_source(self, record: Record) -> Iterator[str]:
-        source, recorded = self._source, record.source
-        for name in ("crop_box", "original_size"):
-            if getattr(source, name) != getattr(recorded, name):
-                both = f"{getattr(recorded, name)}, and that of the source is {getattr(source, name)}"
-                yield f"says source.{name} is {both}"
-        yield from _differences(
-            "source.", {"clipped_share": recorded.clipped_share}, {"clipped_share": source.clipped_share}
-        )
+def _differences_of(
+    record: Record,
+    source: Source,
+    seen: Image,
+    measures: SourceMeasures,
+    grams: SourceGrams,
+    device: str,
+) -> Iterator[str]:
+    """Yield every number of a record that is not that of its file."""
+    image = DecodedImage(seen, record.image.size_deg, device)
+    again = measure(image, {**measures.prepared, "gram": grams})
+    for name in ("crop_box", "original_size"):
+        recorded, found = getattr(record.source, name), getattr(source, name)
+        if recorded != found:
+            yield f"says source.{name} is {recorded}, and that of the source is {found}"
+    yield from _differences(
+        "source.", {"clipped_share": record.source.clipped_share}, {"clipped_share": source.clipped_share}
+    )
+    yield from _statistic_differences(record, again)
+    yield from _power_differences("power", record.power, rounded(image.spectrum.radial))
+    yield from _power_differences("power_source", record.power_source, measures.power)
 
 
 def _weights_problem(networks: Networks, network: NetworkSpec, record: Record) -> str:
@@ -185,14 +161,10 @@ def _differences(
 ) -> Iterator[str]:
     """Yield the numbers that differ by more than the tolerances, with both."""
     for name in dict.fromkeys([*recorded, *measured]):
-        said, found = recorded.get(name), measured.get(name)
-        if said is None or found is None:
-            same = said is found
+        known, found = recorded.get(name), measured.get(name)
+        if known is None or found is None:
+            same = known is found
         else:
-            same = math.isclose(said, found, rel_tol=relative, abs_tol=absolute)
+            same = math.isclose(known, found, rel_tol=relative, abs_tol=absolute)
         if not same:
-            yield _says(f"{place}{name}", said, found)
-
-
-def _says(name: str, recorded: float | None, measured: float | None) -> str:
-    return f"{name} is {recorded}, and on the file it is {measured}"
+            yield f"{place}{name} is {known}, and on the file it is {found}"

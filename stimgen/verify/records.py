@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from stimgen.errors import InputError
 from stimgen.images.sources import crop_box
+from stimgen.manifest.document import shorten
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
@@ -84,9 +84,8 @@ def networks_of(manifest: Manifest, stimulus: Stimulus, record: Record) -> dict[
 
 def recorded_weights(network: NetworkRecord) -> RecordedWeights:
     """Return the weights that a record names."""
-    return RecordedWeights(
-        network.tensors_sha256, network.weights_normalised, RecordedConvention(network.input)
-    )
+    convention = RecordedConvention(network.input)
+    return RecordedWeights(network.tensors_sha256, network.weights_normalised, convention)
 
 
 def record_findings(
@@ -98,7 +97,7 @@ def record_findings(
 ) -> Iterator[Finding]:
     """Yield how a record differs from what the manifest asks for."""
     file = record.own_name
-    different = list(_different(_asked(manifest, stimulus), _found(record)))
+    different = list(_differences(manifest, stimulus, record))
     expected = _recipe_sha256(manifest, stimulus, record, source_of, known)
     cures = ANEW if expected == record.recipe_sha256 else RUN
     yield from (wrong(file, f"{OTHER_RECIPE}: {both}", cures) for both in different)
@@ -149,71 +148,51 @@ def _recipe_sha256(
         return None
 
 
-def _asked(manifest: Manifest, stimulus: Stimulus) -> dict[str, Any]:
-    """Return what the manifest determines of a record."""
-    control, layer_set, own = stimulus.control, stimulus.synthesised, stimulus.layer_set
-    measuring = measuring_network(manifest, stimulus)
-    return {
+def _differences(manifest: Manifest, stimulus: Stimulus, record: Record) -> Iterator[str]:
+    """Yield the parts of a record that are not as the manifest determines them, each with both values."""
+    measuring, layer_set = measuring_network(manifest, stimulus), stimulus.synthesised
+    made = stimulus.layer_set.network if stimulus.layer_set else measuring
+    asked = {
         "condition": stimulus.condition,
         "kind": stimulus.kind,
         "seed": stimulus.seed,
         "source": stimulus.source,
         "image": vars(manifest.image),
-        "network": _network(own.network if own else measuring),
-        "measured_in": _network(measuring),
+        "network": made.model_dump(mode="json") | {"weights": Path(made.weights).name},
+        "measured_in": measuring.model_dump(mode="json") | {"weights": Path(measuring.weights).name},
         "measured_layers": measured_layers(manifest, measuring),
         "matching": manifest.matching.model_dump(mode="json"),
-        "control": control.name if control else None,
-        "options": dict(control.options) if control else None,
-        "layer_weights": dict(layer_set.layer_weights) if layer_set else None,
-        "components": layer_set.components if layer_set else None,
-        "parameters": layer_set.parameters if layer_set else None,
-        "preset": [manifest.synthesis.preset, manifest.synthesis.version] if layer_set else None,
-        "settings": manifest.synthesis.model_dump(mode="json") if layer_set else None,
+        "control": stimulus.control and [stimulus.control.name, dict(stimulus.control.options)],
+        "layer_weights": layer_set and dict(layer_set.layer_weights),
+        "components": layer_set and layer_set.components,
+        "parameters": layer_set and layer_set.parameters,
+        "preset": layer_set and [manifest.synthesis.preset, manifest.synthesis.version],
+        "settings": layer_set and manifest.synthesis.model_dump(mode="json"),
     }
-
-
-def _found(record: Record) -> dict[str, Any]:
-    """Return the same parts of a record."""
-    synthesis, control = record.synthesis, record.control
-    return {
+    synthesis, own = record.synthesis, {"name", "weights", "pooling", "normalise"}
+    found = {
         "condition": record.condition,
         "kind": record.kind,
         "seed": record.seed,
         "source": record.source.id,
         "image": vars(record.image),
-        "network": _recorded(record.network),
-        "measured_in": _recorded(record.measured_in),
+        "network": record.network.model_dump(include=own),
+        "measured_in": record.measured_in.model_dump(include=own),
         "measured_layers": record.measured_layers,
         "matching": record.matching.settings.model_dump(mode="json"),
-        "control": control.name if control else None,
-        "options": control.options if control else None,
-        "layer_weights": synthesis.layer_weights if synthesis else None,
-        "components": synthesis.components if synthesis else None,
-        "parameters": synthesis.parameters if synthesis else None,
-        "preset": [synthesis.preset, synthesis.version] if synthesis else None,
-        "settings": synthesis.settings if synthesis else None,
+        "control": record.control and [record.control.name, record.control.options],
+        "layer_weights": synthesis and synthesis.layer_weights,
+        "components": synthesis and synthesis.components,
+        "parameters": synthesis and synthesis.parameters,
+        "preset": synthesis and [synthesis.preset, synthesis.version],
+        "settings": synthesis and synthesis.settings,
     }
-
-
-def _network(network: NetworkSpec) -> dict[str, Any]:
-    return network.model_dump(mode="json") | {"weights": Path(network.weights).name}
-
-
-def _recorded(network: NetworkRecord) -> dict[str, Any]:
-    return network.model_dump(include={"name", "weights", "pooling", "normalise"})
-
-
-def _different(asked: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the parts that differ, each with both values."""
-    for name, value in asked.items():
-        right, there = (json.dumps(one, sort_keys=True, ensure_ascii=False) for one in (value, found[name]))
-        if right != there:
-            yield f"{name} is {_short(there)}, and the manifest says {_short(right)}"
-
-
-def _short(text: str, most: int = 80) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    for name in asked:
+        right, recorded = (
+            json.dumps(part[name], sort_keys=True, ensure_ascii=False) for part in (asked, found)
+        )
+        if right != recorded:
+            yield f"{name} is {shorten(recorded, 80)}, and the manifest says {shorten(right, 80)}"
 
 
 def unknown_columns(record: Record) -> list[str]:

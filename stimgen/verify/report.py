@@ -20,13 +20,13 @@ from stimgen.verify.run import Advance, Recomputed, Verification
 
 HEADINGS = {"wrong": "WRONG", "incomplete": "INCOMPLETE", "warning": "WARNING", "unchecked": "NOT CHECKED"}
 FEW = 3
-"""How many of many findings of one kind are told in full."""
+"""How many of many findings of one kind are written in full."""
 
 
 def sentences(result: Verification, measured: Recomputed | None) -> Iterator[str]:
     """Yield a line for each finding, the worst first, and in the end what it amounts to and what mends it.
 
-    Of many findings of one kind the first are told in full, and the others by their number.
+    Of many findings of one kind the first are written in full, and the others by their number.
     """
     findings = _all(result, measured)
     for severity, heading in HEADINGS.items():
@@ -40,18 +40,18 @@ def sentences(result: Verification, measured: Recomputed | None) -> Iterator[str
 
 
 def _grouped(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yield a line for each finding; those that say the same of several files of a folder are one."""
+    """Yield a line for each finding; findings that say the same of several files share one."""
     kinds: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for one in findings:
-        folder, _, _ = one.file.rpartition("/")
-        kind = kinds.setdefault((folder, one.problem.partition(":")[0]), {})
-        kind.setdefault(one.problem, []).append(one.file)
+    for finding in findings:
+        folder, _, _ = finding.file.rpartition("/")
+        kind = kinds.setdefault((folder, finding.problem.partition(":")[0]), {})
+        kind.setdefault(finding.problem, []).append(finding.file)
     for of_kind in kinds.values():
-        told = list(of_kind.items())
-        shown = told if len(told) <= SHOWN else told[:FEW]
+        problems = list(of_kind.items())
+        shown = problems if len(problems) <= SHOWN else problems[:FEW]
         for problem, files in shown:
             yield f"{_files(files)}: {problem}"
-        if rest := [file for _, files in told[len(shown) :] for file in files]:
+        if rest := [file for _, files in problems[len(shown) :] for file in files]:
             yield f"{_files(rest, FEW)}: likewise (--json tells each)"
 
 
@@ -64,9 +64,9 @@ def _files(files: Sequence[str], most: int = SHOWN) -> str:
 def _mending(result: Verification, findings: Sequence[Finding]) -> Iterator[str]:
     """Yield what mends the run, in the order in which it is to be done."""
     needed: dict[Cure, list[str]] = {}
-    for one in findings:
-        for cure in one.cures:
-            needed.setdefault(cure, []).append(one.file)
+    for finding in findings:
+        for cure in finding.cures:
+            needed.setdefault(cure, []).append(finding.file)
     if "run" in needed:
         needed.pop("tables", None)  # which every run writes
     else:
@@ -92,7 +92,7 @@ def _mending(result: Verification, findings: Sequence[Finding]) -> Iterator[str]
 
 def _conclusion(result: Verification, measured: Recomputed | None, findings: Sequence[Finding]) -> str:
     stimuli = counted(result.planned)
-    counts = {severity: sum(one.severity == severity for one in findings) for severity in HEADINGS}
+    counts = {severity: sum(finding.severity == severity for finding in findings) for severity in HEADINGS}
     again = f" {measured.stimuli} were measured again." if measured else ""
     verified = _verified(result, measured)
     if counts["wrong"]:
@@ -108,7 +108,7 @@ def _conclusion(result: Verification, measured: Recomputed | None, findings: Seq
 
 def _verified(result: Verification, measured: Recomputed | None) -> int:
     """Return how many stimuli are right, with the numbers that were measured again."""
-    before = {one.file for one in result.findings if one.severity in ("wrong", "incomplete")}
+    before = {finding.file for finding in result.findings if finding.severity in ("wrong", "incomplete")}
     return result.verified - len(measured.wrong - before if measured else ())
 
 
@@ -121,15 +121,15 @@ def as_data(result: Verification, measured: Recomputed | None) -> dict[str, Any]
         "planned": result.planned,
         "verified": _verified(result, measured),
         "recomputed": measured.stimuli if measured else None,
-        "right": not any(one.severity in ("wrong", "incomplete") for one in findings),
+        "right": not any(finding.severity in ("wrong", "incomplete") for finding in findings),
         "stimuli_sha256": None if measured and measured.wrong else result.stimuli_sha256,
         "strangers": result.unplanned,
-        "findings": [asdict(one) for one in findings],
+        "findings": [asdict(finding) for finding in findings],
     }
 
 
 @contextlib.contextmanager
-def bar(what: str, run: Path) -> Iterator[Advance]:
+def bar(description: str, run: Path) -> Iterator[Advance]:
     """Show a bar while stimuli are looked at, if there is a terminal."""
     columns = (
         TextColumn("{task.description}"),
@@ -140,7 +140,7 @@ def bar(what: str, run: Path) -> Iterator[Advance]:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
-        task = bars.add_task(what, total=sum(1 for _ in (run / "records").rglob("*.json")))
+        task = bars.add_task(description, total=sum(1 for _ in (run / "records").rglob("*.json")))
         yield lambda more: bars.advance(task, more)
 
 
@@ -148,4 +148,7 @@ def _all(result: Verification, measured: Recomputed | None) -> tuple[Finding, ..
     if measured is None:
         return result.findings
     # What can be compared only by reading it was read.
-    return (*(one for one in result.findings if ONLY_BY_READING not in one.problem), *measured.findings)
+    return (
+        *(finding for finding in result.findings if ONLY_BY_READING not in finding.problem),
+        *measured.findings,
+    )

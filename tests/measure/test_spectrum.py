@@ -30,7 +30,7 @@ def radial_by_loop(image):
     return [np.mean(rings[k]) for k in range(1, min(height, width) // 2 + 1)]
 
 
-SIZES = [(32, 32), (33, 33), (32, 33), (24, 41), (2, 2), (3, 9), (18, 20)]
+SIZES = [(32, 32), (32, 33), (2, 2), (3, 9), (18, 20)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -49,13 +49,6 @@ def test_every_frequency_is_there_once(size):
             other = expected.pop((-u, -v) if 2 * u != -size[0] else (u, -v)) if 0 < 2 * v < size[1] else 0
             assert power == pytest.approx(own + other)
     assert not expected
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_radius_is_that_of_the_frequencies(size):
-    spectrum = power_spectrum(np.eye(*size))
-    expected = np.hypot(np.fft.fftfreq(size[0])[:, np.newaxis], np.fft.rfftfreq(size[1]))
-    np.testing.assert_allclose(spectrum.radius, expected, rtol=1e-14)
 
 
 def test_frequencies_on_a_circle_have_the_same_radius_to_the_last_bit():

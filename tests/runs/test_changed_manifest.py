@@ -129,11 +129,6 @@ def test_check_says_it_in_a_line_and_only_where_there_is_a_run(as_finished, tmp_
     assert "There:" not in stimgen("check", path).stdout
 
 
-def test_check_says_nothing_of_weights_that_it_would_have_to_read(as_finished, tmp_path):
-    random = {"name": "vgg16", "normalise": False, "weights": "random:1"}
-    assert outlook(tiny(tmp_path, network=random), as_finished) is None
-
-
 @pytest.mark.parametrize("content", ["{", '{"source": {"id": "brick"}}'])
 def test_check_takes_a_damaged_record_for_none(as_finished, tmp_path, content):
     as_finished.record(IDS[0]).write_text(content)

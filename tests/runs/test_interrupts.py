@@ -110,19 +110,6 @@ def test_stimulus_that_is_being_written_is_finished(forks, manifest, tmp_path):
     assert there == {"brick-original", "brick-phase_scrambled-s1"}
 
 
-def test_second_signal_changes_nothing(forks, manifest, tmp_path):
-    out = tmp_path / "out"
-    pid = forks.start("run", manifest, "--out", out, hold_at=["replace", "out/spectra.csv", 2])
-    until(lambda: "brick-original " in forks.errors())
-    os.kill(pid, signal.SIGINT)
-    until(forks.held.exists)
-    for _ in range(3):
-        os.kill(pid, signal.SIGTERM)
-        time.sleep(0.02)
-    forks.held.unlink()
-    check_ended(forks.wait(), manifest, out)
-
-
 def test_signal_before_anything_is_made_ends_the_run_at_once(forks, manifest, tmp_path):
     out = tmp_path / "out"
     pid = forks.start("run", manifest, "--out", out, hold_at=["mkdir", "above/out", 1])

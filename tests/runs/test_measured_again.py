@@ -59,16 +59,6 @@ def test_a_new_statistic_is_measured_on_the_files_and_keeps_the_images(as_finish
     assert [line.rpartition(",")[0] for line in lines] == text.splitlines()
 
 
-def test_a_new_version_is_measured_once(as_finished, tmp_path, statistic, monkeypatch):
-    statistic()
-    run(tiny(tmp_path))
-    statistic(version=2)
-    run(tiny(tmp_path))
-    assert as_finished.read_record(IDS[0]).measured_with["brightest"] == 2
-    monkeypatch.setattr("stimgen.runs.make.measure_again", None)
-    assert run(tiny(tmp_path)).kept == 7
-
-
 def test_statistics_asked_for_again_are_those_of_the_first_run(as_finished, finished, tmp_path):
     run(tiny(tmp_path, measure={"copying": False}))
     table = pd.read_csv(as_finished.path / "stimuli.csv")

@@ -64,12 +64,6 @@ def held_out(folder, conditions):
 
 
 @pytest.mark.slow
-def test_figure_1_runs_to_the_end(tmp_path):
-    result = run(reduced("figure1"), out=tmp_path / "run")
-    assert (result.made, result.failures) == (2, ())
-
-
-@pytest.mark.slow
 def test_figure_2_runs_and_each_layer_brings_the_others_nearer(tmp_path):
     manifest = reduced("figure2", size_px=128)
     (ps,) = (control for control in manifest.controls if control.name == "portilla_simoncelli")

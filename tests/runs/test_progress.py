@@ -7,7 +7,6 @@ import io
 import re
 import unicodedata
 
-import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -207,16 +206,3 @@ def test_bytes_are_the_same_whatever_is_shown(tmp_path, finished, monkeypatch):
         assert there.pop(name)
         assert expected.pop(name)
     assert there == expected
-
-
-def test_lowest_finite_loss_is_shown(tmp_path, monkeypatch):
-    monkeypatch.setattr(progress_module, "LOOK_EVERY_S", 0.0)
-    manifest = tiny(tmp_path, controls=[], seeds=[1], layer_sets={"conv1_1": ["conv1_1"]})
-    (batch,) = plan_batches(manifest, plan(manifest), batch_size=1)
-    shown = Progress(console=Console(force_terminal=True, file=io.StringIO(), width=100))
-    with shown.run(manifest, [batch], {"brick-conv1_1-s1"}, shared=False, reached={}), shown.batch(batch):
-        for number, loss in enumerate((4.0, np.nan, 9.0, np.inf), 1):
-            losses, zeros = torch.tensor([loss]), torch.tensor([400.0])
-            shown.evaluation(Evaluation(1, 1, 32, ("conv1_1",), number, 5, losses, zeros))
-            assert (shown.state.batch.loss, shown.state.batch.distance) == (4.0, pytest.approx(0.1))
-            assert shown.state.batch.number == number

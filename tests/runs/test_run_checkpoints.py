@@ -9,10 +9,10 @@ from run_manifests import tiny
 from same_runs import comparable
 
 from stimgen.runs import checkpoints, environment
+from stimgen.runs.batches import evaluation_work
 from stimgen.runs.progress import Progress
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
-from stimgen.runs.work import evaluation_work
 from stimgen.texture.synthesis import synthesise
 
 LONG = {

@@ -82,10 +82,6 @@ def test_run_json_says_what_was_used(finished):
     assert network["input"] == "caffe-rgb"
 
 
-def test_seeds_and_conditions_give_different_images(finished):
-    assert len({finished.png(stimulus_id).read_bytes() for stimulus_id in IDS}) == len(IDS)
-
-
 def test_the_original_is_the_quantised_source(finished, tmp_path):
     manifest = tiny(tmp_path)
     source = load_source(manifest.sources[0], manifest.image, name=manifest.name)
@@ -287,18 +283,6 @@ def test_a_run_killed_before_its_last_summary_is_said_to_have_made_what_it_made(
     assert json.loads(path.read_text()) == summary | {"made": 4, "kept": 3}
 
 
-def test_a_batch_that_fails_names_all_that_were_wanted_from_it(as_finished, tmp_path, monkeypatch):
-    def fault(*arguments):
-        raise RuntimeError("a fault")
-
-    for stimulus_id in ("brick-pool1-s1", "brick-original"):
-        as_finished.png(stimulus_id).unlink()
-    monkeypatch.setattr("stimgen.runs.make.synthesise", fault)
-    result = run(tiny(tmp_path), batch_size=4)
-    assert [failure.stimulus_id for failure in result.failures] == ["brick-pool1-s1"]
-    assert (result.made, result.kept) == (1, 5)
-
-
 def test_a_folder_that_cannot_be_written_any_more_ends_the_run(tmp_path, control):
     def removes_the_folder(source, rng):
         shutil.rmtree(tmp_path / "results" / "tiny" / "stimuli")
@@ -383,16 +367,6 @@ def test_without_plenoptic_the_run_does_not_start(tmp_path, monkeypatch):
     with pytest.raises(StimgenError, match=r"stimgen\[ps\]"):
         run(manifest)
     assert not manifest.output.exists()
-
-
-def test_a_residual_that_cannot_be_measured_fails_its_stimulus_alone(tmp_path, monkeypatch):
-    from stimgen.runs import make
-
-    measured = make.matched_distance
-    values = iter([float("nan")])
-    monkeypatch.setattr(make, "matched_distance", lambda *given: next(values, None) or measured(*given))
-    result = run(tiny(tmp_path, controls=None), batch_size=2)
-    assert (result.made, len(result.failures)) == (3, 1)
 
 
 def test_stimuli_whose_files_are_damaged_or_missing_are_made_again_with_the_same_bytes(as_finished, tmp_path):

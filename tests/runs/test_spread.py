@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_manifests import IDS, tiny, write_manifest
+from run_manifests import IDS, tiny
 from same_runs import comparable
 from typer.testing import CliRunner
 
@@ -22,7 +22,6 @@ from stimgen.runs.record import png_name, record_name
 from stimgen.runs.runner import run
 from stimgen.runs.shards import Shard
 from stimgen.runs.store import SUBFOLDERS, RunFolder
-from stimgen.runs.unplanned import find_unplanned
 from stimgen.verify.rebuild import rebuild_tables
 from stimgen.verify.report import sentences
 from stimgen.verify.run import verify_run
@@ -144,25 +143,6 @@ def test_a_run_that_was_killed_while_its_folders_were_made_is_spread(tmp_path, m
         (tmp_path / "run" / name).mkdir(parents=True)
     RunFolder(tmp_path / "run").prepare(4)
     assert len(list((tmp_path / "run").glob("*/??"))) == 512
-
-
-def test_a_file_in_the_place_of_a_flat_run_is_no_part_of_it(spread):
-    name = png_name(IDS[0], spread=False)
-    shutil.copy(spread.png(IDS[0]), spread.path / name)
-    (spread.stimuli / "00" / "notes.txt").write_text("mine")
-    found = by_file(spread)
-    assert found.keys() == {name, "stimuli/00/notes.txt"}
-    others = dict(find_unplanned(spread, IDS, {"odd"}).others)
-    assert others.keys() == found.keys()
-
-
-def test_what_is_not_asked_for_is_removed_from_subfolders(spread, tmp_path):
-    manifest = write_manifest(tmp_path, seeds=[1])
-    done = invoke("run", manifest, "--out", spread.path, "--prune", "--yes", "--no-report", "--device", "cpu")
-    assert done.exit_code == 0, done.output
-    wanted = {stimulus_id for stimulus_id in IDS if not stimulus_id.endswith("-s2")}
-    assert {path.stem for path in spread.stimuli.rglob("*.png")} == wanted
-    assert {path.stem for path in spread.records.rglob("*.json")} == wanted
 
 
 def test_leftovers_in_subfolders_are_removed_and_links_refused(spread, made, tmp_path):

@@ -360,12 +360,6 @@ def test_psychopy_reads_every_cell_with_its_type_and_value(finished, tmp_path):
                     )
 
 
-def test_a_setting_may_be_any_yaml():
-    spec = trials_of_command("morph", ["levels={pool1: 0.2, pool2: 0.4}", "starts=[0.2]", "seed=3"])
-    assert spec.options.levels == {"pool1": 0.2, "pool2": 0.4}
-    assert (spec.options.starts, spec.options.seed) == ((0.2,), 3)
-
-
 def test_a_mapping_without_spaces_is_told_how_to_write_it(tmp_path):
     with pytest.raises(InputError) as error:
         trials_of_command("category", ["keys={brick:left,grass:right}"])

@@ -7,9 +7,8 @@ from run_manifests import tiny
 
 from stimgen.manifest.plan import plan
 from stimgen.networks.architectures import NETWORKS
-from stimgen.runs.batches import plan_batches
+from stimgen.runs.batches import evaluation_work, plan_batches
 from stimgen.runs.progress import Progress
-from stimgen.runs.work import evaluation_work
 from stimgen.texture.problem import Evaluation
 from stimgen.texture.schedule import stages
 

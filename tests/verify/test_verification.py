@@ -242,10 +242,6 @@ TAMPERING = {
         sealed(statistics__gram_relative_pool1=0.001),
         {RECORD: "on pool1 do not go together", LONG: f"({ID})", TABLE: f"row 1 ({ID}), column gram_"},
     ),
-    "distance_of_the_float_image": (
-        sealed(stages__optimised__gram_relative_conv1_1=0.001),
-        {RECORD: "on conv1_1 do not go together", LONG: f"({ID}), column gram_relative"},
-    ),
     "layer_weight": (
         sealed(synthesis__layer_weights={"conv1_1": 1.0, "pool1": 2.0}),
         {RECORD: '"pool1": 2.0}, and the manifest says'},
@@ -257,11 +253,8 @@ TAMPERING = {
         {RECORD: "contradicts itself", TABLE: "column weights_sha256", LONG: "column constrained"},
     ),
     "no_floor": (without("statistics", "gram_floor_pool1"), {RECORD: "gram_floor_pool1 is missing"}),
-    "unequal_losses": (sealed(synthesis__traces__0__accepted=[]), {RECORD: "differ in length"}),
     "unknown_value": (sealed(statistics__gram_relative_pool9=0.5), {RECORD: "pool9"}),
     "altered_luminance": (altered(statistics__luminance_mean=0.25), ALTERED),
-    "altered_time": (altered(made__device="another"), ALTERED),
-    "large_number": (altered(synthesis__components=10**30), ALTERED),
     "no_seal": (without(SEAL), {RECORD: "has no record_sha256"}),
     "damaged_record": (lambda folder: folder.record(ID).write_text("{"), {RECORD: "is damaged"}),
     "cell": (
@@ -283,17 +276,9 @@ TAMPERING = {
         {LONG: f"row 8 ({IDS[1]}), column gram_relative"},
     ),
     "long_row": (lines(LONG, lambda found: found[:-1]), {LONG: f"has too few rows of {IDS[4]}"}),
-    "long_rows": (
-        lines("traces.csv", lambda found: [line for line in found if not line.startswith(ID)]),
-        {"traces.csv": f"lacks the rows of {ID}"},
-    ),
     "long_order": (
         lines("spectra.csv", lambda found: [found[0], *reversed(found[1:])]),
         {"spectra.csv": f"row 1 is of {IDS[4]}, and one of {ID} belongs there"},
-    ),
-    "more_rows": (
-        lines(LONG, lambda found: [*found, found[-1]]),
-        {LONG: f"has too many rows of {IDS[4]}"},
     ),
     "dictionary": (
         replaced("stimuli.json", "Side of the square image", "Side"),
@@ -305,7 +290,6 @@ TAMPERING = {
     "exchanged": (exchanged, HASHES),
     "renamed": (copied(OTHER, ID, "record", "png"), {RECORD: f"is the record of {OTHER}"}),
     "extra_png": (copied(ID, "brick-pool1-s3", "png"), {"stimuli/brick-pool1-s3.png": STRANGE}),
-    "extra_record": (copied(ID, "brick-pool1-s3", "record"), {"records/brick-pool1-s3.json": STRANGE}),
     "link": (linked(PNG), {PNG: "is a symbolic link"}),
     "pipe": (pipe, {PNG: "is not a regular file"}),
     "linked_folder": (linked("stimuli"), {"stimuli": "is a symbolic link"}),
@@ -317,7 +301,6 @@ TAMPERING = {
         cell(LIST_FILE, 2, "left_sha256", "sha256:" + "0" * 64),
         {LIST_FILE: "row 2, column left_sha256"},
     ),
-    "trial_deleted": (lines(LIST_FILE, lambda found: found[:-1]), {LIST_FILE: "rows, and should have"}),
     "list_deleted": (lambda folder: (folder.path / LIST_FILE).unlink(), {LIST_FILE: "is missing"}),
     "list_added": (
         lambda folder: (folder.trials / "mine.csv").write_text("a,b\n1,2\n"),
@@ -406,15 +389,9 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize(
-    "measure",
-    [
-        {"network": "manifest", "layers": ["conv1_2"]},
-        pytest.param({"network": "own"}, marks=pytest.mark.slow),
-    ],
-)
-def test_a_manifest_with_a_bit_of_everything_is_right(tmp_path, measure):
-    folder = RunFolder(run(tiny(tmp_path, **WIDE, measure=measure | {"copying": False})).folder)
+def test_a_manifest_with_a_bit_of_everything_is_right(tmp_path):
+    measure = {"network": "manifest", "layers": ["conv1_2"], "copying": False}
+    folder = RunFolder(run(tiny(tmp_path, **WIDE, measure=measure)).folder)
     result = verify_run(folder.path)
     assert result.findings == ()
     assert (result.planned, result.verified) == (16, 16)
@@ -425,18 +402,7 @@ def test_a_manifest_with_a_bit_of_everything_is_right(tmp_path, measure):
     assert "names the source rocket differently from other records" in wrong["records/rocket-few-s7.json"]
 
 
-def test_a_summary_that_lacks_what_files_are_compared_with_is_not_whole(there):
-    summary = json.loads((there.path / "run.json").read_bytes())
-    for key in ("stimuli_sha256", "manifest_sha256", "trial_lists"):
-        del summary[key]
-    (there.path / "run.json").write_text(json.dumps(summary))
-    result = verify_run(there.path)
-    assert not result.right
-    assert by_file(result) == {}
-    assert by_file(result, "incomplete")["run.json"].startswith("lacks manifest_sha256, stimuli_sha256: ")
-
-
-@pytest.mark.parametrize("key", ["versions", "networks", "stimuli_sha256", "manifest_sha256"])
+@pytest.mark.parametrize("key", ["versions", "manifest_sha256"])
 def test_a_summary_that_lacks_something_is_mended_by_a_run(there, key):
     summary_with(**{key: None})(there)
     result = verify_run(there.path)
@@ -631,11 +597,6 @@ def test_a_run_that_is_killed_at_any_time_is_incomplete_and_then_complete(tmp_pa
 
 
 class TestRecompute:
-    def test_an_untouched_run_is_right(self, there):
-        result = stimgen("verify", there.path, "--recompute")
-        assert result.exit_code == 0, result.output
-        assert "5 were measured again." in result.stdout
-
     def test_a_forgery_that_is_consistent_is_found(self, there):
         """PNG file, hash in the record, tables, trial lists and summary agree, and the numbers are old."""
         edit_record(there, png_sha256=change_pixel(there))
