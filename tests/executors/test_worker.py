@@ -10,6 +10,7 @@ import pytest
 from stimgen.errors import StimgenError
 from stimgen.executors import worker
 from stimgen.executors.worker import MARGIN, NoTimeLeftError, WorkerRun, job_end
+from stimgen.runs import job
 from stimgen.runs.job import Job
 from stimgen.runs.lock import OWNER
 from stimgen.runs.store import StoreError
@@ -31,19 +32,19 @@ def test_batch_is_made_once(run, monkeypatch):
 
 def test_late_worker_does_not_overwrite_what_another_made(run, monkeypatch):
     order, name = run.batch_order(run.batches[0]), next(iter(run.batch_order(run.batches[0]).hashes))
-    describe, written = Job._describe, []
+    finish, written = job.finish, []
 
     def inodes():
         return run.folder.png(name).stat().st_ino, run.folder.record(name).stat().st_ino
 
-    def overtaken(self, *arguments):
-        found = describe(self, *arguments)
+    def overtaken(*arguments, **more):
+        found = finish(*arguments, **more)
         monkeypatch.undo()
         WorkerRun(run.order, "other").make(order, report)
         written.append(inodes())
         return found
 
-    monkeypatch.setattr(Job, "_describe", overtaken)
+    monkeypatch.setattr(job, "finish", overtaken)
     assert WorkerRun(run.order, "late").make(order, report).made == (name,)
     assert written == [inodes()]
 
