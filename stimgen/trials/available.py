@@ -25,7 +25,15 @@ class OptionError(InputError):
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One stimulus of a run or of a plan; `is_original` if it is the source itself."""
+    """One stimulus of a run or of a plan.
+
+    Attributes
+    ----------
+    stimulus_id, source, condition, seed
+        As in stimuli.csv.
+    is_original
+        Whether it is the control `original`: the source itself.
+    """
 
     stimulus_id: str
     source: str
@@ -36,15 +44,28 @@ class Exemplar:
     @property
     def row(self) -> Row:
         """The columns that say which stimulus a row is about."""
-        return {name: getattr(self, name) for name in ("source", "condition", "seed", "stimulus_id")}
+        return {
+            "source": self.source,
+            "condition": self.condition,
+            "seed": self.seed,
+            "stimulus_id": self.stimulus_id,
+        }
 
 
 @dataclass(frozen=True)
 class Available:
-    """The stimuli that trials can show, and their side in px; OptionError if an option cannot be fulfilled.
+    """The stimuli that trials can show. Its methods raise OptionError if an option cannot be fulfilled.
 
-    Sources and conditions are also those without an exemplar. `original` is the condition that shows the
-    sources themselves, if there is one.
+    Attributes
+    ----------
+    exemplars
+        In the order of the plan.
+    size_px
+        Side of each, px.
+    sources, conditions
+        Ids of all sources and names of all conditions, in their order, also of those without an exemplar.
+    original
+        The condition that is the control `original`; None if there is none.
     """
 
     exemplars: tuple[Exemplar, ...]

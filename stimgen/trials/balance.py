@@ -20,8 +20,15 @@ Trial = list[Row]
 class Balanced:
     """A column whose values are equally frequent, to within one.
 
-    This holds over all trials, within each value of the first column of `within`, within each combination of
-    the first two, and so on.
+    Attributes
+    ----------
+    column
+        The column.
+    values
+        Its values.
+    within
+        Columns. Counts differ by at most one over all trials, within each value of the first of these
+        columns, within each combination of the first two, and so on.
     """
 
     column: str
@@ -32,8 +39,9 @@ class Balanced:
 def balance(rows: Sequence[Row], rule: Balanced, rng: np.random.Generator) -> None:
     """Fill a column of `rows` in such a way that `rule` holds.
 
-    The values take turns along the rows, which are grouped by the columns `within`, in random order. Any
-    stretch of such a sequence, as is a group, has each value equally often, to within one.
+    The values take turns, in a random order, along the rows sorted by the columns `within`, whose groups are
+    in random order, as are the rows of a group. Any stretch of such a sequence has each value equally often,
+    to within one, and every group is a stretch.
     """
     turns = itertools.cycle(rng.permutation(len(rule.values)).tolist())
     for row in _grouped(rows, rule.within, rng):

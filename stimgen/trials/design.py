@@ -15,7 +15,7 @@ from stimgen.column import Column
 from stimgen.networks.catalogue import LARGEST_SEED
 from stimgen.registry import Registry
 from stimgen.trials.available import Available, Row, check_count, taking_turns
-from stimgen.trials.balance import Trial
+from stimgen.trials.balance import Balanced, Trial
 
 LONGEST_S = 3600.0
 
@@ -79,6 +79,16 @@ class TrialOptions(BaseModel):
         """Longest duration of a trial, s: the response takes its whole time."""
         return self.presentation_s + self.response_s + self.interval_s
 
+    @property
+    def balanced(self) -> tuple[Balanced, ...]:
+        """What is balanced, beside exemplars."""
+        return ()
+
+    @property
+    def turns(self) -> tuple[str, int] | None:
+        """Column within whose values a condition's exemplars take turns, and its trials in each."""
+        return None
+
 
 class TwoIntervalTiming(TrialOptions):
     """Timing of designs that show two images one after the other."""
@@ -105,8 +115,19 @@ class ConditionOptions(TrialOptions):
         5, ge=1, le=1000, description="Trials per condition and source; exemplars take turns in them."
     )
 
+    @property
+    def turns(self) -> tuple[str, int]:
+        """Exemplars take turns in the trials of each condition and source."""
+        return "source", self.repeats
+
     def rows(self, available: Available, rng: np.random.Generator, *, with_original: bool) -> list[Row]:
-        """Return `repeats` rows per condition and source, in which its exemplars take turns."""
+        """Return `repeats` rows per condition and source, in which its exemplars take turns.
+
+        Raises
+        ------
+        OptionError
+            If the options name unknown sources or conditions, or ask for more than 20000 trials.
+        """
         conditions = available.chosen_conditions(self.conditions, with_original=with_original)
         sources = available.chosen_sources(self.sources)
         check_count(len(conditions) * len(sources) * self.repeats, "repeats")

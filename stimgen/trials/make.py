@@ -11,6 +11,7 @@ from stimgen.trials.available import Available, Row
 from stimgen.trials.balance import in_random_order
 from stimgen.trials.crops import side_of
 from stimgen.trials.design import DESIGNS, TrialOptions
+from stimgen.trials.verify import verify
 
 FIRST_COLUMNS = (
     Column("design", "Design", "How the trial shows stimuli."),
@@ -42,9 +43,16 @@ FIRST_COLUMNS = (
 
 @dataclass(frozen=True)
 class TrialList:
-    """Rows of the trials as they are shown, numbers of trials and blocks, and duration without breaks, s.
+    """Trials in the order in which they are shown.
 
-    The rows lack the columns that need a run: P_file and P_sha256 of each patch P, and ppd.
+    Attributes
+    ----------
+    rows
+        The columns, but for those that need the files of a run (P_file, P_sha256) and `ppd`.
+    trials, blocks
+        Numbers of trials and of blocks.
+    seconds
+        Longest duration, without breaks.
     """
 
     rows: tuple[Row, ...]
@@ -82,6 +90,7 @@ def make_trials(name: str, available: Available, options: TrialOptions) -> Trial
             "break_before": int(index > 0 and index % options.break_every == 0),
         }
         rows += [number | shared | row for row in trial]
+    verify(rows, available, options, design.patches)
     blocks = -(-len(ordered) // options.break_every)
     return TrialList(tuple(rows), len(ordered), blocks, len(ordered) * options.trial_s)
 

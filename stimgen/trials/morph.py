@@ -38,6 +38,16 @@ class MorphOptions(TwoIntervalTiming):
     )
     trials_per_staircase: int = Field(30, ge=1, le=1000, description="Trials of each staircase.")
 
+    @property
+    def balanced(self) -> tuple[Balanced, ...]:
+        """Which interval shows the original."""
+        return (KEY,)
+
+    @property
+    def turns(self) -> tuple[str, int]:
+        """Exemplars take turns at each level of each staircase."""
+        return "staircase", self.trials_per_staircase
+
 
 @register_design(
     "morph",

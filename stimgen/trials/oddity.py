@@ -37,6 +37,11 @@ class OddityOptions(ConditionOptions):
         description="Side of the patches, px; an even number, and at most half the stimuli's side.",
     )
 
+    @property
+    def balanced(self) -> tuple[Balanced, ...]:
+        """Which image is odd, and where it is."""
+        return (ODD_IS, POSITION)
+
 
 @register_design(
     "oddity",

@@ -42,6 +42,11 @@ class TwoIntervalOptions(ConditionOptions, TwoIntervalTiming):
         "(the original or the stimulus), d if they show parts of both; needs crop_px.",
     )
 
+    @property
+    def balanced(self) -> tuple[Balanced, ...]:
+        """The correct key and, in same_different, what the first interval shows."""
+        return (KEY[self.task], FIRST_IS) if self.task == "same_different" else (KEY[self.task],)
+
 
 @register_design(
     "two_interval",
@@ -64,9 +69,8 @@ def two_interval(available: Available, options: TwoIntervalOptions, rng: np.rand
     side = side_of(options.crop_px, available.size_px, two=asks_same)
     rows = options.rows(available, rng, with_original=False)
     originals = available.originals(dict.fromkeys(row["source"] for row in rows))
-    balance(rows, KEY[options.task], rng)
-    if asks_same:
-        balance(rows, FIRST_IS, rng)
+    for rule in options.balanced:
+        balance(rows, rule, rng)
     for row in rows:
         if not asks_same:
             row["first_is"] = KINDS[row["correct_key"] == "right"]
@@ -76,7 +80,7 @@ def two_interval(available: Available, options: TwoIntervalOptions, rng: np.rand
 
 
 def two_images(row: Row, size_px: int, side: int, rng: np.random.Generator) -> Row:
-    """Return the columns of the images of two intervals; with the correct key "s", both show the same one."""
+    """Return the columns of the images of two intervals."""
     first_is: str = row["first_is"]
     second_is = first_is if row["correct_key"] == "s" else KINDS[first_is == KINDS[0]]
     images = {"stimulus": row["stimulus_id"], "original": row["original_id"]}
