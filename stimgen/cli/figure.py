@@ -135,9 +135,10 @@ def figure(
     sheet = arrange(content, width_mm, font_pt or FONT_PT)
     contents.write_figure(encode(sheet, ending, dpi or ASKED_PPI), path)
     empty = len(grid.rows) * len(grid.columns) - len(grid.cells)
+    shown = out or runs[0] / path.parent.name / path.name  # as the run was named
     say(
         f"{len(grid.cells)} stimuli, {grid.fixed_key} {grid.fixed}"
-        f"{f', empty cells: {empty}' if empty else ''}. Figure: {path}{_on_paper(sheet)}"
+        f"{f', empty cells: {empty}' if empty else ''}. Figure: {shown}{_on_paper(sheet)}"
     )
 
 
