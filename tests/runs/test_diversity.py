@@ -90,7 +90,7 @@ def test_other_conditions_and_sources_are_not_compared(group):
 def test_the_same_files_are_not_read_again(group, monkeypatch):
     folder, records = group(*noise(3, 8, 8))
     first = compared(folder, records)
-    monkeypatch.setattr(diversity, "decode_own_png", None)
+    monkeypatch.setattr(diversity, "decode_png", None)
     assert compared(folder, records) == first
 
 
