@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,9 @@ from stimgen.texture.synthesis import matched_distance, synthesise
 
 OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts")
 """What the record takes over from a synthesis."""
+
+
+LOGGER = logging.getLogger("stimgen")
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,10 +236,17 @@ def _synthesis_record(
 def measure_all_again(
     prepared: Preparation, records: Sequence[Record], folder: RunFolder, interrupts: Interrupts
 ) -> dict[str, Done]:
-    """Measure the files of finished stimuli in the statistics of the manifest, and write new records."""
+    """Measure the files of finished stimuli in the statistics of the manifest, and write new records.
+
+    A stimulus that cannot be measured is left out.
+    """
     done: dict[str, Done] = {}
     for old in records:
-        record = measure_again(prepared, old, folder.png(old.stimulus_id).read_bytes())
+        try:
+            record = measure_again(prepared, old, folder.png(old.stimulus_id).read_bytes())
+        except Exception:
+            LOGGER.exception("not measured again: %s", old.stimulus_id)
+            continue
         with interrupts.held():
             write_atomically(folder.record(old.stimulus_id), record.model_dump_json(indent=1) + "\n")
         done[old.stimulus_id] = Done.of(record)

@@ -13,8 +13,7 @@ from stimgen.images.sources import SourceSpec, crop_box
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolve import is_weights_file
 from stimgen.manifest.resolved import Manifest
-from stimgen.manifest.schema import NetworkSpec
-from stimgen.networks.catalogue import published_weights
+from stimgen.networks.catalogue import CONVENTIONS, published_weights
 from stimgen.networks.weights import WeightsError
 from stimgen.networks.weights.cache import cached_path, read_header
 from stimgen.runs.batches import measured_layers
@@ -83,7 +82,8 @@ def known_recipes(
     sources = {source.id: source for source in found if source}
     measuring = {stimulus.stimulus_id: measuring_network(manifest, stimulus) for stimulus in stimuli}
     used = {stimulus.synthesised.network for stimulus in stimuli if stimulus.synthesised}
-    weights = {network: _weights(network, folder) for network in used | {*measuring.values()}}
+    networks = used | {*measuring.values()}
+    weights = {network: known_weights(network.name, network.weights) for network in networks}
     known = {network: of_network for network, of_network in weights.items() if of_network}
     if len(known) < len(weights):
         return None
@@ -118,29 +118,17 @@ def _source(
     return _Source(spec.id, content, box)
 
 
-def _weights(network: NetworkSpec, folder: RunFolder) -> RecordedWeights | None:
-    """Return the weights that run.json names, if a run would use the same now."""
-    recorded = folder.read_summary().get("networks")
-    known = known_sha256(network.name, network.weights)
-    for one in recorded if isinstance(recorded, list) else []:
-        named = isinstance(one, dict) and (one.get("name"), one.get("tensors_sha256"))
-        if known is not None and named == (network.name, known):
-            convention = RecordedConvention(str(one.get("input")))
-            return RecordedWeights(known, one.get("weights_normalised") is True, convention)
-    return None
-
-
 def source_sha256(spec: SourceSpec) -> str | None:
     """Return the SHA-256 of a source's file; None if it cannot be read."""
     try:
         path = spec.path or skimage_path(spec.image.removeprefix(SKIMAGE_PREFIX))
-        return sha256(path.read_bytes())
+        return sha256(path.read_bytes()) if path.is_file() else None
     except (InputError, OSError):
         return None
 
 
-def known_sha256(network: str, weights: str) -> str | None:
-    """Return the SHA-256 of the tensors of weights; None if it is not known without reading them."""
+def known_weights(network: str, weights: str) -> RecordedWeights | None:
+    """Return weights as a run would load them; None if they are not known without reading them."""
     if is_weights_file(weights):
         return None
     try:
@@ -148,6 +136,10 @@ def known_sha256(network: str, weights: str) -> str | None:
     except (InputError, WeightsError):
         return None
     if header is not None:
-        return header.tensors_sha256
+        convention = RecordedConvention(header.convention)
+        return RecordedWeights(header.tensors_sha256, header.normalised == "yes", convention)
     published = published_weights(network, weights)
-    return published.tensors_sha256 if published else None
+    if published is None or published.tensors_sha256 is None:
+        return None
+    convention = RecordedConvention(CONVENTIONS[published.convention].in_rgb().name)
+    return RecordedWeights(published.tensors_sha256, False, convention)

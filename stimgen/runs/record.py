@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from stimgen.bounded import UnreadableError, read_file, read_regular
 from stimgen.manifest.schema import LARGEST_PX, LARGEST_SEED, MatchingSpec
+from stimgen.measure import STATISTICS
 
 Settings = Annotated[dict[str, Any], AfterValidator(lambda v: json.loads(json.dumps(v, allow_nan=False)))]
 """Options as JSON holds them; numbers are finite."""
@@ -336,4 +337,31 @@ def read_record(path: Path, stimulus_id: str, filename: str, *, may_be_link: boo
         raise RecordError(f"is the record of {record.stimulus_id}")
     if record.filename != filename:
         raise RecordError(f"names the file {record.filename}, which is not where this run has it")
+    if values_problem := _values_problem(record):
+        raise RecordError(values_problem)
     return record
+
+
+def _values_problem(record: Record) -> str | None:
+    """Return which measured values are missing or unknown; None also if other statistics were measured."""
+    measured = {name: STATISTICS[name].version for name in record.measured_with if name in STATISTICS}
+    if measured != record.measured_with:
+        return None  # and the file is measured again
+    known, families = _columns(tuple(STATISTICS), record.measured_layers)
+    unknown = [name for name in record.statistics if name not in known and not name.startswith(families)]
+    if unknown:
+        return f"holds values that stimgen does not measure: {', '.join(unknown[:5])}"
+    columns, _ = _columns(tuple(measured), record.measured_layers)
+    if lacking := sorted(columns - record.statistics.keys()):
+        return f"lacks measured values: {', '.join(lacking[:5])}"
+    return None
+
+
+@lru_cache(maxsize=64)
+def _columns(measured: tuple[str, ...], layers: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return the columns of some statistics, and what the names of columns of families begin with."""
+    names = [column.name for name in measured for column in STATISTICS[name].columns]
+    plain = {name for name in names if "{" not in name}
+    of_layers = {name.format(layer=layer) for name in names if "{layer}" in name for layer in layers}
+    families = tuple(name.partition("{")[0] for name in names if "{family}" in name)
+    return frozenset(plain | of_layers), families

@@ -14,7 +14,6 @@ from stimgen.manifest.document import Dumper
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.batches import plan_batches
-from stimgen.runs.environment import versions
 from stimgen.runs.shards import Shard, ShardNote, read_note
 from stimgen.runs.store import FORMAT, LASTING, Done, RunFolder, read_done, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
@@ -61,7 +60,7 @@ class Results:
             # It may have been killed before it could count all that it made.
             summary = before | {"made": len(ids) - before["kept"]}
         else:
-            summary = _counts(manifest, self._started, len(ids), self.made, self.kept) | self._made_with()
+            summary = _counts(manifest, self._started, len(ids), self.made, self.kept) | self._maker.made_with
         summary |= {
             "failed": len(self.failures),
             "rejected": self.rejected,
@@ -86,24 +85,12 @@ class Results:
             kept=self.kept,
             started=self._started,
             finished=_now(),
-            **self._made_with(),
+            **self._maker.made_with,
             overrides=dict(self._maker.manifest.overrides),
             manifest_sha256=self._manifests,
             failures=tuple(self.failures),
         )
         write_atomically(path, note.model_dump_json(indent=1) + "\n")
-
-    def _made_with(self) -> dict[str, Any]:
-        """Return the device, networks and versions that make and measure these stimuli."""
-        maker = self._maker
-        used = dict.fromkeys(batch.network for batch in maker.batches)
-        used |= dict.fromkeys(measuring_network(maker.manifest, stimulus) for stimulus in maker.own)
-        return {
-            "device": maker.executor.device_name,
-            "batch_size": max((len(batch.stimuli) for batch in maker.batches), default=1),
-            "networks": [maker.prepared.networks.record(network).model_dump() for network in used],
-            "versions": versions(),
-        }
 
 
 def _now() -> str:

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stimgen.counting import counted
 from stimgen.errors import InputError
-from stimgen.manifest.plan import Stimulus, check_paths, plan
+from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.interrupts import Interrupts, interruptible
 from stimgen.runs.load import load_run
 from stimgen.runs.outlook import known_recipes
 from stimgen.runs.progress import Progress
 from stimgen.runs.recipe import measured_with
-from stimgen.runs.results import Results, manifest_contents
+from stimgen.runs.results import Results, describes, manifest_contents
 from stimgen.runs.shards import Shard, remove_shards, shard_locked
 from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.tables import Failure
@@ -83,12 +83,27 @@ def run(
             hashes = maker.recipes
             own = {stimulus.stimulus_id: hashes[stimulus.stimulus_id] for stimulus in maker.own}
             done, stale = folder.all_finished(own, asked)
-            done |= measure_all_again(maker.prepared, stale, folder, interrupts)
+            try:
+                measured = measure_all_again(maker.prepared, stale, folder, interrupts)
+            except KeyboardInterrupt:
+                progress.note("Interrupted: the tables are being written.")
+                with interrupts.held():
+                    Results(folder, maker, folder.all_finished(own, asked)[0]).write()
+                raise
+            # What cannot be measured again is made again.
+            done = {name: one for name, one in done.items() if name not in {r.stimulus_id for r in stale}}
+            done |= measured
             if stale:
                 progress.note(
-                    f"{counted(len(stale))} measured again: other statistics are asked for. "
+                    f"{counted(len(measured))} measured again: other statistics are asked for. "
                     "The images are kept."
                 )
+        fingerprint = folder.fingerprint({name: one.png_sha256 for name, one in done.items()})
+        if len(done) < len(maker.own) or not (
+            shard or describes(folder.read_summary(), manifest, done.values(), fingerprint)
+        ):
+            # Devices, weights and workers that are missing end the run before anything is written.
+            _ = maker.made_with
         if shard is None:
             folder.remove_preview()
             remove_shards(folder)
@@ -155,6 +170,20 @@ class Maker:
         if self.shard is None:
             return self.planned
         return [stimulus for batch in self.batches for stimulus in batch.stimuli]
+
+    @cached_property
+    def made_with(self) -> dict[str, Any]:
+        """The device, networks and versions that make and measure these stimuli, for run.json."""
+        from stimgen.runs.environment import versions
+
+        used = dict.fromkeys(batch.network for batch in self.batches)
+        used |= dict.fromkeys(measuring_network(self.manifest, stimulus) for stimulus in self.own)
+        return {
+            "device": self.executor.device_name,
+            "batch_size": max((len(batch.stimuli) for batch in self.batches), default=1),
+            "networks": [self.prepared.networks.record(network).model_dump() for network in used],
+            "versions": versions(),
+        }
 
 
 @contextlib.contextmanager

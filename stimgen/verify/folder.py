@@ -19,7 +19,7 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.runs.columns import FAILURES, RUN_TABLES
 from stimgen.runs.csv_files import rows_of
 from stimgen.runs.lock import LOCK, OWNER
-from stimgen.runs.outlook import known_sha256, source_sha256
+from stimgen.runs.outlook import known_weights, source_sha256
 from stimgen.runs.record import Record, SourceRecord, png_name, record_name
 from stimgen.runs.store import DESKTOP_FILES, LASTING, RunFolder, sha256
 from stimgen.runs.unplanned import Unplanned
@@ -44,6 +44,8 @@ OWN_FILES = frozenset(
     )
 )
 OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures", "shards", "logs"))
+PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))
+"""All that `stimgen.images.png.encode_png` writes: no gamma, profile, text or time."""
 NOT_ASKED = "is not of a stimulus that the manifest asks for"
 ONLY_BY_READING = "weights whose SHA-256 is compared with that in the records only by --recompute"
 
@@ -106,17 +108,31 @@ def png_problem(folder: RunFolder, record: Record) -> str | None:
     except UnreadableError as error:
         return str(error)
     found = sha256(content)
-    if found == record.png_sha256:
-        return None
-    problem = f"was altered: its SHA-256 is {found}, and the record says {record.png_sha256}"
+    problems = []
+    if found != record.png_sha256:
+        problems.append(f"was altered: its SHA-256 is {found}, and the record says {record.png_sha256}")
     try:
         pixels = decode_png(content)
     except StimgenError as error:
-        return f"{problem}; it cannot be read as a stimulus: {error.problem.removeprefix('The PNG data ')}"
-    side = record.image.size_px
+        problems.append(f"cannot be read as a stimulus: {error.problem.removeprefix('The PNG data ')}")
+        return "; ".join(problems)
+    side, color = record.image.size_px, "grey" if pixels.ndim == 2 else "rgb"
     if pixels.shape[:2] != (side, side):
-        problem += f"; it is {pixels.shape[1]} × {pixels.shape[0]} px instead of {side} × {side} px"
-    return problem
+        found_size = f"{pixels.shape[1]} × {pixels.shape[0]}"
+        problems.append(f"is {found_size} px, and the record says {side} × {side} px")
+    if color != record.image.color:
+        problems.append(f"is {color}, and the record says {record.image.color}")
+    if more := sorted(name.decode("latin-1") for name in set(_chunks(content)) - PNG_CHUNKS):
+        problems.append(f"has {', '.join(more)} beside its pixels, which stimgen never writes")
+    return "; ".join(problems) or None
+
+
+def _chunks(png: bytes) -> Iterator[bytes]:
+    """Yield the names of the chunks of a PNG file that can be decoded."""
+    place = 8
+    while place + 8 <= len(png):
+        yield png[place + 4 : place + 8]
+        place += 12 + int.from_bytes(png[place : place + 4], "big")
 
 
 def source_findings(sources: Iterable[SourceSpec], recorded: Mapping[str, SourceRecord]) -> Iterator[Finding]:
@@ -140,12 +156,12 @@ def source_findings(sources: Iterable[SourceSpec], recorded: Mapping[str, Source
 def weights_findings(recorded: Mapping[NetworkSpec, str]) -> Iterator[Finding]:
     """Yield weights that are others now, or cannot be compared without reading them."""
     for (name, weights), found in {(one.name, one.weights): sha for one, sha in recorded.items()}.items():
-        known = known_sha256(name, weights)
+        known = known_weights(name, weights)
         file = f"{name} {Path(weights).name}"
         if known is None:
             yield unchecked(file, ONLY_BY_READING)
-        elif known != found:
-            text = f"has tensors with the SHA-256 {known} here, and the records say {found}"
+        elif known.tensors_sha256 != found:
+            text = f"has tensors with the SHA-256 {known.tensors_sha256} here, and the records say {found}"
             yield warning(file, text, SOURCE)
 
 
@@ -197,6 +213,9 @@ class Summary:
         if self.counted != records:
             text = f"counts {self.counted} stimuli made and kept, and {records} have a record"
             yield lost(FILE, text)
+        counts = {key: self.content.get(key) for key in ("made", "kept")}
+        if negative := [f"{key}: {n}" for key, n in counts.items() if isinstance(n, int) and n < 0]:
+            yield wrong(FILE, f"says {', '.join(negative)}")
         lacking = [key for key, kind in LASTING.items() if not isinstance(self.content.get(key), kind)]
         if lacking:
             text = f"lacks {', '.join(lacking)}: it was lost or edited, and not all can be compared"

@@ -14,7 +14,6 @@ from stimgen.manifest.document import shorten
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.measure import statistics_in_order
 from stimgen.measure.gram import GramScale
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.outlook import RecordedConvention, RecordedWeights
@@ -193,17 +192,6 @@ def _differences(manifest: Manifest, stimulus: Stimulus, record: Record) -> Iter
         )
         if right != recorded:
             yield f"{name} is {shorten(recorded, 80)}, and the manifest says {shorten(right, 80)}"
-
-
-def unknown_columns(record: Record) -> list[str]:
-    """Return the measured values of a record that are columns of no statistic."""
-    names = [column.name for statistic in statistics_in_order() for column in statistic.columns]
-    known = {name for name in names if "{" not in name}
-    known |= {
-        name.format(layer=layer) for name in names if "{layer}" in name for layer in record.measured_layers
-    }
-    families = tuple(name.partition("{")[0] for name in names if "{family}" in name)
-    return [name for name in record.statistics if name not in known and not name.startswith(families)]
 
 
 def _contradictions(record: Record) -> Iterator[str]:

@@ -43,7 +43,7 @@ from stimgen.verify.folder import (
     source_findings,
     weights_findings,
 )
-from stimgen.verify.records import ANEW, OTHER_RECIPE, Identities, record_findings, unknown_columns
+from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
 from stimgen.verify.tables import dictionary_findings, table_findings, trials_findings
 
 RESOLVED = "manifest.resolved.yaml"
@@ -237,10 +237,6 @@ class _Look:
                 return None
             cures = ("restore", "run") if error.altered else cures_at(path)
             self._unusable(stimulus, wrong(file, str(error), cures))
-            return None
-        if strange := unknown_columns(record):
-            text = f"holds values that stimgen does not measure: {some(strange)}"
-            self._unusable(stimulus, wrong(file, text, ANEW))
             return None
         found = list(record_findings(self._manifest, stimulus, record, self._source, self.known))
         if self._unfinished and any(OTHER_RECIPE in finding.problem for finding in found):
