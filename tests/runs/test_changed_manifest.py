@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from run_manifests import IDS, TINY, tiny, write_manifest
 from typer.testing import CliRunner
 
 from stimgen.cli import app
+from stimgen.manifest.plan import plan
+from stimgen.networks.catalogue import published_weights
 from stimgen.runs.job import Job
-from stimgen.runs.outlook import Outlook, outlook
+from stimgen.runs.outlook import Outlook, known_recipes, outlook
+from stimgen.runs.preparation import prepare
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 from stimgen.runs.unplanned import find_unplanned
@@ -256,3 +260,15 @@ def test_a_change_that_was_interrupted_does_not_count_what_is_of_the_earlier_set
     monkeypatch.undo()
     run(tiny(tmp_path, **changed_manifest))
     assert verify_run(as_finished.path).findings == ()
+
+
+def test_recipes_known_without_loading_weights_are_those_of_a_run(finished, tmp_path, monkeypatch):
+    manifest = tiny(tmp_path)
+    stimuli = plan(manifest)
+    recipes = known_recipes(manifest, finished, stimuli)
+    assert recipes == prepare(manifest, "cpu").recipes()
+    published = published_weights("vgg16", "imagenet")
+    other = dataclasses.replace(published, convention="torchvision")
+    monkeypatch.setattr("stimgen.runs.outlook.published_weights", lambda network, name: other)
+    found = known_recipes(manifest, finished, stimuli)
+    assert not set(recipes.values()) & set(found.values()), "the same tensors with another input convention"

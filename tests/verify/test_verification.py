@@ -270,6 +270,14 @@ TAMPERING = {
         lines(TABLE, lambda found: [*found[:2], found[3], found[2], *found[4:]]),
         {TABLE: f"row 2 is of {IDS[2]}, and one of {IDS[1]} belongs there"},
     ),
+    "missing_value": (
+        without("statistics", "luminance_mean"),
+        {RECORD: "lacks measured values: luminance_mean"},
+    ),
+    "cut_off": (
+        lambda folder: (folder.path / TABLE).write_bytes((folder.path / TABLE).read_bytes()[:-1]),
+        {TABLE: "line ends"},
+    ),
     "line_ends": (line_ends, {TABLE: "line ends"}),
     "long_cell": (
         cell(LONG, 8, "gram_relative", "0.5"),
@@ -337,6 +345,31 @@ def test_tampering_is_found_and_the_file_is_named(there, name):
     assert (result.stimuli_sha256 is None) == any(
         file in ("stimuli", RECORD) or file.startswith("stimuli/") for file in expected
     )
+
+
+def with_gamma(png):
+    return (
+        png[:33] + b"\0\0\0\4gAMA\0\0\xb1\x8f" + zlib.crc32(b"gAMA\0\0\xb1\x8f").to_bytes(4, "big") + png[33:]
+    )
+
+
+FORGED_PNGS = {
+    "no picture": (lambda png: b"hello", "cannot be read as a stimulus"),
+    "another size": (lambda png: encode_png(np.zeros((16, 16), np.uint8)), "is 16 × 16 px"),
+    "colour": (lambda png: encode_png(np.zeros((32, 32, 3), np.uint8)), "is rgb, and the record says grey"),
+    "gamma": (with_gamma, "has gAMA beside its pixels"),
+}
+
+
+@pytest.mark.parametrize("name", FORGED_PNGS)
+def test_png_that_is_no_stimulus_is_found_whatever_its_record_says(there, name):
+    """The record has its hash and a new seal, and the tables follow from the record."""
+    forge, words = FORGED_PNGS[name]
+    content = forge(there.png("brick-original").read_bytes())
+    there.png("brick-original").write_bytes(content)
+    edit_record(there, "brick-original", png_sha256=sha256(content))
+    stimgen("tables", there.path)
+    assert words in found(there)["stimuli/brick-original.png"]
 
 
 def test_an_edited_manifest_is_named_and_so_is_what_it_no_longer_fits(there):
