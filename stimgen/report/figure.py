@@ -285,10 +285,11 @@ def parse_labels(options: Sequence[str]) -> dict[str, str]:
 
 def _note(cell: Cell, column: str) -> str:
     """Return a value of a stimulus in its table, with its unit."""
-    if column not in cell.row:
+    columns = [str(name) for name in cell.row if name != "path"]  # which load_run adds
+    if column not in columns:
         raise InputError(
             f'--annotate: {cell.run.folder / "stimuli.csv"} has no column "{column}".',
-            nearest(column, [str(name) for name in cell.row]),
+            nearest(column, columns),
         )
     value = cell.row[column]
     if pd.isna(value):

@@ -122,7 +122,8 @@ def _distances(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter
     # A distance of 0 has no place on a logarithmic axis.
     positive = layers[layers["gram_relative"] > 0]
     traces = []
-    for condition, table in positive.groupby("shown", sort=False):
+    for condition in (name for name in lines if (positive["shown"] == name).any()):
+        table = positive[positive["shown"] == condition]
         values = table.groupby("at", sort=False)["gram_relative"].agg(["mean", "min", "max"])
         above, below = values["max"] - values["mean"], values["mean"] - values["min"]
         bars = {"array": above.to_numpy(np.float32), "arrayminus": below.to_numpy(np.float32)}

@@ -293,7 +293,9 @@ class RunFolder:
         raise InputError(
             f"{self.path} is a run of {'an older' if older else 'a newer'} stimgen{by}: "
             f"it has format {found}, and this stimgen reads only format {FORMAT}.",
-            f"{'Use that' if older else 'Update'} stimgen, or choose another folder with --out.",
+            "Run the manifest again in another folder (--out)."
+            if older
+            else "Update stimgen, or choose another folder with --out.",
         )
 
 

@@ -315,6 +315,7 @@ TAMPERING = {
         {"trials/mine.csv": "is no trial list"},
     ),
     "chunk": (chunk, {PNG: "was altered"}),
+    "negative_counts": (summary_with(made=-1, kept=6), {"run.json": "says made: -1"}),
     "counts": (summary_with(rejected=3), {"run.json": "rejected: 3, and it is 0"}),
     "other_weights": (other_weights, {"run.json": "does not name the weights of vgg16"}),
 }
