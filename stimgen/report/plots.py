@@ -48,7 +48,6 @@ def plots(
     distances = _joined(runs, stimuli, "gram_distances")
     distances = distances[distances["stage"] == "file"]
     spectra = _joined(runs, stimuli, "spectra")
-    losses = _joined(runs, stimuli, "traces")
     in_degrees = spectra["frequency_cpd"].notna().all()
     unit, frequency = ("cycles/deg", "frequency_cpd") if in_degrees else ("cycles/image", "frequency_cpi")
     lines = _lines(stimuli)
@@ -70,7 +69,7 @@ def plots(
         traces = {
             "distances": _distances(seen(distances), lines),
             "spectra": _spectra(seen(spectra), lines, frequency),
-            "losses": _losses(seen(losses), lines),
+            "losses": _losses(runs, shown, lines),
             "histograms": _histograms(shown, histograms, lines),
             "luminance": _luminance(shown, lines),
         }
@@ -169,20 +168,25 @@ def _steps(number: int, most: int) -> NDArray[np.intp]:
     return np.unique(np.rint(np.geomspace(1, number, most)).astype(np.intp)) - 1
 
 
-def _losses(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter]:
+def _losses(runs: Sequence[ReportedRun], shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter]:
+    """Return the losses of the first exemplar of each source and condition, stage after stage."""
+    places = {(run.label, name): (run, n) for run in runs for n, name in enumerate(run.table["stimulus_id"])}
     traces = []
     for condition, table in shown.groupby("shown", sort=False):
         x: list[float] = []
         y: list[float] = []
-        for _, of_source in table.groupby("label", sort=False):
-            before = 0
-            first = of_source[of_source["stimulus_id"] == of_source["stimulus_id"].iloc[0]]
-            for _, stage in first.groupby("synthesis_stage"):
-                kept = stage.iloc[_steps(len(stage), MOST_EVALUATIONS)]
-                x += [*(before + kept["evaluations"]), np.nan]
-                y += [*kept["loss"].cummin().where(kept["loss"] > 0), np.nan]
-                before += stage["evaluations"].max()
-        traces.append(_trace(str(condition), x, y, line=lines[str(condition)] | {"width": 1.2}))
+        first = table.drop_duplicates("label")
+        for key in zip(first["run"], first["stimulus_id"], strict=True):
+            run, place = places[key]
+            synthesis, before = run.records[place].synthesis, 0
+            for stage in synthesis.traces if synthesis else ():
+                kept = _steps(len(stage.losses), MOST_EVALUATIONS)
+                x += [*(before + kept + 1).tolist(), np.nan]
+                # A loss of 0 has no place on a logarithmic axis.
+                y += [*(stage.losses[n] or np.nan for n in kept), np.nan]
+                before += len(stage.losses)
+        if x:
+            traces.append(_trace(str(condition), x, y, line=lines[str(condition)] | {"width": 1.2}))
     return traces
 
 
