@@ -98,13 +98,12 @@ def run(
                     f"{counted(len(measured))} measured again: other statistics are asked for. "
                     "The images are kept."
                 )
-        fingerprint = folder.fingerprint({name: one.png_sha256 for name, one in done.items()})
-        if len(done) < len(maker.own) or not (
-            shard or describes(folder.read_summary(), manifest, done.values(), fingerprint)
-        ):
-            # Devices, weights and workers that are missing end the run before anything is written.
-            _ = maker.made_with
         if shard is None:
+            fingerprint = folder.fingerprint({name: one.png_sha256 for name, one in done.items()})
+            described = describes(folder.read_summary(), manifest, done.values(), fingerprint)
+            if len(done) < len(maker.own) or not described:
+                # Devices, weights and workers that are missing end the run before anything is written.
+                _ = maker.made_with
             folder.remove_preview()
             remove_shards(folder)
         results = Results(folder, maker, done)
@@ -171,9 +170,9 @@ class Maker:
             return self.planned
         return [stimulus for batch in self.batches for stimulus in batch.stimuli]
 
-    @cached_property
+    @property
     def made_with(self) -> dict[str, Any]:
-        """The device, networks and versions that make and measure these stimuli, for run.json."""
+        """The devices so far, networks and versions that make and measure these stimuli, for run.json."""
         from stimgen.runs.environment import versions
 
         used = dict.fromkeys(batch.network for batch in self.batches)

@@ -136,13 +136,13 @@ def test_kills_of_the_command_itself(undisturbed, tmp_path):
     command = [sys.executable, "-m", "stimgen", "run", str(undisturbed.manifest), "--out", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     rng = random.Random(3)
-    for made in (0, 3, 4):
+    for made in (0, 2, 3):
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
             for _ in range(made):
                 assert process.stderr.readline()
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 0.03))
             process.kill()
         assert process.returncode == -signal.SIGKILL
-    assert 7 <= len(list(out.glob("records/*.json"))) < STIMULI
+    assert 5 <= len(list(out.glob("records/*.json"))) < STIMULI
     subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
     assert comparable(out) == undisturbed.files
