@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from math import prod
+from typing import ClassVar, TypeAlias
 
 from stimgen.errors import InputError, nearest
 from stimgen.references import Reference
@@ -13,10 +14,7 @@ from stimgen.registry import Registry
 
 @dataclass(frozen=True)
 class Convolution:
-    """A square convolution with zero padding and a bias, followed by a ReLU; sizes are in positions.
-
-    As a feature, the layer means the activation after the ReLU.
-    """
+    """A square convolution with zero padding and a bias; as a feature, the activation after its ReLU."""
 
     name: str
     in_channels: int
@@ -38,6 +36,7 @@ class Pool:
     name: str
     kernel: int = 2
     stride: int = 2
+    padding: ClassVar[int] = 0
 
 
 Step: TypeAlias = Convolution | Pool
@@ -45,10 +44,9 @@ Step: TypeAlias = Convolution | Pool
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """A Python package that carries published weights in `file`, a path below the imported `module`.
+    """A Python package that carries published weights in `file`, a path below `module`.
 
-    `distribution` is its name on the package index, `install` the command that installs it; `sha256` and
-    `convention` are those of the file.
+    `sha256` and `convention` are those of the file, and `install` is the command that installs the package.
     """
 
     distribution: str
@@ -63,22 +61,11 @@ class PackagedWeights:
 class PublishedWeights:
     """Weights of a network that can be downloaded.
 
-    Attributes
-    ----------
-    name
-        Name in a manifest, unique per network.
-    source
-        Address of the file, or the name of weights of TorchVision, such as "VGG19_Weights.IMAGENET1K_V1".
-    sha256
-        SHA-256 of the file in hexadecimal digits, or its first digits if no more are published.
-    convention
-        Name of the input convention of the file (`stimgen.networks.catalogue.CONVENTIONS`).
-    licence, citation
-        Terms of use, and whom to cite.
-    tensors_sha256
-        SHA-256 of the convolutions (`stimgen.networks.weights.tensors_sha256`) if it is known.
-    package
-        A package that carries the same weights.
+    `source` is an address, or the name of weights of TorchVision, such as "VGG19_Weights.IMAGENET1K_V1";
+    `sha256` that of the file, or its first digits if no more are published; `convention` the name of its
+    input convention (`stimgen.networks.catalogue.CONVENTIONS`); `licence` and `citation` the terms of use
+    and whom to cite. `tensors_sha256` (`stimgen.networks.weights.tensors_sha256`) is given if it is known,
+    and `package` if one carries the same weights.
     """
 
     name: str
@@ -115,27 +102,12 @@ def torchvision_weights(name: str, source: str, sha256: str, architecture: str) 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A chain of named steps from an RGB image to its deepest layer, and its published weights.
+    """A chain of convolutions and pools from an RGB image to its deepest layer, and its published weights.
 
-    Attributes
-    ----------
-    name
-        Name of the network, as in a manifest.
-    steps
-        Convolutions and pools in the order of the forward pass.
-    reference
-        The publication to cite; as a sentence if there is no BibTeX entry for it.
-    default_layers
-        Layers that are measured if none are named: those of the published layer set if there is one.
-    title
-        The name as publications write it; by default `name`.
-    weights
-        Published weights. The first ones are used if a manifest names none.
-
-    Raises
-    ------
-    InputError
-        By methods, if a layer is unknown, no layer is given, or an image is too small for the deepest layer.
+    `reference` is the publication to cite (a sentence if there is no BibTeX entry for it), and `title` the
+    name in publications. `default_layers` are measured if none are named: those of the published layer set
+    if there is one. The first of the published `weights` are used if a manifest names none. Methods raise
+    `InputError` if a layer is unknown, no layer is given, or an image is too small for the deepest layer.
     """
 
     name: str
@@ -189,10 +161,7 @@ class Architecture:
 
     def stride(self, layer: str) -> int:
         """Return how many image pixels lie between neighbouring positions of `layer`, along each axis."""
-        product = 1
-        for step in self.upto(layer):
-            product *= step.stride
-        return product
+        return prod(step.stride for step in self.upto(layer))
 
     def receptive_field(self, layer: str) -> int:
         """Return the side of the square of image pixels that one position of `layer` sees."""
@@ -206,16 +175,15 @@ class Architecture:
         """Return the side of the smallest image in which `layer` still has one position."""
         side = 1
         for step in reversed(self.upto(layer)):
-            padding = step.padding if isinstance(step, Convolution) else 0
-            side = max((side - 1) * step.stride + step.kernel - 2 * padding, 1)
+            side = max((side - 1) * step.stride + step.kernel - 2 * step.padding, 1)
         return side
 
     def forward_flops(self, layers: Iterable[str], size_px: int) -> float:
         """Return the floating-point operations of one forward pass of one square image of `size_px`.
 
-        A multiply-add counts as two operations. Counted are the convolutions up to the deepest layer,
-        2·k²·C_in·C_out·M, and the Gram matrices of `layers`, 2·N²·M, with M the number of positions.
-        The rest is less than 1 %. The backward pass to the image costs about as much again.
+        Counted are the convolutions up to the deepest layer, 2·k²·C_in·C_out·M, and the Gram matrices of
+        `layers`, 2·N²·M, with M the number of positions. The rest is less than 1 %. The backward pass to the
+        image costs about as much again.
         """
         wanted = set(layers)
         flops = 0.0
@@ -229,8 +197,7 @@ class Architecture:
     def activation_floats(self, layers: Iterable[str], size_px: int) -> int:
         """Return how many numbers a forward pass of one square image keeps for the backward pass.
 
-        These are the normalised image and the output of every step up to the deepest of `layers`. A ReLU
-        works in place, so a convolution holds one map per channel and not two.
+        These are the normalised image and the output of every step; a ReLU works in place.
         """
         image = self.convolutions[0].in_channels * size_px**2
         return image + sum(channels * side**2 for _, channels, side in self.maps(set(layers), size_px))
@@ -245,10 +212,8 @@ class Architecture:
             )
         channels, side = self.convolutions[0].in_channels, size_px
         for step in self.upto(deepest):
-            padding = 0
-            if isinstance(step, Convolution):
-                channels, padding = step.out_channels, step.padding
-            side = (side + 2 * padding - step.kernel) // step.stride + 1
+            channels = step.out_channels if isinstance(step, Convolution) else channels
+            side = (side + 2 * step.padding - step.kernel) // step.stride + 1
             yield step, channels, side
 
     def _index(self, layer: str) -> int:

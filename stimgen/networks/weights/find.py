@@ -9,7 +9,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -24,13 +23,14 @@ from stimgen.networks.catalogue import CONVENTIONS, published_weights, random_se
 from stimgen.networks.weights.cache import (
     cached_names,
     cached_path,
-    read_cache_entry,
+    cached_weights,
     read_cached,
     read_header,
     write_cached,
     writing_to,
 )
-from stimgen.networks.weights.formats import SUFFIXES, read_convolutions, read_weights_file
+from stimgen.networks.weights.formats import read_convolutions, read_weights_file
+from stimgen.networks.weights.readers import READERS
 from stimgen.networks.weights.record import Weights, WeightsError, file_sha256, random_weights
 
 TIMEOUT_S = 60.0
@@ -49,20 +49,12 @@ def find_weights(network: str, name_or_path: str) -> Weights:
     """
     NETWORKS[network]()
     path = Path(name_or_path)
-    if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
-        if path.suffix.lower() != ".safetensors" or not path.is_file() or read_header(path) is None:
-            return read_weights_file(path, network)[0]
-        weights = replace(read_cached(path), origin=f"file {path}")
-        if weights.network == network:
-            return weights
-        raise WeightsError(
-            f"{path} holds weights of {weights.network}, not of {network}.", "Name the right file or network."
-        )
+    if path.suffix.lower() in READERS or len(path.parts) > 1:
+        return _from_file(network, path)
     seed = random_seed(name_or_path)
     if seed is not None:
         return random_weights(network, seed)
-    cache_file = cached_path(network, name_or_path)
-    cached = read_cache_entry(cache_file, network, name_or_path)
+    cached = cached_weights(network, name_or_path)
     if cached is not None:
         return cached
     published = published_weights(network, name_or_path)
@@ -70,7 +62,7 @@ def find_weights(network: str, name_or_path: str) -> Weights:
         cached_here = [name for owner, name in cached_names() if owner == network]
         known = dict.fromkeys([*weights_names(network), *cached_here, "random"])
         raise InputError(f'Unknown weights "{name_or_path}" for {network}.', nearest(name_or_path, known))
-    return _obtain(network, published, cache_file, keep_packaged=False)
+    return packaged_weights(network, published) or _downloaded(network, published)
 
 
 def fetch_weights(network: str, name: str) -> Weights:
@@ -81,38 +73,50 @@ def fetch_weights(network: str, name: str) -> Weights:
         raise InputError(
             f'No weights "{name}" are published for {network}.', nearest(name, weights_names(network))
         )
-    path = cached_path(network, name)
-    return read_cache_entry(path, network, name) or _obtain(network, published, path, keep_packaged=True)
+    cached = cached_weights(network, name)
+    if cached is not None:
+        return cached
+    packaged = packaged_weights(network, published)
+    if packaged is None:
+        return _downloaded(network, published)
+    write_cached(packaged)
+    return packaged
 
 
-def installed_file(package: PackagedWeights) -> Path | None:
+def _from_file(network: str, path: Path) -> Weights:
+    header = read_header(path) if path.suffix.lower() == ".safetensors" and path.is_file() else None
+    if header is None:
+        return read_weights_file(path, network)[0]
+    if header.network != network:
+        raise WeightsError(
+            f"{path} holds weights of {header.network}, not of {network}.", "Name the right file or network."
+        )
+    return read_cached(path, header, f"file {path}")
+
+
+def installed_file(package: PackagedWeights | None) -> Path | None:
     """Return the weights file of a package, which is not imported; None if the package is not installed."""
-    spec = find_spec(package.module)
-    if spec is None or not spec.submodule_search_locations:
+    spec = find_spec(package.module) if package else None
+    if package is None or spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0]) / package.file
 
 
 def check_packaged_file(package: PackagedWeights, path: Path) -> None:
     """Raise `WeightsError` if the weights file of an installed package is missing or another one."""
-    hint = f"Install the right one: {package.install}"
-    if not path.is_file():
+    found = f"its SHA-256 is {file_sha256(path)}" if path.is_file() else "there is none"
+    if package.sha256 not in found:
         raise WeightsError(
-            f"The installed package {package.distribution} lacks the weights file {path}.", hint
-        )
-    found = file_sha256(path)
-    if found != package.sha256:
-        raise WeightsError(
-            f"The weights file {path} of the installed package {package.distribution} is another one: its "
-            f"SHA-256 is {found}, expected {package.sha256}.",
-            hint,
+            f"The installed package {package.distribution} lacks the weights file {path} with the SHA-256 "
+            f"{package.sha256}: {found}.",
+            f"Install the right one: {package.install}",
         )
 
 
-def read_packaged(network: str, published: PublishedWeights) -> Weights | None:
+def packaged_weights(network: str, published: PublishedWeights) -> Weights | None:
     """Return published weights from the package that carries them; None if there is none or not installed."""
     package = published.package
-    path = installed_file(package) if package else None
+    path = installed_file(package)
     if package is None or path is None:
         return None
     check_packaged_file(package, path)
@@ -125,19 +129,15 @@ def read_packaged(network: str, published: PublishedWeights) -> Weights | None:
     return convolutions.weights(network, published.name, convention, origin, package.sha256)
 
 
-def _obtain(network: str, published: PublishedWeights, path: Path, *, keep_packaged: bool) -> Weights:
-    """Return published weights that are not in the cache, from their package or by download."""
-    weights = read_packaged(network, published)
-    if weights is not None:
-        if keep_packaged:
-            write_cached(weights, path)
-        return weights
+def _downloaded(network: str, published: PublishedWeights) -> Weights:
+    """Return published weights after downloading them into the cache."""
+    path = cached_path(network, published.name)
     with writing_to(path.parent), FileLock(path.with_suffix(".lock")):
         # Another process may have downloaded them while this one waited for the lock.
-        weights = read_cache_entry(path, network, published.name)
+        weights = cached_weights(network, published.name)
         if weights is None:
             weights = _download(network, published, path)
-            write_cached(weights, path)
+            write_cached(weights)
         return weights
 
 
@@ -182,20 +182,14 @@ def _timeout() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, RuntimeError) and "invalid hash" in str(error):
-        return (
-            f"what came is not the published file: {error}. The transfer was cut off, or the server sent "
-            "something else"
-        )
-    if isinstance(error, HTTPException):
-        return f"the answer broke off or was no answer ({type(error).__name__}: {error})".replace("\r\n", "")
-    return str(error) or type(error).__name__
-
-
 def _unavailable(
     network: str, published: PublishedWeights, url: str, path: Path, error: Exception
 ) -> WeightsError:
+    reason = str(error) or type(error).__name__
+    if isinstance(error, RuntimeError) and "invalid hash" in reason:
+        reason = f"what came is not the published file, or was cut off: {reason}"
+    if isinstance(error, HTTPException):
+        reason = f"the answer broke off or was no answer ({type(error).__name__}: {reason})"
     name, package = published.name, published.package
     ways = [
         f"stimgen weights fetch {network} {name}   (where there is internet; then copy {path.name} "
@@ -220,6 +214,6 @@ def _unavailable(
         ]
     return WeightsError(
         f'The weights "{name}" of {network} are {places}, and the download of {url} failed: '
-        f"{_reason(error)}.",
+        f"{reason.strip()}.",
         "Get them in one of these ways:\n" + "\n".join(f"  - {way}" for way in ways),
     )

@@ -9,8 +9,8 @@ from typing import Literal
 
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import published_weights, random_seed, weights_names
-from stimgen.networks.weights.cache import cached_names, cached_path, read_cached, read_header
-from stimgen.networks.weights.find import check_packaged_file, installed_file, read_packaged
+from stimgen.networks.weights.cache import cached_names, cached_path, cached_weights, entry_header
+from stimgen.networks.weights.find import check_packaged_file, installed_file, packaged_weights
 from stimgen.networks.weights.record import WeightsError
 
 
@@ -82,9 +82,10 @@ def _all_names() -> list[tuple[str, str]]:
 
 
 def _places(network: str, name: str, *, read: bool) -> Iterator[ListedWeights]:
-    """Yield where weights are, the place that they are taken from first."""
+    """Yield where weights are, the place that they are taken from first; `read` checks all tensors."""
+    published, path = published_weights(network, name), cached_path(network, name)
+    package = published.package if published else None
     listed = ListedWeights(network, name)
-    published = published_weights(network, name)
     if published:
         listed = replace(
             listed,
@@ -92,37 +93,27 @@ def _places(network: str, name: str, *, read: bool) -> Iterator[ListedWeights]:
             tensors_sha256=published.tensors_sha256,
             licence=published.licence,
         )
-    path = cached_path(network, name)
     if path.exists():
-        yield _in_cache(replace(listed, path=path), path, read=read)
-    package = published.package if published else None
+        try:
+            header = entry_header(path, network, name)
+            if read:
+                cached_weights(network, name)
+            yield replace(
+                listed,
+                location="cache",
+                path=path,
+                origin=header.origin,
+                tensors_sha256=header.tensors_sha256,
+                normalised=header.normalised == "yes",
+            )
+        except WeightsError as error:
+            yield replace(listed, location="damaged", path=path, problem=str(error))
     if published and package and (file := installed_file(package)):
-        place = replace(listed, location="package", path=file, origin=f"package {package.distribution}")
         try:
             check_packaged_file(package, file)
             if read:
-                read_packaged(network, published)
+                packaged_weights(network, published)
+            yield replace(listed, location="package", path=file, origin=f"package {package.distribution}")
         except WeightsError as error:
-            place = replace(place, location="damaged", problem=str(error))
-        yield place
+            yield replace(listed, location="damaged", path=file, problem=str(error))
     yield listed
-
-
-def _in_cache(listed: ListedWeights, path: Path, *, read: bool) -> ListedWeights:
-    try:
-        header = read_header(path)
-        if header is None:
-            raise WeightsError(f"{path} was not written by stimgen.", "Delete it.")
-        if (header.network, header.name) != (listed.network, listed.name):
-            raise WeightsError(f'It holds "{header.name}" of {header.network}: the file was renamed.')
-        if read:
-            read_cached(path)
-    except WeightsError as error:
-        return replace(listed, location="damaged", problem=str(error))
-    return replace(
-        listed,
-        location="cache",
-        origin=header.origin,
-        tensors_sha256=header.tensors_sha256,
-        normalised=header.normalised == "yes",
-    )

@@ -49,8 +49,7 @@ def file_sha256(path: Path) -> str:
 class Convolutions:
     """The convolutions in a weights file, shallowest first, in the channel order of the file.
 
-    Kernels are (out channel, in channel, height, width), biases (out channel,); `names` are those of their
-    layers in the file.
+    Kernels are (out channel, in channel, height, width), biases (out channel,); `names` are the layers'.
     """
 
     kernels: tuple[NDArray[np.float32], ...]
@@ -90,21 +89,10 @@ class Convolutions:
 class Weights:
     """The convolutions of one network, ready for use.
 
-    Attributes
-    ----------
-    kernels, biases
-        float32 tensors (out channel, in channel, height, width) and (out channel,), shallowest first; for
-        RGB input.
-    convention
-        The input they expect, with RGB channels.
-    origin
-        Where they were found, for people: a cache file, a package and its version, a file, an address.
-    file_sha256
-        SHA-256 of the file that they were first read from (downloaded, packaged or imported).
-    tensors_sha256
-        Identity of the tensors; equal for the same weights from different files.
-    normalised
-        Whether every filter has a mean activation of about 1 already; such weights are used as they are.
+    `kernels` and `biases` are float32 tensors (out channel, in channel, height, width) and (out channel,),
+    shallowest first, for RGB input in the given `convention`. `origin` says in words where they were found,
+    and `file_sha256` is that of the file that they were first read from. If they are `normalised`, every
+    filter has a mean activation of about 1 already, and they are used as they are.
     """
 
     network: str
@@ -121,10 +109,10 @@ class Weights:
 def random_weights(network: str, seed: int = 0) -> Weights:
     """Return weights of a network before training: kernels from a normal distribution, biases 0.
 
-    The variance is 2 / fan-in (He et al. 2015, eq. 10), with fan-in the number of inputs of one output: input
-    channels times kernel height times width. With ReLU it keeps the scale of the activations from layer to
-    layer for an input with mean 0 and variance 1. NumPy's generator with `seed` draws the kernels shallowest
-    first in float32, the same on every machine.
+    The variance is 2 / fan-in (He et al. 2015, eq. 10), with fan-in input channels times kernel height times
+    width. With ReLU it keeps the scale of the activations from layer to layer for an input with mean 0 and
+    variance 1. NumPy's generator with `seed` draws the kernels shallowest first in float32, the same on every
+    machine.
 
     References
     ----------
