@@ -20,15 +20,8 @@ Trial = list[Row]
 class Balanced:
     """A column whose values are equally frequent, to within one.
 
-    Attributes
-    ----------
-    column
-        The column.
-    values
-        Its values.
-    within
-        Columns. Counts differ by at most one over all trials, within each value of the first of these
-        columns, within each combination of the first two, and so on.
+    That holds over all trials, within each value of the first of the columns `within`, within each
+    combination of the first two, and so on.
     """
 
     column: str
@@ -39,9 +32,8 @@ class Balanced:
 def balance(rows: Sequence[Row], rule: Balanced, rng: np.random.Generator) -> None:
     """Fill a column of `rows` in such a way that `rule` holds.
 
-    The values take turns, in a random order, along the rows sorted by the columns `within`, whose groups are
-    in random order, as are the rows of a group. Any stretch of such a sequence has each value equally often,
-    to within one, and every group is a stretch.
+    The values take turns, in a random order, along the rows sorted by the columns `within`, with groups and
+    their rows in random order. Any stretch of it has each value equally often, to within one.
     """
     turns = itertools.cycle(rng.permutation(len(rule.values)).tolist())
     for row in _grouped(rows, rule.within, rng):

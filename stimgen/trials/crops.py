@@ -15,22 +15,18 @@ Place = tuple[int, int]
 def side_of(crop_px: int | None, size_px: int, *, two: bool = False) -> int:
     """Return the side of patches of images of `size_px`: `crop_px`, or the whole image's for None.
 
-    Two patches that do not overlap fit if and only if the image has at least twice their side: two squares
-    lie apart along x or along y.
+    `two` of them do not overlap if the image has twice their side: squares lie apart along x or along y.
     """
     side = size_px if crop_px is None else crop_px
-    if two and size_px < 2 * side:
-        patches = "whole images" if crop_px is None else f"{side} px"
+    most = size_px // 2 if two else size_px
+    if side > most:
+        patches = "Two patches" if two else "Patches"
+        patches += " of whole images" if crop_px is None else f" of {side} px"
+        apart = " without overlap" if two else ""
         raise OptionError(
             "crop_px",
-            f"Two patches of {patches} that do not overlap do not fit into one stimulus of {size_px} px.",
-            f"Set crop_px to {size_px // 4 * 2} at most, or make larger stimuli.",
-        )
-    if side > size_px:
-        raise OptionError(
-            "crop_px",
-            f"Patches of {side} px do not fit into stimuli of {size_px} px.",
-            f"Set crop_px to {size_px // 2 * 2} at most.",
+            f"{patches} do not fit into a stimulus of {size_px} px{apart}.",
+            f"Set crop_px to {most // 2 * 2} at most, or make larger stimuli.",
         )
     return side
 
@@ -55,10 +51,7 @@ def place_one(size_px: int, side: int, rng: np.random.Generator) -> Place:
 
 
 def place_two(size_px: int, side: int, rng: np.random.Generator) -> tuple[Place, Place]:
-    """Return places of two patches that do not overlap; all such pairs are equally likely.
-
-    `size_px` must be at least twice `side`.
-    """
+    """Return places of two patches that do not overlap; all such pairs are equally likely."""
     while True:
         apart = _apart(size_px, side, rng)
         free = (int(rng.integers(0, size_px - side + 1)), int(rng.integers(0, size_px - side + 1)))

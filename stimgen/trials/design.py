@@ -76,7 +76,7 @@ class TrialOptions(BaseModel):
 
     @property
     def trial_s(self) -> float:
-        """Longest duration of a trial, s: the response takes its whole time."""
+        """Longest duration of a trial, s."""
         return self.presentation_s + self.response_s + self.interval_s
 
     @property
@@ -121,13 +121,7 @@ class ConditionOptions(TrialOptions):
         return "source", self.repeats
 
     def rows(self, available: Available, rng: np.random.Generator, *, with_original: bool) -> list[Row]:
-        """Return `repeats` rows per condition and source, in which its exemplars take turns.
-
-        Raises
-        ------
-        OptionError
-            If the options name unknown sources or conditions, or ask for more than 20000 trials.
-        """
+        """Return `repeats` rows per condition and source, in which its exemplars take turns."""
         conditions = available.chosen_conditions(self.conditions, with_original=with_original)
         sources = available.chosen_sources(self.sources)
         check_count(len(conditions) * len(sources) * self.repeats, "repeats")
@@ -143,20 +137,9 @@ class ConditionOptions(TrialOptions):
 class Design:
     """How trials show stimuli.
 
-    Attributes
-    ----------
-    name
-        Name in the manifest.
-    make
-        ``make(available, options, rng)`` returns all trials, in any order. A row has the design's columns,
-        source, condition, seed and stimulus_id.
-    options
-        Model of the options.
-    patches
-        Names of what is shown in a trial: columns P_id, P_x and P_y of each are the stimulus and the place of
-        the patch in it.
-    columns
-        The design's own columns, without those of the patches.
+    ``make(available, options, rng)`` returns all trials, in any order. A row has source, condition, seed and
+    stimulus_id, the design's own `columns`, and P_id, P_x and P_y of each of the `patches` P that a trial
+    shows: the stimulus and the place of the patch in it.
     """
 
     name: str
