@@ -22,10 +22,10 @@ def side_of(crop_px: int | None, size_px: int, *, two: bool = False) -> int:
     if side > most:
         patches = "Two patches" if two else "Patches"
         patches += " of whole images" if crop_px is None else f" of {side} px"
-        apart = " without overlap" if two else ""
+        patches += " that do not overlap" if two else ""
         raise OptionError(
             "crop_px",
-            f"{patches} do not fit into a stimulus of {size_px} px{apart}.",
+            f"{patches} do not fit into one stimulus of {size_px} px.",
             f"Set crop_px to {most // 2 * 2} at most, or make larger stimuli.",
         )
     return side
