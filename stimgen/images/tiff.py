@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.images.pixels import ImageError
+from stimgen.images.pixels import ImageError, Samples, check_size, turn_upright
 from stimgen.images.raster import ORIENTATION_TAG, decode_raster
-from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_many_pixels, turn_upright
 
 # The others need the imagecodecs package; Pillow's libtiff reads them up to 8 bits of colour or 16 of grey.
 OWN_COMPRESSIONS = {"NONE", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE"}
@@ -110,13 +109,13 @@ def _logged_errors(origin: str) -> Iterator[None]:
 
 def _check_tags(file: Any, data: bytes, origin: str) -> None:
     """Raise unless a file has one page, whose tags agree with each other and with the file's length."""
-    refuse_several_pages(_count_pages(file), origin)
-    refuse_several_pages(sum(len(series) for series in file.series), origin)
     page: Any = file.pages.first
-    refuse_too_many_pixels(page.imagewidth, page.imagelength, origin)
-    refuse_several_pages(page.imagedepth, origin)
+    pages = _count_pages(file)
+    if pages == 1:
+        pages = page.imagedepth * sum(len(series) for series in file.series)
+    check_size(page.imagewidth, page.imagelength, pages, origin)
     if page.is_tiled:
-        refuse_too_many_pixels(page.tilewidth, page.tilelength, origin)
+        check_size(page.tilewidth, page.tilelength, pages, origin)
     if page.samplesperpixel > MOST_SAMPLES:
         raise ImageError(
             f"{origin} has {page.samplesperpixel} channels; stimgen reads grey and RGB images.",

@@ -16,9 +16,8 @@ from PIL import ImageOps
 from png_bytes import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, png_bytes
 
 from stimgen.images import read as read_module
-from stimgen.images.pixels import ImageError
+from stimgen.images.pixels import MAX_PIXELS, ImageError
 from stimgen.images.read import PHOTOGRAPHS, read_image, skimage_file, skimage_path
-from stimgen.images.samples import MAX_PIXELS
 
 SHAPE = (13, 17)
 
@@ -285,7 +284,7 @@ def test_missing_file_and_pipe_are_refused(tmp_path):
     with pytest.raises(ImageError, match=r"There is no file .*missing\.png"):
         read_image(tmp_path / "missing.png")
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ImageError, match="not a regular file"):
+    with pytest.raises(ImageError, match="cannot be read: Not a regular file"):
         read_image(tmp_path / "pipe.png")
 
 
