@@ -107,18 +107,18 @@ def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, nam
         raise ValueError(f'crop is "centre", "random" or a box, not {source.crop!r}')
     else:
         box = Box(*source.crop)
-    named = f'Source "{source.id}": the crop of {origin}, {box.width} × {box.height} pixels from {box[:2]},'
+    named = f'Source "{source.id}": the crop of {origin} is {box.width} × {box.height} pixels'
     if box.width != box.height or box.width < 1:
-        raise ImageError(f"{named} is not a square.", "Give it the same width and height, 1 or more.")
+        raise ImageError(f"{named}, which is not a square.", "Give it the same width and height, 1 or more.")
     if min(box) < 0 or box.left + box.width > width or box.top + box.height > height:
         raise ImageError(
-            f"{named} leaves the image, which is {width} × {height} pixels.",
+            f"{named} from {box[:2]} on, and leaves the image, which is {width} × {height} pixels.",
             f"Keep left + width within {width} and top + height within {height}, left and top 0 or more.",
         )
     if box.width < image.size_px:
         raise ImageError(
-            f"{named} is smaller than the stimuli ({image.size_px} × {image.size_px}); the file has "
-            f"{width} × {height} pixels.",
+            f"{named}, smaller than the stimuli ({image.size_px} × {image.size_px}); "
+            f"the file is {width} × {height}.",
             f"Use a larger image or crop, or set size_px to {box.width} or less. "
             "Sources are never enlarged, because that would remove their high frequencies.",
         )
