@@ -86,7 +86,7 @@ def methods(run: ReportedRun) -> Methods | None:
     }
     text = environment.get_template("methods.txt").render(_values(run))
     paragraphs = tuple(" ".join(paragraph.split()) for paragraph in text.split(_END))
-    ordered = sorted(cite.cited.values(), key=lambda reference: (reference.authors[0], reference.year))
+    ordered = sorted(cite.cited.values(), key=lambda ref: (ref.authors.partition(" and ")[0], ref.year))
     return Methods(paragraphs, tuple(ordered), tuple(cite.others))
 
 
