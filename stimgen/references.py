@@ -66,7 +66,7 @@ def _joined(names: list[str]) -> str:
 
 
 def _latex(text: str) -> str:
-    return text.translate(str.maketrans({"É": r"{\'E}", "ö": r"{\"o}", "&": r"\&"}))
+    return text.translate({ord("É"): r"{\'E}", ord("ö"): r"{\"o}", ord("&"): r"\&"})
 
 
 GATYS_2015 = Reference(
@@ -108,8 +108,8 @@ PORTILLA_2000 = Reference(
 )
 DUONG_2023 = Reference(
     "duong2023",
-    "Duong, L. R. and Bonnen, K. and Broderick, W. F. and Fiquet, P.-É. and Parthasarathy, N. and Yerxa, T. and "
-    "Zhao, X. and Simoncelli, E. P.",
+    "Duong, L. R. and Bonnen, K. and Broderick, W. F. and Fiquet, P.-É. and Parthasarathy, N. and "
+    "Yerxa, T. and Zhao, X. and Simoncelli, E. P.",
     2023,
     "Plenoptic: A platform for synthesizing model-optimized visual stimuli",
     "Journal of Vision",
@@ -172,8 +172,8 @@ WILLENBOCKEL_2010 = Reference(
 )
 VAN_DER_WALT_2014 = Reference(
     "vanderwalt2014",
-    "van der Walt, S. and Schönberger, J. L. and Nunez-Iglesias, J. and Boulogne, F. and Warner, J. D. and Yager, N. and "
-    "Gouillart, E. and Yu, T. and {the scikit-image contributors}",
+    "van der Walt, S. and Schönberger, J. L. and Nunez-Iglesias, J. and Boulogne, F. and Warner, J. D. and "
+    "Yager, N. and Gouillart, E. and Yu, T. and {the scikit-image contributors}",
     2014,
     "scikit-image: image processing in Python",
     "PeerJ",
