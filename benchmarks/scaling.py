@@ -22,10 +22,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import describe_machine, peak_bytes
-from stimgen.networks.architectures import NETWORKS, Architecture
+from stimgen.networks.architectures import NETWORKS, Architecture, evaluation_bytes, recomputes
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.networks.memory import evaluation_bytes, recomputes
 from stimgen.texture.objective import Objective, Part
 from stimgen.texture.statistic import weighted_terms
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stimgen.errors import InputError
-from stimgen.networks.catalogue import published_weights, random_seed
+from stimgen.networks.architectures import published_weights, random_seed
 from stimgen.networks.extractor import LEAST_SHARE, share_near_one
 from stimgen.networks.weights import Weights, WeightsError
 from stimgen.networks.weights.cache import cached_path, cached_weights, write_cached

@@ -8,8 +8,7 @@ from typing import Any
 
 from stimgen import references as known
 from stimgen.controls import CONTROLS
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import random_seed
+from stimgen.networks.architectures import NETWORKS, random_seed
 from stimgen.references import Reference
 from stimgen.report import templates
 from stimgen.report.reported import ReportedRun

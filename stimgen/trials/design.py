@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from stimgen.column import Column
-from stimgen.networks.catalogue import LARGEST_SEED
+from stimgen.networks.architectures import LARGEST_SEED
 from stimgen.registry import Registry
 from stimgen.trials.available import Available, Row, check_count, taking_turns
 from stimgen.trials.balance import Balanced, Trial

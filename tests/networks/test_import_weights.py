@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from benchmarks.normalised import normalised_on, other_image
 from stimgen.errors import InputError
 from stimgen.networks import import_weights as module
-from stimgen.networks.architectures import NETWORKS, Architecture, PublishedWeights
-from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS, Architecture, PublishedWeights
 from stimgen.networks.extractor import LEAST_SHARE, build_extractor, share_near_one
 from stimgen.networks.import_weights import import_weights
 from stimgen.networks.weights import Weights, WeightsError, find_weights, list_weights

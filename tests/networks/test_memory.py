@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from stimgen.networks import memory
-from stimgen.networks.architectures import NETWORKS
+from stimgen.networks import architectures
+from stimgen.networks.architectures import NETWORKS, evaluation_bytes, recomputes
 from stimgen.networks.extractor import build_extractor
-from stimgen.networks.memory import evaluation_bytes, recomputes
 from stimgen.networks.weights import find_weights
 from stimgen.texture.statistics.gram import gram_matrix
 
@@ -37,7 +36,7 @@ def test_recomputation_begins_with_images_larger_than_2048_px() -> None:
 def test_estimates_agree_with_measured_peaks(
     monkeypatch: pytest.MonkeyPatch, pooling: str, item_bytes: int, recomputed: bool, measured: float
 ) -> None:
-    monkeypatch.setattr(memory, "RECOMPUTE_ABOVE_BYTES", 0 if recomputed else 1e12)
+    monkeypatch.setattr(architectures, "RECOMPUTE_ABOVE_BYTES", 0 if recomputed else 1e12)
     estimated = evaluation_bytes(VGG16, LADDER, 512, pooling=pooling, item_bytes=item_bytes) / 512**2
     assert estimated == pytest.approx(measured, rel=0.15)
 

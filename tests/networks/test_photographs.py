@@ -8,8 +8,8 @@ import pytest
 
 from stimgen.errors import StimgenError
 from stimgen.images.read import skimage_file
-from stimgen.networks import photographs as module
-from stimgen.networks.photographs import PHOTOGRAPHS, photographs
+from stimgen.networks import extractor as module
+from stimgen.networks.extractor import PHOTOGRAPHS, photographs
 
 
 def test_photographs_are_squares_of_256_px_halved_by_area() -> None:

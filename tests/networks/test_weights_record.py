@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stimgen.networks.architectures import NETWORKS, Architecture
-from stimgen.networks.catalogue import random_seed
+from stimgen.networks.architectures import NETWORKS, Architecture, random_seed
 from stimgen.networks.weights import find_weights
 
 

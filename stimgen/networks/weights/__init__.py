@@ -1,7 +1,13 @@
 """Weights of networks: found, read from files of several formats, cached, and identified by SHA-256."""
 
-from stimgen.networks.weights.find import fetch_weights, find_weights
-from stimgen.networks.weights.inventory import at_hand, list_weights, verify_weights, whereabouts
+from stimgen.networks.weights.find import (
+    at_hand,
+    fetch_weights,
+    find_weights,
+    list_weights,
+    verify_weights,
+    whereabouts,
+)
 from stimgen.networks.weights.record import Weights, WeightsError, random_weights, tensors_sha256
 
 __all__ = [

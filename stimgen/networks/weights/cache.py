@@ -14,8 +14,7 @@ import platformdirs
 
 from stimgen.atomic import write_file
 from stimgen.errors import InputError
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.weights.formats import match_layers
 from stimgen.networks.weights.record import Weights, WeightsError
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.errors import InputError, nearest
-from stimgen.networks.architectures import NETWORKS, Architecture, PublishedWeights
-from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS, Architecture, PublishedWeights
 from stimgen.networks.weights.readers import CONVOLUTIONS_ALONE, DAMAGED, READERS, Array, Layer, read_layers
 from stimgen.networks.weights.record import Convolutions, Weights, WeightsError, file_sha256
 

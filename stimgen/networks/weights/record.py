@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import CONVENTIONS, InputConvention
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS, InputConvention
 
 if TYPE_CHECKING:
     from torch import Tensor
