@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import network_files
 import numpy as np
@@ -17,9 +16,7 @@ from stimgen.networks.weights.record import Convolutions
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_every_format_gives_the_same_weights(
-    kind: str, tmp_path: Path, tiny: Architecture, convolutions: Convolutions
-) -> None:
+def test_every_format_gives_the_same_weights(kind, tmp_path, tiny, convolutions):
     name, write = WRITERS[kind]
     write(tmp_path / name, convolutions)
     found = read_convolutions(tmp_path / name, tiny)
@@ -28,7 +25,7 @@ def test_every_format_gives_the_same_weights(
         np.testing.assert_array_equal(tensor, expected)
 
 
-def test_more_than_ten_layers_keep_their_order(tmp_path: Path) -> None:
+def test_more_than_ten_layers_keep_their_order(tmp_path):
     vgg16 = NETWORKS["vgg16"]()
     rng = np.random.default_rng(1)
     deep = Architecture(
@@ -43,9 +40,7 @@ def test_more_than_ten_layers_keep_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_truncated_file_is_an_error_that_says_what_to_do(
-    kind: str, tmp_path: Path, tiny: Architecture, convolutions: Convolutions
-) -> None:
+def test_a_truncated_file_is_an_error_that_says_what_to_do(kind, tmp_path, tiny, convolutions):
     name, write = WRITERS[kind]
     path = tmp_path / name
     write(path, convolutions)
@@ -56,7 +51,7 @@ def test_a_truncated_file_is_an_error_that_says_what_to_do(
     assert caught.value.cure
 
 
-def test_a_pickled_model_or_tensor_is_not_a_state_dict(tmp_path: Path, tiny: Architecture) -> None:
+def test_a_pickled_model_or_tensor_is_not_a_state_dict(tmp_path, tiny):
     torch.save(torch.nn.Conv2d(3, 4, 3), tmp_path / "model.pth")
     with pytest.raises(WeightsError, match=r"model\.pth(.|\n)*torch.save\(model.state_dict\(\), FILE\)"):
         read_convolutions(tmp_path / "model.pth", tiny)
@@ -65,9 +60,7 @@ def test_a_pickled_model_or_tensor_is_not_a_state_dict(tmp_path: Path, tiny: Arc
         read_convolutions(tmp_path / "tensor.pth", tiny)
 
 
-def test_a_shape_that_does_not_fit_names_layer_expected_and_found(
-    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
-) -> None:
+def test_a_shape_that_does_not_fit_names_layer_expected_and_found(tmp_path, tiny, convolutions):
     first, second, third = convolutions.kernels
     wrong = replace(convolutions, kernels=(first, second[:, :3], third))
     for kind, layer in [("pth", "features.7"), ("onnx", "conv1"), ("keras 3", "layers/conv2d_1")]:
@@ -80,9 +73,7 @@ def test_a_shape_that_does_not_fit_names_layer_expected_and_found(
         )
 
 
-def test_too_few_and_too_many_convolutions_are_refused(
-    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
-) -> None:
+def test_too_few_and_too_many_convolutions_are_refused(tmp_path, tiny, convolutions):
     kernels, biases = convolutions.kernels, convolutions.biases
     path = tmp_path / "net.pth"
     network_files.write_pth(path, Convolutions(kernels[:2], biases[:2]))
@@ -93,14 +84,12 @@ def test_too_few_and_too_many_convolutions_are_refused(
         read_convolutions(path, tiny)
 
 
-def test_missing_bias_batch_normalisation_integers_and_nan_are_refused(
-    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
-) -> None:
+def test_missing_bias_batch_normalisation_integers_and_nan_are_refused(tmp_path, tiny, convolutions):
     path = tmp_path / "net.pth"
     network_files.write_pth(path, convolutions)
     good = torch.load(path, weights_only=True)
 
-    def refused(tensors: dict[str, torch.Tensor], message: str) -> None:
+    def refused(tensors, message):
         torch.save(tensors, path)
         with pytest.raises(WeightsError, match=message):
             read_convolutions(path, tiny)
@@ -117,9 +106,7 @@ def test_missing_bias_batch_normalisation_integers_and_nan_are_refused(
     assert read_convolutions(path, tiny).sha256 == convolutions.sha256
 
 
-def test_half_precision_becomes_float32(
-    tmp_path: Path, tiny: Architecture, convolutions: Convolutions
-) -> None:
+def test_half_precision_becomes_float32(tmp_path, tiny, convolutions):
     path = tmp_path / "net.pth"
     network_files.write_pth(path, convolutions)
     rounded = {k: v.bfloat16() for k, v in torch.load(path, weights_only=True).items()}
@@ -131,13 +118,8 @@ def test_half_precision_becomes_float32(
 
 @pytest.mark.parametrize(("kind", "module"), [("onnx", "onnx"), ("keras 3", "h5py")])
 def test_a_missing_reader_names_the_command_that_installs_it(
-    kind: str,
-    module: str,
-    tmp_path: Path,
-    tiny: Architecture,
-    convolutions: Convolutions,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    kind, module, tmp_path, tiny, convolutions, monkeypatch
+):
     name, write = WRITERS[kind]
     write(tmp_path / name, convolutions)
     monkeypatch.setitem(sys.modules, module, None)
@@ -145,7 +127,7 @@ def test_a_missing_reader_names_the_command_that_installs_it(
         read_convolutions(tmp_path / name, tiny)
 
 
-def test_an_unknown_ending_lists_the_known_ones(tmp_path: Path, tiny: Architecture) -> None:
+def test_an_unknown_ending_lists_the_known_ones(tmp_path, tiny):
     (tmp_path / "net.caffemodel").touch()
     with pytest.raises(
         WeightsError,

@@ -197,7 +197,10 @@ def _unavailable(
 ) -> WeightsError:
     reason = str(error) or type(error).__name__
     if isinstance(error, RuntimeError) and "invalid hash" in reason:
-        reason = f"what came is not the published file, or was cut off: {reason}"
+        reason = (
+            f"what came is not the published file: {reason}. The transfer was cut off, or the server sent "
+            "something else"
+        )
     if isinstance(error, HTTPException):
         reason = f"the answer broke off or was no answer ({type(error).__name__}: {reason})"
     name, package = published.name, published.package
