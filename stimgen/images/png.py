@@ -49,14 +49,9 @@ def encode_png(
     from PIL import Image as Pillow
     from PIL.PngImagePlugin import PngInfo
 
-    grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-    if pixels.dtype != np.uint8 or not grey_or_rgb or not pixels.size:
-        raise ValueError(f"pixels must be uint8 (H, W) or (H, W, 3), not {pixels.dtype} {pixels.shape}")
     chunks = PngInfo()
-    for keyword in sorted(text or {}):
-        if not 1 <= len(keyword.encode("latin-1", errors="replace")) <= 79 or not keyword.isprintable():
-            raise ValueError(f"a PNG keyword has 1 to 79 printable characters; {keyword!r} does not")
-        chunks.add_text(keyword, (text or {})[keyword])
+    for keyword, words in sorted((text or {}).items()):
+        chunks.add_text(keyword, words)
     file = io.BytesIO()
     size = {} if ppi is None else {"dpi": (ppi, ppi)}
     image = Pillow.fromarray(np.ascontiguousarray(pixels))

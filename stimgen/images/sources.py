@@ -103,8 +103,6 @@ def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, nam
         top = int(rng.integers(max(height - image.size_px, 0) + 1))
         left = int(rng.integers(max(width - image.size_px, 0) + 1))
         box = Box(left, top, min(image.size_px, width, height), min(image.size_px, width, height))
-    elif isinstance(source.crop, str):
-        raise ValueError(f'crop is "centre", "random" or a box, not {source.crop!r}')
     else:
         box = Box(*source.crop)
     named = f'Source "{source.id}": the crop of {origin} is {box.width} × {box.height} pixels'
@@ -184,8 +182,4 @@ class Photograph:
 
     def crop(self, left: int, top: int) -> Image:
         """Return the square at another corner (px of the file), brought to the source's size and colour."""
-        side = self.crop_box.width
-        height, width = self.pixels.shape[:2]
-        if not (0 <= left <= width - side and 0 <= top <= height - side):
-            raise ValueError(f"a square of {side} px at ({left}, {top}) leaves {width} × {height} px")
-        return _cut(self.pixels, Box(left, top, side, side), self.image)[0]
+        return _cut(self.pixels, self.crop_box._replace(left=left, top=top), self.image)[0]

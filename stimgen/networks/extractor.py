@@ -138,8 +138,6 @@ class FeatureExtractor:
             computed, so that they and their gradients can be freed early.
         """
         deepest = self.architecture.deepest(layers)
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"Images must be (batch, 3, height, width), not {tuple(images.shape)}.")
         smallest = self.architecture.smallest_px(deepest)
         if min(images.shape[2:]) < smallest:
             raise InputError(
