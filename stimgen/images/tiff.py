@@ -122,10 +122,11 @@ def _check_tags(file: Any, data: bytes, origin: str) -> None:
             "Save it as grey or RGB, without further channels.",
         )
     offsets, counts = page.dataoffsets, page.databytecounts
-    if not page.dtype or len(offsets) != len(counts) or len(offsets) != math.prod(page.chunked):
-        raise ImageError(f"{origin} is damaged: its tags contradict each other.", AGAIN)
-    if any(offset + count > len(data) for offset, count in zip(offsets, counts, strict=True)):
-        raise ImageError(f"{origin} is cut off: pixels are missing at its end.", "Copy the file again.")
+    fits = page.dtype and len(offsets) == len(counts) == math.prod(page.chunked)
+    if not fits or any(map(lambda offset, count: offset + count > len(data), offsets, counts)):
+        raise ImageError(
+            f"{origin} is damaged or cut off: its tags contradict each other, or its length.", AGAIN
+        )
 
 
 def _check_parts(page: Any, compression: str, data: bytes, origin: str) -> None:

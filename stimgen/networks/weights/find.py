@@ -83,14 +83,12 @@ def fetch_weights(network: str, name: str) -> Weights:
         raise InputError(
             f'No weights "{name}" are published for {network}.', nearest(name, weights_names(network))
         )
-    cached = cached_weights(network, name)
-    if cached is not None:
-        return cached
-    packaged = packaged_weights(network, published)
-    if packaged is None:
+    weights = cached_weights(network, name) or packaged_weights(network, published)
+    if weights is None:
         return _downloaded(network, published)
-    write_cached(packaged)
-    return packaged
+    if not cached_path(network, name).exists():
+        write_cached(weights)
+    return weights
 
 
 def _from_file(network: str, path: Path) -> Weights:

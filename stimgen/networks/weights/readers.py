@@ -36,8 +36,8 @@ MOST_COMPRESSED, SMALL_BYTES = 200, 2**20
 DAMAGED = "The file is damaged; get it again."
 CONVOLUTIONS_ALONE = "Save the convolutions alone."
 SAVE_STATE_DICT = (
-    "If the file is cut off, get it again. If it holds a whole pickled model or other Python code, which was "
-    "not run, save the state dict: torch.save(model.state_dict(), FILE)."
+    "Get the file again if it is cut off or damaged. If it holds a whole pickled model or other Python code, "
+    "which was not run, save the state dict, uncompressed: torch.save(model.state_dict(), FILE)."
 )
 
 
@@ -122,14 +122,8 @@ def _torch_layers(content: Mapping[Any, Any], path: Path) -> list[Layer]:
         if isinstance(value, Tensor) and value.is_floating_point()
     }
     _refuse_too_many_numbers(sum(value.numel() for value in tensors.values()), path)
-    try:
-        # NumPy has no bfloat16, and every wider type must reach the same float32.
-        return _by_layer((name.rpartition(".")[0], value.float().numpy()) for name, value in tensors.items())
-    except (RuntimeError, TypeError):  # 4-bit floats, sparse tensors, or tensors without numbers ("meta")
-        raise WeightsError(
-            f"{path} holds tensors of a kind that is not read.",
-            "Save them as dense tensors of 16-, 32- or 64-bit floats.",
-        ) from None
+    # NumPy has no bfloat16, and every wider type must reach the same float32.
+    return _by_layer((name.rpartition(".")[0], value.float().numpy()) for name, value in tensors.items())
 
 
 class _BoundedReader(io.BufferedReader):
@@ -157,24 +151,25 @@ def _check_archive(path: Path) -> None:
     """Raise unless a zip file is as torch.save writes it: intact, not compressed, and with a small pickle."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        if any("/code/" in entry.filename or entry.filename.endswith("constants.pkl") for entry in entries):
-            raise WeightsError(f"{path} is a TorchScript program, which is not opened.", SAVE_STATE_DICT)
         packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-        if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
-            raise WeightsError(
-                f"{path} is compressed, and might fill the memory when it is unpacked.",
-                "Save it again with torch.save, which does not compress.",
-            )
-        if any(e.file_size > MOST_PICKLE_BYTES for e in entries if e.filename.endswith("data.pkl")):
-            raise WeightsError(f"{path} has too much in it beside numbers.", SAVE_STATE_DICT)
-        damaged = None
-        # PyTorch does not compare checksums; where this fails, its own message follows.
-        with contextlib.suppress(zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error):
-            damaged = archive.testzip()
+        packed = packed or sum(entry.file_size for entry in entries) > path.stat().st_size
+        damaged = problem = None
+        if any("/code/" in entry.filename or entry.filename.endswith("constants.pkl") for entry in entries):
+            problem = "is a TorchScript program, which is not opened"
+        elif packed:
+            problem = "is compressed, and might fill the memory when it is unpacked"
+        elif any(e.file_size > MOST_PICKLE_BYTES for e in entries if e.filename.endswith("data.pkl")):
+            problem = "has too much in it beside numbers"
+        else:
+            # PyTorch does not compare checksums; where this fails, its own message follows.
+            with contextlib.suppress(
+                zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error
+            ):
+                damaged = archive.testzip()
         if damaged is not None:
-            raise WeightsError(
-                f"{path} is damaged: {damaged} in it is not what was saved (CRC-32).", "Get the file again."
-            )
+            problem = f"is damaged: {damaged} in it is not what was saved (CRC-32)"
+        if problem is not None:
+            raise WeightsError(f"{path} {problem}.", SAVE_STATE_DICT)
 
 
 def _read_onnx(path: Path) -> list[Layer]:
@@ -188,17 +183,12 @@ def _read_onnx(path: Path) -> list[Layer]:
         if node.op_type not in ("Conv", "BatchNormalization"):
             continue
         layer, names = node.name or node.op_type, [name for name in node.input[1:] if name]
-        for name in names:
-            if name not in stored:
-                raise WeightsError(
-                    f"{path}: {layer} computes its weights instead of storing them.",
-                    "Export the model with constants folded.",
-                )
-            if stored[name].data_location == onnx.TensorProto.EXTERNAL:
-                raise WeightsError(
-                    f"{path} keeps the tensor {name} in another file, which is not opened.",
-                    "Save the model in one file: onnx.save(model, FILE).",
-                )
+        external = onnx.TensorProto.EXTERNAL
+        if any(name not in stored or stored[name].data_location == external for name in names):
+            raise WeightsError(
+                f"{path}: the weights of {layer} are computed, or in another file, which is not opened.",
+                "Export the model with constants folded, and save it in one file: onnx.save(model, FILE).",
+            )
         layers.append((layer, [onnx.numpy_helper.to_array(stored[name]) for name in names]))
     return layers
 
