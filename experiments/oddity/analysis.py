@@ -43,7 +43,16 @@ Z95 = 1.959964
 MOST = 50.0
 """Bound of the parameters in the search, for a predictor of mean 0 and SD 1."""
 PLACES = ("left", "right", "bottom")
-NEEDED = ("participant", "session", "simulated", "design", "trial", "stimulus_id", "condition", "correct")
+NEEDED = (
+    "participant",
+    "session",
+    "simulated",
+    "design",
+    "trial_number",
+    "stimulus_id",
+    "condition",
+    "correct",
+)
 
 
 def accuracy_at(eta: NDArray[np.float64], lapse: float) -> NDArray[np.float64]:
@@ -137,7 +146,7 @@ def _session(file: Path) -> pd.DataFrame:
 
 def _check_once(trials: pd.DataFrame) -> None:
     """Raise if a trial of a session is there more than once."""
-    names = ["participant", "session", "trial"]
+    names = ["participant", "session", "trial_number"]
     again = trials[trials.duplicated(names)]
     if again.empty:
         return

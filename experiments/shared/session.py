@@ -41,7 +41,7 @@ MEASURED = {
 """What a session adds to the columns of the trial list, with the descriptions of the data dictionary."""
 RESERVED = frozenset({"nan", "inf", "infinity", "na", "null", "none", "true", "false", "all"})
 """Words that tables read as something else than text, and the analysis's word for all participants."""
-FRAME_COLUMNS = ("trial", "phase", "frame", "interval_s", "dropped")
+FRAME_COLUMNS = ("trial_number", "phase", "frame", "interval_s", "dropped")
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _completed(path: Path, columns: list[str]) -> list[dict[str, str]]:
 def _keep_frames_of(completed: int, path: Path) -> None:
     """Cut off the frames of a trial whose row did not reach the disk: it is shown again."""
     rows = _completed(path, list(FRAME_COLUMNS))
-    kept = [list(row.values()) for row in rows if int(row["trial"]) <= completed]
+    kept = [list(row.values()) for row in rows if int(row["trial_number"]) <= completed]
     if len(kept) < len(rows):
         _truncate(path, len(_lines([FRAME_COLUMNS, *kept])))
 

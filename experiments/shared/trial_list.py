@@ -26,7 +26,16 @@ KEYS = {
 TIMES = ("presentation_s", "response_s", "interval_s")
 MOST_LIST_BYTES, MOST_IMAGE_BYTES, MOST_PX = 2**28, 2**26, 4096
 """Largest files that are read, and the largest side of a stimulus."""
-COLUMNS = ("trial", "block", "break_before", "stimulus_id", "condition", "crop_px", "correct_key", *TIMES)
+COLUMNS = (
+    "trial_number",
+    "block",
+    "break_before",
+    "stimulus_id",
+    "condition",
+    "crop_px",
+    "correct_key",
+    *TIMES,
+)
 PATCH_COLUMNS = ("id", "file", "x", "y", "sha256")
 """What the columns of an image end in."""
 
@@ -126,7 +135,7 @@ def read_trial_list(path: Path, design: str) -> TrialList:
             problems.append(_Problem(f"{path}:{line}: {error}", NOT_AS_WRITTEN))
     numbers = [trial.number for trial in trials]
     if not problems and numbers != list(range(1, len(rows) + 1)):
-        problems.append(_Problem(f"{path}: the column trial must count 1, 2, 3, …", NOT_AS_WRITTEN))
+        problems.append(_Problem(f"{path}: the column trial_number must count 1, 2, 3, …", NOT_AS_WRITTEN))
     ppd = {row.get("ppd") or "" for row in rows}
     if not problems and len(ppd) > 1:
         problems.append(_Problem(f"{path}: the column ppd must be the same in all rows", NOT_AS_WRITTEN))
@@ -194,7 +203,7 @@ def _trial(row: dict[str, str], design: str, folder: Path) -> Trial:
         raise ValueError("crop_px must be above 0")
     return Trial(
         row=row,
-        number=int(row["trial"]),
+        number=int(row["trial_number"]),
         block=int(row["block"]),
         break_before=row["break_before"] == "1",
         stimulus_id=row["stimulus_id"],

@@ -21,12 +21,14 @@ class Balanced:
     """A column whose values are equally frequent, to within one.
 
     That holds over all trials, within each value of the first of the columns `within`, within each
-    combination of the first two, and so on.
+    combination of the first two, and so on. Within each value of the column `also`, they are as equally
+    frequent as that leaves possible.
     """
 
     column: str
     values: tuple[str, ...]
     within: tuple[str, ...]
+    also: str | None = None
 
 
 def balance(rows: Sequence[Row], rule: Balanced, rng: np.random.Generator) -> None:
@@ -38,6 +40,43 @@ def balance(rows: Sequence[Row], rule: Balanced, rng: np.random.Generator) -> No
     turns = itertools.cycle(rng.permutation(len(rule.values)).tolist())
     for row in _grouped(rows, rule.within, rng):
         row[rule.column] = rule.values[next(turns)]
+    if rule.also is not None:
+        _balance_also(rows, rule, rule.also, rng)
+
+
+def _balance_also(rows: Sequence[Row], rule: Balanced, also: str, rng: np.random.Generator) -> None:
+    """Exchange values between rows of the same group, as long as that makes them more even in `also`."""
+    column = rule.column
+    counts: dict[Any, dict[str, int]] = {row[also]: dict.fromkeys(rule.values, 0) for row in rows}
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    shuffled = [rows[index] for index in rng.permutation(len(rows)).tolist()]
+    for row in shuffled:
+        counts[row[also]][row[column]] += 1
+        groups.setdefault(tuple(row[name] for name in rule.within), []).append(row)
+
+    def excess(row: Row, value: str) -> int:
+        """Return by how much the value of a row is more frequent than another in its group of `also`."""
+        return counts[row[also]][row[column]] - counts[row[also]][value]
+
+    changed = True
+    while changed:
+        changed = False
+        for row in shuffled:
+            value = min(rule.values, key=counts[row[also]].__getitem__)
+            if excess(row, value) < 2:
+                continue
+            group = groups[tuple(row[name] for name in rule.within)]
+            partner = max(
+                (other for other in group if other[column] == value),
+                key=lambda other: excess(other, row[column]),
+                default=row,
+            )
+            if excess(row, value) + excess(partner, row[column]) > 2:  # the sum of squares falls
+                for each, old, new in ((row, row[column], value), (partner, value, row[column])):
+                    counts[each[also]][old] -= 1
+                    counts[each[also]][new] += 1
+                row[column], partner[column] = value, row[column]
+                changed = True
 
 
 def _grouped(rows: Sequence[Row], columns: Sequence[str], rng: np.random.Generator) -> list[Row]:
@@ -84,3 +123,40 @@ def in_random_order(trials: Sequence[Trial], gap: int, rng: np.random.Generator)
             waiting.remove(source)
             shown.append(source)
     return [queues[source].pop() for source in shown]
+
+
+def limit_runs(trials: list[Trial], longest: int, rng: np.random.Generator) -> None:
+    """Exchange trials of the same source until no correct key comes more than `longest` times in a row."""
+    places: dict[str, list[int]] = {}
+    for index, trial in enumerate(trials):
+        places.setdefault(trial[0]["source"], []).append(index)
+
+    def key(index: int) -> str | None:
+        return trials[index][0]["correct_key"] if 0 <= index < len(trials) else None
+
+    def too_long(index: int) -> bool:
+        """Return whether a trial is in a run of more than `longest` equal keys."""
+        first = last = index
+        while key(first - 1) == key(index) and last - first < longest:
+            first -= 1
+        while key(last + 1) == key(index) and last - first < longest:
+            last += 1
+        return last - first >= longest
+
+    for last in range(longest, len(trials)):
+        if not too_long(last):
+            continue
+        run = range(last - longest, last + 1)
+        exchanges = [(index, other) for index in run for other in places[trials[index][0]["source"]]]
+        for number in rng.permutation(len(exchanges)).tolist():
+            index, other = exchanges[number]
+            trials[index], trials[other] = trials[other], trials[index]
+            if not too_long(index) and not too_long(other):
+                break
+            trials[index], trials[other] = trials[other], trials[index]
+        else:
+            raise OptionError(
+                "max_key_run",
+                f"No order was found in which no key is correct more than {longest} times in a row.",
+                "Set max_key_run to a larger number, or to null for no limit.",
+            )

@@ -20,6 +20,9 @@ class CategoryOptions(ConditionOptions):
     """One image, whose category is named with a key, such as its material."""
 
     response_s: Seconds = Field(2.0, description="How long a response is waited for, s.")
+    max_key_run: int | None = Field(
+        None, ge=2, le=1000, description="Most trials in a row with the same correct key; null for any."
+    )
     by: Literal["source", "condition"] = Field(
         "source", description="Whether the source or the condition has the category."
     )
@@ -60,5 +63,5 @@ def category(available: Available, options: CategoryOptions, rng: np.random.Gene
         )
     for row in rows:
         row |= place_patches({"image": row["stimulus_id"]}, available.size_px, side, rng)
-        row |= {"keys": " ".join(keys), "correct_key": options.keys[row[options.by]]}
+        row |= {"answer_keys": " ".join(keys), "correct_key": options.keys[row[options.by]]}
     return [[row] for row in rows]

@@ -67,6 +67,12 @@ class TrialOptions(BaseModel):
         le=1000,
         description="Fewest other trials between two trials with the same source. Needs one source more.",
     )
+    max_key_run: int | None = Field(
+        4,
+        ge=2,
+        le=1000,
+        description="Most trials in a row with the same correct key, in designs that have one; null for any.",
+    )
     accepted_only: bool = Field(
         False, description="Show only stimuli that the manifest's thresholds (accept) accept."
     )

@@ -8,14 +8,14 @@ import numpy as np
 
 from stimgen.column import Column
 from stimgen.trials.available import Available, Row
-from stimgen.trials.balance import in_random_order
+from stimgen.trials.balance import in_random_order, limit_runs
 from stimgen.trials.crops import side_of
 from stimgen.trials.design import DESIGNS, TrialOptions
 from stimgen.trials.verify import verify
 
 FIRST_COLUMNS = (
     Column("design", "Design", "How the trial shows stimuli."),
-    Column("trial", "Trial", "Number of the trial, from 1 in the order of showing."),
+    Column("trial_number", "Trial", "Number of the trial, from 1 in the order of showing."),
     Column("block", "Block", "Number of the block, from 1."),
     Column("break_before", "Break", "1 if a break comes before this trial, else 0."),
     Column("source", "Source", "Id of the source texture."),
@@ -75,13 +75,15 @@ def make_trials(name: str, available: Available, options: TrialOptions) -> Trial
     rng = np.random.default_rng(options.seed)
     made = design.make(available, options, rng)
     ordered = in_random_order(made, options.min_source_gap, rng)
+    if options.max_key_run is not None and "correct_key" in ordered[0][0]:
+        limit_runs(ordered, options.max_key_run, rng)
     shared = options.model_dump(include={"presentation_s", "response_s", "interval_s"})
     shared["crop_px"] = side_of(options.crop_px, available.size_px)
     rows = []
     for index, trial in enumerate(ordered):
         number = {
             "design": name,
-            "trial": index + 1,
+            "trial_number": index + 1,
             "block": index // options.break_every + 1,
             "break_before": int(index > 0 and index % options.break_every == 0),
         }

@@ -15,7 +15,7 @@ from stimgen.trials.design import TwoIntervalTiming, register_design
 from stimgen.trials.two_interval import INTERVAL_COLUMNS, INTERVALS, KINDS, two_images
 
 Level = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-KEY = Balanced("correct_key", ("left", "right"), ("staircase",))
+KEY = Balanced("correct_key", ("left", "right"), ("label",))
 
 
 class MorphOptions(TwoIntervalTiming):
@@ -46,7 +46,7 @@ class MorphOptions(TwoIntervalTiming):
     @property
     def turns(self) -> tuple[str, int]:
         """Exemplars take turns at each level of each staircase."""
-        return "staircase", self.trials_per_staircase
+        return "label", self.trials_per_staircase
 
 
 @register_design(
@@ -54,10 +54,12 @@ class MorphOptions(TwoIntervalTiming):
     options=MorphOptions,
     patches=INTERVALS,
     columns=(
-        Column("staircase", "Staircase", "Which staircase the trial belongs to: SOURCE_startN."),
-        Column("start_level", "Start level", "Level of the staircase's first trial."),
+        Column("label", "Staircase", "Which staircase the trial belongs to: SOURCE_startN."),
+        Column("startVal", "Start level", "Level of the staircase's first trial."),
         Column(
-            "level", "Level", "Level of the condition: show the row of the level that the staircase asks for."
+            "morph_level",
+            "Level",
+            "Level of the condition: show the row of the level that the staircase asks for.",
         ),
         *INTERVAL_COLUMNS,
         Column("correct_key", "Correct key", "left if the first interval shows the original, else right."),
@@ -88,15 +90,14 @@ def morph(available: Available, options: MorphOptions, rng: np.random.Generator)
     for source in sources:
         shared = {"source": source, "original_id": originals[source], "isi_s": options.isi_s}
         for number, start in enumerate(starts, start=1):
-            shared |= {"staircase": f"{source}_start{number}", "start_level": start}
+            shared |= {"label": f"{source}_start{number}", "startVal": start}
             chosen = [taking_turns(available.cell(source, name), count, rng) for name in ladder]
             trials += [(dict(shared), exemplars) for exemplars in zip(*chosen, strict=True)]
     balance([row for row, _ in trials], KEY, rng)
     made = []
     for row, exemplars in trials:
         row["first_is"] = KINDS[row["correct_key"] == "right"]
-        rows = [
-            row | exemplar.row | {"level": level} for exemplar, level in zip(exemplars, levels, strict=True)
-        ]
+        ladder_rows = zip(exemplars, levels, strict=True)
+        rows = [row | exemplar.row | {"morph_level": level} for exemplar, level in ladder_rows]
         made.append([row | two_images(row, available.size_px, side, rng) for row in rows])
     return made

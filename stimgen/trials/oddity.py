@@ -16,7 +16,7 @@ KEYS = {"left": "left", "right": "right", "bottom": "down"}
 """Key of each position of the triangle."""
 
 ODD_IS = Balanced("odd_is", ("original", "stimulus"), ("condition", "source", "stimulus_id"))
-POSITION = Balanced("odd_position", tuple(KEYS), ("condition", "odd_is"))
+POSITION = Balanced("odd_position", tuple(KEYS), ("condition", "odd_is"), also="source")
 
 
 class OddityOptions(ConditionOptions):

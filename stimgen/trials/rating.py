@@ -11,7 +11,7 @@ from stimgen.trials.balance import Trial
 from stimgen.trials.crops import place_patches, side_of
 from stimgen.trials.design import ConditionOptions, Key, Seconds, register_design
 
-KEYS = Column("keys", "Keys", "The keys that count as responses, separated by spaces.")
+KEYS = Column("answer_keys", "Answer keys", "The keys that count as responses, separated by spaces.")
 
 
 class RatingOptions(ConditionOptions):
@@ -36,5 +36,5 @@ def rating(available: Available, options: RatingOptions, rng: np.random.Generato
     rows = options.rows(available, rng, with_original=True)
     for row in rows:
         row |= place_patches({"image": row["stimulus_id"]}, available.size_px, side, rng)
-        row["keys"] = " ".join(options.keys)
+        row["answer_keys"] = " ".join(options.keys)
     return [[row] for row in rows]

@@ -15,7 +15,7 @@ from stimgen.trials.design import TrialOptions
 
 def verify(rows: Sequence[Row], available: Available, options: TrialOptions, patches: Sequence[str]) -> None:
     """Raise RuntimeError if a trial list does not keep a constraint."""
-    trials = list({row["trial"]: row for row in rows}.values())  # one row of each
+    trials = list({row["trial_number"]: row for row in rows}.values())  # one row of each
     broken = [*_order(trials, options), *_patches(rows, available, patches)]
     for rule in options.balanced:
         for depth in range(len(rule.within) + 1):
@@ -27,23 +27,27 @@ def verify(rows: Sequence[Row], available: Available, options: TrialOptions, pat
 
 
 def _order(trials: Sequence[Row], options: TrialOptions) -> Iterator[str]:
-    if [row["trial"] for row in trials] != list(range(1, len(trials) + 1)):
+    if [row["trial_number"] for row in trials] != list(range(1, len(trials) + 1)):
         yield "trials are not numbered from 1"
     last: dict[str, int] = {}
-    block = 1
+    block, key, run = 1, None, 0
     for row in trials:
-        source, number = row["source"], row["trial"]
+        source, number = row["source"], row["trial_number"]
         if source in last and number - last[source] - 1 < options.min_source_gap:
             yield f"trials {last[source]} and {number} have the same source"
         last[source] = number
         block += row["break_before"]
+        run = run + 1 if row.get("correct_key", number) == key else 1
+        key = row.get("correct_key", number)
+        if options.max_key_run is not None and run > options.max_key_run:
+            yield f"trial {number} has the same correct key as {options.max_key_run} before it"
         if row["block"] != block or block != (number + options.break_every - 1) // options.break_every:
             yield f"trial {number} is not in its block"
 
 
 def _patches(rows: Sequence[Row], available: Available, patches: Sequence[str]) -> Iterator[str]:
     for row in rows:
-        side, number = row["crop_px"], row["trial"]
+        side, number = row["crop_px"], row["trial_number"]
         places = [(row[f"{name}_id"], row[f"{name}_x"], row[f"{name}_y"]) for name in patches]
         if any(not 0 <= edge <= available.size_px - side for _, *edges in places for edge in edges):
             yield f"a patch of trial {number} leaves its image"

@@ -52,7 +52,7 @@ def shared_cells(design: str, trial: int, condition: str, trials_per_break: int)
     begins = trial > 1 and (trial - 1) % trials_per_break == 0
     return {
         "design": design,
-        "trial": trial,
+        "trial_number": trial,
         "block": 1 + (trial - 1) // trials_per_break,
         "break_before": int(begins),
         "source": "brick",

@@ -34,7 +34,7 @@ def test_trial_is_saved_when_it_ends(tmp_path, trial_list):
         session.save_trial(ANSWER, FRAMES)
         rows = read_csv(session.folder / "trials.csv")
         assert len(rows) == number
-        assert rows[-1]["trial"] == str(number)
+        assert rows[-1]["trial_number"] == str(number)
         assert rows[-1]["rt_s"] == "0.5123"
         assert set(rows[-1]) == set(trial_list.columns) | set(MEASURED)
         frames = read_csv(session.folder / "frames.csv")
@@ -62,13 +62,15 @@ def test_session_continues_after_the_last_complete_row(tmp_path_factory, trial_l
     whole = max(kept.count(b"\n") - 1, 0)
     again = open_in(folder, trial_list)
     assert len(again.done) == whole
-    assert [row["trial"] for row in again.done] == [str(n) for n in range(1, whole + 1)]
+    assert [row["trial_number"] for row in again.done] == [str(n) for n in range(1, whole + 1)]
     for _ in range(whole, 6):
         again.save_trial(ANSWER, FRAMES)
     rows = read_csv(file)
-    assert [row["trial"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert [row["trial_number"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert all(row["response"] == "left" for row in rows)
-    assert [frame["trial"] for frame in read_csv(frames)] == [str(n) for n in range(1, 7) for _ in range(2)]
+    assert [frame["trial_number"] for frame in read_csv(frames)] == [
+        str(n) for n in range(1, 7) for _ in range(2)
+    ]
     with pytest.raises(ExperimentError, match="is complete"):
         open_in(folder, trial_list)
 

@@ -43,7 +43,7 @@ def test_simulated_oddity_session(laboratory):
     assert {row["correct"] for row in rows} == {"0", "1"}
     frames = read_csv(folder / "frames.csv")
     for row in rows:
-        of_trial = [frame for frame in frames if frame["trial"] == row["trial"]]
+        of_trial = [frame for frame in frames if frame["trial_number"] == row["trial_number"]]
         assert len(of_trial) == int(row["frames"]) - 1
         assert sum(int(frame["dropped"]) for frame in of_trial) == int(row["dropped_frames"])
         assert {frame["phase"] for frame in of_trial} >= {"interval", "presentation"}
@@ -80,7 +80,7 @@ def test_killed_session_is_resumed(laboratory):
     assert 20 <= completed < 80
     assert "80 of 80 trials" in laboratory.run([*command, "--resume"])
     assert file.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
-    assert [row["trial"] for row in read_csv(file)] == [str(number) for number in range(1, 81)]
+    assert [row["trial_number"] for row in read_csv(file)] == [str(number) for number in range(1, 81)]
     sittings = json.loads(file.with_name("session.json").read_text("utf-8"))["sittings"]
     assert [sitting["first_trial"] for sitting in sittings] == [1, completed + 1]
     assert "ended_by" not in sittings[0]
@@ -176,7 +176,7 @@ assert code == 0
 """)
     folder = session_folder(laboratory, "two_interval")
     dropped = [frame for frame in read_csv(folder / "frames.csv") if frame["dropped"] == "1"]
-    assert [(frame["trial"], frame["phase"]) for frame in dropped] == [("2", "second")]
+    assert [(frame["trial_number"], frame["phase"]) for frame in dropped] == [("2", "second")]
     assert 0.5 <= float(dropped[0]["interval_s"]) < 0.8
     rows = read_csv(folder / "trials.csv")
     assert [row["dropped_frames"] for row in rows] == ["0", "1", "0"]

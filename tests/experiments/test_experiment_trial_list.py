@@ -11,6 +11,7 @@ from PIL import Image
 
 from experiments.shared.errors import ExperimentError
 from experiments.shared.trial_list import read_trial_list
+from stimgen.trials import DESIGNS, design_columns
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_list_is_read(run_folder, path):
     assert (found.ppd, found.run_folder) == (20, run_folder)
     for row, trial in zip(read_csv(path), found.trials, strict=True):
         assert dict(trial.row) == row
-        assert trial.number == int(row["trial"])
+        assert trial.number == int(row["trial_number"])
         assert trial.break_before == (trial.number in (6, 11))
         assert trial.keys == ("left", "right", "down")
         for place in ("left", "right", "bottom"):
@@ -61,7 +62,7 @@ def test_list_is_read(run_folder, path):
         ({"left_x": "1.5"}, "oddity.csv:4: invalid literal"),
         ({"crop_px": "0"}, "oddity.csv:4: crop_px must be above 0"),
         ({"break_before": ""}, "oddity.csv:4: break_before must be 0 or 1"),
-        ({"trial": "4"}, "must count 1, 2, 3"),
+        ({"trial_number": "4"}, "must count 1, 2, 3"),
         ({"interval_s": "3601"}, "interval_s must be 0 or more and at most 3600"),
         ({"ppd": "30"}, "ppd must be the same"),
         ({"left_x": "29"}, "20 px from (29, "),
@@ -168,3 +169,21 @@ def test_pipes_and_huge_files_are_refused(path):
     path.unlink()
     os.mkfifo(path)
     assert "Not a regular file" in refusal(path).problem
+
+
+@pytest.mark.slow
+def test_columns_are_names_that_psychopy_has_not_taken(laboratory):
+    columns = {name: [column.name for column in design_columns(name)] for name in DESIGNS}
+    laboratory.python(f"""
+from psychopy import data, experiment
+
+builder = experiment.Experiment()
+builder.addRoutine("trial")  # which every new experiment of the Builder has
+builder.namespace.add("trial")
+for names in {columns!r}.values():
+    taken = [name for name in names if builder.namespace.exists(name)]
+    assert not taken, taken
+stairs = [{{"label": "brick_start1", "startVal": 0.2}}, {{"label": "brick_start2", "startVal": 0.8}}]
+assert set(stairs[0]) <= set({columns["morph"]!r})
+assert next(data.MultiStairHandler(conditions=stairs, nTrials=2))[0] in (0.2, 0.8)
+""")

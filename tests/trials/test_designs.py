@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import string
 from collections import Counter
 from dataclasses import replace
@@ -153,7 +154,7 @@ def test_ratings_are_balanced_or_refused(case, keys):
     check_common(rows, available, options, design="rating", with_original=True)
     for row in rows:
         assert row["image_id"] == row["stimulus_id"]
-        assert row["keys"].split(" ") == keys
+        assert row["answer_keys"].split(" ") == keys
         assert "correct_key" not in row
 
 
@@ -177,7 +178,7 @@ def test_categories_are_balanced_or_refused(case, by, data):
     check_common(rows, available, options, design="category", with_original=True)
     for row in rows:
         assert row["correct_key"] == keys[row[by]]
-        assert sorted(row["keys"].split(" ")) == sorted(set(keys.values()))
+        assert sorted(row["answer_keys"].split(" ")) == sorted(set(keys.values()))
 
 
 @quickly
@@ -205,22 +206,55 @@ def test_staircases_are_balanced_or_refused(count, levels, trials, gap, exemplar
             make_trials("morph", available, valid)
         return
     rows = make_trials("morph", available, valid).rows
-    trial_rows = list({row["trial"]: row for row in rows}.values())
+    trial_rows = list({row["trial_number"]: row for row in rows}.values())
     assert len(trial_rows) == count * len(starts) * trials
-    assert Counter(row["staircase"] for row in trial_rows) == {
+    assert Counter(row["label"] for row in trial_rows) == {
         f"{source}_start{n}": trials for source in SOURCES[:count] for n in range(1, len(starts) + 1)
     }
-    check_even(trial_rows, "correct_key", ["left", "right"], (), ("staircase",))
+    check_even(trial_rows, "correct_key", ["left", "right"], (), ("label",))
     for row in trial_rows:
-        assert row["start_level"] == starts[int(row["staircase"][-1]) - 1]
+        assert row["startVal"] == starts[int(row["label"][-1]) - 1]
     for number in range(1, len(trial_rows) + 1):
-        own = [row for row in rows if row["trial"] == number]
-        assert [(row["condition"], row["level"]) for row in own] == list(ladder.items())
-        same = ("staircase", "correct_key", "source", "start_level", "first_is")
+        own = [row for row in rows if row["trial_number"] == number]
+        assert [(row["condition"], row["morph_level"]) for row in own] == list(ladder.items())
+        same = ("label", "correct_key", "source", "startVal", "first_is")
         assert len({tuple(row[key] for key in same) for row in own}) == 1
         for row in own:
             check_intervals(row)
             assert row["correct_key"] == ("left" if row["first_is"] == "original" else "right")
+
+
+def longest_run(rows):
+    """Return how often the same key is correct in a row, at most."""
+    trials = {row["trial_number"]: row["correct_key"] for row in rows}
+    return max(len(list(run)) for _, run in itertools.groupby(trials.values()))
+
+
+@quickly
+@given(cases(), st.integers(3, 5))
+def test_no_key_is_correct_too_often_in_a_row(case, longest):
+    available, options = case
+    options |= {"max_key_run": longest, "crop_px": 2, "min_source_gap": 0}
+    for design in ("oddity", "two_interval"):
+        rows = make_trials(design, available, DESIGNS[design].options(**options)).rows
+        assert longest_run(rows) <= longest
+
+
+def test_a_limit_that_cannot_be_kept_is_an_error():
+    available = stimuli(SOURCES[:6], ["pool1"], [1], size_px=64)
+    keys = dict(zip(SOURCES[:6], "fjjjjj", strict=True))
+    with pytest.raises(OptionError, match="more than 2 times in a row") as caught:
+        make_trials("category", available, DESIGNS["category"].options(keys=keys, max_key_run=2))
+    assert caught.value.option == "max_key_run"
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("repeats", "models"), [(2, 3), (3, 5), (5, 6), (6, 2)])
+def test_odd_positions_are_even_within_each_source(seed, repeats, models):
+    available = stimuli(SOURCES[:9], [f"model{i}" for i in range(models)], range(4), size_px=64)
+    options = DESIGNS["oddity"].options(repeats=repeats, crop_px=32, seed=seed)
+    rows = list(make_trials("oddity", available, options).rows)
+    check_even(rows, "odd_position", ["left", "right", "bottom"], ("source",))
 
 
 def test_the_published_oddity_experiment():
@@ -237,6 +271,10 @@ def test_the_published_oddity_experiment():
     assert {(row["presentation_s"], row["response_s"], row["interval_s"]) for row in rows} == {
         (0.2, 1.2, 0.4)
     }
+    for name in SOURCES[:12]:
+        positions = Counter(row["odd_position"] for row in rows if row["source"] == name)
+        assert set(positions.values()) == {10}
+    assert longest_run(rows) <= 4
     # Places, positions and order do not hang together: no source has its trials in the order of conditions.
     assert len({(row["left_x"], row["left_y"]) for row in rows}) > 90
 

@@ -12,7 +12,7 @@ OPTIONS = DESIGNS["oddity"].options(crop_px=32, repeats=4)
 
 def swap(rows, first, second):
     """Exchange two trials and leave the numbers where they are."""
-    numbers = {"trial", "block", "break_before"}
+    numbers = {"trial_number", "block", "break_before"}
     a, b = rows[first], rows[second]
     rows[first] = b | {key: a[key] for key in numbers}
     rows[second] = a | {key: b[key] for key in numbers}
@@ -66,7 +66,7 @@ def test_exemplars_of_a_level_take_turns_within_each_staircase():
     )
     rows = [dict(row) for row in make_trials("morph", AVAILABLE, options).rows]
     verify(rows, AVAILABLE, options, DESIGNS["morph"].patches)
-    shown = {(row["staircase"], row["stimulus_id"]): row for row in rows}
+    shown = {(row["label"], row["stimulus_id"]): row for row in rows}
     first, second = shown["bark_start1", "bark-pool1-s1"], shown["bark_start2", "bark-pool1-s2"]
     first["stimulus_id"], second["stimulus_id"] = second["stimulus_id"], first["stimulus_id"]
     with pytest.raises(RuntimeError, match="exemplars of bark_start1 pool1 are not shown equally often"):

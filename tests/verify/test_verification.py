@@ -305,7 +305,7 @@ TAMPERING = {
         lambda folder: (folder.path / "manifest.yaml").write_text("stimgen: 1\n"),
         {"manifest.yaml": ANOTHER_MANIFEST},
     ),
-    "trial": (
+    "trial_number": (
         cell(LIST_FILE, 2, "left_sha256", "sha256:" + "0" * 64),
         {LIST_FILE: "row 2, column left_sha256"},
     ),
