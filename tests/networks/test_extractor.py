@@ -211,7 +211,7 @@ def test_a_changed_or_missing_photograph_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(
         extractor_module, "skimage_file", lambda name: path if (path := tmp_path / name).is_file() else None
     )
-    with pytest.raises(StimgenError, match=r"chelsea.png is not the photograph(.|\n)*reinstall"):
+    with pytest.raises(StimgenError, match=r"lacks the photograph chelsea.png(.|\n)*reinstall"):
         list(photographs())
     (tmp_path / "camera.png").unlink()
     with pytest.raises(StimgenError, match=r"lacks the photograph camera.png"):
