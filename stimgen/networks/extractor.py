@@ -147,15 +147,23 @@ class FeatureExtractor:
         side = isqrt(images.shape[2] * images.shape[3])
         again = torch.is_grad_enabled() and images.requires_grad
         again = again and recomputes(self.architecture, layers, side, self.dtype.itemsize)
+
+        def forward(maps: Tensor, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
+            found = {}
+            for name, step in block:
+                maps = step(maps)
+                if name in layers:
+                    found[name] = statistic(maps)
+            return maps, found
+
+        run = (
+            partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False) if again else forward
+        )
         found: dict[str, Tensor] = {}
         # Normalised in float32 before any rounding to bfloat16: the mean is large against fine contrasts.
         maps = (self.gain * images + self.shift).to(self.dtype, memory_format=torch.channels_last)
         for block in self._blocks(deepest):
-            forward = partial(_forward, block=block, layers=frozenset(layers), statistic=statistic)
-            if again:
-                maps, of_block = checkpoint(forward, maps, use_reentrant=False, preserve_rng_state=False)
-            else:
-                maps, of_block = forward(maps)
+            maps, of_block = run(maps, block)
             found |= of_block
         return found
 
@@ -190,18 +198,6 @@ class FeatureExtractor:
 
 def _convolve(step: Convolution, kernel: Tensor, bias: Tensor, maps: Tensor) -> Tensor:
     return F.conv2d(maps, kernel, bias, step.stride, step.padding).relu_()
-
-
-def _forward(
-    maps: Tensor, block: Block, layers: frozenset[str], statistic: Statistic
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the last maps of a block, and the statistics of those of its maps that are in `layers`."""
-    found = {}
-    for name, step in block:
-        maps = step(maps)
-        if name in layers:
-            found[name] = statistic(maps)
-    return maps, found
 
 
 def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
@@ -267,18 +263,15 @@ PHOTOGRAPH_PX = 256
 
 
 def photographs() -> Iterator[NDArray[np.float32]]:
-    """Yield the photographs of `PHOTOGRAPHS` as RGB (256, 256, 3), 0..1: the largest central squares.
-
-    `StimgenError` is raised if a file is missing from the installed scikit-image or has another SHA-256.
-    """
-    hint = "Reinstall it: pip install --force-reinstall scikit-image"
+    """Yield the photographs of `PHOTOGRAPHS` as RGB (256, 256, 3), 0..1: the largest central squares."""
     for name, sha256 in PHOTOGRAPHS.items():
         path = skimage_file(name)
-        if path is None:
-            raise StimgenError(f"The installed scikit-image lacks the photograph {name}.", hint)
-        content = path.read_bytes()
+        content = path.read_bytes() if path else b""
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise StimgenError(f"{path} is not the photograph that scikit-image ships.", hint)
+            raise StimgenError(
+                f"The installed scikit-image lacks the photograph {name} with the SHA-256 {sha256}.",
+                "Reinstall it: pip install --force-reinstall scikit-image",
+            )
         with Pillow.open(io.BytesIO(content)) as photograph:
             yield central_square(photograph)
 

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.signal import correlate
 from skimage.io import imread
 
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.read import skimage_file
 from stimgen.networks import architectures
 from stimgen.networks import extractor as extractor_module
-from stimgen.networks.architectures import NETWORKS
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.extractor import (
     PHOTOGRAPHS,
     build_extractor,
@@ -27,42 +26,34 @@ from stimgen.networks.extractor import (
 from stimgen.texture.statistics.gram import gram_matrix
 
 
-def scipy_features(weights, image, pooling):
-    """The forward pass of one (3, H, W) image in float64 with SciPy."""
-    convention = weights.convention
-    maps = (image * convention.scale - np.reshape(convention.mean, (3, 1, 1))) / np.reshape(
-        convention.std, (3, 1, 1)
+def plain_features(tensors, convention, images, pooling="average"):
+    """The layers of "tiny" in float64, by PyTorch's functions alone."""
+    mean, std = (
+        torch.tensor(values).double().view(1, 3, 1, 1) for values in (convention.mean, convention.std)
     )
-    parameters = iter(zip(weights.kernels, weights.biases, strict=True))
+    maps = (images.double() * convention.scale - mean) / std
+    parameters = iter(zip(tensors.kernels, tensors.biases, strict=True))
     found = {}
-    for layer in NETWORKS[weights.network]().layers:
+    for layer in NETWORKS["tiny"]().layers:
         if layer.startswith("conv"):
-            kernel, bias = (tensor.double().numpy() for tensor in next(parameters))
-            padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
-            sums = [
-                correlate(padded, k, mode="valid", method="direct")[0] + b
-                for k, b in zip(kernel, bias, strict=True)
-            ]
-            maps = np.maximum(np.stack(sums), 0)
+            maps = F.relu(F.conv2d(maps, *(tensor.double() for tensor in next(parameters)), padding=1))
         else:
-            n, h, w = maps.shape
-            blocks = maps[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2)
-            maps = blocks.mean((2, 4)) if pooling == "average" else blocks.max((2, 4))
+            maps = F.avg_pool2d(maps, 2) if pooling == "average" else F.max_pool2d(maps, 2)
         found[layer] = maps
     return found
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
 @pytest.mark.parametrize("convention", ["torchvision", "caffe-rgb", "caffe-bgr"])
-def test_forward_pass_agrees_with_scipy(tiny_weights, pooling, convention):
+def test_forward_pass_agrees_with_float64(tiny_weights, pooling, convention):
     weights = tiny_weights(convention)
-    images = np.random.default_rng(0).random((2, 3, 13, 10)).astype(np.float32)
+    images = torch.rand(2, 3, 13, 10, generator=torch.Generator().manual_seed(1))
     extractor = build_extractor(weights, pooling=pooling, normalise=False)
-    found = extractor.features(torch.from_numpy(images), extractor.architecture.layers)
-    assert tuple(found) == extractor.architecture.layers
-    for index, image in enumerate(images):
-        for layer, maps in scipy_features(weights, image.astype(np.float64), pooling).items():
-            np.testing.assert_allclose(found[layer][index].numpy(), maps, rtol=1e-4, atol=1e-4)
+    found = extractor.features(images, extractor.architecture.layers)
+    expected = plain_features(weights, weights.convention, images, pooling)
+    assert tuple(found) == tuple(expected)
+    for layer, maps in expected.items():
+        torch.testing.assert_close(found[layer].double(), maps, rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match='Unknown pooling "mean"'):
         build_extractor(weights, pooling="mean")
 
@@ -164,19 +155,12 @@ def test_maps_are_freed_when_their_statistic_is_computed(tiny_weights):
 
 def test_normalised_filters_have_a_mean_activation_of_one(tiny_weights):
     extractor = build_extractor(tiny_weights("caffe-rgb"))
-    # The kernels of the normalised network in a plain float64 loop, which shares no code with the extractor.
-    maps = torch.from_numpy(np.stack(list(photographs()))).double().permute(0, 3, 1, 2) * 255
-    maps -= torch.tensor([123.68, 116.779, 103.939]).double().view(1, 3, 1, 1)
-    parameters = iter(zip(extractor.kernels, extractor.biases, strict=True))
-    for layer in extractor.architecture.layers:
-        if layer.startswith("pool"):
-            maps = F.avg_pool2d(maps, 2)
-            continue
-        kernel, bias = next(parameters)
-        maps = F.relu(F.conv2d(maps, kernel.double(), bias.double(), padding=1))
-        means = maps.mean((0, 2, 3))
-        assert (means > 0).double().mean() > 0.999
-        assert (means - 1).abs().max() < 1e-4
+    images = torch.from_numpy(np.stack(list(photographs()))).permute(0, 3, 1, 2)
+    for layer, maps in plain_features(extractor, CONVENTIONS["caffe-rgb"], images).items():
+        if layer.startswith("conv"):
+            means = maps.mean((0, 2, 3))
+            assert (means > 0).double().mean() > 0.999
+            assert (means - 1).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
@@ -227,7 +211,7 @@ def test_a_changed_or_missing_photograph_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(
         extractor_module, "skimage_file", lambda name: path if (path := tmp_path / name).is_file() else None
     )
-    with pytest.raises(StimgenError, match=r"chelsea.png is not the photograph(.|\n)*reinstall"):
+    with pytest.raises(StimgenError, match=r"lacks the photograph chelsea.png(.|\n)*reinstall"):
         list(photographs())
     (tmp_path / "camera.png").unlink()
     with pytest.raises(StimgenError, match=r"lacks the photograph camera.png"):

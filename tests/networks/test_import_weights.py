@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 import network_files
 import numpy as np
@@ -14,12 +13,10 @@ from safetensors.torch import save_file
 from benchmarks.normalised import normalised_on, other_image
 from stimgen.errors import InputError
 from stimgen.networks import import_weights as module
-from stimgen.networks.architectures import CONVENTIONS, NETWORKS, PublishedWeights
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.extractor import LEAST_SHARE, build_extractor, share_near_one
 from stimgen.networks.import_weights import import_weights
 from stimgen.networks.weights import WeightsError, find_weights, list_weights
-
-Publish = Callable[..., PublishedWeights]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,17 +16,10 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.errors import InputError
-from stimgen.networks.architectures import CONVENTIONS, NETWORKS, PublishedWeights
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.import_weights import import_weights
-from stimgen.networks.weights import (
-    WeightsError,
-    fetch_weights,
-    find_weights,
-    list_weights,
-    verify_weights,
-)
+from stimgen.networks.weights import WeightsError, fetch_weights, find_weights, list_weights, verify_weights
 
-Publish = Callable[..., PublishedWeights]
 OXFORD = NETWORKS["vgg16"]().weights[0]
 
 

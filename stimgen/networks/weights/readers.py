@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
 import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -162,9 +162,7 @@ def _check_archive(path: Path) -> None:
             problem = "has too much in it beside numbers"
         else:
             # PyTorch does not compare checksums; where this fails, its own message follows.
-            with contextlib.suppress(
-                zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error
-            ):
+            with suppress(zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error):
                 damaged = archive.testzip()
         if damaged is not None:
             problem = f"is damaged: {damaged} in it is not what was saved (CRC-32)"
