@@ -65,10 +65,11 @@ def turn_upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     return turned.get(orientation, samples)
 
 
-def to_unit_range(decoded: Samples, origin: str) -> Image:
+def to_unit_range(decoded: Samples, origin: str, white: int | None = None) -> Image:
     """Return the colour samples as float32 values 0..1; transparent pixels and values outside are errors.
 
-    An integer v of b bits becomes v / (2^b − 1): black is 0, white is 1. Floats are kept as they are.
+    An integer v of b bits becomes v / (2^b − 1), or v / `white`: black is 0, white is 1. Floats are kept as
+    they are. 16-bit samples that fit in 12 bits need `white`, because many cameras store 12 bits in 16.
     """
     values = decoded.values
     if decoded.transparent:
@@ -78,6 +79,19 @@ def to_unit_range(decoded: Samples, origin: str) -> Image:
             "Flatten the image onto a background in an image editor, or remove its alpha channel.",
         )
     if decoded.bits is not None:
+        largest = int(values.max())
+        if white is None and decoded.bits == 16 and 0 < largest < 2**12:
+            raise ImageError(
+                f"{origin} has 16-bit samples of at most {largest}: either 12 bits or fewer are stored in "
+                "16, or the image is nearly black.",
+                "State what white is: white: 4095 beside the source for 12 bits, white: 65535 for 16.",
+            )
+        if white is not None:
+            if largest > white:
+                raise ImageError(
+                    f"{origin} has samples up to {largest}, above white, {white}.", "Correct white."
+                )
+            return (values / np.float64(white)).astype(np.float32)
         return unit_values(values.astype(np.uint8) if values.dtype == bool else values, decoded.bits)
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:

@@ -1,4 +1,4 @@
-"""PNG and JPEG files, decoded by Pillow."""
+"""PNG, JPEG, BMP, GIF and WebP files, decoded by Pillow."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ PIXELS_PER_BIT = 8 * 8 * 4 * 4
 
 
 def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
-    """Return the samples of a PNG or JPEG file (or of a TIFF file that Pillow can read), bit by bit exact.
+    """Return the samples of a file (also of a TIFF file that Pillow can read), bit by bit exact.
 
     Palettes become RGB; the orientation tag is applied; colour profiles and gamma tags are not.
     """
     with warnings.catch_warnings():
         # Pillow warns where it leaves something out: a picture, or a tag such as the orientation.
         warnings.filterwarnings("error", category=UserWarning, module=r"PIL\.")
+        warnings.filterwarnings("ignore", message="Image appears to be a malformed MPO file")
         return _decode(data, file_format, origin)
 
 
@@ -49,7 +50,9 @@ def _decode(data: bytes, file_format: str, origin: str) -> Samples:
         _open(data, file_format, origin).verify()
     picture = _open(data, file_format, origin)
     width, height = picture.size
-    check_size(width, height, getattr(picture, "n_frames", 1), origin)
+    # The further pictures of a JPEG file are previews, depth maps or the other eye's.
+    pictures = 1 if file_format == "JPEG" else getattr(picture, "n_frames", 1)
+    check_size(width, height, pictures, origin)
     if file_format == "JPEG" and data.count(START_OF_SCAN) > MOST_SCANS:
         raise ImageError(
             f"{origin} would take too long to decode: it has more than {MOST_SCANS} scans.",

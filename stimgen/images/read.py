@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,32 @@ PHOTOGRAPHS = (
     "hubble_deep_field", "ihc", "moon", "motorcycle_left", "motorcycle_right", "retina", "rocket",
 )  # fmt: skip
 SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+    rb"\x89PNG\r\n\x1a\n": "PNG",
+    rb"\xff\xd8\xff": "JPEG",
+    rb"II[*+]\0|MM\0[*+]": "TIFF",
+    rb"P[1-6]\s": "PNM",
+    rb"BM.{4}\0{4}": "BMP",
+    rb"GIF8[79]a": "GIF",
+    rb"RIFF.{4}WEBP": "WEBP",
 }
+"""How files of the formats that are read begin, as regular expressions."""
+READ = "PNG, TIFF, JPEG, PGM, PPM, PBM, BMP, GIF or WebP"
+OTHERS = {
+    rb"#\?RADIANCE|#\?RGBE": "a Radiance (HDR) image",
+    rb"v/1\x01": "an OpenEXR image",
+    rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "a JPEG 2000 image",
+    rb"\xff\x0a|\0\0\0\x0cJXL ": "a JPEG XL image",
+    rb".{4}ftyp(heic|heix|mif1|hevc)": "a HEIC photograph",
+    rb".{4}ftypavif": "an AVIF image",
+    rb"8BPS": "a Photoshop document",
+    rb"%PDF": "a PDF document",
+    rb"SIMPLE  =": "a FITS image",
+    rb"\x93NUMPY": "a NumPy array",
+    rb"MATLAB 5.0|\x89HDF": "a MATLAB or HDF5 file",
+    rb".{128}DICM": "a DICOM image",
+    rb"P7\s|P[Ff]\s": "a PAM or PFM image",
+}
+"""How files of other formats begin, and what a message calls them."""
 MAX_BYTES = 2**30
 """Largest file that is read; one of `stimgen.images.pixels.MAX_PIXELS` has 0.4 GB in RGB with 16 bits."""
 
@@ -43,8 +66,11 @@ class RawImage:
     bits: int | None
 
 
-def read_image(image: str | Path) -> RawImage:
-    """Read a PNG, TIFF or JPEG file, or a photograph that comes with scikit-image.
+def read_image(image: str | Path, *, white: int | None = None) -> RawImage:
+    """Read an image file, or a photograph that comes with scikit-image.
+
+    Formats are PNG, TIFF, JPEG, PGM, PPM, PBM, BMP, GIF and WebP. Of the several pictures in a phone's JPEG
+    file, the first is read.
 
     The content decides about the format, not the file name. Integers of b bits become v / (2^b − 1),
     floats must lie in 0..1. The orientation tag of cameras is applied. Colour profiles and gamma tags are
@@ -55,6 +81,8 @@ def read_image(image: str | Path) -> RawImage:
     image
         A path, or "skimage:NAME" such as "skimage:brick" for a file in scikit-image's package (nothing is
         downloaded).
+    white
+        Integer sample that is white; by default the largest of the file's bits.
 
     Raises
     ------
@@ -71,7 +99,7 @@ def read_image(image: str | Path) -> RawImage:
     data = read_bytes(path, origin)
     samples, file_format = decode(data, origin)
     return RawImage(
-        pixels=to_unit_range(samples, origin),
+        pixels=to_unit_range(samples, origin, white),
         sha256=hashlib.sha256(data).hexdigest(),
         origin=origin,
         file_format=file_format,
@@ -121,7 +149,7 @@ def read_bytes(path: Path, origin: str) -> bytes:
     except OSError as error:
         raise ImageError(
             f"{origin} cannot be read: {error.strerror or error}.",
-            "Name an image file (PNG, TIFF or JPEG) that your account can read and nothing else writes to.",
+            f"Name an image file ({READ}) that your account can read and nothing else writes to.",
         ) from error
     if not data:
         raise ImageError(f"{origin} is empty (0 bytes).", "Copy the file again.")
@@ -129,19 +157,23 @@ def read_bytes(path: Path, origin: str) -> bytes:
 
 
 def decode(data: bytes, origin: str) -> tuple[Samples, str]:
-    """Return the samples of the PNG, TIFF or JPEG file `data`, and its format."""
+    """Return the samples of the image file `data`, and its format, one of `SIGNATURES`."""
+    from stimgen.images.netpbm import decode_netpbm
     from stimgen.images.raster import decode_raster
     from stimgen.images.tiff import decode_tiff
 
-    file_format = next((name for start, name in SIGNATURES.items() if data.startswith(start)), None)
+    file_format = _kind(data, SIGNATURES)
     if file_format is None:
-        raise ImageError(
-            f"{origin} is not an image file of a format that stimgen reads (PNG, TIFF and JPEG).",
-            "Save the image as PNG.",
-        )
+        kind = _kind(data, OTHERS)
+        if origin.lower().endswith(".iml"):
+            kind = "a raw image of van Hateren's database, which states neither its size nor its white"
+        what = "not an image file of a format that stimgen reads" if kind is None else kind
+        raise ImageError(f"{origin} is {what}.", f"Save the image as {READ}; PNG and TIFF keep 16 bits.")
     try:
         if file_format == "TIFF":
             return decode_tiff(data, origin), file_format
+        if file_format == "PNM":
+            return decode_netpbm(data, origin), file_format
         return decode_raster(data, file_format, origin), file_format
     except InputError:
         raise
@@ -154,3 +186,7 @@ def decode(data: bytes, origin: str) -> tuple[Samples, str]:
             f"{origin} is a damaged or cut-off {file_format} file: {error}.",
             "Copy the file again, or open it in an image editor and save it as PNG.",
         ) from error
+
+
+def _kind(data: bytes, signatures: dict[bytes, str]) -> str | None:
+    return next((name for start, name in signatures.items() if re.match(start, data[:200], re.S)), None)

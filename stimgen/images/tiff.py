@@ -15,12 +15,13 @@ import numpy as np
 from stimgen.images.pixels import ImageError, Samples, check_size, turn_upright
 from stimgen.images.raster import ORIENTATION_TAG, decode_raster
 
-# The others need the imagecodecs package; Pillow's libtiff reads them up to 8 bits of colour or 16 of grey.
-OWN_COMPRESSIONS = {"NONE", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE"}
+# Pillow's libtiff reads the others up to 8 bits of colour or 16 of grey.
+OWN_COMPRESSIONS = {"NONE", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE", "LZW"}
 DEFLATE = {"DEFLATE", "ADOBE_DEFLATE"}
 COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3}
 MOST_PAGES = 100
 """How many pages are counted: a chain of pages can be endless."""
+MAX_SAMPLE_VALUE_TAG = 281
 MOST_SAMPLES = 4
 AGAIN = "Copy it again, or save it again as PNG."
 
@@ -61,6 +62,8 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
         _check_parts(page, compression, data, origin)
         samples = page.asarray()
         tag = page.tags.get(ORIENTATION_TAG)
+        if bits == 16 and int(samples.max()) < 2 ** (stated := _stated_bits(file)):
+            bits = stated
     if page.axes.startswith("S"):
         samples = np.moveaxis(samples, 0, -1)
     white = 1 if floats else 2**bits - 1
@@ -74,6 +77,19 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
         samples, bits = np.moveaxis(page.colormap[:, samples], 0, -1), 16
     upright = turn_upright(samples, 1 if tag is None else int(tag.value))
     return Samples(upright, None if floats else bits, transparent)
+
+
+def _stated_bits(file: Any) -> int:
+    """Return how many of 16 bits a file says that it uses, such as 12 of a camera's; 16 if it says nothing.
+
+    That is the tag MaxSampleValue, or the display range of ImageJ if it begins at 0. Either may also be the
+    largest value of this image or a setting of its contrast, so only numbers 2^b - 1 count.
+    """
+    tag = file.pages.first.tags.get(MAX_SAMPLE_VALUE_TAG)
+    shown = file.imagej_metadata or {}
+    largest = [int(value) for value in np.ravel(tag.value)] if tag else []
+    largest += [int(shown["max"])] if "max" in shown and not shown.get("min") else []
+    return next((bits for bits in range(9, 16) if 2**bits - 1 in largest), 16)
 
 
 def _name(tag_value: Any) -> str:
@@ -125,6 +141,8 @@ def _check_parts(page: Any, compression: str, data: bytes, origin: str) -> None:
 
     Parts that hold more could fill the memory when they are decoded.
     """
+    import imagecodecs
+
     samples = page.samplesperpixel if page.planarconfig == 1 else 1
     width, height = (
         (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
@@ -140,8 +158,9 @@ def _check_parts(page: Any, compression: str, data: bytes, origin: str) -> None:
         part = data[offset : offset + count]
         if compression in DEFLATE:
             size = len(zlib.decompressobj().decompress(part, most + 1))
-        elif compression == "PACKBITS":
-            size = _unpacked(part, most)
+        elif compression in ("LZW", "PACKBITS"):
+            unpack = imagecodecs.lzw_decode if compression == "LZW" else imagecodecs.packbits_decode
+            size = len(unpack(part, out=most + 1))
         else:
             size, most = count, len(data)
         if not least <= size <= most:
@@ -156,17 +175,3 @@ def _count_pages(file: Any) -> int:
         except IndexError:
             return count
     return MOST_PAGES
-
-
-def _unpacked(part: bytes, most: int) -> int:
-    """Return the unpacked length of PackBits data; counting ends with the first run above `most`."""
-    size = place = 0
-    while place < len(part) and size <= most:
-        head = part[place]
-        if head < 128:
-            size += min(head + 1, len(part) - place - 1)
-            place += head + 2
-        else:
-            size += 257 - head if head > 128 else 0
-            place += 2 if head > 128 else 1
-    return size

@@ -112,7 +112,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "packbits.tif": (
         lambda: with_strip(with_tags(tiff(GREY), Compression=32773), b"\x81\0" * 32_000),
-        "holds more than its pixels",
+        "damaged or cut-off TIFF",
     ),
     "channels.tif": (
         lambda: with_tags(tiff(np.zeros((8, 8, 4), np.uint8), photometric="rgb"), SamplesPerPixel=60_000),
@@ -157,7 +157,7 @@ def test_devices_are_refused(device: str) -> None:
         read_image(device)
 
 
-@pytest.mark.parametrize("file_format", ["GIF", "BMP"])
+@pytest.mark.parametrize("file_format", ["TGA", "ICO"])
 def test_other_formats_are_refused_whatever_their_name(file_format: str, tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(saved(Pillow.fromarray(GREY.repeat(4, 0).repeat(4, 1)), file_format))

@@ -193,6 +193,68 @@ def test_compressed_tiff_of_other_programs(read, compression, bits, channels):
     np.testing.assert_array_equal(raw.pixels, unit(values, bits))
 
 
+@pytest.mark.parametrize("predictor", [False, True])
+def test_lzw_keeps_16_bits_of_colour(read, predictor):
+    values = noise(16, 3)
+    raw = read(tiff_bytes(values, photometric="rgb", compression="lzw", predictor=predictor))
+    assert raw.bits == 16
+    np.testing.assert_array_equal(raw.pixels, unit(values, 16))
+
+
+@pytest.mark.parametrize(
+    ("file_format", "name"), [("BMP", "BMP"), ("GIF", "GIF"), ("PPM", "PNM"), ("WEBP", "WEBP")]
+)
+def test_lossless_formats_of_texture_collections(read, file_format, name):
+    values = noise(8)
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    raw = read(pillow_bytes(values, file_format, **options))
+    assert raw.file_format == name
+    grey = raw.pixels if raw.pixels.ndim == 2 else raw.pixels[:, :, 0]
+    np.testing.assert_array_equal(grey, unit(values, 8))
+
+
+@pytest.mark.parametrize("white", [15, 255, 1000, 4095, 65535])
+@pytest.mark.parametrize("channels", [None, 3])
+def test_netpbm_files_state_what_white_is(read, white, channels):
+    shape = SHAPE if channels is None else (*SHAPE, channels)
+    values = np.random.default_rng(1).integers(0, white + 1, shape)
+    kind = "P5" if channels is None else "P6"
+    header = f"{kind}\n# a comment\n{SHAPE[1]} {SHAPE[0]}\n{white}\n".encode()
+    data = header + values.astype(">u2" if white > 255 else "u1").tobytes()
+    np.testing.assert_array_equal(read(data).pixels, (values / white).astype(np.float32))
+    text = f"{'P2' if channels is None else 'P3'} {SHAPE[1]} {SHAPE[0]} {white}\n"
+    text += " ".join(map(str, values.ravel()))
+    np.testing.assert_array_equal(read(text.encode()).pixels, (values / white).astype(np.float32))
+
+
+def test_one_is_black_in_a_bitmap(read):
+    np.testing.assert_array_equal(read(b"P1 2 1\n1 0\n").pixels, [[0, 1]])
+
+
+def test_first_picture_of_a_phone(read):
+    data = frames("MPO", 2, 3)
+    with Pillow.open(io.BytesIO(data)) as picture:
+        np.testing.assert_array_equal(read(data).pixels, unit(np.asarray(picture), 8))
+
+
+def test_a_camera_with_12_bits_in_16(read, tmp_path):
+    values = noise(12)
+    expected = (values / 4095).astype(np.float32)
+    stated = {"extratags": [(281, "H", 1, 4095, True)], "metadata": None}
+    for data in (tiff_bytes(values, **stated), tiff_bytes(values, imagej=True, metadata={"max": 4095.0})):
+        raw = read(data)
+        assert raw.bits == 12
+        np.testing.assert_array_equal(raw.pixels, expected)
+    (tmp_path / "silent.tif").write_bytes(tiff_bytes(values))
+    np.testing.assert_array_equal(read_image(tmp_path / "silent.tif", white=4095).pixels, expected)
+    with pytest.raises(ImageError, match="above white, 1000"):
+        read_image(tmp_path / "silent.tif", white=1000)
+
+
+def test_a_raw_image_of_van_hateren_is_named(refused):
+    refused(bytes(1000), "is a raw image of van Hateren's database", name="imk00001.iml")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_float_tiff_is_taken_as_it_is(read, dtype):
     values = np.random.default_rng(3).random((*SHAPE, 3)).astype(dtype)
@@ -326,7 +388,13 @@ PAGES = noise(8, shape=(4, 13, 17))
 FAULTS = {
     "empty": (lambda: b"", "is empty (0 bytes)"),
     "animated PNG": (lambda: frames("PNG", 3), "holds 3 pictures"),
-    "JPEG with a second picture": (lambda: frames("MPO", 2, 3), "holds 2 pictures"),
+    "animated GIF": (lambda: frames("GIF", 3), "holds 3 pictures"),
+    "12 bits in 16": (lambda: tiff_bytes(noise(12)), "either 12 bits or fewer are stored in 16"),
+    "PGM above its white": (lambda: b"P5 2 1 100\n\x01\x65", "up to 101, and states that white is 100"),
+    "cut-off PGM": (lambda: b"P5 2 2 255\n\x01\x65", "damaged or cut-off PNM file"),
+    "OpenEXR": (lambda: b"v/1\x01" + bytes(100), "is an OpenEXR image"),
+    "Radiance": (lambda: b"#?RADIANCE\n", "is a Radiance"),
+    "JPEG 2000": (lambda: pillow_bytes(noise(8), "JPEG2000"), "is a JPEG 2000 image"),
     "TIFF of 4 pages": (lambda: tiff_bytes(PAGES, photometric="minisblack"), "holds 4 pictures"),
     "CMYK TIFF": (lambda: pillow_bytes(Pillow.new("CMYK", (8, 8)), "TIFF"), "colour model"),
     "32 bits": (lambda: tiff_bytes(noise(8).astype(np.uint32)), "does not read"),
