@@ -136,8 +136,8 @@ def known_weights(network: str, weights: str) -> RecordedWeights | None:
     except (InputError, WeightsError):
         return None
     if header is not None:
-        convention = RecordedConvention(header.convention)
-        return RecordedWeights(header.tensors_sha256, header.normalised == "yes", convention)
+        convention = RecordedConvention(header.convention.name)
+        return RecordedWeights(header.tensors_sha256, header.normalised, convention)
     published = published_weights(network, weights)
     if published is None or published.tensors_sha256 is None:
         return None

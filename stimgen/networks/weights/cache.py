@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,9 @@ from stimgen.networks.weights.formats import match_layers
 from stimgen.networks.weights.record import Weights, WeightsError
 
 FORMAT = "stimgen weights 1"
+_TEXTS = ("network", "name", "origin", "file_sha256", "tensors_sha256")
 _NAME = "[A-Za-z][A-Za-z0-9_]*"
 _HINT = "Delete the file, then fetch or import the weights again (stimgen weights --help)."
-
-
-@dataclass(frozen=True)
-class CacheHeader:
-    """The header of a cache file, which describes its tensors; `normalised` is "yes" or "no"."""
-
-    network: str
-    name: str
-    convention: str
-    origin: str
-    file_sha256: str
-    tensors_sha256: str
-    normalised: str = "no"
 
 
 def weights_folder() -> Path:
@@ -76,19 +64,12 @@ def write_cached(weights: Weights) -> None:
     from safetensors.torch import save
 
     path = cached_path(weights.network, weights.name)
-    header = CacheHeader(
-        weights.network,
-        weights.name,
-        weights.convention.name,
-        weights.origin,
-        weights.file_sha256,
-        weights.tensors_sha256,
-        "yes" if weights.normalised else "no",
-    )
+    header = {name: getattr(weights, name) for name in _TEXTS} | {"format": FORMAT}
+    header |= {"convention": weights.convention.name, "normalised": "yes" if weights.normalised else "no"}
     names = [step.name for step in NETWORKS[weights.network]().convolutions]
     tensors = {f"{name}.weight": kernel for name, kernel in zip(names, weights.kernels, strict=True)}
     tensors |= {f"{name}.bias": bias for name, bias in zip(names, weights.biases, strict=True)}
-    content = save(tensors, metadata={"format": FORMAT, **asdict(header)})
+    content = save(tensors, metadata=header)
     with writing_to(path.parent):
         write_file(path, content)
 
@@ -104,25 +85,25 @@ def _opened(path: Path) -> Iterator[Any]:
         raise WeightsError(f"The weights file {path} is damaged: {error}.", _HINT) from None
 
 
-def read_header(path: Path) -> CacheHeader | None:
-    """Return the header of a safetensors file, None if stimgen did not write it; raise if it is damaged."""
+def read_header(path: Path) -> Weights | None:
+    """Return what a cache file says of its weights, without tensors; None if stimgen did not write it."""
     with _opened(path) as file:
         metadata = dict(file.metadata() or {})
-    if metadata.pop("format", None) != FORMAT:
+    if metadata.get("format") != FORMAT:
         return None
-    with suppress(TypeError):  # a key is missing, or unknown
-        header = CacheHeader(**metadata)
-        known = header.network in NETWORKS and header.convention in CONVENTIONS
-        if known and header.normalised in ("yes", "no"):
-            return header
-    raise WeightsError(
-        f"The header of the weights file {path} is incomplete, or names a network or an input convention "
-        "that this version of stimgen does not know.",
-        _HINT,
-    )
+    convention = CONVENTIONS.get(metadata.get("convention", ""))
+    if convention is None or not set(_TEXTS) <= set(metadata) or metadata["network"] not in NETWORKS:
+        raise WeightsError(
+            f"The header of the weights file {path} is incomplete, or names a network or an input convention "
+            "that this version of stimgen does not know.",
+            _HINT,
+        )
+    texts = {name: metadata[name] for name in _TEXTS}
+    normalised = metadata.get("normalised") == "yes"
+    return Weights(**texts, kernels=(), biases=(), convention=convention, normalised=normalised)
 
 
-def entry_header(path: Path, network: str, name: str) -> CacheHeader:
+def entry_header(path: Path, network: str, name: str) -> Weights:
     """Return the header of a cache file; raise if it holds other weights than those of its name."""
     header = read_header(path)
     if header is None:
@@ -143,7 +124,7 @@ def cached_weights(network: str, name: str) -> Weights | None:
     return read_cached(path, header, f"cache {path}, from {header.origin}")
 
 
-def read_cached(path: Path, header: CacheHeader, origin: str) -> Weights:
+def read_cached(path: Path, header: Weights, origin: str) -> Weights:
     """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256."""
     architecture = NETWORKS[header.network]()
     with _opened(path) as file:
@@ -158,6 +139,5 @@ def read_cached(path: Path, header: CacheHeader, origin: str) -> Weights:
             f"{header.tensors_sha256} was recorded when it was written.",
             _HINT,
         )
-    convention = CONVENTIONS[header.convention]
-    weights = convolutions.weights(header.network, header.name, convention, origin, header.file_sha256)
-    return replace(weights, normalised=header.normalised == "yes")
+    kernels, biases = convolutions.tensors()
+    return replace(header, kernels=kernels, biases=biases, origin=origin)

@@ -320,7 +320,7 @@ def _places(network: str, name: str, *, read: bool) -> Iterator[ListedWeights]:
                 path=path,
                 origin=header.origin,
                 tensors_sha256=header.tensors_sha256,
-                normalised=header.normalised == "yes",
+                normalised=header.normalised,
             )
         except WeightsError as error:
             yield replace(listed, location="damaged", path=path, problem=str(error))

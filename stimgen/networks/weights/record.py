@@ -69,19 +69,16 @@ class Convolutions:
         self, network: str, name: str, convention: InputConvention, origin: str, file_sha256: str
     ) -> Weights:
         """Return these convolutions ready for use; BGR kernels are put into RGB order."""
+        ordered = self if convention.channels == "rgb" else self.with_input_reversed()
+        kernels, biases = ordered.tensors()
+        sha256 = ordered.sha256
+        return Weights(network, name, kernels, biases, convention.in_rgb(), origin, file_sha256, sha256)
+
+    def tensors(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return kernels and biases as tensors of PyTorch."""
         import torch
 
-        ordered = self if convention.channels == "rgb" else self.with_input_reversed()
-        return Weights(
-            network,
-            name,
-            tuple(torch.from_numpy(kernel) for kernel in ordered.kernels),
-            tuple(torch.from_numpy(bias) for bias in ordered.biases),
-            convention.in_rgb(),
-            origin,
-            file_sha256,
-            ordered.sha256,
-        )
+        return tuple(map(torch.from_numpy, self.kernels)), tuple(map(torch.from_numpy, self.biases))
 
 
 @dataclass(frozen=True, eq=False)
