@@ -72,7 +72,9 @@ def weights_fetch(
 
 @app.command("import")
 def weights_import(
-    file: Annotated[Path, typer.Argument(help=".pth, .pt, .safetensors, .onnx or .h5 file.")],
+    file: Annotated[
+        Path, typer.Argument(help=".pth, .pt, .safetensors, .onnx, .h5, .caffemodel or .mat file.")
+    ],
     network: Annotated[
         str,
         typer.Option("--network", help="Network that the file is for.", autocompletion=completion.networks),
@@ -94,6 +96,7 @@ def weights_import(
 
       stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
     """
+    from stimgen.networks.architectures import NETWORKS
     from stimgen.networks.import_weights import import_weights
 
     weights = import_weights(file, network, name=name, convention=convention)
@@ -103,9 +106,12 @@ def weights_import(
         if weights.normalised
         else "not normalised; stimgen rescales them unless a manifest says normalise: false"
     )
+    steps = NETWORKS[weights.network]().convolutions
+    layers = ", ".join(f"{step.name} = {name}" for step, name in zip(steps, weights.layers, strict=True))
     typer.echo(
         f"Imported. In a manifest: network: {{name: {weights.network}, weights: {weights.name}}}\n"
         f"Filters: {filters}.\n"
+        f"Layers in the file: {layers}.\n"
         f"Tensors sha256:{weights.tensors_sha256}"
     )
 

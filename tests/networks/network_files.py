@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import h5py
@@ -10,6 +11,9 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
+from scipy.io import savemat
+
+from stimgen.networks.weights.caffe_files import net_message
 
 
 def _named(convolutions):
@@ -39,7 +43,9 @@ def write_onnx(path, convolutions):
         names = [f"kernel{index}", f"bias{index}"]
         # Initialisers in reverse: only the graph says which convolution comes first.
         stored[:0] = [numpy_helper.from_array(kernel, names[0]), numpy_helper.from_array(bias, names[1])]
-        nodes.append(helper.make_node("Conv", [previous, *names], [f"map{index}"], name=f"conv{index}"))
+        nodes.append(
+            helper.make_node("Conv", [previous, *names], [f"map{index}"], name=f"conv{index}", pads=[1] * 4)
+        )
         nodes.append(helper.make_node("Relu", [f"map{index}"], [f"relu{index}"]))
         previous = f"relu{index}"
     float32 = onnx.TensorProto.FLOAT
@@ -53,8 +59,12 @@ def write_onnx(path, convolutions):
     onnx.save(helper.make_model(graph), path)
 
 
-def write_keras2(path, convolutions, *, names, model=False):
+def write_keras2(path, convolutions, *, names, model=False, backend="tensorflow"):
+    if backend == "theano":  # which convolves where the others correlate
+        kernels = tuple(kernel[:, :, ::-1, ::-1] for kernel in convolutions.kernels)
+        convolutions = replace(convolutions, kernels=kernels)
     with h5py.File(path, "w") as file:
+        file.attrs["backend"] = backend.encode()
         if model:
             file.create_group("optimizer_weights")["Adam/m:0"] = np.ones((3, 3, 3, 4), np.float32)
         _write_keras2(file.create_group("model_weights") if model else file, convolutions, *names)
@@ -110,7 +120,55 @@ def write_converted(path, convolutions):
             file[f"conv{number}/bias"] = bias
 
 
+def write_caffemodel(path, convolutions, *, old=False):
+    """As Caffe does, in its older layout, of Oxford's networks, or the newer."""
+    net = net_message()()
+    data = zip(convolutions.kernels, convolutions.biases, strict=True)
+    for number, (kernel, bias) in enumerate(data, 1):
+        layer = (net.old if old else net.new).add(name=f"conv{number}")
+        layer.convolution.pad.append(1)
+        for array in (kernel, bias):
+            blob = layer.blobs.add()
+            blob.data.extend(array.ravel().tolist())
+            if old:
+                shape = array.shape if array.ndim == 4 else (1, 1, 1, *array.shape)
+                blob.num, blob.channels, blob.height, blob.width = shape
+            else:
+                blob.shape.dim.extend(array.shape)
+    net.new.add(name="relu")
+    path.write_bytes(net.SerializeToString())
+
+
+def write_matconvnet(path, convolutions, *, compressed=False, older=False):
+    """As MatConvNet does: a cell array of structures; weights were two fields before version beta13."""
+    layers = []
+    data = zip(convolutions.kernels, convolutions.biases, strict=True)
+    for number, (kernel, bias) in enumerate(data, 1):
+        filters = kernel.transpose(2, 3, 1, 0)
+        if older:
+            arrays = {"filters": filters, "biases": bias[None]}
+        else:
+            weights = np.empty((1, 2), object)
+            weights[0, 0], weights[0, 1] = filters, bias[:, None]
+            arrays = {"weights": weights}
+        layers += [
+            {"name": f"conv{number}", "type": "conv", "pad": [1, 1, 1, 1], "stride": 1, **arrays},
+            {"name": f"relu{number}", "type": "relu"},
+        ]
+    cells = np.empty((1, len(layers)), object)
+    cells[0] = layers
+    savemat(path, {"layers": cells, "meta": {"note": "none"}}, do_compression=compressed)
+
+
 WRITERS = {
+    "caffemodel": ("net.caffemodel", write_caffemodel),
+    "old caffemodel": ("net.caffemodel", partial(write_caffemodel, old=True)),
+    "matconvnet": ("net.mat", write_matconvnet),
+    "old matconvnet": ("net.mat", partial(write_matconvnet, compressed=True, older=True)),
+    "keras 2 of theano": (
+        "net.h5",
+        partial(write_keras2, names=("c{}", "{}/kernel:0", "{}/bias:0"), backend="theano"),
+    ),
     "pth": ("net.pth", write_pth),
     "legacy pth": ("net.pt", partial(write_pth, _use_new_zipfile_serialization=False)),
     "checkpoint": (

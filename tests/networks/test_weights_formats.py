@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 
+import h5py
 import network_files
 import numpy as np
+import onnx
 import pytest
 import torch
 from network_files import WRITERS
+from scipy.io import savemat
 
 from stimgen.networks.architectures import NETWORKS, Architecture
-from stimgen.networks.weights import WeightsError
-from stimgen.networks.weights.formats import read_convolutions
+from stimgen.networks.weights import WeightsError, find_weights
+from stimgen.networks.weights.formats import read_convolutions, read_weights_file
 from stimgen.networks.weights.record import Convolutions
 
 
@@ -128,11 +132,70 @@ def test_a_missing_reader_names_the_command_that_installs_it(
 
 
 def test_an_unknown_ending_lists_the_known_ones(tmp_path, tiny):
-    (tmp_path / "net.caffemodel").touch()
+    (tmp_path / "net.prototxt").touch()
     with pytest.raises(
         WeightsError,
-        match=r"ending that no weights format has\.\nKnown endings: \.pth(.|\n)*net\.save_hdf5\('",
+        match=r"ending that no weights format has\.\nKnown endings: \.pth(.|\n)*\.mat",
     ):
-        read_convolutions(tmp_path / "net.caffemodel", tiny)
+        read_convolutions(tmp_path / "net.prototxt", tiny)
     with pytest.raises(WeightsError, match=r"no weights file .*none\.pth"):
         read_convolutions(tmp_path / "none.pth", tiny)
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"dilations": [2, 2], "pads": [2] * 4}, "stride 1, padding 2, dilation 2, groups 1"),
+        ({"pads": [0] * 4}, "padding 0"),
+        ({"pads": [1, 1, 0, 0]}, "padding 0 and 1"),
+        ({"strides": [2, 2]}, "stride 2"),
+        ({"pads": [1] * 4, "group": 2}, "groups 2"),
+    ],
+)
+def test_another_geometry_in_the_graph_is_refused(tmp_path, tiny, convolutions, stated, said):
+    path = tmp_path / "net.onnx"
+    network_files.write_onnx(path, convolutions)
+    model = onnx.load(path)
+    node = next(node for node in model.graph.node if node.name == "conv1")
+    del node.attribute[:]
+    node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in stated.items())
+    onnx.save(model, path)
+    with pytest.raises(WeightsError, match=f"and conv1 in the file has .*{said}"):
+        read_convolutions(path, tiny)
+    del node.attribute[:]
+    node.attribute.extend([onnx.helper.make_attribute("auto_pad", "SAME_UPPER")])
+    onnx.save(model, path)
+    assert read_convolutions(path, tiny).sha256 == convolutions.sha256
+
+
+@pytest.mark.parametrize(("stated", "said"), [({"padding": "valid"}, "padding 0"), ({}, None)])
+def test_a_keras_model_says_how_its_convolutions_are_padded(tmp_path, tiny, convolutions, stated, said):
+    path = tmp_path / "model.h5"
+    network_files.write_keras2(path, convolutions, names=("c{}", "{}/kernel", "{}/bias"), model=True)
+    usual = {"kernel_size": [3, 3], "padding": "same", "strides": [1, 1], "dilation_rate": [1, 1]}
+    layers = [{"class_name": "Conv2D", "config": usual | stated | {"name": f"c{i}"}} for i in range(3)]
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Model", "config": {"layers": layers}})
+    if said is None:
+        assert read_convolutions(path, tiny).sha256 == convolutions.sha256
+        return
+    with pytest.raises(WeightsError, match=f"c0 in the file has .*{said}"):
+        read_convolutions(path, tiny)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transposed", [False, True])
+def test_oxford_filters_in_a_matlab_file_are_recognised(tmp_path, transposed):
+    oxford = find_weights("vgg16", "imagenet")
+    kernels = [kernel.numpy().swapaxes(2, 3) if transposed else kernel.numpy() for kernel in oxford.kernels]
+    given = Convolutions(tuple(kernels), tuple(bias.numpy() for bias in oxford.biases))
+    network_files.write_matconvnet(tmp_path / "net.mat", given)
+    weights, published = read_weights_file(tmp_path / "net.mat", "vgg16")
+    assert published.name == "imagenet"
+    assert weights.tensors_sha256 == oxford.tensors_sha256
+
+
+def test_a_matlab_file_that_holds_too_much_is_refused(tmp_path, tiny):
+    savemat(tmp_path / "net.mat", {"layers": np.zeros(2**24)}, do_compression=True)
+    with pytest.raises(WeightsError, match="compressed more than weights can be"):
+        read_convolutions(tmp_path / "net.mat", tiny)

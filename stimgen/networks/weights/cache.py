@@ -16,6 +16,7 @@ from stimgen.atomic import write_file
 from stimgen.errors import InputError
 from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.weights.formats import match_layers
+from stimgen.networks.weights.layer import Layer
 from stimgen.networks.weights.record import Weights, WeightsError
 
 FORMAT = "stimgen weights 1"
@@ -129,7 +130,7 @@ def read_cached(path: Path, header: Weights, origin: str) -> Weights:
     architecture = NETWORKS[header.network]()
     with _opened(path) as file:
         layers = [
-            (step.name, [file.get_tensor(f"{step.name}.weight"), file.get_tensor(f"{step.name}.bias")])
+            Layer(step.name, [file.get_tensor(f"{step.name}.weight"), file.get_tensor(f"{step.name}.bias")])
             for step in architecture.convolutions
         ]
     convolutions = match_layers(layers, architecture, path)

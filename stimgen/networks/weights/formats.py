@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from stimgen.errors import InputError, nearest
 from stimgen.networks.architectures import CONVENTIONS, NETWORKS, Architecture, PublishedWeights
-from stimgen.networks.weights.readers import CONVOLUTIONS_ALONE, DAMAGED, READERS, Array, Layer, read_layers
+from stimgen.networks.weights.layer import Array, Layer, described
+from stimgen.networks.weights.readers import CONVOLUTIONS_ALONE, DAMAGED, READERS, read_layers
 from stimgen.networks.weights.record import Convolutions, Weights, WeightsError, file_sha256
 
 MAX_BYTES = 2**31
@@ -30,11 +31,17 @@ def read_weights_file(
     architecture = NETWORKS[network]()
     convolutions = read_convolutions(path, architecture)
     sha256 = file_sha256(path)
-    in_order = {convolutions.sha256: "rgb", convolutions.with_input_reversed().sha256: "bgr"}
+    orders = [convolutions]
+    if path.suffix.lower() == ".mat":  # some converters to MatConvNet left the kernels transposed
+        orders.append(convolutions.with_kernels_transposed())
+    in_order = {}
+    for arranged in orders:
+        in_order[arranged.sha256] = arranged, "rgb"
+        in_order[arranged.with_input_reversed().sha256] = arranged, "bgr"
     for published in architecture.weights:
         if published.tensors_sha256 in in_order or sha256.startswith(published.sha256):
             own = CONVENTIONS[published.convention]
-            channels = in_order.get(published.tensors_sha256 or "", own.channels)
+            arranged, channels = in_order.get(published.tensors_sha256 or "", (convolutions, own.channels))
             same = [c for c in CONVENTIONS.values() if c.in_rgb() == own.in_rgb()]
             used = next(c for c in same if c.channels == channels)
             if convention not in (None, used.name):
@@ -43,7 +50,7 @@ def read_weights_file(
                     f"{used.name}, not {convention}.",
                     "Leave --input out.",
                 )
-            return convolutions.weights(network, published.name, used, f"file {path}", sha256), published
+            return arranged.weights(network, published.name, used, f"file {path}", sha256), published
     if convention is not None:
         used = CONVENTIONS[convention]
         return convolutions.weights(network, path.stem, used, f"file {path}", sha256), None
@@ -74,8 +81,6 @@ def read_convolutions(path: Path, architecture: Architecture) -> Convolutions:
     suffix = path.suffix.lower()
     if suffix not in READERS:
         known = f"Known endings: {', '.join(READERS)}."
-        if suffix == ".caffemodel":
-            known += " Save it as one of them in pycaffe: net.save_hdf5('FILE.caffemodel.h5')."
         raise WeightsError(f"{path} has an ending that no weights format has.", known)
     size = path.stat().st_size
     if size > MAX_BYTES:
@@ -93,9 +98,9 @@ def match_layers(found: Sequence[Layer], architecture: Architecture, path: Path)
         hint = f"Use a file with the convolutions of {network}, from {architecture.layers[0]} on."
         return WeightsError(f"{path} does not fit {network}: {problem}.", hint)
 
-    pairs: list[tuple[str, Array, Array | None]] = []
+    pairs: list[tuple[str, Array, Array | None, str | None]] = []
     normalisation = None
-    for layer, arrays in found:
+    for layer, arrays, geometry in found:
         kernels = [array for array in arrays if array.ndim == 4]
         vectors = [array for array in arrays if array.ndim == 1]
         if kernels and normalisation is not None:
@@ -103,20 +108,23 @@ def match_layers(found: Sequence[Layer], architecture: Architecture, path: Path)
         if len(vectors) > 1 and all(array.ndim < 2 for array in arrays):
             normalisation = layer
         biases = vectors if len(vectors) == len(kernels) else [None] * len(kernels)
-        pairs += [(layer, kernel, bias) for kernel, bias in zip(kernels, biases, strict=True)]
+        pairs += [(layer, kernel, bias, geometry) for kernel, bias in zip(kernels, biases, strict=True)]
     matched = []
-    for step, (layer, kernel, bias) in zip(architecture.convolutions, pairs, strict=False):
+    for step, (layer, kernel, bias, geometry) in zip(architecture.convolutions, pairs, strict=False):
         if bias is None or (kernel.shape, bias.shape) != (step.kernel_shape, (step.out_channels,)):
             raise misfit(
                 f"{step.name} needs a kernel of shape {step.kernel_shape} (out channel, in channel, height, "
                 f"width) and a bias of shape {(step.out_channels,)}, and {layer} in the file has "
                 f"{kernel.shape} and {'no bias' if bias is None else bias.shape}"
             )
+        expected = described([step.stride], [step.padding])
+        if geometry not in (None, expected):
+            raise misfit(f"{step.name} has {expected}, and {layer} in the file has {geometry}")
         matched.append([_as_float32(array, layer, path) for array in (kernel, bias)])
     if len(pairs) != len(architecture.convolutions):
         raise misfit(f"expected {len(architecture.convolutions)} convolutions, found {len(pairs)}")
     all_kernels, all_biases = zip(*matched, strict=True)
-    return Convolutions(all_kernels, all_biases, tuple(layer for layer, _, _ in pairs))
+    return Convolutions(all_kernels, all_biases, tuple(layer for layer, *_ in pairs))
 
 
 def _as_float32(array: Array, layer: str, path: Path) -> NDArray[np.float32]:

@@ -1,9 +1,10 @@
-"""Layers out of weights files: PyTorch, safetensors, ONNX, HDF5. Nothing in a file is ever executed."""
+"""Layers of weights files. Nothing in a file is ever executed."""
 
 from __future__ import annotations
 
 import importlib
 import io
+import json
 import re
 import zipfile
 import zlib
@@ -13,16 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stimgen.networks.weights.caffe_files import read_caffemodel, read_matconvnet
+from stimgen.networks.weights.layer import Array, Layer, described
 from stimgen.networks.weights.record import WeightsError
 
 if TYPE_CHECKING:
     import h5py
-
-Array = NDArray[Any]
-Layer = tuple[str, list[Array]]
-"""Name of a layer in a file, and its tensors; kernels are (out channel, in channel, height, width)."""
 
 MAX_NUMBERS = 2**28
 """Most numbers that are read from one file; all of VGG-19, with its classifier, has 144 million."""
@@ -55,7 +53,7 @@ def read_layers(path: Path) -> list[Layer]:
             f"Install it: pip install {package}",
         ) from None
     try:
-        return [(name[:LONGEST_NAME], arrays) for name, arrays in read(path)]
+        return [layer._replace(name=layer.name[:LONGEST_NAME]) for layer in read(path)]
     except WeightsError:
         raise
     except Exception as error:  # damaged files make the libraries raise errors of almost any class
@@ -76,7 +74,7 @@ def _by_layer(tensors: Iterable[tuple[str, Array]]) -> list[Layer]:
     layers: dict[str, list[Array]] = {}
     for layer, array in tensors:
         layers.setdefault(layer, []).append(array)
-    return list(layers.items())
+    return [Layer(name, arrays) for name, arrays in layers.items()]
 
 
 def _refuse_too_many_numbers(count: int, path: Path) -> None:
@@ -187,15 +185,31 @@ def _read_onnx(path: Path) -> list[Layer]:
                 f"{path}: the weights of {layer} are computed, or in another file, which is not opened.",
                 "Export the model with constants folded, and save it in one file: onnx.save(model, FILE).",
             )
-        layers.append((layer, [onnx.numpy_helper.to_array(stored[name]) for name in names]))
+        arrays = [onnx.numpy_helper.to_array(stored[name]) for name in names]
+        geometry = _onnx_geometry(node, arrays[0].shape) if node.op_type == "Conv" else None
+        layers.append(Layer(layer, arrays, geometry))
     return layers
+
+
+def _onnx_geometry(node: Any, kernel: tuple[int, ...]) -> str:
+    """Return the geometry of a node Conv, with the defaults of the ONNX operator (Conv, version 22)."""
+    import onnx
+
+    stated = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    strides, dilations = stated.get("strides", [1]), stated.get("dilations", [1])
+    pads = stated.get("pads", [0])
+    if stated.get("auto_pad", b"NOTSET").startswith(b"SAME"):
+        # At stride 1 the output is as large as the input; at other strides that depends on the input.
+        pads = [(side - 1) // 2 if {*strides} == {1} else -1 for side in kernel[2:]]
+    return described(strides, pads, dilations, stated.get("group", 1))
 
 
 def _read_h5(path: Path) -> list[Layer]:
     """Return the layers of an HDF5 file.
 
     Keras 2 lists its layers and their tensors in attributes, at the top or below ``model_weights``. Other
-    layouts are those of `_LAYOUTS`, whose layers are ordered by name.
+    layouts are those of `_LAYOUTS`, whose layers are ordered by name. A file of Keras with the backend Theano
+    has its kernels turned by 180°, because Theano convolves where others correlate; they are turned back.
     """
     import h5py
 
@@ -203,7 +217,11 @@ def _read_h5(path: Path) -> list[Layer]:
         tensors = _stored_arrays(file, path)
         top = file.get("model_weights", file)
         if "layer_names" in top.attrs:
-            return _by_layer((layer, _oihw(tensors[name])) for layer, name in _keras2_names(top))
+            backend = _texts([top.attrs.get("backend", file.attrs.get("backend", ""))])[0]
+            turned = -1 if backend == "theano" else 1
+            layers = _by_layer((layer, _oihw(tensors[name], turned)) for layer, name in _keras2_names(top))
+            stated = _keras_geometry(file.attrs.get("model_config", "{}"))
+            return [layer._replace(geometry=stated.get(layer.name.partition("/")[0])) for layer in layers]
     for pattern, arranged in _LAYOUTS:
         found = [match for name in sorted(tensors, key=natural_order) if (match := pattern.fullmatch(name))]
         if found:
@@ -261,12 +279,28 @@ def _keras2_names(top: h5py.Group) -> Iterator[tuple[str, str]]:
             yield f"{layer}/{inner}".rstrip("/"), "/".join(filter(None, (prefix, layer, weight)))
 
 
+def _keras_geometry(config: str | bytes) -> dict[str, str]:
+    """Return the geometry of the convolutions of a whole Keras model that lists them, by name."""
+    layers = json.loads(config).get("config", {})
+    found = {}
+    for layer in layers.get("layers", []) if isinstance(layers, dict) else layers:
+        stated = layer["config"]
+        if layer["class_name"] in ("Conv2D", "Convolution2D") and "kernel_size" in stated:
+            same, strides = stated["padding"] == "same", stated["strides"]
+            pads = [(side - 1) // 2 if {*strides} == {1} else -1 for side in stated["kernel_size"]]
+            geometry = described(
+                strides, pads if same else [0], stated["dilation_rate"], stated.get("groups", 1)
+            )
+            found[stated["name"]] = geometry
+    return found
+
+
 def _texts(values: Any) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _oihw(array: Array) -> Array:
-    return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+def _oihw(array: Array, turned: int = 1) -> Array:
+    return array[::turned, ::turned].transpose(3, 2, 0, 1) if array.ndim == 4 else array
 
 
 def _oihw_of_caffe(array: Array) -> Array:
@@ -292,5 +326,7 @@ READERS: dict[str, tuple[str, str, Callable[[Path], list[Layer]], str]] = {
     ".onnx": ("ONNX file", "onnx", _read_onnx, DAMAGED),
     ".h5": _HDF5,
     ".hdf5": _HDF5,
+    ".caffemodel": ("Caffe model", "google.protobuf", read_caffemodel, DAMAGED),
+    ".mat": ("MatConvNet file", "scipy", read_matconvnet, DAMAGED),
 }
 """What a file with an ending is, the package and function that read it, and what to do if it is damaged."""

@@ -65,6 +65,10 @@ class Convolutions:
         first, *rest = self.kernels
         return replace(self, kernels=(np.ascontiguousarray(first[:, ::-1]), *rest))
 
+    def with_kernels_transposed(self) -> Convolutions:
+        """Return the same convolutions with height and width of the kernels exchanged."""
+        return replace(self, kernels=tuple(np.ascontiguousarray(k.swapaxes(2, 3)) for k in self.kernels))
+
     def weights(
         self, network: str, name: str, convention: InputConvention, origin: str, file_sha256: str
     ) -> Weights:
@@ -72,7 +76,17 @@ class Convolutions:
         ordered = self if convention.channels == "rgb" else self.with_input_reversed()
         kernels, biases = ordered.tensors()
         sha256 = ordered.sha256
-        return Weights(network, name, kernels, biases, convention.in_rgb(), origin, file_sha256, sha256)
+        return Weights(
+            network,
+            name,
+            kernels,
+            biases,
+            convention.in_rgb(),
+            origin,
+            file_sha256,
+            sha256,
+            layers=self.names,
+        )
 
     def tensors(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Return kernels and biases as tensors of PyTorch."""
@@ -88,7 +102,8 @@ class Weights:
     `kernels` and `biases` are float32 tensors (out channel, in channel, height, width) and (out channel,),
     shallowest first, for RGB input in the given `convention`. `origin` says in words where they were found,
     and `file_sha256` is that of the file that they were first read from. If they are `normalised`, every
-    filter has a mean activation of about 1 already, and they are used as they are.
+    filter has a mean activation of about 1 already, and they are used as they are. `layers` are the names of
+    the layers in a file that they were just read from.
     """
 
     network: str
@@ -100,6 +115,7 @@ class Weights:
     file_sha256: str
     tensors_sha256: str
     normalised: bool = False
+    layers: tuple[str, ...] = ()
 
 
 def random_weights(network: str, seed: int = 0) -> Weights:
