@@ -86,10 +86,7 @@ class Multiscale(BaseModel):
     )
 
     def scales(self, size_px: int) -> tuple[int, ...]:
-        """Return the image sides of the schedule, px, from the coarsest to `size_px`.
-
-        The halvings (rounded down) of `size_px` that are not smaller than `smallest_px`; `size_px` alone
-        if it is smaller itself.
+        """Return the image sides of the schedule, px, from the coarsest to `size_px`: its halvings.
 
         Examples
         --------

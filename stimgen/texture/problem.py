@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -37,9 +38,8 @@ class SourceImage:
     def pixels(self, extractor: FeatureExtractor) -> PixelRange:
         """Return mean and range of the image in the precision and on the device of the network's input."""
         source = to_batch([self.image], extractor.device, extractor.gain.dtype)
-        return PixelRange(
-            *(of(source, dim=(2, 3), keepdim=True) for of in (Tensor.mean, Tensor.amin, Tensor.amax))
-        )
+        statistics = (torch.mean, torch.amin, torch.amax)
+        return PixelRange(*(statistic(source, dim=(2, 3), keepdim=True) for statistic in statistics))
 
     def features(
         self, extractor: FeatureExtractor, terms: Iterable[Term], halvings: int
@@ -77,11 +77,11 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One evaluation of loss and gradient, of all problems that share a stage.
+    """Evaluation `number` of at most `most`, of all problems that share stage `stage` of `stages`.
 
-    It is evaluation `number` of at most `most` in stage `stage` of `stages`, all counted from 1. `gatys2015`
-    counts iterations, and may need a few more evaluations. `losses` of the problems, and `zero_losses` of
-    features that are zero, are on the device: reading them makes a GPU wait.
+    All are counted from 1. `gatys2015` counts iterations, and may need a few more evaluations. `losses` of
+    the problems, and `zero_losses` of features that are zero, are on the device: reading them makes a GPU
+    wait.
     """
 
     stage: int
@@ -153,10 +153,7 @@ class Synthesis:
 
 @dataclass(frozen=True, eq=False)
 class Reached:
-    """The state of one problem between two stages; its image is (1, channel, height, width).
-
-    Later stages need nothing else: noise is drawn once, for the first stage, before which the image is None.
-    """
+    """A problem between two stages: its image (1, channel, height, width), None before the first stage."""
 
     image: Tensor | None = None
     traces: tuple[StageTrace, ...] = ()

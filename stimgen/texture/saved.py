@@ -98,9 +98,8 @@ class TextureStatistics:
         try:
             write_file(Path(path), save(tensors, {"stimgen": json.dumps(described)}))
         except OSError as error:
-            raise StimgenError(
-                f"{path} cannot be written: {error.strerror or error}.", "Name a file in a folder with room."
-            ) from None
+            problem = f"{path} cannot be written: {error.strerror or error}."
+            raise StimgenError(problem, "Name a file in a folder with room.") from None
 
     @classmethod
     def load(cls, path: str | Path) -> TextureStatistics:
@@ -114,10 +113,8 @@ class TextureStatistics:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return _from_file(described, tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path} holds no texture statistics of this version: {error}.",
-                "Analyse the image again and save its statistics.",
-            ) from None
+            problem = f"{path} holds no texture statistics of this version: {error}."
+            raise InputError(problem, "Analyse the image again and save its statistics.") from None
 
 
 def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> TextureStatistics:
@@ -133,24 +130,18 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
     >>> halfway = mix([brick, gravel], [0.5, 0.5])  # doctest: +SKIP
     """
     if len(statistics) != len(weights) or not statistics:
-        raise InputError(
-            f"{len(statistics)} statistics and {len(weights)} weights.", "Give each statistics one weight."
-        )
+        problem = f"{len(statistics)} statistics and {len(weights)} weights."
+        raise InputError(problem, "Give each statistics one weight.")
     if not all(0 <= weight <= 1 for weight in weights) or abs(fsum(weights) - 1) > 1e-6:
         raise InputError(f"The weights {list(weights)}.", "Give weights from 0 to 1 with the sum 1.")
     parts = [(part, weight) for part, weight in zip(statistics, weights, strict=True) if weight > 0]
     first = parts[0][0]
     for other, _ in parts[1:]:
         if other.model != first.model:
-            raise InputError(
-                "Statistics of different texture models cannot be mixed: "
-                f"{difference(first.model, other.model)}.",
-                "Analyse all images with one model.",
-            )
+            problem = f"Statistics of different texture models: {difference(first.model, other.model)}."
+            raise InputError(problem, "Analyse all images with one model.")
         if len(other.mean) != len(first.mean):
-            raise InputError(
-                "Grey and RGB statistics cannot be mixed.", "Analyse all images in grey or in RGB."
-            )
+            raise InputError("Grey and RGB statistics.", "Analyse all images in grey or in RGB.")
     smallest = min((part for part, _ in parts), key=lambda part: (len(part.grams), part.size_px))
     channels = range(len(first.mean))
     return replace(

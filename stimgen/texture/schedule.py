@@ -18,10 +18,9 @@ SHALLOW_FLOOR = 0.001
 
 @dataclass(frozen=True, order=True)
 class Stage:
-    """A part of a synthesis with one image size and one set of layers.
+    """A part of a synthesis with one image size and one set of layers; stages sort in their order.
 
-    Stages sort in the order in which they are done. Problems of a batch share the stages of one `size_px` and
-    `rung`, even if their layer sets differ.
+    Problems of a batch share the stages of one `size_px` and `rung`, even if their layer sets differ.
     """
 
     size_px: int
@@ -44,7 +43,7 @@ def stages(
     """Return the stages in which a preset synthesises a layer set; `halvings` limits how small images get."""
     wanted = tuple(layers)
     if isinstance(preset, Gatys2015):
-        ordered = tuple(layer for layer in architecture.layers if layer in wanted)
+        ordered = layers_at(architecture, wanted, full_px, full_px)
         return (Stage(full_px, 0, 0, ordered, preset.iterations, enlarged=False, plain=True, floor=0.0),)
     found: list[Stage] = []
     schedule = preset.schedule(full_px)
@@ -63,9 +62,8 @@ def stages(
         rung = len(preset.shallow_evaluations)
         found.append(Stage(size_px, halved, rung, used, evaluations, enlarged, False, FLOOR))
         if size_px == full_px:
-            found.append(
-                Stage(size_px, halved, rung + 1, used, preset.plain_evaluations, enlarged, True, 0.0)
-            )
+            most = preset.plain_evaluations
+            found.append(Stage(size_px, halved, rung + 1, used, most, enlarged, True, 0.0))
     return tuple(found)
 
 
@@ -74,11 +72,10 @@ def layers_at(
 ) -> tuple[str, ...]:
     """Return the layers of a layer set that are matched when the image is shrunk to `size_px`.
 
-    In an image shrunk by a factor s a layer sees structure s times as large. Matching all layers there
-    would constrain more than the layer set does: conv1_1 at a quarter of the size knows about bricks.
-    So a layer takes part only while its receptive field, counted in pixels of the full size, is not larger
-    than the largest receptive field of the layer set, and while the shrunken image has a position for it. At
-    full size all layers take part. The shallowest layer comes first; there may be none at coarse scales.
+    A layer takes part while its receptive field, counted in pixels of the full size, is not larger than the
+    largest receptive field of the layer set: more would constrain larger structure than the layer set does.
+    At full size all layers take part, in smaller images those that have a position there; there may be none.
+    The shallowest comes first.
     """
     wanted = set(layers)
     largest = max((architecture.receptive_field(layer) for layer in wanted), default=0)

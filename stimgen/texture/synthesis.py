@@ -79,8 +79,7 @@ def synthesise_together(
     In each stage, the texture matches the source averaged down to its size. The first stage starts from
     Gaussian noise around the source's mean, each other stage from the result so far, bicubically enlarged
     where its size is larger. Pixels stay between the smallest and the largest value of the source at full
-    size. `preset.precision` is that of the convolutions; targets are always float32. With a network in
-    float64, everything is float64.
+    size. `preset.precision` is that of the convolutions; targets are float32.
     """
     works = []
     for problem in problems:
@@ -290,12 +289,9 @@ def synthesise_published(
 ) -> Synthesis:
     """Synthesise a texture as the public code of Gatys, Ecker & Bethge (2015) does.
 
-    scipy's L-BFGS-B with `history` corrections and ftol = gtol = 0 minimises 1e9 · Σ w_t E_t, starting
-    from standard normal noise. It works in network space, RGB 0..255 minus the ImageNet mean, and keeps
-    all pixels and channels between the smallest and the largest value that the source has there.
-
-    Grey stimuli are one luminance plane, copied to three channels; the plane's gradient is the sum over
-    them. Its network space is 0..255 minus the mean over the channels of the ImageNet mean.
+    scipy's L-BFGS-B minimises 1e9 · Σ w_t E_t from standard normal noise. It works in network space, RGB
+    0..255 minus the ImageNet mean (grey: minus the mean of that), and keeps all pixels and channels between
+    the smallest and the largest value that the source has there.
     """
     from scipy.optimize import minimize
 

@@ -179,17 +179,8 @@ def relative_gram_distance(gram: Tensor, target: Tensor) -> Tensor:
 def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
     """Return M, with which ``||M (G - T) M||`` has a flatter Hessian in the features than ``||G - T||``.
 
-    Along the eigenvectors of T, with eigenvalues l_1 >= l_2 >= ..., the curvature of ``||G - T||^2`` that
-    belongs to the pair (i, j) is proportional to l_i + l_j. In natural textures the largest is thousands of
-    times the smallest, and gradient methods are slow in proportion. With ``M = (T + e I)^(-a/2)`` it is
-    ``(l_i + l_j) ((l_i + e) (l_j + e))^(-a)``. For a = 1/2 all curvatures with i = j are equal among
-    eigenvalues well above e, and the ratio of the largest to the smallest curvature is less than the square
-    root of what it was. The minimum stays at G = T.
-
-    M has a factor ``N^(1/4)``, which turns ``1 / (4 N^2) sum_ij`` into ``1 / (4 N) sum_ij``: wide layers have
-    more directions, each of which is a smaller part of the loss.
-
-    `target` is T, shape (batch, N, N), `exponent` is a, and `floor` is e relative to the largest eigenvalue.
+    ``M = N^(1/4) (T + e I)^(-a/2)``, of the shape of `target` T, (batch, N, N); `exponent` is a, and `floor`
+    is e relative to the largest eigenvalue. Why is in ``docs/method.md``.
     """
     # On the host in float64: it is small, and eigenvectors of small eigenvalues need it.
     values, vectors = torch.linalg.eigh(target.double().cpu())
