@@ -35,9 +35,7 @@ def other_crop(source: Image, rng: np.random.Generator, materials: Materials) ->
     """Return another square of the photograph that the source was cut from.
 
     It is as large as the source's and does not overlap it; all such places, in whole pixels of the file, are
-    equally likely. The crops of several seeds may overlap each other. Distances of these images from the
-    source show how much the statistics of the texture vary from place to place, and so how near a
-    synthesised exemplar can be expected to come.
+    equally likely. The crops of several seeds may overlap each other.
     """
     photograph = materials.photograph()
     height, width = photograph.pixels.shape[:2]

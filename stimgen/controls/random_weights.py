@@ -35,13 +35,10 @@ def random_weights(
     """Return a texture that matches the source in a network with random weights.
 
     It is synthesised as the layer set is, with the same layers, layer weights, pooling and preset, but with
-    the kernels of `stimgen.networks.weights.random_weights`. It shows what the texture model owes
-    to the training of the network (Gatys, Ecker & Bethge 2015, Fig. 3C). Filters are not rescaled to a mean
-    activation of 1: their variance ensures that on average, and random filters that are hardly ever active
-    would be enlarged until they dominate the loss.
-
-    The record says how it was synthesised in the random network, and identifies its weights. The residual
-    "gram" is the largest relative Gram distance in the random network over the layers.
+    the kernels of `stimgen.networks.weights.random_weights` (Gatys, Ecker & Bethge 2015, Fig. 3C). Filters
+    are not rescaled to a mean activation of 1: their variance ensures that on average, and random filters
+    that are hardly ever active would dominate the loss. The residual "gram" is the largest relative Gram
+    distance in the random network over the layers.
     """
     # PyTorch is imported when it is needed: the names of controls are known without it.
     from stimgen.texture.problem import Problem, SourceImage

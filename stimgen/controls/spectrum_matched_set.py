@@ -32,18 +32,11 @@ def spectrum_matched_set(
 
     First the mean amplitudes of the sources (`match_full_spectrum`) or their rotational average
     (`match_rotational_spectrum`), then the mean of their means and of their standard deviations
-    (`match_luminance`); phases stay. In colour images each channel by itself, or the luminance alone where
-    the manifest's `matching` says so. Where sources differ, the mean of their amplitudes has less variance
-    than they, so that the last step enlarges all amplitudes by one factor, and brings luminance and contrast
-    exactly to those of the set.
+    (`match_luminance`), as the SHINE toolbox does; phases stay. In colour images each channel by itself, or
+    the luminance alone where the manifest's `matching` says so.
 
     Values may leave 0..1. The residuals are those of `stimgen.matching.apply.Residuals`, after clipping:
-    "spectrum", without the luminance's factor taken out, "mean" and "contrast".
-
-    References
-    ----------
-    Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
-    low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
+    "spectrum", "mean" and "contrast".
     """
     the_set = materials.the_set
     if the_set is None:

@@ -45,35 +45,24 @@ class Targets:
 class Residuals:
     """How far an image is from its targets: 0 is exact, None was not asked for.
 
-    Attributes
-    ----------
-    mean, contrast
-        |mean − mean₀| and |SD − SD₀|, each the mean over the planes.
-    histogram
-        Wasserstein-1 distance, Σ_k |x_k − y_k| / n over the sorted values, the mean over the planes.
-    spectrum
-        √(Σ (A(u) − A₀(u))² / Σ A₀(u)²) over all planes and frequencies but zero: of the amplitudes for
-        `full_spectrum`; for `rotational_spectrum` with the rotational averages at u in place of the
-        amplitudes. Also None where A₀ is 0 everywhere.
+    `spectrum` is √(Σ (A(u) − A₀(u))² / Σ A₀(u)²) over all planes and frequencies but zero, for
+    `rotational_spectrum` with the rotational averages at u; None where A₀ is 0 everywhere. The others are
+    means over the planes.
     """
 
-    mean: float | None = None
-    contrast: float | None = None
-    histogram: float | None = None
+    mean: float | None = None  # |mean − mean₀|
+    contrast: float | None = None  # |SD − SD₀|
+    histogram: float | None = None  # Wasserstein-1 distance, Σ_k |x_k − y_k| / n over the sorted values
     spectrum: float | None = None
 
 
 def match(image: Image, targets: Targets, rng: np.random.Generator) -> Image:
     """Return the image matched to all targets: first the spectrum, then luminance or the histogram.
 
-    What comes last is exact; a histogram or a contrast given after a spectrum changes the spectrum. Spectrum
-    and histogram alternate `targets.iterations` times, and end with the histogram. Where the luminance of a
-    colour image is matched, the difference it makes to a pixel is added to its R, G and B: the weights of
-    luminance add up to 1, so that luminance becomes the target's, and differences between R, G and B stay.
-
-    Ties of the histogram are broken by `rng`: one permutation of H · W per plane and iteration. Values may
-    leave 0..1; `clip_to_display` brings them back, and `residuals` of the clipped image says what that
-    changed.
+    What comes last is exact. Spectrum and histogram alternate `targets.iterations` times, and end with the
+    histogram. Where the luminance of a colour image is matched, the difference it makes to a pixel is added
+    to its R, G and B. Ties of the histogram are broken by `rng`: one permutation of H · W per plane and
+    iteration. Values may leave 0..1.
     """
     if not any((targets.histogram, targets.luminance, targets.rotational_spectrum, targets.full_spectrum)):
         return image
@@ -106,15 +95,13 @@ def residuals(image: Image, targets: Targets) -> Residuals:
 
 
 def clip_to_display(image: NDArray[np.floating]) -> tuple[Image, float]:
-    """Return the image with values below 0 set to 0 and above 1 set to 1, and how many pixels that hit.
+    """Return the image clipped to 0..1, and the share of the pixels of which a channel was outside.
 
-    Counted is the share of the pixels of which a channel was outside 0..1 by more than 1e-6, the rounding of
-    float32. The image is (H, W) or (H, W, 3).
+    The image is (H, W) or (H, W, 3).
     """
     if not np.isfinite(image).all():
-        raise StimgenError(
-            "An image with values that are not finite has no range.", "Look for the step that made them."
-        )
+        problem = "An image with values that are not finite has no range."
+        raise StimgenError(problem, "Look for the step that made them.")
     outside = (image < -ROUNDING) | (image > 1 + ROUNDING)
     pixels = outside.any(axis=2) if outside.ndim == 3 else outside
     return np.clip(image, 0, 1).astype(np.float32), float(pixels.mean())

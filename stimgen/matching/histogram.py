@@ -17,10 +17,8 @@ def match_histogram_exact(
     Pixels are ordered by their value; equal ones by the mean of their 3 × 3 neighbourhood (mirrored at the
     border), so that a plateau keeps the slope it lies in; those equal again at random.
 
-    The reference has as many channels, and any size. If it has n pixels and the image m, its sorted values
-    are taken as its quantiles at (k + 1/2)/n, and interpolated linearly at (k + 1/2)/m. Each channel is
-    matched by itself, which changes the correlations between colours. One permutation of H · W is drawn per
-    channel, whether there are ties or not.
+    The reference has as many channels and pixels. Each channel is matched by itself. One permutation of H · W
+    is drawn per channel, whether there are ties or not.
 
     References
     ----------
@@ -42,10 +40,6 @@ def _match_plane(
     if np.any(ordered[1:] == ordered[:-1]):
         order = np.lexsort((by_chance, _local_mean(plane).ravel(), plane.ravel()))
     values = np.sort(reference, axis=None).astype(np.float32)
-    if values.size != plane.size:
-        quantiles = (np.arange(plane.size) + 0.5) / plane.size
-        known = (np.arange(values.size) + 0.5) / values.size
-        values = np.interp(quantiles, known, values).astype(np.float32)
     matched = np.empty(plane.size, dtype=np.float32)
     matched[order] = values
     return matched.reshape(plane.shape)

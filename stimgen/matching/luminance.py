@@ -24,10 +24,8 @@ def mean_and_sd(plane: NDArray[np.floating]) -> tuple[float, float]:
 def match_luminance(plane: NDArray[np.floating], mean: float, sd: float) -> NDArray[np.float64]:
     """Return the plane with another mean and standard deviation, and so another RMS contrast, SD / mean.
 
-    x' = (x − m) · SD₀ / SD + mean₀, with m and SD of the plane. It is SHINE's lumMatch
-    (Willenbockel et al. 2010, Behavior Research Methods 42, 671–684).
-
-    Values may leave 0..1. A constant plane raises StimgenError, unless SD₀ is 0.
+    x' = (x − m) · SD₀ / SD + mean₀, with m and SD of the plane. Values may leave 0..1. A constant plane
+    raises StimgenError, unless SD₀ is 0.
     """
     own_mean, own_sd = mean_and_sd(plane)
     if own_sd == 0:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from measured_images import grey, pairs_of_images, power_law
+from measured_images import power_law
 from skimage.feature import match_template
 
 from stimgen.controls import CONTROLS
@@ -66,20 +66,6 @@ def test_similarity_in_a_photograph_is_scikit_images(side):
     assert copying(image, source_windows(source))[side] == pytest.approx(expected, rel=1e-9)
 
 
-@settings(deadline=None, max_examples=60)
-@given(pairs_of_images())
-def test_values_are_correlations_or_none(pair):
-    image, source = pair
-    windows = source_windows(source, SIDES)
-    values = copying(image, windows)
-    for value in (*values.values(), *windows.baseline.values()):
-        assert value is None or -1 <= value <= 1
-    for side in SIDES:
-        if min(source.shape[:2]) < side or not np.ptp(grey(image)) or not np.ptp(grey(source)):
-            assert values[side] is None
-    assert copied((values[side], windows.baseline[side]) for side in SIDES) in (True, False, None)
-
-
 def test_rounding_noise_is_no_contrast():
     rng = np.random.default_rng(0)
     nearly_constant = 0.5 + 1e-8 * rng.random((64, 64))
@@ -105,35 +91,23 @@ def test_without_disjoint_windows_there_is_no_baseline():
     assert copying(source[:, :63], square)[32] == pytest.approx(1)
 
 
-def brick():
-    return read_image("skimage:brick").pixels[:256, :256]
+@pytest.fixture(params=["brick", "gravel"])
+def source(request):
+    return read_image(f"skimage:{request.param}").pixels[:256, :256]
 
 
-def gravel():
-    return read_image("skimage:gravel").pixels[:256, :256]
-
-
-@pytest.mark.parametrize("source", [brick(), gravel()], ids=["brick", "gravel"])
 @pytest.mark.parametrize(("contrast", "deviation"), [(1.0, 0.0), (0.6, 0.02)])
 def test_a_shifted_copy_is_found(source, contrast, deviation):
     noise = np.random.default_rng(0).standard_normal(source.shape)
     assert verdict(0.3 + contrast * (np.roll(source, (91, 37), (0, 1)) - 0.3) + deviation * noise, source)
 
 
-def test_one_copied_block_is_found():
-    source = gravel()
+def test_a_copied_block_is_found_and_a_phase_scramble_or_a_rotation_is_no_copy(source):
     scramble = CONTROLS["phase_scrambled"].make(source, np.random.default_rng(1), None, {}).image
     assert verdict(scramble, source) is False
+    assert verdict(source[::-1, ::-1], source) is False
     scramble[100:164, 50:114] = source[30:94, 120:184]
     assert verdict(scramble, source) is True
-
-
-@pytest.mark.parametrize("source", [brick(), gravel()], ids=["brick", "gravel"])
-def test_phase_scrambles_and_rotations_are_no_copies(source):
-    for seed in (1, 2):
-        scramble = CONTROLS["phase_scrambled"].make(source, np.random.default_rng(seed), None, {}).image
-        assert verdict(scramble, source) is False
-    assert verdict(source[::-1, ::-1], source) is False
 
 
 def test_a_regular_texture_has_no_verdict():

@@ -38,13 +38,6 @@ def start(batch: int) -> Tensor:
     return torch.zeros((batch, 1, 4, 5), dtype=torch.float64)
 
 
-def test_the_minimum_of_each_problem_is_found() -> None:
-    quadratics = Quadratics(4, 20)
-    minimum = minimise(quadratics, start(4), **bounds(4, -9, 9), evaluations=150, history=10)
-    torch.testing.assert_close(minimum.images.flatten(1), quadratics.centres, atol=1e-5, rtol=0)
-    assert minimum.losses.max() < 1e-10
-
-
 def test_bounds_give_the_solution_of_scipy() -> None:
     quadratics = Quadratics(3, 20)
     minimum = minimise(quadratics, start(3), **bounds(3, -0.3, 0.4), evaluations=400, history=10)
