@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image, relative_error, wasserstein_1
-from stimgen.matching.histogram import match_histogram_exact
-from stimgen.matching.luminance import match_luminance, mean_and_sd
+from stimgen.matching.histogram import match_histogram_exact, match_luminance, mean_and_sd
 from stimgen.matching.reference import Channels, Planes, Reference, planes_of
 from stimgen.matching.spectrum import (
     amplitudes,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.images.pixels import Image, luminance
-from stimgen.matching.luminance import mean_and_sd
+from stimgen.matching.histogram import mean_and_sd
 from stimgen.matching.spectrum import amplitudes, rotational_average
 
 Channels = Literal["rgb", "luminance"]

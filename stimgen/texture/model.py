@@ -16,10 +16,9 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import Pooling, build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.presets import Gatys2015, Multiscale, layers_at_scale
 from stimgen.texture.problem import EvaluationHook, Problem, SourceImage, Synthesis, no_hook
 from stimgen.texture.saved import ModelIdentity, TextureStatistics, difference
-from stimgen.texture.schedule import layers_at_scale
 from stimgen.texture.statistic import Term, weighted_terms
 from stimgen.texture.statistics.gram import principal_components
 from stimgen.texture.synthesis import synthesise

@@ -18,7 +18,7 @@ from stimgen.atomic import write_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.schedule import gram_parameters, layers_at_scale
+from stimgen.texture.presets import gram_parameters, layers_at_scale
 from stimgen.texture.statistic import Term
 
 FORMAT = "stimgen texture statistics 1"

@@ -16,7 +16,7 @@ from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
 from stimgen.texture.objective import Objective, Part, analyse, layers_of, to_batch, to_image, together
-from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.presets import Gatys2015, Multiscale, Stage, stages
 from stimgen.texture.problem import (
     Checkpoint,
     Checkpoints,
@@ -30,7 +30,6 @@ from stimgen.texture.problem import (
     no_hook,
 )
 from stimgen.texture.saved import PixelRange
-from stimgen.texture.schedule import Stage, stages
 from stimgen.texture.statistic import Target, Term
 
 MEAN_RGB = (123.68, 116.779, 103.939)

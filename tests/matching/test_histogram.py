@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matched_images import images as drawn_images
 
-from stimgen.matching.histogram import match_histogram_exact
+from stimgen.errors import StimgenError
+from stimgen.matching.histogram import match_histogram_exact, match_luminance
 
 SIDES = st.integers(1, 12)
 VALUES = st.floats(-1, 2, width=32)
@@ -66,3 +68,17 @@ def test_the_generator_moves_on_alike_with_and_without_ties(levels):
     expected = generator()
     expected.permutation(256)
     assert rng.random() == expected.random()
+
+
+PLANES = st.tuples(st.integers(1, 16), st.integers(1, 16)).flatmap(drawn_images)
+
+
+@given(PLANES, st.floats(-1, 2), st.floats(0, 1))
+def test_mean_and_sd_are_those_asked_for(plane, mean, sd):
+    if np.ptp(plane) == 0 and sd > 0:
+        with pytest.raises(StimgenError, match="constant image, or channel of one, has no contrast"):
+            match_luminance(plane, mean, sd)
+        return
+    matched = match_luminance(plane, mean, sd)
+    assert np.mean(matched) == pytest.approx(mean, abs=1e-9)
+    assert np.sqrt(np.mean((matched - np.mean(matched)) ** 2)) == pytest.approx(sd, abs=1e-9)

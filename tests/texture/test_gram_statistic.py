@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from texture_problems import problem, random_network
 
 from stimgen.texture.objective import Objective, Part, together
-from stimgen.texture.schedule import FLOOR
+from stimgen.texture.presets import FLOOR
 from stimgen.texture.statistic import Term
 from stimgen.texture.statistics.gram import Gram, gram_matrix, relative_gram_distance
 
