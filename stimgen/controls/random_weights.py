@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
-from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.networks.catalogue import LARGEST_SEED
 
@@ -47,15 +46,12 @@ def random_weights(
     from stimgen.texture.synthesis import matched_distance, synthesise
 
     model = materials.texture
-    if model is None:
-        raise StimgenError("random_weights needs a layer set.", "Name one of the manifest with layer_set.")
+    assert model is not None, "the manifest has a layer set for it"
     layers = tuple(model.layer_weights)
     extractor, weights_sha256 = _extractor(
         model.network, model.pooling, layers, weights_seed, materials.device
     )
-    bases = {}
-    if model.components is not None:
-        bases = principal_components(extractor, layers, model.components)
+    bases = principal_components(extractor, layers, model.components)
     problem = Problem(SourceImage(source), weighted_terms(model.layer_weights, bases), rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
     return ImageWithResiduals(

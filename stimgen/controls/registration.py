@@ -212,19 +212,16 @@ def register_control(name: str, *, seeded: bool = True, **settings: Any) -> Call
 
 def options_model(name: str, function: ControlFunction) -> type[BaseModel]:
     """Return a frozen pydantic model of the keyword-only arguments of `function`; other keys are errors."""
-    signature = inspect.signature(function)
+    parameters = inspect.signature(function).parameters.values()
     hints = get_type_hints(function, include_extras=True)
-    parameters = signature.parameters.values()
-    positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
-    options = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    if (
-        positional not in (["source", "rng"], ["source", "rng", "materials"])
-        or len(parameters) != len(positional) + len(options)
-        or any(option.default is inspect.Parameter.empty or option.name not in hints for option in options)
+    options = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    if positional not in (["source", "rng"], ["source", "rng", "materials"]) or any(
+        option.default is option.empty or option.name not in hints for option in options
     ):
         raise TypeError(
             f"control {name!r} must have the signature (source, rng, *, option: type = default, ...) "
-            f"or (source, rng, materials, *, option: type = default, ...); it has {signature}"
+            f"or (source, rng, materials, *, ...); it has {inspect.signature(function)}"
         )
     fields: dict[str, Any] = {option.name: (hints[option.name], option.default) for option in options}
     config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

@@ -8,7 +8,6 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
-from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.matching.apply import Targets, clip_to_display, match, residuals
 from stimgen.references import WILLENBOCKEL_2010
@@ -39,8 +38,7 @@ def spectrum_matched_set(
     "spectrum", "mean" and "contrast".
     """
     the_set = materials.the_set
-    if the_set is None:
-        raise StimgenError("spectrum_matched_set needs a set of sources.", "Give it materials.the_set.")
+    assert the_set is not None, "it is registered with uses_set"
     targets = Targets(
         full_spectrum=the_set if spectrum == "full" else None,
         rotational_spectrum=the_set if spectrum == "rotational" else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,17 +61,25 @@ def source_grams(
     extractor: FeatureExtractor, source: Image, layers: Sequence[str], scrambled: Sequence[Image]
 ) -> SourceGrams:
     """Measure a source, and phase-scrambled versions of it, one or more: (H, W) or (H, W, 3), 0..1."""
+    import torch
+
     targets = _gram_matrices(extractor, [source], layers)
     ceilings = [gram_distances(extractor, image, targets) for image in scrambled]
     # With an odd side the middle row or column is left out.
     height, width = source.shape[0] // 2, source.shape[1] // 2
     halves = ((source[:, :width], source[:, -width:]), (source[:height], source[-height:]))
-    floors = [_between(extractor, pair, targets) for pair in halves]
+    norm, floors = torch.linalg.matrix_norm, defaultdict[str, list[float]](list)
+    for pair in halves:
+        shortest = min(pair[0].shape[:2])
+        fitting = [layer for layer in targets if extractor.architecture.smallest_px(layer) <= shortest]
+        # Together the halves take no more memory than the source.
+        for layer, gram in (_gram_matrices(extractor, pair, fitting) if fitting else {}).items():
+            floors[layer].append(float(norm(gram[0] - gram[1]) / norm(targets[layer][0])))
     scales = {}
     for layer in targets:
-        found = [floor[layer] for floor in floors if layer in floor]
+        floor = sum(floors[layer]) / 2 if len(floors[layer]) == 2 else None
         ceiling = sum(distances[layer][1] for distances in ceilings) / len(ceilings)
-        scales[layer] = GramScale(sum(found) / 2 if len(found) == 2 else None, ceiling)
+        scales[layer] = GramScale(floor, ceiling)
     return SourceGrams(extractor, targets, scales)
 
 
@@ -146,24 +155,6 @@ def gram_columns(image: DecodedImage, source: SourceGrams | None) -> Values:
     for layer, scale in source.scales.items():
         values |= {f"gram_floor_{layer}": scale.floor, f"gram_ceiling_{layer}": scale.ceiling}
     return values
-
-
-def _between(
-    extractor: FeatureExtractor, halves: tuple[Image, Image], targets: Mapping[str, Tensor]
-) -> dict[str, float]:
-    """Return ``||G_1 - G_2|| / ||T||`` on the layers for which the images are large enough."""
-    import torch
-
-    shortest = min(halves[0].shape[:2])
-    layers = [layer for layer in targets if extractor.architecture.smallest_px(layer) <= shortest]
-    if not layers:
-        return {}
-    # Together the halves take no more memory than the source.
-    grams = _gram_matrices(extractor, halves, layers)
-    norm = torch.linalg.matrix_norm
-    return {
-        layer: float(norm(grams[layer][0] - grams[layer][1]) / norm(targets[layer][0])) for layer in layers
-    }
 
 
 def _gram_matrices(

@@ -194,8 +194,7 @@ class TextureModel:
     @cached_property
     def _terms(self) -> dict[Term, float]:
         layers, components = self.identity.layers, self.identity.components
-        bases = principal_components(self._extractor, layers, components) if components else None
-        return weighted_terms(self.layer_weights, bases)
+        return weighted_terms(self.layer_weights, principal_components(self._extractor, layers, components))
 
 
 def _checked(pixels: Image) -> Image:

@@ -97,14 +97,18 @@ def gram_matrices(extractor: FeatureExtractor, images: Tensor, layers: Sequence[
     return dict(zip(layers, found.values(), strict=True))
 
 
-def principal_components(extractor: FeatureExtractor, layers: Sequence[str], count: int) -> dict[str, Tensor]:
-    """Return the directions in which the features of natural photographs vary most about zero.
+def principal_components(
+    extractor: FeatureExtractor, layers: Sequence[str], count: int | None
+) -> dict[str, Tensor]:
+    """Return the directions in which the features of natural photographs vary most about zero; {} for None.
 
     They are the eigenvectors with the largest eigenvalues of the mean Gram matrix over the photographs of
     `stimgen.networks.photographs`. Like Gram matrices they are about zero: the mean of the features is not
     subtracted. They belong to the network and not to a texture (Gatys, Ecker & Bethge 2015, section 4 and
     Fig. 3A).
     """
+    if count is None:
+        return {}
     on_cpu = extractor.to("cpu", torch.float32)
     totals: dict[str, Tensor] = {}
     for pixels in photographs():
