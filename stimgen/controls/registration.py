@@ -17,7 +17,7 @@ from stimgen.registry import Registry
 
 if TYPE_CHECKING:
     from stimgen.images.sources import Photograph, Source
-    from stimgen.matching.reference import Reference as MatchedTo
+    from stimgen.matching.apply import Reference as MatchedTo
     from stimgen.texture.presets import Gatys2015, Multiscale
     from stimgen.texture.problem import Synthesis
 

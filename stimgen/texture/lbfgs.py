@@ -36,29 +36,20 @@ def per_problem(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-@dataclass
 class History:
     """The last steps and gradient changes of each problem, each in its own ring of slots.
 
-    `products` are the inner products <step i, change j> in float64, valid where i is not newer than j; 0 on
-    the diagonal marks an empty slot. The start matrix is scale · precondition. `newest` is the slot written
-    last.
+    `products` are the inner products <step i, change j>, valid where i is not newer than j; 0 on the diagonal
+    marks an empty slot. The start matrix is scale · precondition. `newest` is the slot written last.
     """
 
-    steps: Tensor  # (batch, slot, pixel)
-    changes: Tensor  # (batch, slot, pixel)
-    products: Tensor  # (batch, slot, slot)
-    scale: Tensor  # (batch,)
-    newest: Tensor  # (batch,)
-
-    @classmethod
-    def empty(cls, length: int, like: Tensor) -> History:
-        """Return a history without entries for problems of the shape of `like`."""
+    def __init__(self, length: int, like: Tensor) -> None:
         batch, pixels = like.flatten(1).shape
-        steps, changes = like.new_zeros((2, batch, length, pixels))
-        products = like.new_zeros((batch, length, length), dtype=torch.float64)
-        newest = torch.full((batch,), length - 1, device=like.device)
-        return cls(steps, changes, products, like.new_ones(batch), newest)
+        self.steps = like.new_zeros((batch, length, pixels))
+        self.changes = like.new_zeros((batch, length, pixels))
+        self.products = like.new_zeros((batch, length, length), dtype=torch.float64)
+        self.scale = like.new_ones(batch)
+        self.newest = torch.full((batch,), length - 1, device=like.device)
 
     def update(self, accepted: Tensor, step: Tensor, change: Tensor, precondition: Precondition) -> None:
         """Store the pair of the problems in the mask `accepted` whose curvature is positive."""
@@ -164,7 +155,7 @@ def minimise(
     def project(points: Tensor) -> Tensor:
         return torch.maximum(torch.minimum(points, upper), lower)
 
-    memory = History.empty(history, start)
+    memory = History(history, start)
 
     def descend() -> tuple[Tensor, Tensor]:
         """Return the direction at `point`, and the step length to try first."""

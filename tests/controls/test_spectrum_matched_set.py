@@ -5,7 +5,7 @@ import pytest
 from control_images import photograph
 
 from stimgen.controls import CONTROLS, Materials
-from stimgen.matching.reference import Reference
+from stimgen.matching.apply import Reference
 
 NAMES = ("brick", "gravel", "grass")
 

@@ -77,7 +77,7 @@ def test_the_recursion_is_the_bfgs_formula() -> None:
     """Nocedal & Wright (2006), equation 6.17, on dense matrices, after the ring has wrapped."""
     rng = np.random.default_rng(3)
     size, slots = 6, 3
-    history = History.empty(slots, torch.zeros((2, 1, 2, 3), dtype=torch.float64))
+    history = History(slots, torch.zeros((2, 1, 2, 3), dtype=torch.float64))
     matrix = np.diag(np.arange(1.0, size + 1))
     pairs: list[list[tuple[np.ndarray, np.ndarray]]] = [[], []]
     for turn in range(5):
