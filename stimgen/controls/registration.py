@@ -37,18 +37,10 @@ class TextureSpec:
 class Materials:
     """What a control may use beside its source's pixels and a random generator.
 
-    Attributes
-    ----------
-    device
-        Where PyTorch computes: "cpu", "cuda:0", …
-    photograph
-        Reads the image that the source was cut from.
-    the_set
-        The mean of all sources of the manifest, for controls registered with ``uses_set``.
-    texture
-        The layer set that the control's option `layer_set` names.
-    after_evaluation
-        Called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
+    PyTorch computes on `device`, such as "cpu" or "cuda:0". `photograph` reads the image that the source was
+    cut from. `the_set` is the mean of all sources of the manifest, for controls registered with ``uses_set``,
+    and `texture` the layer set that the control's option `layer_set` names. `after_evaluation` is to be
+    called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
     """
 
     device: str
@@ -60,19 +52,12 @@ class Materials:
 
 @dataclass(frozen=True, eq=False)
 class ImageWithResiduals:
-    """The image of a control that cannot keep all its statistics exactly.
+    """The image of a control, float32 and the shape of the source, and what it does not keep exactly.
 
-    Attributes
-    ----------
-    image
-        float32, the shape of the source.
-    residuals
-        How far the image is from each statistic that it should share with the source, measured: 0 is
-        exact. Those named "spectrum", "histogram" and "gram" are columns of stimuli.csv.
-    synthesis
-        How it was synthesised, for a control that is; it goes into the record as that of a texture.
-    weights_sha256
-        Identity of the weights of the network that made it, where that is not the one that measures it.
+    `residuals` say how far the image is from each statistic that it should share with the source, measured: 0
+    is exact. Those named "spectrum", "histogram" and "gram" are columns of stimuli.csv. A control that is
+    synthesised returns how in `synthesis`, and in `weights_sha256` the identity of the network's weights,
+    where that is not the network that measures the image.
     """
 
     image: Image
@@ -87,16 +72,12 @@ Function = TypeVar("Function", bound=ControlFunction)
 
 @dataclass(frozen=True)
 class Control:
-    """A control as the manifest and the runner see it.
-
-    `options` is the model of its options, whose ``options().model_dump()`` are the defaults. The other
-    attributes are the parameters of `register_control`.
-    """
+    """A control as the manifest and the runner see it; attributes as in `register_control`."""
 
     name: str
     function: ControlFunction
     seeded: bool
-    options: type[BaseModel]
+    options: type[BaseModel]  # ``options().model_dump()`` are the defaults
     uses_set: bool = False
     is_source: bool = False
     common: bool = False

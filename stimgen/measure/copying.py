@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 import numpy as np
@@ -29,28 +28,8 @@ LARGEST_BASELINE = 0.99
 """Highest baseline with which a copy can be told from a part that is merely regular."""
 
 
-def source_windows(image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX) -> SourceWindows:
-    """Return the windows of a source with sides of so many px; the image is (H, W) or (H, W, 3), finite."""
-    from scipy import fft
-
-    plane = luminance(image)
-    floor = NO_CONTRAST * float(np.sum(plane**2))
-    # Correlations do not change with the mean, and rounding errors grow with it.
-    values = plane - plane.mean()
-    norms: dict[int, NDArray[np.float64]] = {}
-    for side in sides:
-        if side <= min(values.shape):
-            squares = window_sums(values**2, side) - window_sums(values, side) ** 2 / side**2
-            norms[side] = np.sqrt(np.where(squares > floor, squares, 0))
-    padded = tuple(fft.next_fast_len(length, real=True) for length in values.shape)
-    windows = SourceWindows(padded, fft.rfft2(values, padded, workers=-1), norms, {})
-    baseline = {side: _highest(values, floor, windows, side, disjoint=True) for side in sides}
-    return SourceWindows(padded, windows.transform, norms, baseline)
-
-
-@dataclass(frozen=True, eq=False)
 class SourceWindows:
-    """All square windows of a source; see `source_windows`.
+    """All square windows of a source, (H, W) or (H, W, 3), with sides of so many px.
 
     `transform` is that of the luminance without its mean, padded with zeros to the size `padded`. `norms`
     has, for each side k that fits, the root of the sum of squared deviations from the mean of the window at
@@ -58,10 +37,21 @@ class SourceWindows:
     `copying` of the source itself, each tile compared with the windows that have no pixel in common with it.
     """
 
-    padded: tuple[int, ...]
-    transform: NDArray[np.complex128]
-    norms: Mapping[int, NDArray[np.float64]]
-    baseline: Mapping[int, float | None]
+    def __init__(self, image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX) -> None:
+        from scipy import fft
+
+        plane = luminance(image)
+        floor = NO_CONTRAST * float(np.sum(plane**2))
+        # Correlations do not change with the mean, and rounding errors grow with it.
+        values = plane - plane.mean()
+        self.norms: dict[int, NDArray[np.float64]] = {}
+        for side in sides:
+            if side <= min(values.shape):
+                squares = window_sums(values**2, side) - window_sums(values, side) ** 2 / side**2
+                self.norms[side] = np.sqrt(np.where(squares > floor, squares, 0))
+        self.padded = tuple(fft.next_fast_len(length, real=True) for length in values.shape)
+        self.transform = fft.rfft2(values, self.padded, workers=-1)
+        self.baseline = {side: _highest(values, floor, self, side, disjoint=True) for side in sides}
 
 
 def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, float | None]:
@@ -156,7 +146,7 @@ def _highest(
 @register_statistic(
     "copying",
     order=60,
-    prepare=lambda source: source_windows(source.luminance),
+    prepare=lambda source: SourceWindows(source.luminance),
     option="copying",
     columns=(
         *(

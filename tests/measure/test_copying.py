@@ -10,7 +10,7 @@ from skimage.feature import match_template
 from stimgen.controls import CONTROLS
 from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.read import read_image
-from stimgen.measure.copying import CROPS_PX, copied, copying, source_windows
+from stimgen.measure.copying import CROPS_PX, SourceWindows, copied, copying
 
 SIDES = (2, 3, 5, 8)
 
@@ -38,7 +38,7 @@ def by_brute_force(image, source, side, *, disjoint=False):
 
 
 def verdict(image, source):
-    windows = source_windows(source)
+    windows = SourceWindows(source)
     file = decode_png(encode_png(quantise(np.clip(image, 0, 1))))
     return copied((r, windows.baseline[side]) for side, r in copying(file, windows).items())
 
@@ -52,7 +52,7 @@ def test_similarity_and_baseline_by_brute_force(height, width, side, seed):
     image, source = (
         rng.integers(0, 3, (2, height, width)) if seed % 2 else rng.random((2, height, width))
     ) / 2
-    windows = source_windows(source, (side,))
+    windows = SourceWindows(source, (side,))
     assert copying(image, windows)[side] == pytest.approx(by_brute_force(image, source, side), abs=1e-9)
     expected = by_brute_force(source, source, side, disjoint=True)
     assert windows.baseline[side] == pytest.approx(expected, abs=1e-9)
@@ -63,30 +63,30 @@ def test_similarity_in_a_photograph_is_scikit_images(side):
     gravel = read_image("skimage:gravel").pixels.astype(float)
     image, source = gravel[:150, :140], gravel[200:370, 200:401]  # neither square nor of one shape
     expected = max(match_template(source, tile).max() for _, _, tile in tiles(image, side))
-    assert copying(image, source_windows(source))[side] == pytest.approx(expected, rel=1e-9)
+    assert copying(image, SourceWindows(source))[side] == pytest.approx(expected, rel=1e-9)
 
 
 def test_rounding_noise_is_no_contrast():
     rng = np.random.default_rng(0)
     nearly_constant = 0.5 + 1e-8 * rng.random((64, 64))
-    windows = source_windows(nearly_constant, (8,))
+    windows = SourceWindows(nearly_constant, (8,))
     assert copying(rng.random((64, 64)), windows) == {8: None}
     assert windows.baseline == {8: None}
-    assert copying(nearly_constant, source_windows(rng.random((64, 64)), (8,))) == {8: None}
+    assert copying(nearly_constant, SourceWindows(rng.random((64, 64)), (8,))) == {8: None}
 
 
 def test_one_level_of_one_pixel_is_contrast():
     source = np.full((256, 256), 0.5)
     source[70, 90] += 1 / 255
-    assert copying(source, source_windows(source))[32] == pytest.approx(1, abs=1e-6)
+    assert copying(source, SourceWindows(source))[32] == pytest.approx(1, abs=1e-6)
 
 
 def test_without_disjoint_windows_there_is_no_baseline():
     source = np.random.default_rng(0).random((63, 80))
-    windows = source_windows(source, (32, 64))
+    windows = SourceWindows(source, (32, 64))
     assert windows.baseline[32] is not None  # beside each other
     assert windows.baseline[64] is None
-    square = source_windows(source[:, :63], (32,))
+    square = SourceWindows(source[:, :63], (32,))
     assert square.baseline == {32: None}
     assert copying(source[:, :63], square)[32] == pytest.approx(1)
 
@@ -114,7 +114,7 @@ def test_a_regular_texture_has_no_verdict():
     grating = np.tile(0.5 + 0.4 * np.sin(2 * np.pi * np.arange(256) / 16), (256, 1))
     assert verdict(np.roll(grating, 5, 1), grating) is None
     smooth = power_law(4, 256)
-    assert source_windows(smooth).baseline[32] > 0.99
+    assert SourceWindows(smooth).baseline[32] > 0.99
 
 
 def test_verdict_follows_its_formula():
