@@ -21,7 +21,6 @@ from stimgen.measure.portilla_simoncelli import (
     has_empty_band,
     load_plenoptic,
     portilla_simoncelli_distances,
-    refuse_unsuitable,
     size_problem,
     texture_model,
     texture_statistics,
@@ -96,7 +95,6 @@ def portilla_simoncelli(
     `portilla_simoncelli_distances` with the same options, in colour of the luminance: "ps" over all, and
     "ps_" with the name of each family, those that are defined.
     """
-    refuse_unsuitable(source, scales, spatial_corr_width)
     model = texture_model(source.shape[:2], scales, orientations, spatial_corr_width)
     components, axes, mean = principal_components(source)
     for number in range(components.shape[2]):

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.column import Column
-from stimgen.errors import InputError, StimgenError
-from stimgen.images.pixels import Image, luminance
+from stimgen.errors import StimgenError
+from stimgen.images.pixels import luminance
 from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
 
@@ -87,7 +87,6 @@ def portilla_simoncelli_distances(
     Portilla, J. & Simoncelli, E. P. (2000). A parametric texture model based on joint statistics of complex
     wavelet coefficients. International Journal of Computer Vision 40, 49–71.
     """
-    refuse_unsuitable(source, scales, width)
     seen, goal = luminance(image), luminance(source)
     if goal.std() <= _NO_CONTRAST:
         return dict.fromkeys((OVERALL, *FAMILIES))
@@ -210,13 +209,6 @@ def size_problem(height: int, width: int, scales: int, correlation_width: int) -
             needs = f"needs multiples of {step} px from {smallest} px on"
             return f"a pyramid of {scales} scales {needs}, and the image has {side} px."
     return None
-
-
-def refuse_unsuitable(image: Image | NDArray[np.floating], scales: int, width: int) -> None:
-    """Raise InputError if an image's size has no such statistics (`size_problem`)."""
-    problem = size_problem(image.shape[0], image.shape[1], scales, width)
-    if problem:
-        raise InputError(f"Portilla & Simoncelli's statistics: {problem}", "Use another size.")
 
 
 def _distance(measured: Statistics, family: str) -> float | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.objective import analyse, layers_of, to_batch
+from stimgen.texture.objective import analyse, to_batch
 from stimgen.texture.saved import PixelRange, TextureStatistics
 from stimgen.texture.statistic import Term
 
@@ -63,11 +63,6 @@ class Problem:
     noise: np.random.Generator  # of the start image
     size_px: int | None = None  # None for that of the goal
     name: str = ""  # of its checkpoints
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers whose statistics are matched."""
-        return layers_of(self.terms)
 
     @property
     def side_px(self) -> int:

@@ -82,10 +82,10 @@ def synthesise_together(
     """
     works = []
     for problem in problems:
-        goal = problem.goal
-        plan = stages(preset, extractor.architecture, problem.layers, problem.side_px, goal.halvings)
+        layers, halvings = layers_of(problem.terms), problem.goal.halvings
+        plan = stages(preset, extractor.architecture, layers, problem.side_px, halvings)
         by_place = {(stage.size_px, stage.rung): stage for stage in plan}
-        works.append(_Work(problem, goal.pixels(extractor), by_place))
+        works.append(_Work(problem, problem.goal.pixels(extractor), by_place))
     found = checkpoints.load(problems) if checkpoints else None
     if found:
         for work, reached in zip(works, found.reached, strict=True):
