@@ -22,12 +22,8 @@ def match_histogram_exact(
     border), so that a plateau keeps the slope it lies in; those equal again at random.
 
     The reference has as many channels and pixels. Each channel is matched by itself. One permutation of H · W
-    is drawn per channel, whether there are ties or not.
-
-    References
-    ----------
-    Coltuc, D., Bolon, P. & Chassery, J.-M. (2006). Exact histogram specification. IEEE Trans. Image
-    Processing 15, 1143–1152. Of its nested neighbourhoods, the order here uses the pixel itself and 3 × 3.
+    is drawn per channel, whether there are ties or not. Of the nested neighbourhoods of Coltuc, Bolon &
+    Chassery (2006, IEEE Trans. Image Processing 15, 1143–1152), the order uses the pixel itself and 3 × 3.
     """
     if image.ndim == 2:
         return _match_plane(image, reference, rng)

@@ -35,10 +35,6 @@ def entropy(image: DecodedImage) -> Values:
     The bin of a pixel is 255 · luminance, rounded to the nearest integer: in a grey 8-bit image the pixel
     value itself. 0 is for a constant image, 8 for all levels equally often.
 
-    References
-    ----------
-    Shannon, C. E. (1948). A mathematical theory of communication. Bell System Technical Journal 27, 379–423.
-
     Examples
     --------
     >>> entropy(DecodedImage(np.array([[0.0, 1.0], [0.5, 0.5]])))
@@ -74,11 +70,6 @@ def histogram_w1(image: DecodedImage, source: tuple[tuple[int, ...], NDArray[np.
     must move, on average, to turn one histogram into the other. 0 is for the same histogram, 1 for a black
     and a white image; None if the images have different shapes. `source` is the shape and the sorted
     luminance of the source.
-
-    References
-    ----------
-    Vallender, S. S. (1974). Calculation of the Wasserstein distance between probability distributions on the
-    line. Theory of Probability and its Applications 18, 784–786.
 
     Examples
     --------

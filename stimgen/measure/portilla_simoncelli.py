@@ -81,11 +81,6 @@ def portilla_simoncelli_distances(
         "all", then each of `FAMILIES`; 0 for equal statistics. None where it is not defined: everything for
         a constant source, correlations and moments where a band of the image or the source is empty, and
         "all" where any family is not defined.
-
-    References
-    ----------
-    Portilla, J. & Simoncelli, E. P. (2000). A parametric texture model based on joint statistics of complex
-    wavelet coefficients. International Journal of Computer Vision 40, 49–71.
     """
     seen, goal = luminance(image), luminance(source)
     if goal.std() <= _NO_CONTRAST:
