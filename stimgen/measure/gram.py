@@ -40,7 +40,7 @@ class GramScale:
 
         Examples
         --------
-        >>> GramScale(0.2, 1.0).normalised(0.6)
+        >>> GramScale(0.25, 0.75).normalised(0.5)
         0.5
         """
         if self.floor is None or self.ceiling < LEAST_RATIO * self.floor or self.ceiling == 0:
