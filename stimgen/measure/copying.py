@@ -63,9 +63,10 @@ def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, flo
 
         r = Σ (x − mean x) (s − mean s) / √(Σ (x − mean x)² · Σ (s − mean s)²)
 
-    and the value of k is the highest r of all tiles and windows; 1 is a copy. It is None if there is no whole
-    tile or window with contrast. Numerators are computed as products of Fourier transforms, denominators from
-    local sums (Lewis 1995, Fast template matching, Vision Interface 95, 120–123).
+    and the value of k is the highest |r| of all tiles and windows; 1 is a copy, also one with black and white
+    exchanged. It is None if there is no whole tile or window with contrast. Numerators are computed as
+    products of Fourier transforms, denominators from local sums (Lewis 1995, Fast template matching, Vision
+    Interface 95, 120–123).
     """
     plane = luminance(image)
     floor = NO_CONTRAST * float(np.sum(plane**2))
@@ -111,7 +112,7 @@ def _column_sums(values: NDArray[np.float64], count: int) -> NDArray[np.float64]
 def _highest(
     plane: NDArray[np.float64], floor: float, source: SourceWindows, side: int, *, disjoint: bool = False
 ) -> float | None:
-    """Return the highest correlation of the tiles of an image with the windows of a source."""
+    """Return the highest absolute correlation of the tiles of an image with the windows of a source."""
     from scipy import fft
 
     norms = source.norms.get(side)
@@ -134,18 +135,20 @@ def _highest(
         # Circular correlation; at places where the window is inside the source nothing has gone round.
         correlations = fft.irfft2(transform, source.padded, overwrite_x=True, workers=-1)[:rows, :columns]
         correlations *= reciprocals
+        np.abs(correlations, out=correlations)
         if constant is not None:
             correlations[constant] = -np.inf
         if disjoint:
             correlations[max(top - side + 1, 0) : top + side, max(left - side + 1, 0) : left + side] = -np.inf
         highest = max(highest, float(correlations.max()))
     # Rounding can take a copy beyond 1.
-    return None if highest == -np.inf else min(max(highest, -1.0), 1.0)
+    return None if highest == -np.inf else min(highest, 1.0)
 
 
 @register_statistic(
     "copying",
     order=60,
+    version=2,
     prepare=lambda source: SourceWindows(source.luminance),
     option="copying",
     columns=(
@@ -153,9 +156,9 @@ def _highest(
             Column(
                 f"copying_{side}",
                 f"Similarity of {side} px parts",
-                f"Highest Pearson correlation of a tile of {side} x {side} px of the file with any window "
-                "of that size in the source, of luminance; 1 for a copy. Empty where there is no tile or "
-                "window with contrast.",
+                f"Highest absolute Pearson correlation of a tile of {side} x {side} px of the file with any "
+                "window of that size in the source, of luminance; 1 for a copy, also one with black and "
+                "white exchanged. Empty where there is no tile or window with contrast.",
                 "",
                 LEWIS,
             )

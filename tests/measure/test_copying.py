@@ -25,7 +25,7 @@ def tiles(image, side):
 
 
 def by_brute_force(image, source, side, *, disjoint=False):
-    """Return the highest of NumPy's correlation coefficients of tiles and windows, one after the other."""
+    """Return the highest of NumPy's absolute correlation coefficients, one after the other."""
     highest = []
     for top, left, tile in tiles(image, side):
         for y in range(source.shape[0] - side + 1):
@@ -33,7 +33,7 @@ def by_brute_force(image, source, side, *, disjoint=False):
                 window = source[y : y + side, x : x + side]
                 overlap = abs(y - top) < side and abs(x - left) < side
                 if np.ptp(tile) and np.ptp(window) and not (disjoint and overlap):
-                    highest.append(np.corrcoef(tile.ravel(), window.ravel())[0, 1])
+                    highest.append(abs(np.corrcoef(tile.ravel(), window.ravel())[0, 1]))
     return max(highest, default=None)
 
 
@@ -62,7 +62,7 @@ def test_similarity_and_baseline_by_brute_force(height, width, side, seed):
 def test_similarity_in_a_photograph_is_scikit_images(side):
     gravel = read_image("skimage:gravel").pixels.astype(float)
     image, source = gravel[:150, :140], gravel[200:370, 200:401]  # neither square nor of one shape
-    expected = max(match_template(source, tile).max() for _, _, tile in tiles(image, side))
+    expected = max(np.abs(match_template(source, tile)).max() for _, _, tile in tiles(image, side))
     assert copying(image, SourceWindows(source))[side] == pytest.approx(expected, rel=1e-9)
 
 
@@ -100,6 +100,10 @@ def source(request):
 def test_a_shifted_copy_is_found(source, contrast, deviation):
     noise = np.random.default_rng(0).standard_normal(source.shape)
     assert verdict(0.3 + contrast * (np.roll(source, (91, 37), (0, 1)) - 0.3) + deviation * noise, source)
+
+
+def test_a_copy_with_black_and_white_exchanged_is_found(source):
+    assert verdict(1 - np.roll(source, (91, 37), (0, 1)), source)
 
 
 def test_a_copied_block_is_found_and_a_phase_scramble_or_a_rotation_is_no_copy(source):
