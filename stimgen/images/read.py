@@ -47,10 +47,10 @@ def read_image(image: str | Path) -> RawImage:
     """Read a PNG, TIFF or JPEG file, or an image that comes with scikit-image ("skimage:brick").
 
     The content decides about the format, not the file name. Integers of b bits become v / (2^b − 1), floats
-    must lie in 0..1. The orientation tag of cameras is applied. Colour profiles and gamma tags are not: a pixel
-    value is taken as it is, as the experiment's display will take it. `ImageError` is raised if there is no
-    such file, or if it is damaged, transparent, neither grey nor RGB, not one picture, larger than 8192 × 8192
-    pixels, or has float samples outside 0..1.
+    must lie in 0..1. The orientation tag of cameras is applied. Colour profiles and gamma tags are not: a
+    pixel value is taken as it is, as the experiment's display will take it. `ImageError` is raised if there
+    is no such file, or if it is damaged, transparent, neither grey nor RGB, not one picture, or has more than
+    8192 × 8192 pixels.
     """
     if isinstance(image, str) and image.startswith(SKIMAGE_PREFIX):
         path = skimage_path(image.removeprefix(SKIMAGE_PREFIX))
