@@ -16,7 +16,7 @@ from stimgen.networks.architectures import (
     PublishedWeights,
 )
 from stimgen.networks.weights import find, find_weights
-from stimgen.networks.weights.record import Convolutions
+from stimgen.networks.weights.formats import Convolutions
 
 TINY = Architecture(
     "tiny",

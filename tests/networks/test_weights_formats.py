@@ -11,8 +11,7 @@ from network_files import WRITERS
 
 from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.weights import WeightsError
-from stimgen.networks.weights.formats import read_convolutions
-from stimgen.networks.weights.record import Convolutions
+from stimgen.networks.weights.formats import Convolutions, read_convolutions
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -39,9 +39,14 @@ from stimgen.networks.weights.cache import (
     write_cached,
     writing_to,
 )
-from stimgen.networks.weights.formats import read_convolutions, read_weights_file
-from stimgen.networks.weights.readers import READERS
-from stimgen.networks.weights.record import Weights, WeightsError, file_sha256, random_weights
+from stimgen.networks.weights.formats import (
+    Weights,
+    file_sha256,
+    random_weights,
+    read_convolutions,
+    read_weights_file,
+)
+from stimgen.networks.weights.readers import READERS, WeightsError
 
 TIMEOUT_S = 60.0
 """How long a download waits for a server that sends nothing, s."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stimgen.networks.weights.record import WeightsError
+from stimgen.errors import StimgenError
 
 if TYPE_CHECKING:
     import h5py
@@ -39,6 +39,10 @@ SAVE_STATE_DICT = (
     "Get the file again if it is cut off or damaged. If it holds a whole pickled model or other Python code, "
     "which was not run, save the state dict, uncompressed: torch.save(model.state_dict(), FILE)."
 )
+
+
+class WeightsError(StimgenError):
+    """Weights are missing, unreadable, altered, or not those of the network."""
 
 
 def read_layers(path: Path) -> list[Layer]:
