@@ -56,6 +56,13 @@ def convolutions():
 
 
 @pytest.fixture
+def net(tmp_path, tiny, convolutions):
+    """A state dict of "tiny"."""
+    network_files.write_pth(tmp_path / "net.pth", convolutions)
+    return tmp_path / "net.pth"
+
+
+@pytest.fixture
 def tiny_weights(tiny, convolutions):
     """A function that returns the weights of "tiny" with a given input convention."""
 

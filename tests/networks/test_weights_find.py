@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import network_files
 import numpy as np
 import onnx
 import pytest
@@ -64,14 +63,6 @@ def test_incomplete_package_is_an_error(tmp_path, monkeypatch):
     assert row.location == "damaged"
     assert "its SHA-256 is d9298a10" in row.problem
     assert [(v.name, v.location) for v in verify_weights()] == [("imagenet", "damaged")]
-
-
-def test_fetch_puts_packaged_weights_into_the_cache(oxford, cache):
-    assert fetch_weights("vgg16", "imagenet").tensors_sha256 == oxford.tensors_sha256
-    again = find_weights("vgg16", "imagenet")
-    assert again.origin.startswith(f"cache {cache}")
-    assert again.convention == oxford.convention
-    assert all(map(torch.equal, again.kernels, oxford.kernels))
 
 
 @pytest.mark.parametrize("digits", [8, 64])
@@ -170,9 +161,8 @@ def test_damaged_cache_file_is_an_error_and_verify_names_it(publish, tmp_path, c
     assert locations["tiny", "imagenet"] == "damaged"
 
 
-def test_renamed_cache_file_is_an_error(tmp_path, tiny, convolutions, cache):
-    network_files.write_pth(tmp_path / "net.pth", convolutions)
-    import_weights(tmp_path / "net.pth", "tiny", convention="torchvision")
+def test_renamed_cache_file_is_an_error(net, cache):
+    import_weights(net, "tiny", convention="torchvision")
     (cache / "tiny-net.safetensors").rename(cache / "tiny-other.safetensors")
     with pytest.raises(WeightsError, match=r'holds other weights: "net" of tiny'):
         find_weights("tiny", "other")
@@ -180,14 +170,13 @@ def test_renamed_cache_file_is_an_error(tmp_path, tiny, convolutions, cache):
     assert ['"net" of tiny' in problem for problem in problems] == [True]
 
 
-def test_interrupted_write_leaves_no_file(tmp_path, tiny, convolutions, cache, monkeypatch):
+def test_interrupted_write_leaves_no_file(net, cache, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    network_files.write_pth(tmp_path / "net.pth", convolutions)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WeightsError, match=r"No space left on device\.\n.*STIMGEN_CACHE"):
-        import_weights(tmp_path / "net.pth", "tiny", convention="torchvision")
+        import_weights(net, "tiny", convention="torchvision")
     assert files(cache) == []
 
 
@@ -209,9 +198,8 @@ def test_list_says_where_all_weights_are(publish, tmp_path, cache):
     assert rows["vgg19", "imagenet"].origin == "VGG19_Weights.IMAGENET1K_V1"
 
 
-def test_cache_file_can_be_named_by_its_path(tmp_path, tiny, convolutions, cache):
-    network_files.write_pth(tmp_path / "net.pth", convolutions)
-    import_weights(tmp_path / "net.pth", "tiny", convention="caffe-bgr")
+def test_cache_file_can_be_named_by_its_path(tmp_path, net, cache):
+    import_weights(net, "tiny", convention="caffe-bgr")
     copy = shutil.copy(cache / "tiny-net.safetensors", tmp_path / "elsewhere.safetensors")
     found = find_weights("tiny", str(copy))
     assert (found.name, found.convention.name, found.origin) == ("net", "caffe-rgb", f"file {copy}")
