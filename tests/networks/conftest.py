@@ -15,7 +15,7 @@ from stimgen.networks.architectures import (
     Pool,
     PublishedWeights,
 )
-from stimgen.networks.weights import find, find_weights
+from stimgen.networks.weights import find_weights
 from stimgen.networks.weights.formats import Convolutions
 
 TINY = Architecture(
@@ -101,9 +101,3 @@ def publish(tiny, convolutions, tmp_path, httpserver, monkeypatch):
         return published
 
     return make
-
-
-@pytest.fixture
-def no_package(monkeypatch):
-    """The package with the Oxford weights is not installed."""
-    monkeypatch.setattr(find, "find_spec", lambda name: None)

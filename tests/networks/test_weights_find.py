@@ -17,7 +17,14 @@ from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.import_weights import import_weights
-from stimgen.networks.weights import WeightsError, fetch_weights, find_weights, list_weights, verify_weights
+from stimgen.networks.weights import (
+    WeightsError,
+    fetch_weights,
+    find,
+    find_weights,
+    list_weights,
+    verify_weights,
+)
 
 OXFORD = NETWORKS["vgg16"]().weights[0]
 
@@ -98,8 +105,8 @@ def test_failed_download_leaves_no_file_and_lists_other_ways(fault, publish, cac
     assert files(cache) == []
 
 
-@pytest.mark.usefixtures("no_package")
 def test_without_package_and_connection_the_package_is_named(monkeypatch):
+    monkeypatch.setattr(find, "find_spec", lambda name: None)
     for name in ("vgg16", "vgg19"):
         architecture = NETWORKS[name]()
         nowhere = tuple(replace(entry, source="http://127.0.0.1:1/net.pth") for entry in architecture.weights)

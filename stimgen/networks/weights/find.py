@@ -1,4 +1,4 @@
-"""From a network and a name to its weights: a file, the cache, a package or a download; which there are."""
+"""From a network and a name to its weights: a file, the cache, a package or a download; and what there is."""
 
 from __future__ import annotations
 
