@@ -230,7 +230,7 @@ def _unavailable(
         ]
     return WeightsError(
         f'The weights "{name}" of {network} are {places}, and the download of {url} failed: '
-        f"{reason.strip()}.",
+        f"{reason}.".replace("\r\n", ""),
         "Get them in one of these ways:\n" + "\n".join(f"  - {way}" for way in ways),
     )
 
