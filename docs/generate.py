@@ -27,8 +27,7 @@ from stimgen.manifest.json_schema import json_schema
 from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.extractor import PHOTOGRAPHS
 from stimgen.runs.columns import TABLES
-from stimgen.texture.presets import Multiscale
-from stimgen.texture.schedule import layers_at
+from stimgen.texture.presets import Multiscale, layers_at
 from stimgen.trials import DESIGNS, TrialOptions
 
 DOCS = Path(__file__).parent
