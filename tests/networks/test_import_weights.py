@@ -97,6 +97,12 @@ def test_a_name_never_changes_its_meaning(publish, tmp_path, convolutions):
             import_weights(path, "tiny", name=name, convention="torchvision")
 
 
+def test_file_of_another_network_is_refused(net, cache):
+    with pytest.raises(WeightsError, match=r"conv1_1 needs a kernel of shape \(64, 3, 3, 3\).*features\.0"):
+        import_weights(net, "vgg16", convention="torchvision")
+    assert not cache.exists()
+
+
 @pytest.mark.slow
 def test_normalised_filters_of_vgg16_are_recognised(oxford):
     assert share_near_one(normalised_on(oxford, [other_image("motorcycle_right.png")])) > 0.65 > LEAST_SHARE

@@ -87,14 +87,16 @@ def test_download_goes_into_the_cache_and_is_found_there(digits, publish, convol
     assert len(httpserver.log) == 1
 
 
-@pytest.mark.parametrize("fault", ["wrong hash", "no server"])
+@pytest.mark.parametrize("fault", ["wrong hash", "not found", "no server"])
 def test_failed_download_leaves_no_file_and_lists_other_ways(fault, publish, cache, httpserver, tmp_path):
     published = publish()
     if fault == "wrong hash":
         # The first eight digits, which TorchVision publishes, are right.
         publish(sha256=published.sha256[:8] + "0" * 56)
     else:
-        publish(source="http://127.0.0.1:1/net.pth")
+        publish(
+            source=httpserver.url_for("/nothing") if fault == "not found" else "http://127.0.0.1:1/net.pth"
+        )
     with pytest.raises(WeightsError) as caught:
         find_weights("tiny", "imagenet")
     message = str(caught.value)
