@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NAMED_AUTHORS = 3
-"""Authors that a citation in the text names before "et al."."""
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -32,7 +29,7 @@ class Reference:
     def cited(self) -> str:
         """The citation in the text, without brackets: "Gatys, Ecker & Bethge, 2015"."""
         names = [author.partition(",")[0] for author in self.authors.split(" and ")]
-        named = _joined(names) if len(names) <= NAMED_AUTHORS else f"{names[0]} et al."
+        named = _joined(names) if len(names) <= 3 else f"{names[0]} et al."
         return f"{named}, {self.year}"
 
     @property

@@ -14,9 +14,7 @@ from stimgen.errors import InputError, nearest
 
 
 def stats(
-    images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Image files, or skimage:NAME.")
-    ],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, or skimage:NAME.")],
     source: Annotated[
         str | None, typer.Option("--source", help="Image to compare them with, such as the original texture.")
     ] = None,

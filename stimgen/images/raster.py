@@ -41,6 +41,7 @@ def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
         # Pillow warns where it leaves something out: a picture, or a tag such as the orientation.
         warnings.filterwarnings("error", category=UserWarning, module=r"PIL\.")
         warnings.filterwarnings("ignore", message="Image appears to be a malformed MPO file")
+        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
         return _decode(data, file_format, origin)
 
 
@@ -86,20 +87,18 @@ def _decode(data: bytes, file_format: str, origin: str) -> Samples:
 
 
 def _open(data: bytes, file_format: str, origin: str) -> ImageFile:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-        try:
-            return Pillow.open(io.BytesIO(data), formats=[file_format])
-        except UnidentifiedImageError:
-            raise ImageError(
-                f"{origin} is a damaged or cut-off {file_format} file: its header makes no sense.",
-                "Copy the file again, or open it in an image editor and save it as PNG.",
-            ) from None
-        except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
-            raise ImageError(
-                f"{origin} claims more pixels than stimgen reads. {error}",
-                "Crop or shrink the image in an image editor.",
-            ) from error
+    try:
+        return Pillow.open(io.BytesIO(data), formats=[file_format])
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{origin} is a damaged or cut-off {file_format} file: its header makes no sense.",
+            "Copy the file again, or open it in an image editor and save it as PNG.",
+        ) from None
+    except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
+        raise ImageError(
+            f"{origin} claims more pixels than stimgen reads. {error}",
+            "Crop or shrink the image in an image editor.",
+        ) from error
 
 
 def _samples(picture: ImageFile) -> tuple[NDArray[Any], int]:

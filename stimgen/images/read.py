@@ -67,29 +67,14 @@ class RawImage:
 
 
 def read_image(image: str | Path, *, white: int | None = None) -> RawImage:
-    """Read an image file, or a photograph that comes with scikit-image.
+    """Read an image file, or an image that comes with scikit-image ("skimage:brick").
 
-    Formats are PNG, TIFF, JPEG, PGM, PPM, PBM, BMP, GIF and WebP. Of the several pictures in a phone's JPEG
-    file, the first is read.
-
-    The content decides about the format, not the file name. Integers of b bits become v / (2^b − 1),
-    floats must lie in 0..1. The orientation tag of cameras is applied. Colour profiles and gamma tags are
-    not: a pixel value is taken as it is, as the experiment's display will take it.
-
-    Parameters
-    ----------
-    image
-        A path, or "skimage:NAME" such as "skimage:brick" for a file in scikit-image's package (nothing is
-        downloaded).
-    white
-        Integer sample that is white; by default the largest of the file's bits.
-
-    Raises
-    ------
-    ImageError
-        If there is no such file, if it cannot be read, is empty, damaged, not one picture, larger than
-        8192 × 8192 pixels, transparent, neither grey nor RGB, or has samples that are not finite or outside
-        0..1.
+    Formats are PNG, TIFF, JPEG, PGM, PPM, PBM, BMP, GIF and WebP; of the several pictures in a phone's JPEG
+    file, the first is read. The content decides about the format, not the file name. Integers of b bits
+    become v / (2^b − 1), or v / `white`, floats must lie in 0..1. The orientation tag of cameras is applied.
+    Colour profiles and gamma tags are not: a pixel value is taken as it is, as the experiment's display will
+    take it. `ImageError` is raised if there is no such file, or if it is damaged, transparent, neither grey
+    nor RGB, not one picture, or has more than 8192 × 8192 pixels.
     """
     if isinstance(image, str) and image.startswith(SKIMAGE_PREFIX):
         path = skimage_path(image.removeprefix(SKIMAGE_PREFIX))

@@ -61,17 +61,13 @@ def _cut(pixels: Image, box: Box, image: ImageSpec) -> tuple[Image, float]:
 def shrink(image: Image, size_px: int) -> tuple[Image, float]:
     """Return a square image with a side of `size_px`, without aliasing.
 
-    Each channel is convolved with the Lanczos window of three lobes, widened by the scale factor, in
-    floating point (Pillow). Among the usual filters it keeps most of the contrast just below the new
-    Nyquist frequency and passes least above it. Its side lobes overshoot at sharp edges; values outside 0..1
-    are clipped.
+    Each channel is convolved with the Lanczos window of three lobes, widened by the scale factor, in floating
+    point (Turkowski 1990, Graphics Gems, 147–165). Among the usual filters it keeps most of the contrast just
+    below the new Nyquist frequency and passes least above it. Its side lobes overshoot at sharp edges; values
+    outside 0..1 are clipped.
 
-    `image` is (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1; if N is `size_px`, it is copied.
-    The second result is the share of samples that overshot by more than half a grey level of 8 bits.
-
-    References
-    ----------
-    Turkowski, K. (1990). Filters for common resampling tasks. In Graphics Gems (pp. 147–165). Academic Press.
+    `image` is (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1. The second result is the share of
+    samples that overshot by more than half a grey level of 8 bits.
     """
     from PIL import Image as Pillow
 

@@ -99,10 +99,8 @@ class PublishedWeights:
     """Weights of a network that can be downloaded.
 
     `source` is an address, or the name of weights of TorchVision, such as "VGG19_Weights.IMAGENET1K_V1";
-    `sha256` that of the file, or its first digits if no more are published; `convention` the name of its
-    input convention (of `CONVENTIONS`); `licence` and `citation` the terms of use
-    and whom to cite. `tensors_sha256` (`stimgen.networks.weights.tensors_sha256`) is given if it is known,
-    and `package` if one carries the same weights.
+    `sha256` that of the file, or its first digits if no more are published; `convention` a name in
+    `CONVENTIONS`. `tensors_sha256` is given if it is known, and `package` if one carries the same weights.
     """
 
     name: str

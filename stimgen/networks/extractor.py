@@ -56,20 +56,12 @@ def build_extractor(
     dtype: torch.dtype = torch.float32,
     deepest: str | None = None,
 ) -> FeatureExtractor:
-    """Return the feature extractor of the network that `weights` belong to.
+    """Return the feature extractor of the network that `weights` belong to, up to the layer `deepest`.
 
-    Parameters
-    ----------
-    pooling
-        "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained.
-    normalise
-        Scale every filter to a mean activation of 1 (see `normalise_activations`), measured on the CPU in
-        float32, so that all devices and precisions work with the same network. Weights that are normalised
-        already are used as they are.
-    dtype
-        Precision of the convolutions.
-    deepest
-        Drop all layers after this one.
+    The pooling is "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained. With
+    `normalise`, every filter is scaled to a mean activation of 1 (see `normalise_activations`), measured on
+    the CPU in float32, so that all devices and precisions work with the same network. Weights that are
+    normalised already are used as they are. `dtype` is the precision of the convolutions.
     """
     if pooling not in get_args(Pooling):
         raise InputError(f'Unknown pooling "{pooling}".', nearest(pooling, get_args(Pooling)))
@@ -123,19 +115,13 @@ class FeatureExtractor:
     ) -> dict[str, Tensor]:
         """Return the feature maps of `layers`, or a statistic of them, by layer, shallowest first.
 
+        `images` are RGB (batch, 3, height, width), 0..1 but not clipped; float32 or better, on `device`. The
+        `statistic` is a function of the maps (batch, channel, height, width) of one layer, in `dtype`, after
+        the ReLU of a convolution; it must not change them. It is called as soon as they are computed, so that
+        they and their gradients can be freed early.
+
         For large images (`recomputes`), the backward pass computes the maps inside each block (from pool to
         pool) again, which takes more time and less memory. Values and gradients are the same to the last bit.
-
-        Parameters
-        ----------
-        images
-            RGB images (batch, 3, height, width), 0..1 but not clipped; float32 or better, on `device`.
-        layers
-            Layers to return; nothing after the deepest one is computed.
-        statistic
-            Function of the maps (batch, channel, height, width) of one layer, in `dtype`: after the ReLU for
-            convolutions, after pooling for pools. It must not change them. It is called as soon as they are
-            computed, so that they and their gradients can be freed early.
         """
         deepest = self.architecture.deepest(layers)
         smallest = self.architecture.smallest_px(deepest)
@@ -289,8 +275,7 @@ def central_square(photograph: Pillow.Image) -> NDArray[np.float32]:
 def share_near_one(weights: Weights) -> float:
     """Return the share of filters with a mean activation near 1, averaged over the convolutions.
 
-    Published filters were normalised on other images than the photographs used here, so that their means
-    scatter around 1, the more the deeper the layer.
+    Published filters were normalised on other images, so that their means scatter around 1.
     """
     means = mean_activations(build_extractor(weights, pooling="average", normalise=False))
     shares = [(layer.log().abs() <= log(NEAR)).double().mean().item() for layer in means]

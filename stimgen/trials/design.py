@@ -20,6 +20,7 @@ from stimgen.trials.balance import Balanced, Trial
 LONGEST_S = 3600.0
 
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
+Pause = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)]
 Maker = Callable[[Available, Any, np.random.Generator], list[Trial]]
 Function = TypeVar("Function", bound=Maker)
 
@@ -57,9 +58,7 @@ class TrialOptions(BaseModel):
     )
     presentation_s: Seconds = Field(0.2, description="How long the stimuli are shown, s.")
     response_s: Seconds = Field(1.2, description="How long a response is waited for, s.")
-    interval_s: float = Field(
-        0.4, ge=0, le=LONGEST_S, allow_inf_nan=False, description="From the response to the next trial, s."
-    )
+    interval_s: Pause = Field(0.4, description="From the response to the next trial, s.")
     break_every: int = Field(72, ge=1, le=100_000, description="Trials in a block; a break lies between two.")
     min_source_gap: int = Field(
         2,
@@ -99,13 +98,7 @@ class TrialOptions(BaseModel):
 class TwoIntervalTiming(TrialOptions):
     """Timing of designs that show two images one after the other."""
 
-    isi_s: float = Field(
-        0.5,
-        ge=0,
-        le=LONGEST_S,
-        allow_inf_nan=False,
-        description="From the end of the first image to the start of the second, s.",
-    )
+    isi_s: Pause = Field(0.5, description="From the end of the first image to the start of the second, s.")
 
     @property
     def trial_s(self) -> float:

@@ -8,8 +8,7 @@ import numpy as np
 
 from stimgen.column import Column
 from stimgen.trials.available import Available, Row
-from stimgen.trials.balance import in_random_order, limit_runs
-from stimgen.trials.crops import side_of
+from stimgen.trials.balance import in_random_order, limit_runs, side_of
 from stimgen.trials.design import DESIGNS, TrialOptions
 from stimgen.trials.verify import verify
 

@@ -15,8 +15,8 @@ from stimgen.networks.architectures import (
     Pool,
     PublishedWeights,
 )
-from stimgen.networks.weights import find, find_weights
-from stimgen.networks.weights.record import Convolutions
+from stimgen.networks.weights import find_weights
+from stimgen.networks.weights.formats import Convolutions
 
 TINY = Architecture(
     "tiny",
@@ -53,6 +53,13 @@ def convolutions():
     rng = np.random.default_rng(5)
     kernels = tuple(rng.standard_normal(c.kernel_shape).astype(np.float32) / 6 for c in TINY.convolutions)
     return Convolutions(kernels, tuple(rng.standard_normal(len(k)).astype(np.float32) / 9 for k in kernels))
+
+
+@pytest.fixture
+def net(tmp_path, tiny, convolutions):
+    """A state dict of "tiny"."""
+    network_files.write_pth(tmp_path / "net.pth", convolutions)
+    return tmp_path / "net.pth"
 
 
 @pytest.fixture
@@ -94,9 +101,3 @@ def publish(tiny, convolutions, tmp_path, httpserver, monkeypatch):
         return published
 
     return make
-
-
-@pytest.fixture
-def no_package(monkeypatch):
-    """The package with the Oxford weights is not installed."""
-    monkeypatch.setattr(find, "find_spec", lambda name: None)

@@ -12,7 +12,7 @@ from torchvision.models import alexnet as torchvision_alexnet
 
 from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.extractor import build_extractor
-from stimgen.networks.weights.record import Convolutions
+from stimgen.networks.weights.formats import Convolutions
 from stimgen.references import Reference
 
 ALEXNET = NETWORKS["alexnet"]()

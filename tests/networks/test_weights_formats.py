@@ -15,8 +15,7 @@ from scipy.io import savemat
 
 from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.weights import WeightsError, find_weights
-from stimgen.networks.weights.formats import read_convolutions, read_weights_file
-from stimgen.networks.weights.record import Convolutions
+from stimgen.networks.weights.formats import Convolutions, read_convolutions, read_weights_file
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -88,15 +87,13 @@ def test_too_few_and_too_many_convolutions_are_refused(tmp_path, tiny, convoluti
         read_convolutions(path, tiny)
 
 
-def test_missing_bias_batch_normalisation_integers_and_nan_are_refused(tmp_path, tiny, convolutions):
-    path = tmp_path / "net.pth"
-    network_files.write_pth(path, convolutions)
-    good = torch.load(path, weights_only=True)
+def test_missing_bias_batch_normalisation_integers_and_nan_are_refused(net, tiny, convolutions):
+    good = torch.load(net, weights_only=True)
 
     def refused(tensors, message):
-        torch.save(tensors, path)
+        torch.save(tensors, net)
         with pytest.raises(WeightsError, match=message):
-            read_convolutions(path, tiny)
+            read_convolutions(net, tiny)
 
     bias = "features.7.bias"
     refused({k: v for k, v in good.items() if k != bias}, r"conv1_2 needs .*features\.7 .* and no bias")
@@ -106,16 +103,14 @@ def test_missing_bias_batch_normalisation_integers_and_nan_are_refused(tmp_path,
     items = list(good.items())
     norm = [(f"bn.{n}", torch.ones(4)) for n in ("weight", "bias", "running_mean", "running_var")]
     refused(dict([*items[:2], *norm, *items[2:]]), "a normalisation layer, bn, between its convolutions")
-    torch.save(dict([*items, *norm]), path)
-    assert read_convolutions(path, tiny).sha256 == convolutions.sha256
+    torch.save(dict([*items, *norm]), net)
+    assert read_convolutions(net, tiny).sha256 == convolutions.sha256
 
 
-def test_half_precision_becomes_float32(tmp_path, tiny, convolutions):
-    path = tmp_path / "net.pth"
-    network_files.write_pth(path, convolutions)
-    rounded = {k: v.bfloat16() for k, v in torch.load(path, weights_only=True).items()}
-    torch.save(rounded, path)
-    found = read_convolutions(path, tiny)
+def test_half_precision_becomes_float32(net, tiny):
+    rounded = {k: v.bfloat16() for k, v in torch.load(net, weights_only=True).items()}
+    torch.save(rounded, net)
+    found = read_convolutions(net, tiny)
     np.testing.assert_array_equal(found.kernels[0], rounded["features.0.weight"].float())
     assert found.kernels[0].dtype == np.float32
 

@@ -8,7 +8,8 @@ from stimgen.networks.weights.find import (
     verify_weights,
     whereabouts,
 )
-from stimgen.networks.weights.record import Weights, WeightsError, random_weights, tensors_sha256
+from stimgen.networks.weights.formats import Weights, random_weights
+from stimgen.networks.weights.readers import WeightsError
 
 __all__ = [
     "Weights",
@@ -18,7 +19,6 @@ __all__ = [
     "find_weights",
     "list_weights",
     "random_weights",
-    "tensors_sha256",
     "verify_weights",
     "whereabouts",
 ]

@@ -15,9 +15,9 @@ import platformdirs
 from stimgen.atomic import write_file
 from stimgen.errors import InputError
 from stimgen.networks.architectures import CONVENTIONS, NETWORKS
-from stimgen.networks.weights.formats import match_layers
+from stimgen.networks.weights.formats import Weights, match_layers
 from stimgen.networks.weights.layer import Layer
-from stimgen.networks.weights.record import Weights, WeightsError
+from stimgen.networks.weights.readers import WeightsError
 
 FORMAT = "stimgen weights 1"
 _TEXTS = ("network", "name", "origin", "file_sha256", "tensors_sha256")

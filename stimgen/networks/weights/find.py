@@ -1,4 +1,4 @@
-"""From a network and a name to its weights: a file, the cache, a package or a download; which there are."""
+"""From a network and a name to its weights: a file, the cache, a package or a download; and what there is."""
 
 from __future__ import annotations
 
@@ -39,9 +39,14 @@ from stimgen.networks.weights.cache import (
     write_cached,
     writing_to,
 )
-from stimgen.networks.weights.formats import read_convolutions, read_weights_file
-from stimgen.networks.weights.readers import READERS
-from stimgen.networks.weights.record import Weights, WeightsError, file_sha256, random_weights
+from stimgen.networks.weights.formats import (
+    Weights,
+    file_sha256,
+    random_weights,
+    read_convolutions,
+    read_weights_file,
+)
+from stimgen.networks.weights.readers import READERS, WeightsError
 
 TIMEOUT_S = 60.0
 """How long a download waits for a server that sends nothing, s."""
@@ -225,7 +230,7 @@ def _unavailable(
         ]
     return WeightsError(
         f'The weights "{name}" of {network} are {places}, and the download of {url} failed: '
-        f"{reason.strip()}.",
+        f"{reason}.".replace("\r\n", ""),
         "Get them in one of these ways:\n" + "\n".join(f"  - {way}" for way in ways),
     )
 

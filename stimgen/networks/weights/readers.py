@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from stimgen.errors import StimgenError
 from stimgen.networks.weights.caffe_files import read_caffemodel, read_matconvnet
 from stimgen.networks.weights.layer import Array, Layer, described
-from stimgen.networks.weights.record import WeightsError
 
 if TYPE_CHECKING:
     import h5py
@@ -37,6 +37,10 @@ SAVE_STATE_DICT = (
     "Get the file again if it is cut off or damaged. If it holds a whole pickled model or other Python code, "
     "which was not run, save the state dict, uncompressed: torch.save(model.state_dict(), FILE)."
 )
+
+
+class WeightsError(StimgenError):
+    """Weights are missing, unreadable, altered, or not those of the network."""
 
 
 def read_layers(path: Path) -> list[Layer]:
