@@ -305,10 +305,10 @@ def _measured(path: Path, problems: list[str]) -> NDArray[np.float64] | None:
     if len(header) == 2:
         values = values[:, [0, 1, 1, 1]]
     values[:, 0] /= values[-1, 0]
-    error = prediction_error(values)
-    if error > MOST_ERROR:
+    worst = prediction_error(values)
+    if worst > MOST_ERROR:
         problems.append(
-            f"gamma_table: a reading of {path} is {error:.0%} from what the others predict, and contrasts "
+            f"gamma_table: a reading of {path} is {worst:.0%} from what the others predict, and contrasts "
             f"would be wrong; at most {MOST_ERROR:.0%} is accepted. Measure more levels, such as every 16th, "
             "or repeat uncertain readings"
         )
