@@ -133,7 +133,11 @@ def luminance_curve(
         Luminance from 0, at level 0, to 1, at level 1.
     """
     shares = (luminance - luminance[0]) / (luminance[-1] - luminance[0])
-    exponent = float(least_squares(lambda gamma: level**gamma - shares, 2.2, bounds=(0.2, 10)).x[0])
+
+    def residuals(gamma: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(level**gamma - shares)
+
+    exponent = float(least_squares(residuals, 2.2, bounds=(0.2, 10)).x[0])
     return np.asarray(PchipInterpolator(level, shares ** (1 / exponent))(at) ** exponent)
 
 
