@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 
+# PsychoPy 2026.2.5 reads the command line when it is imported, and answers --help itself.
+arguments, sys.argv = sys.argv, sys.argv[:1]
 try:
     import psychopy.visual  # noqa: F401
 except ModuleNotFoundError as error:
@@ -28,3 +30,5 @@ except Exception as error:
         file=sys.stderr,
     )
     raise SystemExit(2) from None
+finally:
+    sys.argv = arguments

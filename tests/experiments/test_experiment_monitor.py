@@ -106,9 +106,14 @@ def test_ramp_of_a_table_linearises_luminance(tmp_path):
     ("header", "rows", "problem"),
     [
         ("level,cd", [(0, 1), (1, 2), (2, 3)], "must have the columns"),
-        ("level,luminance", [(0, 1), (0.5, 1), (1, 2)], "rise in every column"),
-        ("level,luminance", [(0, 1), (1, 2)], "three or more rows"),
-        ("level,luminance", [(1, 1), (128, 2), (255, 3)], "from 0 to 1, or from 0 to 255"),
+        ("level,luminance", [(0, 1), (0.2, 1.5), (0.5, 4), (0.6, 4), (1, 9)], "rise in every column"),
+        ("level,luminance", [(0, 1), (0.2, 2), (0.5, 4), (1, 9)], "5 or more rows"),
+        (
+            "level,luminance",
+            [(0, 1), (64, 6), (128, 30), (192, 31), (255, 99)],
+            "from what the others predict",
+        ),
+        ("level,luminance", [(1, 1), (64, 2), (128, 3), (192, 4), (255, 5)], "from 0 to 1, or from 0 to 255"),
         ("level,luminance", [(0, 1), (128, "x"), (255, 3)], "lab.csv:3: could not convert"),
         ("level,luminance", [(0, 1), (128, 1, 2), (255, 3)], "lab.csv:3: 3 cells, and the header has 2"),
     ],
@@ -132,3 +137,27 @@ def test_other_visual_angle_is_refused_with_the_right_distance(tmp_path):
     with pytest.raises(ExperimentError, match=r"Move the observer to 85\.9 cm"):
         check_ppd(monitor, monitor.ppd * 1.5, allow_mismatch=False)
     check_ppd(load(tmp_path, distance_cm=85.95), monitor.ppd * 1.5, allow_mismatch=False)
+
+
+def srgb(level):
+    return np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize(
+    ("show", "readings"), [(lambda level: level**2.2, 8), (lambda level: level**1.8, 5), (srgb, 17)]
+)
+def test_contrast_is_what_was_asked_for_also_with_few_readings(tmp_path, show, readings):
+    levels = np.rint(np.linspace(0, 255, readings))
+    write_table(tmp_path, "level,luminance", [(level, 0.5 + 99.5 * show(level / 255)) for level in levels])
+    monitor = load(tmp_path, linear=None, gamma_table="lab.csv")
+    shown = show(monitor.ramp(1024)[0])
+    for mean in (0.05, 0.2, 0.5, 0.9):
+        low, high = np.interp([0.9 * mean, 1.1 * mean], np.linspace(0, 1, 1024), shown)
+        assert (high - low) / (high + low) == pytest.approx(0.1, abs=0.001)
+    assert monitor.described()["gamma_table_error"] < 0.1
+
+
+def test_readings_too_far_apart_for_the_display_are_refused(tmp_path):
+    write_table(tmp_path, "level,luminance", [(level, 100 * srgb(level)) for level in np.linspace(0, 1, 8)])
+    with pytest.raises(ExperimentError, match="Measure more levels"):
+        load(tmp_path, linear=None, gamma_table="lab.csv")

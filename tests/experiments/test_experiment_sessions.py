@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from example_run import CORRECT_KEY, monitor_file, oddity_list, read_csv, two_interval_list, write_csv
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 
 def session_folder(laboratory, design="oddity"):
@@ -233,6 +236,13 @@ def test_other_visual_angle_is_refused_unless_allowed(laboratory):
     for row in read_csv(folder / "trials.csv"):
         assert float(row["isi_shown_s"]) == 0
         assert float(row["shown_s"]) > 0
+
+
+@pytest.mark.parametrize("name", ["oddity", "two_interval"])
+def test_help_is_of_the_experiment_and_not_of_psychopy(laboratory, name):
+    printed = laboratory.run([sys.executable, str(ROOT / "experiments" / name / f"{name}.py"), "--help"])
+    assert "--participant" in printed
+    assert "--observer-lapse" in printed
 
 
 def test_missing_display_is_named(laboratory):
