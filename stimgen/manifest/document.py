@@ -1,4 +1,4 @@
-"""YAML text to plain data, with the line and column of every value and key.
+"""YAML text to plain data, with the line and column of every value and key, and the problems of both.
 
 Nothing in the text is executed. Size, depth, number of values and length of the text are bounded, the last
 two after expanding aliases, so that nested aliases can't fill the memory.
@@ -6,37 +6,78 @@ two after expanding aliases, so that nested aliases can't fill the memory.
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import yaml
 
-from stimgen.manifest.problems import DataPath, ManifestError, Problem, dotted
+from stimgen.errors import InputError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
 MAX_VALUES = 200_000
 MAX_PROBLEMS = 1000
 """Number of problems after which a file is not read further."""
+SHOWN = 100
+"""How many problems a message lists."""
 
 _TAG = "tag:yaml.org,2002:"
-_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
 _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
-_NOT_FINITE = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
 _MEANINGS = {"bool": "true or false", "null": "nothing", "int": "a number", "float": "a number"}
+_FORMS = {
+    "bool": re.compile("yes|true|on|no|false|off", re.IGNORECASE),
+    "null": re.compile("~|null|", re.IGNORECASE),
+    "int": re.compile("[-+]?(0|[1-9][0-9_]{0,24})"),
+    "float": re.compile(
+        r"[-+]?\.inf|\.nan|[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?", re.IGNORECASE
+    ),
+}
 # Dates, "=" and "<<" as values are plain text here, as in YAML 1.2.
 _TEXTS = {"str", "timestamp", "value", "merge"}
+
+
+DataPath = tuple[str | int, ...]
+
+
+def dotted(path: DataPath) -> str:
+    """Return a path in the manifest as people write it: "sources[0].crop"."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def shorten(text: str, most: int = 60) -> str:
     """Return `text` on one line, cut after `most` characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a manifest."""
+
+    path: str
+    line: int | None
+    column: int | None
+    location: str
+    message: str
+
+    def __str__(self) -> str:
+        place = self.path if self.line is None else f"{self.path}:{self.line}:{self.column}"
+        return f"{place}: {self.location}: {self.message}" if self.location else f"{place}: {self.message}"
+
+
+class ManifestError(InputError):
+    """A manifest that can't be used, with every problem found in it."""
+
+    def __init__(self, errors: Iterable[Problem]) -> None:
+        unique = dict.fromkeys(errors)
+        self.errors = sorted(unique, key=lambda problem: (problem.line or 0, problem.column or 0))
+        lines = [str(problem) for problem in self.errors[:SHOWN]]
+        if len(self.errors) > SHOWN:
+            lines.append(f"… and {len(self.errors) - SHOWN} more problems.")
+        super().__init__("\n".join(lines))
 
 
 @dataclass(frozen=True)
@@ -68,6 +109,7 @@ class Document:
     keys: dict[DataPath, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     spoilt: set[DataPath] = field(default_factory=set)
+    _taken: dict[tuple[str, str], str] = field(default_factory=dict)
     _values_read: int = 0
     _characters_read: int = 0
 
@@ -87,6 +129,16 @@ class Document:
         found = self.walk(path)
         mark = self.keys[found] if key else self.values[found]
         self.add(Problem(self.name, mark.line, mark.column, dotted(found[:-1] if key else found), message))
+
+    def claim(self, kind: str, name: str, owner: str, path: DataPath) -> None:
+        """Add a problem if a name is taken, ignoring case as the file systems of Windows and macOS do."""
+        known = (kind, name.lower())
+        if known in self._taken:
+            message = (
+                f'the {kind} "{name}" is taken by {self._taken[known]}; give one of them another name or id.'
+            )
+            self.complain(path, message)
+        self._taken.setdefault(known, owner)
 
     def add(self, problem: Problem) -> None:
         """Add a problem."""
@@ -117,7 +169,7 @@ class Document:
             if isinstance(node, yaml.ScalarNode):
                 self._count_characters(node)
                 if kind in {*_TEXTS, *_MEANINGS}:
-                    return _scalar(node.value, kind)
+                    return _scalar(node, kind)
             tag = node.tag.replace(_TAG, "!!")
             message = f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove the tag.'
         except ValueError as error:
@@ -248,27 +300,15 @@ def _unwanted(text: str) -> str:
     return f"the control character U+{ord(found[0]):04X}"
 
 
-def _scalar(text: str, kind: str) -> str | bool | int | float | None:
+def _scalar(node: yaml.ScalarNode, kind: str) -> str | bool | int | float | None:
     """Return the value of a scalar."""
-    plain = text.replace("_", "").lower()
     if kind in _TEXTS:
-        if unwanted := _unwanted(text):
+        if unwanted := _unwanted(node.value):
             raise ValueError(f"the text has {unwanted}; remove it.")
-        return text
-    if kind == "bool" and text.lower() in _TRUTH:
-        return _TRUTH[text.lower()]
-    if kind == "null" and plain in {"", "~", "null"}:
-        return None
-    if kind == "int" and _DECIMAL.fullmatch(text):
-        if len(text) > 25:
-            raise ValueError(f"the number {text[:12]}… has too many digits.")
-        return int(plain)
-    if kind == "float":
-        with contextlib.suppress(ValueError):
-            return float(_NOT_FINITE.get(plain, plain))
-    if kind in {"bool", "null"}:
-        raise ValueError(f"{text[:40]} has a tag that makes it {_MEANINGS[kind]}; remove the tag.")
-    raise ValueError(
-        f"{text[:40]} is no plain decimal number (YAML reads it in another base); "
-        "write decimal digits, or put it in quotes if it is text."
-    )
+        return str(node.value)
+    if not _FORMS[kind].fullmatch(node.value):
+        raise ValueError(
+            f"{shorten(node.value, 40)} is no plain form of {_MEANINGS[kind]}: write numbers in decimal "
+            "digits (YAML reads this in another base), at most 25, and text in quotes."
+        )
+    return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-any-return]

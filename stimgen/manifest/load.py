@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from stimgen.errors import nearest
-from stimgen.manifest.document import MAX_BYTES, Document, parse
-from stimgen.manifest.problems import DataPath, ManifestError, Problem
+from stimgen.manifest.document import MAX_BYTES, Document, ManifestError, Problem, parse, shorten
 from stimgen.manifest.resolve import is_weights_file, resolve
 from stimgen.manifest.resolved import Manifest
-from stimgen.manifest.schema import (
-    ENTRIES,
-    LARGEST_SEED,
-    VERSION,
-    ManifestFile,
-    NetworkSpec,
-    spell_out,
-)
-from stimgen.manifest.wording import complain_all, describe
+from stimgen.manifest.schema import LARGEST_SEED, VERSION, ManifestFile, NetworkSpec
+from stimgen.manifest.sections import describe, read_section
 from stimgen.networks.architectures import NETWORKS
 
 
@@ -52,11 +43,24 @@ def read_manifest(
         message = f"a manifest is a mapping that starts with stimgen: 1, not {describe(document.data)}."
         document.complain((), message)
         raise ManifestError(document.problems)
-    _check_version(document)
-    data = spell_out(document.data)
+    data = document.data
+    version = data.get("stimgen", VERSION)
+    if ("stimgen",) not in document.spoilt and (type(version) is not int or version != VERSION):
+        message = (
+            f"expected {VERSION}, the manifest version that this stimgen reads, got {describe(version)}."
+        )
+        document.complain(("stimgen",), message)
+        if isinstance(version, int) and version > VERSION:
+            # The other sections follow rules unknown here; problems found in them would mislead.
+            raise ManifestError(document.problems)
+    for key in data.keys() - ManifestFile.model_fields:
+        message = f'unknown key "{shorten(key)}". {nearest(key, ManifestFile.model_fields)}'
+        document.complain((key,), message, key=True)
     _override(data, document, network, seeds)
-    file = _validate(data, document)
-    manifest = resolve(file, document, path, files_needed=files_needed)
+    # The version is looked at above.
+    data |= {"stimgen": VERSION} if "stimgen" in data else {}
+    sections = {name: read_section(name, data, document) for name in ManifestFile.model_fields}
+    manifest = resolve(SimpleNamespace(**sections), document, path, files_needed=files_needed)
     if manifest is None or document.problems:
         raise ManifestError(document.problems)
     given = {"network": network, "seeds": list(seeds) if seeds is not None else None}
@@ -102,17 +106,6 @@ def _neighbour(path: Path) -> str:
     return nearest(path.name, manifests) if manifests else ""
 
 
-def _check_version(document: Document) -> None:
-    version = document.data.get("stimgen", VERSION)
-    if ("stimgen",) in document.spoilt or (version == VERSION and not isinstance(version, bool | float)):
-        return
-    message = f"expected {VERSION}, the manifest version that this stimgen reads, got {describe(version)}."
-    document.complain(("stimgen",), message)
-    if isinstance(version, int) and version > VERSION:
-        # The other sections follow rules unknown here; problems found in them would mislead.
-        raise ManifestError(document.problems)
-
-
 def _override(
     data: dict[str, Any], document: Document, network: str | None, seeds: Sequence[int] | None
 ) -> None:
@@ -135,44 +128,3 @@ def _override(
         found = ", ".join(map(str, seeds)) or "nothing"
         message = f"expected different whole numbers from 0 to {LARGEST_SEED}, got {found}."
         document.add(Problem("--seeds", None, None, "", message))
-
-
-def _validate(data: dict[str, Any], document: Document) -> ManifestFile:
-    """Return the manifest's sections, and None for those and for entries that are not valid."""
-    if "stimgen" in data:  # `_check_version` has looked at it
-        data["stimgen"] = VERSION
-    found: set[DataPath] = set()
-    try:
-        file = ManifestFile.model_validate(_tuples(data), strict=True)
-        if not document.spoilt:
-            return file
-    except ValidationError as error:
-        complain_all(error, document)
-        found = {detail["loc"] for detail in error.errors()}
-    bad = {path[:1] if path[0] not in ENTRIES else path[:2] for path in {*found, *document.spoilt} if path}
-
-    def valid(path: DataPath, model: Any, value: Any) -> Any:
-        return None if path in bad else TypeAdapter(model).validate_python(_tuples(value), strict=True)
-
-    sections: dict[str, Any] = {}
-    for name, field in ManifestFile.model_fields.items():
-        value, entry = data.get(name), ENTRIES.get(name)
-        if name not in data:
-            sections[name] = None if field.is_required() else field.get_default()
-        elif entry is None:
-            sections[name] = valid((name,), field.rebuild_annotation(), value)
-        elif name == "layer_sets" and isinstance(value, dict):
-            named = {key: item for key, item in value.items() if (name, key, "[key]") not in found}
-            sections[name] = {key: valid((name, key), entry, item) for key, item in named.items()} or None
-        elif name != "layer_sets" and isinstance(value, list):
-            sections[name] = tuple(valid((name, i), entry, item) for i, item in enumerate(value))
-        else:
-            sections[name] = None
-    return ManifestFile.model_construct(**sections)
-
-
-def _tuples(data: Any) -> Any:
-    """Return data with tuples in place of lists, as pydantic's strict mode wants them."""
-    if isinstance(data, dict):
-        return {key: _tuples(value) for key, value in data.items()}
-    return tuple(_tuples(value) for value in data) if isinstance(data, list) else data

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, skimage_path
-from stimgen.images.sources import ImageSpec, SourceSpec
-from stimgen.manifest.document import Document, shorten
-from stimgen.manifest.problems import DataPath
+from stimgen.images.sources import SourceSpec
+from stimgen.manifest.document import DataPath, Document, shorten
 from stimgen.manifest.schema import ID_PATTERN, SourceSection, is_reserved
 
 # Number of files that a glob may match, and of directory entries that it may look at.
@@ -23,50 +22,35 @@ MAX_ENTRIES = 100_000
 
 
 def expand_sources(
-    sections: Sequence[SourceSection | None], folder: Path, document: Document, *, files_needed: bool
+    sections: Sequence[SourceSection | None],
+    folder: Path,
+    document: Document,
+    size_px: int | None,
+    *,
+    files_needed: bool,
 ) -> tuple[SourceSpec, ...]:
     """Return one source per image, in the manifest's order; files of one glob are sorted by path.
 
-    Missing files, globs that match nothing and ids that are given twice become problems of the document.
-    `folder` is the manifest's, absolute. With `files_needed`, the files must exist.
+    Missing files, globs that match nothing, ids that are given twice and boxes smaller than the stimuli
+    become problems of the document. `folder` is the manifest's, absolute. With `files_needed`, the files must
+    exist.
     """
     expanded: list[SourceSpec] = []
-    taken: dict[str, str] = {}
     for index, section in enumerate(sections):
         if section is None:
             continue
         place: DataPath = ("sources", index)
+        if not isinstance(section.crop, str) and section.crop[2] < (size_px or 0):
+            document.complain(
+                (*place, "crop"),
+                f"the box has {section.crop[2]} px, less than the stimuli's {size_px} px; "
+                "enlarge it or reduce size_px, because sources are never enlarged.",
+            )
         for source in _expand(section, place, folder, document, files_needed):
-            # Case is ignored because file systems of Windows and macOS ignore it in stimulus file names.
-            if source.id.lower() in taken:
-                where = (*place, "id") if section.id else place
-                clash = f'the id "{source.id}" of "{source.image}" is taken by "{taken[source.id.lower()]}"'
-                document.complain(where, f"{clash}; give one of them another id.")
-            taken.setdefault(source.id.lower(), source.image)
+            where = (*place, "id") if section.id else place
+            document.claim("source id", source.id, f'"{source.image}"', where)
             expanded.append(source)
     return tuple(expanded)
-
-
-def check_boxes(
-    sections: Sequence[SourceSection | None], image: ImageSpec | None, document: Document
-) -> None:
-    """Complain about crop boxes that are not square, or smaller than the stimuli."""
-    for index, section in enumerate(sections):
-        if section is None or isinstance(section.crop, str):
-            continue
-        _, _, width, height = section.crop
-        message = ""
-        if width != height:
-            message = (
-                f"a crop is a square, but this box is {width} × {height} px; give it one width and height."
-            )
-        elif image is not None and width < image.size_px:
-            message = (
-                f"the box has {width} px, less than the stimuli's {image.size_px} px; "
-                "enlarge it or reduce size_px, because sources are never enlarged."
-            )
-        if message:
-            document.complain(("sources", index, "crop"), message)
 
 
 def find_file(text: str, folder: Path, *, needed: bool = True) -> Path | None:

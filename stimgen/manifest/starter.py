@@ -15,8 +15,8 @@ from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, read_image
 from stimgen.images.sources import ImageSpec, SourceSpec, crop_box
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import read_manifest
-from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.schema import VERSION
 from stimgen.manifest.sources import find_file, make_id, matching_files
 from stimgen.networks.architectures import NETWORKS

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-
-from pydantic import ConfigDict, ValidationError
 
 from stimgen.controls import CONTROLS
 from stimgen.errors import nearest
-from stimgen.manifest.document import Document, shorten
+from stimgen.manifest.document import DataPath, Document, ManifestError, shorten
 from stimgen.manifest.plan import plan
-from stimgen.manifest.problems import DataPath, ManifestError
 from stimgen.manifest.resolved import Manifest, TrialsSpec
-from stimgen.manifest.schema import Section, TrialsSection, spell_out
-from stimgen.manifest.wording import complain_all, read_options
+from stimgen.manifest.schema import TrialsSection
+from stimgen.manifest.sections import read, read_section
 from stimgen.trials import DESIGNS, Available, Exemplar, OptionError, make_trials
-
-
-class _Trials(Section):
-    """The section `trials` of a text; the others are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    trials: tuple[TrialsSection, ...]
 
 
 def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
     """Return the trial lists of a text that has the section `trials`, whatever its other sections are."""
-    trials: tuple[TrialsSpec, ...] = ()
-    try:
-        sections = _Trials.model_validate_json(json.dumps(spell_out(document.data)), strict=True).trials
-        trials = resolve_trials(sections, document)
-    except ValidationError as error:
-        complain_all(error, document)
+    trials = resolve_trials(read_section("trials", document.data, document) or (), document)
     if document.problems:
         raise ManifestError(document.problems)
     return trials
@@ -42,22 +25,18 @@ def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
 def resolve_trials(sections: Sequence[TrialsSection | None], document: Document) -> tuple[TrialsSpec, ...]:
     """Return trial lists with all their options, without those that have problems."""
     specs = []
-    taken: set[str] = set()
     for index, section in enumerate(sections):
         if section is None:
             continue
         place: DataPath = ("trials", index)
         name = section.id or section.design
-        if name.lower() in taken:
-            message = f'the id "{shorten(name)}" is taken by another trial list; give another id.'
-            document.complain(place, message)
-        taken.add(name.lower())
+        document.claim("id", shorten(name), "another trial list", place)
         if section.design not in DESIGNS:
             message = f'unknown design "{shorten(section.design)}". {nearest(section.design, DESIGNS)}'
             document.complain((*place, "design"), message)
             continue
         model = DESIGNS[section.design].options
-        options = read_options(model, section.model_extra, document, place, ("design", "id"))
+        options = read(model, section.model_extra, document, place, others=("design", "id"))
         if options is not None:
             specs.append(TrialsSpec(name, section.design, options))
     return tuple(specs)

@@ -18,7 +18,7 @@ from stimgen.bounded import MOST_TABLE_BYTES, UnreadableError, read_file
 from stimgen.controls import shows_source
 from stimgen.errors import InputError, nearest
 from stimgen.manifest.document import MAX_BYTES, parse
-from stimgen.manifest.problems import ManifestError
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
 from stimgen.runs.csv_files import harmless, in_order, rows_of, table_of, to_csv, to_json

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stimgen.images import samples
 from stimgen.manifest import document
-from stimgen.manifest.problems import ManifestError
+from stimgen.manifest.document import ManifestError
 
 
 def trees() -> list[Any]:

@@ -10,8 +10,8 @@ from bounded_process import SECONDS, Refusal, refusals
 
 from stimgen.errors import InputError
 from stimgen.manifest import sources
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
-from stimgen.manifest.problems import ManifestError
 
 HEAD = "stimgen: 1\nname: hostile\nimage: {size_px: 32}\n"
 GOOD = HEAD + "sources: ['skimage:brick']\ncontrols: [original]\n"

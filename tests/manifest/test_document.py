@@ -7,8 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stimgen.manifest.document import Dumper, parse
-from stimgen.manifest.problems import DataPath, ManifestError
+from stimgen.manifest.document import DataPath, Dumper, ManifestError, parse
 
 
 @pytest.mark.parametrize(

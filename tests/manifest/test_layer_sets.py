@@ -7,8 +7,8 @@ import pytest
 import yaml
 from manifest_texts import load
 
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
-from stimgen.manifest.problems import ManifestError
 
 
 def layers_of(folder: Path, *layers: str, network: str = "vgg19") -> tuple[str, ...]:

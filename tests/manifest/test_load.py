@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from manifest_texts import MINIMAL, load
 
 from stimgen.manifest import resolve, sources
-from stimgen.manifest.document import Dumper
+from stimgen.manifest.document import Dumper, ManifestError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
-from stimgen.manifest.problems import ManifestError
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 DATA = Path(__file__).parent / "data"
