@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stimgen.atomic import create_file, make_folder
-from stimgen.bounded import read_file
 from stimgen.cli import completion
 from stimgen.cli.errors import say
-from stimgen.counting import first_few
 from stimgen.errors import InputError
-
-GITIGNORE = "/results/\n"
 
 
 def new(
@@ -57,61 +50,15 @@ def new(
 
       stimgen new pilot --folder ~/experiments/pilot --network vgg19
     """
-    from stimgen.manifest.json_schema import json_schema
-    from stimgen.manifest.starter import (
-        FOLDER,
-        PHOTOGRAPHS,
-        SCHEMA_FILE,
-        TEXTURES_README,
-        check_options,
-        find_images,
-        read_sources,
-        starter_manifest,
-    )
+    from stimgen.manifest.starter import write_project
 
-    check_options(name, size, ppd, network)
     if context.args and not images:
         raise InputError(
             f'There is one NAME, and "{context.args[0]}" is one more argument.', "Name images with --images."
         )
-    manifest = folder / FOLDER / f"{name}.yaml"
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--folder {folder} is not a folder.", "Name a folder; it need not exist yet.")
-    if manifest.exists() or manifest.is_symlink():
-        raise InputError(
-            f"There is a manifest {manifest} already, and nothing is overwritten.",
-            "Choose another name, or another folder with --folder.",
-        )
     # A shell replaces a pattern without quotes by files, of which --images takes the first.
-    found = []
-    named = find_images([*images, *context.args], Path.cwd()) if images else PHOTOGRAPHS
-    for source in read_sources(named, folder, size_px=size, name=name):
-        found.append(source)
-        if images:
-            say(f"{source.id}: {source.origin}, {source.width} × {source.height} px")
-    text = starter_manifest(name, found, size_px=size, ppd=ppd, network=network)
-
-    make_folder(manifest.parent)
-    schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-    schema_file = manifest.with_name(SCHEMA_FILE)
-    if not _ensure(schema_file, schema):
-        say(f"{schema_file} is of another version of stimgen; replace it: stimgen schema > {schema_file}")
-    _ensure(folder / ".gitignore", GITIGNORE)
-    if not images:
-        make_folder(folder / "textures")
-        _ensure(folder / "textures" / "README.md", TEXTURES_README.read_text("utf-8"))
-    create_file(manifest, text.encode())
-    say(f"{manifest}: {size} × {size} px, sources: {first_few([source.id for source in found])}")
+    patterns = [*(images or ()), *context.args]
+    manifest = write_project(name, folder, patterns, size_px=size, ppd=ppd, network=network, say=say)
     words = shlex.quote(str(manifest))
     say(f"Next:  stimgen check {words}   (what it will make)")
     say(f"       stimgen run {words}     (makes it)")
-
-
-def _ensure(path: Path, text: str) -> bool:
-    """Write a file if there is none; return whether it has this text."""
-    content = text.encode()
-    with contextlib.suppress(FileExistsError):
-        create_file(path, content)
-    with contextlib.suppress(OSError):
-        return read_file(path, len(content)) == content
-    return False

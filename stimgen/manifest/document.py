@@ -205,6 +205,20 @@ class Document:
         raise ManifestError([*self.problems, Problem(self.name, mark.line, mark.column, "", message)])
 
 
+def decoded(content: bytes, name: str) -> str:
+    """Return the bytes of a file as text; what is not UTF-8 is a problem at its place."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = _end_of(content[: error.start].decode("utf-8-sig", errors="replace"))
+        message = f"byte 0x{content[error.start]:02X} is not UTF-8; save the file with the encoding UTF-8."
+        raise ManifestError([Problem(name, line, column, "", message)]) from None
+
+
+def _end_of(text: str) -> tuple[int, int]:
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
+
+
 def parse(text: str, name: str, start: str = "stimgen: 1") -> Document:
     """Return the data of a YAML text."""
     document = Document(name)
@@ -221,8 +235,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        line, column = _end_of(text[: error.position])
         message = f"the character U+{int(error.character):04X} is not allowed in YAML; remove it."
         raise ManifestError([Problem(name, line, column, "", message)]) from None
     try:

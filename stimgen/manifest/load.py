@@ -8,13 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from stimgen.bounded import read_file
 from stimgen.errors import nearest
-from stimgen.manifest.document import MAX_BYTES, Document, ManifestError, Problem, parse, shorten
+from stimgen.manifest.document import MAX_BYTES, Document, ManifestError, Problem, decoded, parse, shorten
 from stimgen.manifest.resolve import is_weights_file, resolve
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import LARGEST_SEED, VERSION, ManifestFile, NetworkSpec
 from stimgen.manifest.sections import describe, read_section
 from stimgen.networks.architectures import NETWORKS
+
+ENDINGS = (".yaml", ".yml")
 
 
 def load_manifest(
@@ -38,7 +41,7 @@ def read_manifest(
     files_needed: bool = True,
 ) -> Manifest:
     """Check and resolve the bytes of a manifest as `load_manifest` does that of the file at `path`."""
-    document = parse(_text(content, str(path)), str(path))
+    document = parse(decoded(content, str(path)), str(path))
     if not isinstance(document.data, dict):
         message = f"a manifest is a mapping that starts with stimgen: 1, not {describe(document.data)}."
         document.complain((), message)
@@ -69,41 +72,21 @@ def read_manifest(
 
 
 def _read(path: Path) -> bytes:
-    content = b""
     try:
-        if not path.exists():
-            message = f"there is no such file. {_neighbour(path)}".strip()
-        elif not path.is_file():
-            message = (
-                f"is {'a folder' if path.is_dir() else 'not a regular file'}; name a manifest file (.yaml)."
+        return read_file(path, MAX_BYTES)
+    except FileNotFoundError:
+        message = f"there is no such file. Its folder {path.parent} doesn't exist either."
+        if path.parent.is_dir():
+            manifests = sorted(
+                file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml")
             )
-        else:
-            with path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-            if len(content) <= MAX_BYTES:
-                return content
-            size = f"{MAX_BYTES // 1_000_000} MB"
-            message = f"is larger than {size}, which no manifest needs; use globs and seed ranges."
+            message = (
+                f"there is no such file. {nearest(path.name, manifests[:20]) if manifests else ''}".strip()
+            )
     except (OSError, ValueError) as error:
-        message = f"can't be read: {getattr(error, 'strerror', None) or error}."
+        reason = getattr(error, "strerror", None) or error
+        message = f"can't be read: {reason}. Name a manifest, a YAML file of at most 1 MB."
     raise ManifestError([Problem(str(path), None, None, "", message)])
-
-
-def _text(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8-sig", errors="replace")
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        message = f"byte 0x{content[error.start]:02X} is not UTF-8; save the file with the encoding UTF-8."
-        raise ManifestError([Problem(name, line, column, "", message)]) from None
-
-
-def _neighbour(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"Its folder {path.parent} doesn't exist either."
-    manifests = sorted(file.name for file in path.parent.iterdir() if file.suffix in {".yaml", ".yml"})[:20]
-    return nearest(path.name, manifests) if manifests else ""
 
 
 def _override(

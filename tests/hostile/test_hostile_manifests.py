@@ -32,7 +32,7 @@ TEXTS = {
         GOOD + "seeds: {count: 100000}\nlayer_sets: {" + "".join(f"s{i}: [pool1], " for i in range(50)) + "}",
         "make 5100000 stimuli, more than 1000000",
     ),
-    "million_seeds": (f"{GOOD}seeds: [{', '.join(map(str, range(1_000_000)))}]\n", "is larger than 1 MB"),
+    "million_seeds": (f"{GOOD}seeds: [{', '.join(map(str, range(1_000_000)))}]\n", "Larger than 1000000 bytes"),
     "too_many_repeats": (f"{GOOD}trials: {{design: oddity, repeats: 10000000000}}\n", "trials.repeats"),
     "everything": (f"{HEAD}controls: [original]\nsources: ['/**/*.no_such_ending']\n", "sources[0]"),
     "stars": (f"{HEAD}controls: [original]\nsources: ['{'**/' * 50}*.none']\n", "no file matches"),
@@ -127,7 +127,7 @@ def test_device_is_not_read(device: str, tmp_path: Path) -> None:
     assert "no file" in refusal(tmp_path, GOOD.replace("skimage:brick", device))
     weights = f"{GOOD}network: {{name: vgg16, weights: {device}}}\n"
     assert "no weights file" in refusal(tmp_path, weights)
-    with pytest.raises(ManifestError, match="not a regular file"):
+    with pytest.raises(ManifestError, match="Not a regular file"):
         load_manifest(device)
 
 

@@ -214,22 +214,18 @@ def test_only_version_1_is_read(tmp_path: Path, version: object) -> None:
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "exp1.yaml").write_text("stimgen: 1")
-    with pytest.raises(ManifestError, match=r'no such file. Did you mean "exp1.yaml"'):
-        load_manifest(tmp_path / "exp2.yaml")
-    with pytest.raises(ManifestError, match=r"folder .*nowhere doesn't exist"):
-        load_manifest(tmp_path / "nowhere" / "exp.yaml")
-    with pytest.raises(ManifestError, match="is a folder"):
-        load_manifest(tmp_path)
-    with pytest.raises(ManifestError, match="can't be read"):
-        load_manifest(tmp_path / ("x" * 300))
-    large = tmp_path / "large.yaml"
-    large.write_bytes(b"#" * 1_000_001)
-    with pytest.raises(ManifestError, match="larger than 1 MB"):
-        load_manifest(large)
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    with pytest.raises(ManifestError, match="not a regular file"):
-        load_manifest(pipe)
+    (tmp_path / "large.yaml").write_bytes(b"#" * 1_000_001)
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in {
+        "exp2.yaml": 'no such file. Did you mean "exp1.yaml"',
+        "nowhere/exp.yaml": r"folder .*nowhere doesn't exist",
+        ".": "Is a directory",
+        "pipe": "Not a regular file",
+        "x" * 300: "can't be read: File name too long",
+        "large.yaml": "Larger than 1000000 bytes",
+    }.items():
+        with pytest.raises(ManifestError, match=message):
+            load_manifest(tmp_path / name)
 
 
 def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
