@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from stimgen.cli import completion
-from stimgen.errors import InputError
+from stimgen.errors import InputError, nearest
 
 ManifestPath = Annotated[
     Path,
@@ -31,6 +31,31 @@ Seeds = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda:0, …", autocompletion=completion.devices)
 ]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a run.", autocompletion=completion.run_folders)
+]
+POOLINGS = ("average", "max")
+
+
+def _known_pooling(pooling: str) -> str:
+    if pooling not in POOLINGS:
+        raise InputError(f'Unknown pooling "{pooling}".', nearest(pooling, POOLINGS))
+    return pooling
+
+
+Pooling = Annotated[
+    str,
+    typer.Option(
+        "--pooling",
+        help="average or max.",
+        callback=_known_pooling,
+        autocompletion=completion.one_of(*POOLINGS),
+    ),
+]
+Normalise = Annotated[
+    bool, typer.Option(help="Rescale filters to a mean activation of 1, as manifests do by default.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 
 SEEDS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
 MOST_SEEDS = 100_000

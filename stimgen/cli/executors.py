@@ -1,4 +1,4 @@
-"""The options of `stimgen run` for workers."""
+"""Workers: the options of `stimgen run` for them, and the command `stimgen cluster certs`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
 if TYPE_CHECKING:
     from stimgen.executors.dask_executor import DaskExecutor
     from stimgen.executors.site import ExecutorSpec
+
+CLUSTER = """Dask clusters: certificates for connections between machines.
+
+For example:
+  stimgen cluster certs ~/.config/stimgen/tls
+"""
 
 ExecutorName = Annotated[
     Literal["local", "dask"] | None,
@@ -83,3 +90,27 @@ def opened(spec: ExecutorSpec, folder: Path) -> contextlib.AbstractContextManage
     from stimgen.executors.dask_executor import DaskExecutor
 
     return DaskExecutor(spec, folder)
+
+
+def certs(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write; only you may read it.")],
+) -> None:
+    """Make certificates that encrypt all connections of a Dask cluster, and keep everybody else out.
+
+    Without them, whoever reaches a scheduler's port could run programs on your account. The certificates are
+    for the scheduler, the workers and stimgen; all machines need to read them, and nobody else may.
+
+    For example:
+      stimgen cluster certs ~/.config/stimgen/tls
+    """
+    from stimgen.executors.clusters import write_certificates
+
+    paths = write_certificates(folder)
+    ignored = folder / ".gitignore"  # a key has no place in a repository
+    if not ignored.exists():
+        ignored.write_text("*\n", "utf-8")
+    say(f"Written: {', '.join(map(str, paths.values()))}")
+    typer.echo("# For the section executor of a site file:")
+    typer.echo("tls:")
+    for name, path in paths.items():
+        typer.echo(f"  {name}: {path}")

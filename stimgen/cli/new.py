@@ -43,11 +43,8 @@ def new(
     says what to put there; and a .gitignore for results. Nothing is ever overwritten.
 
     For example:
-
       stimgen new exp1
-
       stimgen new exp1 --images "textures/*.png" --size 256 --ppd 41
-
       stimgen new pilot --folder ~/experiments/pilot --network vgg19
     """
     from stimgen.manifest.starter import write_project

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Seeds, parse_seeds
+from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Quiet, Seeds, parse_seeds
 from stimgen.cli.errors import say
 from stimgen.cli.executors import Devices, ExecutorName, SchedulerAt, SitePath, executor_spec, opened
 from stimgen.counting import counted
@@ -71,7 +71,7 @@ def run(
         bool,
         typer.Option("--watch", help="Open a page in the browser that shows the run while it works."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make the stimuli of a manifest: images, records and tables.
 
@@ -81,21 +81,13 @@ def run(
     shards are explained in docs/scale.md.
 
     For example:
-
       stimgen run manifests/exp1.yaml
-
       stimgen run manifests/exp1.yaml --device cuda:0 --out /data/exp1
-
       stimgen run manifests/exp1.yaml --network vgg16 --seeds 1-10
-
       stimgen run manifests/exp1.yaml --watch
-
       stimgen run manifests/exp1.yaml --devices cuda:0,cuda:1
-
       stimgen run manifests/exp1.yaml --devices cpu:8
-
       stimgen run manifests/exp1.yaml --site slurm.yaml
-
       stimgen run manifests/exp1.yaml --shard 3/8
     """
     from stimgen.manifest.load import load_manifest

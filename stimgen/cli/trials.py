@@ -45,11 +45,8 @@ def trials(
     counterbalanced, and determined by its options, among them its seed. They are listed in docs/trials.md.
 
     For example:
-
       stimgen trials results/exp1
-
       stimgen trials results/exp1 --design oddity --set repeats=10 --set seed=7 --out lists/participant7.csv
-
       stimgen trials results/exp1 --design rating --set conditions=[pool1,pool4] --out lists/rating.csv
     """
     if (design is None) != (out is None) or ((settings or force) and not design):

