@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import os
 import platform
@@ -57,14 +58,11 @@ class Commands(TyperGroup):
             if ctx.params["debug"]:
                 traceback.print_exc()
             known = error if isinstance(error, StimgenError) else of_the_machine(error)
-            if known is not None:
-                say(str(known))
-            else:
-                say(
-                    f"Unexpected {type(error).__name__}: {error}\n"
-                    "This is a bug. Please report it with what the same command prints with --debug, "
-                    "and what stimgen --version prints."
-                )
+            bug = (
+                f"Unexpected {type(error).__name__}: {error}\nThis is a bug. Please report it with what the "
+                "same command prints with --debug, and what stimgen --version prints."
+            )
+            say(str(known or bug))
             raise typer.Exit(exit_code(error)) from None
 
 
@@ -81,19 +79,16 @@ def exit_code(error: BaseException) -> int:
 
 def _common_options_first(arguments: list[str]) -> list[str]:
     """Return the arguments with the options of all commands in front."""
-    first: list[str] = []
-    others: list[str] = []
-    rest = iter(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    first, others, rest = list[str](), list[str](), iter(arguments[:end])
     for argument in rest:
         if argument == "--log":
-            first += [argument, *([value] if (value := next(rest, None)) is not None else [])]
+            first += [argument, *itertools.islice(rest, 1)]
         elif argument == "--debug" or argument.startswith("--log="):
             first.append(argument)
         else:
             others.append(argument)
-            if argument == "--":
-                break
-    return [*first, *others, *rest]
+    return [*first, *others, *arguments[end:]]
 
 
 def say(message: str) -> None:

@@ -15,7 +15,7 @@ import typer
 from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Quiet, Seeds, parse_seeds
 from stimgen.cli.errors import say
 from stimgen.cli.executors import Devices, ExecutorName, SchedulerAt, SitePath, executor_spec, opened
-from stimgen.counting import counted
+from stimgen.counting import counted, first_few
 from stimgen.errors import InputError, StimgenError
 
 LOGGER = logging.getLogger("stimgen")
@@ -96,13 +96,14 @@ def run(
         raise InputError("--yes goes with --prune.", "Give both, or neither.")
     from stimgen.runs.shards import parse_shard
 
-    part = parse_shard(shard) if shard is not None else None
-    if part is not None and (prune or watch or executor == "dask" or devices or scheduler or site):
-        raise InputError(
-            "--shard goes without --prune, --watch, and workers.",
-            "Leave them out: a shard is made by this process alone.",
-        )
-    if part is not None:
+    part = None
+    if shard is not None:
+        part = parse_shard(shard)
+        if prune or watch or executor == "dask" or devices or scheduler or site:
+            raise InputError(
+                "--shard goes without --prune, --watch, and workers.",
+                "Leave them out: a shard is made by this process alone.",
+            )
         executor = "local"  # whatever the site file says
     spec = executor_spec(executor, devices, scheduler, site)
     if spec.name != "local" and device != "auto":
@@ -115,18 +116,13 @@ def run(
     from stimgen.runs.progress import Progress
     from stimgen.runs.runner import run as run_manifest
 
-    progress = Progress(quiet=quiet)
-    if part is not None:
-        made = run_manifest(
-            loaded, shard=part, out=out, device=device, batch_size=batch_size, progress=progress
-        )
-        _end_shard(made, part, quiet=quiet)
-        return
-    to_remove = _to_remove(loaded, out or loaded.output, ask=not yes) if prune else None
-    with _watched(loaded, out or loaded.output, progress) if watch else contextlib.nullcontext() as preview:
-        with opened(spec, out or loaded.output) as makers:
+    progress, folder = Progress(quiet=quiet), out or loaded.output
+    to_remove = _to_remove(loaded, folder, ask=not yes) if prune else None
+    with _watched(loaded, folder, progress) if watch else contextlib.nullcontext() as preview:
+        with opened(spec, folder) as makers:
             result = run_manifest(
                 loaded,
+                shard=part,
                 out=out,
                 device=device,
                 batch_size=batch_size,
@@ -135,23 +131,35 @@ def run(
                 executor=makers,
             )
         few = result.made + result.kept <= MOST_REPORTED
-        page = _write_report(result.folder) if report and few else None
+        page = _write_report(result.folder) if report and few and part is None else None
         if preview is not None:
             preview.end(_outcome(result, page), page)
     if not quiet:
-        for line in _sentences(result, page, report_left_out=report and not few, trials=bool(loaded.trials)):
+        for line in _sentences(
+            result, part, page, report_left_out=report and not few, trials=bool(loaded.trials)
+        ):
             say(line)
-    if result.failures and prune:
-        say("Nothing is removed, because stimuli could not be made.")
     if result.failures:
-        say(f"{counted(len(result.failures))} could not be made; why is in {result.folder / 'failures.csv'}")
+        from stimgen.runs.store import RunFolder
+
+        if prune:
+            say("Nothing is removed, because stimuli could not be made.")
+        why = part.note(RunFolder(result.folder)) if part else result.folder / "failures.csv"
+        say(f"{counted(len(result.failures))} could not be made; why is in {why}")
         raise typer.Exit(3)
 
 
-def _sentences(result: RunResult, page: Path | None, *, report_left_out: bool, trials: bool) -> Iterator[str]:
-    """Yield what a run did, in sentences."""
+def _sentences(
+    result: RunResult, shard: Shard | None, page: Path | None, *, report_left_out: bool, trials: bool
+) -> Iterator[str]:
+    """Yield what a run or a shard did, in sentences."""
     stimuli, folder = result.made + result.kept, result.folder
     done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
+    if shard is not None:
+        if not stimuli and not result.failures:
+            done = "nothing to do, because there are more shards than batches"
+        yield f"Shard {shard}: {done}. When all are made: stimgen tables {shlex.quote(str(folder))}"
+        return
     if not result.made and not result.failures:
         done = f"Nothing to do: all {counted(result.kept)} are there, and the tables are written anew"
     yield f"{done}. Table: {folder / 'stimuli.csv'}{f', report: {page}' if page else ''}"
@@ -175,28 +183,13 @@ def _sentences(result: RunResult, page: Path | None, *, report_left_out: bool, t
     if result.removed:
         yield f"Removed {counted(len(result.removed), 'file', 'files')}: {', '.join(result.removed)}"
     if others := result.unplanned:
-        names = f"{', '.join(others[:5])}{', …' if len(others) > 5 else ''}"
         yield (
             f"{counted(len(others))} in {folder / 'stimuli'} {'is' if len(others) == 1 else 'are'} not what "
-            f"this command asks for, and not in the tables: {names} (--prune removes those that stimgen made)"
+            f"this command asks for, and not in the tables: {first_few(others)} "
+            "(--prune removes those that stimgen made)"
         )
     if page is None and (result.made or result.removed) and (folder / "report.html").exists():
         yield f"report.html there shows an earlier state; stimgen report {folder} draws it anew."
-
-
-def _end_shard(result: RunResult, shard: Shard, *, quiet: bool) -> None:
-    """Say what a shard did, and what comes next."""
-    from stimgen.runs.store import RunFolder
-
-    if not quiet:
-        done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
-        if not result.made + result.kept + len(result.failures):
-            done = "nothing to do, because there are more shards than batches"
-        say(f"Shard {shard}: {done}. When all are made: stimgen tables {shlex.quote(str(result.folder))}")
-    if result.failures:
-        note = shard.note(RunFolder(result.folder))
-        say(f"{counted(len(result.failures))} could not be made; why is in {note}")
-        raise typer.Exit(3)
 
 
 def _to_remove(manifest: Manifest, folder: Path, *, ask: bool) -> Unplanned | None:
@@ -238,13 +231,10 @@ def _watched(manifest: Manifest, folder: Path, progress: Progress) -> Iterator[P
     progress.watcher = preview
     try:
         yield preview
-    except KeyboardInterrupt:
-        preview.end(
-            "The run was interrupted. What was finished is kept; the same command goes on from there."
-        )
-        raise
-    except BaseException:
-        preview.end("The run ended with an error; the terminal says which. What was finished is kept.")
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        how = "was interrupted" if interrupted else "ended with an error, which is on the terminal"
+        preview.end(f"The run {how}. What was finished is kept; the same command goes on from there.")
         raise
 
 
