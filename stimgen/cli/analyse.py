@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stimgen.cli import completion
-from stimgen.cli.arguments import Device, Normalise, Pooling, Quiet
+from stimgen.cli.arguments import Device, Normalise, Pooling, Quiet, option
 from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
@@ -20,47 +20,29 @@ def stats(
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="PNG, TIFF or JPEG files, or skimage:NAME.")
     ],
-    source: Annotated[
-        str | None, typer.Option("--source", help="Image to compare them with, such as the original texture.")
-    ] = None,
+    source: Annotated[str | None, option("Image to compare them with, such as the original texture.")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", help="CSV file, with its data dictionary (.json) beside it. Default: screen."),
+        Path | None, option("CSV file, with its data dictionary (.json) beside it. Default: screen.")
     ] = None,
-    gram: Annotated[
-        bool, typer.Option(help="Measure Gram distances from the source, which needs a network.")
-    ] = True,
-    network: Annotated[
-        str, typer.Option("--network", help="Network for Gram distances.", autocompletion=completion.networks)
-    ] = "vgg19",
+    gram: Annotated[bool, option("Measure Gram distances from the source, which needs a network.")] = True,
+    network: Annotated[str, option("Network for Gram distances.", complete=completion.networks)] = "vgg19",
     weights: Annotated[
-        str,
-        typer.Option(
-            "--weights",
-            help="Name of published or imported weights, or a file.",
-            autocompletion=completion.weights,
-        ),
+        str, option("Name of published or imported weights, or a file.", complete=completion.weights)
     ] = "imagenet",
     pooling: Pooling = "average",
     normalise: Normalise = True,
     layers: Annotated[
         str | None,
-        typer.Option(
-            "--layers",
-            help="Layers for Gram distances, separated by commas. Default: conv1_1,pool1,pool2,pool3,pool4 "
+        option(
+            "Layers for Gram distances, separated by commas. Default: conv1_1,pool1,pool2,pool3,pool4 "
             "for VGG, conv1,pool1,pool2,conv3,conv4 for AlexNet.",
-            autocompletion=completion.layers,
+            complete=completion.layers,
         ),
     ] = None,
     portilla_simoncelli: Annotated[
-        bool,
-        typer.Option(
-            "--portilla-simoncelli", help="Measure the distance in Portilla & Simoncelli's statistics."
-        ),
+        bool, option("Measure the distance in Portilla & Simoncelli's statistics.", "--portilla-simoncelli")
     ] = False,
-    ppd: Annotated[
-        float | None, typer.Option("--ppd", help="Pixels per degree, for frequencies in cycles per degree.")
-    ] = None,
+    ppd: Annotated[float | None, option("Pixels per degree, for frequencies in cycles per degree.")] = None,
     device: Device = "auto",
 ) -> None:
     """Measure images that any program made, in the columns of stimuli.csv.
@@ -106,64 +88,40 @@ def decode(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Images in one subfolder per class: FOLDER/CLASS/FILE.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
+    out: Annotated[Path, option("Folder for the results.")],
     test: Annotated[
-        Path | None,
-        typer.Option("--test", help="Test images, in a folder with the same classes. Default: a split."),
+        Path | None, option("Test images, in a folder with the same classes. Default: a split.")
     ] = None,
-    test_share: Annotated[
-        float, typer.Option("--test-share", help="Share of each class held out for the test, without --test.")
-    ] = 0.25,
-    validation_share: Annotated[
-        float, typer.Option("--validation-share", help="Share of the rest that chooses the regularisation.")
-    ] = 0.25,
+    test_share: Annotated[float, option("Share of each class held out for the test, without --test.")] = 0.25,
+    validation_share: Annotated[float, option("Share of the rest that chooses the regularisation.")] = 0.25,
     group_by: Annotated[
         str | None,
-        typer.Option(
-            "--group-by",
-            help="Regular expression that finds the group in a file's name; images of a group stay together.",
-        ),
+        option("Regular expression that finds the group in a file's name; images of a group stay together."),
     ] = None,
     layers: Annotated[
         str | None,
-        typer.Option(
-            "--layers",
-            help="Layers, separated by commas; conv1_1..pool5 is all from the one to the other. Default: the "
+        option(
+            "Layers, separated by commas; conv1_1..pool5 is all from the one to the other. Default: the "
             "network's usual ones, and its last.",
-            autocompletion=completion.layers,
+            complete=completion.layers,
         ),
     ] = None,
-    network: Annotated[
-        str, typer.Option("--network", help="Network.", autocompletion=completion.networks)
-    ] = "vgg19",
+    network: Annotated[str, option("Network.", complete=completion.networks)] = "vgg19",
     weights: Annotated[
-        str,
-        typer.Option(
-            "--weights",
-            help="Name of published or imported weights, a file, or random.",
-            autocompletion=completion.weights,
-        ),
+        str, option("Name of published or imported weights, a file, or random.", complete=completion.weights)
     ] = "imagenet",
     pooling: Pooling = "average",
     normalise: Normalise = True,
-    size_px: Annotated[
-        int, typer.Option("--size-px", min=1, help="Side that the largest central square is shrunk to.")
-    ] = 224,
-    color: Annotated[
-        str, typer.Option("--color", help="grey or rgb.", autocompletion=completion.one_of("grey", "rgb"))
-    ] = "rgb",
+    size_px: Annotated[int, option("Side that the largest central square is shrunk to.", min=1)] = 224,
+    color: Annotated[str, option("grey or rgb.", complete=completion.one_of("grey", "rgb"))] = "rgb",
     components: Annotated[
-        int | None,
-        typer.Option("--components", min=1, help="Principal components to keep. Default: all features."),
+        int | None, option("Principal components to keep. Default: all features.", min=1)
     ] = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")] = 20,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the split and of the training.")] = 1,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Images in one pass through the network.")
-    ] = 32,
+    epochs: Annotated[int, option("Passes over the training images.", min=1)] = 20,
+    seed: Annotated[int, option("Of the split and of the training.", min=0)] = 1,
+    batch_size: Annotated[int, option("Images in one pass through the network.", min=1)] = 32,
     features: Annotated[
-        Path | None,
-        typer.Option("--features", help="Folder that features are kept in. Default: OUT/features."),
+        Path | None, option("Folder that features are kept in. Default: OUT/features.")
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,

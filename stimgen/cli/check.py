@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stimgen.cli.arguments import Device, ManifestPath, NetworkName, RunPath, Seeds, parse_seeds
+from stimgen.cli.arguments import Device, ManifestPath, NetworkName, RunPath, Seeds, option, parse_seeds
 from stimgen.cli.errors import say
 from stimgen.counting import counted, first_few
 from stimgen.errors import printable
@@ -20,10 +20,8 @@ def check(
     device: Device = "auto",
     network: NetworkName = None,
     seeds: Seeds = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The run folder, if it will be given to stimgen run.")
-    ] = None,
-    show_all: Annotated[bool, typer.Option("--all", help="List every source and stimulus.")] = False,
+    out: Annotated[Path | None, option("The run folder, if it will be given to stimgen run.")] = None,
+    show_all: Annotated[bool, option("List every source and stimulus.", "--all")] = False,
 ) -> None:
     """Say what a manifest would make, how long that takes, and what is wrong with it.
 
@@ -65,13 +63,10 @@ def schema() -> None:
 def verify(
     run_folder: RunPath,
     recompute: Annotated[
-        bool,
-        typer.Option(
-            "--recompute", help="Measure every PNG file again, which needs the sources and the weights."
-        ),
+        bool, option("Measure every PNG file again, which needs the sources and the weights.", "--recompute")
     ] = False,
     device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, option("Print the result as JSON.", "--json")] = False,
 ) -> None:
     """Compare every file of a run with what its records and its manifest say.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stimgen.cli.arguments import option
 from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
@@ -23,28 +24,24 @@ For example:
 
 ExecutorName = Annotated[
     Literal["local", "dask"] | None,
-    typer.Option(
+    option(
+        "Who makes the stimuli: this process (local) or workers (dask). Default: the site file's, or local.",
         "--executor",
-        help="Who makes the stimuli: this process (local) or workers (dask). Default: the site file's, "
-        "or local.",
     ),
 ]
 Devices = Annotated[
     str | None,
-    typer.Option(
-        "--devices", help="Workers on this machine: cuda:0,cuda:1 (one per GPU) or cpu:N (cores divided)."
-    ),
+    option("Workers on this machine: cuda:0,cuda:1 (one per GPU) or cpu:N (cores divided).", "--devices"),
 ]
 SchedulerAt = Annotated[
-    str | None,
-    typer.Option("--scheduler", help="Address or scheduler file of a Dask cluster whose workers are used."),
+    str | None, option("Address or scheduler file of a Dask cluster whose workers are used.", "--scheduler")
 ]
 SitePath = Annotated[
     Path | None,
-    typer.Option(
-        "--site",
-        help="Site file: where runs are made here, such as Slurm. Default: "
+    option(
+        "Site file: where runs are made here, such as Slurm. Default: "
         "~/.config/stimgen/site.yaml, if it is there.",
+        "--site",
     ),
 ]
 

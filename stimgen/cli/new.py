@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stimgen.cli import completion
+from stimgen.cli.arguments import option
 from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
@@ -17,24 +18,19 @@ def new(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the stimulus set.")],
     folder: Annotated[
-        Path, typer.Option("--folder", help="Where manifests/NAME.yaml will be. Default: the current folder.")
+        Path, option("Where manifests/NAME.yaml will be. Default: the current folder.")
     ] = Path(),
     images: Annotated[
         list[str] | None,
-        typer.Option(
-            "--images",
-            metavar="PATTERN",
-            help="Source textures: image files, or a pattern such as textures/*.png. Repeatable. Default: "
+        option(
+            "Source textures: image files, or a pattern such as textures/*.png. Repeatable. Default: "
             "two photographs that come with scikit-image.",
+            metavar="PATTERN",
         ),
     ] = None,
-    size: Annotated[int, typer.Option("--size", help="Side of the stimuli, px.")] = 128,
-    ppd: Annotated[
-        float | None, typer.Option("--ppd", help="Pixels per degree of visual angle on your display.")
-    ] = None,
-    network: Annotated[
-        str, typer.Option("--network", help="Network.", autocompletion=completion.networks)
-    ] = "vgg16",
+    size: Annotated[int, option("Side of the stimuli, px.")] = 128,
+    ppd: Annotated[float | None, option("Pixels per degree of visual angle on your display.")] = None,
+    network: Annotated[str, option("Network.", complete=completion.networks)] = "vgg16",
 ) -> None:
     """Write a first manifest that runs as it is, with a comment on every line and alternatives to switch on.
 

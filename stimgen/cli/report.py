@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stimgen.cli import completion
+from stimgen.cli.arguments import option
 from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
@@ -24,7 +25,7 @@ def report(
             metavar="RUN...", help="Run folders, finished or not.", autocompletion=completion.run_folders
         ),
     ],
-    out: Annotated[Path | None, typer.Option("--out", help="HTML file. Default: RUN/report.html.")] = None,
+    out: Annotated[Path | None, option("HTML file. Default: RUN/report.html.")] = None,
 ) -> None:
     """Show runs on one page: images, plots, the table, and a Methods paragraph.
 
@@ -48,68 +49,46 @@ def figure(
         ),
     ],
     rows: Annotated[
-        str,
-        typer.Option("--rows", help="condition, source or seed.", autocompletion=completion.one_of(*AXES)),
+        str, option("condition, source or seed.", complete=completion.one_of(*AXES))
     ] = "condition",
-    columns: Annotated[
-        str,
-        typer.Option("--columns", help="Another of these.", autocompletion=completion.one_of(*AXES)),
-    ] = "source",
+    columns: Annotated[str, option("Another of these.", complete=completion.one_of(*AXES))] = "source",
     select: Annotated[
-        list[str] | None,
-        typer.Option("--select", help="What to show, in this order: condition=pool1,pool2. Repeatable."),
+        list[str] | None, option("What to show, in this order: condition=pool1,pool2. Repeatable.")
     ] = None,
     label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label",
-            help="Text in place of a name: NAME=TEXT. Repeatable.",
-            autocompletion=completion.names,
-        ),
+        list[str] | None, option("Text in place of a name: NAME=TEXT. Repeatable.", complete=completion.names)
     ] = None,
     annotate: Annotated[
         str | None,
-        typer.Option(
-            "--annotate",
-            help="Column of stimuli.csv whose value is written below each stimulus.",
-            autocompletion=completion.columns,
+        option(
+            "Column of stimuli.csv whose value is written below each stimulus.", complete=completion.columns
         ),
     ] = None,
     cell_px: Annotated[
-        int | None,
-        typer.Option(
-            "--cell-px", min=16, max=4096, help="Resize stimuli to this side. Default: as they are."
-        ),
+        int | None, option("Resize stimuli to this side. Default: as they are.", min=16, max=4096)
     ] = None,
-    font: Annotated[Path | None, typer.Option("--font", help="Font file for labels (.ttf, .otf).")] = None,
+    font: Annotated[Path | None, option("Font file for labels (.ttf, .otf).")] = None,
     width: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Width on paper, mm, or single (89), double (183). Default of PDF and SVG: single.",
             "--width",
             "--width-mm",
             metavar="MM",
-            help="Width on paper, mm, or single (89), double (183). Default of PDF and SVG: single.",
         ),
     ] = None,
     font_pt: Annotated[
-        float | None,
-        typer.Option("--font-pt", min=4, max=36, help="Size of letters on paper, points. Default: 7."),
+        float | None, option("Size of letters on paper, points. Default: 7.", min=4, max=36)
     ] = None,
     dpi: Annotated[
         int | None,
-        typer.Option(
-            "--dpi",
-            min=72,
-            max=2400,
-            help="Least resolution of a PNG with --width, pixels per inch. Default 300.",
-        ),
+        option("Least resolution of a PNG with --width, pixels per inch. Default 300.", min=72, max=2400),
     ] = None,
     file_format: Annotated[
-        str | None, typer.Option("--format", help="png, pdf or svg. Default: as --out ends, or png.")
+        str | None, option("png, pdf or svg. Default: as --out ends, or png.", "--format")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", help="PNG, PDF or SVG file. Default: RUN/figures/ROWS-by-COLUMNS.FORMAT."),
+        Path | None, option("PNG, PDF or SVG file. Default: RUN/figures/ROWS-by-COLUMNS.FORMAT.")
     ] = None,
 ) -> None:
     """Draw stimuli of finished runs as a labelled grid, in their own pixels.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Quiet, Seeds, parse_seeds
+from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Quiet, Seeds, option, parse_seeds
 from stimgen.cli.errors import say
 from stimgen.cli.executors import Devices, ExecutorName, SchedulerAt, SitePath, executor_spec, opened
 from stimgen.counting import counted, first_few
@@ -35,22 +35,17 @@ def run(
     manifest: ManifestPath,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", help="Run folder. Default: results/NAME beside the folder manifests, or beside MANIFEST."
-        ),
+        option("Run folder. Default: results/NAME beside the folder manifests, or beside MANIFEST."),
     ] = None,
     device: Device = "auto",
     network: NetworkName = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Most textures synthesised at once.")
-    ] = None,
+    batch_size: Annotated[int | None, option("Most textures synthesised at once.", min=1)] = None,
     seeds: Seeds = None,
     shard: Annotated[
         str | None,
-        typer.Option(
-            "--shard",
+        option(
+            "Make part I of N only. Parts can be made at the same time; stimgen tables joins them.",
             metavar="I/N",
-            help="Make part I of N only. Parts can be made at the same time; stimgen tables joins them.",
         ),
     ] = None,
     executor: ExecutorName = None,
@@ -59,17 +54,12 @@ def run(
     site: SitePath = None,
     prune: Annotated[
         bool,
-        typer.Option(
-            "--prune", help="Remove stimuli and trial lists in the folder that this command does not ask for."
-        ),
+        option("Remove stimuli and trial lists in the folder that this command does not ask for.", "--prune"),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them without a question.")] = False,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write report.html, the run on one page.")
-    ] = True,
+    yes: Annotated[bool, option("Remove them without a question.", "--yes", "-y")] = False,
+    report: Annotated[bool, option("Write report.html, the run on one page.", "--report/--no-report")] = True,
     watch: Annotated[
-        bool,
-        typer.Option("--watch", help="Open a page in the browser that shows the run while it works."),
+        bool, option("Open a page in the browser that shows the run while it works.", "--watch")
     ] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stimgen.cli import completion
+from stimgen.cli.arguments import option
 from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
@@ -20,23 +21,17 @@ def trials(
         ),
     ],
     design: Annotated[
-        str | None,
-        typer.Option("--design", help="Design of a list, such as oddity.", autocompletion=completion.designs),
+        str | None, option("Design of a list, such as oddity.", complete=completion.designs)
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Option of the design, as in a manifest. Repeatable."
-        ),
+        option("Option of the design, as in a manifest. Repeatable.", "--set", metavar="KEY=VALUE"),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help="CSV file for the list of --design, with its data dictionary (.json) beside it."
-        ),
+        Path | None, option("CSV file for the list of --design, with its data dictionary (.json) beside it.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a trial list that is at --out and has other content.")
+        bool, option("Replace a trial list that is at --out and has other content.", "--force")
     ] = False,
 ) -> None:
     """Write trial lists for PsychoPy: which stimuli are shown, where, in which order, and what is correct.

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stimgen.cli import completion
+from stimgen.cli.arguments import option
 
 WEIGHTS = """Network weights: what is there, and how to get them.
 
@@ -63,16 +64,16 @@ def import_(
     file: Annotated[Path, typer.Argument(help=".pth, .pt, .safetensors, .onnx or .h5 file.")],
     network: Annotated[
         str,
-        typer.Option("--network", help="Network that the file is for.", autocompletion=completion.networks),
+        option("Network that the file is for.", complete=completion.networks),
     ],
-    name: Annotated[str | None, typer.Option("--name", help="Name for manifests.")] = None,
+    name: Annotated[str | None, option("Name for manifests.")] = None,
     convention: Annotated[
         str | None,
-        typer.Option(
-            "--input",
-            help="Input that the weights expect: torchvision (RGB, 0..1, ImageNet mean and SD), caffe-rgb or "
+        option(
+            "Input that the weights expect: torchvision (RGB, 0..1, ImageNet mean and SD), caffe-rgb or "
             "caffe-bgr (0..255 minus the ImageNet mean). Needed unless the file is recognised.",
-            autocompletion=completion.conventions,
+            "--input",
+            complete=completion.conventions,
         ),
     ] = None,
 ) -> None:
