@@ -97,14 +97,6 @@ def test_changed_manifests(tmp_path: Path, tree: Any, flow: bool) -> None:
     check_manifest(path)
 
 
-@RANDOM
-@given(st.sampled_from(manifests()), st.data())
-def test_manifests_with_changed_bytes(tmp_path: Path, text: bytes, data: st.DataObject) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_bytes(changed_bytes(text, data))
-    check_manifest(path)
-
-
 @settings(RANDOM, max_examples=150)
 @given(st.sampled_from(IMAGES), st.data())
 def test_images_with_changed_bytes(content: bytes, data: st.DataObject) -> None:
