@@ -36,18 +36,18 @@ _VALUES = {"nan", "inf", "infinity", "na", "null", "none", "true", "false"}
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 
-def is_reserved(word: str) -> bool:
-    """Return whether tables read `word` as a value, or Windows as a device."""
-    return word.lower() in _VALUES | _DEVICES
+def why_reserved(word: str) -> str:
+    """Return why a word can be no id: tables read it as a value, or Windows as a device; empty if it can."""
+    if word.lower() in _VALUES:
+        return f'tables read "{word}" as a missing value, truth value or number; choose another id'
+    if word.lower() in _DEVICES:
+        return f'"{word}" is the name of a device on Windows, and no file can have it; choose another id'
+    return ""
 
 
 def _not_reserved(word: str) -> str:
-    if word.lower() in _VALUES:
-        raise ValueError(f'tables read "{word}" as a missing value, truth value or number; choose another id')
-    if word.lower() in _DEVICES:
-        raise ValueError(
-            f'"{word}" is the name of a device on Windows, and no file can have it; choose another id'
-        )
+    if reason := why_reserved(word):
+        raise ValueError(reason)
     return word
 
 
@@ -76,7 +76,7 @@ Id = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Offset = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Box = Annotated[tuple[Offset, Offset, Length, Length], AfterValidator(_square)]
 Crop = Annotated[
     Annotated[Literal["centre", "random"], Tag("other")] | Annotated[Box, Tag("list")],
@@ -94,12 +94,8 @@ class ImageSection(Section):
     """Size and colour of every stimulus. Any two of size_px, size_deg and ppd give the third."""
 
     size_px: int | None = Field(None, ge=16, le=LARGEST_PX, description="Side of the square stimuli, px.")
-    size_deg: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Side of the stimuli, degrees of visual angle."
-    )
-    ppd: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Pixels per degree of visual angle on the display."
-    )
+    size_deg: Positive | None = Field(None, description="Side of the stimuli, degrees of visual angle.")
+    ppd: Positive | None = Field(None, description="Pixels per degree of visual angle on the display.")
     color: Literal["grey", "rgb"] = Field("grey", description="Luminance only, or red, green and blue.")
 
     @model_validator(mode="after")
@@ -190,7 +186,7 @@ class LayerSetSection(Section):
         description="Match the Gram matrices of so many principal components per layer, in place of all "
         "channels: a texture model with fewer parameters.",
     )
-    layer_weights: dict[str, Weight] = Field(
+    layer_weights: dict[str, Positive] = Field(
         {}, description="Weight of a layer's loss; 1 for those not named."
     )
     network: NetworkOverride = Field(NetworkOverride(), description="Changes to the manifest's network.")
@@ -296,10 +292,8 @@ class MeasureSpec(Section):
 class AcceptSpec(Section):
     """Thresholds that an accepted stimulus does not exceed; without one, its value may be anything."""
 
-    gram_relative_max: float | None = Field(
+    gram_relative_max: Positive | None = Field(
         None,
-        gt=0,
-        allow_inf_nan=False,
         description="Largest relative Gram distance of a texture, measured on its file, on any of the layers "
         "that it was made to match.",
     )

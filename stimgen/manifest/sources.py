@@ -14,7 +14,7 @@ from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, skimage_path
 from stimgen.images.sources import SourceSpec
 from stimgen.manifest.document import DataPath, Document, shorten
-from stimgen.manifest.schema import ID_PATTERN, SourceSection, is_reserved
+from stimgen.manifest.schema import ID_PATTERN, SourceSection, why_reserved
 
 # Number of files that a glob may match, and of directory entries that it may look at.
 MAX_FILES = 10_000
@@ -71,7 +71,7 @@ def find_file(text: str, folder: Path, *, needed: bool = True) -> Path | None:
 def make_id(stem: str) -> str:
     """Return a file's name as a valid id: "oak bark-2" as "oak_bark_2", "007" as "source_007"."""
     word = _word(stem)
-    if not re.match("[A-Za-z]", word) or is_reserved(word):
+    if not re.match("[A-Za-z]", word) or why_reserved(word):
         word = f"source_{word}".rstrip("_")
     return word[:64]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -33,14 +35,14 @@ FOLDER = "manifests"
 SCHEMA_FILE = "stimgen.schema.json"
 
 
-@dataclass(frozen=True)
-class FoundSource:
-    """An image that can be a source: id, path as in the manifest, and size in px."""
+class FoundSource(NamedTuple):
+    """An image that can be a source: id, path as in the manifest, size in px, and as the user named it."""
 
     id: str
     image: str
     width: int
     height: int
+    origin: str
 
 
 def write_project(
@@ -64,10 +66,10 @@ def write_project(
             "Choose another name, or another folder with --folder.",
         )
     found = []
-    for origin, source in _read_sources(patterns or PHOTOGRAPHS, folder, size_px=size_px, name=name):
+    for source in _read_sources(patterns or PHOTOGRAPHS, folder, size_px=size_px, name=name):
         found.append(source)
         if patterns:
-            say(f"{source.id}: {origin}, {source.width} × {source.height} px")
+            say(f"{source.id}: {source.origin}, {source.width} × {source.height} px")
     text = _starter_manifest(name, found, size_px=size_px, ppd=ppd, network=network)
     make_folder(manifest.parent)
     schema_file = manifest.with_name(SCHEMA_FILE)
@@ -113,8 +115,8 @@ def _check_options(name: str, size_px: int, ppd: float | None, network: str) -> 
 
 def _read_sources(
     patterns: Iterable[str], project: Path, *, size_px: int, name: str
-) -> Iterator[tuple[str, FoundSource]]:
-    """Yield images that can be sources, as named and as in the manifest; in the end, raise for all others."""
+) -> Iterator[FoundSource]:
+    """Yield the images that can be sources; in the end, raise an error about all others."""
     found: dict[str, SourceSpec] = {}
     problems, taken = [], set[str]()
     for pattern in patterns:
@@ -128,11 +130,9 @@ def _read_sources(
         raise InputError("\n".join(problems), "Paths and patterns are relative to the current folder.")
     for image, source in found.items():
         path = None if source.path is None else Path(image).expanduser()
-        source_id, number = make_id(path.stem) if path else source.id, 1
-        word = source_id
-        while source_id.lower() in taken:
-            number += 1
-            source_id = f"{word[: 63 - len(str(number))]}_{number}"
+        word = make_id(path.stem) if path else source.id
+        numbered = (f"{word[: 63 - len(str(number))]}_{number}" for number in itertools.count(2))
+        source_id = next(one for one in itertools.chain([word], numbered) if one.lower() not in taken)
         try:
             height, width = read_image(path or image).pixels.shape[:2]
             spec = replace(source, id=source_id)
@@ -141,7 +141,8 @@ def _read_sources(
             problems.append(str(error))
             continue
         taken.add(source_id.lower())
-        yield image, FoundSource(source_id, _as_written(path, project) if path else image, width, height)
+        written = _as_written(path, project) if path else image
+        yield FoundSource(source_id, written, width, height, image)
     if problems:
         raise InputError("\n".join(problems))
 

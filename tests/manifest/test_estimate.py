@@ -123,14 +123,13 @@ def test_speeds_are_kept_beside_each_other_in_one_file() -> None:
     folder = costs.speed_file().parent
     assert json.loads(costs.speed_file().read_text()) == {"cpu": 130, "cuda:0": 40_000}
     assert [path.name for path in folder.iterdir()] == ["speed.json"]
-    assert costs.recorded_speed("cpu") == 130
-    assert costs.recorded_speed("cuda:7") is None
+    assert costs.recorded_speeds()["cpu"] == 130
 
 
 @pytest.mark.parametrize("content", ["[1]", '{"cpu": "fast"}', '{"cpu": NaN}', '{"cpu": 0}', "\0"])
 def test_damaged_speed_file_counts_as_none(content: str) -> None:
     costs.speed_file().parent.mkdir(parents=True)
     costs.speed_file().write_text(content)
-    assert costs.recorded_speed("cpu") is None
+    assert costs.recorded_speeds() == {}
     costs.record_speed("cpu", 3.0)
-    assert costs.recorded_speed("cpu") == 3.0
+    assert costs.recorded_speeds() == {"cpu": 3.0}
