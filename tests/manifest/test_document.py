@@ -49,13 +49,6 @@ def test_what_cannot_be_read_is_a_problem_at_its_place(text: str) -> None:
     assert ("key",) in parsed.spoilt
 
 
-@pytest.mark.parametrize(
-    "key", ["no", "3", "1.5", "~", '"\\udfff"', "[a, b]", "{a: 1}", "!!python/name:os x"]
-)
-def test_keys_are_plain_text(key: str) -> None:
-    assert len(parse(f"a: 1\n? {key}\n: 2\n", "m.yaml").problems) == 1
-
-
 def test_depth_is_bounded_before_the_stack_is() -> None:
     assert parse("[" * 30 + "]" * 30, "m.yaml").problems == []
     with pytest.raises(ManifestError, match="deeper than 30"):

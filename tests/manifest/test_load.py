@@ -122,6 +122,74 @@ def test_layer_sets_have_layers_in_network_order_with_weights(tmp_path: Path) ->
     assert hash(short) != hash(long)
 
 
+def test_ranges_of_layers_are_written_out(tmp_path: Path) -> None:
+    sets = {
+        "inside": ["conv2_2..conv3_2"],
+        "one": ["pool2..pool2"],
+        "two": ["conv3_1..pool3", "conv1_1"],
+        "vgg16": {"layers": ["conv3_1..pool3"], "network": {"name": "vgg16"}},
+    }
+    found = {name: entry.layers for name, entry in load(tmp_path, layer_sets=sets).layer_sets.items()}
+    assert found == {
+        "inside": ("conv2_2", "pool2", "conv3_1", "conv3_2"),
+        "one": ("pool2",),
+        "two": ("conv1_1", "conv3_1", "conv3_2", "conv3_3", "conv3_4", "pool3"),
+        "vgg16": ("conv3_1", "conv3_2", "conv3_3", "pool3"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("layers", "components", "parameters"),
+    [
+        (["conv1_1..pool4"], None, 852_128),
+        (["conv1_1", "pool1", "pool2", "pool3", "pool4"], None, 176_640),
+        (["conv1_1", "pool1", "pool2", "pool3", "pool4"], 64, 10_400),
+        (["conv1_1", "pool1", "pool2", "pool3", "pool4"], 20, 1_050),
+        (["conv1_1", "pool4"], 100, 64 * 65 // 2 + 100 * 101 // 2),
+    ],
+)
+def test_parameters_of_vgg19_are_the_published_ones(
+    tmp_path: Path, layers: list[str], components: int | None, parameters: int
+) -> None:
+    section = {"layers": layers} | ({"components": components} if components else {})
+    assert load(tmp_path, layer_sets={"a": section}).layer_sets["a"].parameters == parameters
+
+
+def test_thresholds_and_layers_that_are_measured_load(tmp_path: Path) -> None:
+    untrained = {"layers": ["pool1"], "network": {"weights": "random"}}
+    accept, layers = {"gram_relative_max": 0.1}, {"layers": ["pool2"]}
+    assert load(tmp_path, layer_sets={"a": ["pool1"], "b": untrained}, accept=accept)
+    assert load(tmp_path, layer_sets={"a": ["pool1"]}, measure={"network": "manifest"}, accept=accept)
+    reduced = {"a": {"layers": ["pool1"], "components": 2}}
+    assert load(tmp_path, layer_sets=reduced, accept={"clipped_share_max": 0.1})
+    assert load(tmp_path, layer_sets={"b": untrained}, measure=layers | {"network": "manifest"})
+    assert load(tmp_path, layer_sets={"b": untrained}, measure=layers, controls=["original"])
+
+
+def test_order_is_textures_then_controls_by_source_condition_seed(tmp_path: Path) -> None:
+    manifest = load(
+        tmp_path,
+        sources=["skimage:brick", "skimage:grass"],
+        layer_sets={"b": ["pool2"], "a": ["pool1"]},
+        seeds=[5, 2],
+        controls=["phase_scrambled", {"name": "original", "id": "source_itself"}],
+    )
+    stimuli = plan(manifest)
+    assert [stimulus.stimulus_id for stimulus in stimuli] == [
+        "brick-b-s5", "brick-b-s2", "brick-a-s5", "brick-a-s2",
+        "grass-b-s5", "grass-b-s2", "grass-a-s5", "grass-a-s2",
+        "brick-phase_scrambled-s5", "brick-phase_scrambled-s2", "brick-source_itself",
+        "grass-phase_scrambled-s5", "grass-phase_scrambled-s2", "grass-source_itself",
+    ]  # fmt: skip
+    texture, control = stimuli[0], stimuli[10]
+    assert (texture.source, texture.condition, texture.kind, texture.seed) == ("brick", "b", "texture", 5)
+    assert texture.layer_set is manifest.layer_sets["b"]
+    assert texture.control is None
+    assert (control.condition, control.kind, control.seed) == ("source_itself", "control", None)
+    assert control.control is manifest.controls[1]
+    assert control.layer_set is None
+
+
 def test_weights_may_be_a_file_beside_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "mine.PTH").write_bytes(b"x")
     manifest = load(tmp_path, network={"weights": "mine.PTH"}, layer_sets={"a": ["pool1"]})
@@ -253,7 +321,7 @@ SECTIONS: dict[str, list[Any]] = {
     "seeds": [[2**32 - 1, 0, 5], {"first": 3, "count": 4}],
     "synthesis": ["gatys2015", {"evaluations": [3, 2]}, {"preset": "gatys2015", "history": 3}],
     "controls": [["original", {"name": "phase_scrambled", "id": "ps"}]],
-    "measure": [{}, {"portilla_simoncelli": False}],
+    "measure": [{}, {"layers": ["conv1_1..conv1_2", "pool5"]}],
     "matching": [{}, {"histogram": "source"}, MATCHING],
     "accept": [{}, {"gram_relative_max": 0.1}, {"clipped_share_max": 0}],
 }
@@ -287,4 +355,5 @@ def test_resolved_loads_again_to_an_equal_plan(
     assert [source.path for source in second.sources] == [source.path for source in first.sources]
     assert (second.image, second.synthesis, second.matching) == (first.image, first.synthesis, first.matching)
     assert (second.description, second.accept) == (first.description, first.accept)
+    assert (second.measure, second.layer_sets) == (first.measure, first.layer_sets)
     assert second.resolved(target) == resolved
