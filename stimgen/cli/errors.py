@@ -106,10 +106,7 @@ def settle_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            nothing = os.open(os.devnull, os.O_RDWR)
-            if nothing != number:
-                os.dup2(nothing, number)
-                os.close(nothing)
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this
     # Under a test runner, or in another program, the streams have been replaced.
     if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

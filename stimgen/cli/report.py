@@ -116,8 +116,8 @@ def figure(
             "Leave it out.",
         )
     if ending == "png" and width is None and (font_pt, dpi) != (None, None):
-        option = "--dpi" if font_pt is None else "--font-pt"
-        raise InputError(f"{option} needs a width on paper.", "Give one, such as --width single.")
+        given = "--dpi" if font_pt is None else "--font-pt"
+        raise InputError(f"{given} needs a width on paper.", "Give one, such as --width single.")
     read = read_runs(runs, check=False)
     grid = contents.make_grid(read, rows=rows, columns=columns, select=contents.parse_select(select or []))
     path = contents.figure_path(read, grid, out, ending)
@@ -148,10 +148,10 @@ def _on_paper(sheet: Sheet) -> str:
         f"\n{sheet.width_mm:g} × {sheet.height_mm:.4g} mm, letters {sheet.letters / sheet.pt:g} pt "
         f"({sheet.content.font.names[0]}), stimuli {sheet.ppi:.0f} ppi."
     )
-    if sheet.ppi < ASKED_PPI:
-        side_px = sheet.content.side_px
-        text += (
-            f"\nJournals ask for {ASKED_PPI} ppi of photographs: stimuli of {side_px} px have that up to "
-            f"{side_px / ASKED_PPI * 25.4:.1f} mm a side."
-        )
-    return text
+    if sheet.ppi >= ASKED_PPI:
+        return text
+    side_px, side_mm = sheet.content.side_px, sheet.content.side_px / ASKED_PPI * 25.4
+    return (
+        f"{text}\nJournals ask for {ASKED_PPI} ppi of photographs: stimuli of {side_px} px have that up to "
+        f"{side_mm:.1f} mm a side."
+    )
