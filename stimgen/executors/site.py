@@ -13,8 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from stimgen.bounded import read_file
 from stimgen.counting import counted
 from stimgen.errors import InputError
-from stimgen.manifest.document import MAX_BYTES, parse, shorten
-from stimgen.manifest.document import ManifestError
+from stimgen.manifest.document import MAX_BYTES, ManifestError, parse, shorten
 from stimgen.manifest.sections import read
 
 WAIT_S = {"local": 120.0, "slurm": 3600.0, "scheduler": 120.0}
