@@ -21,10 +21,8 @@ from stimgen.cli import executors, weights
 from stimgen.cli.analyse import decode, stats
 from stimgen.cli.check import check, schema, tables, verify
 from stimgen.cli.errors import Commands, release_output, say, settle_streams
-from stimgen.cli.new import new
+from stimgen.cli.make import new, run, trials
 from stimgen.cli.report import figure, report
-from stimgen.cli.run import run
-from stimgen.cli.trials import trials
 from stimgen.errors import of_the_machine, printable
 from stimgen.runs.interrupts import ASKED_TO_END
 

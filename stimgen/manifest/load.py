@@ -17,8 +17,6 @@ from stimgen.manifest.schema import LARGEST_SEED, VERSION, ManifestFile, Network
 from stimgen.manifest.sections import describe, read_section
 from stimgen.networks.architectures import NETWORKS
 
-ENDINGS = (".yaml", ".yml")
-
 
 def load_manifest(
     path: str | Path,
@@ -26,21 +24,11 @@ def load_manifest(
     network: str | None = None,
     seeds: Sequence[int] | None = None,
     files_needed: bool = True,
+    content: bytes | None = None,
 ) -> Manifest:
-    """Read, check and resolve a manifest."""
+    """Read, check and resolve a manifest; with `content`, these bytes as those of the file."""
     path = Path(path)
-    return read_manifest(_read(path), path, network=network, seeds=seeds, files_needed=files_needed)
-
-
-def read_manifest(
-    content: bytes,
-    path: Path,
-    *,
-    network: str | None = None,
-    seeds: Sequence[int] | None = None,
-    files_needed: bool = True,
-) -> Manifest:
-    """Check and resolve the bytes of a manifest as `load_manifest` does that of the file at `path`."""
+    content = _read(path) if content is None else content
     document = parse(decoded(content, str(path)), str(path))
     if not isinstance(document.data, dict):
         message = f"a manifest is a mapping that starts with stimgen: 1, not {describe(document.data)}."
@@ -75,14 +63,11 @@ def _read(path: Path) -> bytes:
     try:
         return read_file(path, MAX_BYTES)
     except FileNotFoundError:
-        message = f"there is no such file. Its folder {path.parent} doesn't exist either."
+        hint = f"Its folder {path.parent} doesn't exist either."
         if path.parent.is_dir():
-            manifests = sorted(
-                file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml")
-            )
-            message = (
-                f"there is no such file. {nearest(path.name, manifests[:20]) if manifests else ''}".strip()
-            )
+            manifests = sorted(file.name for file in path.parent.glob("*.y*ml"))[:20]
+            hint = nearest(path.name, manifests) if manifests else ""
+        message = f"there is no such file. {hint}".strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         message = f"can't be read: {reason}. Name a manifest, a YAML file of at most 1 MB."

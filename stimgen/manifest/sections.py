@@ -104,10 +104,9 @@ def read(
 
 def describe(value: object, written: str | None = None) -> str:
     """Return a value in words, as it was written where that is known."""
-    if isinstance(value, dict):
-        return "a mapping" if value else "an empty mapping"
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)}" if value else "an empty list"
+    if isinstance(value, dict | list):
+        kind = "mapping" if isinstance(value, dict) else f"list of {len(value)}"
+        return f"a {kind}" if value else f"an empty {kind.removesuffix(' of 0')}"
     if value is None:
         return "nothing"
     if isinstance(value, str):

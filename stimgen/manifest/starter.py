@@ -23,7 +23,7 @@ from stimgen.images.read import read_image
 from stimgen.images.sources import ImageSpec, SourceSpec, crop_box
 from stimgen.manifest.document import ManifestError
 from stimgen.manifest.json_schema import json_schema
-from stimgen.manifest.load import read_manifest
+from stimgen.manifest.load import load_manifest
 from stimgen.manifest.schema import VERSION, SourceSection
 from stimgen.manifest.sources import find_sources, make_id
 from stimgen.networks.architectures import NETWORKS
@@ -106,7 +106,7 @@ def _check_options(name: str, size_px: int, ppd: float | None, network: str) -> 
         "layer_sets": {"default_layers": list(NETWORKS[network]().default_layers)},
     }
     try:
-        read_manifest(yaml.safe_dump(manifest).encode(), Path("new"), files_needed=False)
+        load_manifest("new", content=yaml.safe_dump(manifest).encode(), files_needed=False)
     except ManifestError as error:
         options = {"name": "NAME", "image": f"--ppd {ppd}", "image.ppd": f"--ppd {ppd}"}
         lines = [f"{options.get(p.location, f'--size {size_px}')}: {p.message}" for p in error.errors]

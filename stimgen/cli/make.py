@@ -1,4 +1,4 @@
-"""The command `stimgen run`."""
+"""The commands that make something: `stimgen new`, `run` and `trials`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stimgen.cli import completion
 from stimgen.cli.arguments import Device, ManifestPath, NetworkName, Quiet, Seeds, option, parse_seeds
 from stimgen.cli.errors import say
 from stimgen.cli.executors import Devices, ExecutorName, SchedulerAt, SitePath, executor_spec, opened
@@ -29,6 +30,49 @@ if TYPE_CHECKING:
     from stimgen.runs.runner import RunResult
     from stimgen.runs.shards import Shard
     from stimgen.runs.unplanned import Unplanned
+
+
+def new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the stimulus set.")],
+    folder: Annotated[
+        Path, option("Where manifests/NAME.yaml will be. Default: the current folder.")
+    ] = Path(),
+    images: Annotated[
+        list[str] | None,
+        option(
+            "Source textures: image files, or a pattern such as textures/*.png. Repeatable. Default: "
+            "two photographs that come with scikit-image.",
+            metavar="PATTERN",
+        ),
+    ] = None,
+    size: Annotated[int, option("Side of the stimuli, px.")] = 128,
+    ppd: Annotated[float | None, option("Pixels per degree of visual angle on your display.")] = None,
+    network: Annotated[str, option("Network.", complete=completion.networks)] = "vgg16",
+) -> None:
+    """Write a first manifest that runs as it is, with a comment on every line and alternatives to switch on.
+
+    Images are read, and refused if they cannot be sources of this size; their ids are their file names.
+    Beside the manifest, its JSON Schema is written for editors; without --images also a folder textures that
+    says what to put there; and a .gitignore for results. Nothing is ever overwritten.
+
+    For example:
+      stimgen new exp1
+      stimgen new exp1 --images "textures/*.png" --size 256 --ppd 41
+      stimgen new pilot --folder ~/experiments/pilot --network vgg19
+    """
+    from stimgen.manifest.starter import write_project
+
+    if context.args and not images:
+        raise InputError(
+            f'There is one NAME, and "{context.args[0]}" is one more argument.', "Name images with --images."
+        )
+    # A shell replaces a pattern without quotes by files, of which --images takes the first.
+    patterns = [*(images or ()), *context.args]
+    manifest = write_project(name, folder, patterns, size_px=size, ppd=ppd, network=network, say=say)
+    words = shlex.quote(str(manifest))
+    say(f"Next:  stimgen check {words}   (what it will make)")
+    say(f"       stimgen run {words}     (makes it)")
 
 
 def run(
@@ -137,6 +181,73 @@ def run(
         why = part.note(RunFolder(result.folder)) if part else result.folder / "failures.csv"
         say(f"{counted(len(result.failures))} could not be made; why is in {why}")
         raise typer.Exit(3)
+
+
+def trials(
+    run_folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of a finished run.", autocompletion=completion.run_folders
+        ),
+    ],
+    design: Annotated[
+        str | None, option("Design of a list, such as oddity.", complete=completion.designs)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        option("Option of the design, as in a manifest. Repeatable.", "--set", metavar="KEY=VALUE"),
+    ] = None,
+    out: Annotated[
+        Path | None, option("CSV file for the list of --design, with its data dictionary (.json) beside it.")
+    ] = None,
+    force: Annotated[
+        bool, option("Replace a trial list that is at --out and has other content.", "--force")
+    ] = False,
+) -> None:
+    """Write trial lists for PsychoPy: which stimuli are shown, where, in which order, and what is correct.
+
+    Without --design, writes the lists of the run's manifest (section trials) anew. Every list is
+    counterbalanced, and determined by its options, among them its seed. They are listed in docs/trials.md.
+
+    For example:
+      stimgen trials results/exp1
+      stimgen trials results/exp1 --design oddity --set repeats=10 --set seed=7 --out lists/participant7.csv
+      stimgen trials results/exp1 --design rating --set conditions=[pool1,pool4] --out lists/rating.csv
+    """
+    if (design is None) != (out is None) or ((settings or force) and not design):
+        raise InputError(
+            "--design and --out go together, and --set and --force go with them.",
+            "Name a design and a file, or neither for the lists of the run's manifest.",
+        )
+    if out is not None and out.suffix.lower() != ".csv":
+        raise InputError(
+            f"--out {out} is not a CSV file.",
+            "Name a file that ends in .csv; its data dictionary gets the same name with .json.",
+        )
+
+    from stimgen.runs.load import load_run
+    from stimgen.runs.store import RunFolder
+    from stimgen.runs.trial_lists import (
+        check_replaceable,
+        trials_of_command,
+        trials_of_manifest,
+        write_trial_list,
+        write_trial_lists,
+    )
+
+    paths: tuple[Path, ...]
+    if design is not None and out is not None:
+        spec = trials_of_command(design, settings or ())
+        loaded = load_run(run_folder)
+        check_replaceable(loaded, spec.design, spec.options, out, force=force)
+        write_trial_list(loaded, spec.design, spec.options, out)
+        paths = (out,)
+    else:
+        loaded = load_run(run_folder)
+        with RunFolder(loaded.folder).locked():
+            paths = write_trial_lists(loaded, trials_of_manifest(loaded.folder))
+    for path in paths:
+        say(f"Trial list: {path}, its columns: {path.with_suffix('.json')}")
 
 
 def _sentences(
