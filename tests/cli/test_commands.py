@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from stimgen.cli import app
+from stimgen.cli import PANELS, app
 from stimgen.cli.arguments import parse_seeds
 from stimgen.controls import CONTROLS, Control
 from stimgen.controls.registration import options_model
@@ -269,3 +272,56 @@ def test_debug_is_taken_before_and_after_the_command(arguments, tmp_path):
     assert result.exit_code == 2
     assert result.stderr.startswith("Traceback")
     assert result.stderr.rstrip().splitlines()[-1].startswith(str(tmp_path))
+
+
+def all_commands(command: Any = None, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    command = command or get_command(app)
+    found = {words: command}
+    for name, sub in getattr(command, "commands", {}).items():
+        found |= all_commands(sub, (*words, name))
+    return found
+
+
+COMMANDS = all_commands()
+
+
+def examples(command):
+    _, colon, text = command.help.partition("For example:\n")
+    assert colon, f"{command.name} has no examples"
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+EXAMPLES = [(words, example) for words, command in sorted(COMMANDS.items()) for example in examples(command)]
+
+
+def parse(example):
+    """Raise unless the command line has this command with these options and arguments."""
+    program, *words = shlex.split(example.partition(" > ")[0])
+    assert program == "stimgen"
+    root = get_command(app)
+    context = root.make_context("stimgen", words, resilient_parsing=words[-1] == "--help")
+    while getattr(context.command, "commands", None):
+        rest = [*context._protected_args, *context.args]
+        if rest in ([], ["--help"]):
+            break
+        name, command, rest = context.command.resolve_command(context, rest)
+        context = command.make_context(name, rest, parent=context, resilient_parsing=rest[-1:] == ["--help"])
+    return context
+
+
+@pytest.mark.parametrize(("words", "example"), EXAMPLES, ids=[example for _, example in EXAMPLES])
+def test_example_is_a_valid_command_line(words, example):
+    assert tuple(shlex.split(example)[1 : len(words) + 1]) == words
+    assert not parse(example).args
+
+
+def test_help_lists_all_commands_in_their_groups():
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100"}).output
+    listed = re.findall(r"^[│|] (\w+)  ", text, re.MULTILINE)
+    headings = re.findall(r"^╭─ ([A-Z][\w ]*?) ─", text, re.MULTILINE)
+    assert headings == ["Options", *PANELS]
+    assert [name for name in listed if name in COMMANDS[()].commands] == [
+        "new", "run", "trials", "check", "verify", "tables", "report", "figure", "stats", "decode",
+        "schema", "weights", "cluster",
+    ]  # fmt: skip
+    assert set(listed) >= set(COMMANDS[()].commands)
