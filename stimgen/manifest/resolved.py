@@ -66,14 +66,8 @@ class TrialsSpec:
 class Manifest:
     """What to make, with every default filled in and every file found.
 
-    Attributes
-    ----------
-    path, folder
-        The manifest file, as named by the user, and its folder, absolute.
-    overrides
-        What the command line replaced: "network", a name, and "seeds", a list.
-    content
-        The bytes of the file as it was read; it may be edited while a run prepares.
+    `path` is the file as the user named it, `folder` its absolute folder, and `content` its bytes as they were
+    read. `overrides` are what the command line replaced: "network", a name, and "seeds", a list.
     """
 
     path: Path
