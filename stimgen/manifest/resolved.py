@@ -66,7 +66,7 @@ class TrialsSpec:
 class Manifest:
     """What to make, with every default filled in and every file found.
 
-    `path` is the file as the user named it, `folder` its absolute folder, and `content` its bytes as they were
+    `path` is the file as the user named it, `folder` its absolute folder, `content` its bytes as they were
     read. `overrides` are what the command line replaced: "network", a name, and "seeds", a list.
     """
 

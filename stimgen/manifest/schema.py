@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from stimgen.networks.catalogue import LARGEST_SEED as LARGEST_SEED
+from stimgen.networks.architectures import LARGEST_SEED as LARGEST_SEED
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 VERSION = 1
