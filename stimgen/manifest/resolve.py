@@ -24,13 +24,8 @@ from stimgen.manifest.schema import (
 from stimgen.manifest.sections import read, read_section
 from stimgen.manifest.sources import expand_sources, find_file
 from stimgen.measure.portilla_simoncelli import SCALES, WIDTH, size_problem
-<<<<<<< HEAD
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import random_seed, weights_names
-from stimgen.trials import DESIGNS, Available, Exemplar, OptionError, make_trials
-=======
 from stimgen.networks.architectures import NETWORKS, random_seed, weights_names
->>>>>>> main
+from stimgen.trials import DESIGNS, Available, Exemplar, OptionError, make_trials
 
 MAX_STIMULI = 1_000_000
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5", ".hdf5")
