@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["stimgen", "tifffile", "PIL"]):
     import PIL.TiffImagePlugin  # noqa: F401
     from fuzz_checks import check_image, check_manifest
 
-    from stimgen.images import samples
+    from stimgen.images import pixels
     from stimgen.manifest import document, resolve, sources
 
 from fuzz_seeds import images, manifest_words, manifests, with_right_checksums
@@ -30,7 +30,7 @@ MEMORY_MB = 1200
 # Inputs up to the real limits may take seconds, and most of the memory of a fuzzer.
 document.MAX_VALUES, document.MAX_BYTES, document.MAX_PROBLEMS = 2000, 100_000, 100
 resolve.MAX_STIMULI, sources.MAX_ENTRIES = 2000, 2000
-samples.MAX_PIXELS = 2**18
+pixels.MAX_PIXELS = 2**18
 # Pillow warns of damaged files before it refuses them.
 warnings.simplefilter("ignore")
 
