@@ -9,9 +9,9 @@ import yaml
 
 from stimgen.images.pixels import ImageError, to_unit_range
 from stimgen.images.read import decode
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
-from stimgen.manifest.problems import ManifestError
 
 
 def check_manifest(path: Path) -> None:
