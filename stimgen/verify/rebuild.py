@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stimgen.bounded import UnreadableError, read_regular
+from stimgen.counting import SHOWN
 from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.load import load_run
-from stimgen.runs.record import RecordError, SourceRecord
+from stimgen.runs.record import RecordError
 from stimgen.runs.results import summary_of_shards, write_summary
 from stimgen.runs.shards import Shard, ShardNote, is_unmerged, note_merged, parse_shard, read_notes
 from stimgen.runs.store import Done, RunFolder, read_done, sha256
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
-from stimgen.verify.finding import SHOWN
 from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
 from stimgen.verify.run import open_run, resolved_manifest
 
@@ -44,9 +44,7 @@ def rebuild_tables(path: Path) -> Rebuilt:
     with folder.locked():
         manifest = resolved_manifest(folder)  # which a run may have replaced until the folder was locked
         stimuli = plan(manifest)
-        found, sources = _done(folder, stimuli)
-        outdated = _outdated(folder, manifest, stimuli, found, sources)
-        done = {name: known for name, known in found.items() if name not in outdated}
+        done, outdated = _read(folder, manifest, stimuli)
         planned = [stimulus.stimulus_id for stimulus in stimuli]
         notes = _notes(folder)
         # What shards of this manifest say, or else what the run said before.
@@ -75,11 +73,13 @@ def rebuild_tables(path: Path) -> Rebuilt:
     return Rebuilt(folder.path, len(done), len(planned), outdated, trial_lists, shards)
 
 
-def _done(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[dict[str, Done], dict[str, SourceRecord]]:
-    """Return the stimuli that are done, in the order of the plan, and what records say of each source."""
+def _read(
+    folder: RunFolder, manifest: Manifest, stimuli: Sequence[Stimulus]
+) -> tuple[dict[str, Done], tuple[str, ...]]:
+    """Return the stimuli that are done, and those that a run would make again, as far as records tell."""
+    known = Identities(folder, manifest, stimuli)
     done: dict[str, Done] = {}
-    sources: dict[str, SourceRecord] = {}
-    problems = []
+    outdated, problems = [], []
     for stimulus in stimuli:
         stimulus_id = stimulus.stimulus_id
         try:
@@ -88,8 +88,11 @@ def _done(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[dict[str, Don
             if str(error) != "is missing":
                 problems.append(f"{folder.record_name(stimulus_id)} {error}")
             continue
-        done[stimulus_id] = Done.of(record)
-        sources[record.source.id] = record.source
+        if any(OTHER_RECIPE in finding.problem for finding in record_findings(known, stimulus, record)):
+            outdated.append(stimulus_id)
+        else:
+            known.add(stimulus, record)
+            done[stimulus_id] = Done.of(record)
         try:
             if sha256(read_regular(folder.png(stimulus_id))) != record.png_sha256:
                 problems.append(f"{record.filename} is not the file that its record describes")
@@ -100,28 +103,7 @@ def _done(folder: RunFolder, stimuli: Sequence[Stimulus]) -> tuple[dict[str, Don
             f"No tables can be made of {folder.path}:\n" + "\n".join(problems),
             "Run the manifest again: what is damaged or altered is made again.",
         )
-    return done, sources
-
-
-def _outdated(
-    folder: RunFolder,
-    manifest: Manifest,
-    stimuli: Sequence[Stimulus],
-    done: Mapping[str, Done],
-    sources: Mapping[str, SourceRecord],
-) -> tuple[str, ...]:
-    """Return the stimuli that a run of the manifest would make again, as far as records tell."""
-    known = Identities()
-    outdated = []
-    made = [stimulus for stimulus in stimuli if stimulus.stimulus_id in done]
-    records = read_done(folder, [stimulus.stimulus_id for stimulus in made], done)
-    for stimulus, record in zip(made, records, strict=True):
-        found = record_findings(manifest, stimulus, record, sources.get, known)
-        if any(OTHER_RECIPE in finding.problem for finding in found):
-            outdated.append(stimulus.stimulus_id)
-        else:
-            known.add(manifest, stimulus, record)
-    if different := list(known.findings(folder)):
+    if different := list(known.findings()):
         lines = [f"{finding.file} {finding.problem}" for finding in different[:SHOWN]]
         if len(different) > SHOWN:
             lines.append(f"and {len(different) - SHOWN} more")
@@ -130,7 +112,7 @@ def _outdated(
             "Run the manifest, or all of its shards, again: what was made of another source or with other "
             "weights is made again.",
         )
-    return tuple(outdated)
+    return done, tuple(outdated)
 
 
 def _failures(folder: RunFolder) -> list[Failure]:

@@ -479,7 +479,7 @@ def test_many_findings_of_one_kind_are_told_in_a_few_lines(there):
     assert sum(line.startswith("WRONG") for line in lines) == 5
     more = [Finding("wrong", f"stimuli/{n}.png", f"was altered: {n}", RUN) for n in range(500)]
     result = replace(verify_run(there.path), findings=tuple(more))
-    told = [line for line in sentences(result, None) if line.startswith("WRONG")]
+    told = [line for line in sentences(result) if line.startswith("WRONG")]
     assert told[:3] == [f"WRONG  stimuli/{n}.png: was altered: {n}" for n in range(3)]
     names = "stimuli/3.png, stimuli/4.png, stimuli/5.png"
     assert told[3:] == [f"WRONG  {names} and 494 more: likewise (--json tells each)"]
