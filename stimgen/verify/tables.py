@@ -119,11 +119,9 @@ def _difference(
             if name == CORRELATION and (missing or row[0] in uncertain or _nearly(cell, right_cell)):
                 excused = True
                 continue
-            which = f"row {number}" if row[0].isdecimal() else f"row {number} ({row[0]})"
-            return (
-                f'{which}, column {name}: "{cell}" is there, and "{right_cell}" follows from its record',
-                [],
-            )
+            which = f"row {number} ({row[0]})" if header[0] == "stimulus_id" else f"row {number}"
+            both = f'"{cell}" is there, and "{right_cell}" follows from its record'
+            return f"{which}, column {name}: {both}", []
     return (None if excused else "differs in its line ends or quotes"), missing
 
 
