@@ -113,7 +113,7 @@ def _rows(runs: Sequence[ReportedRun], stimuli: pd.DataFrame) -> dict[str, list[
     for label in dict.fromkeys(label for of_run in labels for label in of_run.values()):
         cells = rows[label] = []
         for run, of_run in zip(runs, labels, strict=True):
-            sources = [source for source in run.sources if of_run[source] == label]
+            sources = [source for source in run.names("source") if of_run[source] == label]
             for condition in run.shown_conditions:
                 ids = [name for source in sources for name in run.planned_ids(source, condition)]
                 keys = [(run.label, name) for name in ids]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
@@ -71,10 +71,15 @@ class ReportedRun(Run):
         """Name of the control by condition."""
         return {str(control["id"]): str(control["name"]) for control in self.manifest["controls"]}
 
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Conditions in the order of the manifest, layer sets before controls."""
-        return self._names([*map(str, self.manifest["layer_sets"]), *self.controls], "condition")
+    def names(self, key: Literal["condition", "source", "seed"]) -> tuple[str, ...]:
+        """Return the conditions (layer sets before controls), source ids or seeds, as in the manifest."""
+        planned = {
+            "condition": [*self.manifest["layer_sets"], *self.controls],
+            "source": [source["id"] for source in self.manifest["sources"]],
+            "seed": self.manifest["seeds"],
+        }[key]
+        # The table may belong to an earlier manifest while a run with a new one is under way.
+        return tuple(dict.fromkeys(map(str, [*planned, *self.table[key].dropna()])))
 
     @property
     def originals(self) -> frozenset[str]:
@@ -85,28 +90,14 @@ class ReportedRun(Run):
     @property
     def shown_conditions(self) -> tuple[str, ...]:
         """Conditions in the order of a report: originals, layer sets, other controls."""
-        return tuple(sorted(self.conditions, key=lambda name: name not in self.originals))
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Ids of the sources in the order of the manifest."""
-        return self._names([str(source["id"]) for source in self.manifest["sources"]], "source")
-
-    @property
-    def seeds(self) -> tuple[str, ...]:
-        """Seeds as text, in the order of the manifest."""
-        return self._names(map(str, self.manifest["seeds"]), "seed")
-
-    def _names(self, planned: Iterable[str], column: str) -> tuple[str, ...]:
-        # The table may belong to an earlier manifest while a run with a new one is under way.
-        return tuple(dict.fromkeys([*planned, *self.table[column].dropna().astype(str)]))
+        return tuple(sorted(self.names("condition"), key=lambda name: name not in self.originals))
 
     def planned_ids(self, source: str, condition: str) -> list[str]:
         """Return the ids of the stimuli that the manifest asks for of one source in one condition."""
         name = self.controls.get(condition, "")
         if name in CONTROLS and not CONTROLS[name].seeded:
             return [f"{source}-{condition}"]
-        return [f"{source}-{condition}-s{seed}" for seed in self.seeds]
+        return [f"{source}-{condition}-s{seed}" for seed in self.names("seed")]
 
     @property
     def source_records(self) -> dict[str, SourceRecord]:
@@ -237,4 +228,5 @@ def source_labels(run: ReportedRun, runs: Sequence[ReportedRun]) -> dict[str, st
         image = (record.source.sha256, record.source.crop_box, record.image)
         images.setdefault(record.source.id, set()).add(image)
     several = {source for source, found in images.items() if len(found) > 1}
-    return {source: f"{source} ({run.label})" if source in several else source for source in run.sources}
+    ids = run.names("source")
+    return {source: f"{source} ({run.label})" if source in several else source for source in ids}
