@@ -111,7 +111,7 @@ def test_features_of_files_match_float64_numpy(tmp_path):
     extractor = build_extractor(weights, normalise=False, deepest="conv1_1")
     (tmp_path / "features").mkdir()
     folder = FeatureFolder(tmp_path / "features", {"conv1_1": 64 * 65 // 2})
-    assert extract(extractor, paths, folder, ImageSettings(SIDE_PX, "grey"), 2, lambda _: None) == []
+    assert extract(extractor, paths, folder, ImageSettings(SIDE_PX, "grey"), 2, lambda _: None) == {}
     assert folder.images() == list(paths)
     convention, kernel, bias = weights.convention, weights.kernels[0].numpy(), weights.biases[0].numpy()
     for path, row in zip(paths.values(), folder.open("conv1_1"), strict=True):
