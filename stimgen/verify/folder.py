@@ -21,7 +21,7 @@ from stimgen.runs.columns import FAILURES, RUN_TABLES
 from stimgen.runs.csv_files import rows_of
 from stimgen.runs.lock import LOCK, OWNER
 from stimgen.runs.outlook import known_weights, source_sha256
-from stimgen.runs.record import Record, SourceRecord, png_name, record_name
+from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.store import DESKTOP_FILES, LASTING, RunFolder, sha256
 from stimgen.runs.unplanned import Unplanned
 from stimgen.verify.finding import (
@@ -52,54 +52,41 @@ NOT_ASKED = "is not of a stimulus that the manifest asks for"
 ONLY_BY_READING = "weights whose SHA-256 is compared with that in the records only by --recompute"
 
 
-def folder_findings(
-    folder: RunFolder, planned: Collection[str], unplanned: Unplanned, overrides: str
-) -> Iterator[Finding]:
+def folder_findings(folder: RunFolder, unplanned: Unplanned, overrides: str) -> Iterator[Finding]:
     """Yield what is in a run folder and does not belong to the run; the folder trials/ is left out."""
-    for entry in _entries(folder.path):
-        name = entry.name
+    for path in sorted(folder.path.iterdir()):
+        name = path.name
         if name.startswith(TEMPORARY):
             yield incomplete(name, KILLED)
         elif name == OWNER:
             yield incomplete(name, "is of a run that was killed, or is at work on another machine")
         elif name not in OWN_FILES | OWN_FOLDERS:
             yield warning(name, NOT_OF_RUN)
-        elif entry.is_symlink():
+        elif path.is_symlink():
             yield wrong(name, "is a symbolic link, and not a part of this run", cures=ANEW)
-        elif entry.is_dir() != (name in OWN_FOLDERS):
-            yield wrong(name, "is a folder" if entry.is_dir() else "is not a folder", cures=ANEW)
+        elif path.is_dir() != (name in OWN_FOLDERS):
+            yield wrong(name, "is a folder" if path.is_dir() else "is not a folder", cures=ANEW)
     for inner in (folder.stimuli, folder.records):
         if not os.path.lexists(inner):
             yield wrong(inner.name, "is missing")
-    reasons = dict(unplanned.others)
-    own, removable = _names(folder, planned), _names(folder, unplanned.stimuli)
-    places = dict(folder.places())
-    for inner in places:
-        for entry in _entries(inner):
-            place = (inner / entry.name).relative_to(folder.path).as_posix()
-            if entry.name.startswith(TEMPORARY):
-                yield incomplete(place, KILLED)
-            elif entry.name in DESKTOP_FILES:
-                yield warning(place, NOT_OF_RUN)
-            elif place in own or (inner / entry.name in places and not entry.is_symlink()):
-                continue
-            elif place in removable:
-                options = f" (the run was made with {overrides})" if overrides else ""
-                text = f"{NOT_ASKED}{options}; it is unaltered and kept: stimgen run with --prune removes it"
-                yield warning(place, text)
-            else:
-                text = f"{NOT_ASKED}: {reasons[place]}" if place in reasons else NOT_ASKED
-                yield wrong(place, text, cures=("remove",))
-
-
-def _names(folder: RunFolder, ids: Collection[str]) -> frozenset[str]:
-    spread = folder.is_spread
-    return frozenset(name(one, spread=spread) for one in ids for name in (png_name, record_name))
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+    for place, _ in folder.places():
+        name = place.relative_to(folder.path).as_posix()
+        if place.is_symlink() and "/" in name:
+            yield wrong(name, "is a symbolic link, and not a part of this run", cures=("remove",))
+        yield from (
+            warning(f"{name}/{file}", NOT_OF_RUN)
+            for file in sorted(DESKTOP_FILES)
+            if os.path.lexists(place / file)
+        )
+    for file, reason in unplanned.others:
+        if Path(file).name.startswith(TEMPORARY):
+            yield incomplete(file, KILLED)
+        else:
+            yield wrong(file, f"{NOT_ASKED}: {reason}", cures=("remove",))
+    options = f" (the run was made with {overrides})" if overrides else ""
+    text = f"{NOT_ASKED}{options}; it is unaltered and kept: stimgen run with --prune removes it"
+    files = [name for one in unplanned.stimuli for name in (folder.filename(one), folder.record_name(one))]
+    yield from (warning(file, text) for file in files if os.path.lexists(folder.path / file))
 
 
 def png_problem(folder: RunFolder, record: Record) -> str | None:

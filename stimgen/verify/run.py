@@ -122,7 +122,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         findings = [incomplete(FILE, f"and the tables are not those of this manifest yet: {why}")]
     planned = {stimulus.stimulus_id for stimulus in stimuli}
     unplanned = find_unplanned(folder, planned, {spec.id for spec in manifest.trials})
-    findings += folder_findings(folder, planned, unplanned, summary.overrides)
+    findings += folder_findings(folder, unplanned, summary.overrides)
     failures, unreadable = read_failures(folder)
     look = _Look(folder, manifest, stimuli, unfinished=unfinished, stale=stale)
     with tempfile.TemporaryDirectory() as temporary:
