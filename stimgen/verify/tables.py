@@ -107,7 +107,8 @@ def _difference(
     excused = bool(missing or unknown)
     for item, right_row in itertools.zip_longest(numbered, (row for row in wanted if row[0] in listed)):
         if item is None or right_row is None:
-            return f"has too {'few' if item is None else 'many'} rows of {(right_row or item[1])[0]}", []
+            of = f" of {(right_row or item[1])[0]}" if header[0] == "stimulus_id" else ""
+            return f"has too {'few' if item is None else 'many'} rows{of}", []
         number, row = item
         if row[0] != right_row[0]:
             return f"row {number} is of {row[0]}, and one of {right_row[0]} belongs there", []
