@@ -89,21 +89,21 @@ def folder_findings(folder: RunFolder, unplanned: Unplanned, overrides: str) -> 
     yield from (warning(file, text) for file in files if os.path.lexists(folder.path / file))
 
 
-def png_problem(folder: RunFolder, record: Record) -> str | None:
+def png_problem(folder: RunFolder, record: Record, *, decode: bool) -> str | None:
     """Return what is wrong with the PNG file of a record, as the rest of a sentence."""
     try:
         content = read_regular(folder.png(record.stimulus_id))
     except UnreadableError as error:
         return str(error)
-    found = sha256(content)
-    problems = []
-    if found != record.png_sha256:
-        problems.append(f"was altered: its SHA-256 is {found}, and the record says {record.png_sha256}")
+    if (found := sha256(content)) != record.png_sha256:
+        return f"was altered: its SHA-256 is {found}, and the record says {record.png_sha256}"
+    if not decode:
+        return None
     try:
         pixels = decode_png(content)
     except StimgenError as error:
-        problems.append(f"cannot be read as a stimulus: {error.problem.removeprefix('The PNG data ')}")
-        return "; ".join(problems)
+        return f"cannot be read as a stimulus: {error.problem.removeprefix('The PNG data ')}"
+    problems = []
     side, color = record.image.size_px, "grey" if pixels.ndim == 2 else "rgb"
     if pixels.shape[:2] != (side, side):
         found_size = f"{pixels.shape[1]} × {pixels.shape[0]}"

@@ -13,14 +13,13 @@ from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.load import load_run
-from stimgen.runs.record import RecordError
 from stimgen.runs.results import summary_of_shards, write_summary
 from stimgen.runs.shards import Shard, ShardNote, is_unmerged, note_merged, parse_shard, read_notes
-from stimgen.runs.store import Done, RunFolder, read_done, sha256
+from stimgen.runs.store import RunFolder, read_done, sha256
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
-from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
-from stimgen.verify.run import open_run, resolved_manifest
+from stimgen.verify.records import CONTRADICTS
+from stimgen.verify.run import Look, open_run, resolved_manifest
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ def rebuild_tables(path: Path) -> Rebuilt:
     with folder.locked():
         manifest = resolved_manifest(folder)  # which a run may have replaced until the folder was locked
         stimuli = plan(manifest)
-        done, outdated = _read(folder, manifest, stimuli)
+        look = _read(folder, manifest, stimuli)
+        done = look.done
         planned = [stimulus.stimulus_id for stimulus in stimuli]
         notes = _notes(folder)
         # What shards of this manifest say, or else what the run said before.
@@ -70,49 +70,33 @@ def rebuild_tables(path: Path) -> Rebuilt:
                 trial_lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
         note_merged(folder)
     shards = _missing_shards(notes) if len(done) < len(planned) else ()
-    return Rebuilt(folder.path, len(done), len(planned), outdated, trial_lists, shards)
+    return Rebuilt(folder.path, len(done), len(planned), tuple(look.outdated), trial_lists, shards)
 
 
-def _read(
-    folder: RunFolder, manifest: Manifest, stimuli: Sequence[Stimulus]
-) -> tuple[dict[str, Done], tuple[str, ...]]:
-    """Return the stimuli that are done, and those that a run would make again, as far as records tell."""
-    known = Identities(folder, manifest, stimuli)
-    done: dict[str, Done] = {}
-    outdated, problems = [], []
-    for stimulus in stimuli:
-        stimulus_id = stimulus.stimulus_id
-        try:
-            record = folder.checked_record(stimulus_id, may_be_link=False)
-        except RecordError as error:
-            if str(error) != "is missing":
-                problems.append(f"{folder.record_name(stimulus_id)} {error}")
-            continue
-        if any(OTHER_RECIPE in finding.problem for finding in record_findings(known, stimulus, record)):
-            outdated.append(stimulus_id)
-        else:
-            known.add(stimulus, record)
-            done[stimulus_id] = Done.of(record)
-        try:
-            if sha256(read_regular(folder.png(stimulus_id))) != record.png_sha256:
-                problems.append(f"{record.filename} is not the file that its record describes")
-        except UnreadableError as error:
-            problems.append(f"{record.filename} {error}")
+def _read(folder: RunFolder, manifest: Manifest, stimuli: Sequence[Stimulus]) -> Look:
+    """Return what there is of a run; raise InputError if something is damaged or altered."""
+    look = Look(folder, manifest, stimuli)
+    for _ in look.records():
+        pass
+    problems = [
+        f"{finding.file} {finding.problem}"
+        for finding in look.findings
+        if finding.severity == "wrong" and not finding.problem.startswith(CONTRADICTS)
+    ]
     if problems:
         raise InputError(
             f"No tables can be made of {folder.path}:\n" + "\n".join(problems),
             "Run the manifest again: what is damaged or altered is made again.",
         )
-    if different := list(known.findings()):
-        lines = [f"{finding.file} {finding.problem}" for finding in different[:SHOWN]]
-        if len(different) > SHOWN:
-            lines.append(f"and {len(different) - SHOWN} more")
+    if different := [f"{finding.file} {finding.problem}" for finding in look.known.findings()]:
+        more = [f"and {len(different) - SHOWN} more"] if len(different) > SHOWN else []
         raise InputError(
-            f"The stimuli of {folder.path} were made of different sources or weights:\n" + "\n".join(lines),
+            f"The stimuli of {folder.path} were made of different sources or weights:\n"
+            + "\n".join(different[:SHOWN] + more),
             "Run the manifest, or all of its shards, again: what was made of another source or with other "
             "weights is made again.",
         )
-    return done, tuple(outdated)
+    return look
 
 
 def _failures(folder: RunFolder) -> list[Failure]:

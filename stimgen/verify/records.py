@@ -27,6 +27,7 @@ from stimgen.verify.finding import ANEW, RUN, Finding, unchecked, wrong
 OWN = {"name", "weights", "pooling", "normalise"}
 """What a record has of the manifest's network."""
 OTHER_RECIPE = "is of another recipe"
+CONTRADICTS = "contradicts itself"
 RATIO_TOLERANCE = 1e-4
 """Relative, of the ratio of two numbers in float32."""
 SMALLEST_LOSS = 1e-30
@@ -104,7 +105,7 @@ def record_findings(known: Identities, stimulus: Stimulus, record: Record) -> It
     contradictions = list(_contradictions(record))
     if len(known.weights_of(stimulus, record)) == 1 and record.network != record.measured_in:
         contradictions.append("network and measured_in differ, and are the same")
-    yield from (wrong(file, f"contradicts itself: {problem}", cures=ANEW) for problem in contradictions)
+    yield from (wrong(file, f"{CONTRADICTS}: {problem}", cures=ANEW) for problem in contradictions)
     spec = next(one for one in manifest.sources if one.id == stimulus.source)
     source = record.source
     try:

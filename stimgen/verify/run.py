@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from stimgen.runs.lock import OWNER, refuse_held
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, RecordError
 from stimgen.runs.shards import is_unmerged
-from stimgen.runs.store import RunFolder
+from stimgen.runs.store import Done, RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
 from stimgen.runs.unplanned import find_unplanned
 from stimgen.verify.finding import Finding, cures_at, incomplete, wrong
@@ -124,7 +124,11 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     unplanned = find_unplanned(folder, planned, {spec.id for spec in manifest.trials})
     findings += folder_findings(folder, unplanned, summary.overrides)
     failures, unreadable = read_failures(folder)
-    look = _Look(folder, manifest, stimuli, unfinished=unfinished, stale=stale)
+    listed: set[str] = set()
+    with contextlib.suppress(UnreadableError):
+        if not stale:
+            listed = {row[0] for row in rows_of(read_regular(folder.path / "stimuli.csv")) if row}
+    look = Look(folder, manifest, stimuli, listed=listed, unfinished=unfinished, decode=True)
     with tempfile.TemporaryDirectory() as temporary:
         again = Path(temporary)
         rows = [Failure(*map(unmarked, row)) for row in failures.values()]
@@ -133,7 +137,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         )
         findings += [*look.findings, *look.missing(failures), *look.known.findings()]
         weights = look.known.commonest_weights()
-        fingerprint = folder.fingerprint({name: png_sha256 for name, (png_sha256, _) in look.done.items()})
+        fingerprint = folder.fingerprint({name: done.png_sha256 for name, done in look.done.items()})
         if not stale:
             for name in ("stimuli", *LONG_TABLES):
                 right, described = ((again / f"{name}{end}").read_bytes() for end in (".csv", ".json"))
@@ -145,7 +149,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
             findings += dictionary_findings(folder.path, "failures.json", dictionary)
             if look.done:
                 accepted = pd.read_csv(again / "stimuli.csv", usecols=["accepted"])
-                seals = [seal for _, seal in look.done.values()]
+                seals = [done.record_sha256 for done in look.done.values()]
                 run = Run(folder.path, manifest.name, Records(folder, list(look.done), seals), accepted)
                 complete = (
                     len(look.done) == len(planned) and not look.altered and not folder.stimuli.is_symlink()
@@ -185,37 +189,45 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     )
 
 
-class _Look:
-    """One look at all stimuli of a run, one after the other."""
+class Look:
+    """One look at all stimuli of a run, one after the other.
+
+    `listed` are stimuli that must have a record. Records of other recipes are left out if the run is
+    `unfinished`, and wrong otherwise.
+    """
 
     def __init__(
-        self, folder: RunFolder, manifest: Manifest, stimuli: list[Stimulus], *, unfinished: bool, stale: bool
+        self,
+        folder: RunFolder,
+        manifest: Manifest,
+        stimuli: Sequence[Stimulus],
+        *,
+        listed: Collection[str] = (),
+        unfinished: bool = True,
+        decode: bool = False,
     ) -> None:
-        self.done: dict[str, tuple[str, str | None]] = {}
+        self.done: dict[str, Done] = {}
+        self.outdated: list[str] = []
         self.unknown: set[str] = set()
         self.uncertain: set[str] = set()
         self.known = Identities(folder, manifest, stimuli)
         self.findings: list[Finding] = []
         self.altered = False
-        self._folder, self._stimuli, self._unfinished = folder, stimuli, unfinished
+        self._folder, self._stimuli, self._listed = folder, stimuli, listed
+        self._unfinished, self._decode = unfinished, decode
         self._measured_with = measured_with(manifest)
         self._lacking: list[str] = []
         self._of_condition: dict[tuple[str, str], list[str]] = defaultdict(list)
         for stimulus in stimuli:
             self._of_condition[stimulus.source, stimulus.condition].append(stimulus.stimulus_id)
-        self._listed: frozenset[str] = frozenset()
-        with contextlib.suppress(UnreadableError):
-            if not stale:
-                table = read_regular(folder.path / "stimuli.csv")
-                self._listed = frozenset(row[0] for row in rows_of(table) if row)
 
-    def records(self, advance: Advance) -> Iterator[Record]:
+    def records(self, advance: Advance = lambda more: None) -> Iterator[Record]:
         """Yield the records that can be used, in the order of the plan; note what is wrong with all."""
         for stimulus in self._stimuli:
             record = self._record(stimulus)
             if record is not None:
                 self.known.add(stimulus, record)
-                self.done[record.stimulus_id] = (record.png_sha256, record.record_sha256)
+                self.done[record.stimulus_id] = Done.of(record)
                 yield record
             advance(1)
 
@@ -238,11 +250,12 @@ class _Look:
             # A run that is killed leaves what it was to replace, and its rows are not in the tables.
             text = "was made with other settings: the run that was to replace it was killed before"
             self._exclude(stimulus, incomplete(file, text))
+            self.outdated.append(stimulus_id)
             return None
         if record.measured_with != self._measured_with:
             text = "was measured with other statistics: stimgen run measures the file again"
             found.append(incomplete(file, text))
-        if problem := png_problem(folder, record):
+        if problem := png_problem(folder, record, decode=self._decode):
             found.append(wrong(record.filename, problem, cures=cures_at(folder.png(stimulus_id))))
             self.altered = True
             self.uncertain.update(self._of_condition[stimulus.source, stimulus.condition])

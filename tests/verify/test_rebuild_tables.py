@@ -65,7 +65,7 @@ def test_damaged_records_and_altered_files_are_named_and_nothing_is_written(list
     for words in (
         f"records/{IDS[0]}.json is damaged",
         f"records/{IDS[2]}.json is the record of {IDS[1]}",
-        f"stimuli/{IDS[3]}.png is not the file that its record describes",
+        f"stimuli/{IDS[3]}.png was altered: its SHA-256 is",
         f"stimuli/{IDS[4]}.png is missing",
     ):
         assert words in error.value.problem
