@@ -73,6 +73,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
     script = files("stimgen.report").joinpath("templates/report.js").read_text(encoding="utf-8")
     bundle = Path(itables.options.dt_bundle)
     drawn = plots(runs, stimuli, histograms) if len(stimuli) else []
+    records = [record for run in runs for record in run.records]
     environment = templates()
     environment.tests["missing"] = pd.isna
     environment.filters["date"] = _date
@@ -92,7 +93,9 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
         views=list(drawn[0]["views"]) if drawn else [],
         table=_table(runs),
         methods={run.label: methods(run) for run in runs},
-        networks=list(dict.fromkeys(network for run in runs for network in run.networks)),
+        networks=list(
+            dict.fromkeys(network for one in records for network in (one.network, one.measured_in))
+        ),
         published_weights=published_weights,
         manifests={run.label: _manifests(run) for run in runs},
         made_with={name: version(package) for package, name in EMBEDDED.items()},

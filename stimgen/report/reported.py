@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from stimgen.errors import InputError
 from stimgen.manifest.document import MAX_BYTES, parse
 from stimgen.manifest.problems import ManifestError
 from stimgen.runs.load import Run, load_run
-from stimgen.runs.record import NetworkRecord, SourceRecord
+from stimgen.runs.record import SourceRecord
 from stimgen.runs.store import RunFolder
 
 _DICTIONARY = TypeAdapter(dict[str, dict[str, str]])
@@ -57,14 +56,9 @@ class ReportedRun(Run):
         return dict(zip(rows["stimulus_id"], rows["reject_reason"], strict=True))
 
     @property
-    def planned(self) -> int:
-        """Number of stimuli that the manifest asks for."""
-        return int(self.summary["stimuli"])
-
-    @property
     def missing(self) -> int:
         """Number of stimuli that were neither made nor failed, because the run was interrupted."""
-        return max(0, self.planned - len(self.table) - len(self.failures))
+        return max(0, int(self.summary["stimuli"]) - len(self.table) - len(self.failures))
 
     @property
     def controls(self) -> dict[str, str]:
@@ -103,22 +97,6 @@ class ReportedRun(Run):
     def source_records(self) -> dict[str, SourceRecord]:
         """What the records say of each source, by its id."""
         return {record.source.id: record.source for record in self.records}
-
-    @property
-    def networks(self) -> list[NetworkRecord]:
-        """Every network that made or measured a stimulus."""
-        pairs = ((record.network, record.measured_in) for record in self.records)
-        return list(dict.fromkeys(itertools.chain.from_iterable(pairs)))
-
-    @property
-    def devices(self) -> list[str]:
-        """Devices on which the stimuli were made."""
-        return list(dict.fromkeys(record.made.device for record in self.records))
-
-    @property
-    def seconds(self) -> float:
-        """Time that all stimuli took together."""
-        return sum(record.made.seconds for record in self.records)
 
     @property
     def versions(self) -> dict[str, list[str]]:
