@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -73,7 +74,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
     script = files("stimgen.report").joinpath("templates/report.js").read_text(encoding="utf-8")
     bundle = Path(itables.options.dt_bundle)
     drawn = plots(runs, stimuli, histograms) if len(stimuli) else []
-    records = [record for run in runs for record in run.records]
+    pairs = [(record.network, record.measured_in) for run in runs for record in run.records]
     environment = templates()
     environment.tests["missing"] = pd.isna
     environment.filters["date"] = _date
@@ -93,9 +94,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
         views=list(drawn[0]["views"]) if drawn else [],
         table=_table(runs),
         methods={run.label: methods(run) for run in runs},
-        networks=list(
-            dict.fromkeys(network for one in records for network in (one.network, one.measured_in))
-        ),
+        networks=list(dict.fromkeys(itertools.chain.from_iterable(pairs))),
         published_weights=published_weights,
         manifests={run.label: _manifests(run) for run in runs},
         made_with={name: version(package) for package, name in EMBEDDED.items()},
