@@ -18,11 +18,12 @@ from stimgen.images.png import decode_png
 from stimgen.images.sources import SourceSpec
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.runs.columns import FAILURES, RUN_TABLES
-from stimgen.runs.csv_files import rows_of
+from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.lock import LOCK, OWNER
 from stimgen.runs.outlook import known_weights, source_sha256
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.store import DESKTOP_FILES, LASTING, RunFolder, sha256
+from stimgen.runs.tables import Failure
 from stimgen.runs.unplanned import Unplanned
 from stimgen.verify.finding import (
     ANEW,
@@ -219,8 +220,8 @@ class Summary:
                 yield wrong(FILE, f"does not name the weights of {spec.name} that records name: {tensors}")
 
 
-def read_failures(folder: RunFolder) -> tuple[dict[str, list[str]], list[Finding]]:
-    """Return the rows of failures.csv by stimulus id, and what is wrong with the file."""
+def read_failures(folder: RunFolder) -> tuple[dict[str, Failure], list[Finding]]:
+    """Return what failures.csv says by stimulus id, and what is wrong with the file."""
     path = folder.path / "failures.csv"
     try:
         header, *rows = rows_of(read_regular(path))
@@ -228,7 +229,7 @@ def read_failures(folder: RunFolder) -> tuple[dict[str, list[str]], list[Finding
         return {}, [lost(path.name, str(error), cures=cures_at(path, TABLES))]
     if header != [column.name for column in FAILURES]:
         return {}, [wrong(path.name, "has another header than stimgen writes", cures=TABLES)]
-    return {row[0]: row for row in rows}, []
+    return {row[0]: Failure(*map(unmarked, row)) for row in rows}, []
 
 
 def failures_findings(

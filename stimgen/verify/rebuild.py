@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stimgen.bounded import UnreadableError, read_regular
+from stimgen.bounded import read_regular
 from stimgen.counting import SHOWN
 from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.load import load_run
 from stimgen.runs.results import summary_of_shards, write_summary
 from stimgen.runs.shards import Shard, ShardNote, is_unmerged, note_merged, parse_shard, read_notes
 from stimgen.runs.store import RunFolder, read_done, sha256
-from stimgen.runs.tables import Failure, write_tables
+from stimgen.runs.tables import write_tables
 from stimgen.runs.trial_lists import write_trial_lists
+from stimgen.verify.folder import read_failures
 from stimgen.verify.records import CONTRADICTS
 from stimgen.verify.run import Look, open_run, resolved_manifest
 
@@ -48,8 +48,8 @@ def rebuild_tables(path: Path) -> Rebuilt:
         planned = [stimulus.stimulus_id for stimulus in stimuli]
         notes = _notes(folder)
         # What shards of this manifest say, or else what the run said before.
-        noted = [failure for note in notes for failure in note.failures]
-        reasons = {failure.stimulus_id: failure for failure in (noted if notes else _failures(folder))}
+        noted = {failure.stimulus_id: failure for note in notes for failure in note.failures}
+        reasons = noted if notes else read_failures(folder)[0]
         failures = [reasons[name] for name in planned if name in reasons and name not in done]
         rejected = write_tables(folder, read_done(folder, planned, done), failures, manifest.accept)
         summary = folder.read_summary()
@@ -97,14 +97,6 @@ def _read(folder: RunFolder, manifest: Manifest, stimuli: Sequence[Stimulus]) ->
             "weights is made again.",
         )
     return look
-
-
-def _failures(folder: RunFolder) -> list[Failure]:
-    try:
-        _, *rows = rows_of(read_regular(folder.path / "failures.csv"))
-        return [Failure(*map(unmarked, row)) for row in rows]
-    except (UnreadableError, TypeError):
-        return []
 
 
 def _notes(folder: RunFolder) -> list[ShardNote]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress
 
 from stimgen.counting import SHOWN, counted, first_few
 from stimgen.runs.store import RunFolder
@@ -110,13 +110,7 @@ def as_data(result: Verification) -> dict[str, Any]:
 @contextlib.contextmanager
 def bar(description: str, run: Path) -> Iterator[Advance]:
     """Show a bar while stimuli are looked at, if there is a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
         task = bars.add_task(description, total=sum(1 for _ in (run / "records").rglob("*.json")))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,7 +23,7 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.csv_files import rows_of, unmarked
+from stimgen.runs.csv_files import rows_of
 from stimgen.runs.load import Records, Run
 from stimgen.runs.lock import OWNER, refuse_held
 from stimgen.runs.recipe import measured_with
@@ -31,7 +32,7 @@ from stimgen.runs.shards import is_unmerged
 from stimgen.runs.store import Done, RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
 from stimgen.runs.unplanned import find_unplanned
-from stimgen.verify.finding import Finding, cures_at, incomplete, wrong
+from stimgen.verify.finding import RUN, Finding, cures_at, incomplete, wrong
 from stimgen.verify.folder import (
     FILE,
     Summary,
@@ -131,9 +132,9 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     look = Look(folder, manifest, stimuli, listed=listed, unfinished=unfinished, decode=True)
     with tempfile.TemporaryDirectory() as temporary:
         again = Path(temporary)
-        rows = [Failure(*map(unmarked, row)) for row in failures.values()]
+        records, reasons = look.records(advance), list(failures.values())
         rejected = write_tables(
-            folder, look.records(advance), rows, manifest.accept, target=again, uncertain=look.uncertain
+            folder, records, reasons, manifest.accept, target=again, uncertain=look.uncertain
         )
         findings += [*look.findings, *look.missing(failures), *look.known.findings()]
         weights = look.known.commonest_weights()
@@ -164,14 +165,11 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
             findings += summary.findings(content, len(look.done) + len(look.unknown), weights)
     findings += source_findings(manifest.sources, look.known.commonest_sources())
     findings += weights_findings(weights)
-    findings = [
-        finding
-        if finding.severity != "lost"
-        else incomplete(finding.file, finding.problem)
-        if unfinished
-        else replace(finding, severity="wrong")
-        for finding in findings
-    ]
+    if unfinished:
+        settled: dict[str, Any] = {"severity": "incomplete", "cures": RUN}
+    else:
+        settled = {"severity": "wrong"}
+    findings = [replace(one, **settled) if one.severity == "lost" else one for one in findings]
     bad = {finding.file for finding in findings if finding.bad}
     foreign = any(
         finding.severity == "wrong" and f"{finding.file}/".startswith("stimuli/") for finding in findings
@@ -267,11 +265,11 @@ class Look:
         self.unknown.add(stimulus.stimulus_id)
         self.uncertain.update(self._of_condition[stimulus.source, stimulus.condition])
 
-    def missing(self, failures: dict[str, list[str]]) -> Iterator[Finding]:
+    def missing(self, failures: Mapping[str, Failure]) -> Iterator[Finding]:
         """Yield the stimuli that are not there."""
         for name in self._lacking:
             if name in failures:
-                reason = " ".join(filter(None, failures[name][1:]))
+                reason = " ".join(filter(None, (failures[name].error, failures[name].cure)))
                 yield incomplete(self._folder.filename(name), f"could not be made: {reason}")
         if lacking := [name for name in self._lacking if name not in failures]:
             text = f"lacks {len(lacking)} stimuli, which are not made yet: {first_few(lacking)}"
