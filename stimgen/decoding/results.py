@@ -90,9 +90,8 @@ def write_results(
     cost = folder.cost()
     seconds = cost.seconds / cost.images if cost.images else None
     million = a_million_images(seconds, folder.sizes, training, len(classes))
-    chosen = asdict(settings) | {"network": settings.network.model_dump()}
     summary = {
-        "settings": {key: str(value) if isinstance(value, Path) else value for key, value in chosen.items()},
+        "settings": asdict(settings) | {"network": settings.network.model_dump()},
         "weights": {
             "origin": weights.origin,
             "file_sha256": weights.file_sha256,
@@ -110,7 +109,7 @@ def write_results(
         "validation_top1": {layer: result.validation_top1 for layer, result in results.items()},
         "per_million_images": million,
     }
-    text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(summary, indent=1, ensure_ascii=False, default=str) + "\n"
     write_atomically(out / "decode.json", text.encode(errors="backslashreplace"))
     return DecodeResult(table, unusable, sentences(million))
 
