@@ -41,7 +41,7 @@ def names_in(module: str, registry: str) -> Callable[[str], list[str]]:
 
 
 networks = names_in("stimgen.networks.architectures", "NETWORKS")
-conventions = names_in("stimgen.networks.catalogue", "CONVENTIONS")
+conventions = names_in("stimgen.networks.architectures", "CONVENTIONS")
 designs = names_in("stimgen.trials", "DESIGNS")
 
 

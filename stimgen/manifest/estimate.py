@@ -23,8 +23,7 @@ from stimgen.counting import counted
 from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import LayerSet, Manifest
-from stimgen.networks.architectures import NETWORKS, Convolution
-from stimgen.networks.memory import evaluation_bytes
+from stimgen.networks.architectures import NETWORKS, Convolution, evaluation_bytes
 from stimgen.texture.presets import Gatys2015, Multiscale, stages
 
 BYTES_PER_FLOAT = 4

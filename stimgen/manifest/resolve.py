@@ -28,8 +28,7 @@ from stimgen.manifest.sources import check_boxes, expand_sources, find_file
 from stimgen.manifest.trials import check_trials, resolve_trials
 from stimgen.manifest.wording import read_options
 from stimgen.measure.portilla_simoncelli import SCALES, WIDTH, size_problem
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import random_seed, weights_names
+from stimgen.networks.architectures import NETWORKS, random_seed, weights_names
 
 MAX_STIMULI = 1_000_000
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5", ".hdf5")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from stimgen.networks.catalogue import LARGEST_SEED as LARGEST_SEED
+from stimgen.networks.architectures import LARGEST_SEED as LARGEST_SEED
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 VERSION = 1

@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["stimgen", "tifffile", "PIL"]):
     import PIL.PngImagePlugin
     import PIL.TiffImagePlugin  # noqa: F401
 
-    from stimgen.images import samples
+    from stimgen.images import pixels
 
 from fuzz_checks import check_image
 from fuzz_seeds import images, with_right_checksums
@@ -24,7 +24,7 @@ from fuzz_start import start
 # Pillow warns of damaged files before it refuses them.
 warnings.simplefilter("ignore")
 # Images up to the real limit may take seconds, and most of the memory of a fuzzer.
-samples.MAX_PIXELS = 2**18
+pixels.MAX_PIXELS = 2**18
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:

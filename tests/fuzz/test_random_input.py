@@ -13,7 +13,7 @@ from fuzz_seeds import images, manifest_words, manifests, with_right_checksums
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stimgen.images import samples
+from stimgen.images import pixels
 from stimgen.manifest import document
 from stimgen.manifest.problems import ManifestError
 
@@ -82,7 +82,7 @@ def changed_manifests(draw: st.DrawFn) -> Any:
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document, "MAX_VALUES", 2000)
-    monkeypatch.setattr(samples, "MAX_PIXELS", 2**20)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", 2**20)
 
 
 RANDOM = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

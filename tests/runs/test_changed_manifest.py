@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.manifest.plan import plan
-from stimgen.networks.catalogue import published_weights
+from stimgen.networks.architectures import published_weights
 from stimgen.runs.job import Job
 from stimgen.runs.outlook import Outlook, known_recipes, outlook
 from stimgen.runs.preparation import prepare
