@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def stats(
-    images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Image files, or skimage:NAME.")
-    ],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, or skimage:NAME.")],
     source: Annotated[str | None, option("Image to compare them with, such as the original texture.")] = None,
     out: Annotated[
         Path | None, option("CSV file, with its data dictionary (.json) beside it. Default: screen.")

@@ -36,7 +36,7 @@ def check(
     from stimgen.runs.outlook import outlook
     from stimgen.runs.store import RunFolder
 
-    loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds))
+    loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds), open_images=True)
     stimuli = plan(loaded)
     folder = (out or loaded.output).absolute()
     check_paths(folder, stimuli)

@@ -21,10 +21,9 @@ from stimgen.bounded import read_file
 from stimgen.counting import first_few
 from stimgen.decoding.settings import MOST_BYTES, Advance, DecodeSettings
 from stimgen.errors import InputError, StimgenError
-from stimgen.images.read import is_plain_name, read_image
+from stimgen.images.read import ENDINGS, is_plain_name, read_image
 
 PARTS = ("training", "validation", "test")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 AT_ONCE = 64
 """Number of images that threads read at once."""
 
@@ -79,7 +78,7 @@ def find_images(folder: Path, group_by: str | None = None) -> pd.DataFrame:
     if empty := [path for path, images in files.items() if not images]:
         raise InputError(
             f"There are no images in {first_few([*map(str, empty)])}.",
-            f"Put images there ({' '.join(SUFFIXES)}), or remove the folder.",
+            f"Put images there ({' '.join(ENDINGS)}), or remove the folder.",
         )
     paths = [path for images in files.values() for path in images]
     for path in paths:
@@ -190,7 +189,7 @@ def _group(path: Path, pattern: re.Pattern[str] | None) -> str:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
 def divide(images: pd.DataFrame, settings: DecodeSettings) -> pd.DataFrame:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import io
 import re
 import unicodedata
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from stimgen.errors import InputError, nearest
 from stimgen.images.pixels import Image, ImageError, Samples, to_unit_range
 
 SKIMAGE_PREFIX = "skimage:"
+ORIENTATION_TAG = 274
 # The names that messages offer; the diagrams, texts and test patterns beside them can be read too.
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel",
@@ -31,6 +34,7 @@ SIGNATURES = {
 }
 """How files of the formats that are read begin, as regular expressions."""
 READ = "PNG, TIFF, JPEG, PGM, PPM, PBM, BMP, GIF or WebP"
+ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".ppm", ".pnm", ".pbm", ".bmp", ".gif", ".webp")
 OTHERS = {
     rb"#\?RADIANCE|#\?RGBE": "a Radiance (HDR) image",
     rb"v/1\x01": "an OpenEXR image",
@@ -92,6 +96,27 @@ def read_image(image: str | Path, *, white: int | None = None) -> RawImage:
     )
 
 
+def image_size(image: str | Path) -> tuple[int, int]:
+    """Return height and width of an image file, upright, from its header; raise `ImageError` as `read_image`.
+
+    What only decoding shows, such as transparency or a cut-off end, is not found.
+    """
+    from PIL import Image as Pillow
+
+    if isinstance(image, str) and image.startswith(SKIMAGE_PREFIX):
+        image = skimage_path(image.removeprefix(SKIMAGE_PREFIX))
+    data = read_bytes(Path(image), str(image))
+    format_of(data, str(image))
+    try:
+        with warnings.catch_warnings(action="ignore"), Pillow.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
+            turned = picture.getexif().get(ORIENTATION_TAG, 1) >= 5
+            return (width, height) if turned else (height, width)
+    except Exception:  # Pillow does not read all that is read here, and raises errors of many classes
+        height, width = decode(data, str(image))[0].values.shape[:2]
+        return height, width
+
+
 def skimage_path(name: str) -> Path:
     """Return the path of a still image in scikit-image's package, without importing the package."""
     folders = _skimage_folders()
@@ -147,13 +172,7 @@ def decode(data: bytes, origin: str) -> tuple[Samples, str]:
     from stimgen.images.raster import decode_raster
     from stimgen.images.tiff import decode_tiff
 
-    file_format = _kind(data, SIGNATURES)
-    if file_format is None:
-        kind = _kind(data, OTHERS)
-        if origin.lower().endswith(".iml"):
-            kind = "a raw image of van Hateren's database, which states neither its size nor its white"
-        what = "not an image file of a format that stimgen reads" if kind is None else kind
-        raise ImageError(f"{origin} is {what}.", f"Save the image as {READ}; PNG and TIFF keep 16 bits.")
+    file_format = format_of(data, origin)
     try:
         if file_format == "TIFF":
             return decode_tiff(data, origin), file_format
@@ -175,3 +194,15 @@ def decode(data: bytes, origin: str) -> tuple[Samples, str]:
 
 def _kind(data: bytes, signatures: dict[bytes, str]) -> str | None:
     return next((name for start, name in signatures.items() if re.match(start, data[:200], re.S)), None)
+
+
+def format_of(data: bytes, origin: str) -> str:
+    """Return the format of an image file, one of `SIGNATURES`, from how it begins."""
+    file_format = _kind(data, SIGNATURES)
+    if file_format is None:
+        kind = _kind(data, OTHERS)
+        if origin.lower().endswith(".iml"):
+            kind = "a raw image of van Hateren's database, which states neither its size nor its white"
+        what = "not an image file of a format that stimgen reads" if kind is None else kind
+        raise ImageError(f"{origin} is {what}.", f"Save the image as {READ}; PNG and TIFF keep 16 bits.")
+    return file_format

@@ -35,6 +35,7 @@ _FORMS = {
         r"[-+]?\.inf|\.nan|[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?", re.IGNORECASE
     ),
 }
+_SLASHES = "in double quotes a backslash begins an escape: use / in paths, or single quotes"
 # Dates, "=" and "<<" as values are plain text here, as in YAML 1.2.
 _TEXTS = {"str", "timestamp", "value", "merge"}
 
@@ -192,7 +193,8 @@ class Document:
         if unwanted := _UNWANTED.search(node.value):
             half = unwanted[0] >= "\ud800"
             name = "half a surrogate pair" if half else f"the control character U+{ord(unwanted[0]):04X}"
-            raise ValueError(f"the text has {name}; remove it.")
+            quoted = node.style == '"'
+            raise ValueError(f"the text has {name}; {_SLASHES if quoted else 'remove it'}.")
         return str(node.value)
 
     def _problem(self, node: yaml.Node, message: str, location: DataPath = ()) -> Problem:
@@ -256,6 +258,8 @@ def _yaml_message(error: yaml.MarkedYAMLError) -> str:
         return "not valid YAML: a tab can't be used for indentation; use spaces."
     if "expected a single document" in context:
         return 'a manifest is one document; remove what follows the "---".'
+    if "unknown escape character" in problem:
+        return f"not valid YAML: {problem}; {_SLASHES}."
     more = f" {context}" if context not in ("", problem) else ""
     return f"not valid YAML: {problem}{more}. Check the indentation, colons, quotes and brackets around here."
 

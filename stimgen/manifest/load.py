@@ -24,9 +24,13 @@ def load_manifest(
     network: str | None = None,
     seeds: Sequence[int] | None = None,
     files_needed: bool = True,
+    open_images: bool = False,
     content: bytes | None = None,
 ) -> Manifest:
-    """Read, check and resolve a manifest; with `content`, these bytes as those of the file."""
+    """Read, check and resolve a manifest; with `content`, these bytes as those of the file.
+
+    With `open_images`, the sizes of the sources are read from their files and checked, too.
+    """
     path = Path(path)
     content = _read(path) if content is None else content
     document = parse(decoded(content, str(path)), str(path))
@@ -51,7 +55,9 @@ def load_manifest(
     # The version is looked at above.
     data |= {"stimgen": VERSION} if "stimgen" in data else {}
     sections = {name: read_section(name, data, document) for name in ManifestFile.model_fields}
-    manifest = resolve(SimpleNamespace(**sections), document, path, files_needed=files_needed)
+    manifest = resolve(
+        SimpleNamespace(**sections), document, path, files_needed=files_needed, open_images=open_images
+    )
     if manifest is None or document.problems:
         raise ManifestError(document.problems)
     given = {"network": network, "seeds": list(seeds) if seeds is not None else None}

@@ -31,7 +31,9 @@ MAX_STIMULI = 1_000_000
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5", ".hdf5")
 
 
-def resolve(file: SimpleNamespace, document: Document, path: Path, *, files_needed: bool) -> Manifest | None:
+def resolve(
+    file: SimpleNamespace, document: Document, path: Path, *, files_needed: bool, open_images: bool
+) -> Manifest | None:
     """Return the manifest with nothing left open; None, with problems, if that is impossible.
 
     `file` has the sections as models; None stands for sections and entries that are not valid.
@@ -39,7 +41,12 @@ def resolve(file: SimpleNamespace, document: Document, path: Path, *, files_need
     image: ImageSpec | None = ImageSpec(**file.image.model_dump()) if file.image else None
     resolver = _Resolver(document, path.parent.resolve(), image.size_px if image else None, files_needed)
     sources = expand_sources(
-        file.sources or (), resolver.folder, document, resolver.size_px, files_needed=files_needed
+        file.sources or (),
+        resolver.folder,
+        document,
+        image,
+        files_needed=files_needed,
+        open_images=open_images,
     )
     seeds = file.seeds or ()
     if isinstance(seeds, SeedRange):
@@ -63,7 +70,11 @@ def resolve(file: SimpleNamespace, document: Document, path: Path, *, files_need
     if count > MAX_STIMULI:
         message = f"sources × conditions × seeds make {count} stimuli, more than {MAX_STIMULI}"
         document.complain(("seeds",), f"{message}; split the manifest.")
-    if image is None or network is None or document.problems:
+    if (
+        image is None
+        or network is None
+        or not all(p.location.startswith("sources") for p in document.problems)
+    ):
         return None
     manifest = Manifest(
         path=path,
@@ -306,11 +317,15 @@ def check_trials(manifest: Manifest, document: Document) -> None:
         return
     available = planned(manifest)
     for index, spec in enumerate(manifest.trials):
-        try:
-            make_trials(spec.design, available, spec.options)
-        except OptionError as error:
-            message = f"{error.problem[:1].lower()}{error.problem[1:]} {error.cure}"
-            document.complain(("trials", index, error.option), message)
+        for options in (spec.options, spec.options.model_copy(update={"crop_px": 2})):
+            try:
+                make_trials(spec.design, available, options)
+                break
+            except OptionError as error:
+                message = f"{error.problem[:1].lower()}{error.problem[1:]} {error.cure}"
+                document.complain(("trials", index, error.option), message)
+                if error.option != "crop_px":  # of a patch that does not fit, the rest is still looked at
+                    break
 
 
 def planned(manifest: Manifest) -> Available:

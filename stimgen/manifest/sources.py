@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stimgen.errors import InputError
-from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, skimage_path
-from stimgen.images.sources import SourceSpec
+from stimgen.images.pixels import ImageError
+from stimgen.images.read import SKIMAGE_PREFIX, image_size, is_plain_name, skimage_path
+from stimgen.images.sources import ImageSpec, SourceSpec, crop_box
 from stimgen.manifest.document import DataPath, Document, shorten
 from stimgen.manifest.schema import ID_PATTERN, SourceSection, why_reserved
 
@@ -25,16 +26,18 @@ def expand_sources(
     sections: Sequence[SourceSection | None],
     folder: Path,
     document: Document,
-    size_px: int | None,
+    image: ImageSpec | None,
     *,
     files_needed: bool,
+    open_images: bool,
 ) -> tuple[SourceSpec, ...]:
     """Return one source per image, in the manifest's order; files of one glob are sorted by path.
 
     Missing files, globs that match nothing, ids that are given twice and boxes smaller than the stimuli
     become problems of the document. `folder` is the manifest's, absolute. With `files_needed`, the files must
-    exist.
+    exist, and with `open_images` they must be images from which the stimuli can be cut.
     """
+    size_px = image.size_px if image else None
     expanded: list[SourceSpec] = []
     for index, section in enumerate(sections):
         if section is None:
@@ -46,16 +49,27 @@ def expand_sources(
                 f"the box has {section.crop[2]} px, less than the stimuli's {size_px} px; "
                 "enlarge it or reduce size_px, because sources are never enlarged.",
             )
+        open_here = open_images
         try:
             found = find_sources(section, folder, needed=files_needed)
         except InputError as error:
             message = f"{error.problem[:1].lower()}{error.problem[1:]} {error.cure}".strip()
             document.complain((*place, "image"), message)
-            continue
+            # Trial lists are still checked as if the source were there.
+            found = [
+                SourceSpec(section.id or make_id(Path(section.image).stem), section.image, None, "centre")
+            ]
+            open_here = False
         for source in found:
             where = (*place, "id") if section.id else place
             document.claim("source id", source.id, f'"{source.image}"', where)
             expanded.append(source)
+            try:
+                if open_here and image is not None:
+                    size = image_size(source.image if source.path is None else source.path)
+                    crop_box(source, image, size, name="", origin=f'"{source.image}"')
+            except ImageError as error:
+                document.complain((*place, "image"), f"{error.problem} {error.cure}")
     return tuple(expanded)
 
 
@@ -91,7 +105,7 @@ def find_sources(section: SourceSection, folder: Path, *, needed: bool = True) -
     path = find_file(image, folder, needed=needed)
     names = [image] if path else matching_files(image, folder) if glob.has_magic(image) else []
     if not names:
-        raise InputError(_missing(shorten(image), folder))
+        raise InputError(_missing(image, folder))
     sources = []
     for name in names:
         if not is_plain_name(name):
@@ -107,6 +121,9 @@ def find_sources(section: SourceSection, folder: Path, *, needed: bool = True) -
 
 
 def _missing(name: str, folder: Path) -> str:
+    if re.search(r"[\t\n]", name):
+        return f"{name!r} has a tab or a line break, written as an escape; use / in paths, or single quotes."
+    name = shorten(name)
     if glob.has_magic(name):
         return f'No file matches "{name}" in {folder}; correct the pattern, or put files there.'
     with contextlib.suppress(OSError, ValueError):  # too long, or a null character
@@ -115,12 +132,18 @@ def _missing(name: str, folder: Path) -> str:
     return f'There is no file "{name}" in {folder}; correct the path.'
 
 
+def _lower_ending(name: str) -> str:
+    stem, dot, ending = name.rpartition(".")
+    return f"{stem}{dot}{ending.lower()}" if dot else name
+
+
 def matching_files(pattern: str, folder: Path) -> list[str]:
     """Return the files that a pattern matches, sorted: relative ones to `folder`, with forward slashes.
 
     ``*``, ``?`` and ``[…]`` match within a name, and no name that begins with a dot; ``**`` is any number of
-    folders, and follows no symbolic links. (The standard library's glob cannot be stopped while it finds
-    nothing: ``/**/*.tif`` walks the whole machine.)
+    folders, and follows no symbolic links. Upper and lower case are the same in endings, as cameras write
+    .JPG. (The standard library's glob cannot be stopped while it finds nothing: ``/**/*.tif`` walks the whole
+    machine.)
     """
     seen = 0
 
@@ -132,7 +155,8 @@ def matching_files(pattern: str, folder: Path) -> list[str]:
                 seen += 1
                 if seen > MAX_ENTRIES:
                     raise too_wide(f"looks at more than {MAX_ENTRIES} files and folders")
-                if fnmatch.fnmatchcase(entry.name, wanted) and (entry.name[0] != "." or wanted[0] == "."):
+                matches = fnmatch.fnmatchcase(_lower_ending(entry.name), _lower_ending(wanted))
+                if matches and (entry.name[0] != "." or wanted[0] == "."):
                     yield entry
 
     def too_wide(reason: str) -> InputError:

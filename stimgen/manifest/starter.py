@@ -19,7 +19,7 @@ from stimgen.bounded import read_file
 from stimgen.controls import CONTROLS
 from stimgen.counting import first_few
 from stimgen.errors import InputError
-from stimgen.images.read import read_image
+from stimgen.images.read import ENDINGS, read_image
 from stimgen.images.sources import ImageSpec, SourceSpec, crop_box
 from stimgen.manifest.document import ManifestError
 from stimgen.manifest.json_schema import json_schema
@@ -119,7 +119,7 @@ def _read_sources(
     """Yield the images that can be sources; in the end, raise an error about all others."""
     found: dict[str, SourceSpec] = {}
     problems, taken = [], set[str]()
-    for pattern in patterns:
+    for pattern in itertools.chain.from_iterable(map(_in_folder, patterns)):
         try:
             sources = find_sources(SourceSection.model_construct(image=pattern, crop="centre"), Path.cwd())
         except InputError as error:
@@ -145,6 +145,18 @@ def _read_sources(
         yield FoundSource(source_id, written, width, height, image)
     if problems:
         raise InputError("\n".join(problems))
+
+
+def _in_folder(pattern: str) -> list[str]:
+    """Return patterns of the image files of a folder; a pattern that names no folder as it is."""
+    folder = Path(pattern).expanduser()
+    try:
+        if not folder.is_dir():
+            return [pattern]
+    except OSError:  # too long
+        return [pattern]
+    endings = sorted({path.suffix.lower() for path in folder.iterdir()} & set(ENDINGS))
+    return [f"{pattern.rstrip('/')}/*{ending}" for ending in endings] or [f"{pattern.rstrip('/')}/*.png"]
 
 
 def _starter_manifest(

@@ -301,3 +301,13 @@ def test_what_is_written_runs_as_it_is(workplace):
     done = CliRunner().invoke(app, ["run", "manifests/exp1.yaml", "--device", "cpu", "--no-report"])
     assert done.exit_code == 0, done.output
     assert len(list((workplace / "results" / "exp1" / "stimuli").glob("*.png"))) == 10
+
+
+def test_images_of_a_folder_are_found(tmp_path):
+    photograph(tmp_path / "textures" / "bark.JPG")
+    photograph(tmp_path / "textures" / "moss.png")
+    (tmp_path / "textures" / "notes.txt").write_text("none")
+    result = new("exp1", "--folder", tmp_path, "--images", tmp_path / "textures", "--size", 30)
+    assert result.exit_code == 0, result.stderr
+    manifest = load_manifest(tmp_path / "manifests" / "exp1.yaml")
+    assert sorted(source.id for source in manifest.sources) == ["bark", "moss"]

@@ -8,11 +8,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from manifest_texts import MINIMAL, load
+from PIL import Image
 
 from stimgen.manifest import resolve, sources
 from stimgen.manifest.document import Dumper, ManifestError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
+from stimgen.manifest.sources import matching_files
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 DATA = Path(__file__).parent / "data"
@@ -357,3 +359,58 @@ def test_resolved_loads_again_to_an_equal_plan(
     assert (second.description, second.accept) == (first.description, first.accept)
     assert (second.measure, second.layer_sets) == (first.measure, first.layer_sets)
     assert second.resolved(target) == resolved
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (r'"..\textures\bark.png"', "use / in paths"),
+        (r'"..\new\tree.png"', "use / in paths"),
+        (r'"..\images\oak.png"', "use / in paths"),
+    ],
+)
+def test_backslashes_in_double_quotes_are_explained(tmp_path, written, said):
+    path = tmp_path / "exp.yaml"
+    text = "stimgen: 1\nname: exp\nimage: {size_px: 32}\nsources: [%s]\ncontrols: [original]\n"
+    path.write_text(text % written)
+    with pytest.raises(ManifestError, match=said):
+        load_manifest(path)
+
+
+def test_the_case_of_endings_does_not_matter_in_patterns(tmp_path):
+    for name in ("a.JPG", "b.jpg", "C.jpg", "d.png"):
+        (tmp_path / name).touch()
+    assert matching_files("*.jpg", tmp_path) == ["C.jpg", "a.JPG", "b.jpg"]
+    assert matching_files("c.jp*", tmp_path) == []
+
+
+def test_all_mistakes_are_told_at_once_also_of_images_and_trials(tmp_path):
+    Image.new("L", (40, 30)).save(tmp_path / "small.png")
+    (tmp_path / "notes.png").write_text("no image")
+    text = """
+stimgen: 1
+name: exp
+image: {size_px: 64}
+sources:
+  - {id: a, image: "skimage:brik"}
+  - {id: b, image: small.png}
+  - {id: c, image: notes.png}
+  - {id: d, image: "skimage:brick", crop: [500, 0, 64, 64]}
+network: {name: vgg16}
+layer_sets: {pool1: [pool1]}
+trials: {design: oddity, crop_px: 48}
+"""
+    path = tmp_path / "exp.yaml"
+    path.write_text(text)
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path, open_images=True)
+    told = str(caught.value)
+    for words in (
+        'no image "brik"',
+        "smaller than the stimuli",
+        "not an image file",
+        "leaves the image",
+        "Two patches of 48 px",
+        "original",
+    ):
+        assert words.lower() in told.lower(), told
