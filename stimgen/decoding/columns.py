@@ -40,7 +40,7 @@ PREDICTIONS = (
 DECODED_IMAGES = (
     FILE,
     CLASS,
-    Column("group", "Group", "Images with one number are in one part: those of one group, and those with the same bytes."),
+    Column("group", "Group", "Images with one number are in one part: those of one group, and those with the same pixels."),
     Column("part", "Part", '"training", "validation" or "test".'),
     Column("sha256", "SHA-256", "Of the file's bytes, hexadecimal."),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from stimgen.bounded import read_file
 from stimgen.counting import first_few
 from stimgen.decoding.settings import MOST_BYTES, Advance, DecodeSettings
 from stimgen.errors import InputError, StimgenError
+from stimgen.images.pixels import luminance
 from stimgen.images.read import ENDINGS, is_plain_name, read_image
 
 PARTS = ("training", "validation", "test")
@@ -34,12 +36,17 @@ Unusable = dict[Path, InputError]
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """Absolute path of an image file, with its size, time of change, SHA-256 and shorter side."""
+    """Absolute path of an image file, with its size, time of change, SHA-256 and shorter side.
+
+    `pixels` is the SHA-256 of its luminance with 8 bits: the same for copies in another file format, with
+    other compression, with 16 bits, or in grey and in RGB.
+    """
 
     path: str
     size_bytes: int
     mtime_ns: int
     sha256: str
+    pixels: str
     side_px: int
 
 
@@ -105,8 +112,8 @@ def refuse_mixed_folders(training: pd.DataFrame, test: pd.DataFrame) -> None:
 
 def inspect_images(
     paths: Sequence[Path], size_px: int, log: Path, advance: Advance
-) -> tuple[dict[Path, str], Unusable]:
-    """Read every image; return the SHA-256 of each file that can be used, and the images that cannot.
+) -> tuple[dict[Path, Inspected], Unusable]:
+    """Read every image; return what was found in each file that can be used, and the images that cannot.
 
     Images with a side below `size_px` cannot be used. What is found is added to `log`, one JSON object per
     line. A file whose path, size and time of change are in the log is not read again.
@@ -127,9 +134,11 @@ def inspect_images(
         except OSError as error:
             return InputError(f"{path}: {error.strerror}.", "Mend or remove it.")
         side = min(raw.pixels.shape[:2])
-        return Inspected(absolute, state.st_size, state.st_mtime_ns, raw.sha256, side)
+        levels = np.rint(luminance(raw.pixels) * 255).astype(np.uint8)
+        pixels = hashlib.sha256(repr(levels.shape).encode() + levels.tobytes()).hexdigest()
+        return Inspected(absolute, state.st_size, state.st_mtime_ns, raw.sha256, pixels, side)
 
-    sha256: dict[Path, str] = {}
+    usable: dict[Path, Inspected] = {}
     unusable: Unusable = {}
     with log.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), AT_ONCE):
@@ -143,13 +152,13 @@ def inspect_images(
                     lines.write(json.dumps(asdict(image)) + "\n")
                     lines.flush()
                 if image.side_px >= size_px:
-                    sha256[path] = image.sha256
+                    usable[path] = image
                     continue
                 unusable[path] = InputError(
                     f"{path} has a side of {image.side_px} px, and images of {size_px} px are asked for.",
                     f"Use a larger image, or --size-px {image.side_px} or less: images are never enlarged.",
                 )
-    return sha256, unusable
+    return usable, unusable
 
 
 def refuse_link(path: Path) -> None:
@@ -193,7 +202,7 @@ def _is_image(path: Path) -> bool:
 
 
 def divide(images: pd.DataFrame, settings: DecodeSettings) -> pd.DataFrame:
-    """Divide images with the columns path, class, group, part and sha256.
+    """Divide images with the columns path, class, group, part and pixels.
 
     Images of the part "test" stay there; without ``settings.test`` some of the part "training" are held out
     for it. The class of the result is categorical, and its groups are numbers.
@@ -203,7 +212,7 @@ def divide(images: pd.DataFrame, settings: DecodeSettings) -> pd.DataFrame:
         problem = "Only one class has images" if count else "There are no images"
         raise InputError(f"{problem} that can be used.", "See above why images were left out.")
     labels = class_numbers(images)
-    groups = joined_groups(list(images["group"]), list(images["sha256"]))
+    groups = joined_groups(list(images["group"]), list(images["pixels"]))
     part = images["part"].to_numpy(dtype="<U10")
     rng = np.random.default_rng(settings.training.seed)
     if settings.test is None:
@@ -220,8 +229,8 @@ def class_numbers(images: pd.DataFrame) -> NDArray[np.intp]:
     return np.asarray(images["class"].cat.codes, dtype=np.intp)
 
 
-def joined_groups(groups: Sequence[str], sha256: Sequence[str]) -> NDArray[np.intp]:
-    """Return the number of each image's group, where images with the same bytes belong together too.
+def joined_groups(groups: Sequence[str], pixels: Sequence[str]) -> NDArray[np.intp]:
+    """Return the number of each image's group, where images with the same pixels belong together too.
 
     Examples
     --------
@@ -229,11 +238,11 @@ def joined_groups(groups: Sequence[str], sha256: Sequence[str]) -> NDArray[np.in
     array([0, 0, 0, 1]...)
     """
     _, by_group = np.unique(np.asarray(groups), return_inverse=True)
-    _, by_file = np.unique(np.asarray(sha256), return_inverse=True)
-    # A graph of groups and files, with an edge for every image.
+    _, by_pixels = np.unique(np.asarray(pixels), return_inverse=True)
+    # A graph of groups and pixels, with an edge for every image.
     offset = int(by_group.max()) + 1
-    nodes = offset + int(by_file.max()) + 1
-    edges = coo_array((np.ones(len(groups)), (by_group, offset + by_file)), shape=(nodes, nodes))
+    nodes = offset + int(by_pixels.max()) + 1
+    edges = coo_array((np.ones(len(groups)), (by_group, offset + by_pixels)), shape=(nodes, nodes))
     _, component = connected_components(edges.tocsr(), directed=False)
     return np.asarray(component[by_group], dtype=np.intp)
 
@@ -281,7 +290,7 @@ def refuse_gaps(images: pd.DataFrame, components: int | None) -> None:
                 if lacking
             ),
             "Each class needs images of one group or more in each part. Give the class more groups (without "
-            "--group-by each image is one; files with the same bytes are one group).",
+            "--group-by each image is one; images with the same pixels are one group).",
         )
     trained = int((images["part"] == "training").sum())
     if components is not None and components > trained:

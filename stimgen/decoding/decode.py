@@ -96,14 +96,15 @@ def decode(
         paths = list(images["path"])
         with report.bar("inspecting", len(paths)) as advance:
             log = features / "inspected.jsonl"
-            sha256, unusable = inspect_images(paths, settings.image.size_px, log, advance)
-        images = images[images["path"].isin(list(sha256))]
-        images = images.assign(sha256=[sha256[path] for path in images["path"]])
+            usable, unusable = inspect_images(paths, settings.image.size_px, log, advance)
+        images = images[images["path"].isin(list(usable))]
+        for name in ("sha256", "pixels"):
+            images = images.assign(**{name: [getattr(usable[path], name) for path in images["path"]]})
         tested = images["part"] == "test"
-        copies = images[~tested & images["sha256"].isin(images["sha256"][tested])]
+        copies = images[~tested & images["pixels"].isin(images["pixels"][tested])]
         for path in copies["path"]:
             unusable[path] = InputError(
-                f"{path} is also in the test folder: a file there has the same bytes.",
+                f"{path} is also in the test folder: a file there has the same pixels.",
                 "Remove it from one of the folders. It was left out of the training.",
             )
         report.left_out(unusable)
