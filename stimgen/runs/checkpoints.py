@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stimgen.atomic import make_folder
-from stimgen.runs.store import CHECKPOINT, StoreError, remove_file, write_atomically
+from stimgen.runs.store import CHECKPOINT, remove_file, storing, write_atomically
 from stimgen.texture.problem import Checkpoint, Problem, Reached, StageTrace
 
 EVERY_S = 10.0
@@ -112,13 +112,8 @@ class RunCheckpoints:
             ],
         }
         text, tensors = json.dumps(head, separators=(",", ":")), _tensors(checkpoint)
-        try:
+        with storing(f"The folder {self._folder}", "made", "Free its place, then run again."):
             make_folder(self._folder)
-        except OSError as error:
-            raise StoreError(
-                f"The folder {self._folder} cannot be made: {error.strerror}.",
-                "Free its place, then run again.",
-            ) from error
         content = save(tensors, {"stimgen": text, "sha256": _digest(text, tensors)})
         write_atomically(self._path(problems), content)
         self._saved = time.monotonic()

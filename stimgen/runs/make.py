@@ -27,6 +27,7 @@ from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.preparation import Preparation, rounded
 from stimgen.runs.recipe import measured_with, stimulus_generator
 from stimgen.runs.record import (
+    OUTCOME,
     ControlRecord,
     ImageRecord,
     MadeRecord,
@@ -41,10 +42,6 @@ from stimgen.runs.store import Done, RunFolder, sha256, write_atomically
 from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
 from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import matched_distance, synthesise
-
-OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts")
-"""What the record takes over from a synthesis."""
-
 
 LOGGER = logging.getLogger("stimgen")
 

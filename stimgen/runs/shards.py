@@ -16,7 +16,7 @@ from stimgen.errors import InputError
 from stimgen.runs import lock
 from stimgen.runs.batches import Batch
 from stimgen.runs.record import NetworkRecord
-from stimgen.runs.store import FORMAT, MOST_BYTES, RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.store import FORMAT, MOST_BYTES, WRITABLE, RunFolder, sha256, storing, write_atomically
 from stimgen.runs.tables import Failure
 
 NOTE = "shard.json"
@@ -96,14 +96,9 @@ def shard_locked(folder: RunFolder, shard: Shard, task: str) -> Iterator[None]:
     """Keep the same shard, shards of another division or task, and whole runs out while this one works."""
     own = shard.folder(folder)
     with contextlib.ExitStack() as held:
-        try:
+        with storing(f"The folder {own}", "locked", WRITABLE):
             make_folder(own)
             held.enter_context(lock.locked(own, task))
-        except OSError as error:
-            raise StoreError(
-                f"The folder {own} cannot be locked: {error.strerror}.",
-                "Choose a folder that you may write to with --out.",
-            ) from error
         # After its own lock is there: whoever comes at the same time sees it.
         others = [one for one in folder.shard_folders() if not one.name.endswith(f"-of-{shard.count}")]
         for other in (folder.path, *others):
@@ -118,8 +113,7 @@ def shard_locked(folder: RunFolder, shard: Shard, task: str) -> Iterator[None]:
                 raise lock.LockError(
                     f"Shards of another manifest, or with other options, are at work in {folder.path}, such "
                     f"as {other.name}.",
-                    "Give all shards the same manifest and options, or choose another folder with --out. If "
-                    f"that one was killed, delete {other / lock.OWNER} and run again.",
+                    " and run again.",
                 )
         yield
 

@@ -23,7 +23,7 @@ from stimgen.manifest.resolved import TrialsSpec
 from stimgen.manifest.trials import read_trials
 from stimgen.runs.csv_files import harmless, in_order, rows_of, table_of, to_csv, to_json
 from stimgen.runs.load import Run
-from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.store import RunFolder, sha256, storing, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
 
 COLON = re.compile(r"""([{,]\s*[^\s{,:"']+):(?=\S)""")
@@ -63,11 +63,8 @@ def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd
 def write_trial_list(run: Run, design: str, options: TrialOptions, out: Path) -> None:
     """Write a trial list to the CSV file `out`, and its data dictionary beside it; folders are made."""
     table = trial_list(run, design, options, out.absolute().parent)
-    try:
+    with storing(f"The folder {out.parent}", "made", "Choose a folder that you may write to."):
         make_folder(out.parent)
-    except OSError as error:
-        problem = f"The folder {out.parent} cannot be made: {error.strerror}."
-        raise StoreError(problem, "Choose a folder that you may write to.") from error
     ordered, dictionary = in_order(f"trials_{design}", table)
     write_atomically(out, to_csv(ordered))
     write_atomically(out.with_suffix(".json"), to_json(dictionary))
