@@ -231,23 +231,28 @@ def _synthesis_record(
 
 
 def measure_all_again(
-    prepared: Preparation, records: Sequence[Record], folder: RunFolder, interrupts: Interrupts
-) -> dict[str, Done]:
+    prepared: Preparation,
+    records: Sequence[Record],
+    folder: RunFolder,
+    done: dict[str, Done],
+    interrupts: Interrupts,
+) -> set[str]:
     """Measure the files of finished stimuli in the statistics of the manifest, and write new records.
 
-    A stimulus that cannot be measured is left out.
+    Return the ids of those that cannot be measured.
     """
-    done: dict[str, Done] = {}
+    failed = set()
     for old in records:
         try:
             record = measure_again(prepared, old, folder.png(old.stimulus_id).read_bytes())
         except Exception:
             LOGGER.exception("not measured again: %s", old.stimulus_id)
+            failed.add(old.stimulus_id)
             continue
         with interrupts.held():
             write_atomically(folder.record(old.stimulus_id), record.model_dump_json(indent=1) + "\n")
-        done[old.stimulus_id] = Done.of(record)
-    return done
+            done[old.stimulus_id] = Done.of(record)
+    return failed
 
 
 def measure_again(prepared: Preparation, record: Record, png: bytes) -> Record:

@@ -1,12 +1,12 @@
-"""What a run writes beside its stimuli: manifests, tables and run.json; a shard writes a note instead."""
+"""run.json and the manifests of a run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -14,90 +14,16 @@ from stimgen.manifest.document import Dumper
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.batches import plan_batches
-from stimgen.runs.shards import Shard, ShardNote, read_note
-from stimgen.runs.store import FORMAT, LASTING, Done, RunFolder, read_done, sha256, write_atomically
-from stimgen.runs.tables import Failure, write_tables
-
-if TYPE_CHECKING:
-    from stimgen.runs.runner import Maker
+from stimgen.runs.shards import ShardNote
+from stimgen.runs.store import FORMAT, LASTING, Done, RunFolder, sha256, write_atomically
 
 
-class Results:
-    """What is done so far, and how it is written down: in tables and run.json, or in the note of a shard."""
-
-    def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done]) -> None:
-        self.done = done
-        self.failures: list[Failure] = []
-        self.rejected = 0
-        self.kept = len(done)
-        self._folder = folder
-        self._maker = maker
-        self._started = _now()
-        self._nothing_to_make = len(done) == len(maker.own)
-        self._manifests = write_manifests(folder, maker.manifest)
-
-    @property
-    def made(self) -> int:
-        """How many stimuli were made in this run."""
-        return len(self.done) - self.kept
-
-    def write(self) -> None:
-        """Write what is known now."""
-        if self._maker.shard:
-            self._write_note(self._maker.shard)
-        else:
-            self._write_tables()
-
-    def _write_tables(self) -> None:
-        folder, manifest = self._folder, self._maker.manifest
-        ids = [stimulus.stimulus_id for stimulus in self._maker.planned]
-        records = read_done(folder, ids, self.done)
-        self.rejected = write_tables(folder, records, self.failures, manifest.accept)
-        fingerprint = folder.fingerprint({name: done.png_sha256 for name, done in self.done.items()})
-        before = folder.read_summary()
-        # With nothing to make, the summary stays that of the run that made the stimuli.
-        if self._nothing_to_make and describes(before, manifest, self.done.values(), fingerprint):
-            # It may have been killed before it could count all that it made.
-            summary = before | {"made": len(ids) - before["kept"]}
-        else:
-            summary = _counts(manifest, self._started, len(ids), self.made, self.kept) | self._maker.made_with
-        summary |= {
-            "failed": len(self.failures),
-            "rejected": self.rejected,
-            "stimuli_sha256": fingerprint,
-            "overrides": dict(manifest.overrides),
-            "manifest_sha256": self._manifests,
-            "trial_lists": folder.noted_lists(),
-        }
-        write_summary(folder, summary)
-
-    def _write_note(self, shard: Shard) -> None:
-        """Write the note of a shard, unless it says all this already."""
-        path, stimuli = shard.note(self._folder), len(self._maker.own)
-        before = read_note(path)
-        complete = before is not None and before.made + before.kept == len(self.done) == stimuli
-        if complete and not self.made and before and before.manifest_sha256 == self._manifests:
-            return
-        note = ShardNote(
-            shard=str(shard),
-            stimuli=stimuli,
-            made=self.made,
-            kept=self.kept,
-            started=self._started,
-            finished=_now(),
-            **self._maker.made_with,
-            overrides=dict(self._maker.manifest.overrides),
-            manifest_sha256=self._manifests,
-            failures=tuple(self.failures),
-        )
-        write_atomically(path, note.model_dump_json(indent=1) + "\n")
-
-
-def _now() -> str:
+def now() -> str:
+    """Return the time, for records and run.json."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _counts(manifest: Manifest, started: str, stimuli: int, made: int, kept: int) -> dict[str, Any]:
+def counts(manifest: Manifest, started: str, stimuli: int, made: int, kept: int) -> dict[str, Any]:
     """Return the counts of run.json; what failed or is rejected is filled in later."""
     return {
         "format": FORMAT,
@@ -109,12 +35,17 @@ def _counts(manifest: Manifest, started: str, stimuli: int, made: int, kept: int
         "failed": 0,
         "rejected": 0,
         "started": started,
-        "finished": _now(),
+        "finished": now(),
     }
 
 
+def fingerprint(folder: RunFolder, done: Mapping[str, Done]) -> str:
+    """Return `stimuli_sha256` of run.json."""
+    return folder.fingerprint({name: known.png_sha256 for name, known in done.items()})
+
+
 def describes(
-    summary: Mapping[str, Any], manifest: Manifest, done: Collection[Done], fingerprint: str
+    summary: Mapping[str, Any], manifest: Manifest, folder: RunFolder, done: Mapping[str, Done]
 ) -> bool:
     """Return whether the run.json of an earlier run is about exactly these stimuli, all of the plan."""
     counts = (summary.get("made"), summary.get("kept"))
@@ -122,12 +53,13 @@ def describes(
         return False
     if any(not isinstance(summary.get(key), kind) for key, kind in LASTING.items()):
         return False
-    networks = [one for one in summary["networks"] if isinstance(one, dict)]
-    named = {(one.get("name"), one.get("tensors_sha256")) for one in networks}
-    if not {network for one in done for network in one.networks} <= named:
+    networks = [network for network in summary["networks"] if isinstance(network, dict)]
+    named = {(network.get("name"), network.get("tensors_sha256")) for network in networks}
+    if not {network for known in done.values() for network in known.networks} <= named:
         return False
     # A run that was killed had counted fewer.
-    same = summary["made"] + summary["kept"] < len(done) or summary["stimuli_sha256"] == fingerprint
+    counted_fewer = summary["made"] + summary["kept"] < len(done)
+    same = counted_fewer or summary["stimuli_sha256"] == fingerprint(folder, done)
     return same and (summary.get("name"), summary.get("stimuli")) == (manifest.name, len(done))
 
 
@@ -145,7 +77,7 @@ def summary_of_shards(
     }
     networks = sorted(found, key=lambda one: places[one.name, one.weights, str(one.pooling), one.normalise])
     last = max(notes, key=lambda note: note.finished)
-    return _counts(manifest, min(note.started for note in notes), len(stimuli), done, 0) | {
+    return counts(manifest, min(note.started for note in notes), len(stimuli), done, 0) | {
         "overrides": last.overrides,
         "finished": last.finished,
         "device": ", ".join(dict.fromkeys(note.device for note in notes)),

@@ -45,15 +45,12 @@ class Watcher(Protocol):
 
     def show(self, state: RunState) -> None:
         """Receive the state of the run, about twice a second."""
-        ...
 
     def stimulus(self, record: Record) -> None:
         """Receive the record of a stimulus that was made."""
-        ...
 
     def failure(self, failure: Failure) -> None:
         """Receive a stimulus that could not be made."""
-        ...
 
 
 def clock_time(seconds: float) -> str:

@@ -49,8 +49,6 @@ def drawn(state, width):
     console = Console(force_terminal=True, file=io.StringIO(), width=width, legacy_windows=False)
     shown = Progress(console=console, clock=lambda: state.elapsed_s)
     shown.state = state
-    shown.add_task("", total=1, completed=state.share, text=shown._run_text)
-    shown.add_task("", total=1, completed=state.batch.share, text=shown._batch_text)
     console.print(shown.get_renderable())
     return [line.rstrip() for line in ESCAPE.sub("", console.file.getvalue()).splitlines()]
 
