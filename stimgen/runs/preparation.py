@@ -131,7 +131,7 @@ def rounded(power: NDArray[Any]) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Preparation:
-    """A manifest with its sources by id, its networks on one device, and the mean of the set."""
+    """A manifest with its sources by id, its networks on one device, and what "set" is in its matching."""
 
     manifest: Manifest
     sources: dict[str, Source]
@@ -161,12 +161,8 @@ def prepare(manifest: Manifest, device: str) -> Preparation:
         load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     sources = load_sources(manifest)
     check_controls(manifest, sources.values())
-    return Preparation(manifest, sources, Networks(manifest, device), set_reference(manifest, sources))
-
-
-def set_reference(manifest: Manifest, sources: Mapping[str, Source]) -> Reference:
-    """Return what stimuli are matched to where the manifest says "set"."""
-    return Reference(tuple(source.pixels for source in sources.values()), manifest.matching.channels)
+    the_set = Reference(tuple(source.pixels for source in sources.values()), manifest.matching.channels)
+    return Preparation(manifest, sources, Networks(manifest, device), the_set)
 
 
 def load_sources(manifest: Manifest) -> dict[str, Source]:

@@ -36,13 +36,9 @@ class Shard:
         """Return it as on the command line."""
         return f"{self.number}/{self.count}"
 
-    def folder(self, run: RunFolder) -> Path:
-        """Return where its lock and its note are."""
-        return run.shards / f"{self.number}-of-{self.count}"
-
     def note(self, run: RunFolder) -> Path:
-        """Return the file of its note."""
-        return self.folder(run) / NOTE
+        """Return the file of its note, beside which is its lock."""
+        return run.shards / f"{self.number}-of-{self.count}" / NOTE
 
     def of(self, batches: Sequence[Batch]) -> list[Batch]:
         """Return its batches: every N-th, so that each shard has some of every layer set.
@@ -94,40 +90,36 @@ class ShardNote(BaseModel):
 @contextlib.contextmanager
 def shard_locked(folder: RunFolder, shard: Shard, task: str) -> Iterator[None]:
     """Keep the same shard, shards of another division or task, and whole runs out while this one works."""
-    own = shard.folder(folder)
+    own = shard.note(folder).parent
     with contextlib.ExitStack() as held:
         with storing(f"The folder {own}", "locked", WRITABLE):
             make_folder(own)
             held.enter_context(lock.locked(own, task))
         # After its own lock is there: whoever comes at the same time sees it.
-        others = [one for one in folder.shard_folders() if not one.name.endswith(f"-of-{shard.count}")]
-        for other in (folder.path, *others):
-            try:
-                lock.refuse_at_work(other)
-            except lock.LockError as error:
-                raise lock.LockError(
-                    f"{error.problem} Only shards of the same N can be made at the same time.", error.cure
-                ) from None
-        for other in folder.shard_folders():
-            if other != own and _is_at_work(other, but_on=task):
-                raise lock.LockError(
-                    f"Shards of another manifest, or with other options, are at work in {folder.path}, such "
-                    f"as {other.name}.",
-                    " and run again.",
-                )
+        for other in (folder.path, *folder.shard_folders()):
+            if other != own:
+                _refuse_other_work(folder, other, shard, task)
         yield
 
 
-def _is_at_work(shard: Path, *, but_on: str) -> bool:
-    """Return whether a shard is at work on something else, as far as its owner has said yet."""
+def _refuse_other_work(folder: RunFolder, other: Path, shard: Shard, task: str) -> None:
+    """Raise LockError if the whole run, another division, or another task is at work in `other`."""
     try:
-        lock.refuse_at_work(shard)
-    except lock.LockError:
+        lock.refuse_at_work(other)
+    except lock.LockError as error:
+        if other == folder.path or not other.name.endswith(f"-of-{shard.count}"):
+            text = f"{error.problem} Only shards of the same N can be made at the same time."
+            raise lock.LockError(text, error.cure) from None
         with contextlib.suppress(ValidationError):
-            owner = lock.read_owner(shard)
-            return owner is not None and owner.task != but_on
-        return True
-    return False
+            owner = lock.read_owner(other)
+            if owner is None or owner.task == task:  # it has not said yet, or is at the same
+                return
+        raise lock.LockError(
+            f"Shards of another manifest, or with other options, are at work in {folder.path}, such as "
+            f"{other.name}.",
+            "Give all shards the same manifest and options, or choose another folder with --out. If that one "
+            f"was killed, delete {other / lock.OWNER} and run again.",
+        ) from None
 
 
 def read_notes(folder: RunFolder) -> dict[Path, ShardNote]:
@@ -170,15 +162,14 @@ def remove_shards(folder: RunFolder) -> None:
 
     Nothing else is removed, and no link is followed. What cannot be removed stays; nothing depends on it.
     """
-    folders = list(folder.shard_folders())
+    folders = folder.shard_folders()
     # The notes first: as long as one is there, tables are to be made of it.
-    for one in folders:
-        with contextlib.suppress(OSError):
-            (one / NOTE).unlink(missing_ok=True)
-    for one in folders:
-        with contextlib.suppress(OSError):
-            for name in (lock.LOCK, lock.OWNER):
+    for name in (NOTE, lock.LOCK, lock.OWNER):
+        for one in folders:
+            with contextlib.suppress(OSError):
                 (one / name).unlink(missing_ok=True)
+    for one in folders:
+        with contextlib.suppress(OSError):
             one.rmdir()
     with contextlib.suppress(OSError):
         if folder.shards.is_dir() and not folder.shards.is_symlink():

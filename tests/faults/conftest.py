@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import subprocess
 import sys
@@ -14,10 +13,11 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "networks"))  # network_files.py
 
-from fault_bench import SEEN, Bench, Launcher, bytes_of, write_manifest
+import launching
+from fault_bench import SEEN, Bench, bytes_of, write_manifest
+from launching import Launcher
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 CLONE_NEWNS = 0x20000
 
 
@@ -62,27 +62,8 @@ def namespace() -> str:
 @pytest.fixture(scope="session")
 def launcher(namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     """Start the process that starts `stimgen`; it sees the mounts of this one."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "STIMGEN_CACHE": str(tmp_path_factory.mktemp("cache")),
-        "COLUMNS": "110",
-    }
-    command = [sys.executable, str(HERE / "fault_launcher.py")]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        def ask(request: dict[str, object]) -> int:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            return int(process.stdout.readline())
-
-        yield Launcher(ask, environment)
-        process.stdin.close()
-        assert process.wait(30) == 0
+    with launching.launcher(tmp_path_factory.mktemp("launcher"), COLUMNS="110") as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

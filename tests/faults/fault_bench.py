@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from launching import Ended, Launcher
 from PIL import Image as Pillow
 
 from stimgen.atomic import TEMPORARY
@@ -55,23 +56,6 @@ def write_manifest(folder: Path, *, images: bool = True, **changes: Any) -> Path
 
 
 @dataclass(frozen=True)
-class Launcher:
-    """Runs `stimgen` in a process; see fault_launcher.py for a request."""
-
-    ask: Callable[[dict[str, object]], int]
-    environment: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a process ended."""
-
-    code: int
-    output: str
-    errors: str
-
-
-@dataclass(frozen=True)
 class Bench:
     """A folder in which a fault is caused."""
 
@@ -88,10 +72,7 @@ class Bench:
         """Run `stimgen` after the Python code `before`; there is never a traceback."""
         # The report says when it was made, and takes longer than these runs.
         more = ["--no-report"] if argv[0] == "run" else []
-        streams = {name: str(self.folder / name) for name in ("stdout", "stderr")}
-        request = {"argv": [*map(str, argv), *more], "cwd": str(self.folder), "before": before}
-        code = self.launcher.ask({**request, **streams, "env": dict(env or {})})
-        ended = Ended(code, *(Path(path).read_text("utf-8", "replace") for path in streams.values()))
+        ended = self.launcher.run(*argv, *more, before=before, cwd=self.folder, **(env or {}))
         for word in ("Traceback", "This is a bug"):
             assert word not in ended.output + ended.errors, ended.errors
         return ended

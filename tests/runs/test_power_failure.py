@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from disk import Disk, restore, watched
+from disk import Disk, restore
 from run_manifests import tiny
 from same_runs import comparable
 
@@ -21,7 +21,8 @@ def disk(tmp_path_factory) -> Disk:
     """The disk of an undisturbed run with checkpoints, in the folder "above/out"."""
     root = tmp_path_factory.mktemp("disk")
     manifest = tiny(tmp_path_factory.mktemp("manifest"), **FEW)
-    with pytest.MonkeyPatch.context() as patch, watched(root) as disk:
+    disk = Disk(root)
+    with pytest.MonkeyPatch.context() as patch, disk.watched():
         patch.setattr(checkpoints, "EVERY_S", 0.0)
         assert run(manifest, out=root / "above" / "out").made == 2
     return disk
@@ -80,7 +81,8 @@ def test_from_every_state_a_run_goes_on_to_the_same_bytes(disk, tmp_path, monkey
 
 def test_the_simulated_disk_loses_what_is_not_synced(tmp_path):
     """So that a write which forgot to sync would be found."""
-    with watched(tmp_path) as disk:
+    disk = Disk(tmp_path)
+    with disk.watched():
         make_folder(tmp_path / "folder")
         write_file(tmp_path / "folder" / "a", b"one")
         assert {"folder": None, "folder/a": b"one"} in disk.states
