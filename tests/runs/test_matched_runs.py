@@ -70,6 +70,8 @@ def spectrum_error(image, references, channels, measure):
             {"full_spectrum": "set", "histogram": "source", "iterations": 3},
             "full_spectrum=set histogram=source iterations=3",
         ),
+        ("grey", {"histogram": "source"}, "histogram=source"),
+        ("rgb", {"histogram": "source"}, "histogram=source"),
         (
             "grey",
             {"rotational_spectrum": "source", "luminance": "set"},

@@ -47,14 +47,6 @@ def test_stimuli_of_a_run_measure_as_in_its_table(finished):
         np.testing.assert_allclose(measured[column], table[column], atol=0.02)
 
 
-def test_a_shifted_copy_is_flagged_and_noise_is_not(tmp_path, source):
-    pixels = read_image(source).pixels
-    shifted = save(tmp_path, "shifted.png", np.roll(pixels, (17, 30), axis=(0, 1)))
-    noise = save(tmp_path, "noise.png", np.random.default_rng(0).random((96, 96)))
-    table = measure_images([shifted, noise], source=source)
-    assert list(table["copied"]) == [True, False]
-
-
 def test_images_of_another_size_leave_out_what_cannot_be_compared(tmp_path, source):
     smaller = save(tmp_path, "smaller.png", read_image(source).pixels[:70, :80])
     (row,) = measure_images([smaller], source=source, gram=VGG16).to_dict("records")

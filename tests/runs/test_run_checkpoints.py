@@ -141,19 +141,6 @@ def test_damaged_checkpoint_is_not_used(tmp_path, expected, damage):
     assert comparable(folder.path) == expected
 
 
-def test_checkpoint_under_the_name_of_another_is_not_used(tmp_path, expected):
-    manifest, folder = interrupted(tmp_path, EVALUATIONS + 6, batch_size=2)
-    one, other = files(folder)
-    whole = {one.read_bytes(), other.read_bytes()}
-    assert len(whole) == 2
-    first, second = one.read_bytes(), other.read_bytes()
-    one.write_bytes(second)
-    other.write_bytes(first)
-    assert resumed(manifest, batch_size=2) == 2 * EVALUATIONS
-    found = comparable(folder.path)
-    assert all(found[name] == expected[name] for name in found if name != "run.json")
-
-
 def test_checkpoint_of_other_settings_is_removed(tmp_path):
     _, folder = interrupted(tmp_path, 6)
     (before,) = files(folder)

@@ -168,10 +168,3 @@ def test_tables_do_not_depend_on_how_many_records_are_in_memory(made, monkeypatc
             path.unlink()
         rebuild_tables(made / "flat")
         assert {path.name: path.read_bytes() for path in (made / "flat").glob("*.csv")} == before
-
-
-def test_a_copy_without_empty_subfolders_is_still_spread(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "MOST_FLAT", 3)
-    RunFolder(tmp_path / "run").prepare(4)
-    (tmp_path / "run" / "records" / "00").rmdir()
-    assert RunFolder(tmp_path / "run").is_spread

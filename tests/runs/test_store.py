@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from stimgen.errors import InputError
-from stimgen.runs.store import RunFolder, StoreError, write_atomically
+from stimgen.runs.store import RunFolder, write_atomically
 
 WRITE_WITH_LIMIT = """
 import resource, sys
@@ -19,15 +19,6 @@ try:
 except StoreError as error:
     print(error)
 """
-
-
-def test_a_file_is_replaced_whole(tmp_path):
-    path = tmp_path / "table.csv"
-    write_atomically(path, "ä\n")
-    write_atomically(path, b"new")
-
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_files_can_be_read_by_whom_the_umask_allows(tmp_path):
@@ -62,24 +53,6 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
 
     assert error.value.exit_code == 2
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-def test_a_folder_that_cannot_be_made_says_why(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be made: Not a directory"):
-        RunFolder(tmp_path / "file" / "run").prepare()
-
-
-def test_a_folder_that_cannot_be_locked_says_why(tmp_path):
-    (tmp_path / ".lock").mkdir()
-    with pytest.raises(StoreError, match="cannot be locked: Is a directory"), RunFolder(tmp_path).locked():
-        pass
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"format": 3}'])
-def test_a_damaged_record_is_none(as_finished, content):
-    as_finished.record("brick-original").write_bytes(content)
-    assert as_finished.read_record("brick-original") is None
 
 
 def test_folders_that_begin_like_unfinished_files_are_somebody_elses(tmp_path):
