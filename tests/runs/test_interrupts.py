@@ -14,8 +14,8 @@ import termios
 import time
 
 import pytest
+from commands import until
 from file_operations import stop
-from launching import launcher
 from run_manifests import write_manifest
 from same_runs import comparable
 
@@ -39,12 +39,6 @@ def signals_as_in_a_terminal():
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    with launcher(tmp_path_factory.mktemp("forks")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
     return write_manifest(tmp_path_factory.mktemp("slow"), **SLOW)
 
@@ -55,13 +49,6 @@ def undisturbed(forks, manifest, tmp_path_factory):
     ended = forks.run("run", manifest, "--out", out)
     assert ended.code == 0, ended.errors
     return comparable(out)
-
-
-def until(condition):
-    limit = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.002)
 
 
 def check_ended(ended, manifest, out):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from file_operations import KINDS, stop
-from launching import Launcher, launcher
+from launching import Launcher
 from run_manifests import write_manifest
 from same_runs import comparable
 
@@ -35,12 +35,6 @@ class Undisturbed:
     manifest: Path
     files: dict[str, bytes | str]
     operations: list[list[str]]
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    with launcher(tmp_path_factory.mktemp("forks")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

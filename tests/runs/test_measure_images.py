@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
+from run_manifests import stimgen
 
-from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.images.read import read_image
 from stimgen.manifest.schema import NetworkSpec
@@ -88,8 +87,7 @@ def test_unsuitable_images_are_named_before_anything_is_measured(tmp_path, monke
 
 def test_the_command_writes_a_table_with_its_dictionary(tmp_path, source):
     out = tmp_path / "statistics.csv"
-    asked = ["stats", source, "--source", source, "--no-gram", "--ppd", "41", "--out", str(out)]
-    result = CliRunner().invoke(app, asked)
+    result = stimgen("stats", source, "--source", source, "--no-gram", "--ppd", "41", "--out", out)
     assert result.exit_code == 0, result.output
     table = pd.read_csv(out)
     assert set(json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))) == set(table)
@@ -109,6 +107,6 @@ def test_the_command_writes_a_table_with_its_dictionary(tmp_path, source):
     ],
 )
 def test_the_command_refuses_what_it_cannot_do(source, options, words):
-    result = CliRunner().invoke(app, ["stats", source, *options])
+    result = stimgen("stats", source, *options)
     assert result.exit_code == 2
     assert words in result.stderr

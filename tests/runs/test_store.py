@@ -1,24 +1,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from stimgen.errors import InputError
 from stimgen.runs.store import RunFolder, write_atomically
-
-WRITE_WITH_LIMIT = """
-import resource, sys
-from pathlib import Path
-from stimgen.runs.store import StoreError, write_atomically
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-try:
-    write_atomically(Path(sys.argv[1]), b"x" * 5000)
-except StoreError as error:
-    print(error)
-"""
 
 
 def test_files_can_be_read_by_whom_the_umask_allows(tmp_path):
@@ -29,21 +16,6 @@ def test_files_can_be_read_by_whom_the_umask_allows(tmp_path):
         os.umask(before)
 
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
-
-
-@pytest.mark.parametrize("old", [None, b"old"], ids=["new file", "old file"])
-def test_a_write_that_fails_half_way_leaves_what_was_there(tmp_path, old):
-    path = tmp_path / "stimulus.png"
-    if old:
-        path.write_bytes(old)
-
-    done = subprocess.run(
-        [sys.executable, "-c", WRITE_WITH_LIMIT, str(path)], capture_output=True, text=True, check=True
-    )
-
-    assert f"{path} cannot be written: File too large." in done.stdout
-    assert "Free the disk" in done.stdout
-    assert [file.read_bytes() for file in tmp_path.iterdir()] == ([old] if old else [])
 
 
 def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
