@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from stimgen.manifest.resolved import Manifest
     from stimgen.report.preview import Preview
     from stimgen.runs.progress import Progress
+    from stimgen.runs.results import Shard
     from stimgen.runs.runner import RunResult
-    from stimgen.runs.shards import Shard
     from stimgen.runs.unplanned import Unplanned
 
 
@@ -102,7 +102,7 @@ def run(
 
     if yes and not prune:
         raise InputError("--yes goes with --prune.", "Give both, or neither.")
-    from stimgen.runs.shards import parse_shard
+    from stimgen.runs.results import parse_shard
 
     part = parse_shard(shard) if shard is not None else None
     if part is not None and (prune or watch or executor == "dask" or devices or scheduler or site):

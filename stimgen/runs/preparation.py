@@ -15,7 +15,7 @@ from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.errors import InputError
 from stimgen.images.pixels import Image
 from stimgen.images.sources import Source, load_source
-from stimgen.manifest.plan import Stimulus, measuring_network, plan
+from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import clip_to_display
@@ -27,7 +27,7 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.recipe import generator, recipe, recipe_sha256
+from stimgen.runs.recipe import generator, recipe_hashes
 from stimgen.runs.record import NetworkRecord
 from stimgen.texture.statistics.gram import principal_components
 
@@ -147,12 +147,12 @@ class Preparation:
 
     def recipe_sha256(self, stimulus: Stimulus) -> str:
         """Return the hash of all that a stimulus depends on."""
-        measured = measured_layers(self.manifest, measuring_network(self.manifest, stimulus))
-        return recipe_sha256(recipe(self.manifest, stimulus, self.sources, self.networks.weights, measured))
+        return self.recipes([stimulus])[stimulus.stimulus_id]
 
-    def recipes(self) -> dict[str, str]:
-        """Return the hashes of all recipes by stimulus id, in the order of the plan."""
-        return {stimulus.stimulus_id: self.recipe_sha256(stimulus) for stimulus in plan(self.manifest)}
+    def recipes(self, stimuli: Iterable[Stimulus] | None = None) -> dict[str, str]:
+        """Return the hashes of recipes by stimulus id; of all stimuli, in the order of the plan."""
+        stimuli = plan(self.manifest) if stimuli is None else stimuli
+        return recipe_hashes(self.manifest, stimuli, self.sources, self.networks.weights)
 
 
 def prepare(manifest: Manifest, device: str) -> Preparation:

@@ -16,20 +16,23 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.runs.batches import Batch, plan_batches
 from stimgen.runs.interrupts import Interrupts, interruptible
 from stimgen.runs.load import load_run
-from stimgen.runs.outlook import known_recipes
 from stimgen.runs.progress import Progress
-from stimgen.runs.recipe import measured_with
+from stimgen.runs.recipe import known_recipes, measured_with
 from stimgen.runs.record import Record
 from stimgen.runs.results import (
+    Shard,
+    ShardNote,
     counts,
     describes,
     fingerprint,
     manifest_contents,
     now,
+    read_note,
+    remove_shards,
+    shard_locked,
     write_manifests,
     write_summary,
 )
-from stimgen.runs.shards import Shard, ShardNote, read_note, remove_shards, shard_locked
 from stimgen.runs.store import Done, RunFolder, read_done, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists

@@ -19,7 +19,7 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.runs.columns import FAILURES, RUN_TABLES
 from stimgen.runs.csv_files import rows_of
 from stimgen.runs.lock import LOCK, OWNER
-from stimgen.runs.outlook import known_weights, source_sha256
+from stimgen.runs.recipe import known_weights, source_sha256
 from stimgen.runs.record import Record, SourceRecord, png_name, record_name
 from stimgen.runs.store import DESKTOP_FILES, LASTING, RunFolder, sha256
 from stimgen.runs.unplanned import Unplanned

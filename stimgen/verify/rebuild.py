@@ -13,8 +13,16 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.load import load_run
 from stimgen.runs.record import RecordError, SourceRecord
-from stimgen.runs.results import summary_of_shards, write_summary
-from stimgen.runs.shards import Shard, ShardNote, is_unmerged, note_merged, parse_shard, read_notes
+from stimgen.runs.results import (
+    Shard,
+    ShardNote,
+    is_unmerged,
+    note_merged,
+    parse_shard,
+    read_notes,
+    summary_of_shards,
+    write_summary,
+)
 from stimgen.runs.store import Done, RunFolder, read_done, sha256
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists

@@ -16,8 +16,9 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure.gram import GramScale
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.outlook import RecordedConvention, RecordedWeights
 from stimgen.runs.recipe import (
+    RecordedConvention,
+    RecordedWeights,
     recipe,
     recipe_sha256,
     uses_set,

@@ -15,8 +15,8 @@ from run_manifests import IDS, TINY, stimgen, tiny, write_manifest
 from stimgen.manifest.plan import plan
 from stimgen.networks.catalogue import published_weights
 from stimgen.runs.job import Job
-from stimgen.runs.outlook import known_recipes, outlook
 from stimgen.runs.preparation import prepare
+from stimgen.runs.recipe import known_recipes, outlook
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 from stimgen.runs.unplanned import find_unplanned
@@ -257,6 +257,6 @@ def test_recipes_known_without_loading_weights_are_those_of_a_run(finished, tmp_
     assert recipes == prepare(manifest, "cpu").recipes()
     published = published_weights("vgg16", "imagenet")
     other = dataclasses.replace(published, convention="torchvision")
-    monkeypatch.setattr("stimgen.runs.outlook.published_weights", lambda network, name: other)
+    monkeypatch.setattr("stimgen.runs.recipe.published_weights", lambda network, name: other)
     found = known_recipes(manifest, finished, stimuli)
     assert not set(recipes.values()) & set(found.values()), "the same tensors with another input convention"

@@ -18,8 +18,8 @@ from stimgen.errors import InputError
 from stimgen.images.read import skimage_path
 from stimgen.runs.job import Job
 from stimgen.runs.lock import LockError
+from stimgen.runs.results import Shard, is_unmerged, parse_shard, shard_locked
 from stimgen.runs.runner import run
-from stimgen.runs.shards import Shard, is_unmerged, parse_shard, shard_locked
 from stimgen.runs.store import RunFolder
 from stimgen.verify.rebuild import rebuild_tables
 from stimgen.verify.run import verify_run

@@ -17,10 +17,10 @@ from same_runs import comparable
 import stimgen
 from stimgen.errors import InputError
 from stimgen.runs import store, tables
-from stimgen.runs.outlook import outlook
+from stimgen.runs.recipe import outlook
 from stimgen.runs.record import png_name, record_name
+from stimgen.runs.results import Shard
 from stimgen.runs.runner import run
-from stimgen.runs.shards import Shard
 from stimgen.runs.store import RunFolder
 from stimgen.verify.rebuild import rebuild_tables
 from stimgen.verify.report import sentences
