@@ -12,8 +12,7 @@ from run_manifests import stimgen, tiny
 
 from stimgen.images.read import read_image
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.import_weights import import_weights
-from stimgen.networks.weights import find_weights, random_weights
+from stimgen.networks.weights import random_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.record import Record
 from stimgen.runs.runner import run
@@ -103,24 +102,3 @@ def test_stats_measures_the_default_layers_of_the_network(tmp_path):
     refused = stimgen("stats", low, *options, "--network", "alexnet", "--weights", "random")
     assert refused.exit_code == 2
     assert "64 × 30 px, and the deepest layer needs 31 px" in refused.output
-
-
-def test_weights_that_are_normalised_already_are_used_as_they_are_and_recorded(tmp_path, file, monkeypatch):
-    unpublished = replace(NETWORKS["alexnet"](), weights=())
-    monkeypatch.setitem(NETWORKS._entries, "alexnet", lambda: unpublished)
-    monkeypatch.setattr("stimgen.networks.import_weights.share_near_one", lambda weights: 1.0)
-    imported = import_weights(file, "alexnet", name="published", convention="torchvision")
-    network = {"name": "alexnet", "weights": imported.name, "normalise": True}
-    changes = CHANGES | {"layer_sets": {"conv1": ["conv1"]}, "controls": []}
-    result = run(tiny(tmp_path / "one", network=network, **changes))
-    (record,) = records_of(result).values()
-    assert (record.network.normalise, record.network.weights_normalised) == (True, True)
-    assert pd.read_csv(result.folder / "stimuli.csv")["normalised"].all()
-    assert find_weights("alexnet", imported.name).normalised
-    # The same pixels as without any normalisation of these filters.
-    plain = {"name": "alexnet", "weights": "random:4", "normalise": False}
-    other = run(tiny(tmp_path / "two", network=plain, **changes))
-    (unmarked,) = records_of(other).values()
-    assert unmarked.png_sha256 == record.png_sha256
-    assert unmarked.recipe_sha256 != record.recipe_sha256
-    assert not pd.read_csv(other.folder / "stimuli.csv")["normalised"].any()

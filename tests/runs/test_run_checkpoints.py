@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from run_manifests import tiny
 from same_runs import comparable
 
-from stimgen.runs import checkpoints, environment
+from stimgen.runs import checkpoints, environment, executor
 from stimgen.runs.batches import evaluation_work
 from stimgen.runs.progress import Progress
 from stimgen.runs.runner import run
@@ -151,12 +152,10 @@ def test_checkpoint_of_other_settings_is_removed(tmp_path):
     assert not folder.checkpoints.exists()
 
 
-@pytest.mark.parametrize("changed", ["threads"])
-def test_checkpoint_of_other_device_or_threads_is_not_used(tmp_path, expected, monkeypatch, changed):
-    from stimgen.runs import executor
-
+def test_checkpoint_of_other_device_or_threads_is_not_used(tmp_path, expected, monkeypatch):
+    other = environment.rounding(torch.device("cpu")) | {"threads": "other"}
     with monkeypatch.context() as patch:
-        patch.setattr(executor, "rounding", lambda device: environment.rounding(device) | {changed: "other"})
+        patch.setattr(executor, "rounding", lambda device: other)
         manifest, folder = interrupted(tmp_path, 6)
     assert len(files(folder)) == 1
     assert resumed(manifest) == 2 * EVALUATIONS

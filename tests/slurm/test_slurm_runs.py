@@ -139,16 +139,6 @@ def test_workers_on_two_nodes_that_are_killed_and_preempted(lab, local):
     assert not list(run.glob("logs/tls*"))  # no keys are left
 
 
-def test_driver_that_is_killed_and_started_again(lab, local):
-    run = lab.folder / "run"
-    process = start(lab, run)
-    until(lambda: made(run) >= 11)
-    process.kill()
-    process.communicate()
-    again = start(lab, run)
-    finish(lab, again, run, local)
-
-
 def test_run_ends_if_no_job_can_work(lab):
     run = lab.folder / "run"
     process = start(lab, run, "--batch-size", "2", device="cuda:0")
