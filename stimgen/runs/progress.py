@@ -7,7 +7,6 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -120,15 +119,14 @@ class Progress(Bars):
         first, *others = (stimulus.stimulus_id for stimulus in batch.stimuli)
         LOGGER.info("batch", extra={"stimulus_ids": [first, *others]})
         name = f"{first} and {len(others)} more" if others else first
-        self.state = replace(self.state, batch=BatchState(name))
+        self.state.batch = BatchState(name)
         self._current, self._lowest = BatchWork(batch, self._work[batch]), None
         started = self._clock()
         self._look()
         yield
         if batch.stimuli[0].synthesised is not None:
             self.seconds += self._clock() - started
-        self._current = None
-        self.state = replace(self.state, batch=None)
+        self._current = self.state.batch = None
         self._finished.append(batch)
         self._look()
 
@@ -194,15 +192,15 @@ class Progress(Bars):
     def failure(self, failure: Failure) -> None:
         """Write that a stimulus could not be made; the log has the traceback of the current exception."""
         LOGGER.error("failure", exc_info=True, extra=vars(failure))
-        self.state = replace(self.state, failed=self.state.failed + 1)
+        self.state.failed += 1
         if self.watcher is not None:
             self.watcher.failure(failure)
         self._line(f"{failure.stimulus_id}  FAILED: {failure.error}", "red")
 
     def _line(self, text: str, style: str | None = None) -> None:
-        self.state = replace(self.state, finished=self.state.finished + 1)
-        finished, stimuli = self.state.finished, self.state.stimuli
-        self._say(f"{finished:>{len(str(stimuli))}}/{stimuli}  {text}", style)
+        self.state.finished += 1
+        stimuli = str(self.state.stimuli)
+        self._say(f"{self.state.finished:>{len(stimuli)}}/{stimuli}  {text}", style)
         self._look()
 
     def _say(self, text: str, style: str | None = None) -> None:
@@ -218,49 +216,42 @@ class Progress(Bars):
 
     def _read(self, evaluation: Evaluation) -> None:
         """Take over the stage of the batch, and its losses if they are shown."""
-        assert self.state.batch is not None
-        loss = distance = None
+        batch = self.state.batch
+        assert batch is not None, "evaluations belong to a batch"
+        for name in ("stage", "stages", "size_px", "number", "most"):
+            setattr(batch, name, getattr(evaluation, name))
         if self._lowest is not None:
             # The only place that waits for the device.
             import torch
 
             losses, zeros = torch.stack((self._lowest, evaluation.zero_losses)).tolist()
-            loss = max(losses)
+            batch.loss = max(losses)
             ratios = [lowest / zero for lowest, zero in zip(losses, zeros, strict=True) if zero > 0]
-            distance = max(ratios) ** 0.5 if ratios else None
-        stage = {name: getattr(evaluation, name) for name in ("stage", "stages", "size_px", "number", "most")}
-        batch = replace(self.state.batch, loss=loss, distance=distance, **stage)
-        self.state = replace(self.state, batch=batch)
+            batch.distance = max(ratios) ** 0.5 if ratios else None
 
     def _look(self) -> None:
         """Bring the state up to date, and show it."""
         now = self._looked = self._clock()
-        task, batch = self._tasks[self._run], self.state.batch
+        task, state = self._tasks[self._run], self.state
         work = sum(self._work[finished] for finished in self._finished)
         begun = [(self._work[b], self._shares[n]) for n, b in self._sent.items() if n in self._shares]
         work += sum(part * share for part, share in begun)
-        if self._current is not None and batch is not None:
+        if self._current is not None and state.batch is not None:
             work += self._current.done
-            batch = replace(batch, share=self._current.share)
+            state.batch.share = self._current.share
         total = task.total or 0.0
         # Sums are rounded, and only a run that is done is at 100 %.
         is_done = len(self._finished) == len(self._work)
         self.update(self._run, completed=total if is_done else min(work, 0.999 * total))
         if task.completed > 0 and self._moving_since is None:
             self._moving_since = now
+        state.share, state.elapsed_s = task.completed / total, now - self._began
         if self._sent or self._speeds:
-            share = task.completed / total
-            batch = BatchState(f"{counted(len(begun), 'worker', 'workers')} at work", share)
+            state.batch = BatchState(f"{counted(len(begun), 'worker', 'workers')} at work", state.share)
         stated = task.finished or (self._moving_since is not None and now - self._moving_since >= LEAST_S)
-        made, elapsed = self.state.finished - self.state.failed, now - self._began
-        self.state = replace(
-            self.state,
-            share=task.completed / total,
-            elapsed_s=elapsed,
-            left_s=task.time_remaining if stated else None,
-            per_minute=60 * made / elapsed if made and elapsed > 0 else None,
-            batch=batch,
-        )
+        state.left_s = task.time_remaining if stated else None
+        made = state.finished - state.failed
+        state.per_minute = 60 * made / state.elapsed_s if made and state.elapsed_s > 0 else None
         if self.watcher is not None:
             self.watcher.show(self.state)
         if not self._has_bars and now - self._last_line >= LINE_EVERY_S:

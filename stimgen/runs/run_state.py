@@ -11,7 +11,7 @@ from stimgen.runs.record import Record
 from stimgen.runs.tables import Failure
 
 
-@dataclass(frozen=True)
+@dataclass
 class BatchState:
     """The batch under way; its stage as in `stimgen.texture.problem.Evaluation`."""
 
@@ -26,7 +26,7 @@ class BatchState:
     distance: float | None = None  # the same for sqrt(loss / loss of zero Gram matrices)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunState:
     """The state of a run."""
 

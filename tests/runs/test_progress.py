@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import re
 import unicodedata
@@ -79,7 +80,7 @@ def test_bars_show_stages_and_losses_and_end_at_100_percent(tmp_path, monkeypatc
     class Noting(Progress):
         def _look(self):
             super()._look()
-            seen.append(self.state)
+            seen.append(copy.deepcopy(self.state))
 
     console = Console(force_terminal=True, file=io.StringIO(), width=100)
     result = run(tiny(tmp_path), progress=Noting(console=console))
