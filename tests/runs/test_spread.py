@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_manifests import IDS, tiny
+from run_manifests import IDS, tiny, write_manifest
 from run_manifests import stimgen as command
 from same_runs import comparable
 
@@ -163,3 +163,11 @@ def test_tables_do_not_depend_on_how_many_records_are_in_memory(made, monkeypatc
             path.unlink()
         rebuild_tables(made / "flat")
         assert {path.name: path.read_bytes() for path in (made / "flat").glob("*.csv")} == before
+
+
+def test_stimuli_that_are_not_asked_for_are_removed_from_subfolders(spread):
+    path = write_manifest(spread.path.parent, trials=LIST)
+    pruned = ("--out", spread.path, "--seeds", "1", "--prune", "--yes", "--no-report")
+    assert command("run", path, *pruned).exit_code == 0
+    kept = {path.stem for path in spread.path.rglob("*.png")}
+    assert kept == {stimulus_id for stimulus_id in IDS if not stimulus_id.endswith("-s2")}
