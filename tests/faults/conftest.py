@@ -14,7 +14,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "networks"))  # network_files.py
 
 import launching
-from fault_bench import SEEN, Bench, bytes_of, write_manifest
+from fault_bench import Bench, bytes_of, write_manifest
 from launching import Launcher
 
 HERE = Path(__file__).parent
@@ -26,23 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker("faults")
             item.add_marker("slow")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the fault table: each fault, what the program printed, and what was left on disk."""
-    rows: dict[str, list[str]] = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if getattr(report, "when", None) == "call":
-                name = report.nodeid.rpartition("/")[2] + (" FAILED" if report.failed else "")
-                rows[name] = [text for key, text in report.user_properties if key == SEEN]
-    rows = {name: seen for name, seen in rows.items() if seen}
-    if rows:
-        terminalreporter.section("faults")
-    for name, seen in sorted(rows.items()):
-        terminalreporter.write_line(name)
-        for text in seen:
-            terminalreporter.write_line(f"    {text}")
 
 
 @pytest.fixture(scope="session")
@@ -71,19 +54,17 @@ def reference(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> d
     """The bytes of an undisturbed run of the manifest."""
     folder = tmp_path_factory.mktemp("reference")
     write_manifest(folder)
-    bench = Bench(folder, launcher, {}, [])
+    bench = Bench(folder, launcher, {})
     ran = bench.run()
     assert ran.code == 0, ran.errors
     return bytes_of(bench.results)
 
 
 @pytest.fixture
-def bench(
-    launcher: Launcher, tmp_path: Path, reference: dict[str, bytes], request: pytest.FixtureRequest
-) -> Bench:
+def bench(launcher: Launcher, tmp_path: Path, reference: dict[str, bytes]) -> Bench:
     """A folder with the manifest of these tests, in which `stimgen` can be run."""
     write_manifest(tmp_path)
-    return Bench(tmp_path, launcher, reference, request.node.user_properties)
+    return Bench(tmp_path, launcher, reference)
 
 
 @pytest.fixture

@@ -33,8 +33,6 @@ MANIFEST: dict[str, Any] = {
 """Makes one-original, two-original, one-conv1_1-s1, one-conv1_1-s2, two-conv1_1-s1 and two-conv1_1-s2."""
 
 STIMULI = 6
-SEEN = "seen"
-"""Property of a test report: what the program printed, or what is on disk."""
 
 
 def write_image(path: Path, seed: int, size_px: int = 40) -> None:
@@ -62,7 +60,6 @@ class Bench:
     folder: Path
     launcher: Launcher
     reference: Mapping[str, bytes]
-    properties: list[tuple[str, object]]
 
     @property
     def results(self) -> Path:
@@ -81,15 +78,9 @@ class Bench:
         """Run the manifest."""
         return self.stimgen("run", "manifests/faults.yaml", *more, **how)
 
-    def note(self, text: str) -> None:
-        """Add a line to the fault table."""
-        self.properties.append((SEEN, text.replace(f"{self.folder}/", "").strip(" │")))
-
     def check(self, ended: Ended, code: int, *words: str) -> None:
         """Check the exit code and that the messages have all words."""
         text = ended.output + ended.errors
-        lines = [line for line in text.splitlines() if words and words[0] in line]
-        self.note(f"exit {ended.code}: {lines[0].strip()}" if lines else f"exit {ended.code}")
         assert ended.code == code, text
         for word in words:
             assert word in text, text
@@ -101,7 +92,6 @@ class Bench:
             found = f"{len(run.records)} of {STIMULI} stimuli"
         except InputError as error:
             found = error.problem.splitlines()[0]
-        self.note(f"on disk: {found}")
         assert words in found
         assert list(self.results.rglob(f"{TEMPORARY}*")) == []
 
@@ -111,7 +101,6 @@ class Bench:
         assert ended.code == 0, ended.errors
         load_run(self.results)
         assert bytes_of(self.results) == self.reference
-        self.note("run again: exit 0, same bytes")
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

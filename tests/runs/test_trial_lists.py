@@ -279,22 +279,20 @@ def awkward(loaded):
 
 @needs_psychopy
 def test_psychopy_reads_every_cell_with_its_type_and_value(finished, tmp_path):
-    plain = load_run(finished.path)
-    odd, ids = awkward(plain)
+    odd, ids = awkward(load_run(finished.path))
     tables = {}
-    for label, loaded in (("plain", plain), ("odd", odd)):
-        for name, spelt in LISTS.items():
-            options = {key: value for key, value in spelt.items() if key != "design"}
-            if label == "odd" and "conditions" in options:
-                options |= {"conditions": ["e5", "inf1"], "keys": {"e5": "e", "inf1": "n"}}
-            if label == "odd" and "levels" in options:
-                options["levels"] = {"E1": 0, "e5": 1}
-            valid = DESIGNS[spelt["design"]].options(**options)
-            path = tmp_path / label / f"{name}.csv"
-            write_trial_list(loaded, spelt["design"], valid, path)
-            tables[path] = trial_list(loaded, spelt["design"], valid, path.parent)
+    for name, spelt in LISTS.items():
+        options = {key: value for key, value in spelt.items() if key != "design"}
+        if "conditions" in options:
+            options |= {"conditions": ["e5", "inf1"], "keys": {"e5": "e", "inf1": "n"}}
+        if "levels" in options:
+            options["levels"] = {"E1": 0, "e5": 1}
+        valid = DESIGNS[spelt["design"]].options(**options)
+        path = tmp_path / f"{name}.csv"
+        write_trial_list(odd, spelt["design"], valid, path)
+        tables[path] = trial_list(odd, spelt["design"], valid, path.parent)
     found = imported(tables, tmp_path)
-    assert set(ids.values()) == {row["condition"][1] for row in found[str(tmp_path / "odd" / "rating.csv")]}
+    assert set(ids.values()) == {row["condition"][1] for row in found[str(tmp_path / "rating.csv")]}
     for path, table in tables.items():
         rows = found[str(path)]
         assert len(rows) == len(table)
