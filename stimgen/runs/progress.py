@@ -79,7 +79,7 @@ class Progress(Bars):
         self._looked = self._last_line = 0.0
         self._moving_since: float | None = None
         self._work: dict[Batch, float] = {}
-        self._finished: list[Batch] = []
+        self._finished_work, self._unfinished = 0.0, 0
         self._current: BatchWork | None = None
         self._lowest: Tensor | None = None
         self._sent: dict[int, Batch] = {}
@@ -102,6 +102,7 @@ class Progress(Bars):
         """
         work = {b: batch_work(manifest, b, shared=shared, reached=reached) for b in batches}
         self._work = work if any(work.values()) else dict.fromkeys(batches, 1.0)
+        self._unfinished = len(batches)
         self.state = RunState(stimuli=len(to_make))
         self._run = self.add_task("", total=sum(self._work.values()) or 1.0)
         self._began = self._last_line = self._clock()
@@ -127,7 +128,7 @@ class Progress(Bars):
         if batch.stimuli[0].synthesised is not None:
             self.seconds += self._clock() - started
         self._current = self.state.batch = None
-        self._finished.append(batch)
+        self._finish(batch)
         self._look()
 
     def evaluation(self, evaluation: Evaluation) -> None:
@@ -160,7 +161,7 @@ class Progress(Bars):
             kind, work = self._kind(batch)
             total_s, total = self._speeds.get(kind, (0.0, 0.0))
             self._speeds[kind] = total_s + seconds, total + work
-        self._finished.append(batch)
+        self._finish(batch)
         self.waiting()
 
     def waiting(self) -> None:
@@ -214,6 +215,10 @@ class Progress(Bars):
         control = batch.stimuli[0].control
         return "" if control is None else control.name, self._work[batch] or 1.0
 
+    def _finish(self, batch: Batch) -> None:
+        self._finished_work += self._work[batch]
+        self._unfinished -= 1
+
     def _read(self, evaluation: Evaluation) -> None:
         """Take over the stage of the batch, and its losses if they are shown."""
         batch = self.state.batch
@@ -232,8 +237,7 @@ class Progress(Bars):
     def _look(self) -> None:
         """Bring the state up to date, and show it."""
         now = self._looked = self._clock()
-        task, state = self._tasks[self._run], self.state
-        work = sum(self._work[finished] for finished in self._finished)
+        task, state, work = self._tasks[self._run], self.state, self._finished_work
         begun = [(self._work[b], self._shares[n]) for n, b in self._sent.items() if n in self._shares]
         work += sum(part * share for part, share in begun)
         if self._current is not None and state.batch is not None:
@@ -241,8 +245,7 @@ class Progress(Bars):
             state.batch.share = self._current.share
         total = task.total or 0.0
         # Sums are rounded, and only a run that is done is at 100 %.
-        is_done = len(self._finished) == len(self._work)
-        self.update(self._run, completed=total if is_done else min(work, 0.999 * total))
+        self.update(self._run, completed=min(work, 0.999 * total) if self._unfinished else total)
         if task.completed > 0 and self._moving_since is None:
             self._moving_since = now
         state.share, state.elapsed_s = task.completed / total, now - self._began
