@@ -1,4 +1,4 @@
-"""A small exp1 on a real Slurm of two nodes is complete in the end, whatever is killed."""
+"""A small run on a real Slurm of two nodes is complete in the end, whatever is killed."""
 
 from __future__ import annotations
 
