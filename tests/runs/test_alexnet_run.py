@@ -97,8 +97,3 @@ def test_stats_measures_the_default_layers_of_the_network(tmp_path):
         assert result.exit_code == 0, result.output
         columns = [name for name in pd.read_csv(out) if name.startswith("gram_relative_")]
         assert columns == [f"gram_relative_{layer}" for layer in layers]
-    Image.fromarray(pixels[:30]).save(tmp_path / "low.png")
-    low = tmp_path / "low.png"
-    refused = stimgen("stats", low, *options, "--network", "alexnet", "--weights", "random")
-    assert refused.exit_code == 2
-    assert "64 × 30 px, and the deepest layer needs 31 px" in refused.output

@@ -92,14 +92,3 @@ def test_textures_are_matched_and_a_control_of_the_set_too(tmp_path):
     # One histogram for all, in the files too.
     histograms = [np.sort(file(result, stimulus_id), axis=None) for stimulus_id in table.index]
     assert all(np.array_equal(histograms[0], other) for other in histograms)
-
-
-def test_a_constant_image_fails_with_a_cure_and_takes_nothing_down(tmp_path, control):
-    control("flat", lambda source, rng: np.full_like(source, 0.5))
-    changes = {"controls": ["flat", "original"], "matching": {"full_spectrum": "source"}}
-    manifest = tiny(tmp_path, layer_sets=None, seeds=[1], **changes)
-    result = run(manifest)
-    (failure,) = result.failures
-    assert (result.made, failure.stimulus_id) == (1, "brick-flat")
-    assert "constant image" in failure.error
-    assert "leave out the matching of spectra" in failure.cure

@@ -7,11 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from commands import Commands, ended, until
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from run_manifests import TINY, tiny
+from run_manifests import tiny
 from same_runs import comparable
 
 from stimgen.errors import InputError
@@ -202,22 +201,3 @@ def test_no_tables_are_made_of_two_versions_of_a_source(tmp_path):
     run(manifest, shard=Shard(2, 2))
     rebuild_tables(manifest.output)
     assert verify_run(manifest.output).findings == ()
-
-
-@pytest.mark.slow
-def test_shards_in_processes_of_their_own_one_of_them_killed(tmp_path, whole):
-    commands = Commands(tmp_path, TINY | CHANGES)
-    folder = tmp_path / "results" / "tiny"
-    shards = [commands.start("run", commands.manifest, "--shard", f"{number}/2") for number in (1, 2)]
-    until(lambda: list(folder.glob("records/*.json")))
-    shards[0].kill()
-    first, second = (ended(shard) for shard in shards)
-    assert second.code == 0, second.output
-    if first.code != 0:  # else it was faster than the kill
-        again = commands.run("run", commands.manifest, "--shard", "1/2")
-        assert again.code == 0, again.output
-        assert "Shard 1/2" in again.output
-    assert commands.run("tables", folder).output.startswith("14 stimuli")
-    commands.stop()
-    assert verify_run(folder).findings == ()
-    assert of_whole(folder) == of_whole(whole)
