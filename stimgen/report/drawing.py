@@ -19,8 +19,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from stimgen.errors import InputError
+from stimgen.images.pixels import MAX_PIXELS
 from stimgen.images.png import encode_png
-from stimgen.images.samples import MAX_PIXELS
 from stimgen.report.figure import Content, Place
 from stimgen.report.labels import Block, fit
 

@@ -22,7 +22,7 @@ from plotly.offline import get_plotlyjs
 from stimgen import __version__
 from stimgen.bounded import read_regular
 from stimgen.errors import InputError
-from stimgen.networks.catalogue import published_weights
+from stimgen.networks.architectures import published_weights
 from stimgen.report import templates
 from stimgen.report.images import SMALLEST_PX, missing_sources, thumbnail, thumbnail_side
 from stimgen.report.methods import methods

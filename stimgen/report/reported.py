@@ -16,8 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from stimgen.bounded import MOST_TABLE_BYTES, read_file
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
-from stimgen.manifest.document import MAX_BYTES, parse
-from stimgen.manifest.problems import ManifestError
+from stimgen.manifest.document import MAX_BYTES, ManifestError, parse
 from stimgen.runs.load import Run, load_run
 from stimgen.runs.record import NetworkRecord, SourceRecord
 from stimgen.runs.store import RunFolder

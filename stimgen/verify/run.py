@@ -18,9 +18,9 @@ import pandas as pd
 
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import InputError
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
-from stimgen.manifest.problems import ManifestError
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.load import Records, Run

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from run_manifests import IDS, TINY, stimgen, tiny, write_manifest
 
 from stimgen.manifest.plan import plan
-from stimgen.networks.catalogue import published_weights
+from stimgen.networks.architectures import published_weights
 from stimgen.runs.job import Job
 from stimgen.runs.preparation import prepare
 from stimgen.runs.recipe import known_recipes, outlook
