@@ -84,21 +84,19 @@ def verify(
 
     with bar("verifying", run_folder) as advance:
         result = verify_run(run_folder, advance=advance)
-    measured = None
     if recompute:
         from stimgen.verify.recompute import recompute_statistics
 
         with bar("measuring", run_folder) as advance:
-            measured = recompute_statistics(run_folder, device=device, advance=advance)
+            result = recompute_statistics(result, device=device, advance=advance)
     if as_json:
-        typer.echo(json.dumps(as_data(result, measured), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(as_data(result), indent=2, ensure_ascii=False))
     else:
-        for line in sentences(result, measured):
+        for line in sentences(result):
             typer.echo(printable(line).replace("\n", "\\n"))
-    findings = (*result.findings, *(measured.findings if measured else ()))
-    if any(one.severity in ("wrong", "incomplete") for one in findings):
+    if not result.right:
         raise typer.Exit(3)
-    if measured and measured.lacking:
+    if result.unmeasured:
         say("Not everything could be measured again: sources or weights are not at hand.")
         raise typer.Exit(4)
 
