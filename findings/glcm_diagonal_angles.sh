@@ -19,7 +19,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: \
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-compile \
     numpy==2.4.6 scipy==1.17.1 scikit-image==0.26.0
 "$folder/venv/bin/python" - <<'PY'
 import sys

@@ -25,7 +25,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: numpy==2.4.6 scipy==1.17.1
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-compile numpy==2.4.6 scipy==1.17.1
 cd "$folder"
 "$folder/venv/bin/python" -W error - <<'PY'
 import struct

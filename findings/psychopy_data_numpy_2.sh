@@ -4,13 +4,13 @@
 # Packages: psychopy-lib 2026.2.5, numpy 2.4.6, pandas 3.1.1.
 #
 # Expected: `saveAsText` of a staircase writes "a text file with the data": intensities that any program can
-# read as numbers, as PsychoPy's documentation shows them. Raw columns of TrialHandler.saveAsText likewise.
+# read as numbers. Raw columns of TrialHandler.saveAsText likewise.
 #
 # What happens: the lists are written as Python prints them, and since NumPy 2 (NEP 51) a NumPy number in a
 # list prints with its type. A QuestHandler computes with NumPy, so that all its intensities but the first
 # (the start value) are affected, as are a StairHandler whose step sizes are a NumPy array, the raw columns of
 # a TrialHandler, and lists (such as mouse positions) in an ExperimentHandler's CSV file. pandas, R and MATLAB
-# read texts, and numeric conversion gives missing values. It is PsychoPy that allows NumPy 2; no warning.
+# read texts, and numeric conversion gives missing values. PsychoPy allows any NumPy; no warning.
 #
 # Seen:
 #   QuestHandler     intensities: 0.5 np.float64(0.6742382824467384) np.float64(0.6468149787924475)

@@ -19,7 +19,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: \
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-compile \
     numpy==2.4.6 tifffile==2026.3.3 imageio==2.38.1 pillow==13.0.0 opencv-python-headless==5.0.0.93
 cd "$folder"
 "$folder/venv/bin/python" - <<'PY'
