@@ -48,18 +48,18 @@ def written(numbers):
     series = IndexSeries(name="shown", data=numbers, indexed_images=template, timestamps=times, unit="N/A")
     file.add_stimulus_template(template)
     file.add_stimulus(series)
-    with NWBHDF5IO("session.nwb", "w") as io:
+    with NWBHDF5IO("textures.nwb", "w") as io:
         io.write(file)
-    with NWBHDF5IO("session.nwb", "r") as io:
+    with NWBHDF5IO("textures.nwb", "r") as io:
         return [int(number) for number in io.read().stimulus["shown"].data[:]]
 
 
 changed = []
 seen = written(np.array([1, 2, -1], np.int32))
 print("read back:", *seen)
-errors = validate(path="session.nwb")
+errors = validate(path="textures.nwb")
 print("pynwb.validate:", len(errors), "errors")
-messages = sorted({message.check_function_name for message in inspect_nwbfile(nwbfile_path="session.nwb")
+messages = sorted({message.check_function_name for message in inspect_nwbfile(nwbfile_path="textures.nwb")
                    if message.object_name == "shown" and message.importance.name != "BEST_PRACTICE_SUGGESTION"})
 print("nwbinspector on the series:", *messages)
 if seen != [1, 2, 2**32 - 1]:
