@@ -116,6 +116,15 @@ def unit_values(values: NDArray[Any], bits: int) -> Image:
     return np.asarray(table[values])
 
 
+def linear_light(image: Image) -> Image:
+    """Return values proportional to light from values 0..1 with the coding of sRGB (IEC 61966-2-1:1999).
+
+    c / 12.92 up to 0.04045, and ((c + 0.055) / 1.055)^2.4 above.
+    """
+    values = image.astype(np.float64)
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
 def luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the luminance plane Y = 0.2126 R + 0.7152 G + 0.0722 B of an image (ITU-R BT.709-6, item 3.2).
 

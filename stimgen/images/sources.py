@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from stimgen.images.pixels import Image, ImageError, luminance
-from stimgen.images.read import read_image
+from stimgen.images.pixels import Image, ImageError, linear_light, luminance
+from stimgen.images.read import RawImage, read_image
 
 
 def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
@@ -21,7 +21,7 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
     a place that depends on the manifest's `name` and the source's id alone), or a square box (left, top,
     width, height) in pixels of the file.
     """
-    raw = read_image(source.image if source.path is None else source.path)
+    raw = source.read()
     height, width = raw.pixels.shape[:2]
     box = crop_box(source, image, (height, width), name=name, origin=raw.origin)
     pixels, clipped_share = _cut(raw.pixels, box, image)
@@ -33,12 +33,14 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
         crop_box=box,
         original_size=(height, width),
         clipped_share=clipped_share,
+        white=source.white,
+        linearise=source.linearise,
     )
 
 
 def load_photograph(source: SourceSpec, image: ImageSpec, loaded: Source) -> Photograph:
     """Read again the whole image that the source `loaded` was cut from."""
-    raw = read_image(source.image if source.path is None else source.path)
+    raw = source.read()
     if raw.sha256 != loaded.sha256:
         raise ImageError(
             f"{raw.origin} is another file than when the run began.",
@@ -121,12 +123,22 @@ def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, nam
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """A source texture as the manifest names it; `path` is None for an image of scikit-image."""
+    """A source texture as the manifest names it; `path` is None for an image of scikit-image.
+
+    `white` is the sample that is white, by default the largest of the file's bits.
+    """
 
     id: str
     image: str
     path: Path | None
     crop: Literal["centre", "random"] | tuple[int, int, int, int]
+    white: int | None = None
+    linearise: Literal["none", "srgb"] = "none"
+
+    def read(self) -> RawImage:
+        """Return the whole image, its values proportional to light where `linearise` says so."""
+        raw = read_image(self.image if self.path is None else self.path, white=self.white)
+        return replace(raw, pixels=linear_light(raw.pixels)) if self.linearise == "srgb" else raw
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,7 @@ class Source:
     `pixels` are (size_px, size_px) or (size_px, size_px, 3) float32, values 0..1. `sha256` is that of the
     file, and `origin` the image as the manifest names it; for one of scikit-image with its version. The
     `crop_box` was cut from a file of `original_size` (height, width). `clipped_share` is the second result of
-    `shrink`.
+    `shrink`, and the rest as in `SourceSpec`.
     """
 
     id: str
@@ -165,6 +177,8 @@ class Source:
     crop_box: Box
     original_size: tuple[int, int]
     clipped_share: float
+    white: int | None = None
+    linearise: str = "none"
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,6 +114,8 @@ class Manifest:
                     "id": source.id,
                     "image": source.image if source.path is None else _relative(source.path, base),
                     "crop": source.crop,
+                    "linearise": source.linearise,
+                    **({"white": source.white} if source.white else {}),
                 }
                 for source in self.sources
             ],

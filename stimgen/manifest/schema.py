@@ -139,6 +139,19 @@ class SourceSection(Section):
         description="Largest central square, random square, or box [left, top, width, height] in source px.",
     )
 
+    white: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Sample of an integer image that is white, such as 4095 for 12 bits stored in 16; by "
+        "default the largest of the file's bits.",
+    )
+    linearise: Literal["none", "srgb"] = Field(
+        "none",
+        description="srgb: undo the coding of sRGB photographs (IEC 61966-2-1), so that values are "
+        "proportional to light, as on a linearised display. none: take values as they are.",
+    )
+
 
 class NetworkSpec(Section):
     """A feature extractor. In a resolved manifest, `weights` is a name or an absolute path."""

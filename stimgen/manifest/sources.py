@@ -96,12 +96,12 @@ def _word(stem: str) -> str:
 
 def find_sources(section: SourceSection, folder: Path, *, needed: bool = True) -> list[SourceSpec]:
     """Return the sources that an entry names; InputError says why there are none."""
-    image, crop = section.image, section.crop
+    image, crop, coding = section.image, section.crop, (section.white, section.linearise)
     if image.startswith(SKIMAGE_PREFIX):
         name = image.removeprefix(SKIMAGE_PREFIX)
         if needed:
             skimage_path(name)
-        return [SourceSpec(section.id or make_id(name), image, None, crop)]
+        return [SourceSpec(section.id or make_id(name), image, None, crop, *coding)]
     path = find_file(image, folder, needed=needed)
     names = [image] if path else matching_files(image, folder) if glob.has_magic(image) else []
     if not names:
@@ -116,7 +116,7 @@ def find_sources(section: SourceSection, folder: Path, *, needed: bool = True) -
             source_id = f"{section.id}_{_word(stem)}"
         if not re.match(ID_PATTERN, source_id):
             raise InputError(f'The id "{source_id}" has more than 64 characters; shorten the prefix.')
-        sources.append(SourceSpec(source_id, name, path or (folder / name).resolve(), crop))
+        sources.append(SourceSpec(source_id, name, path or (folder / name).resolve(), crop, *coding))
     return sources
 
 

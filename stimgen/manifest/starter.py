@@ -121,7 +121,7 @@ def _read_sources(
     problems, taken = [], set[str]()
     for pattern in itertools.chain.from_iterable(map(_in_folder, patterns)):
         try:
-            sources = find_sources(SourceSection.model_construct(image=pattern, crop="centre"), Path.cwd())
+            sources = find_sources(SourceSection(image=pattern), Path.cwd())
         except InputError as error:
             problems.append(f"--images: {error.problem}")
         else:

@@ -106,6 +106,7 @@ def _values(run: ReportedRun) -> dict[str, Any]:
             for source in sources
         ],
         "packaged": any(source.origin.startswith("skimage:") for source in sources),
+        "linearised": [source.id for source in sources if source.linearise == "srgb"],
         "reduced": any(source.crop_box[2] != image.size_px for source in sources),
         "seeds": sorted({record.seed for record in run.records if record.seed is not None}),
         "textures": textures,

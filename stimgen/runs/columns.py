@@ -216,6 +216,14 @@ STIMULI = (
         "What is above which threshold, for Gram distances on the worst layer that was matched; "
         "empty if accepted.",
     ),
+    Column(
+        "source_linearise",
+        "Source's coding",
+        '"srgb" if the coding of sRGB was undone in the source, so that its values are proportional to light; '
+        '"none" if they were taken as they are.',
+        "",
+        "IEC 61966-2-1:1999",
+    ),
     Column("source_sha256", "Source's hash", 'SHA-256 of the source image\'s file, after "sha256:".'),
     Column("png_sha256", "File's hash", 'SHA-256 of the PNG file, after "sha256:".'),
 )

@@ -38,6 +38,14 @@ VERSION = 2
 """To be raised when the same recipe comes to mean other pixels."""
 
 
+IDENTITY = ("id", "sha256", "crop_box", "white", "linearise")
+"""What of a source stimuli depend on."""
+
+
+def _identity(source: Any) -> tuple[object, ...]:
+    return tuple(getattr(source, name) for name in IDENTITY)
+
+
 def recipe(
     manifest: Manifest,
     stimulus: Stimulus,
@@ -47,7 +55,7 @@ def recipe(
 ) -> dict[str, Any]:
     """Return the recipe as plain data.
 
-    `sources` are all sources of the manifest by id, with `id`, `sha256` and `crop_box`. `weights_of` returns
+    `sources` are all sources of the manifest by id, with the attributes `IDENTITY`. `weights_of` returns
     the weights of a network, with `tensors_sha256`, `normalised` and the name of their `convention`.
     `measured` are the layers that are measured.
     """
@@ -61,7 +69,7 @@ def recipe(
         "version": VERSION,
         "stimulus_id": stimulus.stimulus_id,
         "seed": stimulus.seed,
-        "source": {"id": source.id, "sha256": source.sha256, "crop_box": list(source.crop_box)},
+        "source": dict(zip(IDENTITY, _identity(source), strict=True)),
         "image": {name: getattr(manifest.image, name) for name in ("size_px", "size_deg", "ppd", "color")},
         "measured_in": _network(network, weights_of(network)),
         "measured": list(measured),
@@ -69,7 +77,7 @@ def recipe(
         "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
         "control": ingredients,
-        "source_set": _set_sha256(tuple((one.id, one.sha256, one.crop_box) for one in sources.values()))
+        "source_set": _set_sha256(tuple(map(_identity, sources.values())))
         if uses_set(manifest, stimulus)
         else None,
     }
@@ -87,7 +95,7 @@ def uses_set(manifest: Manifest, stimulus: Stimulus) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _set_sha256(identities: tuple[tuple[str, str, tuple[int, int, int, int]], ...]) -> str:
+def _set_sha256(identities: tuple[tuple[object, ...], ...]) -> str:
     """Return the hash of the identities of all sources, computed once for all stimuli."""
     return recipe_sha256(identities)
 
@@ -173,6 +181,8 @@ class _Source(NamedTuple):
     id: str
     sha256: str
     crop_box: tuple[int, int, int, int]
+    white: int | None
+    linearise: str
 
 
 @dataclass(frozen=True)
@@ -239,7 +249,7 @@ def _source(
         box = crop_box(spec, manifest.image, size, name=manifest.name, origin=spec.image)
     except InputError:  # an image that is too small now; the run reports it
         return None
-    return _Source(spec.id, content, box)
+    return _Source(spec.id, content, box, spec.white, spec.linearise)
 
 
 def source_sha256(spec: SourceSpec) -> str | None:

@@ -65,6 +65,8 @@ class SourceRecord(_Part):
     crop_box: tuple[int, int, int, int]
     original_size: tuple[int, int]
     clipped_share: float
+    white: int | None
+    linearise: Literal["none", "srgb"]
 
 
 class ImageRecord(_Part):

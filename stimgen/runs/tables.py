@@ -131,6 +131,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "gram_relative_held_out": max(held_out, default=None) if record.kind == "texture" else None,
         "accepted": not reasons,
         "reject_reason": " ".join(reasons) or None,
+        "source_linearise": record.source.linearise,
         "source_sha256": f"sha256:{record.source.sha256}",
         "png_sha256": f"sha256:{record.png_sha256}",
     }

@@ -167,3 +167,18 @@ def test_origin_is_the_manifests_name_for_a_file(tmp_path):
     assert source.origin == "textures/image.png"
     assert source.sha256 == hashlib.sha256(asked.path.read_bytes()).hexdigest()
     assert source.id == "own"
+
+
+def test_srgb_is_linearised_as_the_standard_says(tmp_path):
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    source = load_source(replace(png(tmp_path, values), linearise="srgb"), size(16), name="exp1")
+    coded = values / 255
+    expected = [[c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in row] for row in coded]
+    np.testing.assert_allclose(source.pixels, expected, rtol=1e-6)
+    assert source.pixels[8, 0] == pytest.approx(0.2158605)  # level 128 of 255
+
+
+def test_stated_white(tmp_path):
+    values = np.full((16, 16), 2047, np.uint16)
+    source = load_source(replace(png(tmp_path, values), white=4095), size(16), name="exp1")
+    np.testing.assert_allclose(source.pixels, 2047 / 4095, rtol=1e-6)

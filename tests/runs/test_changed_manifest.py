@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image as Pillow
 from run_manifests import IDS, TINY, stimgen, tiny, write_manifest
@@ -260,3 +261,16 @@ def test_recipes_known_without_loading_weights_are_those_of_a_run(finished, tmp_
     monkeypatch.setattr("stimgen.runs.recipe.published_weights", lambda network, name: other)
     found = known_recipes(manifest, finished, stimuli)
     assert not set(recipes.values()) & set(found.values()), "the same tensors with another input convention"
+
+
+def test_a_linearised_source_makes_its_stimuli_again_and_is_named(tmp_path):
+    sources = [{"id": "brick", "image": "skimage:brick"}]
+    small = {"layer_sets": None, "controls": ["original"]}
+    run(tiny(tmp_path, sources=sources, **small), out=tmp_path / "run")
+    again = run(tiny(tmp_path, sources=[sources[0] | {"linearise": "srgb"}], **small), out=tmp_path / "run")
+    assert (again.made, again.kept) == (1, 0)
+    (row,) = pd.read_csv(tmp_path / "run" / "stimuli.csv").to_dict("records")
+    assert row["source_linearise"] == "srgb"
+    with Pillow.open(tmp_path / "run" / row["file"]) as picture:
+        assert np.asarray(picture).mean() / 255 == pytest.approx(row["luminance_mean"])
+    assert row["luminance_mean"] < 0.3
