@@ -101,15 +101,13 @@ def _image(section: ImageSection | None, document: Document) -> ImageSpec | None
         message = "expected size_px, or both size_deg and ppd; with one alone the size is unknown."
     elif size_px is None and not 15.5 <= exact <= 4096:
         message = f"size_deg × ppd = {exact:.4g} px; stimuli have from 16 to 4096 px. Change size_deg or ppd."
-    elif size_px is not None and abs(exact - size_px) >= 1:
-        message = (
-            f"size_deg × ppd = {exact:.4g} px, but size_px is {size_px}; "
-            "give two of the three, or make them agree to one pixel."
-        )
+    elif size_px is not None and round(exact) != size_px:
+        message = f"size_deg × ppd = {exact:.4g} px, but size_px is {size_px}; give two of the three."
     else:
         size_px = size_px or round(exact)
         ppd = ppd or (size_px / size_deg if size_deg else None)
-        size_deg = size_deg or (size_px / ppd if ppd else None)
+        # Of what is shown: whole pixels, of the display's size.
+        size_deg = size_px / ppd if ppd else None
         if all(number is None or 0 < number < math.inf for number in (size_deg, ppd)):
             return ImageSpec(size_px, size_deg, ppd, section.color)
         message = f"size_deg is {size_deg:g} and ppd {ppd:g}: no display is like that; correct them."
