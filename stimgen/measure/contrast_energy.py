@@ -27,6 +27,9 @@ THRESHOLDS = {
 
 LEAST_RESPONSE = 1e-7
 
+NO_ENERGY = 1e-10
+"""Below is the rounding of the filters; in an area of one luminance its variation would be 0, too."""
+
 TINY = float(np.finfo(float).tiny)
 """Keeps 0 / 0 at 0."""
 
@@ -48,6 +51,7 @@ def local_contrast(plane: NDArray[np.float64], sigmas_px: tuple[int, ...]) -> ND
     for sigma in sigmas_px:
         derivative, gaussian = _second_derivative(sigma), _gaussian(sigma)
         squares = _correlated(plane, derivative, 1) ** 2 + _correlated(plane, derivative, 0) ** 2
+        squares[squares <= NO_ENERGY**2] = 0
         energy = np.sqrt(squares)
         largest = float(energy.max())
         mean, square = (_correlated(_correlated(x, gaussian, 0), gaussian, 1) for x in (energy, squares))
