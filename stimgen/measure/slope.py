@@ -14,6 +14,12 @@ from stimgen.measure.spectrum import PowerSpectrum
 LOW_CPI = 3.0
 """Lowest frequency of the fit in cycles per image; the highest is half the Nyquist frequency."""
 
+ABOVE_ROUNDING = 10.0
+"""Power, relative to that of rounding to 8 bits, below which frequencies are left out of the fit."""
+
+ROUNDED_LEVELS = 1e-3
+"""Difference from whole levels that is the rounding of float32."""
+
 LEAST_FREQUENCIES = 3
 """Rings of frequencies that a fit needs."""
 
@@ -35,9 +41,8 @@ def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> 
 
     The spectrum should be `stimgen.measure.spectrum.windowed_spectrum`: in a plain transform the jump between
     opposite borders falls with 1 / frequency, and steeper images than that get an alpha near 1.5. Crops of
-    128 px from larger noise have an SD of 0.065, half of that at 256 px. Rounding to 8 bits adds white noise,
-    which makes images steeper than 2 flatter. An image of one orientation alone, such as a grating, has no
-    power at most frequencies, and its alpha says little.
+    128 px from larger noise have an SD of 0.065, half of that at 256 px. An image of one orientation alone,
+    such as a grating, has no power at most frequencies, and its alpha says little.
 
     Returns
     -------
@@ -84,7 +89,11 @@ def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> 
         ),
         Column("spectral_slope_low_cpi", "Lowest fitted frequency", "Lower end of the fit.", "cycles/image"),
         Column(
-            "spectral_slope_high_cpi", "Highest fitted frequency", "Upper end of the fit.", "cycles/image"
+            "spectral_slope_high_cpi",
+            "Highest fitted frequency",
+            "Upper end of the fit: half the Nyquist frequency, or the last frequency before the mean log "
+            "amplitude is less than sqrt(10) times that of rounding to 8 bits, as in steep spectra.",
+            "cycles/image",
         ),
         Column(
             "spectral_slope_low_cpd",
@@ -101,8 +110,12 @@ def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> 
     ),
 )
 def slope_columns(image: DecodedImage) -> Values:
-    """Return the slope (`spectral_slope`) from 3 cycles per image to half the Nyquist frequency."""
-    high_cpi = min(image.luminance.shape) / 4
+    """Return the slope (`spectral_slope`) from 3 cycles per image to half the Nyquist frequency.
+
+    Rounding to 8 bits adds white noise, which hides the high frequencies of steep images: an alpha of 2.5
+    would be 1.9 (128 px, SD 0.15). The fit ends before them.
+    """
+    high_cpi = min(min(image.luminance.shape) / 4, _above_rounding(image))
     slope = spectral_slope(image.windowed_spectrum, LOW_CPI, high_cpi)
     return {
         "spectral_slope": slope.alpha,
@@ -112,3 +125,16 @@ def slope_columns(image: DecodedImage) -> Values:
         "spectral_slope_low_cpd": image.per_degree(LOW_CPI),
         "spectral_slope_high_cpd": image.per_degree(high_cpi),
     }
+
+
+def _above_rounding(image: DecodedImage) -> float:
+    """Return the last frequency before rounding to 8 bits counts, cycles per image; inf without rounding."""
+    levels = image.pixels.astype(np.float64) * 255
+    if np.abs(levels - np.rint(levels)).max() > ROUNDED_LEVELS:
+        return np.inf
+    # Of luminance where the channels are alike, and less where they are not.
+    rounding = 1 / (12 * 255**2 * image.luminance.size)
+    _, amplitude = image.windowed_spectrum.radial_logarithms
+    hidden = np.flatnonzero(amplitude < 0.5 * np.log10(ABOVE_ROUNDING * rounding))
+    # Ring k has index k − 1.
+    return float(hidden[0]) if len(hidden) else np.inf

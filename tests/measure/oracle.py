@@ -211,15 +211,18 @@ def of_the_spectrum(x, side_deg):
     radius, ring = np.hypot(down, right), rings(x.shape)
     radius[0, 0] = 1
 
-    points = []
-    fitted = range(3, shorter // 4 + 1)
-    for k in fitted:
+    points = {}
+    for k in range(1, shorter // 2 + 1):
         inside = (ring == k) & (power > 0)
         if inside.any():
-            points.append([np.log10(values[inside]).mean() for values in (radius * shorter, np.sqrt(power))])
+            points[k] = [np.log10(values[inside]).mean() for values in (radius * shorter, np.sqrt(power))]
+    rounding = math.sqrt(10 / 12) / 255 / math.sqrt(x.size)
+    hidden = [k for k, (_, amplitude) in points.items() if amplitude < math.log10(rounding)]
+    end = min([shorter / 4, *(k - 1 for k in hidden)])
+    fitted = [k for k in range(3, shorter // 2) if k <= end]
     slope = r_squared = None
-    if len(points) == len(fitted) >= 3:
-        a, b = np.array(points).T
+    if len(fitted) >= 3 and all(k in points for k in fitted):
+        a, b = np.array([points[k] for k in fitted]).T
         slope, offset = np.polyfit(a, b, 1)
         r_squared = 1 - ((b - slope * a - offset) ** 2).sum() / ((b - b.mean()) ** 2).sum()
         slope = -slope
@@ -259,9 +262,9 @@ def of_the_spectrum(x, side_deg):
         "spectral_slope": slope,
         "spectral_slope_r2": r_squared,
         "spectral_slope_low_cpi": 3,
-        "spectral_slope_high_cpi": shorter / 4,
+        "spectral_slope_high_cpi": end,
         "spectral_slope_low_cpd": per_degree(3),
-        "spectral_slope_high_cpd": per_degree(shorter / 4),
+        "spectral_slope_high_cpd": per_degree(end),
         "frequency_centroid_cpi": centroid,
         "frequency_centroid_cpd": per_degree(centroid),
         **shares,

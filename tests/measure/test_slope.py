@@ -28,12 +28,16 @@ def test_crops_of_larger_noise_have_its_exponent(alpha):
     assert np.std(slopes) < 0.1
 
 
-def test_crops_of_noise_in_8_bits():
-    """A white floor of rounding makes noise steeper than 2 flatter; up to there the exponent is right."""
-    crops = crops_of_noise(2.0)
+@pytest.mark.parametrize(("alpha", "end"), [(1.0, 32), (2.0, 26), (2.5, 11)])
+@pytest.mark.parametrize("colour", [False, True])
+def test_the_fit_ends_before_rounding_to_8_bits_counts(alpha, end, colour):
+    """Rounding is white noise, which would make steep images flatter."""
+    crops = crops_of_noise(alpha)
     rounded = [np.rint(255 * (0.5 + 0.15 * (crop - crop.mean()) / crop.std())) / 255 for crop in crops]
-    slopes = [slope_columns(DecodedImage(image))["spectral_slope"] for image in rounded]
-    assert np.mean(slopes) == pytest.approx(2, abs=0.05)
+    images = [np.repeat(x[..., np.newaxis], 3, axis=2) if colour else x for x in rounded]
+    found = [slope_columns(DecodedImage(image)) for image in images]
+    assert np.mean([values["spectral_slope"] for values in found]) == pytest.approx(alpha, abs=0.06)
+    assert np.mean([values["spectral_slope_high_cpi"] for values in found]) == pytest.approx(end, abs=2)
 
 
 def test_fit_is_scipys_regression():
