@@ -58,7 +58,7 @@ def local_contrast(plane: NDArray[np.float64], sigmas_px: tuple[int, ...]) -> ND
         surround = largest * np.sqrt(np.maximum(square - mean**2, 0)) / (mean + TINY)
         threshold = np.interp(sigma, list(THRESHOLDS), list(THRESHOLDS.values()))
         response = energy * largest / (energy + surround + TINY) - threshold
-        contrast = np.where(response > LEAST_RESPONSE, response, contrast)
+        np.copyto(contrast, response, where=response > LEAST_RESPONSE)
     return contrast
 
 
@@ -106,7 +106,7 @@ def contrast_energy(image: DecodedImage) -> Values:
     height, width = image.luminance.shape
     rows = np.arange(height)[:, np.newaxis] - (height - 1) / 2
     columns = np.arange(width) - (width - 1) / 2
-    eccentricity = np.hypot(rows, columns) * (image.side_deg / min(height, width))
+    eccentricity = np.sqrt(rows**2 + columns**2) * (image.side_deg / min(height, width))
     near = local_contrast(image.luminance, ENERGY_SIGMAS_PX)[eccentricity < ENERGY_FIELD_DEG]
     wide = local_contrast(image.luminance, COHERENCE_SIGMAS_PX)[eccentricity < COHERENCE_FIELD_DEG]
     spread = float(wide.std(ddof=1)) if wide.size > 1 and np.ptp(wide) else 0.0
@@ -141,8 +141,9 @@ def _correlated(plane: NDArray[np.float64], kernel: NDArray[np.float64], axis: i
     from scipy import fft
 
     lines = np.moveaxis(plane, axis, 1)
-    padded = np.pad(lines, ((0, 0), ((len(kernel) - 1) // 2, len(kernel) // 2)), mode="edge")
-    length = fft.next_fast_len(padded.shape[1], real=True)
-    transform = fft.rfft(padded, length) * np.conj(fft.rfft(kernel, length))
-    found: NDArray[np.float64] = fft.irfft(transform, length)[:, : lines.shape[1]]
+    side, before = lines.shape[1], (len(kernel) - 1) // 2
+    length = fft.next_fast_len(side + len(kernel) - 1, real=True)
+    transform = fft.rfft(np.pad(lines, ((0, 0), (before, length - side - before)), mode="edge"))
+    transform *= np.conj(fft.rfft(kernel, length))
+    found: NDArray[np.float64] = fft.irfft(transform, length, overwrite_x=True)[:, :side]
     return np.moveaxis(found, 1, axis)

@@ -120,13 +120,13 @@ class PowerSpectrum:
         """Cycles per width, to the right, shape (1, W // 2 + 1): 0, 1, …, W // 2."""
         return np.arange(self.shape[1] // 2 + 1)[np.newaxis, :]
 
-    @property
+    @functools.cached_property
     def radius(self) -> NDArray[np.float64]:
         """Spatial frequency in cycles per pixel, the shape of `power`; along an axis 1/2 is Nyquist's."""
         height, width = self.shape
         return self._whole_radius / (height * width)
 
-    @property
+    @functools.cached_property
     def _whole_radius(self) -> NDArray[np.float64]:
         """H · W · radius: roots of whole numbers, exact where they are whole, and equal on one circle."""
         height, width = self.shape

@@ -94,6 +94,6 @@ def weibull_columns(image: DecodedImage) -> Values:
         ndimage.gaussian_filter(image.luminance, SIGMA_PX, order=order, mode="nearest")
         for order in ((1, 0), (0, 1))
     )
-    magnitude = np.hypot(down, right).ravel()
+    magnitude = np.sqrt(down**2 + right**2).ravel()
     beta, gamma = fit_weibull(magnitude[magnitude > NO_GRADIENT])
     return {"weibull_beta": beta, "weibull_gamma": gamma}
