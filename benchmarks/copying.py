@@ -31,7 +31,7 @@ from stimgen.images.sources import load_photograph
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.manifest.resolved import Manifest
-from stimgen.measure.copying import CROPS_PX, LARGEST_BASELINE, copied, copying, source_windows
+from stimgen.measure.copying import CROPS_PX, LARGEST_BASELINE, SourceWindows, copied, copying
 from stimgen.runs.preparation import load_sources
 from stimgen.runs.store import RunFolder
 
@@ -71,7 +71,7 @@ def _compare(
     source: Pixels, images: list[tuple[str, Pixels]], found: dict[str, list[tuple[Values, Values]]]
 ) -> Values:
     """Add the values of some images of one source to those of their kinds, and return its baseline."""
-    windows = source_windows(source)
+    windows = SourceWindows(source)
     baseline = dict(windows.baseline)
     for kind, image in images:
         found[kind].append((copying(_rounded(image), windows), baseline))

@@ -18,7 +18,7 @@ import contextlib
 import tempfile
 import time
 import unittest.mock
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,63 +78,57 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def costs(folder: Path, stimuli: int) -> list[tuple[int, int, float]]:
     """Return numbers of stimuli and of batches, and the driver's seconds, for each size of batches."""
-    with Driver(folder, stimuli, workers=1) as driver:
-        driver.run(max(SIZES))  # starts the worker
-        return [driver.run(size)[:3] for size in SIZES]
+    with driver(folder, stimuli, workers=1) as send:
+        send(max(SIZES))  # starts the worker
+        return [send(size)[:3] for size in SIZES]
 
 
 def slept(folder: Path, stimuli: int) -> tuple[float, float]:
     """Return how long each of two workers is to sleep, and how long the run takes."""
     with (
         unittest.mock.patch.object(worker_module, "RunPlugin", Sleeper),
-        Driver(folder, stimuli, workers=WORKERS) as driver,
+        driver(folder, stimuli, workers=WORKERS) as send,
     ):
-        size = max(SIZES)
-        driver.run(size)  # starts the workers
-        done, _, _, seconds = driver.run(size, alike=WORKERS)
+        send(max(SIZES))  # starts the workers
+        done, _, _, seconds = send(max(SIZES), alike=WORKERS)
     return SLEEP_S * done / WORKERS, seconds
 
 
-class Driver:
-    """A driver of a set that is done, and its workers."""
+@contextlib.contextmanager
+def driver(
+    folder: Path, stimuli: int, workers: int
+) -> Iterator[Callable[..., tuple[int, int, float, float]]]:
+    """Start a driver of a set that is done, and yield a function that sends out its batches.
 
-    def __init__(self, folder: Path, stimuli: int, workers: int) -> None:
-        path, there = forge(folder, stimuli)
-        self._manifest, self._run = load_manifest(path), RunFolder(there)
-        self._prepared = prepare(self._manifest, "cpu")
-        self._spec = ExecutorSpec(name="dask", devices=f"cpu:{workers}")
-        self._stack = contextlib.ExitStack()
+    That returns numbers of stimuli and batches, and seconds of processor and clock; with `alike`, it sends
+    only batches of the full size, and a multiple of this number.
+    """
+    path, there = forge(folder, stimuli)
+    manifest, run = load_manifest(path), RunFolder(there)
+    prepared = prepare(manifest, "cpu")
+    hashes = prepared.recipes()
 
-    def __enter__(self) -> Driver:
-        """Lock the folder, and connect."""
-        self._stack.enter_context(self._run.locked())
-        self._executor = Lasting(self._spec, self._run.path)
-        self._stack.callback(self._executor.end)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """End the workers."""
-        self._stack.close()
-
-    def run(self, size: int, alike: int = 0) -> tuple[int, int, float, float]:
-        """Send out all batches; return numbers of stimuli and batches, and seconds of processor and clock.
-
-        With `alike`, only batches of the full size, and a multiple of this number.
-        """
-        manifest, hashes = self._manifest, self._prepared.recipes()
+    def send(size: int, alike: int = 0) -> tuple[int, int, float, float]:
         batches = joined(plan_batches(manifest, plan(manifest), 1), size)
         if alike:
             batches = [one for one in batches if len(one.stimuli) == size]
             batches = batches[: len(batches) // alike * alike]
-        checkpoints = RunCheckpoints(self._run.checkpoints, self._executor.made_with)
+        checkpoints = RunCheckpoints(run.checkpoints, executor.made_with)
         progress = Progress(quiet=True)
-        job = Job(self._prepared, hashes, self._run, progress, checkpoints, Interrupts(), {})
+        job = Job(prepared, hashes, run, progress, checkpoints, Interrupts(), {})
         began, clock = time.process_time(), time.perf_counter()
         with progress.run(manifest, batches, list(hashes), shared=False, reached={}):
-            for failures in self._executor.make(job, batches, progress):
+            for failures in executor.make(job, batches, progress):
                 if failures:
                     raise SystemExit(failures[0].error)
         return len(job.done), len(batches), time.process_time() - began, time.perf_counter() - clock
+
+    with run.locked():
+        executor = Lasting(ExecutorSpec(name="dask", devices=f"cpu:{workers}"), run.path)
+        try:
+            yield send
+        finally:
+            executor.end()
 
 
 class Lasting(DaskExecutor):

@@ -26,27 +26,23 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from PIL import Image as Pillow
 
 from benchmarks.machine import describe_machine
-from benchmarks.planning import write_manifest
 from stimgen.images.png import encode_png
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs.preparation import prepare
-from stimgen.runs.record import Record, SourceRecord, sealed
+from stimgen.runs.record import Record, sealed
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder, sha256
 
 SIZE_PX = 64
-SOURCES = 5
-PLAIN: dict[str, Any] = {
-    "image": {"size_px": SIZE_PX, "color": "grey"},
-    "network": {"name": "vgg16", "normalise": False},
-}
+SOURCES, CONDITIONS = 5, 5
 FAST_S = 0.1
 STARTS = (
     "import sys; from pathlib import Path; from stimgen.manifest.load import load_manifest; "
@@ -103,7 +99,7 @@ def as_text(cost: Cost | None) -> str:
 
 def planned(folder: Path, stimuli: int) -> dict[str, Cost]:
     """Return the cost of what comes before anything is made, for a set of about so many stimuli."""
-    manifest = write_manifest(folder, stimuli, SOURCES, SIZE_PX, **PLAIN)
+    manifest = write_manifest(folder, stimuli, SOURCES)
     return {
         "check": stimgen("check", manifest, "--out", folder / "run", "--device", "cpu"),
         "first run": process([sys.executable, "-c", REPORTS + STARTS, str(manifest), str(folder / "empty")]),
@@ -123,9 +119,30 @@ def measure(folder: Path, stimuli: int) -> dict[str, Cost]:
     }
 
 
+def write_manifest(folder: Path, stimuli: int, sources: int) -> Path:
+    """Write a manifest of so many stimuli, with its source images, and return its path."""
+    rng = np.random.default_rng(0)
+    for number in range(sources):
+        pixels = rng.integers(0, 256, (SIZE_PX, SIZE_PX), dtype=np.uint8)
+        Pillow.fromarray(pixels).save(folder / f"texture{number:05d}.png")
+    data = {
+        "stimgen": 1,
+        "name": "large",
+        "image": {"size_px": SIZE_PX, "color": "grey"},
+        "sources": [{"image": "*.png"}],
+        "network": {"name": "vgg16", "normalise": False},
+        "layer_sets": {f"condition{number}": ["conv1_1"] for number in range(CONDITIONS - 1)},
+        "seeds": {"first": 1, "count": max(1, stimuli // sources // CONDITIONS)},
+        "controls": ["phase_scrambled"],
+    }
+    path = folder / "large.yaml"
+    path.write_text(yaml.safe_dump(data), "utf-8")
+    return path
+
+
 def forge(folder: Path, stimuli: int) -> tuple[Path, Path]:
     """Return a manifest, and a run folder in which its stimuli are done but for their tables."""
-    small = write_manifest(folder, 1, SOURCES, SIZE_PX, **PLAIN)
+    small = write_manifest(folder, 1, SOURCES)
     made = run(load_manifest(small), out=folder / "small", device="cpu")
     if made.failures:
         raise SystemExit(f"the small run failed: {made.failures[0].error}")
@@ -134,7 +151,7 @@ def forge(folder: Path, stimuli: int) -> tuple[Path, Path]:
         for path in (folder / "small" / "records").glob("*.json")
         for record in [Record.model_validate_json(path.read_bytes())]
     }
-    path = write_manifest(folder, stimuli, SOURCES, SIZE_PX, **PLAIN)
+    path = write_manifest(folder, stimuli, SOURCES)
     manifest = load_manifest(path)
     hashes = prepare(manifest, "cpu").recipes()
     there = RunFolder(folder / "run")
@@ -152,7 +169,6 @@ def forge(folder: Path, stimuli: int) -> tuple[Path, Path]:
                 "png_sha256": sha256(png),
                 "recipe_sha256": hashes[name],
                 "seed": stimulus.seed,
-                "source": SourceRecord.model_validate(template.source.model_dump()),
             }
         )
         there.record(name).write_text(sealed(record).model_dump_json(indent=1) + "\n", "utf-8")
@@ -165,13 +181,7 @@ def stimgen(*arguments: object) -> Cost:
 
 
 def process(command: Sequence[str]) -> Cost:
-    """Return the seconds of a process and the most memory that it had.
-
-    Raises
-    ------
-    SystemExit
-        If it fails.
-    """
+    """Return the seconds of a process and the most memory that it had."""
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)

@@ -60,17 +60,8 @@ def _with_weights(layer_set: LayerSet, alexnet: str) -> LayerSet:
 def summary(folder: Path) -> pd.DataFrame:
     """Return one row per texture of a run.
 
-    Parameters
-    ----------
-    folder
-        The run folder.
-
-    Returns
-    -------
-    DataFrame
-        What it is, its `parameters` and `residual_gram` as in stimuli.csv, and two means of the relative Gram
-        distance of the file: `matched_layers` over the five layers of the paper, and `held_out_layers`
-        over all others, whatever the condition matched.
+    It has two means of the relative Gram distance of the file: `matched_layers` over the five layers of the
+    paper, and `held_out_layers` over all others, whatever the condition matched.
     """
     stimuli = pd.read_csv(folder / "stimuli.csv")
     distances = pd.read_csv(folder / "gram_distances.csv")

@@ -27,62 +27,32 @@ from stimgen.executors.worker import MARGIN
 
 @dataclass(frozen=True)
 class Setting:
-    """What is simulated; all times in seconds.
-
-    Attributes
-    ----------
-    stimuli, per_batch, workers
-        How many.
-    stimulus_s, spread
-        Time of a stimulus on a worker, and the standard deviation of a batch's as a share of it.
-    record_s, batch_s, table_s
-        Time of the driver for each stimulus and each batch while it works, and for each stimulus at the end.
-    walltime_s, wait_s
-        How long a job of a worker may take, and how long the next one waits.
-    preemptions_per_s
-        Of each worker.
-    """
+    """What is simulated; all times in seconds."""
 
     stimuli: int = 100_000
     per_batch: int = 16
     workers: int = 1
-    stimulus_s: float = 1.0
-    spread: float = 0.2
-    record_s: float = 0.00181
-    batch_s: float = 0.0072
-    table_s: float = 0.0035
-    walltime_s: float = 4 * 3600.0
-    wait_s: float = 120.0
-    preemptions_per_s: float = 0.1 / 3600
+    stimulus_s: float = 1.0  # of a worker
+    spread: float = 0.2  # standard deviation of a batch's time as a share of it
+    record_s: float = 0.00181  # of the driver for each stimulus
+    batch_s: float = 0.0072  # of the driver for each batch
+    table_s: float = 0.0035  # of the driver for each stimulus at the end
+    walltime_s: float = 4 * 3600.0  # that a job of a worker may take
+    wait_s: float = 120.0  # of the next job
+    preemptions_per_s: float = 0.1 / 3600  # of each worker
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it.
+    """What came of it."""
 
-    Attributes
-    ----------
-    seconds
-        From the first batch to the tables.
-    driver_share
-        Share of the time before the tables in which the driver was busy.
-    lost_share
-        Share of the workers' time that went into batches that were lost, and into waiting for jobs.
-    """
-
-    seconds: float
-    driver_share: float
-    lost_share: float
+    seconds: float  # from the first batch to the tables
+    driver_share: float  # of the time before the tables in which the driver was busy
+    lost_share: float  # of the workers' time that went into batches that were lost, and into waiting for jobs
 
 
 def simulate(setting: Setting, seed: int = 0) -> Outcome:
-    """Return what becomes of one run.
-
-    Raises
-    ------
-    ValueError
-        If no batch fits into a walltime.
-    """
+    """Return what becomes of one run; ValueError if no batch fits into a walltime."""
     size = setting.stimulus_s * setting.per_batch
     if MARGIN * size > setting.walltime_s:
         raise ValueError(f"no batch of {size:g} s fits into a walltime of {setting.walltime_s:g} s")

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor
 
 from benchmarks.machine import describe_machine, peak_bytes
-from stimgen.networks.architectures import NETWORKS, Architecture
 from stimgen.networks.device import find_device
-from stimgen.networks.extractor import FeatureExtractor
+from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.memory import evaluation_bytes, recomputes
+from stimgen.networks.weights import find_weights
 from stimgen.texture.objective import Objective, Part
 from stimgen.texture.statistic import weighted_terms
 
@@ -41,31 +39,15 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement.
-
-    Attributes
-    ----------
-    size_px, batch
-        Side of the images, and how many there are.
-    seconds
-        Time of one evaluation of loss and gradient.
-    memory_bytes
-        Peak memory of the evaluations, beyond what the process took before.
-    estimated_bytes
-        What `stimgen check` counts for it.
-    process_bytes
-        Peak memory of the whole process; on a GPU all that PyTorch had allocated there.
-    recomputed
-        Whether the backward pass computed activations again.
-    """
+    """One measurement: `batch` images of one side, and the time of one evaluation of loss and gradient."""
 
     size_px: int
     batch: int
     seconds: float
-    memory_bytes: int
-    estimated_bytes: int
-    process_bytes: int
-    recomputed: bool
+    memory_bytes: int  # peak of the evaluations, beyond what the process took before
+    estimated_bytes: int  # what `stimgen check` counts for it
+    process_bytes: int  # peak of the whole process; on a GPU all that PyTorch had allocated there
+    recomputed: bool  # whether the backward pass computed activations again
 
     def row(self) -> str:
         """Return the row of the table under `HEADER`."""
@@ -108,10 +90,10 @@ def measure_in_fresh_process(device: str, size_px: int, batch: int, precision: s
 def measure(device: torch.device, size_px: int, batch: int, precision: str) -> Point:
     """Measure one point in this process."""
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    vgg16 = NETWORKS["vgg16"]()
-    architecture = replace(vgg16, steps=vgg16.upto(LAYERS[-1]))
     generator = torch.Generator().manual_seed(0)
-    objective = _objective(_extractor(architecture, generator).to(device, dtype), batch)
+    weights = find_weights("vgg16", "random:0")
+    extractor = build_extractor(weights, normalise=False, device=device, deepest=LAYERS[-1], dtype=dtype)
+    architecture, objective = extractor.architecture, _objective(extractor, batch)
     objective(torch.rand(batch, 1, 32, 32, generator=generator).to(device))  # libraries load and set up
     images = torch.rand(batch, 1, size_px, size_px, generator=generator).to(device)
     before = peak_bytes(device)
@@ -129,20 +111,6 @@ def measure(device: torch.device, size_px: int, batch: int, precision: str) -> P
         batch * evaluation_bytes(architecture, LAYERS, size_px, item_bytes=dtype.itemsize),
         after,
         recomputes(architecture, LAYERS, size_px, dtype.itemsize),
-    )
-
-
-def _extractor(architecture: Architecture, generator: torch.Generator) -> FeatureExtractor:
-    def kernel(shape: tuple[int, int, int, int]) -> Tensor:
-        return torch.randn(shape, generator=generator) * math.sqrt(2 / (shape[1] * shape[2] * shape[3]))
-
-    return FeatureExtractor(
-        architecture=architecture,
-        pooling="average",
-        kernels=tuple(kernel(convolution.kernel_shape) for convolution in architecture.convolutions),
-        biases=tuple(torch.zeros(convolution.out_channels) for convolution in architecture.convolutions),
-        gain=torch.full((1, 3, 1, 1), 4.0),
-        shift=torch.full((1, 3, 1, 1), -2.0),
     )
 
 

@@ -28,8 +28,7 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.catalogue import CONVENTIONS
 from stimgen.networks.photographs import PHOTOGRAPHS
 from stimgen.runs.columns import TABLES
-from stimgen.texture.presets import Multiscale
-from stimgen.texture.schedule import layers_at
+from stimgen.texture.presets import Multiscale, layers_at
 from stimgen.trials import DESIGNS, TrialOptions
 
 DOCS = Path(__file__).parent

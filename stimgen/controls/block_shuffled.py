@@ -31,9 +31,7 @@ def block_shuffled(
     """Return the source's square blocks in random places, which keeps the histogram and local structure.
 
     As many whole blocks as fit are cut from a grid in the middle of the image, and permuted; all
-    permutations are equally likely, so that a block can stay where it was. Blocks are neither turned nor
-    mirrored. Where `block_px` does not divide a side, the pixels outside the grid, a frame at most half a
-    block wide, stay where they are. So the histogram is always that of the source.
+    permutations are equally likely, so that a block can stay where it was. Pixels outside the grid stay.
     """
     height, width = source.shape[:2]
     rows, columns = height // block_px, width // block_px

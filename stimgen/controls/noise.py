@@ -30,26 +30,8 @@ def noise(
 
         f^(−alpha) · exp(i φ),   0 at frequency zero,
 
-    divided by its standard deviation. Its amplitudes are f^(−alpha) in every exemplar and not only on
-    average. It is Gaussian as a sum of many waves with independent phases, the less so the fewer low
-    frequencies a large alpha leaves. The image is
-
-        mean_c + sd_c · n
-
-    in channel c, with one field n for red, green and blue: colours vary along one line through the mean
-    colour, and all channels are bright at the same places. Correlations between channels are 1.
-
-    Natural images have an alpha of about 1 (Field 1987). Only the size of the source and the mean and
-    standard deviation (divisor n) of each channel are used, and kept up to the rounding to float32. Values
-    may leave 0..1, where clipping changes them. A constant source gives a constant image.
-
-    References
-    ----------
-    Field, D. J. (1987). Relations between the statistics of natural images and the response properties of
-    cortical cells. J. Opt. Soc. Am. A 4, 2379–2394.
-
-    Galerne, B., Gousseau, Y. & Morel, J.-M. (2011). Random phase textures: theory and synthesis. IEEE
-    Trans. Image Processing 20, 257–267, for random phases with given amplitudes.
+    divided by its standard deviation. The image is mean_c + sd_c · n in channel c, with one field n for red,
+    green and blue. Values may leave 0..1. A constant source gives a constant image.
     """
     height, width = source.shape[:2]
     frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.rfftfreq(width))
@@ -63,5 +45,4 @@ def noise(
     mean, sd = pixels.mean(axis=(0, 1)), pixels.std(axis=(0, 1))
     if source.ndim == 3:
         field = field[:, :, np.newaxis]
-    image: Image = (mean + sd * field).astype(np.float32)
-    return image
+    return np.asarray(mean + sd * field, dtype=np.float32)

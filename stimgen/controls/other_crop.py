@@ -10,12 +10,9 @@ from stimgen.images.sources import Box, Source
 
 
 def _refuse_without_room(source: Source) -> None:
-    if free_place(source.crop_box, source.original_size, np.random.default_rng(0)) is None:
-        raise _no_room(source.origin, source.crop_box, source.original_size, source.pixels.shape[0])
-
-
-def _no_room(origin: str, box: Box, size: tuple[int, int], size_px: int) -> ImageError:
-    height, width = size
+    box, (height, width), size_px = source.crop_box, source.original_size, source.pixels.shape[0]
+    if free_place(box, (height, width), np.random.default_rng(0)) is not None:
+        return
     side = min(max(height, width) // 2, height, width)
     cure = (
         f"Give the source a crop box of {side} px or less at a border, such as crop: [0, 0, {side}, {side}], "
@@ -23,9 +20,9 @@ def _no_room(origin: str, box: Box, size: tuple[int, int], size_px: int) -> Imag
     )
     if side < size_px:
         cure = f"It is too small for two crops of {size_px} px: use a larger one, or leave other_crop out."
-    return ImageError(
-        f"other_crop: {origin} is {width} × {height} pixels and has no room for another crop beside the "
-        f"source's (left {box.left}, top {box.top}, {box.width} px).",
+    raise ImageError(
+        f"other_crop: {source.origin} is {width} × {height} pixels and has no room for another crop beside "
+        f"the source's (left {box.left}, top {box.top}, {box.width} px).",
         cure,
     )
 
@@ -35,15 +32,12 @@ def other_crop(source: Image, rng: np.random.Generator, materials: Materials) ->
     """Return another square of the photograph that the source was cut from.
 
     It is as large as the source's and does not overlap it; all such places, in whole pixels of the file, are
-    equally likely. The crops of several seeds may overlap each other. Distances of these images from the
-    source show how much the statistics of the texture vary from place to place, and so how near a
-    synthesised exemplar can be expected to come.
+    equally likely. The crops of several seeds may overlap each other.
     """
     photograph = materials.photograph()
     height, width = photograph.pixels.shape[:2]
     place = free_place(photograph.crop_box, (height, width), rng)
-    if place is None:
-        raise _no_room(photograph.origin, photograph.crop_box, (height, width), source.shape[0])
+    assert place is not None, "sources without room are refused before any work"
     return photograph.crop(*place)
 
 

@@ -33,20 +33,9 @@ def phase_scrambled(
 ) -> Image:
     """Return the source with its Fourier amplitudes and random phases.
 
-    With A(u) the 2-D discrete Fourier transform of a channel and φ(u) the phase of the transform of white
-    Gaussian noise of the same size (`random_phases`), the result is the inverse transform of
-    A(u) · exp(i φ(u)). One field φ is added to R, G and B, which keeps the phase differences between
-    channels and so the colour correlations at every frequency. φ is odd, so that the result is real, and 0
-    at frequency zero, which keeps the mean.
-
-    Values may leave 0..1, because the amplitudes cannot be kept within limits.
-
-    References
-    ----------
-    Oppenheim, A. V. & Lim, J. S. (1981). The importance of phase in signals. Proc. IEEE 69, 529–541.
-
-    Galerne, B., Gousseau, Y. & Morel, J.-M. (2011). Random phase textures: theory and synthesis. IEEE
-    Trans. Image Processing 20, 257–267, for one phase field in all colour channels.
+    With A(u) the 2-D discrete Fourier transform of a channel and φ(u) a random phase field
+    (`random_phases`), the result is the inverse transform of A(u) · exp(i φ(u)). One field φ is added to R, G
+    and B, which keeps the phase differences between channels. Values may leave 0..1.
     """
     pixels = source.astype(np.float64)
     if periodic_component:
@@ -63,13 +52,9 @@ def periodic(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     holds the jumps, v = v_rows + v_columns: v_rows is u(H−1, x) − u(0, x) in row 0, its negative in row
     H−1, and 0 elsewhere; v_columns likewise. In the Fourier domain, with q, r the row and column frequency,
 
-        ŝ(q, r) = v̂(q, r) / (2 cos(2πq/H) + 2 cos(2πr/W) − 4),   ŝ(0, 0) = 0.
+        ŝ(q, r) = v̂(q, r) / (2 cos(2πq/H) + 2 cos(2πr/W) − 4),   ŝ(0, 0) = 0
 
-    The image is (H, W) or (H, W, C). The mean stays; values may leave the range of `pixels`.
-
-    References
-    ----------
-    Moisan, L. (2011). Periodic plus smooth image decomposition. J. Math. Imaging and Vision 39, 161–179.
+    (Moisan 2011). The image is (H, W) or (H, W, C). The mean stays.
     """
     height, width = pixels.shape[:2]
     jumps = np.zeros_like(pixels)
@@ -93,11 +78,9 @@ def periodic(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 def random_phases(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.complex128]:
     """Return exp(i φ) with φ the phase of the discrete Fourier transform of white Gaussian noise.
 
-    Noise being real, φ(−u) = −φ(u). φ is set to 0 at frequency zero, and is 0 or π at the other frequencies
-    that are their own conjugates. All other phases are independent and uniform.
-
-    `size` is the height H and width W of the image, for which H × W normal deviates are drawn. The result is
-    the half of the field that `numpy.fft.rfft2` would return, (H, W // 2 + 1), with moduli of 1.
+    φ(−u) = −φ(u), and φ is set to 0 at frequency zero. `size` is the height H and width W of the image, for
+    which H × W normal deviates are drawn. The result is the half of the field that `numpy.fft.rfft2` would
+    return, (H, W // 2 + 1), with moduli of 1.
     """
     noise = np.fft.rfft2(rng.standard_normal(size))
     phases: NDArray[np.complex128] = np.exp(1j * np.angle(noise))

@@ -43,24 +43,9 @@ def phase_scrambled_histogram(
     - the source's values in each channel, in the order of the image's values (`match_histogram_exact`).
 
     φ starts at random, so that the first image is that of `phase_scrambled`. The iteration ends after
-    `iterations` or when the second projection gives the same image again. The distance between the two
-    images never grows. In grey images this is the published procedure. In colour images the field that is
-    shared by the channels nearly keeps the correlations between colours, as in the multivariate procedure
-    of Schreiber & Schmitz (2000). There all channels have the same say in φ; here they count by their
-    amplitudes, which makes it the nearest spectrum (Liu, Gousseau & Xia 2016).
-
-    The image has exactly the histogram of the source in each channel. The residuals "spectrum"
-    (`spectrum_residual`) and "histogram" (`wasserstein_1`, the mean over channels) are measured.
-
-    References
-    ----------
-    Schreiber, T. & Schmitz, A. (1996). Improved surrogate data for nonlinearity tests. Phys. Rev. Lett. 77,
-    635–638.
-
-    Schreiber, T. & Schmitz, A. (2000). Surrogate time series. Physica D 142, 346–382.
-
-    Liu, G., Gousseau, Y. & Xia, G.-S. (2016). Texture synthesis through convolutional neural networks and
-    spectrum constraints. International Conference on Pattern Recognition.
+    `iterations` or when the second projection gives the same image again. In grey images this is the
+    published procedure; in colour, channels count by their amplitudes (Liu, Gousseau & Xia 2016). The
+    residuals are `spectrum_residual` and the Wasserstein-1 distance of the histograms.
     """
     size = (source.shape[0], source.shape[1])
     spectrum = np.fft.rfft2(source.astype(np.float64), axes=(0, 1))
@@ -84,17 +69,14 @@ def phase_scrambled_histogram(
 def nearest_phases(image: Image, spectrum: NDArray[np.complex128]) -> NDArray[np.complex128]:
     """Return the phase field that brings a spectrum nearest to an image.
 
-    Of all fields φ, φ(u) = arg Σ_c X_c(u) · conj A_c(u) makes Σ_c |X_c(u) − A_c(u) · exp(i φ(u))|² smallest,
-    because only −2 Re[exp(−i φ) Σ_c X_c conj A_c] in it depends on φ.
-
+    Of all fields φ, φ(u) = arg Σ_c X_c(u) · conj A_c(u) makes Σ_c |X_c(u) − A_c(u) · exp(i φ(u))|² smallest.
     `spectrum` has the transforms A_c of `numpy.fft.rfft2`, shape (H, W // 2 + 1) or (H, W // 2 + 1, 3), and
     `image` the transforms X_c. The result is exp(i φ), shape (H, W // 2 + 1), and 1 where the sum is 0.
     """
     products = np.fft.rfft2(image.astype(np.float64), axes=(0, 1)) * np.conj(spectrum)
     if products.ndim == 3:
         products = products.sum(axis=2)
-    phases: NDArray[np.complex128] = np.exp(1j * np.angle(products))
-    return phases
+    return np.asarray(np.exp(1j * np.angle(products)))
 
 
 def spectrum_residual(image: NDArray[np.floating], source: NDArray[np.floating]) -> float:

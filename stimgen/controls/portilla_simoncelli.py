@@ -21,7 +21,6 @@ from stimgen.measure.portilla_simoncelli import (
     has_empty_band,
     load_plenoptic,
     portilla_simoncelli_distances,
-    refuse_unsuitable,
     size_problem,
     texture_model,
     texture_statistics,
@@ -83,45 +82,20 @@ def portilla_simoncelli(
 ) -> ImageWithResiduals:
     """Return a texture with the wavelet statistics of Portilla & Simoncelli (2000).
 
-    The statistics s are those of plenoptic's model: moments of the pixels and of the lowpass images, the
-    variance of the highpass residual, autocorrelations of the lowpass images and of the magnitudes in the
-    bands of a complex steerable pyramid, and correlations between orientations and between scales. White
-    Gaussian noise with the mean and the SD of the source, as in the paper, is changed by L-BFGS until they
-    are nearly those of the source, s₀. What becomes small is plenoptic's objective
+    White Gaussian noise with the mean and the SD of the source is changed by L-BFGS until the statistics s of
+    plenoptic's model are nearly those of the source, s₀. What becomes small is plenoptic's objective
 
         ‖w (s − s₀)‖ + 0.1 · Σ (what a pixel is outside the source's range)²
 
-    with w = 100 for the variance of the highpass residual, 0 for the smallest and the largest pixel, of
-    which the second term takes care, and 1 for all others, on pixels scaled to 0..1 between the extremes of
-    the source. This is gradient descent as plenoptic does it. The paper, and Wallis et al. (2017) with 50
-    iterations, project on one set of statistics after the other: their iterations are others.
+    with w = 100 for the variance of the highpass residual, 0 for the smallest and the largest pixel, and 1
+    for all others, on pixels scaled to 0..1 between the extremes of the source.
 
-    Colour is treated as by Heeger & Bergen (1995, section 3.5): the pixels are turned to the principal
-    components of their colours, in which the channels are uncorrelated, each component is synthesised by
-    itself, and the result is turned back. The statistics of each component are matched, and with them,
-    nearly, the means and the covariance of R, G and B. Not matched is anything else between components: that
-    edges coincide in them, and correlations of their bands. A component that is constant stays so.
-
-    The computation is in float32, the statistics of the residuals in float64. Values may leave 0..1 a little,
-    in colour by more, because the components are independent (13 % of the pixel values of scikit-image's
-    coffee at 256 px). The residuals are `portilla_simoncelli_distances` with the same options, in colour of
-    the luminance: "ps" over all, and "ps_" with the name of each family. Those that are not defined are left
-    out, for a constant source all of them. Wallis et al. (2017) used a `spatial_corr_width` of 11.
-
-    References
-    ----------
-    Portilla, J. & Simoncelli, E. P. (2000). A parametric texture model based on joint statistics of complex
-    wavelet coefficients. International Journal of Computer Vision 40, 49–71.
-
-    Heeger, D. J. & Bergen, J. R. (1995). Pyramid-based texture analysis/synthesis. SIGGRAPH, 229–238.
-
-    Wallis, T. S. A., Funke, C. M., Ecker, A. S., Gatys, L. A., Wichmann, F. A. & Bethge, M. (2017). A
-    parametric texture model based on deep convolutional features closely matches texture appearance for
-    humans. Journal of Vision 17(12):5.
+    In colour, the principal components of the pixels are synthesised one by one (Heeger & Bergen 1995,
+    section 3.5); one that is constant stays so. Values may leave 0..1. The residuals are
+    `portilla_simoncelli_distances` with the same options, in colour of the luminance: "ps" over all, and
+    "ps_" with the name of each family, those that are defined.
     """
-    refuse_unsuitable(source, scales, spatial_corr_width)
-    size = (source.shape[0], source.shape[1])
-    model = texture_model(size, scales, orientations, spatial_corr_width)
+    model = texture_model(source.shape[:2], scales, orientations, spatial_corr_width)
     components, axes, mean = principal_components(source)
     for number in range(components.shape[2]):
         component = components[:, :, number]
@@ -154,8 +128,8 @@ def principal_components(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return (components, axes, mean), the image in its principal colours, where pixels are uncorrelated.
 
-    ``components @ axes.T + mean`` is the source. Components (H, W, 1 or 3) have the mean 0, and the one
-    with the largest variance is first. Axes are unit vectors in columns, with the largest entry positive.
+    ``components @ axes.T + mean`` is the source. Components (H, W, 1 or 3) are sorted from the largest
+    variance. Axes are unit vectors in columns, with the largest entry positive.
     """
     pixels = source.reshape(*source.shape[:2], -1).astype(np.float64)
     mean = pixels.mean(axis=(0, 1))

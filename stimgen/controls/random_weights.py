@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
-from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.networks.catalogue import LARGEST_SEED
 
@@ -35,13 +34,10 @@ def random_weights(
     """Return a texture that matches the source in a network with random weights.
 
     It is synthesised as the layer set is, with the same layers, layer weights, pooling and preset, but with
-    the kernels of `stimgen.networks.weights.random_weights`. It shows what the texture model owes
-    to the training of the network (Gatys, Ecker & Bethge 2015, Fig. 3C). Filters are not rescaled to a mean
-    activation of 1: their variance ensures that on average, and random filters that are hardly ever active
-    would be enlarged until they dominate the loss.
-
-    The record says how it was synthesised in the random network, and identifies its weights. The residual
-    "gram" is the largest relative Gram distance in the random network over the layers.
+    the kernels of `stimgen.networks.weights.random_weights` (Gatys, Ecker & Bethge 2015, Fig. 3C). Filters
+    are not rescaled to a mean activation of 1: their variance ensures that on average, and random filters
+    that are hardly ever active would dominate the loss. The residual "gram" is the largest relative Gram
+    distance in the random network over the layers.
     """
     # PyTorch is imported when it is needed: the names of controls are known without it.
     from stimgen.texture.problem import Problem, SourceImage
@@ -50,15 +46,12 @@ def random_weights(
     from stimgen.texture.synthesis import matched_distance, synthesise
 
     model = materials.texture
-    if model is None:
-        raise StimgenError("random_weights needs a layer set.", "Name one of the manifest with layer_set.")
+    assert model is not None, "the manifest has a layer set for it"
     layers = tuple(model.layer_weights)
     extractor, weights_sha256 = _extractor(
         model.network, model.pooling, layers, weights_seed, materials.device
     )
-    bases = {}
-    if model.components is not None:
-        bases = principal_components(extractor, layers, model.components)
+    bases = principal_components(extractor, layers, model.components)
     problem = Problem(SourceImage(source), weighted_terms(model.layer_weights, bases), rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
     return ImageWithResiduals(

@@ -17,7 +17,7 @@ from stimgen.registry import Registry
 
 if TYPE_CHECKING:
     from stimgen.images.sources import Photograph, Source
-    from stimgen.matching.reference import Reference as MatchedTo
+    from stimgen.matching.apply import Reference as MatchedTo
     from stimgen.texture.presets import Gatys2015, Multiscale
     from stimgen.texture.problem import Synthesis
 
@@ -37,18 +37,10 @@ class TextureSpec:
 class Materials:
     """What a control may use beside its source's pixels and a random generator.
 
-    Attributes
-    ----------
-    device
-        Where PyTorch computes: "cpu", "cuda:0", …
-    photograph
-        Reads the image that the source was cut from.
-    the_set
-        The mean of all sources of the manifest, for controls registered with ``uses_set``.
-    texture
-        The layer set that the control's option `layer_set` names.
-    after_evaluation
-        Called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
+    PyTorch computes on `device`, such as "cpu" or "cuda:0". `photograph` reads the image that the source was
+    cut from. `the_set` is the mean of all sources of the manifest, for controls registered with ``uses_set``,
+    and `texture` the layer set that the control's option `layer_set` names. `after_evaluation` is to be
+    called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
     """
 
     device: str
@@ -60,19 +52,12 @@ class Materials:
 
 @dataclass(frozen=True, eq=False)
 class ImageWithResiduals:
-    """The image of a control that cannot keep all its statistics exactly.
+    """The image of a control, float32 and the shape of the source, and what it does not keep exactly.
 
-    Attributes
-    ----------
-    image
-        float32, the shape of the source.
-    residuals
-        How far the image is from each statistic that it should share with the source, measured: 0 is
-        exact. Those named "spectrum", "histogram" and "gram" are columns of stimuli.csv.
-    synthesis
-        How it was synthesised, for a control that is; it goes into the record as that of a texture.
-    weights_sha256
-        Identity of the weights of the network that made it, where that is not the one that measures it.
+    `residuals` say how far the image is from each statistic that it should share with the source, measured: 0
+    is exact. Those named "spectrum", "histogram" and "gram" are columns of stimuli.csv. A control that is
+    synthesised returns how in `synthesis`, and in `weights_sha256` the identity of the network's weights,
+    where that is not the network that measures the image.
     """
 
     image: Image
@@ -87,16 +72,12 @@ Function = TypeVar("Function", bound=ControlFunction)
 
 @dataclass(frozen=True)
 class Control:
-    """A control as the manifest and the runner see it.
-
-    `options` is the model of its options, whose ``options().model_dump()`` are the defaults. The other
-    attributes are the parameters of `register_control`.
-    """
+    """A control as the manifest and the runner see it; attributes as in `register_control`."""
 
     name: str
     function: ControlFunction
     seeded: bool
-    options: type[BaseModel]
+    options: type[BaseModel]  # ``options().model_dump()`` are the defaults
     uses_set: bool = False
     is_source: bool = False
     common: bool = False
@@ -212,19 +193,16 @@ def register_control(name: str, *, seeded: bool = True, **settings: Any) -> Call
 
 def options_model(name: str, function: ControlFunction) -> type[BaseModel]:
     """Return a frozen pydantic model of the keyword-only arguments of `function`; other keys are errors."""
-    signature = inspect.signature(function)
+    parameters = inspect.signature(function).parameters.values()
     hints = get_type_hints(function, include_extras=True)
-    parameters = signature.parameters.values()
-    positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
-    options = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    if (
-        positional not in (["source", "rng"], ["source", "rng", "materials"])
-        or len(parameters) != len(positional) + len(options)
-        or any(option.default is inspect.Parameter.empty or option.name not in hints for option in options)
+    options = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    if positional not in (["source", "rng"], ["source", "rng", "materials"]) or any(
+        option.default is option.empty or option.name not in hints for option in options
     ):
         raise TypeError(
             f"control {name!r} must have the signature (source, rng, *, option: type = default, ...) "
-            f"or (source, rng, materials, *, option: type = default, ...); it has {signature}"
+            f"or (source, rng, materials, *, ...); it has {inspect.signature(function)}"
         )
     fields: dict[str, Any] = {option.name: (hints[option.name], option.default) for option in options}
     config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
-from stimgen.errors import StimgenError
 from stimgen.images.pixels import Image
 from stimgen.matching.apply import Targets, clip_to_display, match, residuals
 from stimgen.references import WILLENBOCKEL_2010
@@ -33,23 +32,14 @@ def spectrum_matched_set(
 
     First the mean amplitudes of the sources (`match_full_spectrum`) or their rotational average
     (`match_rotational_spectrum`), then the mean of their means and of their standard deviations
-    (`match_luminance`); phases stay. In colour images each channel by itself, or the luminance alone where
-    the manifest's `matching` says so. Where sources differ, the mean of their amplitudes has less variance
-    than they, so that the last step enlarges all amplitudes by one factor, and brings luminance and contrast
-    exactly to those of the set.
+    (`match_luminance`), as the SHINE toolbox does; phases stay. In colour images each channel by itself, or
+    the luminance alone where the manifest's `matching` says so.
 
     Values may leave 0..1. The residuals are those of `stimgen.matching.apply.Residuals`, after clipping:
-    "spectrum", of the amplitudes at all frequencies whichever spectrum was matched, without the luminance's
-    factor taken out, "mean" and "contrast".
-
-    References
-    ----------
-    Willenbockel, V., Sadr, J., Fiset, D., Horne, G. O., Gosselin, F. & Tanaka, J. W. (2010). Controlling
-    low-level image properties: the SHINE toolbox. Behavior Research Methods 42, 671–684.
+    "spectrum", of the amplitudes at all frequencies whichever spectrum was matched, "mean" and "contrast".
     """
     the_set = materials.the_set
-    if the_set is None:
-        raise StimgenError("spectrum_matched_set needs a set of sources.", "Give it materials.the_set.")
+    assert the_set is not None, "it is registered with uses_set"
     targets = Targets(
         full_spectrum=the_set if spectrum == "full" else None,
         rotational_spectrum=the_set if spectrum == "rotational" else None,

@@ -15,8 +15,7 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.trials import planned
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
-from stimgen.texture.presets import Gatys2015
-from stimgen.texture.schedule import stages
+from stimgen.texture.presets import Gatys2015, stages
 from stimgen.trials import make_trials
 
 

@@ -25,8 +25,7 @@ from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.architectures import NETWORKS, Convolution
 from stimgen.networks.memory import evaluation_bytes
-from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.schedule import stages
+from stimgen.texture.presets import Gatys2015, Multiscale, stages
 
 BYTES_PER_FLOAT = 4
 # Part of the speed of a matrix product that synthesis reaches on a CPU (channels-last convolutions).

@@ -11,8 +11,7 @@ from typing import Any
 from stimgen.images.sources import ImageSpec, SourceSpec
 from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, MeasureSpec, NetworkSpec
 from stimgen.networks.architectures import NETWORKS
-from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.schedule import gram_parameters
+from stimgen.texture.presets import Gatys2015, Multiscale, gram_parameters
 from stimgen.trials import TrialOptions
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
-from stimgen.images.pixels import Image, relative_error, wasserstein_1
-from stimgen.matching.histogram import match_histogram_exact
-from stimgen.matching.luminance import match_luminance, mean_and_sd
-from stimgen.matching.reference import Channels, Planes, Reference, planes_of
+from stimgen.images.pixels import Image, luminance, relative_error, wasserstein_1
+from stimgen.matching.histogram import match_histogram_exact, match_luminance, mean_and_sd
 from stimgen.matching.spectrum import (
     amplitudes,
     match_full_spectrum,
@@ -23,6 +24,61 @@ from stimgen.matching.spectrum import (
 
 # Values that leave 0..1 by less are rounding of float32.
 ROUNDING = 1e-6
+
+
+Channels = Literal["rgb", "luminance"]
+Planes = tuple[NDArray[np.float64], ...]
+
+
+def planes_of(image: NDArray[np.floating], channels: Channels) -> Planes:
+    """Return what is matched: a grey image, R, G and B each by itself, or the luminance of a colour image."""
+    if image.ndim == 2 or channels == "luminance":
+        return (luminance(image),)
+    return tuple(image[..., channel].astype(np.float64) for channel in range(image.shape[2]))
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What images are matched to: the mean statistics of one image or several of one shape.
+
+    All statistics are tuples with one entry per plane (`planes_of`), computed when they are first used.
+    """
+
+    images: tuple[Image, ...]
+    channels: Channels = "rgb"
+
+    @functools.cached_property
+    def values(self) -> Planes:
+        """Sorted pixel values, each (H · W,), of several images the mean of the k-th smallest values.
+
+        Rounded to float32, as the pixels that get them.
+        """
+        means = self._mean(lambda plane: np.sort(plane, axis=None))
+        return tuple(values.astype(np.float32).astype(np.float64) for values in means)
+
+    @functools.cached_property
+    def luminance(self) -> tuple[tuple[float, float], ...]:
+        """Mean, and standard deviation (divisor n); of several images the mean of their SDs."""
+        both = self._mean(lambda plane: np.array(mean_and_sd(plane)))
+        return tuple((float(mean), float(sd)) for mean, sd in both)
+
+    @functools.cached_property
+    def amplitude(self) -> Planes:
+        """Amplitudes of the Fourier transform (not powers), as from `amplitudes`."""
+        return self._mean(amplitudes)
+
+    @functools.cached_property
+    def rotational(self) -> Planes:
+        """Rotational average of the amplitudes; the mean of averages is the average of the mean."""
+        shape = (self.images[0].shape[0], self.images[0].shape[1])
+        return tuple(rotational_average(amplitude, shape) for amplitude in self.amplitude)
+
+    def _mean(self, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Planes:
+        total = [statistic(plane) for plane in planes_of(self.images[0], self.channels)]
+        for image in self.images[1:]:
+            for sum_so_far, plane in zip(total, planes_of(image, self.channels), strict=True):
+                sum_so_far += statistic(plane)
+        return tuple(plane / len(self.images) for plane in total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,35 +101,24 @@ class Targets:
 class Residuals:
     """How far an image is from its targets: 0 is exact, None was not asked for.
 
-    Attributes
-    ----------
-    mean, contrast
-        |mean − mean₀| and |SD − SD₀|, each the mean over the planes.
-    histogram
-        Wasserstein-1 distance, Σ_k |x_k − y_k| / n over the sorted values, the mean over the planes.
-    spectrum
-        √(Σ (A(u) − A₀(u))² / Σ A₀(u)²) over all planes and frequencies but zero: of the amplitudes for
-        `full_spectrum`; for `rotational_spectrum` with the rotational averages at u in place of the
-        amplitudes. Also None where A₀ is 0 everywhere.
+    `spectrum` is √(Σ (A(u) − A₀(u))² / Σ A₀(u)²) over all planes and frequencies but zero, for
+    `rotational_spectrum` with the rotational averages at u; None where A₀ is 0 everywhere. The others are
+    means over the planes.
     """
 
-    mean: float | None = None
-    contrast: float | None = None
-    histogram: float | None = None
+    mean: float | None = None  # |mean − mean₀|
+    contrast: float | None = None  # |SD − SD₀|
+    histogram: float | None = None  # Wasserstein-1 distance, Σ_k |x_k − y_k| / n over the sorted values
     spectrum: float | None = None
 
 
 def match(image: Image, targets: Targets, rng: np.random.Generator) -> Image:
     """Return the image matched to all targets: first the spectrum, then luminance or the histogram.
 
-    What comes last is exact; a histogram or a contrast given after a spectrum changes the spectrum. Spectrum
-    and histogram alternate `targets.iterations` times, and end with the histogram. Where the luminance of a
-    colour image is matched, the difference it makes to a pixel is added to its R, G and B: the weights of
-    luminance add up to 1, so that luminance becomes the target's, and differences between R, G and B stay.
-
-    Ties of the histogram are broken by `rng`: one permutation of H · W per plane and iteration. Values may
-    leave 0..1; `clip_to_display` brings them back, and `residuals` of the clipped image says what that
-    changed.
+    What comes last is exact. Spectrum and histogram alternate `targets.iterations` times, and end with the
+    histogram. Where the luminance of a colour image is matched, the difference it makes to a pixel is added
+    to its R, G and B. Ties of the histogram are broken by `rng`: one permutation of H · W per plane and
+    iteration. Values may leave 0..1.
     """
     if not any((targets.histogram, targets.luminance, targets.rotational_spectrum, targets.full_spectrum)):
         return image
@@ -106,15 +151,13 @@ def residuals(image: Image, targets: Targets) -> Residuals:
 
 
 def clip_to_display(image: NDArray[np.floating]) -> tuple[Image, float]:
-    """Return the image with values below 0 set to 0 and above 1 set to 1, and how many pixels that hit.
+    """Return the image clipped to 0..1, and the share of the pixels of which a channel was outside.
 
-    Counted is the share of the pixels of which a channel was outside 0..1 by more than 1e-6, the rounding of
-    float32. The image is (H, W) or (H, W, 3).
+    The image is (H, W) or (H, W, 3).
     """
     if not np.isfinite(image).all():
-        raise StimgenError(
-            "An image with values that are not finite has no range.", "Look for the step that made them."
-        )
+        problem = "An image with values that are not finite has no range."
+        raise StimgenError(problem, "Look for the step that made them.")
     outside = (image < -ROUNDING) | (image > 1 + ROUNDING)
     pixels = outside.any(axis=2) if outside.ndim == 3 else outside
     return np.clip(image, 0, 1).astype(np.float32), float(pixels.mean())

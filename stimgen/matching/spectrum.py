@@ -17,11 +17,9 @@ NO_AMPLITUDE = 1e-12
 def amplitudes(plane: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the amplitudes |X(u, v)| of a plane's discrete Fourier transform, without frequency zero.
 
-    X(u, v) = Σ x(row, column) exp(−2πi (u·row/H + v·column/W)). No window is applied. Amplitudes below
-    10⁻¹² · H · W times the root mean square of x are the rounding of the transform, and are set to 0.
-
-    The plane is (H, W), odd or even; the result is the half (H, W // 2 + 1) that `numpy.fft.rfft2` returns,
-    with 0 at frequency zero.
+    The plane is (H, W); the result is the half (H, W // 2 + 1) that `numpy.fft.rfft2` returns, with 0 at
+    frequency zero. Amplitudes below 10⁻¹² · H · W times the root mean square of the plane are the rounding of
+    the transform, and are set to 0.
     """
     return _amplitudes(np.fft.rfft2(plane.astype(np.float64)), plane)
 
@@ -29,10 +27,8 @@ def amplitudes(plane: NDArray[np.floating]) -> NDArray[np.float64]:
 def rings(shape: tuple[int, int]) -> NDArray[np.intp]:
     """Return the ring of every frequency: its radius in cycles per image, rounded.
 
-    "Image" is the shorter side of one that is not square. A radius halfway between two rings belongs to the
-    even one. They are the rings of `stimgen.measure.spectrum.PowerSpectrum.radial`, and go on beyond the
-    Nyquist frequency into the corners of the spectrum, so that every frequency is in one. The result is (H, W
-    // 2 + 1).
+    They are the rings of `stimgen.measure.spectrum.PowerSpectrum.radial`, and go on beyond the Nyquist
+    frequency into the corners of the spectrum. The result is (H, W // 2 + 1).
     """
     height, width = shape
     rows = np.fft.ifftshift(np.arange(height) - height // 2)[:, np.newaxis]
@@ -54,7 +50,6 @@ def rotational_average(amplitude: NDArray[np.float64], shape: tuple[int, int]) -
     """Return the mean amplitude of each ring; 0 for a ring without frequencies.
 
     `amplitude` is (H, W // 2 + 1), as from `amplitudes`, and `shape` the height H and width W of the image.
-    The averages are those of the rings 0, 1, … of `rings`; frequency zero is in none.
     """
     weighted = amplitude * multiplicity(shape)
     weighted[0, 0] = 0
@@ -66,16 +61,13 @@ def rotational_average(amplitude: NDArray[np.float64], shape: tuple[int, int]) -
 def match_full_spectrum(plane: NDArray[np.floating], amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the plane with other Fourier amplitudes, and its own phases and mean.
 
-    The inverse transform of A₀(u) · X(u) / |X(u)|, with X of the plane and A₀ given; at frequency zero of
-    X(0). It is SHINE's specMatch, which also replaces the amplitude of frequency zero. A frequency at which
-    the plane has no amplitude has no phase, and gets 0.
-
-    `amplitude` is (H, W // 2 + 1), as from `amplitudes`; frequency zero does not count. Values may leave
-    0..1. A constant plane has no phases, and raises StimgenError unless A₀ is 0.
+    The inverse transform of A₀(u) · X(u) / |X(u)|, with X of the plane and A₀ the given `amplitude`, as from
+    `amplitudes`; at frequency zero of X(0). Where the plane has no amplitude, the phase is 0. A constant
+    plane has no phases, and raises StimgenError unless A₀ is 0.
     """
     spectrum = np.fft.rfft2(plane.astype(np.float64))
     own = _amplitudes(spectrum, plane)
-    if not own.any() and _without_zero(amplitude).any():
+    if not own.any() and amplitude.any():
         raise _constant_image()
     present = own > 0
     matched = np.where(present, spectrum * (amplitude / np.where(present, own, 1)), amplitude)
@@ -88,11 +80,7 @@ def match_rotational_spectrum(
     """Return the plane with another rotational average of its amplitudes, and its own phases and mean.
 
     The inverse transform of X(u) · a₀(k) / a(k) for each frequency u in ring k, with a the rotational
-    average of the plane's amplitudes |X| and a₀ given; within a ring, amplitudes keep their ratios, and with
-    them their distribution over orientations. It is SHINE's sfMatch, but for two things: SHINE also scales
-    frequency zero, and sets the corners of the spectrum beyond the Nyquist frequency to 0.
-
-    `average` is that of `rotational_average`. Values may leave 0..1. A plane without amplitude in a ring
+    average of the plane's amplitudes |X| and a₀ the given `average`. A plane without amplitude in a ring
     where a₀ is not 0 raises StimgenError.
     """
     shape = (plane.shape[0], plane.shape[1])
@@ -115,13 +103,8 @@ def _amplitudes(spectrum: NDArray[np.complex128], plane: NDArray[np.floating]) -
     amplitude: NDArray[np.float64] = np.abs(spectrum)
     rms = float(np.sqrt(np.mean(plane.astype(np.float64) ** 2)))
     amplitude[amplitude <= NO_AMPLITUDE * plane.size * rms] = 0
-    return _without_zero(amplitude)
-
-
-def _without_zero(amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    rest = amplitude.copy()
-    rest[0, 0] = 0
-    return rest
+    amplitude[0, 0] = 0
+    return amplitude
 
 
 def _inverse(

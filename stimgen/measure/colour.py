@@ -31,13 +31,9 @@ def cielab(planes: NDArray[np.float64]) -> NDArray[np.float64]:
 
     R, G and B are proportional to light, as for `stimgen.images.pixels.luminance`, and 1 is the display's
     white. With X/Xₙ, Y/Yₙ and Z/Zₙ the tristimulus values relative to those of white, and f(t) = t^(1/3) for
-    t > (6/29)³, else t · 841/108 + 4/29:
+    t > (6/29)³, else t · 841/108 + 4/29 (ISO/CIE 11664-4:2019):
 
         L* = 116 f(Y/Yₙ) − 16,  a* = 500 (f(X/Xₙ) − f(Y/Yₙ)),  b* = 200 (f(Y/Yₙ) − f(Z/Zₙ))
-
-    References
-    ----------
-    ISO/CIE 11664-4:2019. Colorimetry, part 4: CIE 1976 L*a*b* colour space.
     """
     relative = (XYZ_OF_RGB / XYZ_OF_RGB.sum(axis=1, keepdims=True)) @ planes
     x, y, z = np.where(relative > (6 / 29) ** 3, np.cbrt(relative), relative * (841 / 108) + 4 / 29)

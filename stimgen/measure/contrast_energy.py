@@ -87,19 +87,14 @@ def local_contrast(plane: NDArray[np.float64], sigmas_px: tuple[int, ...]) -> ND
     ),
 )
 def contrast_energy(image: DecodedImage) -> Values:
-    """Return contrast energy and spatial coherence, as in the authors' public program LGNstatistics.
+    """Return contrast energy and spatial coherence (Groen et al. 2013).
 
     Contrast energy is the mean of `local_contrast` within 1.5° of the centre, spatial coherence its mean
     divided by its standard deviation within 5°. Filters are in pixels, whatever the resolution, as in the
-    program, which also names filters of σ = 48 and 64 px that have no threshold and no effect. Differences:
+    authors' program (https://github.com/irisgroen/LGNstatistics), which also names filters of σ = 48 and 64
+    px that have no threshold and no effect. Differences:
     luminance has the weights of ITU-R BT.709 and is not divided by its maximum in grey images; the centre is
     that of the image; and angles are proportional to pixels.
-
-    References
-    ----------
-    Groen, I. I. A., Ghebreab, S., Prins, H., Lamme, V. A. F. & Scholte, H. S. (2013). From image statistics
-    to scene gist: evoked neural activity reveals transition from low-level natural image structure to scene
-    category. J. Neurosci. 33, 18814–18824. Program: https://github.com/irisgroen/LGNstatistics.
     """
     if not image.side_deg:
         return {"contrast_energy": None, "spatial_coherence": None}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,7 @@ CROPS_PX = (32, 64, 128)
 
 NO_CONTRAST = 1e-10
 """Squared deviations of a part, relative to the sum of squares of the image, that count as rounding.
-
-A part of 256 px of mean grey in which a single pixel differs by one level of 8 bits is still above it.
-"""
+One level of 8 bits in one of 256 x 256 pixels is above it."""
 
 COPIED = 0.9
 """Share of the way from the baseline to 1 beyond which a part is a copy; see `copied`."""
@@ -30,82 +28,47 @@ LARGEST_BASELINE = 0.99
 """Highest baseline with which a copy can be told from a part that is merely regular."""
 
 
-def source_windows(image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX) -> SourceWindows:
-    """Return the windows of a source with sides of so many px; the image is (H, W) or (H, W, 3), finite."""
-    from scipy import fft
-
-    plane = luminance(image)
-    floor = _floor(plane)
-    # Correlations do not change with the mean, and rounding errors grow with it.
-    values = plane - plane.mean()
-    norms: dict[int, NDArray[np.float64]] = {}
-    for side in sides:
-        if side <= min(values.shape):
-            squares = window_sums(values**2, side) - window_sums(values, side) ** 2 / side**2
-            norms[side] = np.sqrt(np.where(squares > floor, squares, 0))
-    padded = tuple(fft.next_fast_len(length, real=True) for length in values.shape)
-    windows = SourceWindows(padded, fft.rfft2(values, padded, workers=-1), norms, {})
-    baseline = {side: _highest(values, floor, windows, side, disjoint=True) for side in sides}
-    return SourceWindows(padded, windows.transform, norms, baseline)
-
-
-@dataclass(frozen=True, eq=False)
 class SourceWindows:
-    """All square windows of a source; see `source_windows`.
+    """All square windows of a source, (H, W) or (H, W, 3), with sides of so many px.
 
-    Attributes
-    ----------
-    padded
-        (P, Q), the size of the transforms, at least (H, W).
-    transform
-        Of the luminance without its mean, padded with zeros, shape (P, Q // 2 + 1).
-    norms
-        For each side k that fits, from the upper left corner of a window to the root of the sum of its
-        squared deviations from its mean, shape (H − k + 1, W − k + 1); 0 for windows without contrast.
-    baseline
-        For each side the source's similarity with itself, −1..1: as `copying` of the source, but compared
-        with the windows alone that have no pixel in common with the tile. None where there is none.
+    `transform` is that of the luminance without its mean, padded with zeros to the size `padded`. `norms`
+    has, for each side k that fits, the root of the sum of squared deviations from the mean of the window at
+    each upper left corner, shape (H − k + 1, W − k + 1), 0 for windows without contrast. `baseline` is
+    `copying` of the source itself, each tile compared with the windows that have no pixel in common with it.
     """
 
-    padded: tuple[int, ...]
-    transform: NDArray[np.complex128]
-    norms: Mapping[int, NDArray[np.float64]]
-    baseline: Mapping[int, float | None]
+    def __init__(self, image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX) -> None:
+        from scipy import fft
+
+        plane = luminance(image)
+        floor = NO_CONTRAST * float(np.sum(plane**2))
+        # Correlations do not change with the mean, and rounding errors grow with it.
+        values = plane - plane.mean()
+        self.norms: dict[int, NDArray[np.float64]] = {}
+        for side in sides:
+            if side <= min(values.shape):
+                squares = window_sums(values**2, side) - window_sums(values, side) ** 2 / side**2
+                self.norms[side] = np.sqrt(np.where(squares > floor, squares, 0))
+        self.padded = tuple(fft.next_fast_len(length, real=True) for length in values.shape)
+        self.transform = fft.rfft2(values, self.padded, workers=-1)
+        self.baseline = {side: _highest(values, floor, self, side, disjoint=True) for side in sides}
 
 
 def copying(image: NDArray[np.floating], source: SourceWindows) -> dict[int, float | None]:
     """Return how much the most similar parts of an image and of its source are alike.
 
-    The luminance of the image is divided into tiles of k × k px that do not overlap; where k does not divide
-    a side, the grid of whole tiles is in the middle. For each tile x and each window s of k × k px that lies
-    in the source, at any whole pixel, the zero-mean normalised cross-correlation is Pearson's
+    The luminance of the image, (H, W) or (H, W, 3), is divided into tiles of k × k px that do not overlap;
+    where k does not divide a side, the grid of whole tiles is in the middle. For each tile x and each window
+    s of k × k px of the source, at any whole pixel, the zero-mean normalised cross-correlation is Pearson's
 
         r = Σ (x − mean x) (s − mean s) / √(Σ (x − mean x)² · Σ (s − mean s)²)
 
-    and the value is the highest r of all tiles and windows. Numerators are computed as products of Fourier
-    transforms, denominators from local sums (Lewis 1995). Contrast and brightness do not count. Parts that
-    are turned, mirrored or resized are not found. A copied square of 2 k − 1 px or more contains a whole
-    tile.
-
-    Parameters
-    ----------
-    image
-        (H, W) or (H, W, 3), finite.
-    source
-        The windows of its source.
-
-    Returns
-    -------
-    dict of int to float or None
-        From k to a value of −1..1; 1 is a copy. None if there is no whole tile or window, or none with
-        contrast: a correlation with a constant is not defined.
-
-    References
-    ----------
-    Lewis, J. P. (1995). Fast template matching. Vision Interface 95, 120–123.
+    and the value of k is the highest r of all tiles and windows; 1 is a copy. It is None if there is no whole
+    tile or window with contrast. Numerators are computed as products of Fourier transforms, denominators from
+    local sums (Lewis 1995, Fast template matching, Vision Interface 95, 120–123).
     """
     plane = luminance(image)
-    floor = _floor(plane)
+    floor = NO_CONTRAST * float(np.sum(plane**2))
     return {side: _highest(plane, floor, source, side) for side in source.baseline}
 
 
@@ -116,20 +79,8 @@ def copied(similarities: Iterable[tuple[float | None, float | None]]) -> bool | 
 
         (r − b) / (1 − b) > 0.9    and    b ≤ 0.99
 
-    Between parts that are scaled to mean 0 and norm 1, the squared distance is 2 (1 − r): a copy is at least
-    ten times nearer to the source than parts of the source that do not overlap are to each other. How the
-    factor was chosen is in ``docs/method.md``. With a higher baseline, as in a grating, an independent
-    exemplar is as much like the source as a copy.
-
-    Parameters
-    ----------
-    similarities
-        For each k the pair (r, b); None for what is not defined.
-
-    Returns
-    -------
-    bool or None
-        None if no k has two numbers and a baseline of at most 0.99.
+    None if no k has such a baseline. `similarities` are the pairs (r, b), with None for what is not defined.
+    How 0.9 was chosen is in ``docs/method.md``.
 
     Examples
     --------
@@ -170,7 +121,8 @@ def _highest(
     reciprocals = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
     constant = None if norms.all() else norms == 0
     highest = -np.inf
-    for top, left in _corners(plane.shape, side):
+    tops, lefts = (range(length % side // 2, length - side + 1, side) for length in plane.shape)
+    for top, left in product(tops, lefts):
         tile = plane[top : top + side, left : left + side]
         deviations = tile - tile.mean()
         squares = float(np.sum(deviations**2))
@@ -191,22 +143,10 @@ def _highest(
     return None if highest == -np.inf else min(max(highest, -1.0), 1.0)
 
 
-def _corners(shape: tuple[int, ...], side: int) -> Iterator[tuple[int, int]]:
-    """Yield (top, left) of the tiles of a grid in the middle."""
-    height, width = shape
-    for top in range(height % side // 2, height - side + 1, side):
-        for left in range(width % side // 2, width - side + 1, side):
-            yield top, left
-
-
-def _floor(plane: NDArray[np.float64]) -> float:
-    return NO_CONTRAST * float(np.sum(plane**2))
-
-
 @register_statistic(
     "copying",
     order=60,
-    prepare=lambda source: source_windows(source.luminance),
+    prepare=lambda source: SourceWindows(source.luminance),
     option="copying",
     columns=(
         *(

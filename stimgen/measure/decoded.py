@@ -14,31 +14,15 @@ from stimgen.measure.spectrum import PowerSpectrum, power_spectrum, windowed_spe
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """The pixels of an image, and what several statistics need of them, each computed once.
+    """The pixels of an image, and what several statistics need of them, each computed once."""
 
-    Attributes
-    ----------
-    pixels
-        (H, W) or (H, W, 3), values 0..1.
-    side_deg
-        Shorter side in degrees of visual angle; None if unknown.
-    device
-        Where PyTorch computes, such as "cpu" or "cuda:0".
-    """
-
-    pixels: NDArray[np.floating]
-    side_deg: float | None = None
-    device: str = "cpu"
+    pixels: NDArray[np.floating]  # (H, W) or (H, W, 3), values 0..1
+    side_deg: float | None = None  # shorter side in degrees of visual angle; None if unknown
+    device: str = "cpu"  # where PyTorch computes, such as "cpu" or "cuda:0"
 
     @cached_property
     def luminance(self) -> NDArray[np.float64]:
-        """Luminance of each pixel, (H, W); see `stimgen.images.pixels.luminance`.
-
-        Raises
-        ------
-        ValueError
-            If a value is not finite, or the image has another shape or no pixels.
-        """
+        """Luminance of each pixel, (H, W); see `stimgen.images.pixels.luminance`."""
         plane = luminance(self.pixels)
         if not plane.size or not np.isfinite(plane).all():
             raise ValueError("statistics need pixels, all of them finite")

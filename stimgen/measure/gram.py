@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,16 +26,10 @@ GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
 class GramScale:
     """What relative Gram distances of one layer from one source can be compared with.
 
-    Attributes
-    ----------
-    floor
-        Mean, over left against right and upper against lower half of the source, of ``||G_1 - G_2||_F /
-        ||T||_F`` with G_1 and G_2 the Gram matrices of the halves and T that of the source; None where half
-        the source is too small for the layer. Halves are the largest disjoint parts that there are; being
-        smaller than the source, they differ more than two images of its size would. With an odd side the
-        middle row or column is left out.
-    ceiling
-        Mean relative distance of phase-scrambled versions of the source.
+    `floor` is the mean, over left against right and upper against lower half of the source, of
+    ``||G_1 - G_2||_F / ||T||_F`` with G_1 and G_2 the Gram matrices of the halves and T that of the source;
+    None where half the source is too small for the layer. `ceiling` is the mean relative distance of
+    phase-scrambled versions of the source.
     """
 
     floor: float | None
@@ -43,14 +38,9 @@ class GramScale:
     def normalised(self, gram_relative: float) -> float | None:
         """Return ``(d - floor) / (ceiling - floor)``; None unless the ceiling is at least twice the floor.
 
-        0 is as far from the source as its halves are from each other, 1 as its phase scramble; a synthesis
-        that matches the source better than one half matches the other is below 0. Where the phase scramble is
-        hardly farther from the source than its halves are from each other, as on conv1_1, which says little
-        more than the spectrum does, the difference is too small to divide by.
-
         Examples
         --------
-        >>> GramScale(0.2, 1.0).normalised(0.6)
+        >>> GramScale(0.25, 0.75).normalised(0.5)
         0.5
         """
         if self.floor is None or self.ceiling < LEAST_RATIO * self.floor or self.ceiling == 0:
@@ -60,75 +50,43 @@ class GramScale:
 
 @dataclass(frozen=True, eq=False)
 class SourceGrams:
-    """What images are compared with in one network, the same for all stimuli of a source.
-
-    Attributes
-    ----------
-    extractor
-        The network, in float32.
-    targets
-        Layer name to Gram matrix, shape (1, channel, channel).
-    scales
-        Layer name to floor and ceiling of the distances.
-    """
+    """What images are compared with in one network in float32, the same for all stimuli of a source."""
 
     extractor: FeatureExtractor
-    targets: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]  # by layer, Gram matrices of shape (1, channel, channel)
     scales: Mapping[str, GramScale]
 
 
 def source_grams(
     extractor: FeatureExtractor, source: Image, layers: Sequence[str], scrambled: Sequence[Image]
 ) -> SourceGrams:
-    """Measure a source.
+    """Measure a source, and phase-scrambled versions of it, one or more: (H, W) or (H, W, 3), 0..1."""
+    import torch
 
-    Parameters
-    ----------
-    extractor
-        The network, in float32.
-    source
-        (H, W) or (H, W, 3), values 0..1.
-    layers
-        Layers of the network.
-    scrambled
-        Phase-scrambled versions of the source, one or more.
-    """
     targets = _gram_matrices(extractor, [source], layers)
     ceilings = [gram_distances(extractor, image, targets) for image in scrambled]
+    # With an odd side the middle row or column is left out.
     height, width = source.shape[0] // 2, source.shape[1] // 2
     halves = ((source[:, :width], source[:, -width:]), (source[:height], source[-height:]))
-    floors = [_between(extractor, pair, targets) for pair in halves]
-    scales = {
-        layer: GramScale(
-            _mean([floor[layer] for floor in floors]) if all(layer in floor for floor in floors) else None,
-            _mean([distances[layer][1] for distances in ceilings]),
-        )
-        for layer in targets
-    }
+    norm, floors = torch.linalg.matrix_norm, defaultdict[str, list[float]](list)
+    for pair in halves:
+        shortest = min(pair[0].shape[:2])
+        fitting = [layer for layer in targets if extractor.architecture.smallest_px(layer) <= shortest]
+        # Together the halves take no more memory than the source.
+        for layer, gram in (_gram_matrices(extractor, pair, fitting) if fitting else {}).items():
+            floors[layer].append(float(norm(gram[0] - gram[1]) / norm(targets[layer][0])))
+    scales = {}
+    for layer in targets:
+        floor = sum(floors[layer]) / 2 if len(floors[layer]) == 2 else None
+        ceiling = sum(distances[layer][1] for distances in ceilings) / len(ceilings)
+        scales[layer] = GramScale(floor, ceiling)
     return SourceGrams(extractor, targets, scales)
 
 
 def gram_distances(
     extractor: FeatureExtractor, image: Image, targets: Mapping[str, Tensor]
 ) -> dict[str, tuple[float, float]]:
-    """Return the distances of an image from Gram matrices, in float32.
-
-    The formulas are in `stimgen.texture.statistics.gram`.
-
-    Parameters
-    ----------
-    extractor
-        The network, in float32.
-    image
-        (H, W) or (H, W, 3), values 0..1.
-    targets
-        Layer name to the source's Gram matrix, shape (1, channel, channel).
-
-    Returns
-    -------
-    dict of str to (float, float)
-        For each layer ``1 / (4 N^2) * sum (G - T)^2`` and ``||G - T||_F / ||T||_F``.
-    """
+    """Return ``1 / (4 N^2) * sum (G - T)^2`` and ``||G - T||_F / ||T||_F`` of an image, by layer."""
     from stimgen.texture.statistics.gram import gram_loss, relative_gram_distance
 
     grams = _gram_matrices(extractor, [image], list(targets))
@@ -199,24 +157,6 @@ def gram_columns(image: DecodedImage, source: SourceGrams | None) -> Values:
     return values
 
 
-def _between(
-    extractor: FeatureExtractor, halves: tuple[Image, Image], targets: Mapping[str, Tensor]
-) -> dict[str, float]:
-    """Return ``||G_1 - G_2|| / ||T||`` on the layers for which the images are large enough."""
-    import torch
-
-    shortest = min(halves[0].shape[:2])
-    layers = [layer for layer in targets if extractor.architecture.smallest_px(layer) <= shortest]
-    if not layers:
-        return {}
-    # The halves have one shape, and half the size each: together they take no more memory than the source.
-    grams = _gram_matrices(extractor, halves, layers)
-    norm = torch.linalg.matrix_norm
-    return {
-        layer: float(norm(grams[layer][0] - grams[layer][1]) / norm(targets[layer][0])) for layer in layers
-    }
-
-
 def _gram_matrices(
     extractor: FeatureExtractor, images: Sequence[Image], layers: Sequence[str]
 ) -> dict[str, Tensor]:
@@ -224,7 +164,3 @@ def _gram_matrices(
     from stimgen.texture.statistics.gram import gram_matrices
 
     return gram_matrices(extractor, to_batch(images, extractor.device), layers)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

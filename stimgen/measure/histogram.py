@@ -32,16 +32,8 @@ def entropy(image: DecodedImage) -> Values:
     """Return the Shannon entropy of an image's luminance histogram, in bits per pixel.
 
     With p_i the share of the pixels in bin i of 256, H = −Σ p_i log₂ p_i over the bins that are not empty.
-    The bin of a pixel is 255 · luminance, rounded to the nearest integer. In a grey 8-bit image that is the
-    pixel value itself. In a colour image the luminance of a pixel lies between the levels and
-    is rounded; the three channels are not binned by themselves.
-
-    0 is for a constant image, 8 for all levels equally often. Raises ValueError if a luminance is outside
-    0..1.
-
-    References
-    ----------
-    Shannon, C. E. (1948). A mathematical theory of communication. Bell System Technical Journal 27, 379–423.
+    The bin of a pixel is 255 · luminance, rounded to the nearest integer: in a grey 8-bit image the pixel
+    value itself. 0 is for a constant image, 8 for all levels equally often.
 
     Examples
     --------
@@ -56,14 +48,10 @@ def entropy(image: DecodedImage) -> Values:
     return {"entropy": float(np.sum(shares * np.log2(1 / shares)))}
 
 
-def _sorted_pixels(source: DecodedImage) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    return source.luminance.shape, source.sorted_luminance
-
-
 @register_statistic(
     "histogram_w1",
     order=21,
-    prepare=_sorted_pixels,
+    prepare=lambda source: (source.luminance.shape, source.sorted_luminance),
     columns=(
         Column(
             "histogram_w1",
@@ -78,17 +66,10 @@ def _sorted_pixels(source: DecodedImage) -> tuple[tuple[int, ...], NDArray[np.fl
 def histogram_w1(image: DecodedImage, source: tuple[tuple[int, ...], NDArray[np.float64]] | None) -> Values:
     """Return the Wasserstein-1 distance between the luminance values of an image and of its source.
 
-    It is the area between the two cumulative histograms, and for equal numbers of pixels the mean of
-    |x_(k) − s_(k)| over the sorted values (Vallender 1974): how far a pixel's luminance must move, on
-    average, to turn one histogram into the other. Nothing is binned.
-
-    0 is for the same histogram, 1 for a black and a white image; None if the images have different shapes.
-    `source` is the shape and the sorted luminance of the source.
-
-    References
-    ----------
-    Vallender, S. S. (1974). Calculation of the Wasserstein distance between probability distributions on the
-    line. Theory of Probability and its Applications 18, 784–786.
+    It is the mean of |x_(k) − s_(k)| over the sorted values (Vallender 1974): how far a pixel's luminance
+    must move, on average, to turn one histogram into the other. 0 is for the same histogram, 1 for a black
+    and a white image; None if the images have different shapes. `source` is the shape and the sorted
+    luminance of the source.
 
     Examples
     --------

@@ -22,13 +22,6 @@ from stimgen.measure.registration import Values, register_statistic
     ),
 )
 def michelson_contrast(image: DecodedImage) -> Values:
-    """Return the Michelson contrast (L_max − L_min) / (L_max + L_min); None for a black image.
-
-    References
-    ----------
-    Michelson, A. A. (1927). Studies in Optics. University of Chicago Press.
-
-    Peli, E. (1990). Contrast in complex images. J. Opt. Soc. Am. A 7, 2032–2040.
-    """
+    """Return (L_max − L_min) / (L_max + L_min) (Michelson 1927); None for a black image."""
     low, high = float(image.luminance.min()), float(image.luminance.max())
     return {"michelson_contrast": (high - low) / (high + low) if high else None}

@@ -37,10 +37,6 @@ def octave_contrast(image: DecodedImage) -> Values:
     `rms_contrast`, which makes dark areas no exception. Filtering is done in the windowed spectrum
     (`stimgen.measure.spectrum`), whose powers add up. The window spreads the power of a grating of 4 cycles
     per image so that 0.95 of its contrast is found, of 8 cycles 0.99; a broad spectrum gains what it loses.
-
-    References
-    ----------
-    Peli, E. (1990). Contrast in complex images. J. Opt. Soc. Am. A 7, 2032–2040.
     """
     spectrum, mean = image.windowed_spectrum, float(image.luminance.mean())
     shortest = min(spectrum.shape)

@@ -52,15 +52,8 @@ def preferred_orientation(image: DecodedImage) -> tuple[float | None, float | No
     """Return the preferred orientation in degrees, and the circular variance.
 
     With Z = Σ E exp(2iθ) over the orientations θ and energies E of `oriented_energy`, the preferred
-    orientation is arg(Z) / 2, and the circular variance 1 − |Z| / Σ E: 0 where all structure has one
-    orientation, 1 where none is preferred. Both are None for a constant image.
-
-    References
-    ----------
-    Mardia, K. V. & Jupp, P. E. (2000). Directional Statistics. Wiley, section 2.3 and, for axes, 9.1.
-
-    Ringach, D. L., Shapley, R. M. & Hawken, M. J. (2002). Orientation selectivity in macaque V1: diversity
-    and laminar dependence. J. Neurosci. 22, 5639–5651.
+    orientation is arg(Z) / 2, and the circular variance 1 − |Z| / Σ E (Ringach, Shapley & Hawken 2002): 0
+    where all structure has one orientation, 1 where none is preferred. Both are None for a constant image.
     """
     orientation, energy = oriented_energy(image)
     total = float(energy.sum())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.column import Column
-from stimgen.errors import InputError, StimgenError
-from stimgen.images.pixels import Image, luminance
+from stimgen.errors import StimgenError
+from stimgen.images.pixels import luminance
 from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
 
@@ -32,17 +31,21 @@ PORTILLA = "Portilla & Simoncelli (2000), Int. J. Comput. Vis. 40:49"
 
 # Skewness and kurtosis are one family: skewness alone is near zero in many sources, and a distance relative
 # to it would say nothing.
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "pixel_statistics": ("pixel_statistics",),
-    "skew_kurtosis_reconstructed": ("skew_reconstructed", "kurtosis_reconstructed"),
-    "std_reconstructed": ("std_reconstructed",),
-    "auto_correlation_reconstructed": ("auto_correlation_reconstructed",),
-    "magnitude_std": ("magnitude_std",),
-    "auto_correlation_magnitude": ("auto_correlation_magnitude",),
-    "cross_orientation_correlation_magnitude": ("cross_orientation_correlation_magnitude",),
-    "cross_scale_correlation_magnitude": ("cross_scale_correlation_magnitude",),
-    "cross_scale_correlation_real": ("cross_scale_correlation_real",),
-    "var_highpass_residual": ("var_highpass_residual",),
+_MOMENTS = "skew_kurtosis_reconstructed"
+FAMILIES = {
+    family: ("skew_reconstructed", "kurtosis_reconstructed") if family == _MOMENTS else (family,)
+    for family in (
+        "pixel_statistics",
+        _MOMENTS,
+        "std_reconstructed",
+        "auto_correlation_reconstructed",
+        "magnitude_std",
+        "auto_correlation_magnitude",
+        "cross_orientation_correlation_magnitude",
+        "cross_scale_correlation_magnitude",
+        "cross_scale_correlation_real",
+        "var_highpass_residual",
+    )
 }
 """Families of statistics, and plenoptic's names for what they hold."""
 
@@ -66,23 +69,11 @@ def portilla_simoncelli_distances(
 ) -> dict[str, float | None]:
     """Return how far an image is from its source in the statistics of Portilla & Simoncelli (2000).
 
-    The luminances x of the image and x₀ of the source are both brought to z = (x − μ₀) / σ₀, with the mean
-    μ₀ and the standard deviation σ₀ of the source, so that no statistic has a unit: SDs, variances and
-    extremes are relative to the contrast of the source. With s_f and s₀_f the statistics of family f of the
-    two, the distance is ‖s_f − s₀_f‖ / ‖s₀_f‖ (Euclidean norms). The distance over all families is the root
-    of the mean of the squares of theirs: the families differ in how many and how large their statistics
-    are, and count the same here.
-
-    Parameters
-    ----------
-    image, source
-        (H, W) or (H, W, 3), of the same shape; finite.
-    scales, orientations
-        Of the steerable pyramid.
-    width
-        Side of the square of shifts of autocorrelations, px of their scale; odd.
-    device
-        Where PyTorch computes, in float64.
+    The luminances x of the image and x₀ of the source, (H, W) or (H, W, 3), are both brought to
+    z = (x − μ₀) / σ₀, with the mean μ₀ and the standard deviation σ₀ of the source. With s_f and s₀_f the
+    statistics of family f of the two, the distance is ‖s_f − s₀_f‖ / ‖s₀_f‖ (Euclidean norms), in float64.
+    The distance over all families is the root of the mean of the squares of theirs. `width` is the side of
+    the square of shifts of autocorrelations, px of their scale; odd.
 
     Returns
     -------
@@ -90,30 +81,13 @@ def portilla_simoncelli_distances(
         "all", then each of `FAMILIES`; 0 for equal statistics. None where it is not defined: everything for
         a constant source, correlations and moments where a band of the image or the source is empty, and
         "all" where any family is not defined.
-
-    Raises
-    ------
-    InputError
-        If the size does not suit the pyramid (`size_problem`).
-    StimgenError
-        If plenoptic is not installed.
-
-    References
-    ----------
-    Portilla, J. & Simoncelli, E. P. (2000). A parametric texture model based on joint statistics of complex
-    wavelet coefficients. International Journal of Computer Vision 40, 49–71.
     """
-    refuse_unsuitable(source, scales, width)
     seen, goal = luminance(image), luminance(source)
-    undefined: dict[str, float | None] = dict.fromkeys((OVERALL, *FAMILIES))
     if goal.std() <= _NO_CONTRAST:
-        return undefined
-    planes = np.stack([seen, goal])
-    measured = texture_statistics(
-        (planes - goal.mean()) / goal.std(),
-        _model(goal.shape, scales, orientations, width, device),
-    )
-    distances: dict[str, float | None] = {name: _distance(measured, name) for name in FAMILIES}
+        return dict.fromkeys((OVERALL, *FAMILIES))
+    model = _model(goal.shape, scales, orientations, width, device)
+    measured = texture_statistics((np.stack([seen, goal]) - goal.mean()) / goal.std(), model)
+    distances = {name: _distance(measured, name) for name in FAMILIES}
     found = [distance for distance in distances.values() if distance is not None]
     overall = float(np.sqrt(np.mean(np.square(found)))) if len(found) == len(FAMILIES) else None
     return {OVERALL: overall} | distances
@@ -157,10 +131,7 @@ def portilla_simoncelli_columns(image: DecodedImage, source: NDArray[np.float64]
 def texture_statistics(planes: NDArray[np.floating], model: torch.nn.Module) -> Statistics:
     """Return the statistics of planes (n, H, W), without those that symmetry makes equal to others.
 
-    Returns
-    -------
-    dict of str to ndarray of float64, (n, number of statistics)
-        By plenoptic's names. Not finite where a plane is constant.
+    They are arrays (n, number of statistics) by plenoptic's names, not finite where a plane is constant.
     """
     import torch
 
@@ -218,8 +189,7 @@ def size_problem(height: int, width: int, scales: int, correlation_width: int) -
     """Return in a sentence why images of a size have no such statistics, or None if they have.
 
     Each scale halves the image. The smallest plane must hold the shifts of the autocorrelation
-    (`correlation_width`) and 4 px, and be even: of an odd one plenoptic computes the autocorrelation by a
-    transform that takes it for one px smaller.
+    (`correlation_width`) and 4 px, and be even, which plenoptic's autocorrelation needs.
 
     Examples
     --------
@@ -234,13 +204,6 @@ def size_problem(height: int, width: int, scales: int, correlation_width: int) -
             needs = f"needs multiples of {step} px from {smallest} px on"
             return f"a pyramid of {scales} scales {needs}, and the image has {side} px."
     return None
-
-
-def refuse_unsuitable(image: Image | NDArray[np.floating], scales: int, width: int) -> None:
-    """Raise InputError if an image's size has no such statistics (`size_problem`)."""
-    problem = size_problem(image.shape[0], image.shape[1], scales, width)
-    if problem:
-        raise InputError(f"Portilla & Simoncelli's statistics: {problem}", "Use another size.")
 
 
 def _distance(measured: Statistics, family: str) -> float | None:

@@ -36,16 +36,7 @@ class Statistic:
         return self.function(image, source) if compares else self.function(image)
 
 
-def register_statistic(
-    name: str,
-    *,
-    columns: tuple[Column, ...],
-    order: int,
-    version: int = 1,
-    prepare: Callable[[DecodedImage], Any] | None = None,
-    option: str | None = None,
-    needs_network: bool = False,
-) -> Callable[[Function], Function]:
+def register_statistic(name: str, **settings: Any) -> Callable[[Function], Function]:
     """Return a decorator that makes a function the statistic `name`.
 
     The function takes the image, and with `prepare` what that returned of the source, or None where there is
@@ -71,9 +62,7 @@ def register_statistic(
     """
 
     def decorate(function: Function) -> Function:
-        STATISTICS.add(
-            name, Statistic(name, function, columns, order, version, prepare, option, needs_network)
-        )
+        STATISTICS.add(name, Statistic(name, function, **settings))
         return function
 
     return decorate
@@ -85,39 +74,22 @@ STATISTICS: Registry[Statistic] = Registry("statistic", "stimgen.measure")
 def statistics_in_order(options: Mapping[str, Any] | None = None) -> list[Statistic]:
     """Return the statistics in the order of their columns.
 
-    Parameters
-    ----------
-    options
-        The manifest's section `measure`; statistics whose option is false are left out. By default, all are
-        returned.
+    `options` is the manifest's section `measure`; statistics whose option is false in it are left out.
     """
     asked = (s for s in STATISTICS.values() if s.option is None or (options or {}).get(s.option, True))
     return sorted(asked, key=lambda statistic: statistic.order)
 
 
 def prepare_source(source: DecodedImage, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return what statistics need to know of a source, by their names.
-
-    Parameters
-    ----------
-    source
-        The source.
-    options
-        As for `statistics_in_order`.
-    """
+    """Return what statistics need to know of a source, by their names."""
     return {s.name: s.prepare(source) for s in statistics_in_order(options) if s.prepare is not None}
 
 
 def measure(image: DecodedImage, source: Mapping[str, Any]) -> Values:
     """Return all statistics of an image.
 
-    Parameters
-    ----------
-    image
-        The image.
-    source
-        What `prepare_source` returned, and with the key "gram" a `stimgen.measure.gram.SourceGrams`; what is
-        missing is not compared.
+    `source` is what `prepare_source` returned, and with the key "gram" a `stimgen.measure.gram.SourceGrams`;
+    what is missing is not compared.
     """
     values: Values = {}
     for statistic in statistics_in_order():

@@ -32,7 +32,7 @@ class Slope(NamedTuple):
 
 
 def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> Slope:
-    """Fit amplitude = c / frequency^alpha to an image's spectrum.
+    """Fit amplitude = c / frequency^alpha (Field 1987) to an image's spectrum.
 
     Least squares, on a straight line through the mean of log₁₀ amplitude against the mean of log₁₀ frequency
     over each ring k of frequencies (`PowerSpectrum.radial_logarithms`), one point for every whole number k of
@@ -49,11 +49,6 @@ def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> 
     Slope
         alpha is None if the image has fewer than three frequencies in the range, or no power at one of them
         (a constant image); r_squared also where all amplitudes are the same.
-
-    References
-    ----------
-    Field, D. J. (1987). Relations between the statistics of natural images and the response properties of
-    cortical cells. J. Opt. Soc. Am. A 4, 2379–2394.
     """
     frequency = np.arange(1, len(spectrum.radial) + 1)
     fitted = (frequency >= low_cpi) & (frequency <= high_cpi)

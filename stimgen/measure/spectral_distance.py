@@ -14,9 +14,8 @@ from stimgen.measure.spectrum import PowerSpectrum
 def amplitude_error(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | None:
     """Return the relative error of the two-dimensional amplitude spectrum.
 
-    √(Σ (|X| − |S|)² / Σ |S|²) over all frequencies but zero, X of the image and S of the source. Phases do
-    not count, nor does the mean; the denominator is proportional to the source's variance. Both images have
-    the same shape. 0 is for equal amplitudes, 1 for a constant image; None if the source is constant.
+    √(Σ (|X| − |S|)² / Σ |S|²) over all frequencies but zero, X of the image and S of the source, which have
+    one shape. 0 is for equal amplitudes, 1 for a constant image; None if the source is constant.
     """
     # Power that stands for a frequency and its conjugate gives √2 times the amplitude of each: both count.
     difference = np.sqrt(spectrum.power) - np.sqrt(source.power)
@@ -27,9 +26,8 @@ def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
     """Return the RMS difference of two rotationally averaged power spectra, in decibels.
 
     √(1/K · Σ (10 log₁₀ P(k) − 10 log₁₀ S(k))²) over all whole numbers k = 1 … K = min(H, W) // 2 of cycles
-    per image, each with the same weight; P and S are `radial` of the image and of the source. Where all
-    power differs by a factor c, it is |10 log₁₀ c|. None if one of the images, which have the same shape, has
-    no power at one of the frequencies.
+    per image; P and S are `radial` of the image and of the source, which have one shape. None if one of them
+    has no power at one of the frequencies.
     """
     if not (spectrum.radial.all() and source.radial.all()):
         return None
@@ -60,8 +58,5 @@ def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
 def spectral_distance_columns(image: DecodedImage, source: PowerSpectrum | None) -> Values:
     """Return `amplitude_error` and `radial_error_db`; None for images of another shape than the source."""
     if source is None or source.shape != image.spectrum.shape:
-        return {"amplitude_error": None, "radial_error_db": None}
-    return {
-        "amplitude_error": amplitude_error(image.spectrum, source),
-        "radial_error_db": radial_error_db(image.spectrum, source),
-    }
+        return dict.fromkeys(("amplitude_error", "radial_error_db"))
+    return {error.__name__: error(image.spectrum, source) for error in (amplitude_error, radial_error_db)}

@@ -48,12 +48,12 @@ def windowed_spectrum(image: NDArray[np.floating]) -> PowerSpectrum:
     """Return the power spectrum of an image's luminance, estimated without the jump between its borders.
 
     An image is seldom periodic, and the jump between opposite borders adds power along the axes that hides
-    all that falls faster than 1 / frequency². A Hann window w avoids the jump, and the Laplacian
+    what falls faster than 1 / frequency². A Hann window w avoids the jump (Harris 1978), and the Laplacian
 
         L(y, x) = x(y, x − 1) + x(y, x + 1) + x(y − 1, x) + x(y + 1, x) − 4 x(y, x)
 
-    before it flattens the spectrum, so that the window moves hardly any power from strong low frequencies to
-    weak high ones. With F the discrete Fourier transform,
+    before it flattens the spectrum (Blackman & Tukey 1958), so that the window moves hardly any power from
+    strong low frequencies to weak high ones. With F the discrete Fourier transform,
 
         P(u, v) = |F[w L]|² / ((H W)² · mean(w²) · (4 sin²(πu/H) + 4 sin²(πv/W))²)
 
@@ -65,15 +65,6 @@ def windowed_spectrum(image: NDArray[np.floating]) -> PowerSpectrum:
     ----------
     image
         (H, W) or (H, W, 3).
-
-    References
-    ----------
-    Blackman, R. B. & Tukey, J. W. (1958). The measurement of power spectra from the point of view of
-    communications engineering. Bell System Technical Journal 37, 185–282, for a filter that flattens the
-    spectrum before it is estimated ("prewhitening").
-
-    Harris, F. J. (1978). On the use of windows for harmonic analysis with the discrete Fourier transform.
-    Proc. IEEE 66, 51–83.
     """
     values = luminance(image)
     height, width = values.shape

@@ -78,16 +78,7 @@ def fit_weibull(values: NDArray[np.float64]) -> tuple[float | None, float | None
     ),
 )
 def weibull_columns(image: DecodedImage) -> Values:
-    """Return β and γ of the gradient magnitude (`fit_weibull`).
-
-    References
-    ----------
-    Geusebroek, J.-M. & Smeulders, A. W. M. (2005). A six-stimulus theory for stochastic texture. Int. J.
-    Comput. Vis. 62, 7–16.
-
-    Scholte, H. S., Ghebreab, S., Waldorp, L., Smeulders, A. W. M. & Lamme, V. A. F. (2009). Brain responses
-    strongly correlate with Weibull image statistics when processing natural images. J. Vis. 9(4):29, 1–15.
-    """
+    """Return β and γ of the gradient magnitude (Geusebroek & Smeulders 2005; Scholte et al. 2009)."""
     from scipy import ndimage
 
     down, right = (

@@ -11,7 +11,7 @@ from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.architectures import NETWORKS
-from stimgen.texture.schedule import Stage, stages
+from stimgen.texture.presets import Stage, stages
 
 if TYPE_CHECKING:
     from stimgen.texture.problem import Evaluation

@@ -16,8 +16,7 @@ from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.apply import Targets, clip_to_display, match, residuals
-from stimgen.matching.reference import Reference
+from stimgen.matching.apply import Reference, Targets, clip_to_display, match, residuals
 from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
 from stimgen.measure.gram import stage_distances
 from stimgen.networks.extractor import FeatureExtractor

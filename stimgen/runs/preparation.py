@@ -18,8 +18,7 @@ from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.apply import clip_to_display
-from stimgen.matching.reference import Reference
+from stimgen.matching.apply import Reference, clip_to_display
 from stimgen.measure import DecodedImage, prepare_source
 from stimgen.measure.gram import SourceGrams, source_grams
 from stimgen.measure.portilla_simoncelli import load_plenoptic

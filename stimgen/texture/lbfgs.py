@@ -36,33 +36,20 @@ def per_problem(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-@dataclass
 class History:
     """The last steps and gradient changes of each problem, each in its own ring of slots.
 
-    `products` are the inner products <step i, change j> in float64, valid where i is not newer than j; 0 on
-    the diagonal marks an empty slot. The start matrix is scale · precondition. `newest` is the slot written
-    last.
+    `products` are the inner products <step i, change j>, valid where i is not newer than j; 0 on the diagonal
+    marks an empty slot. The start matrix is scale · precondition. `newest` is the slot written last.
     """
 
-    steps: Tensor  # (batch, slot, pixel)
-    changes: Tensor  # (batch, slot, pixel)
-    products: Tensor  # (batch, slot, slot)
-    scale: Tensor  # (batch,)
-    newest: Tensor  # (batch,)
-
-    @classmethod
-    def empty(cls, length: int, like: Tensor) -> History:
-        """Return a history without entries for problems of the shape of `like`."""
+    def __init__(self, length: int, like: Tensor) -> None:
         batch, pixels = like.flatten(1).shape
-        ring = like.new_zeros((batch, length, pixels))
-        return cls(
-            ring,
-            ring.clone(),
-            like.new_zeros((batch, length, length), dtype=torch.float64),
-            like.new_ones(batch),
-            torch.full((batch,), length - 1, device=like.device),
-        )
+        self.steps = like.new_zeros((batch, length, pixels))
+        self.changes = like.new_zeros((batch, length, pixels))
+        self.products = like.new_zeros((batch, length, length), dtype=torch.float64)
+        self.scale = like.new_ones(batch)
+        self.newest = torch.full((batch,), length - 1, device=like.device)
 
     def update(self, accepted: Tensor, step: Tensor, change: Tensor, precondition: Precondition) -> None:
         """Store the pair of the problems in the mask `accepted` whose curvature is positive."""
@@ -88,11 +75,10 @@ class History:
     def inverse_hessian(self, gradient: Tensor, precondition: Precondition) -> Tensor:
         """Return the L-BFGS inverse Hessian times `gradient`.
 
-        The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4) reads every stored vector on its own.
-        Here the same numbers come from four products with all of them at once. With R the inner products
-        <step i, change j> for i not newer than j, and D its diagonal, the first loop solves R a = Sᵀg and the
-        second Rᵀc = D a - Yᵀr with r = H0 (g - Y a); the result is r + S c. (Byrd, Nocedal & Schnabel 1994,
-        Math. Program. 63:129, write the same matrix in closed form.)
+        These are the numbers of the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), from four
+        products with all stored vectors at once. With R the inner products <step i, change j> for i not newer
+        than j, and D its diagonal, the first loop solves R a = Sᵀg and the second Rᵀc = D a - Yᵀr with
+        r = H0 (g - Y a); the result is r + S c.
         """
         slots = self.steps.shape[1]
         age = torch.arange(1, slots + 1, device=gradient.device)
@@ -131,14 +117,11 @@ def _solve(triangle: Tensor, vectors: Tensor, *, upper: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Minimum:
-    """The best point of each problem, and how it was found; shape (batch,) unless another is given.
-
-    After a problem has stopped, the entries of `trace` repeat the last one.
-    """
+    """The best point of each problem, and how it was found; shape (batch,) unless another is given."""
 
     images: Tensor  # (batch, channel, height, width)
     losses: Tensor
-    trace: Tensor  # (evaluation, batch), loss of the current point
+    trace: Tensor  # (evaluation, batch), loss of the current point; the last is repeated after the stop
     accepted: Tensor  # (evaluation, batch), whether the evaluation was accepted as an iteration
     evaluations: Tensor  # until the problem stopped
     low_enough: Tensor  # whether it stopped at the loss `enough`
@@ -172,7 +155,7 @@ def minimise(
     def project(points: Tensor) -> Tensor:
         return torch.maximum(torch.minimum(points, upper), lower)
 
-    memory = History.empty(history, start)
+    memory = History(history, start)
 
     def descend() -> tuple[Tensor, Tensor]:
         """Return the direction at `point`, and the step length to try first."""

@@ -16,10 +16,9 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import Pooling, build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.presets import Gatys2015, Multiscale, layers_at_scale
 from stimgen.texture.problem import EvaluationHook, Problem, SourceImage, Synthesis, no_hook
 from stimgen.texture.saved import ModelIdentity, TextureStatistics, difference
-from stimgen.texture.schedule import layers_at_scale
 from stimgen.texture.statistic import Term, weighted_terms
 from stimgen.texture.statistics.gram import principal_components
 from stimgen.texture.synthesis import synthesise
@@ -126,8 +125,9 @@ class TextureModel:
                 break
             terms = [term for term in self._terms if term.layer in layers]
             found = source.features(self._extractor, terms, halvings)
-            reduced = {str(term.layer): term.statistic.reduced(found[term]) for term in terms}
-            levels.append({layer: gram.float().cpu() for layer, gram in reduced.items()})
+            levels.append(
+                {str(term.layer): term.statistic.reduced(found[term]).float().cpu() for term in terms}
+            )
         return TextureStatistics(
             model=self.identity,
             size_px=source.size_px,
@@ -172,9 +172,9 @@ class TextureModel:
         if not isinstance(preset, Multiscale | Gatys2015):
             raise InputError(f"The preset {preset!r}.", "Give stimgen.Multiscale() or stimgen.Gatys2015().")
         if statistics.model != self.identity:
+            differing = difference(statistics.model, self.identity)
             raise InputError(
-                "The statistics belong to another texture model: "
-                f"{difference(statistics.model, self.identity)}.",
+                f"The statistics belong to another texture model: {differing}.",
                 "Use the model that analysed the image.",
             )
         size_px = statistics.size_px if size_px is None else size_px
@@ -193,22 +193,17 @@ class TextureModel:
 
     @cached_property
     def _terms(self) -> dict[Term, float]:
-        if self.identity.components is None:
-            return weighted_terms(self.layer_weights)
-        bases = principal_components(self._extractor, self.identity.layers, self.identity.components)
-        return weighted_terms(self.layer_weights, bases)
+        layers, components = self.identity.layers, self.identity.components
+        return weighted_terms(self.layer_weights, principal_components(self._extractor, layers, components))
 
 
 def _checked(pixels: Image) -> Image:
     pixels = np.asarray(pixels)
     if not pixels.size or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        raise InputError(
-            f"An image of shape {pixels.shape}.",
-            "Give (height, width) for grey or (height, width, 3) for RGB.",
-        )
-    if not np.issubdtype(pixels.dtype, np.floating) or not (
-        np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1
-    ):
+        cure = "Give (height, width) for grey or (height, width, 3) for RGB."
+        raise InputError(f"An image of shape {pixels.shape}.", cure)
+    # Not a number is in no range.
+    if not np.issubdtype(pixels.dtype, np.floating) or not (pixels.min() >= 0 and pixels.max() <= 1):
         raise InputError(
             f"An image of {pixels.dtype} with values {pixels.min()} to {pixels.max()}.",
             "Give floats from 0 (black) to 1 (white), for 8-bit pixels pixels / 255.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,39 +25,35 @@ def to_batch(
     return torch.from_numpy(np.ascontiguousarray(stack)).to(device, dtype)
 
 
-def to_images(batch: Tensor) -> list[Image]:
-    """Return a batch (batch, 1 or 3, H, W) as float32 images (H, W) or (H, W, 3)."""
-    arrays = batch.detach().to("cpu", torch.float32).numpy()
-    return [
-        np.ascontiguousarray(array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, 2))
-        for array in arrays
-    ]
+def to_image(batch: Tensor) -> Image:
+    """Return a batch of one image (1, 1 or 3, H, W) as a float32 image (H, W) or (H, W, 3)."""
+    array = batch[0].detach().to("cpu", torch.float32).numpy()
+    return np.ascontiguousarray(array[0] if len(array) == 1 else np.moveaxis(array, 0, 2))
 
 
-def to_rgb(batch: Tensor) -> Tensor:
-    """Copy a luminance plane (batch, 1, H, W) to three channels; leave RGB as it is."""
-    return batch.expand(-1, 3, -1, -1) if batch.shape[1] == 1 else batch
+def layers_of(terms: Iterable[Term]) -> tuple[str, ...]:
+    """Return the layers of terms, each once."""
+    return tuple(dict.fromkeys(term.layer for term in terms if term.layer is not None))
 
 
-def features_of(extractor: FeatureExtractor, images: Tensor, terms: Sequence[Term]) -> dict[Term, Tensor]:
+def features_of(extractor: FeatureExtractor, images: Tensor, terms: Iterable[Term]) -> dict[Term, Tensor]:
     """Return what `terms` need of images (batch, 1 or 3, height, width), each as soon as its maps exist."""
-    statistics = list(dict.fromkeys(term.statistic for term in terms if term.layer is not None))
-    layers = [term.layer for term in terms if term.layer is not None]
+    statistics = dict.fromkeys(term.statistic for term in terms if term.layer is not None)
 
     def of_layer(maps: Tensor) -> Any:
-        return [statistic.features(maps) for statistic in statistics]
+        return {statistic: statistic.features(maps) for statistic in statistics}
 
-    found: Mapping[str, Any] = extractor.features(to_rgb(images), layers, of_layer) if layers else {}
+    # A luminance plane is seen in all three channels.
+    rgb = images.expand(-1, 3, -1, -1)
+    found: Mapping[str, Any] = extractor.features(rgb, layers_of(terms), of_layer) if statistics else {}
     return {
-        term: term.statistic.features(images)
-        if term.layer is None
-        else found[term.layer][statistics.index(term.statistic)]
+        term: term.statistic.features(images) if term.layer is None else found[term.layer][term.statistic]
         for term in terms
     }
 
 
 @torch.no_grad()
-def analyse(extractor: FeatureExtractor, images: Tensor, terms: Sequence[Term]) -> dict[Term, Tensor]:
+def analyse(extractor: FeatureExtractor, images: Tensor, terms: Iterable[Term]) -> dict[Term, Tensor]:
     """Return the features of images for each of `terms`, and refuse those that are not finite."""
     found = features_of(extractor, images, terms)
     for term, features in found.items():
@@ -100,24 +96,18 @@ class Objective:
             },
         )
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that are matched."""
-        return tuple(dict.fromkeys(term.layer for term in self.parts if term.layer is not None))
-
     def loss(self, images: Tensor) -> Tensor:
         """Return the weighted sum over terms, shape (batch,)."""
-        found = features_of(self.extractor, images, list(self.parts))
-        return self._sum(
-            {term: term.statistic.loss(found[term], part.target) for term, part in self.parts.items()}
-        )
+        found = features_of(self.extractor, images, self.parts)
+        return self._sum(term.statistic.loss(found[term], part.target) for term, part in self.parts.items())
 
     def loss_of_zero(self) -> Tensor:
         """Return the loss of features that are zero, shape (batch,): the scale of `loss`."""
-        return self._sum({term: term.statistic.zero_loss(part.target) for term, part in self.parts.items()})
+        return self._sum(term.statistic.zero_loss(part.target) for term, part in self.parts.items())
 
-    def _sum(self, losses: Mapping[Term, Tensor]) -> Tensor:
-        return torch.stack([self.parts[term].weights * loss for term, loss in losses.items()]).sum(dim=0)
+    def _sum(self, losses: Iterable[Tensor]) -> Tensor:
+        weighted = [part.weights * loss for part, loss in zip(self.parts.values(), losses, strict=True)]
+        return torch.stack(weighted).sum(dim=0)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses, shape (batch,), and their gradients, shape of `images`."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,40 +15,13 @@ from torch import Tensor
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.objective import analyse, to_batch
+from stimgen.texture.saved import PixelRange, TextureStatistics
 from stimgen.texture.statistic import Term
-
-
-class PixelRange(NamedTuple):
-    """Mean and range of pixel values by channel, each of shape (1, 1 or 3, 1, 1); black is 0, white 1."""
-
-    mean: Tensor
-    lowest: Tensor
-    highest: Tensor
-
-
-class Goal(Protocol):
-    """The statistics that a synthesis must reach."""
-
-    @property
-    def size_px(self) -> int:
-        """Shorter side of the image, px."""
-
-    @property
-    def halvings(self) -> int:
-        """How often the image can be halved."""
-
-    def pixels(self, extractor: FeatureExtractor) -> PixelRange:
-        """Return the pixel values, in the precision and on the device of the network's input."""
-
-    def features(
-        self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
-    ) -> dict[Term, Tensor]:
-        """Return the features of the image shrunk by ``2 ** halvings``, with a batch of one."""
 
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
-    """A `Goal` whose statistics are taken from an image, (H, W) or (H, W, 3) with values 0..1."""
+    """A goal whose statistics are taken from an image, (H, W) or (H, W, 3) with values 0..1."""
 
     image: Image
 
@@ -62,24 +36,22 @@ class SourceImage:
         return self.size_px.bit_length() - 1
 
     def pixels(self, extractor: FeatureExtractor) -> PixelRange:
-        """Return the mean and the range of the image."""
-        source = self._batch(extractor)
-        return PixelRange(
-            source.mean(dim=(2, 3), keepdim=True),
-            source.amin(dim=(2, 3), keepdim=True),
-            source.amax(dim=(2, 3), keepdim=True),
-        )
+        """Return mean and range of the image in the precision and on the device of the network's input."""
+        source = to_batch([self.image], extractor.device, extractor.gain.dtype)
+        statistics = (torch.mean, torch.amin, torch.amax)
+        return PixelRange(*(statistic(source, dim=(2, 3), keepdim=True) for statistic in statistics))
 
     def features(
-        self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
+        self, extractor: FeatureExtractor, terms: Iterable[Term], halvings: int
     ) -> dict[Term, Tensor]:
-        """Return the features of the image averaged down by ``2 ** halvings``."""
-        source = self._batch(extractor)
+        """Return the features of the image averaged down by ``2 ** halvings``, with a batch of one."""
+        source = to_batch([self.image], extractor.device, extractor.gain.dtype)
         sides = [side >> halvings for side in source.shape[2:]]
         return analyse(extractor, F.interpolate(source, size=sides, mode="area"), terms)
 
-    def _batch(self, extractor: FeatureExtractor) -> Tensor:
-        return to_batch([self.image], extractor.device, extractor.gain.dtype)
+
+Goal: TypeAlias = SourceImage | TextureStatistics
+"""The statistics that a synthesis must reach, of an image or saved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +65,6 @@ class Problem:
     name: str = ""  # of its checkpoints
 
     @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers whose statistics are matched."""
-        return tuple(dict.fromkeys(term.layer for term in self.terms if term.layer is not None))
-
-    @property
     def side_px(self) -> int:
         """Side of the texture, px."""
         return self.goal.size_px if self.size_px is None else self.size_px
@@ -105,11 +72,11 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One evaluation of loss and gradient, of all problems that share a stage.
+    """Evaluation `number` of at most `most`, of all problems that share stage `stage` of `stages`.
 
-    It is evaluation `number` of at most `most` in stage `stage` of `stages`, all counted from 1. `gatys2015`
-    counts iterations, and may need a few more evaluations. `losses` of the problems, and `zero_losses` of
-    features that are zero, are on the device: reading them makes a GPU wait.
+    All are counted from 1. `gatys2015` counts iterations, and may need a few more evaluations. `losses` of
+    the problems, and `zero_losses` of features that are zero, are on the device: reading them makes a GPU
+    wait.
     """
 
     stage: int
@@ -181,10 +148,7 @@ class Synthesis:
 
 @dataclass(frozen=True, eq=False)
 class Reached:
-    """The state of one problem between two stages; its image is (1, channel, height, width).
-
-    Later stages need nothing else: noise is drawn once, for the first stage, before which the image is None.
-    """
+    """A problem between two stages: its image (1, channel, height, width), None before the first stage."""
 
     image: Tensor | None = None
     traces: tuple[StageTrace, ...] = ()

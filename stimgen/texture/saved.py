@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import fsum, isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,12 +18,18 @@ from stimgen.atomic import write_file
 from stimgen.errors import InputError, StimgenError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.problem import PixelRange
-from stimgen.texture.schedule import gram_parameters, layers_at_scale
+from stimgen.texture.presets import gram_parameters, layers_at_scale
 from stimgen.texture.statistic import Term
 
 FORMAT = "stimgen texture statistics 1"
-_KEY = "stimgen"
+
+
+class PixelRange(NamedTuple):
+    """Mean and range of pixel values by channel, each of shape (1, 1 or 3, 1, 1); black is 0, white 1."""
+
+    mean: Tensor
+    lowest: Tensor
+    highest: Tensor
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,10 @@ class ModelIdentity:
 class TextureStatistics:
     """The Gram matrices of an image and of its halvings, and the range of its pixels.
 
-    Attributes
-    ----------
-    size_px
-        Shorter side of the image, px.
-    mean, lowest, highest
-        Of the pixel values by channel, one number for grey and three for RGB; black is 0, white is 1.
-    grams
-        For the image, for the image halved once, and so on: layer name to Gram matrix, float32, shape
-        (1, N, N) with N the number of channels or of components. The smaller the image, the fewer layers
-        take part (`stimgen.texture.schedule.layers_at`).
+    `size_px` is the shorter side of the image, and `mean`, `lowest` and `highest` are those of its pixel
+    values, one number for grey and three for RGB; black is 0, white is 1. `grams` has, for the image, for the
+    image halved once, and so on, the Gram matrices by layer name: float32, shape (1, N, N) with N the number
+    of channels or of components. The smaller the image, the fewer layers take part.
     """
 
     model: ModelIdentity
@@ -75,7 +75,7 @@ class TextureStatistics:
         return PixelRange(*(tensor.view(1, -1, 1, 1) for tensor in tensors))
 
     def features(
-        self, extractor: FeatureExtractor, terms: Sequence[Term], halvings: int
+        self, extractor: FeatureExtractor, terms: Iterable[Term], halvings: int
     ) -> dict[Term, Tensor]:
         """Return the Gram matrices of all channels that a synthesis matches at a scale."""
         grams = {layer: gram.to(extractor.gain) for layer, gram in self.grams[halvings].items()}
@@ -96,11 +96,10 @@ class TextureStatistics:
             for layer, gram in grams.items()
         }
         try:
-            write_file(Path(path), save(tensors, {_KEY: json.dumps(described)}))
+            write_file(Path(path), save(tensors, {"stimgen": json.dumps(described)}))
         except OSError as error:
-            raise StimgenError(
-                f"{path} cannot be written: {error.strerror or error}.", "Name a file in a folder with room."
-            ) from None
+            problem = f"{path} cannot be written: {error.strerror or error}."
+            raise StimgenError(problem, "Name a file in a folder with room.") from None
 
     @classmethod
     def load(cls, path: str | Path) -> TextureStatistics:
@@ -110,58 +109,39 @@ class TextureStatistics:
             raise InputError(f"There is no file {path}.", "Name a file that TextureStatistics.save wrote.")
         try:
             with safe_open(path, framework="pt") as file:
-                described = json.loads((file.metadata() or {})[_KEY])
+                described = json.loads((file.metadata() or {})["stimgen"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return _from_file(described, tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path} holds no texture statistics of this version: {error}.",
-                "Analyse the image again and save its statistics.",
-            ) from None
+            problem = f"{path} holds no texture statistics of this version: {error}."
+            raise InputError(problem, "Analyse the image again and save its statistics.") from None
 
 
 def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> TextureStatistics:
     """Return weighted means of statistics, from which textures between those of the images are made.
 
     Gram matrices and mean pixel values are mixed linearly, ``G = sum_i w_i G_i``. Pixels may take the values
-    of any image whose weight is not 0. The size is that of the smallest such image.
-
-    Parameters
-    ----------
-    statistics
-        Of one texture model, all grey or all RGB.
-    weights
-        One for each, from 0 to 1, with the sum 1.
-
-    Raises
-    ------
-    InputError
-        If the weights are wrong, or the statistics are of different models or colours.
+    of any image whose weight is not 0. The size is that of the smallest such image. The statistics must be of
+    one texture model, all grey or all RGB, and have a weight each, from 0 to 1 with the sum 1; otherwise
+    InputError is raised.
 
     Examples
     --------
     >>> halfway = mix([brick, gravel], [0.5, 0.5])  # doctest: +SKIP
     """
     if len(statistics) != len(weights) or not statistics:
-        raise InputError(
-            f"{len(statistics)} statistics and {len(weights)} weights.", "Give each statistics one weight."
-        )
+        problem = f"{len(statistics)} statistics and {len(weights)} weights."
+        raise InputError(problem, "Give each statistics one weight.")
     if not all(0 <= weight <= 1 for weight in weights) or abs(fsum(weights) - 1) > 1e-6:
-        listed = ", ".join(map(str, weights))
-        raise InputError(f"The weights {listed}.", "Give weights from 0 to 1 with the sum 1.")
+        raise InputError(f"The weights {list(weights)}.", "Give weights from 0 to 1 with the sum 1.")
     parts = [(part, weight) for part, weight in zip(statistics, weights, strict=True) if weight > 0]
     first = parts[0][0]
     for other, _ in parts[1:]:
         if other.model != first.model:
-            raise InputError(
-                "Statistics of different texture models cannot be mixed: "
-                f"{difference(first.model, other.model)}.",
-                "Analyse all images with one model.",
-            )
+            problem = f"Statistics of different texture models: {difference(first.model, other.model)}."
+            raise InputError(problem, "Analyse all images with one model.")
         if len(other.mean) != len(first.mean):
-            raise InputError(
-                "Grey and RGB statistics cannot be mixed.", "Analyse all images in grey or in RGB."
-            )
+            raise InputError("Grey and RGB statistics.", "Analyse all images in grey or in RGB.")
     smallest = min((part for part, _ in parts), key=lambda part: (len(part.grams), part.size_px))
     channels = range(len(first.mean))
     return replace(

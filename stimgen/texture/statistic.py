@@ -27,14 +27,9 @@ class Statistic:
     `features` and `loss` must not read it.
     """
 
-    name: ClassVar[str] = ""
-    """Name in the registry."""
-
-    label: ClassVar[str] = "statistic"
-    """What an error message calls it."""
-
-    of_pixels: ClassVar[bool] = False
-    """Whether it looks at the pixels, and needs no layers."""
+    name: ClassVar[str] = ""  # in the registry
+    label: ClassVar[str] = "statistic"  # what an error message calls it
+    of_pixels: ClassVar[bool] = False  # whether it looks at the pixels, and needs no layers
 
     def features(self, maps: Tensor) -> Tensor:
         """Return what `loss` needs of an image, shape (batch, ...), computed as soon as its maps exist.
@@ -54,9 +49,9 @@ class Statistic:
     def flat_target(self, features: Tensor, exponent: float, floor: float) -> Target:
         """Return a target with the same minimum, which a descent reaches in fewer evaluations.
 
-        `multiscale` uses it until its last stage. By default it is `target`. A loss whose curvatures follow
-        the eigenvalues of a matrix can divide by their power `exponent`, 0 to 1/2, after adding the part
-        `floor` of the largest eigenvalue to all.
+        `multiscale` uses it until its last stage. A loss whose curvatures follow the eigenvalues of a matrix
+        can divide by their power `exponent`, 0 to 1/2, after adding the part `floor` of the largest
+        eigenvalue to all.
         """
         return self.target(features)
 
@@ -78,14 +73,9 @@ class Statistic:
         return (square / goal.flatten(1).square().sum(dim=1)).sqrt()
 
     def on_components(self, basis: Tensor) -> Statistic:
-        """Return the statistic of features projected on principal components, shape (channel, components).
-
-        By default it is not defined for them: StimgenError.
-        """
-        raise StimgenError(
-            f"The {self.label} {self.name} cannot be matched on principal components.",
-            "Leave out components.",
-        )
+        """Return the statistic of features projected on principal components, shape (channel, components)."""
+        problem = f"The {self.label} {self.name} cannot be matched on principal components."
+        raise StimgenError(problem, "Leave out components.")
 
     def reduced(self, features: Tensor) -> Tensor:
         """Return the part of features that is matched, as it is saved to a file."""

@@ -1,27 +1,36 @@
-"""Texture synthesis by the preset that a manifest names."""
+"""Texture synthesis by the preset that a manifest names: coarse to fine in a batch, or as published."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.multiscale import synthesise_together
-from stimgen.texture.objective import Objective, analyse, to_batch, to_images
-from stimgen.texture.presets import Gatys2015, Multiscale
+from stimgen.texture.lbfgs import Minimum, Precondition, minimise
+from stimgen.texture.objective import Objective, Part, analyse, layers_of, to_batch, to_image, together
+from stimgen.texture.presets import Gatys2015, Multiscale, Stage, stages
 from stimgen.texture.problem import (
+    Checkpoint,
     Checkpoints,
     Evaluation,
     EvaluationHook,
+    Goal,
     Problem,
+    Reached,
     StageTrace,
     Synthesis,
     no_hook,
 )
+from stimgen.texture.saved import PixelRange
+from stimgen.texture.statistic import Target, Term
 
 MEAN_RGB = (123.68, 116.779, 103.939)
 """ImageNet mean of the published network's input, 0..255."""
@@ -52,11 +61,226 @@ def synthesise(
 
 def matched_distance(problem: Problem, extractor: FeatureExtractor, image: Image) -> float:
     """Return the largest relative distance, over its terms, of an image from what a problem asks to match."""
-    terms = list(problem.terms)
-    goal = problem.goal.features(extractor, terms, 0)
-    reached = analyse(extractor, to_batch([image], extractor.device), terms)
-    with torch.no_grad():
-        return max(term.statistic.distance(reached[term], goal[term]).item() for term in terms)
+    goal = problem.goal.features(extractor, problem.terms, 0)
+    reached = analyse(extractor, to_batch([image], extractor.device), problem.terms)
+    return max(term.statistic.distance(reached[term], goal[term]).item() for term in problem.terms)
+
+
+def synthesise_together(
+    problems: Sequence[Problem],
+    extractor: FeatureExtractor,
+    preset: Multiscale,
+    after_evaluation: EvaluationHook = no_hook,
+    checkpoints: Checkpoints | None = None,
+) -> list[Synthesis]:
+    """Synthesise textures coarse to fine, in shared forward and backward passes.
+
+    In each stage, the texture matches the source averaged down to its size. The first stage starts from
+    Gaussian noise around the source's mean, each other stage from the result so far, bicubically enlarged
+    where its size is larger. Pixels stay between the smallest and the largest value of the source at full
+    size. `preset.precision` is that of the convolutions; targets are float32.
+    """
+    works = []
+    for problem in problems:
+        layers, halvings = layers_of(problem.terms), problem.goal.halvings
+        plan = stages(preset, extractor.architecture, layers, problem.side_px, halvings)
+        by_place = {(stage.size_px, stage.rung): stage for stage in plan}
+        works.append(_Work(problem, problem.goal.pixels(extractor), by_place))
+    found = checkpoints.load(problems) if checkpoints else None
+    if found:
+        for work, reached in zip(works, found.reached, strict=True):
+            work.reached = reached
+    descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
+    features: dict[Goal, dict[Term, Tensor]] = {}
+    targets: dict[tuple[object, ...], Target] = {}
+    last_px = 0
+    steps = sorted({step for work in works for step in work.stages})
+    for number, (size_px, rung) in enumerate(steps, 1):
+        if found and (size_px, rung) <= (found.size_px, found.rung):
+            continue
+        active = [work for work in works if (size_px, rung) in work.stages]
+        if size_px != last_px:
+            features, targets, last_px = _analyse(works, extractor, size_px), {}, size_px
+        own_stages = [work.stages[size_px, rung] for work in active]
+        network = extractor if own_stages[0].plain else descent
+        parts = [
+            _parts(work.problem, stage, preset.flatness, features[work.problem.goal], targets)
+            for work, stage in zip(active, own_stages, strict=True)
+        ]
+        objective = together([Objective(network, own) for own in parts])
+        minimum = _descend(active, own_stages, objective, preset, (number, len(steps)), after_evaluation)
+        precision = str(network.dtype).removeprefix("torch.")
+        for place, (work, stage) in enumerate(zip(active, own_stages, strict=True)):
+            work.keep(stage, precision, minimum, place)
+        if checkpoints:
+            checkpoints.save(problems, Checkpoint(size_px, rung, tuple(work.reached for work in works)))
+    return [work.result() for work in works]
+
+
+@dataclass
+class _Work:
+    """A problem under way."""
+
+    problem: Problem
+    pixels: PixelRange
+    stages: dict[tuple[int, int], Stage]  # by side and rung
+    reached: Reached = field(default_factory=Reached)
+
+    def start(self, size_px: int, noise_sd: float) -> Tensor:
+        """Return the image that a stage of this size starts from."""
+        image = self.reached.image
+        if image is None:
+            # Drawn on the host, so that every device starts from the same image.
+            mean = self.pixels.mean
+            drawn = self.problem.noise.standard_normal((1, mean.shape[1], size_px, size_px), np.float32)
+            return mean + noise_sd * torch.from_numpy(drawn).to(mean)
+        image = image.to(self.pixels.mean)
+        if image.shape[-1] == size_px:
+            return image
+        return F.interpolate(image, size=(size_px, size_px), mode="bicubic", align_corners=False)
+
+    def keep(self, stage: Stage, precision: str, minimum: Minimum, place: int) -> None:
+        """Take over the result of the problem at `place` in its batch."""
+        evaluations = int(minimum.evaluations[place])
+        stalled = "no progress" if minimum.stalled[place] else "evaluations"
+        trace = StageTrace(
+            stage.size_px,
+            stage.layers,
+            precision,
+            "plain" if stage.plain else "flat",
+            "stop distance" if minimum.low_enough[place] else stalled,
+            minimum.trace[:evaluations, place].double().cpu().numpy(),
+            minimum.accepted[:evaluations, place].cpu().numpy(),
+        )
+        self.reached = Reached(
+            minimum.images[place : place + 1],
+            (*self.reached.traces, trace),
+            self.reached.restarts + int(minimum.restarts[place]),
+        )
+
+    def result(self) -> Synthesis:
+        """Return the texture after its last stage."""
+        image, traces = self.reached.image, self.reached.traces
+        assert image is not None, "every problem has a stage"
+        # The descent with all layers at full size ends in a flat and a short plain stage.
+        flat, plain = (trace.stop_reason for trace in traces[-2:])
+        return Synthesis(
+            image=to_image(image),
+            loss=float(traces[-1].losses[-1]),
+            traces=traces,
+            stop_reason=plain if plain == "stop distance" else flat,
+            restarts=self.reached.restarts,
+        )
+
+
+def _terms(problem: Problem, stage: Stage) -> list[Term]:
+    """Return what a problem matches in a stage: statistics of its layers, and of pixels in all stages."""
+    return [term for term in problem.terms if term.layer is None or term.layer in stage.layers]
+
+
+def _analyse(
+    works: Sequence[_Work], extractor: FeatureExtractor, size_px: int
+) -> dict[Goal, dict[Term, Tensor]]:
+    """Return the features of each goal at a size: once for all problems that share it."""
+    terms: dict[Goal, dict[Term, int]] = {}
+    for work in works:
+        for stage in work.stages.values():
+            if stage.size_px == size_px:
+                own = dict.fromkeys(_terms(work.problem, stage), stage.halvings)
+                terms.setdefault(work.problem.goal, {}).update(own)
+    return {
+        goal: goal.features(extractor, halvings, max(halvings.values())) for goal, halvings in terms.items()
+    }
+
+
+def _parts(
+    problem: Problem,
+    stage: Stage,
+    flatness: float,
+    features: Mapping[Term, Tensor],
+    targets: dict[tuple[object, ...], Target],
+) -> dict[Term, Part]:
+    """Return targets and weights; a target is made once for all stages and problems that share it."""
+    parts = {}
+    for term in _terms(problem, stage):
+        # Equal statistics may have different targets.
+        key = (problem.goal, term.layer, id(term.statistic), stage.floor)
+        if key not in targets:
+            if stage.plain:
+                targets[key] = term.statistic.target(features[term])
+            else:
+                targets[key] = term.statistic.flat_target(features[term], flatness, stage.floor)
+        parts[term] = Part(targets[key], features[term].new_tensor([problem.terms[term]]))
+    return parts
+
+
+def _descend(
+    active: Sequence[_Work],
+    plan: Sequence[Stage],
+    objective: Objective,
+    preset: Multiscale,
+    place: tuple[int, int],
+    after_evaluation: EvaluationHook,
+) -> Minimum:
+    """Minimise one stage of the active problems together; `place` is its number and that of all stages."""
+    size_px, most = plan[0].size_px, plan[0].evaluations
+    lowest = torch.cat([work.pixels.lowest for work in active])
+    highest = torch.cat([work.pixels.highest for work in active])
+    # Noise has all frequencies; boosting high ones there would lead away from the published start.
+    boosts = lowest.new_tensor([preset.boost if stage.enlarged else 0.0 for stage in plan])
+    layers, zero_losses = layers_of(objective.parts), objective.loss_of_zero()
+    numbers = count(1)
+
+    def report(losses: Tensor) -> None:
+        after_evaluation(Evaluation(*place, size_px, layers, next(numbers), most, losses, zero_losses))
+
+    return minimise(
+        objective,
+        torch.cat([work.start(size_px, preset.noise_sd) for work in active]),
+        lower=lowest.flatten(1).amin(dim=1),
+        upper=highest.flatten(1).amax(dim=1),
+        evaluations=most,
+        history=preset.history,
+        precondition=boost_high_frequencies(size_px, boosts),
+        enough=preset.stop_distance**2 * zero_losses,
+        patience=preset.patience,
+        after_evaluation=report,
+    )
+
+
+def boost_high_frequencies(size_px: int, exponents: Tensor) -> Precondition:
+    """Return the operator that multiplies spatial frequency r (cycles/pixel) by (1 + 32 r)^exponent.
+
+    An enlarged image lacks high frequencies, and the pixels' Hessian falls with frequency, because pooling
+    averages high frequencies away. An inverse Hessian that starts from a rising gain needs fewer iterations.
+    There is one exponent for each problem, shape (batch,).
+    """
+    rows = torch.fft.fftfreq(size_px, device=exponents.device)[:, None]
+    columns = torch.fft.rfftfreq(size_px, device=exponents.device)[None, :]
+    gain = (1 + 32 * torch.hypot(rows, columns)) ** exponents.view(-1, 1, 1, 1)
+
+    def apply(vector: Tensor) -> Tensor:
+        filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(vector) * gain, s=vector.shape[-2:])
+        return filtered
+
+    return apply
+
+
+def descent_dtype(precision: str, extractor: FeatureExtractor) -> torch.dtype:
+    """Return the dtype of the convolutions during the descent; a network in float64 stays in float64.
+
+    "auto" is bfloat16 on devices that compute with it and do not emulate it slowly: GPUs since Ampere, and
+    CPUs with AVX512-BF16 or AMX-BF16.
+    """
+    if precision == "float32" or extractor.dtype != torch.float32:
+        return extractor.dtype
+    device, fast = extractor.device, precision == "bfloat16"
+    if device.type == "cuda":
+        fast = fast or torch.cuda.get_device_capability(device) >= (8, 0)
+    elif device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # since PyTorch 2.10
+        capabilities = torch.cpu.get_capabilities()
+        fast = fast or bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return torch.bfloat16 if fast else torch.float32
 
 
 def synthesise_published(
@@ -64,12 +288,9 @@ def synthesise_published(
 ) -> Synthesis:
     """Synthesise a texture as the public code of Gatys, Ecker & Bethge (2015) does.
 
-    scipy's L-BFGS-B with `history` corrections and ftol = gtol = 0 minimises 1e9 · Σ w_t E_t, starting
-    from standard normal noise. It works in network space, RGB 0..255 minus the ImageNet mean, and keeps
-    all pixels and channels between the smallest and the largest value that the source has there.
-
-    Grey stimuli are one luminance plane, copied to three channels; the plane's gradient is the sum over
-    them. Its network space is 0..255 minus the mean over the channels of the ImageNet mean.
+    scipy's L-BFGS-B minimises 1e9 · Σ w_t E_t from standard normal noise. It works in network space, RGB
+    0..255 minus the ImageNet mean (grey: minus the mean of that), and keeps all pixels and channels between
+    the smallest and the largest value that the source has there.
     """
     from scipy.optimize import minimize
 
@@ -77,9 +298,9 @@ def synthesise_published(
     channels = pixels.mean.shape[1]
     mean = pixels.mean.new_tensor(MEAN_RGB)
     offset = (mean.mean() if channels == 1 else mean).view(1, -1, 1, 1)
-    found = problem.goal.features(extractor, list(problem.terms), 0)
+    found = problem.goal.features(extractor, problem.terms, 0)
     objective = Objective.plain(extractor, problem.terms, found)
-    layers, zero_losses = objective.layers, objective.loss_of_zero()
+    layers, zero_losses = layers_of(objective.parts), objective.loss_of_zero()
     losses: list[float] = []
     iterations: list[int] = []
 
@@ -88,9 +309,7 @@ def synthesise_published(
         loss, gradient = objective((network_space + offset) / 255)
         losses.append(float(loss))
         number = len(losses)
-        after_evaluation(
-            Evaluation(1, 1, side, layers, number, preset.iterations, losses=loss, zero_losses=zero_losses)
-        )
+        after_evaluation(Evaluation(1, 1, side, layers, number, preset.iterations, loss, zero_losses))
         return LOSS_SCALE * losses[-1], LOSS_SCALE / 255 * gradient.double().cpu().numpy().ravel()
 
     start = problem.noise.standard_normal(channels * side**2)
@@ -118,10 +337,4 @@ def synthesise_published(
     if result.nit < preset.iterations:
         reason = " ".join(str(result.message).replace(",", " ").lower().split())
     trace = StageTrace(side, layers, precision, "plain", reason, np.minimum.accumulate(losses), accepted)
-    return Synthesis(
-        image=to_images(image)[0],
-        loss=float(result.fun) / LOSS_SCALE,
-        traces=(trace,),
-        stop_reason=reason,
-        restarts=0,
-    )
+    return Synthesis(to_image(image), float(result.fun) / LOSS_SCALE, (trace,), reason, restarts=0)

@@ -20,10 +20,6 @@ def test_one_worker_takes_the_sum_of_all_times():
     assert found.lost_share == 0
 
 
-def test_workers_share_the_work():
-    assert simulate(Setting(stimuli=1600, workers=5, **FREE, **PLAIN)).seconds == pytest.approx(1600 / 5)
-
-
 def test_too_many_workers_wait_for_the_driver():
     setting = Setting(stimuli=160_000, stimulus_s=0.1, workers=2000, table_s=0, **PLAIN)
     found = simulate(setting)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stimgen.controls import Materials, TextureSpec
 from stimgen.images.read import read_image
 from stimgen.images.sources import Box, Photograph
-from stimgen.matching.reference import Reference
+from stimgen.matching.apply import Reference
 from stimgen.texture.presets import Multiscale
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -5,6 +5,7 @@ import pytest
 from control_images import SEEDS, photograph, sources
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from stimgen.controls.noise import noise
 from stimgen.measure.slope import spectral_slope
@@ -44,3 +45,9 @@ def test_colours_lie_on_one_line():
     mean, sd = moments(source)
     fields = (image - mean) / sd
     np.testing.assert_allclose(fields[..., 1:], fields[..., :1].repeat(2, axis=2), atol=1e-5)
+
+
+def test_white_noise_is_gaussian():
+    image = noise(photograph("brick", 256, 256), np.random.default_rng(5), alpha=0.0)
+    assert abs(stats.skew(image, axis=None)) < 0.03
+    assert abs(stats.kurtosis(image, axis=None)) < 0.06

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from stimgen.controls.other_crop import free_place
 from stimgen.images.pixels import ImageError
 from stimgen.images.sources import Box, Photograph
 
-make = CONTROLS["other_crop"].make
+CONTROL = CONTROLS["other_crop"]
 
 
 @st.composite
@@ -63,16 +64,18 @@ def test_the_crop_is_brought_to_the_size_and_colour_of_the_source(color):
     pixels = np.random.default_rng(0).random((64, 32, 3), dtype=np.float32)
     photograph = Photograph(pixels, "a photograph", Box(0, 0, 32, 32), Size(16, color))
     shape = (16, 16) if color == "grey" else (16, 16, 3)
-    made = make(np.zeros(shape), np.random.default_rng(3), Materials("cpu", lambda: photograph), {})
+    made = CONTROL.make(np.zeros(shape), np.random.default_rng(3), Materials("cpu", lambda: photograph), {})
     tops = [photograph.crop(0, top) for top in range(32, 33)]
     assert made.image.shape == shape
     assert any(np.array_equal(made.image, crop) for crop in tops)
 
 
 def test_no_room_is_an_error():
-    photograph = Photograph(np.zeros((40, 50), np.float32), "photo.png", Box(5, 0, 40, 40), Size(20, "grey"))
+    source = SimpleNamespace(
+        pixels=np.zeros((20, 20)), origin="photo.png", crop_box=Box(5, 0, 40, 40), original_size=(40, 50)
+    )
     with pytest.raises(ImageError, match="no room for another crop") as caught:
-        make(np.zeros((20, 20)), np.random.default_rng(0), Materials("cpu", lambda: photograph), {})
+        CONTROL.check_source(source)
     assert "[0, 0, 25, 25]" in caught.value.cure
-    other = Photograph(photograph.pixels, "photo.png", Box(0, 0, 25, 25), Size(20, "grey"))
-    make(np.zeros((20, 20)), np.random.default_rng(0), Materials("cpu", lambda: other), {})
+    source.crop_box = Box(0, 0, 25, 25)
+    CONTROL.check_source(source)

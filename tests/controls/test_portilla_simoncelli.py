@@ -8,6 +8,7 @@ import pytest
 import torch
 from control_images import materials, photograph, sources
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stimgen.controls import CONTROLS
 from stimgen.controls.phase_scrambled import phase_scrambled
@@ -108,3 +109,21 @@ def test_stripes_have_no_such_statistics():
 def test_the_size_is_checked_before_any_work(options, size_px, message):
     problem = CONTROL.check(CONTROL.options(**options).model_dump(), size_px)
     assert (problem is None) if message is None else (message in problem)
+
+
+def test_constant_channels_stay_as_they_are():
+    source = np.stack([photograph("brick", 32, 32), np.full((32, 32), 0.25), np.full((32, 32), 0.5)], axis=2)
+    image = make(source.astype(np.float32)).image
+    np.testing.assert_allclose(image[..., 1:], source[..., 1:], atol=1e-6)
+    assert image[..., 0].std() > 0.01
+
+
+@settings(deadline=None, max_examples=5)
+@given(source=sources(st.just(16)))
+def test_every_image_is_finite_or_refused(source):
+    try:
+        made = make(source, iterations=1)
+    except InputError:
+        return
+    assert np.isfinite(made.image).all()
+    assert np.isfinite(list(made.residuals.values())).all()

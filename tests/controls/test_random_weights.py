@@ -7,7 +7,6 @@ import pytest
 from control_images import materials, photograph
 
 from stimgen.controls import CONTROLS
-from stimgen.errors import StimgenError
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.objective import to_batch
@@ -34,9 +33,3 @@ def test_image_matches_the_source_in_the_random_network():
     relative = np.sqrt(((grams["image"] - grams["source"]) ** 2).sum() / (grams["source"] ** 2).sum())
     assert made.residuals["gram"] == pytest.approx(relative, rel=1e-3)
     assert loss < 1e-4 * (grams["source"] ** 2).sum() / (4 * 64**2)
-
-
-def test_without_a_layer_set_is_an_error():
-    source = photograph("brick", 32, 32)
-    with pytest.raises(StimgenError, match="needs a layer set"):
-        make(source, np.random.default_rng(1), replace(materials(source), texture=None), {})

@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import sys
+import tracemalloc
 
 from fault_bench import write_manifest
 
-from benchmarks import planning
+from benchmarks import large
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
+from stimgen.runs.batches import plan_batches
 
 COUNT = """
 import json, os, sys
@@ -41,21 +43,32 @@ except SystemExit as end:
 """
 
 
+def peak_bytes(path):
+    """Return the most memory that a plan takes, from the manifest's text to its batches."""
+    tracemalloc.start()
+    try:
+        manifest = load_manifest(path)
+        plan_batches(manifest, plan(manifest), 1)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 def test_memory_of_a_plan(tmp_path):
     peaks = []
     for stimuli in (2500, 5000):
         folder = tmp_path / str(stimuli)
         folder.mkdir()
-        path = planning.write_manifest(folder, stimuli, stimuli // planning.CONDITIONS // 10)
+        path = large.write_manifest(folder, stimuli, stimuli // large.CONDITIONS // 10)
         assert len(plan(load_manifest(path))) == stimuli
-        planning.peak_bytes(path)  # once for what is imported and kept
-        peaks.append(planning.peak_bytes(path) / stimuli)
+        peak_bytes(path)  # once for what is imported and kept
+        peaks.append(peak_bytes(path) / stimuli)
     assert peaks[1] < 4000
     assert peaks[1] < 2 * peaks[0]
 
 
 def test_check_opens_no_image(tmp_path):
-    path = planning.write_manifest(tmp_path, 5000, 100)
+    path = large.write_manifest(tmp_path, 5000, 100)
     command = [sys.executable, "-c", CHECK.format(path=str(path))]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     report, *_, last = ended.stdout.splitlines()

@@ -129,3 +129,10 @@ def test_damaged_stimulus():
     file = encode_png(np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8))
     with pytest.raises(ImageError, match="damaged"):
         decode_png(file[:-200])
+
+
+def test_text_can_be_read_from_the_file():
+    text = {"stimulus_id": "brick-pool4-s1", "note": "Ä → ü"}
+    with Pillow.open(io.BytesIO(encode_png(np.zeros((2, 2), np.uint8), text=text))) as picture:
+        picture.load()
+        assert {key: str(value) for key, value in picture.text.items()} == text

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from matched_images import photographs, sets
 
 from stimgen.errors import StimgenError
-from stimgen.matching.apply import Targets, clip_to_display, match, residuals
+from stimgen.matching.apply import Reference, Targets, clip_to_display, match, residuals
 from stimgen.matching.histogram import match_histogram_exact
-from stimgen.matching.reference import Reference
 
 WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 ASKED = [

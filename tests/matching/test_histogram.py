@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matched_images import images as drawn_images
 
-from stimgen.matching.histogram import match_histogram_exact
+from stimgen.errors import StimgenError
+from stimgen.matching.histogram import match_histogram_exact, match_luminance
 
 SIDES = st.integers(1, 12)
 VALUES = st.floats(-1, 2, width=32)
@@ -27,23 +29,13 @@ def generator():
 
 @settings(deadline=None)
 @given(pairs([VALUES, VALUES]) | pairs([LEVELS, VALUES]) | pairs([VALUES, LEVELS]) | pairs([LEVELS, LEVELS]))
-def test_sorted_values_are_those_of_the_reference(images):
+def test_values_are_those_of_the_reference_in_the_order_of_the_image(images):
     image, reference = images
     matched = match_histogram_exact(image, reference, generator())
-    assert matched.dtype == np.float32
-    assert matched.shape == image.shape
-    flat, goal = matched.reshape(-1, *image.shape[2:]), reference.reshape(-1, *image.shape[2:])
-    np.testing.assert_array_equal(np.sort(flat, axis=0), np.sort(goal, axis=0))
-
-
-@settings(deadline=None)
-@given(pairs([VALUES, VALUES]) | pairs([LEVELS, VALUES]))
-def test_order_of_pixels_is_kept(images):
-    image, reference = images
-    matched = match_histogram_exact(image, reference, generator())
-    for channel in range(1 if image.ndim == 2 else 3):
-        before = image if image.ndim == 2 else image[..., channel]
-        after = matched if image.ndim == 2 else matched[..., channel]
+    assert (matched.dtype, matched.shape) == (np.float32, image.shape)
+    planes = [x.reshape(image.shape[0] * image.shape[1], -1).T for x in (image, matched, reference)]
+    for before, after, goal in zip(*planes, strict=True):
+        np.testing.assert_array_equal(np.sort(after), np.sort(goal))
         by_level = [after[before == level] for level in np.unique(before)]
         for lower, upper in itertools.pairwise(by_level):
             assert lower.max() <= upper.min()
@@ -78,12 +70,15 @@ def test_the_generator_moves_on_alike_with_and_without_ties(levels):
     assert rng.random() == expected.random()
 
 
-@pytest.mark.parametrize("size", [8, 31, 64])
-def test_reference_of_another_size_by_quantiles(size):
-    image = np.random.default_rng(0).random((32, 32), dtype=np.float32)
-    reference = np.random.default_rng(1).random((size, size), dtype=np.float32) ** 2
-    matched = match_histogram_exact(image, reference, generator())
-    goal = np.quantile(reference, (np.arange(1024) + 0.5) / 1024, method="hazen")
-    np.testing.assert_allclose(np.sort(matched, axis=None), goal, atol=1e-6)
-    assert reference.min() <= matched.min()
-    assert matched.max() <= reference.max()
+PLANES = st.tuples(st.integers(1, 16), st.integers(1, 16)).flatmap(drawn_images)
+
+
+@given(PLANES, st.floats(-1, 2), st.floats(0, 1))
+def test_mean_and_sd_are_those_asked_for(plane, mean, sd):
+    if np.ptp(plane) == 0 and sd > 0:
+        with pytest.raises(StimgenError, match="constant image, or channel of one, has no contrast"):
+            match_luminance(plane, mean, sd)
+        return
+    matched = match_luminance(plane, mean, sd)
+    assert np.mean(matched) == pytest.approx(mean, abs=1e-9)
+    assert np.sqrt(np.mean((matched - np.mean(matched)) ** 2)) == pytest.approx(sd, abs=1e-9)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from matched_images import photographs
 
-from stimgen.matching.apply import Targets, match
-from stimgen.matching.reference import Reference
+from stimgen.matching.apply import Reference, Targets, match
 from stimgen.matching.spectrum import rings
 
 shinier = pytest.importorskip("shinier")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from measured_images import grey, pairs_of_images, power_law
+from measured_images import power_law
 from skimage.feature import match_template
 
 from stimgen.controls import CONTROLS
 from stimgen.images.png import decode_png, encode_png, quantise
 from stimgen.images.read import read_image
-from stimgen.measure.copying import CROPS_PX, copied, copying, source_windows
+from stimgen.measure.copying import CROPS_PX, SourceWindows, copied, copying
 
 SIDES = (2, 3, 5, 8)
 
@@ -38,7 +38,7 @@ def by_brute_force(image, source, side, *, disjoint=False):
 
 
 def verdict(image, source):
-    windows = source_windows(source)
+    windows = SourceWindows(source)
     file = decode_png(encode_png(quantise(np.clip(image, 0, 1))))
     return copied((r, windows.baseline[side]) for side, r in copying(file, windows).items())
 
@@ -52,7 +52,7 @@ def test_similarity_and_baseline_by_brute_force(height, width, side, seed):
     image, source = (
         rng.integers(0, 3, (2, height, width)) if seed % 2 else rng.random((2, height, width))
     ) / 2
-    windows = source_windows(source, (side,))
+    windows = SourceWindows(source, (side,))
     assert copying(image, windows)[side] == pytest.approx(by_brute_force(image, source, side), abs=1e-9)
     expected = by_brute_force(source, source, side, disjoint=True)
     assert windows.baseline[side] == pytest.approx(expected, abs=1e-9)
@@ -63,84 +63,58 @@ def test_similarity_in_a_photograph_is_scikit_images(side):
     gravel = read_image("skimage:gravel").pixels.astype(float)
     image, source = gravel[:150, :140], gravel[200:370, 200:401]  # neither square nor of one shape
     expected = max(match_template(source, tile).max() for _, _, tile in tiles(image, side))
-    assert copying(image, source_windows(source))[side] == pytest.approx(expected, rel=1e-9)
-
-
-@settings(deadline=None, max_examples=60)
-@given(pairs_of_images())
-def test_values_are_correlations_or_none(pair):
-    image, source = pair
-    windows = source_windows(source, SIDES)
-    values = copying(image, windows)
-    for value in (*values.values(), *windows.baseline.values()):
-        assert value is None or -1 <= value <= 1
-    for side in SIDES:
-        if min(source.shape[:2]) < side or not np.ptp(grey(image)) or not np.ptp(grey(source)):
-            assert values[side] is None
-    assert copied((values[side], windows.baseline[side]) for side in SIDES) in (True, False, None)
+    assert copying(image, SourceWindows(source))[side] == pytest.approx(expected, rel=1e-9)
 
 
 def test_rounding_noise_is_no_contrast():
     rng = np.random.default_rng(0)
     nearly_constant = 0.5 + 1e-8 * rng.random((64, 64))
-    windows = source_windows(nearly_constant, (8,))
+    windows = SourceWindows(nearly_constant, (8,))
     assert copying(rng.random((64, 64)), windows) == {8: None}
     assert windows.baseline == {8: None}
-    assert copying(nearly_constant, source_windows(rng.random((64, 64)), (8,))) == {8: None}
+    assert copying(nearly_constant, SourceWindows(rng.random((64, 64)), (8,))) == {8: None}
 
 
 def test_one_level_of_one_pixel_is_contrast():
     source = np.full((256, 256), 0.5)
     source[70, 90] += 1 / 255
-    assert copying(source, source_windows(source))[32] == pytest.approx(1, abs=1e-6)
+    assert copying(source, SourceWindows(source))[32] == pytest.approx(1, abs=1e-6)
 
 
 def test_without_disjoint_windows_there_is_no_baseline():
     source = np.random.default_rng(0).random((63, 80))
-    windows = source_windows(source, (32, 64))
+    windows = SourceWindows(source, (32, 64))
     assert windows.baseline[32] is not None  # beside each other
     assert windows.baseline[64] is None
-    square = source_windows(source[:, :63], (32,))
+    square = SourceWindows(source[:, :63], (32,))
     assert square.baseline == {32: None}
     assert copying(source[:, :63], square)[32] == pytest.approx(1)
 
 
-def brick():
-    return read_image("skimage:brick").pixels[:256, :256]
+@pytest.fixture(params=["brick", "gravel"])
+def source(request):
+    return read_image(f"skimage:{request.param}").pixels[:256, :256]
 
 
-def gravel():
-    return read_image("skimage:gravel").pixels[:256, :256]
-
-
-@pytest.mark.parametrize("source", [brick(), gravel()], ids=["brick", "gravel"])
 @pytest.mark.parametrize(("contrast", "deviation"), [(1.0, 0.0), (0.6, 0.02)])
 def test_a_shifted_copy_is_found(source, contrast, deviation):
     noise = np.random.default_rng(0).standard_normal(source.shape)
     assert verdict(0.3 + contrast * (np.roll(source, (91, 37), (0, 1)) - 0.3) + deviation * noise, source)
 
 
-def test_one_copied_block_is_found():
-    source = gravel()
+def test_a_copied_block_is_found_and_a_phase_scramble_or_a_rotation_is_no_copy(source):
     scramble = CONTROLS["phase_scrambled"].make(source, np.random.default_rng(1), None, {}).image
     assert verdict(scramble, source) is False
+    assert verdict(source[::-1, ::-1], source) is False
     scramble[100:164, 50:114] = source[30:94, 120:184]
     assert verdict(scramble, source) is True
-
-
-@pytest.mark.parametrize("source", [brick(), gravel()], ids=["brick", "gravel"])
-def test_phase_scrambles_and_rotations_are_no_copies(source):
-    for seed in (1, 2):
-        scramble = CONTROLS["phase_scrambled"].make(source, np.random.default_rng(seed), None, {}).image
-        assert verdict(scramble, source) is False
-    assert verdict(source[::-1, ::-1], source) is False
 
 
 def test_a_regular_texture_has_no_verdict():
     grating = np.tile(0.5 + 0.4 * np.sin(2 * np.pi * np.arange(256) / 16), (256, 1))
     assert verdict(np.roll(grating, 5, 1), grating) is None
     smooth = power_law(4, 256)
-    assert source_windows(smooth).baseline[32] > 0.99
+    assert SourceWindows(smooth).baseline[32] > 0.99
 
 
 def test_verdict_follows_its_formula():

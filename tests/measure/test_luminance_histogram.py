@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from measured_images import grey, images, pairs_of_images
 from scipy import stats
-from skimage.measure import shannon_entropy
 
-from stimgen.images.read import read_image
 from stimgen.measure import STATISTICS, DecodedImage
 
 
@@ -22,12 +20,6 @@ def histogram_w1(image, source):
     statistic = STATISTICS["histogram_w1"]
     prepared = statistic.prepare(DecodedImage(source))
     return statistic.measure(DecodedImage(image), prepared)["histogram_w1"]
-
-
-def test_entropy_of_a_grey_file_is_scikit_images():
-    image = read_image("skimage:brick").pixels
-    levels = np.rint(image * 255).astype(np.uint8)
-    assert entropy(image) == pytest.approx(shannon_entropy(levels, base=2), rel=1e-12)
 
 
 @settings(deadline=None)
@@ -44,13 +36,9 @@ def test_entropy_of_a_constant_image_is_plus_zero():
     assert str(entropy(np.full((5, 4, 3), 1.0, np.float32))) == "0.0"
 
 
-@pytest.mark.parametrize(
-    "image",
-    [np.array([[np.nan, 1]]), np.array([[1.01]]), np.zeros((2, 2, 4))],
-)
-def test_values_outside_0_to_1_have_no_entropy(image):
-    with pytest.raises(ValueError, match=r"entropy needs|statistics need|an image has shape"):
-        entropy(image)
+def test_values_outside_0_to_1_have_no_entropy():
+    with pytest.raises(ValueError, match="entropy needs"):
+        entropy(np.array([[1.01]]))
 
 
 @settings(deadline=None)
@@ -60,12 +48,6 @@ def test_histogram_distance_is_scipys(pair):
     expected = stats.wasserstein_distance(grey(image).ravel(), grey(source).ravel())
     assert histogram_w1(image, source) == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert histogram_w1(source, image) == histogram_w1(image, source)
-
-
-def test_a_shift_and_the_extremes():
-    image = np.random.default_rng(0).random((9, 7))
-    assert histogram_w1(image + 0.125, image) == pytest.approx(0.125)
-    assert histogram_w1(np.zeros((4, 4)), np.ones((4, 4))) == 1
 
 
 def test_images_of_another_shape_are_not_compared():

@@ -5,9 +5,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
-from stimgen.errors import InputError, StimgenError
+from stimgen.errors import StimgenError
 from stimgen.images.read import read_image
 from stimgen.measure import portilla_simoncelli
 from stimgen.measure.portilla_simoncelli import (
@@ -55,19 +54,6 @@ def test_distances_are_those_of_plenoptics_own_statistics(pair):
         assert distances[family] == pytest.approx(np.linalg.norm(differences) / size, rel=1e-9)
     squares = [distances[family] ** 2 for family in FAMILIES]
     assert distances[OVERALL] == pytest.approx(np.mean(squares) ** 0.5, rel=1e-12)
-
-
-def test_pixel_statistics_are_those_of_scipy(pair):
-    image, source = pair
-    vectors = []
-    for plane in pair:
-        z = ((plane - source.mean()) / source.std()).ravel()
-        kurtosis = stats.moment(z, 4) / z.var(ddof=1) ** 2
-        skewness = stats.moment(z, 3) / z.var(ddof=1) ** 1.5
-        vectors.append(np.array([z.mean(), z.var(ddof=1), skewness, kurtosis, z.min(), z.max()]))
-    expected = np.linalg.norm(vectors[0] - vectors[1]) / np.linalg.norm(vectors[1])
-    distances = portilla_simoncelli_distances(image, source, **FEW)
-    assert distances["pixel_statistics"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_an_image_is_at_no_distance_from_itself_and_its_luminance_counts():
@@ -118,13 +104,11 @@ def test_undefined_distances_are_none(pair):
 def test_unsuitable_sizes_are_refused(size, scales, width, what):
     problem = size_problem(*size, scales, width)
     assert (problem is None) == (what is None)
-    plane = np.random.default_rng(0).random(size)
-    if what is None:
+    if problem is None:
+        plane = np.random.default_rng(0).random(size)
         assert portilla_simoncelli_distances(plane, plane, scales=scales, width=width)[OVERALL] == 0
-        return
-    assert what in problem
-    with pytest.raises(InputError, match="Portilla"):
-        portilla_simoncelli_distances(plane, plane, scales=scales, width=width)
+    else:
+        assert what in problem
 
 
 def test_without_plenoptic_it_says_what_to_install(monkeypatch, pair):

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from measured_images import grey, pairs_of_images, ring
+from measured_images import pairs_of_images, ring
 from scipy import fft as scipy_fft
 
-from stimgen.images.read import read_image
 from stimgen.measure import DecodedImage
 from stimgen.measure.spectral_distance import (
     amplitude_error,
@@ -60,22 +59,6 @@ def test_errors_are_finite_or_none(pair):
     assert (decibels is None) == (0 in spectrum.radial or 0 in source.radial)
     for value in (amplitude, decibels):
         assert value is None or (math.isfinite(value) and value >= 0)
-
-
-def test_colour_counts_by_its_luminance():
-    coffee = read_image("skimage:coffee").pixels
-    pair = coffee[:128, :128], coffee[128:256, :128]
-    for measure in MEASURES:
-        measured = measure(*(power_spectrum(image) for image in pair))
-        assert measured == pytest.approx(measure(*(power_spectrum(grey(image)) for image in pair)), rel=1e-6)
-
-
-def test_constant_images():
-    noise, constant = power_spectrum(NOISE), power_spectrum(np.full(NOISE.shape, 0.4))
-    assert amplitude_error(constant, noise) == pytest.approx(1)
-    assert amplitude_error(noise, constant) is None
-    assert radial_error_db(constant, noise) is None
-    assert radial_error_db(noise, constant) is None
 
 
 def test_images_of_another_shape_are_not_compared():

@@ -104,6 +104,7 @@ def test_a_figure_on_paper_states_its_size(folder, arguments, begins, width, let
         (["--format", "pdf", "--out", "a.svg"], "no pdf file"),
         (["--width", "column"], 'width "column"(.|\n)*single'),
         (["--width", "10"], "20 to 2000 mm"),
+        (["--width", "nan"], "20 to 2000 mm"),
         (["--width", "20", "--columns", "condition", "--rows", "source"], "20 mm are too narrow"),
         (["--label", "pool4"], 'no "="'),
         (["--label", "a=1", "--label", "a=2"], "two labels"),

@@ -174,3 +174,11 @@ def test_a_copy_without_empty_subfolders_is_still_spread(tmp_path, monkeypatch):
     RunFolder(tmp_path / "run").prepare(4)
     (tmp_path / "run" / "records" / "00").rmdir()
     assert RunFolder(tmp_path / "run").is_spread
+
+
+def test_stimuli_that_are_not_asked_for_are_removed_from_subfolders(spread):
+    command = ["run", spread.path.parent / "manifests" / "tiny.yaml", "--out", spread.path, "--seeds", "1"]
+    tiny(spread.path.parent, trials=LIST)
+    assert invoke(*command, "--prune", "--yes", "--no-report").exit_code == 0
+    kept = {path.stem for path in spread.path.rglob("*.png")}
+    assert kept == {stimulus_id for stimulus_id in IDS if not stimulus_id.endswith("-s2")}

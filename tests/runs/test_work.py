@@ -9,8 +9,8 @@ from stimgen.manifest.plan import plan
 from stimgen.networks.architectures import NETWORKS
 from stimgen.runs.batches import evaluation_work, plan_batches
 from stimgen.runs.progress import Progress
+from stimgen.texture.presets import stages
 from stimgen.texture.problem import Evaluation
-from stimgen.texture.schedule import stages
 
 ARCHITECTURE = NETWORKS["vgg16"]()
 LAYER_SETS = {

@@ -9,7 +9,6 @@ from texture_problems import objective_of, random_network, texture
 from torch import Tensor
 
 from stimgen.errors import InputError, StimgenError
-from stimgen.texture.multiscale import synthesise_together
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.statistic import (
@@ -19,7 +18,7 @@ from stimgen.texture.statistic import (
     register_statistic,
     weighted_terms,
 )
-from stimgen.texture.synthesis import matched_distance, synthesise
+from stimgen.texture.synthesis import matched_distance, synthesise, synthesise_together
 
 PRESETS = [Multiscale(smallest_px=16, evaluations=(30, 40), precision="float32"), Gatys2015(iterations=40)]
 

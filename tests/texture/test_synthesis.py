@@ -14,13 +14,12 @@ from torch import Tensor
 
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
-from stimgen.texture.multiscale import synthesise_together
 from stimgen.texture.objective import to_batch
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.statistics.gram import gram_matrices, relative_gram_distance
-from stimgen.texture.synthesis import synthesise
+from stimgen.texture.synthesis import synthesise, synthesise_together
 
 CHAIN = "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3"
 MEAN = (123.68, 116.779, 103.939)

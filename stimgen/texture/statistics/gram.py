@@ -33,15 +33,24 @@ class Gram(Statistic):
         return gram_matrix(maps)
 
     def target(self, features: Tensor) -> Target:
-        """Return T, and with components the matrix M of `weighted_gram_loss`."""
+        """Return T, and with components the matrix M of `loss`."""
         if self.basis is None:
             return (features,)
-        return features, project_metric(_identity(features, self.basis.shape[1]), self.basis)
+        return self._weighted(features, _identity(features, self.basis.shape[1]))
 
     def flat_target(self, features: Tensor, exponent: float, floor: float) -> Target:
-        """Return T and the matrix M of `weighted_gram_loss` that makes the loss flat."""
-        metric = flat_metric(self.reduced(features), exponent, floor)
-        return features, metric if self.basis is None else project_metric(metric, self.basis)
+        """Return T and the matrix M of `loss` that makes it flat."""
+        return self._weighted(features, flat_metric(self.reduced(features), exponent, floor))
+
+    def _weighted(self, features: Tensor, metric: Tensor) -> Target:
+        """Return T and M, shape (batch, rows, N), of a metric among what is matched.
+
+        A factor turns the ``1 / (4 N^2)`` of all channels into ``1 / (4 k^2)`` of k components.
+        """
+        if self.basis is None:
+            return features, metric
+        channels, components = self.basis.shape
+        return features, metric @ self.basis.T * (channels / components) ** 0.5
 
     def join(self, targets: Sequence[Target]) -> Target:
         """Return all T, and if one target has a metric, all M as square matrices with rows of zeros."""
@@ -58,10 +67,12 @@ class Gram(Statistic):
         return grams, torch.cat(metrics)
 
     def loss(self, features: Tensor, target: Target) -> Tensor:
-        """Return the Gram loss of each image."""
+        """Return `gram_loss`, or with a matrix M ``1 / (4 N^2) * ||M (G - T) M^T||_F^2`` of N channels."""
         if len(target) == 1:
             return gram_loss(features, target[0])
-        return weighted_gram_loss(features, *target)
+        goal, metric = target
+        difference = metric @ (features - goal) @ metric.transpose(1, 2)
+        return difference.square().sum(dim=(1, 2)) / (4 * features.shape[-1] ** 2)
 
     def distance(self, features: Tensor, goal: Tensor) -> Tensor:
         """Return the relative distance of the Gram matrices that are matched."""
@@ -86,14 +97,18 @@ def gram_matrices(extractor: FeatureExtractor, images: Tensor, layers: Sequence[
     return dict(zip(layers, found.values(), strict=True))
 
 
-def principal_components(extractor: FeatureExtractor, layers: Sequence[str], count: int) -> dict[str, Tensor]:
-    """Return the directions in which the features of natural photographs vary most about zero.
+def principal_components(
+    extractor: FeatureExtractor, layers: Sequence[str], count: int | None
+) -> dict[str, Tensor]:
+    """Return the directions in which the features of natural photographs vary most about zero; {} for None.
 
     They are the eigenvectors with the largest eigenvalues of the mean Gram matrix over the photographs of
     `stimgen.networks.photographs`: among all projections on `count` directions the one that keeps most of the
     features' mean square. Like Gram matrices they are about zero: the mean of the features is not subtracted.
     They belong to the network and not to a texture (Gatys, Ecker & Bethge 2015, section 4 and Fig. 3A).
     """
+    if count is None:
+        return {}
     on_cpu = extractor.to("cpu", torch.float32)
     totals: dict[str, Tensor] = {}
     for pixels in photographs():
@@ -156,20 +171,10 @@ def gram_loss(gram: Tensor, target: Tensor) -> Tensor:
     return (gram - target).square().sum(dim=(1, 2)) / (4 * channels**2)
 
 
-def weighted_gram_loss(gram: Tensor, target: Tensor, metric: Tensor) -> Tensor:
-    """Return ``1 / (4 N^2) * ||M (G - T) M^T||_F^2`` for each image, shape (batch,): `gram_loss` if M is 1.
-
-    M has the shape (batch, rows, channel). N is the number of channels, whatever the rows are.
-    """
-    difference = metric @ (gram - target) @ metric.transpose(1, 2)
-    return difference.square().sum(dim=(1, 2)) / (4 * gram.shape[-1] ** 2)
-
-
 def relative_gram_distance(gram: Tensor, target: Tensor) -> Tensor:
     """Return ``||G - T||_F / ||T||_F`` for each image of the batch, shape (batch,).
 
-    It is 0 for equal statistics, about 1 for unrelated ones, and has no upper bound. It can be compared over
-    layers and sources, as the Gram loss cannot.
+    It is 0 for equal statistics, about 1 for unrelated ones, and has no upper bound.
     """
     distance: Tensor = torch.linalg.matrix_norm(gram - target) / torch.linalg.matrix_norm(target)
     return distance
@@ -178,18 +183,8 @@ def relative_gram_distance(gram: Tensor, target: Tensor) -> Tensor:
 def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
     """Return M, with which ``||M (G - T) M||`` has a flatter Hessian in the features than ``||G - T||``.
 
-    Along the eigenvectors of T, with eigenvalues l_1 >= l_2 >= ..., the curvature of ``||G - T||^2`` that
-    belongs to the pair (i, j) is proportional to l_i + l_j. In natural textures the largest is thousands of
-    times the smallest, and gradient methods are slow in proportion. With ``M = (T + e I)^(-a/2)`` it is
-    ``(l_i + l_j) ((l_i + e) (l_j + e))^(-a)``. For a = 1/2 all curvatures with i = j are equal among
-    eigenvalues well above e, and the ratio of the largest to the smallest curvature is less than the square
-    root of what it was. The minimum stays at G = T.
-
-    M has a factor ``N^(1/4)``, which turns ``1 / (4 N^2) sum_ij`` into ``1 / (4 N) sum_ij``: wide layers have
-    more directions, each of which is a smaller part of the loss.
-
-    `target` is T, shape (batch, N, N); M has the same shape and dtype. `exponent` is a, from 0 (the plain
-    differences but for the factor) to 1/2 (flattest), and `floor` is e relative to the largest eigenvalue.
+    ``M = N^(1/4) (T + e I)^(-a/2)``, of the shape of `target` T, (batch, N, N); `exponent` is a, and `floor`
+    is e relative to the largest eigenvalue. Why is in ``docs/method.md``.
     """
     # On the host in float64: it is small, and eigenvectors of small eigenvalues need it.
     values, vectors = torch.linalg.eigh(target.double().cpu())
@@ -198,17 +193,6 @@ def flat_metric(target: Tensor, exponent: float, floor: float) -> Tensor:
     metric: Tensor = vectors @ torch.diag_embed(powers) @ vectors.transpose(1, 2)
     metric = metric * target.shape[-1] ** 0.25
     return metric.to(target)
-
-
-def project_metric(metric: Tensor, basis: Tensor) -> Tensor:
-    """Return the metric with which only the Gram matrix of projected features counts, shape (batch, k, N).
-
-    With V the components, shape (N, k), and M a metric among them, shape (batch, k, k), the loss is that of
-    ``||M (V^T (G - T) V) M^T||``. A factor turns the ``1 / (4 N^2)`` of all channels into ``1 / (4 k^2)``.
-    """
-    channels, components = basis.shape
-    projected: Tensor = metric @ basis.T * (channels / components) ** 0.5
-    return projected
 
 
 def _identity(like: Tensor, rows: int) -> Tensor:

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stimgen.networks.architectures import NETWORKS
-from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.schedule import FLOOR, SHALLOW_FLOOR, layers_at, stages
+from stimgen.texture.presets import FLOOR, SHALLOW_FLOOR, Gatys2015, Multiscale, layers_at, stages
 
 ALL = list(NETWORKS)
 
