@@ -61,7 +61,8 @@ def stats(
         ),
     ] = False,
     ppd: Annotated[
-        float | None, typer.Option("--ppd", help="Pixels per degree, for frequencies in cycles per degree.")
+        float | None,
+        typer.Option("--ppd", help="Pixels per degree, for cycles per degree and contrast energy."),
     ] = None,
     device: Device = "auto",
 ) -> None:
