@@ -127,17 +127,12 @@ class PowerSpectrum:
 
     @functools.cached_property
     def radial(self) -> NDArray[np.float64]:
-        """Rotational average of the power, shape (K,), at 1, 2, …, K = min(H, W) // 2 cycles per image.
+        """Rotational average of the power (van der Schaaf & van Hateren 1996), shape (K,), at 1, 2, …, K = min(H, W) // 2 cycles per image.
 
         The value at k is the mean power over the frequencies (u, v), each of a pair counted by itself, whose
         radius, rounded, is k cycles per image. For an image that is not square, "image" is its shorter side.
         Frequencies in the corners of the spectrum, beyond K, are in no ring. A radius halfway between two
         rings belongs to the even one.
-
-        References
-        ----------
-        van der Schaaf, A. & van Hateren, J. H. (1996). Modelling the power spectra of natural images:
-        statistics and information. Vision Research 36, 2759–2770.
         """
         return self._mean_over_rings(self.power / self.multiplicity)
 
@@ -145,9 +140,8 @@ class PowerSpectrum:
     def radial_logarithms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Means over the rings of `radial` of log₁₀ frequency (cycles per image) and of log₁₀ amplitude.
 
-        Frequencies without power are left out; a ring without any power has NaN. The mean of logarithms
-        does not depend on how the power of a ring varies, and a few strong frequencies, such as those of a
-        regular pattern, count no more than others.
+        Frequencies without power are left out; a ring without any power has NaN. In the mean of logarithms a
+        few strong frequencies, such as those of a regular pattern, count no more than others.
         """
         present = self.power > 0
         amplitude = 0.5 * np.log10(np.where(present, self.power / self.multiplicity, 1))
