@@ -127,12 +127,12 @@ class PowerSpectrum:
 
     @functools.cached_property
     def radial(self) -> NDArray[np.float64]:
-        """Rotational average of the power (van der Schaaf & van Hateren 1996), shape (K,), at 1, 2, …, K = min(H, W) // 2 cycles per image.
+        """Rotational average of the power, shape (K,), at 1, 2, …, K = min(H, W) // 2 cycles per image.
 
         The value at k is the mean power over the frequencies (u, v), each of a pair counted by itself, whose
         radius, rounded, is k cycles per image. For an image that is not square, "image" is its shorter side.
         Frequencies in the corners of the spectrum, beyond K, are in no ring. A radius halfway between two
-        rings belongs to the even one.
+        rings belongs to the even one (van der Schaaf & van Hateren 1996).
         """
         return self._mean_over_rings(self.power / self.multiplicity)
 
