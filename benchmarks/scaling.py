@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 import torch
 
 from benchmarks.machine import describe_machine, peak_bytes
+from stimgen.networks.architectures import evaluation_bytes, recomputes
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
-from stimgen.networks.memory import evaluation_bytes, recomputes
 from stimgen.networks.weights import find_weights
 from stimgen.texture.objective import Objective, Part
 from stimgen.texture.statistic import weighted_terms

@@ -24,9 +24,8 @@ from stimgen.column import Column
 from stimgen.controls import CONTROLS
 from stimgen.decoding.columns import DECODE_TABLES
 from stimgen.manifest.json_schema import json_schema
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import CONVENTIONS
-from stimgen.networks.photographs import PHOTOGRAPHS
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS
+from stimgen.networks.extractor import PHOTOGRAPHS
 from stimgen.runs.columns import TABLES
 from stimgen.texture.presets import Multiscale, layers_at
 from stimgen.trials import DESIGNS, TrialOptions

@@ -15,12 +15,7 @@ Entry = TypeVar("Entry")
 class Registry(Mapping[str, Entry]):
     """Entries by name; the modules of `package` are imported on first use, so that adding one is one file.
 
-    Parameters
-    ----------
-    kind
-        What the entries are, for messages: "network", "control".
-    package
-        Package whose modules register entries. They must be cheap to import (no torch at the top).
+    `kind` says in messages what the entries are. The modules must be cheap to import (no torch at the top).
     """
 
     def __init__(self, kind: str, package: str) -> None:

@@ -37,10 +37,10 @@ class Commands:
         self._environment = {**environment, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
         self._started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+    def start(self, *arguments: str | Path, module: str = "stimgen") -> subprocess.Popen[str]:
         """Start `stimgen ARGUMENTS` in a process group of its own; Ctrl-C is not ignored there."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "stimgen", *map(str, arguments)],
+            [sys.executable, "-m", module, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

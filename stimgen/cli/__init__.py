@@ -1,4 +1,4 @@
-"""The command line: one module per command, put together here.
+"""The command line: the commands of all modules, put together here.
 
 Modules that import torch are imported inside the commands that need them, so that --help and check answer
 at once.
@@ -6,6 +6,8 @@ at once.
 
 from __future__ import annotations
 
+import inspect
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -15,18 +17,12 @@ from typing import Annotated
 import typer
 
 from stimgen import __version__
-from stimgen.cli import cluster, weights
-from stimgen.cli.check import check, schema
-from stimgen.cli.decode import decode
+from stimgen.cli import executors, weights
+from stimgen.cli.analyse import decode, stats
+from stimgen.cli.check import check, schema, tables, verify
 from stimgen.cli.errors import Commands, release_output, say, settle_streams
-from stimgen.cli.figure import figure
-from stimgen.cli.new import new
-from stimgen.cli.report import report
-from stimgen.cli.run import run
-from stimgen.cli.stats import stats
-from stimgen.cli.tables import tables
-from stimgen.cli.trials import trials
-from stimgen.cli.verify import verify
+from stimgen.cli.make import new, run, trials
+from stimgen.cli.report import figure, report
 from stimgen.errors import of_the_machine, printable
 from stimgen.runs.interrupts import ASKED_TO_END
 
@@ -48,13 +44,31 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 
 COMMON = "With every command: --debug for tracebacks, --log FILE for what happens, in JSON lines."
 
+GROUPS = {
+    "weights": (weights.WEIGHTS, (weights.list_, weights.fetch, weights.import_, weights.verify)),
+    "cluster": (executors.CLUSTER, (executors.certs,)),
+}
+"""Commands of commands, with what their --help says."""
+
+
+def _help(text: str | None) -> str:
+    """Return a docstring with its examples in paragraphs of their own, or else they would share a line."""
+    return re.sub(r"\n  (?=stimgen)", "\n\n  ", inspect.cleandoc(text or ""))
+
+
 for panel, commands in PANELS.items():
     for command in commands:
         # What a shell puts in place of a pattern without quotes comes as more arguments.
         settings = {"allow_extra_args": True} if command is new else {}
-        app.command(rich_help_panel=panel, context_settings=settings, epilog=COMMON)(command)
-app.add_typer(weights.app, name="weights", rich_help_panel="Set up")
-app.add_typer(cluster.app, name="cluster", rich_help_panel="Set up")
+        register = app.command(
+            rich_help_panel=panel, context_settings=settings, epilog=COMMON, help=_help(command.__doc__)
+        )
+        register(command)
+for name, (text, commands) in GROUPS.items():
+    group = typer.Typer(no_args_is_help=True, help=_help(text))
+    for command in commands:
+        group.command(command.__name__.rstrip("_"), help=_help(command.__doc__))(command)
+    app.add_typer(group, name=name, rich_help_panel="Set up")
 
 
 def main() -> None:
@@ -84,7 +98,17 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+PROGRAM = """Texture stimuli for vision science, with the statistics that prove what was shown.
+
+For example:
+  stimgen check manifests/quickstart.yaml
+  stimgen run manifests/quickstart.yaml
+  stimgen run manifests/quickstart.yaml --log night.jsonl
+  stimgen run --help
+"""
+
+
+@app.callback(help=_help(PROGRAM))
 def options(
     version: Annotated[
         bool,
@@ -103,15 +127,4 @@ def options(
         ),
     ] = None,
 ) -> None:
-    """Texture stimuli for vision science, with the statistics that prove what was shown.
-
-    For example:
-
-      stimgen check manifests/quickstart.yaml
-
-      stimgen run manifests/quickstart.yaml
-
-      stimgen run manifests/quickstart.yaml --log night.jsonl
-
-      stimgen run --help
-    """
+    """Declare the options of all commands."""

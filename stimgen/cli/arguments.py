@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from stimgen.cli import completion
-from stimgen.errors import InputError
+from stimgen.errors import InputError, nearest
+
+
+def option(text: str, *names: str, complete: Callable[..., list[str]] | None = None, **settings: Any) -> Any:
+    """Return an option with its help; its name is that of the parameter, if there is no other."""
+    return typer.Option(*names, help=text, autocompletion=complete, **settings)
+
 
 ManifestPath = Annotated[
     Path,
@@ -19,18 +26,28 @@ ManifestPath = Annotated[
 ]
 NetworkName = Annotated[
     str | None,
-    typer.Option(
-        "--network",
-        help="Network in place of the manifest's, such as vgg16.",
-        autocompletion=completion.networks,
-    ),
+    option("Network in place of the manifest's, such as vgg16.", "--network", complete=completion.networks),
 ]
-Seeds = Annotated[
-    str | None, typer.Option("--seeds", help="Seeds in place of the manifest's: 7, or 1,2,5, or 1-10.")
+Seeds = Annotated[str | None, option("Seeds in place of the manifest's: 7, or 1,2,5, or 1-10.", "--seeds")]
+Device = Annotated[str, option("auto, cpu, cuda:0, …", "--device", complete=completion.devices)]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a run.", autocompletion=completion.run_folders)
 ]
-Device = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda:0, …", autocompletion=completion.devices)
+POOLINGS = ("average", "max")
+
+
+def _known_pooling(pooling: str) -> str:
+    if pooling not in POOLINGS:
+        raise InputError(f'Unknown pooling "{pooling}".', nearest(pooling, POOLINGS))
+    return pooling
+
+
+Pooling = Annotated[
+    str,
+    option("average or max.", "--pooling", complete=completion.one_of(*POOLINGS), callback=_known_pooling),
 ]
+Normalise = Annotated[bool, option("Rescale filters to a mean activation of 1, as manifests do by default.")]
+Quiet = Annotated[bool, option("Show errors only.", "--quiet", "-q")]
 
 SEEDS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
 MOST_SEEDS = 100_000

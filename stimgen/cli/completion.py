@@ -5,6 +5,7 @@ Torch and pandas are not imported. Names that a shell would split or run are not
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import re
@@ -41,7 +42,7 @@ def names_in(module: str, registry: str) -> Callable[[str], list[str]]:
 
 
 networks = names_in("stimgen.networks.architectures", "NETWORKS")
-conventions = names_in("stimgen.networks.catalogue", "CONVENTIONS")
+conventions = names_in("stimgen.networks.architectures", "CONVENTIONS")
 designs = names_in("stimgen.trials", "DESIGNS")
 
 
@@ -107,12 +108,14 @@ def _table(run: Path) -> list[list[str]]:
 
 def _search(incomplete: str, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     """Return the wanted entries whose paths begin so, upper levels first; run folders are not entered."""
-    base = incomplete[: incomplete.rfind("/") + 1]
-    waiting, looked_at = deque([(base, 0)]), 0
+    waiting, looked_at = deque([(incomplete[: incomplete.rfind("/") + 1], 0)]), 0
     found: list[str] = []
     while waiting:
         folder, depth = waiting.popleft()
-        for entry in _entries(folder or "."):
+        entries: list[os.DirEntry[str]] = []
+        with contextlib.suppress(OSError), os.scandir(folder or ".") as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+        for entry in entries:
             looked_at += 1
             if looked_at > MAX_ENTRIES:
                 return found
@@ -124,14 +127,6 @@ def _search(incomplete: str, wanted: Callable[[os.DirEntry[str]], bool]) -> list
             elif depth < DEPTH and entry.is_dir(follow_symlinks=False) and not _is_run(entry.path):
                 waiting.append((f"{path}/", depth + 1))
     return found
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as listing:
-            return sorted(listing, key=lambda entry: entry.name)
-    except OSError:
-        return []
 
 
 def _is_run(path: str) -> bool:

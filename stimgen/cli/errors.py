@@ -1,22 +1,32 @@
-"""Errors as a message and an exit code in place of a traceback, and streams that may be closed or full."""
+"""Errors as a message and an exit code, the log, and streams that may be closed or full."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
+import logging
 import os
+import platform
 import shlex
 import sys
+import time
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
-from stimgen.cli.log import logged
-from stimgen.errors import StimgenError, of_the_machine, printable
+from stimgen import __version__
+from stimgen.errors import InputError, StimgenError, of_the_machine, printable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+LOGGER = logging.getLogger("stimgen")
+"""The logger of the package. Programs that use it from Python add their own handlers."""
 
 UsageError: type[BaseException] = typer.BadParameter.__bases__[0]
 """The error of a wrong command line. It is click's or, in newer versions, typer's own."""
@@ -32,7 +42,7 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command, and turn what it raises into an exit code."""
         try:
-            with logged(ctx.params["log"], exit_code):
+            with logged(ctx.params["log"]):
                 return super().invoke(ctx)
         except (typer.Exit, UsageError, BrokenPipeError):
             raise  # typer deals with these
@@ -48,14 +58,11 @@ class Commands(TyperGroup):
             if ctx.params["debug"]:
                 traceback.print_exc()
             known = error if isinstance(error, StimgenError) else of_the_machine(error)
-            if known is not None:
-                say(str(known))
-            else:
-                say(
-                    f"Unexpected {type(error).__name__}: {error}\n"
-                    "This is a bug. Please report it with what the same command prints with --debug, "
-                    "and what stimgen --version prints."
-                )
+            bug = (
+                f"Unexpected {type(error).__name__}: {error}\nThis is a bug. Please report it with what the "
+                "same command prints with --debug, and what stimgen --version prints."
+            )
+            say(str(known or bug))
             raise typer.Exit(exit_code(error)) from None
 
 
@@ -72,19 +79,16 @@ def exit_code(error: BaseException) -> int:
 
 def _common_options_first(arguments: list[str]) -> list[str]:
     """Return the arguments with the options of all commands in front."""
-    first: list[str] = []
-    others: list[str] = []
-    rest = iter(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    first, others, rest = list[str](), list[str](), iter(arguments[:end])
     for argument in rest:
         if argument == "--log":
-            first += [argument, *([value] if (value := next(rest, None)) is not None else [])]
+            first += [argument, *itertools.islice(rest, 1)]
         elif argument == "--debug" or argument.startswith("--log="):
             first.append(argument)
         else:
             others.append(argument)
-            if argument == "--":
-                break
-    return [*first, *others, *rest]
+    return [*first, *others, *arguments[end:]]
 
 
 def say(message: str) -> None:
@@ -102,10 +106,7 @@ def settle_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            nothing = os.open(os.devnull, os.O_RDWR)
-            if nothing != number:
-                os.dup2(nothing, number)
-                os.close(nothing)
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this
     # Under a test runner, or in another program, the streams have been replaced.
     if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -135,3 +136,69 @@ class _Forgiving(io.FileIO):
             return super().write(data)
         except OSError:
             return memoryview(data).nbytes
+
+
+@contextlib.contextmanager
+def logged(path: Path | None) -> Iterator[None]:
+    """Append to a file what happens inside: the command, its events, and its end with any traceback.
+
+    Each line is a JSON object with `time` (UTC), `level`, `event` and the keys of the event.
+    """
+    if path is None:
+        yield
+        return
+    handler = _handler(path)
+    level, started = LOGGER.level, time.monotonic()
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    circumstances = {
+        "arguments": sys.argv[1:],
+        "folder": str(Path.cwd()),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "stimgen": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    LOGGER.info("command", extra=circumstances)
+    ending: dict[str, object] = {"exit_code": 0}
+    cause: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        cause = error if str(error) else None  # typer ends commands with exceptions without a message
+        ending = {"exit_code": exit_code(error), "error": str(error)}
+        raise
+    finally:
+        ending["seconds"] = round(time.monotonic() - started, 3)
+        level_of_end = logging.ERROR if "error" in ending else logging.INFO
+        LOGGER.log(level_of_end, "end", exc_info=cause, extra=ending)
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
+        with contextlib.suppress(OSError):  # reported when it was written
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A file that is given up, with one message, when it cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        LOGGER.removeHandler(self)
+        reason = sys.exc_info()[1]
+        say(f"The log {self.baseFilename} cannot be written any more ({reason}); going on without it.")
+
+
+def _handler(path: Path) -> logging.Handler:
+    from pythonjsonlogger.json import JsonFormatter
+
+    try:
+        handler = _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        problem = f"The log {path} cannot be opened: {error.strerror}."
+        raise InputError(problem, "Name another file with --log.") from None
+    names = {"message": "event", "levelname": "level", "exc_info": "traceback"}
+    form = JsonFormatter(
+        "{levelname}{message}", style="{", rename_fields=names, timestamp="time", json_ensure_ascii=False
+    )
+    handler.setFormatter(form)
+    return handler

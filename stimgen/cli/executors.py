@@ -1,4 +1,4 @@
-"""The options of `stimgen run` for workers."""
+"""Workers: the options of `stimgen run` for them, and the command `stimgen cluster certs`."""
 
 from __future__ import annotations
 
@@ -8,36 +8,40 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stimgen.cli.arguments import option
+from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
 if TYPE_CHECKING:
     from stimgen.executors.dask_executor import DaskExecutor
     from stimgen.executors.site import ExecutorSpec
 
+CLUSTER = """Dask clusters: certificates for connections between machines.
+
+For example:
+  stimgen cluster certs ~/.config/stimgen/tls
+"""
+
 ExecutorName = Annotated[
     Literal["local", "dask"] | None,
-    typer.Option(
+    option(
+        "Who makes the stimuli: this process (local) or workers (dask). Default: the site file's, or local.",
         "--executor",
-        help="Who makes the stimuli: this process (local) or workers (dask). Default: the site file's, "
-        "or local.",
     ),
 ]
 Devices = Annotated[
     str | None,
-    typer.Option(
-        "--devices", help="Workers on this machine: cuda:0,cuda:1 (one per GPU) or cpu:N (cores divided)."
-    ),
+    option("Workers on this machine: cuda:0,cuda:1 (one per GPU) or cpu:N (cores divided).", "--devices"),
 ]
 SchedulerAt = Annotated[
-    str | None,
-    typer.Option("--scheduler", help="Address or scheduler file of a Dask cluster whose workers are used."),
+    str | None, option("Address or scheduler file of a Dask cluster whose workers are used.", "--scheduler")
 ]
 SitePath = Annotated[
     Path | None,
-    typer.Option(
-        "--site",
-        help="Site file: where runs are made here, such as Slurm. Default: "
+    option(
+        "Site file: where runs are made here, such as Slurm. Default: "
         "~/.config/stimgen/site.yaml, if it is there.",
+        "--site",
     ),
 ]
 
@@ -83,3 +87,27 @@ def opened(spec: ExecutorSpec, folder: Path) -> contextlib.AbstractContextManage
     from stimgen.executors.dask_executor import DaskExecutor
 
     return DaskExecutor(spec, folder)
+
+
+def certs(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write; only you may read it.")],
+) -> None:
+    """Make certificates that encrypt all connections of a Dask cluster, and keep everybody else out.
+
+    Without them, whoever reaches a scheduler's port could run programs on your account. The certificates are
+    for the scheduler, the workers and stimgen; all machines need to read them, and nobody else may.
+
+    For example:
+      stimgen cluster certs ~/.config/stimgen/tls
+    """
+    from stimgen.executors.clusters import write_certificates
+
+    paths = write_certificates(folder)
+    ignored = folder / ".gitignore"  # a key has no place in a repository
+    if not ignored.exists():
+        ignored.write_text("*\n", "utf-8")
+    say(f"Written: {', '.join(map(str, paths.values()))}")
+    typer.echo("# For the section executor of a site file:")
+    typer.echo("tls:")
+    for name, path in paths.items():
+        typer.echo(f"  {name}: {path}")

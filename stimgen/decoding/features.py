@@ -23,10 +23,10 @@ from torch import Tensor
 
 from stimgen.atomic import TEMPORARY
 from stimgen.bounded import read_file
-from stimgen.decoding.dataset import UnusableImage, refuse_link
+from stimgen.decoding.dataset import Unusable, refuse_link
 from stimgen.decoding.settings import MOST_BYTES, Advance, DecodeSettings, ImageSettings
 from stimgen.errors import InputError, StimgenError
-from stimgen.images.pixels import Image, ImageError
+from stimgen.images.pixels import Image
 from stimgen.images.sources import ImageSpec, SourceSpec, load_source
 from stimgen.networks.architectures import Architecture
 from stimgen.networks.extractor import FeatureExtractor
@@ -187,17 +187,17 @@ def extract(
     image: ImageSettings,
     batch_size: int,
     advance: Advance,
-) -> list[UnusableImage]:
+) -> Unusable:
     """Add the features of images, given by their SHA-256, to a folder; return images that became unusable.
 
     ``cost.json`` counts all batches but the first, which loads libraries.
     """
-    unusable: list[UnusableImage] = []
+    unusable: Unusable = {}
     cost = folder.cost()
     started = time.perf_counter()
     for number, batch in enumerate(_read_ahead(paths, image, batch_size)):
-        pixels = {sha256: read for sha256, read in batch.items() if not isinstance(read, UnusableImage)}
-        unusable += [read for read in batch.values() if isinstance(read, UnusableImage)]
+        pixels = {sha256: read for sha256, read in batch.items() if not isinstance(read, InputError)}
+        unusable |= {paths[name]: read for name, read in batch.items() if isinstance(read, InputError)}
         if pixels:
             with torch.inference_mode():
                 stack = to_batch([*pixels.values()], extractor.device)
@@ -215,26 +215,27 @@ def extract(
 
 def _read_ahead(
     paths: Mapping[str, Path], image: ImageSettings, batch_size: int
-) -> Iterator[dict[str, Image | UnusableImage]]:
+) -> Iterator[dict[str, Image | InputError]]:
     """Yield batches of pixels. Threads read the next batch while the network works on one."""
+    spec = ImageSpec(image.size_px, None, None, image.color)
+
+    def read(sha256: str) -> Image | InputError:
+        path = paths[sha256]
+        try:
+            source = load_source(SourceSpec(str(path), str(path), path, "centre"), spec, name="decode")
+        except InputError as error:
+            return error
+        if source.sha256 != sha256:
+            return InputError(f"{path} changed while stimgen was at work.", "Run the same command again.")
+        return source.pixels
+
     hashes = list(paths)
     batches = [hashes[start : start + batch_size] for start in range(0, len(hashes), batch_size)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        ahead = [pool.submit(_read, paths[sha256], sha256, image) for sha256 in batches[0]]
+        ahead = pool.map(read, batches[0])
         for batch, following in zip(batches, [*batches[1:], []], strict=True):
-            reading, ahead = ahead, [pool.submit(_read, paths[sha256], sha256, image) for sha256 in following]
-            yield {sha256: read.result() for sha256, read in zip(batch, reading, strict=True)}
-
-
-def _read(path: Path, sha256: str, image: ImageSettings) -> Image | UnusableImage:
-    try:
-        spec = ImageSpec(image.size_px, None, None, image.color)
-        source = load_source(SourceSpec(str(path), str(path), path, "centre"), spec, name="decode")
-        if source.sha256 != sha256:
-            raise ImageError(f"{path} changed while stimgen was at work.", "Run the same command again.")
-    except InputError as error:
-        return UnusableImage(str(path), error.problem, error.cure)
-    return source.pixels
+            reading, ahead = ahead, pool.map(read, following)
+            yield dict(zip(batch, reading, strict=True))
 
 
 def _append(path: Path, content: bytes) -> None:

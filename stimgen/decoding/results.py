@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from stimgen.bounded import read_file
 from stimgen.decoding.classifier import LayerResult
 from stimgen.decoding.columns import DECODE_TABLES
-from stimgen.decoding.dataset import PARTS, UnusableImage, class_numbers
+from stimgen.decoding.dataset import PARTS, Unusable, class_numbers
 from stimgen.decoding.features import FeatureFolder
 from stimgen.decoding.settings import MOST_BYTES, PACKAGES, DecodeSettings
 from stimgen.networks.weights import Weights
@@ -36,7 +36,7 @@ class DecodeResult:
     """Rows of decoding.csv, images that were left out, and what a million images would take, in sentences."""
 
     table: pd.DataFrame
-    unusable: list[UnusableImage]
+    unusable: Unusable
     lines: list[str]
 
 
@@ -48,7 +48,7 @@ def write_results(
     folder: FeatureFolder,
     images: pd.DataFrame,
     results: Mapping[str, LayerResult],
-    unusable: list[UnusableImage],
+    unusable: Unusable,
 ) -> DecodeResult:
     """Write all tables, the figure and decode.json; `images` are divided, `results` shallowest first."""
     classes = list(images["class"].cat.categories)
@@ -74,7 +74,10 @@ def write_results(
     _write_table(out / "predictions", "predictions", predictions)
     files = ({"file": str(row["path"]), **row} for row in images.to_dict("records"))
     _write_table(out / "images", "decoded_images", files)
-    _write_table(out / "failures", "unusable_images", map(asdict, unusable))
+    reasons = (
+        {"file": str(path), "error": reason.problem, "cure": reason.cure} for path, reason in unusable.items()
+    )
+    _write_table(out / "failures", "unusable_images", reasons)
     table = _write_table(out / "decoding", "decoding", rows)
     title = f"{settings.network.name}, {len(classes)} classes, {counts['test']} test images"
     write_atomically(out / "decoding.png", draw(table, title))
@@ -87,9 +90,8 @@ def write_results(
     cost = folder.cost()
     seconds = cost.seconds / cost.images if cost.images else None
     million = a_million_images(seconds, folder.sizes, training, len(classes))
-    chosen = asdict(settings) | {"network": settings.network.model_dump()}
     summary = {
-        "settings": {key: str(value) if isinstance(value, Path) else value for key, value in chosen.items()},
+        "settings": asdict(settings) | {"network": settings.network.model_dump()},
         "weights": {
             "origin": weights.origin,
             "file_sha256": weights.file_sha256,
@@ -107,7 +109,7 @@ def write_results(
         "validation_top1": {layer: result.validation_top1 for layer, result in results.items()},
         "per_million_images": million,
     }
-    text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(summary, indent=1, ensure_ascii=False, default=str) + "\n"
     write_atomically(out / "decode.json", text.encode(errors="backslashreplace"))
     return DecodeResult(table, unusable, sentences(million))
 

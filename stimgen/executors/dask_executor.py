@@ -119,8 +119,8 @@ class DaskExecutor:
         client.subscribe_topic(topic, lambda event: progress.reported(*event[1]))
         dispatcher = Dispatcher(self._spec, client, topic, job, progress, deque(enumerate(batches)))
         try:
-            for result in dispatcher.results():
-                yield self._take_over(job, result)
+            for report in dispatcher.results():
+                yield self._take_over(job, report)
         finally:
             under_way = [(batch, future) for _, batch, future in dispatcher.under_way.values()]
             with contextlib.suppress(Exception):  # the scheduler may be gone
@@ -130,7 +130,7 @@ class DaskExecutor:
             # Their machines are not needed while tables are written.
             self._disconnect()
             for batch, _ in under_way:
-                dispatcher.take_finished(batch)
+                job.done.update(dispatcher.finished(batch))
             with contextlib.suppress(OSError):  # the next run removes it
                 job.folder.remove_leftovers()  # of workers that were killed
 
@@ -143,22 +143,21 @@ class DaskExecutor:
         self._stack.close()
         self._client = None
 
-    def _take_over(self, job: Job, result: BatchReport | list[Failure]) -> list[Failure]:
+    def _take_over(self, job: Job, report: BatchReport) -> list[Failure]:
         """Read the records of what a worker made, and show it."""
-        failures = result if isinstance(result, list) else list(result.failures)
-        if not isinstance(result, list):
-            self._devices[result.device] = None
+        if report.device:
+            self._devices[report.device] = None
             self.device_name = ", ".join(self._devices)
-            for note in result.notes:
-                job.progress.note(f"{result.worker}: {note}")
-            for stimulus_id in result.made:
-                if stimulus_id not in job.done:
-                    record = _written(job.folder, stimulus_id, job.hashes[stimulus_id], result.worker)
-                    job.done[stimulus_id] = Done.of(record)
-                    job.progress.stimulus(record)
-        for failure in failures:
+        for note in report.notes:
+            job.progress.note(f"{report.worker}: {note}")
+        for stimulus_id in report.made:
+            if stimulus_id not in job.done:
+                record = _written(job.folder, stimulus_id, job.hashes[stimulus_id], report.worker)
+                job.done[stimulus_id] = Done.of(record)
+                job.progress.stimulus(record)
+        for failure in report.failures:
             job.progress.failure(failure)
-        return failures
+        return list(report.failures)
 
 
 def _written(folder: RunFolder, stimulus_id: str, recipe_sha256: str, worker: str) -> Record:
@@ -244,8 +243,8 @@ class Dispatcher:
     _unfit: set[str] = field(default_factory=set)
     _unfit_in_a_row: int = 0
 
-    def results(self) -> Iterator[BatchReport | list[Failure]]:
-        """Yield the report of each batch, in the order in which they end; failures if no worker survived."""
+    def results(self) -> Iterator[BatchReport]:
+        """Yield the report of each batch, in the order in which they end."""
         workers = Workers(self.spec, self.client, self.job.folder.path, self.progress.note)
         while self.waiting or self.under_way:
             count = workers.count()
@@ -257,11 +256,10 @@ class Dispatcher:
                 self.progress.waiting()
                 continue
             number, batch, future = self.under_way.pop(key)
-            result = self.result(number, batch, future)
-            if result is not None:
-                seconds = None if isinstance(result, list) else result.seconds
-                self.progress.completed(number, batch, seconds)
-                yield result
+            report = self.result(number, batch, future)
+            if report is not None:
+                self.progress.completed(number, batch, report.seconds)
+                yield report
 
     def _send(self, number: int, batch: Batch) -> None:
         hashes = {s.stimulus_id: self.job.hashes[s.stimulus_id] for s in batch.stimuli}
@@ -272,16 +270,17 @@ class Dispatcher:
         self.progress.sent(number, batch)
         future.add_done_callback(lambda ended: self._ended.put(ended.key))
 
-    def result(self, number: int, batch: Batch, future: Future) -> BatchReport | list[Failure] | None:
-        """Return the report of a batch, or failures if no worker survived it; None if it is sent again."""
+    def result(self, number: int, batch: Batch, future: Future) -> BatchReport | None:
+        """Return the report of a batch, of failures if no worker survived it; None if it is sent again."""
         try:
             report: BatchReport = future.result(timeout=REPORT_S)
         except KilledWorker as error:
-            self.take_finished(batch)
+            made = tuple(self.finished(batch))
             ids = (stimulus.stimulus_id for stimulus in batch.stimuli)
             text = f"{error.allowed_failures + 1} workers ended while they made it."
             cure = f"See their logs in {self.job.folder.logs}; perhaps they have too little memory."
-            return [Failure(name, text, cure) for name in ids if name not in self.job.done]
+            failures = tuple(Failure(name, text, cure) for name in ids if name not in made)
+            return BatchReport(made, failures, notes=(), seconds=None, device="", worker="")
         except NoTimeLeftError as error:
             self._end_short_job(batch, error)
         except UnfitError as error:
@@ -309,12 +308,11 @@ class Dispatcher:
         self.waiting.appendleft((number, batch))
         return None
 
-    def take_finished(self, batch: Batch) -> None:
-        """Take over what workers wrote of a batch that they did not report."""
-        for stimulus_id in (stimulus.stimulus_id for stimulus in batch.stimuli):
-            record = self.job.folder.finished(stimulus_id, self.job.hashes[stimulus_id])
-            if record is not None and stimulus_id not in self.job.done:
-                self.job.done[stimulus_id] = Done.of(record)
+    def finished(self, batch: Batch) -> dict[str, Done]:
+        """Return what workers wrote of a batch that they did not report."""
+        ids = [stimulus.stimulus_id for stimulus in batch.stimuli]
+        records = (self.job.folder.finished(name, self.job.hashes[name]) for name in ids)
+        return {record.stimulus_id: Done.of(record) for record in records if record is not None}
 
     def _end_short_job(self, batch: Batch, error: NoTimeLeftError) -> None:
         """End a job without time for a batch, so that another starts, unless all jobs are too short."""

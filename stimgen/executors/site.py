@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stimgen.bounded import read_file
 from stimgen.counting import counted
 from stimgen.errors import InputError
-from stimgen.manifest.document import MAX_BYTES, parse, shorten
-from stimgen.manifest.problems import ManifestError
-from stimgen.manifest.wording import complain_all
+from stimgen.manifest.document import MAX_BYTES, ManifestError, parse, shorten
+from stimgen.manifest.sections import read
 
 WAIT_S = {"local": 120.0, "slurm": 3600.0, "scheduler": 120.0}
 """How long a run waits while it has no worker, in seconds, if the site file does not say."""
@@ -136,12 +134,8 @@ def load_site(path: Path | None = None) -> ExecutorSpec:
         raise InputError(
             f"The site file {path} is not a mapping.", "It starts with executor:, see docs/scale.md."
         )
-    try:
-        site = SiteFile.model_validate_json(json.dumps(data), strict=True)
-    except ValidationError as error:
-        complain_all(error, document, (), _keys_at(error))
-        raise ManifestError(document.problems) from None
-    if document.problems:
+    site: SiteFile | None = read(SiteFile, data, document)
+    if site is None or document.problems:
         raise ManifestError(document.problems)
     spec, folder = site.executor, path.absolute().parent
     if spec.tls is not None:
@@ -150,16 +144,6 @@ def load_site(path: Path | None = None) -> ExecutorSpec:
     if spec.scheduler is not None and "://" not in spec.scheduler:
         spec = spec.model_copy(update={"scheduler": str(folder / Path(spec.scheduler).expanduser())})
     return spec
-
-
-def _keys_at(error: ValidationError) -> list[str]:
-    """Return the known keys of the innermost section with an unknown key."""
-    models: dict[str, type[BaseModel]] = {"executor": ExecutorSpec, "slurm": SlurmSpec, "tls": TlsFiles}
-    for detail in error.errors(include_url=False):
-        if detail["type"] == "extra_forbidden":
-            inside = [models[str(step)] for step in detail["loc"][:-1] if str(step) in models]
-            return list((inside[-1] if inside else SiteFile).model_fields)
-    return []
 
 
 @dataclass(frozen=True)

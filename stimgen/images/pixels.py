@@ -1,6 +1,9 @@
-"""Images in memory: luminance, and differences between the values or the spectra of two images."""
+"""Images in memory: from the samples of a file to values 0..1; luminance; differences of two images."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +15,91 @@ Image = NDArray[np.float32]
 
 REC709 = (0.2126, 0.7152, 0.0722)
 """Weights of R, G and B in luminance (ITU-R BT.709-6, item 3.2)."""
+MAX_PIXELS = 2**26
+"""Largest width × height that is read, 8192 × 8192: a small file can claim to be a huge image."""
 
 
 class ImageError(InputError):
     """An image file that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of one picture, upright, without their alpha channel.
+
+    `values` are (H, W) or (H, W, 3), unsigned integers of `bits` bits or, if `bits` is None, floats;
+    `transparent` is the number of pixels that are not fully opaque.
+    """
+
+    values: NDArray[Any]
+    bits: int | None
+    transparent: int = 0
+
+
+def check_size(width: int, height: int, pictures: int, origin: str) -> None:
+    """Raise `ImageError`, before memory is taken, unless a file holds one picture of up to `MAX_PIXELS`."""
+    if pictures != 1:
+        raise ImageError(
+            f"{origin} holds {pictures} pictures (pages, frames of an animation, or previews).",
+            "Save the one that you mean as a PNG file.",
+        )
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{origin} is {width} × {height} pixels; stimgen reads at most {MAX_PIXELS} pixels.",
+            "Crop or shrink the image in an image editor.",
+        )
+
+
+def turn_upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return samples (H, W) or (H, W, C) turned as the orientation tag 274 says (TIFF 6.0, section 8)."""
+    transposed = samples.swapaxes(0, 1)
+    turned = {
+        2: samples[:, ::-1],
+        3: samples[::-1, ::-1],
+        4: samples[::-1],
+        5: transposed,
+        6: transposed[:, ::-1],
+        7: transposed[::-1, ::-1],
+        8: transposed[::-1],
+    }
+    return turned.get(orientation, samples)
+
+
+def to_unit_range(decoded: Samples, origin: str) -> Image:
+    """Return the colour samples as float32 values 0..1; transparent pixels and values outside are errors.
+
+    An integer v of b bits becomes v / (2^b − 1): black is 0, white is 1. Floats are kept as they are.
+    """
+    values = decoded.values
+    if decoded.transparent:
+        share = f"{decoded.transparent} of {values.shape[0] * values.shape[1]}"
+        raise ImageError(
+            f"{origin} has transparent pixels ({share}); what lies behind them is not known.",
+            "Flatten the image onto a background in an image editor, or remove its alpha channel.",
+        )
+    if decoded.bits is not None:
+        return unit_values(values.astype(np.uint8) if values.dtype == bool else values, decoded.bits)
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise ImageError(
+            f"{origin} has {bad} samples that are not finite (NaN or infinity).",
+            "Replace them, or save the image with integer samples.",
+        )
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        raise ImageError(
+            f"{origin} has float samples from {low:g} to {high:g}, where 0 is black and 1 is white.",
+            "Divide by the value of white before you save it, or save it with 8- or 16-bit integers.",
+        )
+    return np.asarray(values, dtype=np.float32)
+
+
+def unit_values(values: NDArray[Any], bits: int) -> Image:
+    """Return integers v of b bits as v / (2^b − 1) in float32."""
+    # Looked up, because the quotients in double precision would take twice the memory of the result.
+    white = 2**bits - 1
+    table = (np.arange(white + 1) / np.float64(white)).astype(np.float32)
+    return np.asarray(table[values])
 
 
 def luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -36,9 +120,8 @@ def luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
 def wasserstein_1(values: NDArray[np.floating], targets: NDArray[np.floating]) -> float:
     """Return the Wasserstein-1 distance between two sets of as many values, Σ_k |x_(k) − y_(k)| / n.
 
-    It is how far a value must move, on average, to turn one histogram into the other (Vallender 1974,
-    Theory of Probability and its Applications 18, 784–786). Both are sorted along the axis of the pixels;
-    over other axes, such as channels, it is the mean.
+    It is how far a value must move, on average, to turn one histogram into the other (Vallender 1974, Theory
+    of Probability and its Applications 18, 784–786). Both must be sorted along the axis of the pixels.
     """
     return float(np.mean(np.abs(values - targets)))
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.errors import StimgenError
-from stimgen.images.pixels import Image, ImageError
+from stimgen.images.pixels import Image, ImageError, to_unit_range, unit_values
 from stimgen.images.read import decode, read_bytes
-from stimgen.images.samples import to_unit_range, unit_values
 
 RANGE_TOLERANCE = 1e-6
 """How far rounding in float32 may take a value out of 0..1; a grey level is 4e-3."""
@@ -20,13 +19,6 @@ RANGE_TOLERANCE = 1e-6
 def quantise(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return the image (H, W) or (H, W, 3), values 0..1, in 8 bits: 255 · value, halves to the even integer.
 
-    Raises
-    ------
-    StimgenError
-        If a value is not finite, or outside 0..1 by more than `RANGE_TOLERANCE`.
-
-    Examples
-    --------
     >>> quantise(np.array([[0.0, 0.5, 1.0]])).tolist()
     [[0, 128, 255]]
     """
@@ -51,27 +43,15 @@ def encode_png(
 ) -> bytes:
     """Return a PNG file of 8-bit pixels (H, W) or (H, W, 3), the same bytes for the same arguments.
 
-    The file holds no time, colour profile or gamma. Another version of Pillow or zlib may compress
-    differently; the pixels are the same.
-
-    Parameters
-    ----------
-    text
-        Keywords (1 to 79 Latin-1 characters) and texts to embed, written in alphabetical order.
-    ppi
-        Pixels per inch to state; by default the file says nothing about its size on paper.
+    The file holds no time, colour profile or gamma, but `text` under keywords of 1 to 79 Latin-1 characters
+    and the pixels per inch if they are given. Another version of Pillow or zlib may compress differently.
     """
     from PIL import Image as Pillow
     from PIL.PngImagePlugin import PngInfo
 
-    grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-    if pixels.dtype != np.uint8 or not grey_or_rgb or not pixels.size:
-        raise ValueError(f"pixels must be uint8 (H, W) or (H, W, 3), not {pixels.dtype} {pixels.shape}")
     chunks = PngInfo()
-    for keyword in sorted(text or {}):
-        if not 1 <= len(keyword.encode("latin-1", errors="replace")) <= 79 or not keyword.isprintable():
-            raise ValueError(f"a PNG keyword has 1 to 79 printable characters; {keyword!r} does not")
-        chunks.add_text(keyword, (text or {})[keyword])
+    for keyword, words in sorted((text or {}).items()):
+        chunks.add_text(keyword, words)
     file = io.BytesIO()
     size = {} if ppi is None else {"dpi": (ppi, ppi)}
     image = Pillow.fromarray(np.ascontiguousarray(pixels))
@@ -82,8 +62,7 @@ def encode_png(
 def decode_png(file: bytes | Path) -> Image:
     """Return the pixels of an 8-bit PNG file that may come from anybody, value / 255.
 
-    `file` is its bytes or its path. The pixels are float32 (H, W) or (H, W, 3), values 0..1; other files
-    raise `ImageError`.
+    `file` is its bytes or its path. The pixels are float32 (H, W) or (H, W, 3).
     """
     origin = "The PNG data" if isinstance(file, bytes) else str(file)
     samples, file_format = decode(file if isinstance(file, bytes) else read_bytes(file, origin), origin)
@@ -95,8 +74,8 @@ def decode_png(file: bytes | Path) -> Image:
 def decode_own_png(png: bytes, written: NDArray[np.uint8] | None = None) -> Image:
     """Return the pixels of a PNG file that `encode_png` made, value / 255.
 
-    It is faster than `decode_png`, which checks bounds and kinds. Use it only for bytes that were just
-    encoded. Other pixels than those `written` raise `StimgenError`.
+    It is faster than `decode_png`, which checks bounds and kinds. Other pixels than those `written` are an
+    error.
     """
     from PIL import Image as Pillow
 

@@ -12,8 +12,7 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from stimgen.images.pixels import ImageError
-from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_many_pixels, turn_upright
+from stimgen.images.pixels import ImageError, Samples, check_size, turn_upright
 
 ORIENTATION_TAG = 274
 # Pillow cuts 16-bit colour to 8 bits, but its decoder lets the caller say which byte of each sample to
@@ -41,6 +40,7 @@ def decode_raster(data: bytes, file_format: str, origin: str) -> Samples:
     with warnings.catch_warnings():
         # Pillow warns where it leaves something out: a picture, or a tag such as the orientation.
         warnings.filterwarnings("error", category=UserWarning, module=r"PIL\.")
+        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
         return _decode(data, file_format, origin)
 
 
@@ -49,10 +49,19 @@ def _decode(data: bytes, file_format: str, origin: str) -> Samples:
         # Loading stops at the last row, and so does not see that the end of the file is missing.
         _open(data, file_format, origin).verify()
     picture = _open(data, file_format, origin)
-    refuse_several_pages(getattr(picture, "n_frames", 1), origin)
-    refuse_too_many_pixels(*picture.size, origin)
-    if file_format == "JPEG":
-        _refuse_unlikely_jpeg(data, picture.size, origin)
+    width, height = picture.size
+    check_size(width, height, getattr(picture, "n_frames", 1), origin)
+    if file_format == "JPEG" and data.count(START_OF_SCAN) > MOST_SCANS:
+        raise ImageError(
+            f"{origin} would take too long to decode: it has more than {MOST_SCANS} scans.",
+            "Save the image as PNG.",
+        )
+    if file_format == "JPEG" and 8 * len(data) * PIXELS_PER_BIT < width * height:
+        # Pixels that the file has no data for would be grey.
+        raise ImageError(
+            f"{origin} is cut off or damaged: {len(data)} bytes cannot hold {width} × {height} pixels.",
+            "Copy the file again.",
+        )
     if picture.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B", "I"}:
         raise ImageError(
             f"{origin} has the colour model {picture.mode}; stimgen reads grey and RGB images.",
@@ -75,35 +84,18 @@ def _decode(data: bytes, file_format: str, origin: str) -> Samples:
 
 
 def _open(data: bytes, file_format: str, origin: str) -> ImageFile:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-        try:
-            return Pillow.open(io.BytesIO(data), formats=[file_format])
-        except UnidentifiedImageError:
-            raise ImageError(
-                f"{origin} is a damaged or cut-off {file_format} file: its header makes no sense.",
-                "Copy the file again, or open it in an image editor and save it as PNG.",
-            ) from None
-        except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
-            raise ImageError(
-                f"{origin} claims more pixels than stimgen reads. {error}",
-                "Crop or shrink the image in an image editor.",
-            ) from error
-
-
-def _refuse_unlikely_jpeg(data: bytes, size: tuple[int, int], origin: str) -> None:
-    """Raise if decoding would take long, or give pixels that the file has no data for (which are grey)."""
-    if data.count(START_OF_SCAN) > MOST_SCANS:
+    try:
+        return Pillow.open(io.BytesIO(data), formats=[file_format])
+    except UnidentifiedImageError:
         raise ImageError(
-            f"{origin} would take too long to decode: it has more than {MOST_SCANS} scans.",
-            "Save the image as PNG.",
-        )
-    width, height = size
-    if 8 * len(data) * PIXELS_PER_BIT < width * height:
+            f"{origin} is a damaged or cut-off {file_format} file: its header makes no sense.",
+            "Copy the file again, or open it in an image editor and save it as PNG.",
+        ) from None
+    except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
         raise ImageError(
-            f"{origin} is cut off or damaged: {len(data)} bytes cannot hold {width} × {height} pixels.",
-            "Copy the file again.",
-        )
+            f"{origin} claims more pixels than stimgen reads. {error}",
+            "Crop or shrink the image in an image editor.",
+        ) from error
 
 
 def _samples(picture: ImageFile) -> tuple[NDArray[Any], int]:

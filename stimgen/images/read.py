@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -12,8 +11,7 @@ from pathlib import Path
 
 from stimgen.bounded import read_file
 from stimgen.errors import InputError, nearest
-from stimgen.images.pixels import Image, ImageError
-from stimgen.images.samples import Samples, to_unit_range
+from stimgen.images.pixels import Image, ImageError, Samples, to_unit_range
 
 SKIMAGE_PREFIX = "skimage:"
 # The names that messages offer; the diagrams, texts and test patterns beside them can be read too.
@@ -27,16 +25,15 @@ SIGNATURES = {
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
 }
 MAX_BYTES = 2**30
-"""Largest file that is read; one of `stimgen.images.samples.MAX_PIXELS` has 0.4 GB in RGB with 16 bits."""
+"""Largest file that is read; one of `stimgen.images.pixels.MAX_PIXELS` has 0.4 GB in RGB with 16 bits."""
 
 
 @dataclass(frozen=True)
 class RawImage:
-    """An image file: its pixels, neither cropped nor resized, and the SHA-256 of its bytes.
+    """An image file: its pixels (H, W) or (H, W, 3), float32, values 0..1, and the SHA-256 of its bytes.
 
-    `pixels` are (H, W) grey or (H, W, 3) RGB float32, values 0..1. `origin` is the path as given, or
-    "skimage:NAME (scikit-image VERSION)", and `file_format` "PNG", "TIFF" or "JPEG". `bits` is the number of
-    bits per integer sample, None for float samples.
+    `origin` is the path as given, or "skimage:NAME (scikit-image VERSION)". `bits` is the number of bits per
+    integer sample, None for float samples.
     """
 
     pixels: Image
@@ -47,24 +44,13 @@ class RawImage:
 
 
 def read_image(image: str | Path) -> RawImage:
-    """Read a PNG, TIFF or JPEG file, or a photograph that comes with scikit-image.
+    """Read a PNG, TIFF or JPEG file, or an image that comes with scikit-image ("skimage:brick").
 
-    The content decides about the format, not the file name. Integers of b bits become v / (2^b − 1),
-    floats must lie in 0..1. The orientation tag of cameras is applied. Colour profiles and gamma tags are
-    not: a pixel value is taken as it is, as the experiment's display will take it.
-
-    Parameters
-    ----------
-    image
-        A path, or "skimage:NAME" such as "skimage:brick" for a file in scikit-image's package (nothing is
-        downloaded).
-
-    Raises
-    ------
-    ImageError
-        If there is no such file, if it cannot be read, is empty, damaged, not one picture, larger than
-        8192 × 8192 pixels, transparent, neither grey nor RGB, or has samples that are not finite or outside
-        0..1.
+    The content decides about the format, not the file name. Integers of b bits become v / (2^b − 1), floats
+    must lie in 0..1. The orientation tag of cameras is applied. Colour profiles and gamma tags are not: a
+    pixel value is taken as it is, as the experiment's display will take it. `ImageError` is raised if there
+    is no such file, or if it is damaged, transparent, neither grey nor RGB, not one picture, or has more than
+    8192 × 8192 pixels.
     """
     if isinstance(image, str) and image.startswith(SKIMAGE_PREFIX):
         path = skimage_path(image.removeprefix(SKIMAGE_PREFIX))
@@ -118,17 +104,14 @@ def is_plain_name(name: str) -> bool:
 def read_bytes(path: Path, origin: str) -> bytes:
     """Return the bytes of a file of at most `MAX_BYTES`; `origin` is its name in messages."""
     try:
-        if not path.exists():
-            raise ImageError(f"There is no file {origin}.", "Correct the path, or put the file there.")
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "not a regular file"
-            raise ImageError(f"{origin} is {kind}.", "Name an image file (PNG, TIFF or JPEG).")
         data = read_file(path, MAX_BYTES)
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {origin}.", "Correct the path, or put the file there.") from None
     except OSError as error:
-        hint = "Make the file readable for your account."
-        if error.errno == errno.EFBIG:
-            hint = "Crop or shrink the image, or wait until nothing else writes to the file."
-        raise ImageError(f"{origin} cannot be read: {error.strerror or error}.", hint) from error
+        raise ImageError(
+            f"{origin} cannot be read: {error.strerror or error}.",
+            "Name an image file (PNG, TIFF or JPEG) that your account can read and nothing else writes to.",
+        ) from error
     if not data:
         raise ImageError(f"{origin} is empty (0 bytes).", "Copy the file again.")
     return data
@@ -139,7 +122,12 @@ def decode(data: bytes, origin: str) -> tuple[Samples, str]:
     from stimgen.images.raster import decode_raster
     from stimgen.images.tiff import decode_tiff
 
-    file_format = _format(data, origin)
+    file_format = next((name for start, name in SIGNATURES.items() if data.startswith(start)), None)
+    if file_format is None:
+        raise ImageError(
+            f"{origin} is not an image file of a format that stimgen reads (PNG, TIFF and JPEG).",
+            "Save the image as PNG.",
+        )
     try:
         if file_format == "TIFF":
             return decode_tiff(data, origin), file_format
@@ -155,13 +143,3 @@ def decode(data: bytes, origin: str) -> tuple[Samples, str]:
             f"{origin} is a damaged or cut-off {file_format} file: {error}.",
             "Copy the file again, or open it in an image editor and save it as PNG.",
         ) from error
-
-
-def _format(data: bytes, origin: str) -> str:
-    for signature, file_format in SIGNATURES.items():
-        if data.startswith(signature):
-            return file_format
-    raise ImageError(
-        f"{origin} is not an image file of a format that stimgen reads (PNG, TIFF and JPEG).",
-        "Save the image as PNG.",
-    )

@@ -16,12 +16,10 @@ from stimgen.images.read import read_image
 def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
     """Load a source image and make it what the manifest asks for: crop, then colour, then size.
 
-    Colour images become grey by their luminance (`luminance`, Rec. 709 weights on the pixel values as they
-    are); grey images become RGB by three equal channels. An image is only ever made smaller.
-
-    The crop is "centre" (the largest central square), "random" (a square of `size_px` at the file's own
-    resolution, at a place that depends on the manifest's `name` and the source's id alone), or a square box
-    (left, top, width, height) in pixels of the file.
+    Colour images become grey by their `luminance`; grey images become RGB by three equal channels. The crop
+    is "centre" (the largest central square), "random" (a square of `size_px` at the file's own resolution, at
+    a place that depends on the manifest's `name` and the source's id alone), or a square box (left, top,
+    width, height) in pixels of the file.
     """
     raw = read_image(source.image if source.path is None else source.path)
     height, width = raw.pixels.shape[:2]
@@ -63,17 +61,13 @@ def _cut(pixels: Image, box: Box, image: ImageSpec) -> tuple[Image, float]:
 def shrink(image: Image, size_px: int) -> tuple[Image, float]:
     """Return a square image with a side of `size_px`, without aliasing.
 
-    Each channel is convolved with the Lanczos window of three lobes, widened by the scale factor, in
-    floating point (Pillow). Among the usual filters it keeps most of the contrast just below the new
-    Nyquist frequency and passes least above it. Its side lobes overshoot at sharp edges; values outside 0..1
-    are clipped.
+    Each channel is convolved with the Lanczos window of three lobes, widened by the scale factor, in floating
+    point (Turkowski 1990, Graphics Gems, 147–165). Among the usual filters it keeps most of the contrast just
+    below the new Nyquist frequency and passes least above it. Its side lobes overshoot at sharp edges; values
+    outside 0..1 are clipped.
 
-    `image` is (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1; if N is `size_px`, it is copied.
-    The second result is the share of samples that overshot by more than half a grey level of 8 bits.
-
-    References
-    ----------
-    Turkowski, K. (1990). Filters for common resampling tasks. In Graphics Gems (pp. 147–165). Academic Press.
+    `image` is (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1. The second result is the share of
+    samples that overshot by more than half a grey level of 8 bits.
     """
     from PIL import Image as Pillow
 
@@ -105,34 +99,24 @@ def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, nam
         top = int(rng.integers(max(height - image.size_px, 0) + 1))
         left = int(rng.integers(max(width - image.size_px, 0) + 1))
         box = Box(left, top, min(image.size_px, width, height), min(image.size_px, width, height))
-    elif isinstance(source.crop, str):
-        raise ValueError(f'crop is "centre", "random" or a box, not {source.crop!r}')
     else:
         box = Box(*source.crop)
-    _refuse_bad_box(box, source.id, size, origin)
+    named = f'Source "{source.id}": the crop of {origin} is {box.width} × {box.height} pixels'
+    if box.width != box.height or box.width < 1:
+        raise ImageError(f"{named}, which is not a square.", "Give it the same width and height, 1 or more.")
+    if min(box) < 0 or box.left + box.width > width or box.top + box.height > height:
+        raise ImageError(
+            f"{named} from {box[:2]} on, and leaves the image, which is {width} × {height} pixels.",
+            f"Keep left + width within {width} and top + height within {height}, left and top 0 or more.",
+        )
     if box.width < image.size_px:
         raise ImageError(
-            f'Source "{source.id}": the crop of {origin} is {box.width} × {box.height} pixels, smaller '
-            f"than the stimuli ({image.size_px} × {image.size_px}); the file is {width} × {height}.",
+            f"{named}, smaller than the stimuli ({image.size_px} × {image.size_px}); "
+            f"the file is {width} × {height}.",
             f"Use a larger image or crop, or set size_px to {box.width} or less. "
             "Sources are never enlarged, because that would remove their high frequencies.",
         )
     return box
-
-
-def _refuse_bad_box(box: Box, source_id: str, size: tuple[int, int], origin: str) -> None:
-    height, width = size
-    named = (
-        f'Source "{source_id}": the crop box (left {box.left}, top {box.top}, width {box.width}, '
-        f"height {box.height})"
-    )
-    if box.width != box.height or box.width < 1:
-        raise ImageError(f"{named} is not a square.", "Give it the same width and height, 1 or more.")
-    if min(box.left, box.top) < 0 or box.left + box.width > width or box.top + box.height > height:
-        raise ImageError(
-            f"{named} leaves the image {origin}, which is {width} × {height} pixels.",
-            f"Keep left + width within {width} and top + height within {height}, left and top 0 or more.",
-        )
 
 
 @dataclass(frozen=True)
@@ -168,18 +152,10 @@ class Box(NamedTuple):
 class Source:
     """A source after crop, colour conversion and resize.
 
-    Attributes
-    ----------
-    pixels
-        (size_px, size_px) or (size_px, size_px, 3) float32, values 0..1.
-    sha256
-        SHA-256 of the image file's bytes.
-    origin
-        The image as the manifest names it; for one of scikit-image with the version of the package.
-    crop_box, original_size
-        The box that was cut from the file, and (height, width) of the upright file, in pixels.
-    clipped_share
-        Share of the samples that overshot 0..1 in the resize by more than half a grey level of 8 bits.
+    `pixels` are (size_px, size_px) or (size_px, size_px, 3) float32, values 0..1. `sha256` is that of the
+    file, and `origin` the image as the manifest names it; for one of scikit-image with its version. The
+    `crop_box` was cut from a file of `original_size` (height, width). `clipped_share` is the second result of
+    `shrink`.
     """
 
     id: str
@@ -193,10 +169,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """The whole image that a source was cut from, in its own size and colours.
-
-    `crop_box` is the source's place in it, and `image` gives size and colour of the stimuli.
-    """
+    """The whole image that a source was cut from, and the source's place in it."""
 
     pixels: Image
     origin: str
@@ -204,12 +177,5 @@ class Photograph:
     image: ImageSpec
 
     def crop(self, left: int, top: int) -> Image:
-        """Return the square at another corner, as large as the source's and brought to its size and colour.
-
-        The corner is in pixels of the file; a square that leaves the photograph raises `ValueError`.
-        """
-        side = self.crop_box.width
-        height, width = self.pixels.shape[:2]
-        if not (0 <= left <= width - side and 0 <= top <= height - side):
-            raise ValueError(f"a square of {side} px at ({left}, {top}) leaves {width} × {height} px")
-        return _cut(self.pixels, Box(left, top, side, side), self.image)[0]
+        """Return the square at another corner (px of the file), brought to the source's size and colour."""
+        return _cut(self.pixels, self.crop_box._replace(left=left, top=top), self.image)[0]

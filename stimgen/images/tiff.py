@@ -11,11 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stimgen.images.pixels import ImageError
+from stimgen.images.pixels import ImageError, Samples, check_size, turn_upright
 from stimgen.images.raster import ORIENTATION_TAG, decode_raster
-from stimgen.images.samples import Samples, refuse_several_pages, refuse_too_many_pixels, turn_upright
 
 # The others need the imagecodecs package; Pillow's libtiff reads them up to 8 bits of colour or 16 of grey.
 OWN_COMPRESSIONS = {"NONE", "PACKBITS", "DEFLATE", "ADOBE_DEFLATE"}
@@ -43,51 +41,43 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
         _check_tags(file, data, origin)
         page: Any = file.pages.first
         compression, photometric = _name(page.compression), _name(page.photometric)
-        if compression not in OWN_COMPRESSIONS:
-            two_bytes = page.bitspersample == 16 and page.samplesperpixel == 1 and photometric == "MINISBLACK"
-            if page.sampleformat != 1 or not (page.bitspersample in (1, 8) or two_bytes):
-                raise _unreadable(page, origin)
-            return decode_raster(data, "TIFF", origin)
-        floats = page.dtype is not None and page.dtype.kind == "f"
-        integers = page.sampleformat == 1 and page.bitspersample in (1, 8, 16)
+        floats, bits = page.dtype.kind == "f", int(page.bitspersample)
+        integers = page.sampleformat == 1 and bits in (1, 8, 16)
         colours = page.samplesperpixel - len(page.extrasamples)
-        if COLOURS.get(photometric) != colours or not (floats or integers):
-            raise _unreadable(page, origin)
+        if compression in OWN_COMPRESSIONS:
+            readable = COLOURS.get(photometric) == colours and (floats or integers)
+        else:
+            grey = page.samplesperpixel == 1 and photometric == "MINISBLACK"
+            readable = integers and (bits < 16 or grey)
+        if not readable:
+            kind = {1: "integer", 2: "signed", 3: "float", 6: "complex"}.get(page.sampleformat, "unknown")
+            raise ImageError(
+                f"{origin} is a TIFF file of a kind that stimgen does not read: {page.samplesperpixel} × "
+                f"{bits}-bit {kind} samples, colour model {photometric}, compression {compression}.",
+                "Save it as PNG, or uncompressed as grey or RGB with 8- or 16-bit integers or floats.",
+            )
+        if compression not in OWN_COMPRESSIONS:
+            return decode_raster(data, "TIFF", origin)
         _check_parts(page, compression, data, origin)
         samples = page.asarray()
-        if page.axes.startswith("S"):
-            samples = np.moveaxis(samples, 0, -1)
         tag = page.tags.get(ORIENTATION_TAG)
-        return _in_colour(samples, page, photometric, floats, 1 if tag is None else int(tag.value))
-
-
-def _in_colour(samples: NDArray[Any], page: Any, photometric: str, floats: bool, orientation: int) -> Samples:
-    bits = None if floats else int(page.bitspersample)
-    white = 1 if bits is None else 2**bits - 1
+    if page.axes.startswith("S"):
+        samples = np.moveaxis(samples, 0, -1)
+    white = 1 if floats else 2**bits - 1
     transparent = 0
     if page.extrasamples:
-        colours = page.samplesperpixel - len(page.extrasamples)
         transparent = int(np.count_nonzero((samples[:, :, colours:] != white).any(axis=2)))
         samples = samples[:, :, 0] if colours == 1 else samples[:, :, :colours]
     if photometric == "MINISWHITE":
         samples = ~samples if samples.dtype == bool else white - samples
     if photometric == "PALETTE":
         samples, bits = np.moveaxis(page.colormap[:, samples], 0, -1), 16
-    return Samples(turn_upright(samples, orientation), bits, transparent)
+    upright = turn_upright(samples, 1 if tag is None else int(tag.value))
+    return Samples(upright, None if floats else bits, transparent)
 
 
 def _name(tag_value: Any) -> str:
     return str(getattr(tag_value, "name", tag_value))
-
-
-def _unreadable(page: Any, origin: str) -> ImageError:
-    kind = {1: "integer", 2: "signed", 3: "float", 6: "complex"}.get(page.sampleformat, "unknown")
-    return ImageError(
-        f"{origin} is a TIFF file of a kind that stimgen does not read: {page.samplesperpixel} × "
-        f"{page.bitspersample}-bit {kind} samples, colour model {_name(page.photometric)}, "
-        f"compression {_name(page.compression)}.",
-        "Save it as grey or RGB with 8- or 16-bit integers or floats, without compression, or as PNG.",
-    )
 
 
 @contextmanager
@@ -110,23 +100,24 @@ def _logged_errors(origin: str) -> Iterator[None]:
 
 def _check_tags(file: Any, data: bytes, origin: str) -> None:
     """Raise unless a file has one page, whose tags agree with each other and with the file's length."""
-    refuse_several_pages(_count_pages(file), origin)
-    refuse_several_pages(sum(len(series) for series in file.series), origin)
     page: Any = file.pages.first
-    refuse_too_many_pixels(page.imagewidth, page.imagelength, origin)
-    refuse_several_pages(page.imagedepth, origin)
+    pages = _count_pages(file)
+    if pages == 1:
+        pages = page.imagedepth * sum(len(series) for series in file.series)
+    check_size(page.imagewidth, page.imagelength, pages, origin)
     if page.is_tiled:
-        refuse_too_many_pixels(page.tilewidth, page.tilelength, origin)
+        check_size(page.tilewidth, page.tilelength, pages, origin)
     if page.samplesperpixel > MOST_SAMPLES:
         raise ImageError(
             f"{origin} has {page.samplesperpixel} channels; stimgen reads grey and RGB images.",
             "Save it as grey or RGB, without further channels.",
         )
     offsets, counts = page.dataoffsets, page.databytecounts
-    if not page.dtype or len(offsets) != len(counts) or len(offsets) != math.prod(page.chunked):
-        raise ImageError(f"{origin} is damaged: its tags contradict each other.", AGAIN)
-    if any(offset + count > len(data) for offset, count in zip(offsets, counts, strict=True)):
-        raise ImageError(f"{origin} is cut off: pixels are missing at its end.", "Copy the file again.")
+    fits = page.dtype and len(offsets) == len(counts) == math.prod(page.chunked)
+    if not fits or any(map(lambda offset, count: offset + count > len(data), offsets, counts)):
+        raise ImageError(
+            f"{origin} is damaged or cut off: its tags contradict each other, or its length.", AGAIN
+        )
 
 
 def _check_parts(page: Any, compression: str, data: bytes, origin: str) -> None:

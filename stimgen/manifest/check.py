@@ -11,8 +11,8 @@ from stimgen.controls import CONTROLS
 from stimgen.counting import SHOWN, counted, first_few
 from stimgen.manifest.estimate import Estimate
 from stimgen.manifest.plan import Stimulus, measuring_network
+from stimgen.manifest.resolve import planned
 from stimgen.manifest.resolved import Manifest
-from stimgen.manifest.trials import planned
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
 from stimgen.texture.presets import Gatys2015, stages
@@ -29,21 +29,17 @@ def summary(
 ) -> str:
     """Return counts, ids, size, cost, output folder and warnings, one fact a line."""
     counts = Counter(stimulus.condition for stimulus in stimuli)
-    width = max(len(condition) for condition in counts)
     kinds = {}
     for name, layer_set in manifest.layer_sets.items():
-        layers = layer_set.layers
-        few = (
-            ", ".join(layers)
-            if len(layers) <= SHOWN
-            else f"{len(layers)} layers, {layers[0]} to {layers[-1]}"
-        )
-        kinds[name] = f"texture, {layer_set.network.name}: {few}"
+        layers = ", ".join(layer_set.layers)
+        if len(layer_set.layers) > SHOWN:
+            layers = f"{len(layer_set.layers)} layers, {layer_set.layers[0]} to {layer_set.layers[-1]}"
+        kinds[name] = f"texture, {layer_set.network.name}: {layers}"
     for control in manifest.controls:
         kinds[control.id] = "control" if control.id == control.name else f"control, {control.name}"
-    ids = [stimulus.stimulus_id for stimulus in stimuli]
-    sources = _some([source.id for source in manifest.sources], list_all)
+    width = max(map(len, counts))
     number = counted(len(manifest.sources), "source", "sources")
+    each = counted(len(stimuli) // len(manifest.sources))
     time = f"{cost.basis} ({cost.device_name})"
     if cost.seconds:
         time = f"about {duration(cost.seconds)} on {cost.device_name}, {cost.basis}"
@@ -51,14 +47,14 @@ def summary(
     lines += [f"  {name:<{width}}  {counts[name]:>6}  {kind}" for name, kind in kinds.items()]
     lines += [
         "",
-        f"Sources:   {number}, {counted(len(stimuli) // len(manifest.sources))} of each: {sources}",
+        f"Sources:   {number}, {each} of each: {_some([source.id for source in manifest.sources], list_all)}",
         f"Size:      {_size(manifest)}",
         *_accept(manifest),
         *_weights(manifest, stimuli),
         *_missing(manifest),
         *_synthesis(manifest),
         *_trials(manifest),
-        f"Ids:       {_some(ids, list_all)}",
+        f"Ids:       {_some([stimulus.stimulus_id for stimulus in stimuli], list_all)}",
         f"Time:      {time}",
         f"Memory:    about {cost.memory_bytes / 1e9:.1f} GB for one stimulus at a time",
         f"Output:    {folder or manifest.output}",

@@ -1,4 +1,4 @@
-"""YAML text to plain data, with the line and column of every value and key.
+"""YAML text to plain data, with the line and column of every value and key, and the problems of both.
 
 Nothing in the text is executed. Size, depth, number of values and length of the text are bounded, the last
 two after expanding aliases, so that nested aliases can't fill the memory.
@@ -6,31 +6,45 @@ two after expanding aliases, so that nested aliases can't fill the memory.
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import yaml
 
-from stimgen.manifest.problems import DataPath, ManifestError, Problem, dotted
+from stimgen.errors import InputError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
 MAX_VALUES = 200_000
 MAX_PROBLEMS = 1000
 """Number of problems after which a file is not read further."""
+SHOWN = 100
+"""How many problems a message lists."""
 
 _TAG = "tag:yaml.org,2002:"
-_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
 _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
-_NOT_FINITE = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
 _MEANINGS = {"bool": "true or false", "null": "nothing", "int": "a number", "float": "a number"}
+_FORMS = {
+    "bool": re.compile("yes|true|on|no|false|off", re.IGNORECASE),
+    "null": re.compile("~|null|", re.IGNORECASE),
+    "int": re.compile("[-+]?(0|[1-9][0-9_]{0,24})"),
+    "float": re.compile(
+        r"[-+]?\.inf|\.nan|[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?", re.IGNORECASE
+    ),
+}
 # Dates, "=" and "<<" as values are plain text here, as in YAML 1.2.
 _TEXTS = {"str", "timestamp", "value", "merge"}
+
+
+DataPath = tuple[str | int, ...]
+
+
+def dotted(path: DataPath) -> str:
+    """Return a path in the manifest as people write it: "sources[0].crop"."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def shorten(text: str, most: int = 60) -> str:
@@ -40,23 +54,35 @@ def shorten(text: str, most: int = 60) -> str:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Place of a value or key in the text (from 1), and how a scalar was written (None for a collection)."""
+class Problem:
+    """One thing that is wrong in a manifest."""
 
-    line: int
-    column: int
-    written: str | None
+    path: str
+    line: int | None
+    column: int | None
+    location: str
+    message: str
 
-    @classmethod
-    def of(cls, node: yaml.Node) -> Mark:
-        """Return the place of a node."""
-        written = node.value if isinstance(node, yaml.ScalarNode) else None
-        return cls(node.start_mark.line + 1, node.start_mark.column + 1, written)
+    def __str__(self) -> str:
+        place = self.path if self.line is None else f"{self.path}:{self.line}:{self.column}"
+        return f"{place}: {self.location}: {self.message}" if self.location else f"{place}: {self.message}"
+
+
+class ManifestError(InputError):
+    """A manifest that can't be used, with every problem found in it."""
+
+    def __init__(self, errors: Iterable[Problem]) -> None:
+        unique = dict.fromkeys(errors)
+        self.errors = sorted(unique, key=lambda problem: (problem.line or 0, problem.column or 0))
+        lines = [str(problem) for problem in self.errors[:SHOWN]]
+        if len(self.errors) > SHOWN:
+            lines.append(f"… and {len(self.errors) - SHOWN} more problems.")
+        super().__init__("\n".join(lines))
 
 
 @dataclass
 class Document:
-    """Data of a manifest, the place of each value and key by its path in the data, and problems.
+    """Data of a manifest, the YAML node of each value and key by its path in the data, and problems.
 
     `spoilt` has the paths of values that could not be read, and of mappings that lost an entry. They have a
     problem already, and what follows from it is not reported.
@@ -64,11 +90,11 @@ class Document:
 
     name: str
     data: Any = None
-    values: dict[DataPath, Mark] = field(default_factory=dict)
-    keys: dict[DataPath, Mark] = field(default_factory=dict)
+    values: dict[DataPath, yaml.Node] = field(default_factory=dict)
+    keys: dict[DataPath, yaml.Node] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     spoilt: set[DataPath] = field(default_factory=set)
-    _values_read: int = 0
+    _taken: dict[tuple[str, str], str] = field(default_factory=dict)
     _characters_read: int = 0
 
     def walk(self, path: DataPath) -> DataPath:
@@ -85,8 +111,16 @@ class Document:
         A problem with a `key` stands at the key, in the mapping that has it.
         """
         found = self.walk(path)
-        mark = self.keys[found] if key else self.values[found]
-        self.add(Problem(self.name, mark.line, mark.column, dotted(found[:-1] if key else found), message))
+        node, location = (self.keys[found], found[:-1]) if key else (self.values[found], found)
+        self.add(self._problem(node, message, location))
+
+    def claim(self, kind: str, name: str, owner: str, path: DataPath) -> None:
+        """Add a problem if a name is taken, ignoring case as the file systems of Windows and macOS do."""
+        known = (kind, name.lower())
+        if known in self._taken:
+            message = f'the {kind} "{name}" is taken by {self._taken[known]}; choose another name or id.'
+            self.complain(path, message)
+        self._taken.setdefault(known, owner)
 
     def add(self, problem: Problem) -> None:
         """Add a problem."""
@@ -97,60 +131,90 @@ class Document:
 
     def written(self, path: DataPath) -> str | None:
         """Return how the scalar at `path` was written; None for a collection."""
-        return self.values[self.walk(path)].written
+        node = self.values[self.walk(path)]
+        return node.value if isinstance(node, yaml.ScalarNode) else None
 
     def read(self, node: yaml.Node, path: DataPath = ()) -> Any:
         """Return the data of a node, and note where it stands."""
-        self._values_read += 1
-        if self._values_read > MAX_VALUES:
-            message = f"more than {MAX_VALUES} values after expanding aliases (a YAML bomb?)"
-            self._stop(node, f"{message}; write it shorter.")
+        self.values[path] = node
+        if len(self.values) > MAX_VALUES:
+            self._stop(node, f"more than {MAX_VALUES} values after expanding aliases (a YAML bomb?).")
         if len(path) > MAX_DEPTH:
             self._stop(node, f"nested deeper than {MAX_DEPTH} levels; does an alias contain itself?")
-        self.values[path] = Mark.of(node)
         kind = node.tag.removeprefix(_TAG)
         if isinstance(node, yaml.SequenceNode) and kind == "seq":
             return [self.read(item, (*path, i)) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return {key: self.read(value, (*path, key)) for key, value in self._entries(node, path)}
         try:
-            if isinstance(node, yaml.ScalarNode):
-                self._count_characters(node)
-                if kind in {*_TEXTS, *_MEANINGS}:
-                    return _scalar(node.value, kind)
-            tag = node.tag.replace(_TAG, "!!")
-            message = f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove the tag.'
+            return self._scalar(node)
         except ValueError as error:
-            message = str(error)
-        self.spoilt.add(path)
-        self.complain(path, message)
-        return None
+            self.spoilt.add(path)
+            self.complain(path, str(error))
+            return None
 
     def _entries(self, node: yaml.MappingNode, path: DataPath) -> Iterator[tuple[str, yaml.Node]]:
         for key, value in node.value:
-            mark, message = Mark.of(key), _key_message(key)
-            if message:
+            try:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise ValueError("a key must be a word, not a list or a mapping.")
+                name, word = self._scalar(key), shorten(key.value)
+                if not isinstance(name, str):
+                    read_as = f"{word or '(empty)'} is read as {_MEANINGS[key.tag.removeprefix(_TAG)]}"
+                    raise ValueError(f'the key {read_as}; for text, put it in quotes: "{word}".')
+            except ValueError as error:
                 self.spoilt.add(path)
+                self.add(self._problem(key, str(error), path))
+                continue
+            first = self.keys.setdefault((*path, name), key)
+            if first is key:
+                yield name, value
             else:
-                self._count_characters(key)
-                first = self.keys.get((*path, key.value))
-                if first is None:
-                    self.keys[(*path, key.value)] = mark
-                    yield key.value, value
-                    continue
-                place = f"line {first.line}, column {first.column}"
-                message = f'the key "{shorten(key.value)}" is given twice, first in {place}.'
-            self.add(Problem(self.name, mark.line, mark.column, dotted(path), message))
+                place = f"line {first.start_mark.line + 1}, column {first.start_mark.column + 1}"
+                message = f'the key "{word}" is given twice, first in {place}.'
+                self.add(self._problem(key, message, path))
 
-    def _count_characters(self, node: yaml.ScalarNode) -> None:
+    def _scalar(self, node: yaml.Node) -> str | bool | int | float | None:
+        kind = node.tag.removeprefix(_TAG)
+        if not isinstance(node, yaml.ScalarNode) or kind not in {*_TEXTS, *_FORMS}:
+            tag = node.tag.replace(_TAG, "!!")
+            raise ValueError(f'the tag "{tag}" is not allowed; a manifest has plain values only. Remove it.')
         self._characters_read += len(node.value)
         if self._characters_read > MAX_BYTES:
-            message = f"more than {MAX_BYTES // 1_000_000} million characters after expanding aliases"
-            self._stop(node, f"{message} (a YAML bomb?); write it shorter.")
+            self._stop(node, "more than 1 million characters after expanding aliases (a YAML bomb?).")
+        if kind not in _TEXTS and not _FORMS[kind].fullmatch(node.value):
+            raise ValueError(
+                f"{shorten(node.value, 40)} is no plain form of {_MEANINGS[kind]}: write numbers in decimal "
+                "digits (YAML reads this in another base), at most 25, and text in quotes."
+            )
+        if kind not in _TEXTS:
+            return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-any-return]
+        if unwanted := _UNWANTED.search(node.value):
+            half = unwanted[0] >= "\ud800"
+            name = "half a surrogate pair" if half else f"the control character U+{ord(unwanted[0]):04X}"
+            raise ValueError(f"the text has {name}; remove it.")
+        return str(node.value)
+
+    def _problem(self, node: yaml.Node, message: str, location: DataPath = ()) -> Problem:
+        mark = node.start_mark
+        return Problem(self.name, mark.line + 1, mark.column + 1, dotted(location), message)
 
     def _stop(self, node: yaml.Node, message: str) -> NoReturn:
-        mark = Mark.of(node)
-        raise ManifestError([*self.problems, Problem(self.name, mark.line, mark.column, "", message)])
+        raise ManifestError([*self.problems, self._problem(node, message)])
+
+
+def decoded(content: bytes, name: str) -> str:
+    """Return the bytes of a file as text; what is not UTF-8 is a problem at its place."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = _end_of(content[: error.start].decode("utf-8-sig", errors="replace"))
+        message = f"byte 0x{content[error.start]:02X} is not UTF-8; save the file with the encoding UTF-8."
+        raise ManifestError([Problem(name, line, column, "", message)]) from None
+
+
+def _end_of(text: str) -> tuple[int, int]:
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
 
 
 def parse(text: str, name: str, start: str = "stimgen: 1") -> Document:
@@ -169,8 +233,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        line, column = _end_of(text[: error.position])
         message = f"the character U+{int(error.character):04X} is not allowed in YAML; remove it."
         raise ManifestError([Problem(name, line, column, "", message)]) from None
     try:
@@ -218,57 +281,3 @@ class Dumper(yaml.SafeDumper):
 
 for _class in (_Loader, Dumper):
     _class.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
-
-
-def _key_message(key: yaml.Node) -> str:
-    """Return what is wrong with a key; nothing if it is plain text."""
-    if not isinstance(key, yaml.ScalarNode):
-        return "a key must be a word, not a list or a mapping."
-    kind = key.tag.removeprefix(_TAG)
-    if kind == "merge":
-        return 'merge keys ("<<") are not part of this format; write the keys out.'
-    if kind in _MEANINGS:
-        word = shorten(key.value)
-        return (
-            f'the key {word or "(empty)"} is read as {_MEANINGS[kind]}; for text, put it in quotes: "{word}".'
-        )
-    if kind not in _TEXTS:
-        return f'the tag "{key.tag.replace(_TAG, "!!")}" is not allowed; a manifest has plain keys only.'
-    unwanted = _unwanted(key.value)
-    return f"a key has {unwanted}; remove it." if unwanted else ""
-
-
-def _unwanted(text: str) -> str:
-    """Return the name of a character that a file or a terminal cannot take; nothing if there is none."""
-    found = _UNWANTED.search(text)
-    if found is None:
-        return ""
-    if found[0] >= "\ud800":
-        return "half a surrogate pair, which is not a character"
-    return f"the control character U+{ord(found[0]):04X}"
-
-
-def _scalar(text: str, kind: str) -> str | bool | int | float | None:
-    """Return the value of a scalar."""
-    plain = text.replace("_", "").lower()
-    if kind in _TEXTS:
-        if unwanted := _unwanted(text):
-            raise ValueError(f"the text has {unwanted}; remove it.")
-        return text
-    if kind == "bool" and text.lower() in _TRUTH:
-        return _TRUTH[text.lower()]
-    if kind == "null" and plain in {"", "~", "null"}:
-        return None
-    if kind == "int" and _DECIMAL.fullmatch(text):
-        if len(text) > 25:
-            raise ValueError(f"the number {text[:12]}… has too many digits.")
-        return int(plain)
-    if kind == "float":
-        with contextlib.suppress(ValueError):
-            return float(_NOT_FINITE.get(plain, plain))
-    if kind in {"bool", "null"}:
-        raise ValueError(f"{text[:40]} has a tag that makes it {_MEANINGS[kind]}; remove the tag.")
-    raise ValueError(
-        f"{text[:40]} is no plain decimal number (YAML reads it in another base); "
-        "write decimal digits, or put it in quotes if it is text."
-    )

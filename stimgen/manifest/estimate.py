@@ -8,7 +8,7 @@ import math
 import os
 import re
 import subprocess
-import time
+import timeit
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,15 +23,13 @@ from stimgen.counting import counted
 from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import LayerSet, Manifest
-from stimgen.networks.architectures import NETWORKS, Convolution
-from stimgen.networks.memory import evaluation_bytes
+from stimgen.networks.architectures import NETWORKS, Convolution, evaluation_bytes
 from stimgen.texture.presets import Gatys2015, Multiscale, stages
 
 BYTES_PER_FLOAT = 4
 # Part of the speed of a matrix product that synthesis reaches on a CPU (channels-last convolutions).
 CONVOLUTION_SHARE = 0.85
 _MATRIX_SIDE = 512
-_MEASURE_S = 0.08
 # Memory of the interpreter with PyTorch before any image, rounded up.
 PROCESS_BYTES = 600_000_000
 
@@ -64,15 +62,14 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
         basis = f"no synthesis{beside or ': controls take seconds'}"
         return Estimate(0.0, memory, device_name, basis)
     flops = sum(counts[layer_set] * stimulus_flops(manifest, layer_set) for layer_set in used)
-    gflops = recorded_speed(speed_name(device, manifest.synthesis))
+    gflops = recorded_speeds().get(speed_name(device, manifest.synthesis))
     basis = "from the speed of earlier runs on this device"
-    if gflops is None and device != "cpu":
-        basis = "unknown until the first run on this device has measured it"
-        return Estimate(None, memory, device_name, basis + beside)
-    if gflops is None:
+    if gflops is None and device == "cpu":
         gflops = measured_cpu_speed() * CONVOLUTION_SHARE
         basis = "from a matrix product timed just now"
-    return Estimate(flops / (gflops * 1e9), memory, device_name, basis + beside)
+    elif gflops is None:
+        basis = "unknown until the first run on this device has measured it"
+    return Estimate(flops / (gflops * 1e9) if gflops else None, memory, device_name, basis + beside)
 
 
 def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
@@ -96,11 +93,8 @@ def memory_bytes(manifest: Manifest, layer_set: LayerSet) -> int:
     size_px, architecture = manifest.image.size_px, NETWORKS[layer_set.network.name]()
     evaluation = evaluation_bytes(architecture, layer_set.layers, size_px, pooling=layer_set.network.pooling)
     steps = architecture.upto(architecture.deepest(layer_set.layers))
-    kernels = sum(
-        (step.kernel**2 * step.in_channels + 1) * step.out_channels
-        for step in steps
-        if isinstance(step, Convolution)
-    )
+    convolutions = [step for step in steps if isinstance(step, Convolution)]
+    kernels = sum((step.kernel**2 * step.in_channels + 1) * step.out_channels for step in convolutions)
     channels = 1 if manifest.image.color == "grey" else 3
     history = 2 * manifest.synthesis.history * channels * size_px**2
     bytes_of_history = 8 if isinstance(manifest.synthesis, Gatys2015) else BYTES_PER_FLOAT
@@ -141,25 +135,23 @@ def record_speed(name: str, gflops: float) -> None:
     """Keep the speed that a run reached, for later estimates."""
     path = speed_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, json.dumps(_recorded() | {name: gflops}, indent=2, sort_keys=True).encode())
+    write_file(path, json.dumps(recorded_speeds() | {name: gflops}, indent=2, sort_keys=True).encode())
 
 
-def recorded_speed(name: str) -> float | None:
-    """Return the speed recorded under `name`, GFLOP/s; None if no run has recorded one."""
-    return _recorded().get(name)
+def recorded_speeds() -> dict[str, float]:
+    """Return the speeds of earlier runs, GFLOP/s, by name; none if their file is damaged."""
+    try:
+        speeds = dict(json.loads(speed_file().read_text(encoding="utf-8")))
+        return {name: float(speed) for name, speed in speeds.items() if 0 < speed < math.inf}
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def measured_cpu_speed() -> float:
     """Return the speed of a float32 matrix product on this CPU, GFLOP/s; takes about 0.1 s."""
     # Ones are as fast as any numbers and need no generator.
     matrix = np.ones((_MATRIX_SIDE, _MATRIX_SIDE), dtype=np.float32)
-    product = matrix @ matrix
-    times, start = [], time.perf_counter()
-    now = start
-    while now < start + _MEASURE_S:
-        np.matmul(matrix, matrix, out=product)
-        before, now = now, time.perf_counter()
-        times.append(now - before)
+    times = timeit.repeat(lambda: matrix @ matrix, number=1, repeat=20)
     return float(2 * _MATRIX_SIDE**3 / min(times) / 1e9)
 
 
@@ -198,12 +190,3 @@ def cpu_name() -> str:
     except OSError:  # not Linux
         found = None
     return f"{found[1].strip() if found else 'CPU'} ({counted(cores, 'core', 'cores')})"
-
-
-def _recorded() -> dict[str, float]:
-    """Return all recorded speeds; none from a damaged file, which the next run writes anew."""
-    try:
-        speeds = dict(json.loads(speed_file().read_text(encoding="utf-8")))
-        return {name: float(speed) for name, speed in speeds.items() if 0 < speed < math.inf}
-    except (OSError, ValueError, TypeError):
-        return {}

@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
+from stimgen.bounded import read_file
 from stimgen.errors import nearest
-from stimgen.manifest.document import MAX_BYTES, Document, parse
-from stimgen.manifest.problems import DataPath, ManifestError, Problem
+from stimgen.manifest.document import MAX_BYTES, Document, ManifestError, Problem, decoded, parse, shorten
 from stimgen.manifest.resolve import is_weights_file, resolve
 from stimgen.manifest.resolved import Manifest
-from stimgen.manifest.schema import (
-    ENTRIES,
-    LARGEST_SEED,
-    VERSION,
-    ManifestFile,
-    NetworkSpec,
-    spell_out,
-)
-from stimgen.manifest.wording import complain_all, describe
+from stimgen.manifest.schema import LARGEST_SEED, VERSION, ManifestFile, NetworkSpec
+from stimgen.manifest.sections import describe, read_section
 from stimgen.networks.architectures import NETWORKS
 
 
@@ -32,31 +24,34 @@ def load_manifest(
     network: str | None = None,
     seeds: Sequence[int] | None = None,
     files_needed: bool = True,
+    content: bytes | None = None,
 ) -> Manifest:
-    """Read, check and resolve a manifest."""
+    """Read, check and resolve a manifest; with `content`, these bytes as those of the file."""
     path = Path(path)
-    return read_manifest(_read(path), path, network=network, seeds=seeds, files_needed=files_needed)
-
-
-def read_manifest(
-    content: bytes,
-    path: Path,
-    *,
-    network: str | None = None,
-    seeds: Sequence[int] | None = None,
-    files_needed: bool = True,
-) -> Manifest:
-    """Check and resolve the bytes of a manifest as `load_manifest` does that of the file at `path`."""
-    document = parse(_text(content, str(path)), str(path))
+    content = _read(path) if content is None else content
+    document = parse(decoded(content, str(path)), str(path))
     if not isinstance(document.data, dict):
         message = f"a manifest is a mapping that starts with stimgen: 1, not {describe(document.data)}."
         document.complain((), message)
         raise ManifestError(document.problems)
-    _check_version(document)
-    data = spell_out(document.data)
+    data = document.data
+    version = data.get("stimgen", VERSION)
+    if ("stimgen",) not in document.spoilt and (type(version) is not int or version != VERSION):
+        message = (
+            f"expected {VERSION}, the manifest version that this stimgen reads, got {describe(version)}."
+        )
+        document.complain(("stimgen",), message)
+        if isinstance(version, int) and version > VERSION:
+            # The other sections follow rules unknown here; problems found in them would mislead.
+            raise ManifestError(document.problems)
+    for key in data.keys() - ManifestFile.model_fields:
+        message = f'unknown key "{shorten(key)}". {nearest(key, ManifestFile.model_fields)}'
+        document.complain((key,), message, key=True)
     _override(data, document, network, seeds)
-    file = _validate(data, document)
-    manifest = resolve(file, document, path, files_needed=files_needed)
+    # The version is looked at above.
+    data |= {"stimgen": VERSION} if "stimgen" in data else {}
+    sections = {name: read_section(name, data, document) for name in ManifestFile.model_fields}
+    manifest = resolve(SimpleNamespace(**sections), document, path, files_needed=files_needed)
     if manifest is None or document.problems:
         raise ManifestError(document.problems)
     given = {"network": network, "seeds": list(seeds) if seeds is not None else None}
@@ -65,52 +60,18 @@ def read_manifest(
 
 
 def _read(path: Path) -> bytes:
-    content = b""
     try:
-        if not path.exists():
-            message = f"there is no such file. {_neighbour(path)}".strip()
-        elif not path.is_file():
-            message = (
-                f"is {'a folder' if path.is_dir() else 'not a regular file'}; name a manifest file (.yaml)."
-            )
-        else:
-            with path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-            if len(content) <= MAX_BYTES:
-                return content
-            size = f"{MAX_BYTES // 1_000_000} MB"
-            message = f"is larger than {size}, which no manifest needs; use globs and seed ranges."
+        return read_file(path, MAX_BYTES)
+    except FileNotFoundError:
+        hint = f"Its folder {path.parent} doesn't exist either."
+        if path.parent.is_dir():
+            manifests = sorted(file.name for file in path.parent.glob("*.y*ml"))[:20]
+            hint = nearest(path.name, manifests) if manifests else ""
+        message = f"there is no such file. {hint}".strip()
     except (OSError, ValueError) as error:
-        message = f"can't be read: {getattr(error, 'strerror', None) or error}."
+        reason = getattr(error, "strerror", None) or error
+        message = f"can't be read: {reason}. Name a manifest, a YAML file of at most 1 MB."
     raise ManifestError([Problem(str(path), None, None, "", message)])
-
-
-def _text(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8-sig", errors="replace")
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        message = f"byte 0x{content[error.start]:02X} is not UTF-8; save the file with the encoding UTF-8."
-        raise ManifestError([Problem(name, line, column, "", message)]) from None
-
-
-def _neighbour(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"Its folder {path.parent} doesn't exist either."
-    manifests = sorted(file.name for file in path.parent.iterdir() if file.suffix in {".yaml", ".yml"})[:20]
-    return nearest(path.name, manifests) if manifests else ""
-
-
-def _check_version(document: Document) -> None:
-    version = document.data.get("stimgen", VERSION)
-    if ("stimgen",) in document.spoilt or (version == VERSION and not isinstance(version, bool | float)):
-        return
-    message = f"expected {VERSION}, the manifest version that this stimgen reads, got {describe(version)}."
-    document.complain(("stimgen",), message)
-    if isinstance(version, int) and version > VERSION:
-        # The other sections follow rules unknown here; problems found in them would mislead.
-        raise ManifestError(document.problems)
 
 
 def _override(
@@ -135,44 +96,3 @@ def _override(
         found = ", ".join(map(str, seeds)) or "nothing"
         message = f"expected different whole numbers from 0 to {LARGEST_SEED}, got {found}."
         document.add(Problem("--seeds", None, None, "", message))
-
-
-def _validate(data: dict[str, Any], document: Document) -> ManifestFile:
-    """Return the manifest's sections, and None for those and for entries that are not valid."""
-    if "stimgen" in data:  # `_check_version` has looked at it
-        data["stimgen"] = VERSION
-    found: set[DataPath] = set()
-    try:
-        file = ManifestFile.model_validate(_tuples(data), strict=True)
-        if not document.spoilt:
-            return file
-    except ValidationError as error:
-        complain_all(error, document)
-        found = {detail["loc"] for detail in error.errors()}
-    bad = {path[:1] if path[0] not in ENTRIES else path[:2] for path in {*found, *document.spoilt} if path}
-
-    def valid(path: DataPath, model: Any, value: Any) -> Any:
-        return None if path in bad else TypeAdapter(model).validate_python(_tuples(value), strict=True)
-
-    sections: dict[str, Any] = {}
-    for name, field in ManifestFile.model_fields.items():
-        value, entry = data.get(name), ENTRIES.get(name)
-        if name not in data:
-            sections[name] = None if field.is_required() else field.get_default()
-        elif entry is None:
-            sections[name] = valid((name,), field.rebuild_annotation(), value)
-        elif name == "layer_sets" and isinstance(value, dict):
-            named = {key: item for key, item in value.items() if (name, key, "[key]") not in found}
-            sections[name] = {key: valid((name, key), entry, item) for key, item in named.items()} or None
-        elif name != "layer_sets" and isinstance(value, list):
-            sections[name] = tuple(valid((name, i), entry, item) for i, item in enumerate(value))
-        else:
-            sections[name] = None
-    return ManifestFile.model_construct(**sections)
-
-
-def _tuples(data: Any) -> Any:
-    """Return data with tuples in place of lists, as pydantic's strict mode wants them."""
-    if isinstance(data, dict):
-        return {key: _tuples(value) for key, value in data.items()}
-    return tuple(_tuples(value) for value in data) if isinstance(data, list) else data

@@ -2,79 +2,87 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError, nearest
 from stimgen.images.sources import ImageSpec
-from stimgen.manifest.document import Document, shorten
-from stimgen.manifest.problems import DataPath
-from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
+from stimgen.manifest.document import DataPath, Document, ManifestError, shorten
+from stimgen.manifest.plan import plan
+from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest, TrialsSpec
 from stimgen.manifest.schema import (
-    AcceptSpec,
     ControlSection,
-    ImageSection,
     LayerSetSection,
-    ManifestFile,
-    MatchingSpec,
     MeasureSpec,
     NetworkSpec,
     SeedRange,
+    TrialsSection,
 )
-from stimgen.manifest.sources import check_boxes, expand_sources, find_file
-from stimgen.manifest.trials import check_trials, resolve_trials
-from stimgen.manifest.wording import read_options
+from stimgen.manifest.sections import read, read_section
+from stimgen.manifest.sources import expand_sources, find_file
 from stimgen.measure.portilla_simoncelli import SCALES, WIDTH, size_problem
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import random_seed, weights_names
+from stimgen.networks.architectures import NETWORKS, random_seed, weights_names
+from stimgen.trials import DESIGNS, Available, Exemplar, OptionError, make_trials
 
 MAX_STIMULI = 1_000_000
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5", ".hdf5")
 
 
-def resolve(file: ManifestFile, document: Document, path: Path, *, files_needed: bool) -> Manifest | None:
-    """Return the manifest with nothing left open; None if sections that it needs have problems.
+def resolve(file: SimpleNamespace, document: Document, path: Path, *, files_needed: bool) -> Manifest | None:
+    """Return the manifest with nothing left open; None, with problems, if that is impossible.
 
-    In `file`, None stands for sections and entries that are not valid.
+    `file` has the sections as models; None stands for sections and entries that are not valid.
     """
-    folder = path.parent.resolve()
-    image = _image(file.image, document)
-    sources = expand_sources(file.sources or (), folder, document, files_needed=files_needed)
-    check_boxes(file.sources or (), image, document)
-    seeds = _seeds(file.seeds, document)
-    conditions = _Conditions(file, image, folder, document, files_needed)
-    conditions.resolve()
-    measure = _measure(conditions)
-    _check_matching(file.matching, document)
+    image: ImageSpec | None = ImageSpec(**file.image.model_dump()) if file.image else None
+    resolver = _Resolver(document, path.parent.resolve(), image.size_px if image else None, files_needed)
+    sources = expand_sources(
+        file.sources or (), resolver.folder, document, resolver.size_px, files_needed=files_needed
+    )
+    seeds = file.seeds or ()
+    if isinstance(seeds, SeedRange):
+        seeds = tuple(range(seeds.first, seeds.first + seeds.count))
+    usable = network = resolver.network(file.network, ("network",))
+    if file.network and file.network.name in NETWORKS and network is None:
+        # Layer sets can be looked at although the manifest's weights are wrong.
+        usable = file.network.model_copy(update={"weights": NetworkSpec().weights})
+    entries = (file.layer_sets or {}).items()
+    found = {name: resolver.layer_set(name, entry, usable) for name, entry in entries}
+    layer_sets = {name: layer_set for name, layer_set in found.items() if layer_set}
+    controls = [
+        resolver.control(index, entry, layer_sets, list(found))
+        for index, entry in enumerate(file.controls or ())
+    ]
+    measure = resolver.measure(file.measure or MeasureSpec(), network)
     if file.layer_sets == {} and file.controls == ():
         document.complain((), "there is nothing to make; give layer_sets, controls, or both.")
     trials = resolve_trials(file.trials or (), document)
-    count = len(sources) * (len(file.layer_sets or ()) + len(file.controls or ())) * len(seeds)
+    count = len(sources) * (len(found) + len(controls)) * len(seeds)
     if count > MAX_STIMULI:
         message = f"sources × conditions × seeds make {count} stimuli, more than {MAX_STIMULI}"
         document.complain(("seeds",), f"{message}; split the manifest.")
-    if image is None or conditions.network is None or document.problems:
+    if image is None or network is None or document.problems:
         return None
     manifest = Manifest(
         path=path,
-        folder=folder,
+        folder=resolver.folder,
         name=file.name,
         description=file.description,
         image=image,
         sources=sources,
-        network=conditions.network,
-        layer_sets=conditions.layer_sets,
+        network=network,
+        layer_sets=layer_sets,
         seeds=seeds,
         synthesis=file.synthesis,
-        controls=tuple(conditions.controls),
+        controls=tuple(control for control in controls if control),
         matching=file.matching,
         measure=measure,
         accept=file.accept,
         trials=trials,
     )
+    _check_measured(manifest, document)
     check_trials(manifest, document)
     return manifest
 
@@ -91,301 +99,230 @@ def known_weights(network: str) -> tuple[str, ...]:
     return (*weights_names(network), *(name for owner, name in cached_names() if owner == network))
 
 
-def _image(section: ImageSection | None, document: Document) -> ImageSpec | None:
-    """Return the size, with all three numbers where two are known; None if they are wrong."""
-    if section is None:
-        return None
-    size_px, size_deg, ppd = section.size_px, section.size_deg, section.ppd
-    exact = size_deg * ppd if size_deg and ppd else size_px
-    if exact is None:
-        message = "expected size_px, or both size_deg and ppd; with one alone the size is unknown."
-    elif size_px is None and not 15.5 <= exact <= 4096:
-        message = f"size_deg × ppd = {exact:.4g} px; stimuli have from 16 to 4096 px. Change size_deg or ppd."
-    elif size_px is not None and round(exact) != size_px:
-        message = f"size_deg × ppd = {exact:.4g} px, but size_px is {size_px}; give two of the three."
-    else:
-        size_px = size_px or round(exact)
-        ppd = ppd or (size_px / size_deg if size_deg else None)
-        # Of what is shown: whole pixels, of the display's size.
-        size_deg = size_px / ppd if ppd else None
-        if all(number is None or 0 < number < math.inf for number in (size_deg, ppd)):
-            return ImageSpec(size_px, size_deg, ppd, section.color)
-        message = f"size_deg is {size_deg:g} and ppd {ppd:g}: no display is like that; correct them."
-    document.complain(("image",), message)
-    return None
+@dataclass(frozen=True)
+class _Resolver:
+    """Finds what sections name, as seen from the manifest's folder; what is wrong becomes a problem."""
 
-
-def _seeds(seeds: SeedRange | tuple[int, ...] | None, document: Document) -> tuple[int, ...]:
-    """Return the seeds one by one; a seed that is listed twice is a problem."""
-    if isinstance(seeds, SeedRange):
-        return tuple(range(seeds.first, seeds.first + seeds.count))
-    seen: set[int] = set()
-    for index, seed in enumerate(seeds or ()):
-        if seed in seen:
-            document.complain(
-                ("seeds", index), f"the seed {seed} is given twice; it would make the same image."
-            )
-        seen.add(seed)
-    return seeds or ()
-
-
-@dataclass
-class _Conditions:
-    """Layer sets and controls, and the networks that they use; what is not valid is left out."""
-
-    file: ManifestFile
-    image: ImageSpec | None
-    folder: Path
     document: Document
+    folder: Path
+    size_px: int | None
     files_needed: bool
-    network: NetworkSpec | None = None
-    layer_sets: dict[str, LayerSet] = field(default_factory=dict)
-    controls: list[ControlSpec] = field(default_factory=list)
 
-    def resolve(self) -> None:
-        """Fill in the network, the layer sets and the controls."""
-        self._check_names()
-        usable = self.network = self._network(self.file.network, ("network",))
-        if usable is None and getattr(self.file.network, "name", None) in NETWORKS:
-            # Layer sets can be looked at although the manifest's weights are wrong.
-            usable = self.file.network.model_copy(update={"weights": NetworkSpec().weights})
-        for name, section in (self.file.layer_sets or {}).items():
-            layer_set = self._layer_set(name, section, usable)
-            if layer_set is not None:
-                self.layer_sets[name] = layer_set
-        found = [self._control(index, entry) for index, entry in enumerate(self.file.controls or ())]
-        self.controls = [control for control in found if control is not None]
-
-    def _check_names(self) -> None:
-        """Complain about condition names that are taken, ignoring case as file systems do."""
-        controls: Sequence[ControlSection | None] = self.file.controls or ()
-        named: list[tuple[DataPath, str]] = [
-            (("layer_sets", name), name) for name in self.file.layer_sets or ()
-        ]
-        named += [(("controls", i), entry.id or entry.name) for i, entry in enumerate(controls) if entry]
-        taken: dict[str, str] = {}
-        for place, name in named:
-            is_control = place[0] == "controls"
-            if name.lower() in taken:
-                cure = "give the control another id" if is_control else "rename one of them"
-                message = f'the condition name "{name}" is taken by {taken[name.lower()]}; {cure}.'
-                self.document.complain(place, message)
-            taken.setdefault(name.lower(), f'the {"control" if is_control else "layer set"} "{name}"')
-
-    def _network(self, spec: NetworkSpec | None, place: DataPath) -> NetworkSpec | None:
-        """Return the network with a weights file as an absolute path; None, with a problem, if unknown."""
+    def network(self, spec: NetworkSpec | None, place: DataPath) -> NetworkSpec | None:
+        """Return the network with a weights file as an absolute path."""
         if spec is None:
             return None
         name, weights = spec.name, spec.weights
-        where, message = (*place, "weights"), ""
         if name not in NETWORKS:
-            where, message = (*place, "name"), f'unknown network "{shorten(name)}". {nearest(name, NETWORKS)}'
-        elif is_weights_file(weights):
+            message = f'unknown network "{shorten(name)}". {nearest(name, NETWORKS)}'
+            self.document.complain((*place, "name"), message)
+            return None
+        if is_weights_file(weights):
             path = find_file(weights, self.folder, needed=self.files_needed)
             if path is not None:
                 return spec.model_copy(update={"weights": str(path)})
             message = f'there is no weights file "{shorten(weights)}" in {self.folder}; correct the path.'
         elif random_seed(weights) is None and self.files_needed and weights not in known_weights(name):
-            known = (*known_weights(name), "random")
             message = (
-                f'unknown weights "{shorten(weights)}" for network {name}. {nearest(weights, known)} '
+                f'unknown weights "{shorten(weights)}" for network {name}. '
+                f"{nearest(weights, (*known_weights(name), 'random'))} "
                 f"Or the path of a file ({', '.join(WEIGHTS_SUFFIXES)})."
             )
-        if not message:
+        else:
             return spec
-        self.document.complain(where, message)
+        self.document.complain((*place, "weights"), message)
         return None
 
-    def _layer_set(
+    def layers(self, named: Sequence[str], network: NetworkSpec, place: DataPath) -> tuple[str, ...]:
+        """Return layers in the order of the network, ranges ("conv1_1..pool4") written out.
+
+        Empty if a layer is unknown, given twice, or has no position left in images of this size.
+        """
+        architecture = NETWORKS[network.name]()
+        before = len(self.document.problems)
+        found: set[str] = set()
+        for index, entry in enumerate(named):
+            try:
+                layers = architecture.range_of(shorten(entry))
+            except InputError as error:
+                self.document.complain((*place, index), f"{error.problem} {error.cure}")
+                continue
+            twice = next((layer for layer in layers if layer in found), None)
+            if twice is not None:
+                message = f'the layer "{twice}" is given twice; once is enough.'
+                self.document.complain((*place, index), message)
+            found.update(layers)
+        if len(self.document.problems) > before:
+            return ()
+        deepest = architecture.deepest(found)
+        smallest = architecture.smallest_px(deepest)
+        if self.size_px is not None and smallest > self.size_px:
+            message = (
+                f"stimuli of {self.size_px} px are too small for {deepest}, which needs at least {smallest} "
+                "px; use larger stimuli or shallower layers."
+            )
+            self.document.complain(place, message)
+        return tuple(layer for layer in architecture.layers if layer in found)
+
+    def layer_set(
         self, name: str, section: LayerSetSection | None, default: NetworkSpec | None
     ) -> LayerSet | None:
-        """Return a layer set with its own network; None, with problems, if a name is unknown."""
+        """Return a layer set with its own network, the `default` with the section's changes."""
+        place: DataPath = ("layer_sets", name)
+        self.document.claim("condition name", name, f'the layer set "{name}"', place)
         if section is None or default is None:
             return None
-        place: DataPath = ("layer_sets", name)
         change = section.network.model_dump(exclude_none=True)
+        other = change.get("name", default.name)
+        if other != default.name and "weights" not in change and is_weights_file(default.weights):
+            message = f"the manifest's weights file is for {default.name}; give weights for {other} here."
+            self.document.complain((*place, "network", "name"), message)
+            return None
         network: NetworkSpec | None = default
         if change:
-            other = change.get("name", default.name)
-            if other != default.name and "weights" not in change and is_weights_file(default.weights):
-                message = f"the manifest's weights file is for {default.name}; give weights for {other} here."
-                self.document.complain((*place, "network", "name"), message)
-                return None
-            network = self._network(default.model_copy(update=change), (*place, "network"))
-        if network is None:
+            network = self.network(default.model_copy(update=change), (*place, "network"))
+        layers = self.layers(section.layers, network, (*place, "layers")) if network else ()
+        if network is None or not layers:
             return None
-        before = len(self.document.problems)
-        layers = _expand_layers(section.layers, network, (*place, "layers"), self.document)
         for layer in set(section.layer_weights) - set(layers):
             message = f'a weight for "{shorten(layer)}", which is not among the layers.'
             where = (*place, "layer_weights", layer)
             self.document.complain(where, f"{message} {nearest(layer, layers)}", key=True)
-        if len(self.document.problems) > before:
-            return None
-        if self.image is not None:
-            _check_depth(layers, network, self.image.size_px, place, self.document)
         weights = {layer: float(section.layer_weights.get(layer, 1.0)) for layer in layers}
         return LayerSet(name, layers, weights, network, section.components)
 
-    def _control(self, index: int, section: ControlSection | None) -> ControlSpec | None:
-        """Return a control with all its options; None, with problems, if it is unknown or impossible."""
+    def control(
+        self,
+        index: int,
+        section: ControlSection | None,
+        layer_sets: Mapping[str, LayerSet],
+        named: Sequence[str],
+    ) -> ControlSpec | None:
+        """Return a control with all its options; `named` are all layer sets, also those with problems."""
         if section is None:
             return None
         place: DataPath = ("controls", index)
+        condition = section.id or section.name
+        self.document.claim("condition name", condition, f'the control "{condition}"', place)
         if section.name not in CONTROLS:
             message = f'unknown control "{shorten(section.name)}". {nearest(section.name, CONTROLS)}'
             self.document.complain((*place, "name"), message)
             return None
         control = CONTROLS[section.name]
-        valid = read_options(control.options, section.model_extra, self.document, place, ("name", "id"))
+        valid = read(control.options, section.model_extra, self.document, place, others=("name", "id"))
         if valid is None:
             return None
         options = valid.model_dump()
-        problem = control.check(options, self.image.size_px) if control.check and self.image else None
-        if problem:
-            self.document.complain(place, problem)
-            return None
+        problem = control.check(options, self.size_px) if control.check and self.size_px else None
         layer_set = None
         if "layer_set" in options:
-            name = options["layer_set"] = self._layer_set_of(section.name, options["layer_set"], place)
-            layer_set = self.layer_sets.get(name or "")
-            if layer_set is None:
-                return None
-        return ControlSpec(section.id or section.name, section.name, control.seeded, options, layer_set)
-
-    def _layer_set_of(self, control: str, name: str | None, place: DataPath) -> str | None:
-        """Return the layer set that a control refers to, by default the only one."""
-        named = list(self.file.layer_sets or ())
-        if name is None and len(named) == 1:
-            return named[0]
-        if not named:
-            self.document.complain(place, f"{control} needs a layer set, and there is none; add layer_sets.")
-        elif name is None:
-            self.document.complain(place, f"which layer set? Add layer_set to {control}: {', '.join(named)}.")
-        elif name not in named:
-            message = f'unknown layer set "{shorten(name)}". {nearest(name, named)}'
-            self.document.complain((*place, "layer_set"), message)
-        return name
-
-
-def _expand_layers(
-    named: Sequence[str], network: NetworkSpec, place: DataPath, document: Document
-) -> tuple[str, ...]:
-    """Return layers in the order of the network, ranges ("conv1_1..pool4") written out.
-
-    Layers that are unknown or given twice are problems, and ranges that run backwards.
-    """
-    architecture = NETWORKS[network.name]()
-    found: set[str] = set()
-    for index, entry in enumerate(named):
-        try:
-            layers = architecture.range_of(shorten(entry))
-        except InputError as error:
-            document.complain((*place, index), f"{error.problem} {error.cure}")
-            continue
-        twice = next((layer for layer in layers if layer in found), None)
-        if twice is not None:
-            document.complain((*place, index), f'the layer "{twice}" is given twice; once is enough.')
-        found.update(layers)
-    return tuple(layer for layer in architecture.layers if layer in found)
-
-
-def _check_depth(
-    layers: Sequence[str], network: NetworkSpec, size_px: int, place: DataPath, document: Document
-) -> None:
-    """Complain about a layer that has no position left in an image of `size_px`."""
-    architecture = NETWORKS[network.name]()
-    deepest = architecture.deepest(layers)
-    smallest = architecture.smallest_px(deepest)
-    if smallest > size_px:
-        message = (
-            f"stimuli of {size_px} px are too small for {deepest}, which needs at least {smallest} px; "
-            "use larger stimuli or shallower layers."
-        )
-        document.complain(place, message)
-
-
-def _measure(conditions: _Conditions) -> MeasureSpec:
-    """Return what is measured, with ranges of layers written out.
-
-    Layers, statistics and thresholds that these stimuli do not have are problems.
-    """
-    file, document, network = conditions.file, conditions.document, conditions.network
-    measure, size_px = file.measure, conditions.image.size_px if conditions.image else None
-    if measure is None:
-        return MeasureSpec()
-    place = ("measure", "layers")
-    if network is not None and measure.layers:
-        layers = _expand_layers(measure.layers, network, place, document)
-        measure = measure.model_copy(update={"layers": layers})
-        if layers and size_px is not None:
-            _check_depth(layers, network, size_px, place, document)
-    if size_px is not None and measure.portilla_simoncelli:
-        problem = size_problem(size_px, size_px, SCALES, WIDTH)
+            name = options["layer_set"] or (named[0] if len(named) == 1 else None)
+            options["layer_set"], layer_set = name, layer_sets.get(name or "")
+            if not named:
+                problem = f"{section.name} needs a layer set, and there is none; add layer_sets."
+            elif name is None:
+                problem = f"which layer set? Add layer_set to {section.name}: {', '.join(named)}."
+            elif name not in named:
+                place = (*place, "layer_set")
+                problem = f'unknown layer set "{shorten(name)}". {nearest(name, named)}'
         if problem:
-            message = f"{problem} Change size_px, or leave portilla_simoncelli out."
-            document.complain(("measure", "portilla_simoncelli"), message)
-    if network is None:
-        return measure
-    if file.accept is not None:
-        _check_accept(file.accept, measure, network, conditions.layer_sets.values(), document)
-    complete = len(conditions.layer_sets) == len(file.layer_sets or ()) and file.layer_sets is not None
-    used = {layer_set.network for layer_set in conditions.layer_sets.values()}
-    used |= {control.layer_set.network if control.layer_set else network for control in conditions.controls}
-    if complete and measure.layers and measure.network == "own" and network not in used:
+            self.document.complain(place, problem)
+        return ControlSpec(condition, section.name, control.seeded, options, layer_set)
+
+    def measure(self, measure: MeasureSpec, network: NetworkSpec | None) -> MeasureSpec:
+        """Return what is measured, with ranges of layers written out."""
+        if measure.portilla_simoncelli and self.size_px is not None:
+            problem = size_problem(self.size_px, self.size_px, SCALES, WIDTH)
+            if problem:
+                message = f"{problem} Change size_px, or leave portilla_simoncelli out."
+                self.document.complain(("measure", "portilla_simoncelli"), message)
+        if network is None or not measure.layers:
+            return measure
+        layers = self.layers(measure.layers, network, ("measure", "layers"))
+        return measure.model_copy(update={"layers": layers})
+
+
+def _check_measured(manifest: Manifest, document: Document) -> None:
+    """Complain about layers that are never measured, and about thresholds that judge nothing."""
+    measure, network, layer_sets = manifest.measure, manifest.network, manifest.layer_sets.values()
+    used = {entry.network for entry in layer_sets}
+    used |= {control.layer_set.network if control.layer_set else network for control in manifest.controls}
+    if measure.layers and measure.network == "own" and network not in used:
         message = (
             "no stimulus is measured in the manifest's network, so these layers never are; say network: "
             "manifest beside them, or leave them out."
         )
-        document.complain(place, message)
-    return measure
-
-
-def _check_accept(
-    accept: AcceptSpec,
-    measure: MeasureSpec,
-    network: NetworkSpec,
-    layer_sets: Collection[LayerSet],
-    document: Document,
-) -> None:
-    """Complain about thresholds of Gram distances that are not of the statistics that a layer set matches."""
-    problems = []
+        document.complain(("measure", "layers"), message)
     elsewhere = [entry.name for entry in layer_sets if entry.network != network]
-    if elsewhere and measure.network == "manifest":
-        problems.append(
-            f"nothing judges {', '.join(elsewhere)}, made in another network than the one that "
-            "measures; leave this threshold out, or measure in their own network."
-        )
     reduced = [e.name for e in layer_sets if e.parameters < replace(e, components=None).parameters]
-    if reduced:
-        problems.append(
-            f"{', '.join(reduced)} match components alone, and distances are of all channels; leave this "
-            "threshold out, and look at the column residual_gram."
-        )
     for name in ("gram_relative_max", "gram_normalised_max"):
-        for message in problems if getattr(accept, name) is not None else ():
+        if getattr(manifest.accept, name) is None:
+            continue
+        if elsewhere and measure.network == "manifest":
+            message = (
+                f"nothing judges {', '.join(elsewhere)}, made in another network than the one that "
+                "measures; leave this threshold out, or measure in their own network."
+            )
+            document.complain(("accept", name), message)
+        if reduced:
+            message = (
+                f"{', '.join(reduced)} match components alone, and distances are of all channels; leave "
+                "this threshold out, and look at the column residual_gram."
+            )
             document.complain(("accept", name), message)
 
 
-def _check_matching(matching: MatchingSpec | None, document: Document) -> None:
-    """Complain about statistics that can't be matched together, and about iterations of nothing."""
-    if matching is None:
+def read_trials(document: Document) -> tuple[TrialsSpec, ...]:
+    """Return the trial lists of a text that has the section `trials`, whatever its other sections are."""
+    trials = resolve_trials(read_section("trials", document.data, document) or (), document)
+    if document.problems:
+        raise ManifestError(document.problems)
+    return trials
+
+
+def resolve_trials(sections: Sequence[TrialsSection | None], document: Document) -> tuple[TrialsSpec, ...]:
+    """Return trial lists with all their options, without those that have problems."""
+    specs = []
+    for index, section in enumerate(sections):
+        if section is None:
+            continue
+        place: DataPath = ("trials", index)
+        name = section.id or section.design
+        document.claim("id", shorten(name), "another trial list", place)
+        if section.design not in DESIGNS:
+            message = f'unknown design "{shorten(section.design)}". {nearest(section.design, DESIGNS)}'
+            document.complain((*place, "design"), message)
+            continue
+        model = DESIGNS[section.design].options
+        options = read(model, section.model_extra, document, place, others=("design", "id"))
+        if options is not None:
+            specs.append(TrialsSpec(name, section.design, options))
+    return tuple(specs)
+
+
+def check_trials(manifest: Manifest, document: Document) -> None:
+    """Make the trial lists as if every stimulus were accepted, and complain where stimuli do not suffice."""
+    if not manifest.trials:
         return
-    asked = set(matching.asked)
-    spectra = asked & {"rotational_spectrum", "full_spectrum"}
-    if len(spectra) == 2:
-        document.complain(
-            ("matching", "full_spectrum"),
-            "the full spectrum holds the rotational one, so both can't be matched; set one of them to none.",
+    available = planned(manifest)
+    for index, spec in enumerate(manifest.trials):
+        try:
+            make_trials(spec.design, available, spec.options)
+        except OptionError as error:
+            message = f"{error.problem[:1].lower()}{error.problem[1:]} {error.cure}"
+            document.complain(("trials", index, error.option), message)
+
+
+def planned(manifest: Manifest) -> Available:
+    """Return the stimuli that a manifest makes."""
+    exemplars = [
+        Exemplar(
+            stimulus.stimulus_id,
+            stimulus.source,
+            stimulus.condition,
+            stimulus.seed,
+            stimulus.control is not None and CONTROLS[stimulus.control.name].is_source,
         )
-    if {"luminance", "histogram"} <= asked:
-        document.complain(
-            ("matching", "luminance"),
-            "a matched histogram sets mean and contrast already; set luminance or histogram to none.",
-        )
-    if matching.iterations > 1 and not (spectra and "histogram" in asked):
-        document.complain(
-            ("matching", "iterations"),
-            f"{matching.iterations} iterations alternate a spectrum and the histogram, which are not both "
-            "matched; match both, or leave iterations out.",
-        )
+        for stimulus in plan(manifest)
+    ]
+    return Available.of(exemplars, manifest.image.size_px)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,14 +66,8 @@ class TrialsSpec:
 class Manifest:
     """What to make, with every default filled in and every file found.
 
-    Attributes
-    ----------
-    path, folder
-        The manifest file, as named by the user, and its folder, absolute.
-    overrides
-        What the command line replaced: "network", a name, and "seeds", a list.
-    content
-        The bytes of the file as it was read; it may be edited while a run prepares.
+    `path` is the file as the user named it, `folder` its absolute folder, `content` its bytes as they were
+    read. `overrides` are what the command line replaced: "network", a name, and "seeds", a list.
     """
 
     path: Path
@@ -109,7 +104,7 @@ class Manifest:
         Written to a file in `folder`, it loads again to an equal plan.
         """
         base = (folder or self.folder).resolve()
-        return {
+        data = {
             "stimgen": VERSION,
             "name": self.name,
             "description": self.description,
@@ -118,44 +113,43 @@ class Manifest:
                 {
                     "id": source.id,
                     "image": source.image if source.path is None else _relative(source.path, base),
-                    "crop": _plain(source.crop),
+                    "crop": source.crop,
                 }
                 for source in self.sources
             ],
             "network": _network(self.network, base),
             "layer_sets": {name: self._layer_set(entry, base) for name, entry in self.layer_sets.items()},
-            "seeds": list(self.seeds),
-            "synthesis": self.synthesis.model_dump(mode="json"),
+            "seeds": self.seeds,
+            "synthesis": self.synthesis.model_dump(),
             "controls": [
-                {"name": control.name, "id": control.id}
-                | {key: _plain(value) for key, value in control.options.items()}
-                for control in self.controls
+                {"name": control.name, "id": control.id, **control.options} for control in self.controls
             ],
-            "matching": self.matching.model_dump(mode="json"),
-            "measure": self.measure.model_dump(mode="json"),
-            "accept": self.accept.model_dump(mode="json", exclude_none=True),
+            "matching": self.matching.model_dump(),
+            "measure": self.measure.model_dump(),
+            "accept": self.accept.model_dump(exclude_none=True),
             "trials": [
-                {"design": spec.design, "id": spec.id}
-                | spec.options.model_dump(mode="json", exclude_none=True)
+                {
+                    "design": spec.design,
+                    "id": spec.id,
+                    **spec.options.model_dump(mode="json", exclude_none=True),
+                }
                 for spec in self.trials
             ],
         }
+        return dict(json.loads(json.dumps(data)))
 
     def _layer_set(self, entry: LayerSet, base: Path) -> dict[str, Any]:
-        spelt: dict[str, Any] = {"layers": list(entry.layers), "layer_weights": dict(entry.layer_weights)}
+        spelt: dict[str, Any] = {"layers": entry.layers, "layer_weights": entry.layer_weights}
         if entry.components is not None:
             spelt["components"] = entry.components
-        return spelt if entry.network == self.network else {**spelt, "network": _network(entry.network, base)}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+        if entry.network != self.network:
+            spelt["network"] = _network(entry.network, base)
+        return spelt
 
 
 def _network(network: NetworkSpec, base: Path) -> dict[str, Any]:
     weights = Path(network.weights)
-    changed = {"weights": _relative(weights, base)} if weights.is_absolute() else {}
-    return network.model_dump(mode="json") | changed
+    return network.model_dump() | ({"weights": _relative(weights, base)} if weights.is_absolute() else {})
 
 
 def _relative(path: Path, base: Path) -> str:

@@ -1,18 +1,29 @@
 """The schema of manifests (version 1): one frozen model per section, every key with its description.
 
-The models take the long forms; `spell_out` turns the short ones (a bare path for a source, a list of layers
-for a layer set, a name for a control or a preset, a single trial list) into these.
+The models take the long forms; `stimgen.manifest.sections` turns the short ones (a bare path for a source, a
+list of layers for a layer set, a name for a control or a preset, a single trial list) into these.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from stimgen.networks.catalogue import LARGEST_SEED as LARGEST_SEED
+from stimgen.networks.architectures import LARGEST_SEED as LARGEST_SEED
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 VERSION = 1
@@ -25,37 +36,35 @@ _VALUES = {"nan", "inf", "infinity", "na", "null", "none", "true", "false"}
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 
-def is_reserved(word: str) -> bool:
-    """Return whether tables read `word` as a value, or Windows as a device."""
-    return word.lower() in _VALUES | _DEVICES
+def why_reserved(word: str) -> str:
+    """Return why a word can be no id: tables read it as a value, or Windows as a device; empty if it can."""
+    if word.lower() in _VALUES:
+        return f'tables read "{word}" as a missing value, truth value or number; choose another id'
+    if word.lower() in _DEVICES:
+        return f'"{word}" is the name of a device on Windows, and no file can have it; choose another id'
+    return ""
 
 
 def _not_reserved(word: str) -> str:
-    if word.lower() in _VALUES:
-        message = 'tables read "{word}" as a missing value, truth value or number; choose another id.'
-        raise PydanticCustomError("reserved_id", message, {"word": word})
-    if word.lower() in _DEVICES:
-        message = '"{word}" is the name of a device on Windows, and no file can have it; choose another id.'
-        raise PydanticCustomError("reserved_id", message, {"word": word})
+    if reason := why_reserved(word):
+        raise ValueError(reason)
     return word
 
 
-def spell_out(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest's data with its short forms written out; what has no known form stays as it is."""
-    spelt = dict(data)
-    for section, key in (("sources", "image"), ("controls", "name")):
-        if isinstance(spelt.get(section), list):
-            spelt[section] = [{key: item} if isinstance(item, str) else item for item in spelt[section]]
-    if isinstance(spelt.get("layer_sets"), dict):
-        entries = spelt["layer_sets"].items()
-        spelt["layer_sets"] = {k: {"layers": v} if isinstance(v, list) else v for k, v in entries}
-    if isinstance(spelt.get("trials"), dict):
-        spelt["trials"] = [spelt["trials"]]
-    if isinstance(spelt.get("synthesis"), str):
-        spelt["synthesis"] = {"preset": spelt["synthesis"]}
-    if isinstance(spelt.get("synthesis"), dict):
-        spelt["synthesis"] = {"preset": "multiscale"} | spelt["synthesis"]
-    return spelt
+def _square(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    _, _, width, height = box
+    if width != height:
+        raise ValueError(
+            f"a crop is a square, but this box is {width} × {height} px; give it one width and height"
+        )
+    return box
+
+
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    ((seed, times),) = Counter(seeds).most_common(1)
+    if times > 1:
+        raise ValueError(f"the seed {seed} is given twice; it would make the same image")
+    return seeds
 
 
 def _form(value: object) -> str:
@@ -67,8 +76,8 @@ Id = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Offset = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Box = tuple[Offset, Offset, Length, Length]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Box = Annotated[tuple[Offset, Offset, Length, Length], AfterValidator(_square)]
 Crop = Annotated[
     Annotated[Literal["centre", "random"], Tag("other")] | Annotated[Box, Tag("list")],
     Discriminator(_form),
@@ -85,13 +94,34 @@ class ImageSection(Section):
     """Size and colour of every stimulus. Any two of size_px, size_deg and ppd give the third."""
 
     size_px: int | None = Field(None, ge=16, le=LARGEST_PX, description="Side of the square stimuli, px.")
-    size_deg: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Side of the stimuli, degrees of visual angle."
-    )
-    ppd: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Pixels per degree of visual angle on the display."
-    )
+    size_deg: Positive | None = Field(None, description="Side of the stimuli, degrees of visual angle.")
+    ppd: Positive | None = Field(None, description="Pixels per degree of visual angle on the display.")
     color: Literal["grey", "rgb"] = Field("grey", description="Luminance only, or red, green and blue.")
+
+    @model_validator(mode="after")
+    def _all_three(self) -> ImageSection:
+        """Return the section with all three numbers where two are known."""
+        size_px, size_deg, ppd = self.size_px, self.size_deg, self.ppd
+        exact = size_deg * ppd if size_deg and ppd else size_px
+        if exact is None:
+            raise ValueError("expected size_px, or both size_deg and ppd; with one alone the size is unknown")
+        if size_px is None and not 15.5 <= exact <= LARGEST_PX:
+            raise ValueError(
+                f"size_deg × ppd = {exact:.4g} px; stimuli have from 16 to 4096 px. Change size_deg or ppd"
+            )
+        if size_px is not None and round(exact) != size_px:
+            raise ValueError(
+                f"size_deg × ppd = {exact:.4g} px, but size_px is {size_px}; give two of the three"
+            )
+        size_px = size_px or round(exact)
+        ppd = ppd or (size_px / size_deg if size_deg else None)
+        # Of what is shown: whole pixels, of the display's size.
+        size_deg = size_px / ppd if ppd else None
+        if not all(number is None or 0 < number < math.inf for number in (size_deg, ppd)):
+            raise ValueError(
+                f"size_deg is {size_deg:g} and ppd {ppd:g}: no display is like that; correct them"
+            )
+        return self.model_copy(update={"size_px": size_px, "size_deg": size_deg, "ppd": ppd})
 
 
 class SourceSection(Section):
@@ -156,7 +186,7 @@ class LayerSetSection(Section):
         description="Match the Gram matrices of so many principal components per layer, in place of all "
         "channels: a texture model with fewer parameters.",
     )
-    layer_weights: dict[str, Weight] = Field(
+    layer_weights: dict[str, Positive] = Field(
         {}, description="Weight of a layer's loss; 1 for those not named."
     )
     network: NetworkOverride = Field(NetworkOverride(), description="Changes to the manifest's network.")
@@ -211,6 +241,27 @@ class MatchingSpec(Section):
         order = ("rotational_spectrum", "full_spectrum", "luminance", "histogram")
         return {name: getattr(self, name) for name in order if getattr(self, name) != "none"}
 
+    @field_validator("luminance", "full_spectrum", "iterations")
+    @classmethod
+    def _together(cls, value: str | int, info: ValidationInfo) -> str | int:
+        """Refuse statistics that can't be matched together, and iterations of nothing."""
+        before = {name for name, to in info.data.items() if to in ("source", "set")}
+        spectra = before & {"rotational_spectrum", "full_spectrum"}
+        if value == "none":
+            return value
+        if info.field_name == "full_spectrum" and spectra:
+            raise ValueError("the full spectrum holds the rotational one; set one of them to none")
+        if info.field_name == "luminance" and "histogram" in before:
+            raise ValueError(
+                "a matched histogram sets mean and contrast already; set luminance or histogram to none"
+            )
+        if info.field_name == "iterations" and value != 1 and not (spectra and "histogram" in before):
+            raise ValueError(
+                f"{value} iterations alternate a spectrum and the histogram, which are not both matched; "
+                "match both, or leave iterations out"
+            )
+        return value
+
 
 class MeasureSpec(Section):
     """What is measured beside luminance and spectrum, and where Gram distances are."""
@@ -241,10 +292,8 @@ class MeasureSpec(Section):
 class AcceptSpec(Section):
     """Thresholds that an accepted stimulus does not exceed; without one, its value may be anything."""
 
-    gram_relative_max: float | None = Field(
+    gram_relative_max: Positive | None = Field(
         None,
-        gt=0,
-        allow_inf_nan=False,
         description="Largest relative Gram distance of a texture, measured on its file, on any of the layers "
         "that it was made to match.",
     )
@@ -272,7 +321,7 @@ class TrialsSection(Section):
 
 Seeds = Annotated[
     Annotated[SeedRange, Tag("other")]
-    | Annotated[Annotated[tuple[Seed, ...], Field(min_length=1)], Tag("list")],
+    | Annotated[Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)], Tag("list")],
     Discriminator(_form),
 ]
 Synthesis = Annotated[Multiscale | Gatys2015, Field(discriminator="preset")]
@@ -304,10 +353,10 @@ class ManifestFile(Section):
     )
 
 
-ENTRIES: Mapping[str, type[Section]] = {
-    "sources": SourceSection,
-    "layer_sets": LayerSetSection,
-    "controls": ControlSection,
-    "trials": TrialsSection,
+ENTRIES: Mapping[str, tuple[type[Section], str]] = {
+    "sources": (SourceSection, "image"),
+    "layer_sets": (LayerSetSection, "layers"),
+    "controls": (ControlSection, "name"),
+    "trials": (TrialsSection, ""),
 }
-"""Models of the entries of lists and mappings."""
+"""Sections with several entries: the model of an entry, and the key that its short form gives, if any."""

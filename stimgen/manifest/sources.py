@@ -12,10 +12,9 @@ from pathlib import Path
 
 from stimgen.errors import InputError
 from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, skimage_path
-from stimgen.images.sources import ImageSpec, SourceSpec
-from stimgen.manifest.document import Document, shorten
-from stimgen.manifest.problems import DataPath
-from stimgen.manifest.schema import ID_PATTERN, SourceSection, is_reserved
+from stimgen.images.sources import SourceSpec
+from stimgen.manifest.document import DataPath, Document, shorten
+from stimgen.manifest.schema import ID_PATTERN, SourceSection, why_reserved
 
 # Number of files that a glob may match, and of directory entries that it may look at.
 MAX_FILES = 10_000
@@ -23,50 +22,41 @@ MAX_ENTRIES = 100_000
 
 
 def expand_sources(
-    sections: Sequence[SourceSection | None], folder: Path, document: Document, *, files_needed: bool
+    sections: Sequence[SourceSection | None],
+    folder: Path,
+    document: Document,
+    size_px: int | None,
+    *,
+    files_needed: bool,
 ) -> tuple[SourceSpec, ...]:
     """Return one source per image, in the manifest's order; files of one glob are sorted by path.
 
-    Missing files, globs that match nothing and ids that are given twice become problems of the document.
-    `folder` is the manifest's, absolute. With `files_needed`, the files must exist.
+    Missing files, globs that match nothing, ids that are given twice and boxes smaller than the stimuli
+    become problems of the document. `folder` is the manifest's, absolute. With `files_needed`, the files must
+    exist.
     """
     expanded: list[SourceSpec] = []
-    taken: dict[str, str] = {}
     for index, section in enumerate(sections):
         if section is None:
             continue
         place: DataPath = ("sources", index)
-        for source in _expand(section, place, folder, document, files_needed):
-            # Case is ignored because file systems of Windows and macOS ignore it in stimulus file names.
-            if source.id.lower() in taken:
-                where = (*place, "id") if section.id else place
-                clash = f'the id "{source.id}" of "{source.image}" is taken by "{taken[source.id.lower()]}"'
-                document.complain(where, f"{clash}; give one of them another id.")
-            taken.setdefault(source.id.lower(), source.image)
+        if not isinstance(section.crop, str) and section.crop[2] < (size_px or 0):
+            document.complain(
+                (*place, "crop"),
+                f"the box has {section.crop[2]} px, less than the stimuli's {size_px} px; "
+                "enlarge it or reduce size_px, because sources are never enlarged.",
+            )
+        try:
+            found = find_sources(section, folder, needed=files_needed)
+        except InputError as error:
+            message = f"{error.problem[:1].lower()}{error.problem[1:]} {error.cure}".strip()
+            document.complain((*place, "image"), message)
+            continue
+        for source in found:
+            where = (*place, "id") if section.id else place
+            document.claim("source id", source.id, f'"{source.image}"', where)
             expanded.append(source)
     return tuple(expanded)
-
-
-def check_boxes(
-    sections: Sequence[SourceSection | None], image: ImageSpec | None, document: Document
-) -> None:
-    """Complain about crop boxes that are not square, or smaller than the stimuli."""
-    for index, section in enumerate(sections):
-        if section is None or isinstance(section.crop, str):
-            continue
-        _, _, width, height = section.crop
-        message = ""
-        if width != height:
-            message = (
-                f"a crop is a square, but this box is {width} × {height} px; give it one width and height."
-            )
-        elif image is not None and width < image.size_px:
-            message = (
-                f"the box has {width} px, less than the stimuli's {image.size_px} px; "
-                "enlarge it or reduce size_px, because sources are never enlarged."
-            )
-        if message:
-            document.complain(("sources", index, "crop"), message)
 
 
 def find_file(text: str, folder: Path, *, needed: bool = True) -> Path | None:
@@ -81,7 +71,7 @@ def find_file(text: str, folder: Path, *, needed: bool = True) -> Path | None:
 def make_id(stem: str) -> str:
     """Return a file's name as a valid id: "oak bark-2" as "oak_bark_2", "007" as "source_007"."""
     word = _word(stem)
-    if not re.match("[A-Za-z]", word) or is_reserved(word):
+    if not re.match("[A-Za-z]", word) or why_reserved(word):
         word = f"source_{word}".rstrip("_")
     return word[:64]
 
@@ -90,53 +80,39 @@ def _word(stem: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_")
 
 
-def _expand(
-    section: SourceSection, place: DataPath, folder: Path, document: Document, files_needed: bool
-) -> list[SourceSpec]:
-    image, crop, where = section.image, section.crop, (*place, "image")
-    try:
-        if image.startswith(SKIMAGE_PREFIX):
-            name = image.removeprefix(SKIMAGE_PREFIX)
-            if files_needed:
-                skimage_path(name)
-            return [SourceSpec(section.id or make_id(name), image, None, crop)]
-        path = find_file(image, folder, needed=files_needed)
-        if path is not None:
-            return [SourceSpec(section.id or make_id(path.stem), image, path, crop)]
-        names = matching_files(image, folder) if glob.has_magic(image) else []
-    except InputError as error:
-        document.complain(where, f"{error.problem[:1].lower()}{error.problem[1:]} {error.cure}".strip())
-        return []
-    strange = next((name for name in names if not is_plain_name(name)), None)
-    if strange is not None:
-        document.complain(where, f"the name of the file {strange!a} is no plain text; rename the file.")
-        return []
+def find_sources(section: SourceSection, folder: Path, *, needed: bool = True) -> list[SourceSpec]:
+    """Return the sources that an entry names; InputError says why there are none."""
+    image, crop = section.image, section.crop
+    if image.startswith(SKIMAGE_PREFIX):
+        name = image.removeprefix(SKIMAGE_PREFIX)
+        if needed:
+            skimage_path(name)
+        return [SourceSpec(section.id or make_id(name), image, None, crop)]
+    path = find_file(image, folder, needed=needed)
+    names = [image] if path else matching_files(image, folder) if glob.has_magic(image) else []
     if not names:
-        document.complain(where, _missing(image, folder))
+        raise InputError(_missing(shorten(image), folder))
     sources = []
     for name in names:
-        stem = Path(name).stem
-        if section.id is None:
-            word = make_id(stem)
-        else:
-            word = section.id if len(names) == 1 else f"{section.id}_{_word(stem)}"
-        sources.append(SourceSpec(word, name, (folder / name).resolve(), crop))
-    long = next((source.id for source in sources if not re.match(ID_PATTERN, source.id)), None)
-    if long is not None:
-        document.complain((*place, "id"), f'the id "{long}" has more than 64 characters; shorten the prefix.')
+        if not is_plain_name(name):
+            raise InputError(f"The name of the file {name!a} is no plain text; rename the file.")
+        stem = (path or Path(name)).stem
+        source_id = section.id or make_id(stem)
+        if section.id and len(names) > 1:
+            source_id = f"{section.id}_{_word(stem)}"
+        if not re.match(ID_PATTERN, source_id):
+            raise InputError(f'The id "{source_id}" has more than 64 characters; shorten the prefix.')
+        sources.append(SourceSpec(source_id, name, path or (folder / name).resolve(), crop))
     return sources
 
 
-def _missing(image: str, folder: Path) -> str:
-    name = shorten(image)
-    if glob.has_magic(image):
-        return f'no file matches "{name}" in {folder}; correct the pattern, or put files there.'
-    try:
-        if (folder / image).is_dir():
+def _missing(name: str, folder: Path) -> str:
+    if glob.has_magic(name):
+        return f'No file matches "{name}" in {folder}; correct the pattern, or put files there.'
+    with contextlib.suppress(OSError, ValueError):  # too long, or a null character
+        if (folder / name).is_dir():
             return f'"{name}" is a folder; for all its PNG files write "{name.rstrip("/")}/*.png".'
-    except (OSError, ValueError):  # too long, or a null character
-        pass
-    return f'there is no file "{name}" in {folder}; correct the path (it is relative to the manifest).'
+    return f'There is no file "{name}" in {folder}; correct the path.'
 
 
 def matching_files(pattern: str, folder: Path) -> list[str]:

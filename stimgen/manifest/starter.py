@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from stimgen.atomic import create_file, make_folder
+from stimgen.bounded import read_file
 from stimgen.controls import CONTROLS
+from stimgen.counting import first_few
 from stimgen.errors import InputError
-from stimgen.images.read import SKIMAGE_PREFIX, is_plain_name, read_image
+from stimgen.images.read import read_image
 from stimgen.images.sources import ImageSpec, SourceSpec, crop_box
-from stimgen.manifest.load import read_manifest
-from stimgen.manifest.problems import ManifestError
-from stimgen.manifest.schema import VERSION
-from stimgen.manifest.sources import find_file, make_id, matching_files
+from stimgen.manifest.document import ManifestError
+from stimgen.manifest.json_schema import json_schema
+from stimgen.manifest.load import load_manifest
+from stimgen.manifest.schema import VERSION, SourceSection
+from stimgen.manifest.sources import find_sources, make_id
 from stimgen.networks.architectures import NETWORKS
 
 PHOTOGRAPHS = ("skimage:brick", "skimage:gravel")
@@ -26,11 +33,9 @@ PHOTOGRAPHS = ("skimage:brick", "skimage:gravel")
 COMMENTS_FROM = 60
 FOLDER = "manifests"
 SCHEMA_FILE = "stimgen.schema.json"
-TEXTURES_README = Path(__file__).parent / "templates" / "textures.md"
 
 
-@dataclass(frozen=True)
-class FoundSource:
+class FoundSource(NamedTuple):
     """An image that can be a source: id, path as in the manifest, size in px, and as the user named it."""
 
     id: str
@@ -40,7 +45,57 @@ class FoundSource:
     origin: str
 
 
-def check_options(name: str, size_px: int, ppd: float | None, network: str) -> None:
+def write_project(
+    name: str,
+    folder: Path,
+    patterns: Sequence[str],
+    *,
+    size_px: int,
+    ppd: float | None,
+    network: str,
+    say: Callable[[str], None],
+) -> Path:
+    """Write a manifest with what belongs to it, replacing nothing, and return its path."""
+    _check_options(name, size_px, ppd, network)
+    manifest = folder / FOLDER / f"{name}.yaml"
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--folder {folder} is not a folder.", "Name a folder; it need not exist yet.")
+    if manifest.exists() or manifest.is_symlink():
+        raise InputError(
+            f"There is a manifest {manifest} already, and nothing is overwritten.",
+            "Choose another name, or another folder with --folder.",
+        )
+    found = []
+    for source in _read_sources(patterns or PHOTOGRAPHS, folder, size_px=size_px, name=name):
+        found.append(source)
+        if patterns:
+            say(f"{source.id}: {source.origin}, {source.width} × {source.height} px")
+    text = _starter_manifest(name, found, size_px=size_px, ppd=ppd, network=network)
+    make_folder(manifest.parent)
+    schema_file = manifest.with_name(SCHEMA_FILE)
+    if not _ensure(schema_file, json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"):
+        say(f"{schema_file} is of another version of stimgen; replace it: stimgen schema > {schema_file}")
+    _ensure(folder / ".gitignore", "/results/\n")
+    if not patterns:
+        make_folder(folder / "textures")
+        readme = Path(__file__).parent / "templates" / "textures.md"
+        _ensure(folder / "textures" / "README.md", readme.read_text("utf-8"))
+    create_file(manifest, text.encode())
+    say(f"{manifest}: {size_px} × {size_px} px, sources: {first_few([source.id for source in found])}")
+    return manifest
+
+
+def _ensure(path: Path, text: str) -> bool:
+    """Write a file if there is none; return whether it has this text."""
+    content = text.encode()
+    with contextlib.suppress(FileExistsError):
+        create_file(path, content)
+    with contextlib.suppress(OSError):
+        return read_file(path, len(content)) == content
+    return False
+
+
+def _check_options(name: str, size_px: int, ppd: float | None, network: str) -> None:
     """Do nothing if a manifest may have this name, and stimuli this size in this network."""
     manifest = {
         "stimgen": VERSION,
@@ -51,62 +106,48 @@ def check_options(name: str, size_px: int, ppd: float | None, network: str) -> N
         "layer_sets": {"default_layers": list(NETWORKS[network]().default_layers)},
     }
     try:
-        read_manifest(yaml.safe_dump(manifest).encode(), Path("new"), files_needed=False)
+        load_manifest("new", content=yaml.safe_dump(manifest).encode(), files_needed=False)
     except ManifestError as error:
         options = {"name": "NAME", "image": f"--ppd {ppd}", "image.ppd": f"--ppd {ppd}"}
         lines = [f"{options.get(p.location, f'--size {size_px}')}: {p.message}" for p in error.errors]
         raise InputError("\n".join(lines)) from None
 
 
-def find_images(patterns: Iterable[str], folder: Path) -> list[str]:
-    """Return the images that paths and globs name, as relative to `folder` as these are; each once."""
-    found: dict[str, None] = {}
-    problems = []
+def _read_sources(
+    patterns: Iterable[str], project: Path, *, size_px: int, name: str
+) -> Iterator[FoundSource]:
+    """Yield the images that can be sources; in the end, raise an error about all others."""
+    found: dict[str, SourceSpec] = {}
+    problems, taken = [], set[str]()
     for pattern in patterns:
-        if pattern.startswith(SKIMAGE_PREFIX) or find_file(pattern, folder):
-            found[pattern] = None
-            continue
         try:
-            matches = matching_files(pattern, folder) if glob.has_magic(pattern) else []
+            sources = find_sources(SourceSection.model_construct(image=pattern, crop="centre"), Path.cwd())
         except InputError as error:
             problems.append(f"--images: {error.problem}")
-            continue
-        if not matches:
-            problems.append(f'--images: no file is called "{pattern}".')
-        found |= dict.fromkeys(matches)
+        else:
+            found |= {source.image: source for source in sources}
     if problems:
-        cure = (
-            "Give the path of an image, or a pattern such as textures/*.png, relative to the current folder."
-        )
-        raise InputError("\n".join(problems), cure)
-    return list(found)
-
-
-def read_sources(images: Iterable[str], project: Path, *, size_px: int, name: str) -> Iterator[FoundSource]:
-    """Read images and yield those that can be sources; at the end, raise an error about all others."""
-    taken: set[str] = set()
-    problems = []
-    for image in images:
+        raise InputError("\n".join(problems), "Paths and patterns are relative to the current folder.")
+    for image, source in found.items():
+        path = None if source.path is None else Path(image).expanduser()
+        word = make_id(path.stem) if path else source.id
+        numbered = (f"{word[: 63 - len(str(number))]}_{number}" for number in itertools.count(2))
+        source_id = next(one for one in itertools.chain([word], numbered) if one.lower() not in taken)
         try:
-            packaged = image.startswith(SKIMAGE_PREFIX)
-            path = None if packaged else Path(image).expanduser()
-            if path and not is_plain_name(str(path)):
-                raise InputError(f"The name of the file {image!a} is no plain text.", "Rename the file.")
             height, width = read_image(path or image).pixels.shape[:2]
-            stem = image.removeprefix(SKIMAGE_PREFIX) if path is None else path.stem
-            source_id = _unused(make_id(stem), taken)
-            spec = SourceSpec(source_id, image, path, "centre")
+            spec = replace(source, id=source_id)
             crop_box(spec, ImageSpec(size_px, None, None, "grey"), (height, width), name=name, origin=image)
         except InputError as error:
             problems.append(str(error))
             continue
         taken.add(source_id.lower())
-        yield FoundSource(source_id, _as_written(path, project) if path else image, width, height, image)
+        written = _as_written(path, project) if path else image
+        yield FoundSource(source_id, written, width, height, image)
     if problems:
         raise InputError("\n".join(problems))
 
 
-def starter_manifest(
+def _starter_manifest(
     name: str, sources: Sequence[FoundSource], *, size_px: int, ppd: float | None, network: str
 ) -> str:
     """Return the text of a manifest of this name, for the folder `FOLDER`."""
@@ -161,15 +202,6 @@ def _aligned(text: str) -> str:
             "\n".join(f"{parts[0]:<{width}}  {parts[1]}" if parts[1:] else parts[0] for parts in lines)
         )
     return "\n\n".join(sections)
-
-
-def _unused(word: str, taken: set[str]) -> str:
-    """Return an id that is not taken, ignoring case: the word, or with a number behind it."""
-    number, unused = 1, word
-    while unused.lower() in taken:
-        number += 1
-        unused = f"{word[: 63 - len(str(number))]}_{number}"
-    return unused
 
 
 def _as_written(path: Path, project: Path) -> str:

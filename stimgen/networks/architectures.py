@@ -1,10 +1,12 @@
-"""Layers of networks, and their published weights. PyTorch is not imported."""
+"""Networks: layers, published weights, input conventions, memory. PyTorch is not imported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from math import prod
+from typing import ClassVar, Literal, TypeAlias
 
 from stimgen.errors import InputError, nearest
 from stimgen.references import Reference
@@ -13,10 +15,7 @@ from stimgen.registry import Registry
 
 @dataclass(frozen=True)
 class Convolution:
-    """A square convolution with zero padding and a bias, followed by a ReLU; sizes are in positions.
-
-    As a feature, the layer means the activation after the ReLU.
-    """
+    """A square convolution with zero padding and a bias; as a feature, the activation after its ReLU."""
 
     name: str
     in_channels: int
@@ -38,17 +37,53 @@ class Pool:
     name: str
     kernel: int = 2
     stride: int = 2
+    padding: ClassVar[int] = 0
 
 
 Step: TypeAlias = Convolution | Pool
 
 
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class InputConvention:
+    """The input that a network with certain weights expects.
+
+    For an RGB image in 0..1, channel c of the input is ``(scale * image_c - mean_c) / std_c``; `channels` is
+    the order of the channels, also in `mean` and `std`.
+    """
+
+    name: str
+    channels: Literal["rgb", "bgr"]
+    scale: float
+    mean: Triple
+    std: Triple
+
+    def in_rgb(self) -> InputConvention:
+        """Return the same convention for kernels whose input channels have been put in RGB order."""
+        if self.channels == "rgb":
+            return self
+        name = self.name.replace("bgr", "rgb")
+        return InputConvention(name, "rgb", self.scale, self.mean[::-1], self.std[::-1])
+
+
+CONVENTIONS: dict[str, InputConvention] = {
+    convention.name: convention
+    for convention in (
+        InputConvention("torchvision", "rgb", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        InputConvention("caffe-rgb", "rgb", 255.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
+        InputConvention("caffe-bgr", "bgr", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
+    )
+}
+"""Input conventions by name. The caffe mean is that of the Oxford networks (Simonyan & Zisserman 2015)."""
+
+
 @dataclass(frozen=True)
 class PackagedWeights:
-    """A Python package that carries published weights in `file`, a path below the imported `module`.
+    """A Python package that carries published weights in `file`, a path below `module`.
 
-    `distribution` is its name on the package index, `install` the command that installs it; `sha256` and
-    `convention` are those of the file.
+    `sha256` and `convention` are those of the file, and `install` is the command that installs the package.
     """
 
     distribution: str
@@ -63,22 +98,9 @@ class PackagedWeights:
 class PublishedWeights:
     """Weights of a network that can be downloaded.
 
-    Attributes
-    ----------
-    name
-        Name in a manifest, unique per network.
-    source
-        Address of the file, or the name of weights of TorchVision, such as "VGG19_Weights.IMAGENET1K_V1".
-    sha256
-        SHA-256 of the file in hexadecimal digits, or its first digits if no more are published.
-    convention
-        Name of the input convention of the file (`stimgen.networks.catalogue.CONVENTIONS`).
-    licence, citation
-        Terms of use, and whom to cite.
-    tensors_sha256
-        SHA-256 of the convolutions (`stimgen.networks.weights.tensors_sha256`) if it is known.
-    package
-        A package that carries the same weights.
+    `source` is an address, or the name of weights of TorchVision, such as "VGG19_Weights.IMAGENET1K_V1";
+    `sha256` that of the file, or its first digits if no more are published; `convention` a name in
+    `CONVENTIONS`. `tensors_sha256` is given if it is known, and `package` if one carries the same weights.
     """
 
     name: str
@@ -115,27 +137,12 @@ def torchvision_weights(name: str, source: str, sha256: str, architecture: str) 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A chain of named steps from an RGB image to its deepest layer, and its published weights.
+    """A chain of convolutions and pools from an RGB image to its deepest layer, and its published weights.
 
-    Attributes
-    ----------
-    name
-        Name of the network, as in a manifest.
-    steps
-        Convolutions and pools in the order of the forward pass.
-    reference
-        The publication to cite; as a sentence if there is no BibTeX entry for it.
-    default_layers
-        Layers that are measured if none are named: those of the published layer set if there is one.
-    title
-        The name as publications write it; by default `name`.
-    weights
-        Published weights. The first ones are used if a manifest names none.
-
-    Raises
-    ------
-    InputError
-        By methods, if a layer is unknown, no layer is given, or an image is too small for the deepest layer.
+    `reference` is the publication to cite (a sentence if there is no BibTeX entry for it), and `title` the
+    name in publications. `default_layers` are measured if none are named: those of the published layer set
+    if there is one. The first of the published `weights` are used if a manifest names none. Methods raise
+    `InputError` if a layer is unknown, no layer is given, or an image is too small for the deepest layer.
     """
 
     name: str
@@ -189,10 +196,7 @@ class Architecture:
 
     def stride(self, layer: str) -> int:
         """Return how many image pixels lie between neighbouring positions of `layer`, along each axis."""
-        product = 1
-        for step in self.upto(layer):
-            product *= step.stride
-        return product
+        return prod(step.stride for step in self.upto(layer))
 
     def receptive_field(self, layer: str) -> int:
         """Return the side of the square of image pixels that one position of `layer` sees."""
@@ -206,16 +210,15 @@ class Architecture:
         """Return the side of the smallest image in which `layer` still has one position."""
         side = 1
         for step in reversed(self.upto(layer)):
-            padding = step.padding if isinstance(step, Convolution) else 0
-            side = max((side - 1) * step.stride + step.kernel - 2 * padding, 1)
+            side = max((side - 1) * step.stride + step.kernel - 2 * step.padding, 1)
         return side
 
     def forward_flops(self, layers: Iterable[str], size_px: int) -> float:
         """Return the floating-point operations of one forward pass of one square image of `size_px`.
 
-        A multiply-add counts as two operations. Counted are the convolutions up to the deepest layer,
-        2·k²·C_in·C_out·M, and the Gram matrices of `layers`, 2·N²·M, with M the number of positions.
-        The rest is less than 1 %. The backward pass to the image costs about as much again.
+        Counted are the convolutions up to the deepest layer, 2·k²·C_in·C_out·M, and the Gram matrices of
+        `layers`, 2·N²·M, with M the number of positions. The rest is less than 1 %. The backward pass to the
+        image costs about as much again.
         """
         wanted = set(layers)
         flops = 0.0
@@ -229,8 +232,7 @@ class Architecture:
     def activation_floats(self, layers: Iterable[str], size_px: int) -> int:
         """Return how many numbers a forward pass of one square image keeps for the backward pass.
 
-        These are the normalised image and the output of every step up to the deepest of `layers`. A ReLU
-        works in place, so a convolution holds one map per channel and not two.
+        These are the normalised image and the output of every step; a ReLU works in place.
         """
         image = self.convolutions[0].in_channels * size_px**2
         return image + sum(channels * side**2 for _, channels, side in self.maps(set(layers), size_px))
@@ -245,10 +247,8 @@ class Architecture:
             )
         channels, side = self.convolutions[0].in_channels, size_px
         for step in self.upto(deepest):
-            padding = 0
-            if isinstance(step, Convolution):
-                channels, padding = step.out_channels, step.padding
-            side = (side + 2 * padding - step.kernel) // step.stride + 1
+            channels = step.out_channels if isinstance(step, Convolution) else channels
+            side = (side + 2 * step.padding - step.kernel) // step.stride + 1
             yield step, channels, side
 
     def _index(self, layer: str) -> int:
@@ -261,3 +261,75 @@ NETWORKS: Registry[Callable[[], Architecture]] = Registry("network", "stimgen.ne
 """Network names and the functions that return their architecture: ``NETWORKS["vgg16"]()``."""
 
 register_network = NETWORKS.register
+
+LARGEST_SEED = 2**32 - 1
+"""Of random weights."""
+
+
+def random_seed(name: str) -> int | None:
+    """Return the seed of the weights "random" (0) or "random:SEED"; None for any other name."""
+    form = re.fullmatch(r"random(?::([0-9]{1,10}))?", name)
+    seed = int(form[1] or 0) if form else LARGEST_SEED + 1
+    return seed if seed <= LARGEST_SEED else None
+
+
+def published_weights(network: str, name: str) -> PublishedWeights | None:
+    """Return the published weights `name` of `network`, or None if there are none."""
+    weights = NETWORKS[network]().weights if network in NETWORKS else ()
+    return next((entry for entry in weights if entry.name == name), None)
+
+
+def weights_names(network: str) -> tuple[str, ...]:
+    """Return the names of the weights published for `network`, the default one first."""
+    return tuple(entry.name for entry in NETWORKS[network]().weights) if network in NETWORKS else ()
+
+
+RECOMPUTE_ABOVE_BYTES = 8_000_000_000
+"""Above this size, the activations of one image are computed again in the backward pass and not kept.
+
+An evaluation then takes half as long again and 15 to 30 % less memory. With VGG-16 up to pool4, this applies
+to images above 2600 px. Results are the same to the last bit, so this number may change at any time.
+"""
+
+INDEX_BYTES = 8
+
+
+def recomputes(architecture: Architecture, layers: Collection[str], size_px: int, item_bytes: int) -> bool:
+    """Return whether the backward pass computes the activations inside each block again.
+
+    `item_bytes` is the size of one activation: 4 for float32, 2 for bfloat16.
+    """
+    return item_bytes * architecture.activation_floats(layers, size_px) > RECOMPUTE_ABOVE_BYTES
+
+
+def evaluation_bytes(
+    architecture: Architecture,
+    layers: Collection[str],
+    size_px: int,
+    *,
+    pooling: str = "average",
+    item_bytes: int = 4,
+) -> int:
+    """Return the peak memory of the activations and gradients of one evaluation for one image.
+
+    The forward pass keeps the normalised image and the maps of each step. A max pool also keeps the indices
+    of its maxima, and a Gram matrix its maps in float32. The backward pass frees them from the deepest on;
+    each step needs the gradient that comes in and the one that goes out. With recomputation only the maps of
+    pools are kept, and those inside a block exist while the backward pass is in it.
+
+    `layers` are those of the objective, and `item_bytes` is the size of one activation.
+    """
+    again = recomputes(architecture, layers, size_px, item_bytes)
+    before = item_bytes * architecture.convolutions[0].in_channels * size_px**2
+    block = peak = 0
+    for step, channels, side in architecture.maps(layers, size_px):
+        items = channels * side**2
+        block += items * item_bytes
+        if isinstance(step, Pool) and pooling == "max":
+            block += items * INDEX_BYTES
+        if step.name in layers and item_bytes < 4:
+            block += items * 4
+        peak = max(peak, before + block + 2 * items * item_bytes)
+        if isinstance(step, Pool) and again:
+            before, block = before + items * item_bytes, 0
+    return peak

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,13 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from stimgen.errors import InputError, nearest
-from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
-from stimgen.networks.memory import recomputes
-from stimgen.networks.photographs import photographs
+from stimgen.errors import InputError, StimgenError, nearest
+from stimgen.images.read import skimage_file
+from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, recomputes
 from stimgen.networks.weights import Weights
 
 Pooling = Literal["average", "max"]
@@ -54,22 +56,12 @@ def build_extractor(
     dtype: torch.dtype = torch.float32,
     deepest: str | None = None,
 ) -> FeatureExtractor:
-    """Return the feature extractor of the network that `weights` belong to.
+    """Return the feature extractor of the network that `weights` belong to, up to the layer `deepest`.
 
-    Parameters
-    ----------
-    weights
-        Kernels and biases, and the input that they expect.
-    pooling
-        "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained.
-    normalise
-        Scale every filter to a mean activation of 1 (see `normalise_activations`), measured on the CPU in
-        float32, so that all devices and precisions work with the same network. Weights that are normalised
-        already are used as they are.
-    device, dtype
-        Where the extractor will run, and the precision of its convolutions.
-    deepest
-        Drop all layers after this one.
+    The pooling is "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained. With
+    `normalise`, every filter is scaled to a mean activation of 1 (see `normalise_activations`), measured on
+    the CPU in float32, so that all devices and precisions work with the same network. Weights that are
+    normalised already are used as they are. `dtype` is the precision of the convolutions.
     """
     if pooling not in get_args(Pooling):
         raise InputError(f'Unknown pooling "{pooling}".', nearest(pooling, get_args(Pooling)))
@@ -97,13 +89,8 @@ def build_extractor(
 class FeatureExtractor:
     """A network with frozen weights, possibly cut off after the deepest layer that is needed.
 
-    Attributes
-    ----------
-    kernels, biases
-        Tensors (out channel, in channel, height, width), channels last in memory, and (out channel,) per
-        convolution.
-    gain, shift
-        Input normalisation, float32 tensors (1, 3, 1, 1): network input = gain · image + shift.
+    `kernels` and `biases` are tensors (out channel, in channel, height, width), channels last in memory, and
+    (out channel,). The input is normalised as gain · image + shift, with float32 tensors (1, 3, 1, 1).
     """
 
     architecture: Architecture
@@ -126,42 +113,43 @@ class FeatureExtractor:
     def features(
         self, images: Tensor, layers: Sequence[str], statistic: Statistic = whole
     ) -> dict[str, Tensor]:
-        """Return the feature maps of `layers`, or a statistic of them.
+        """Return the feature maps of `layers`, or a statistic of them, by layer, shallowest first.
+
+        `images` are RGB (batch, 3, height, width), 0..1 but not clipped; float32 or better, on `device`. The
+        `statistic` is a function of the maps (batch, channel, height, width) of one layer, in `dtype`, after
+        the ReLU of a convolution; it must not change them. It is called as soon as they are computed, so that
+        they and their gradients can be freed early.
 
         For large images (`recomputes`), the backward pass computes the maps inside each block (from pool to
         pool) again, which takes more time and less memory. Values and gradients are the same to the last bit.
-
-        Parameters
-        ----------
-        images
-            RGB images (batch, 3, height, width), 0..1 but not clipped; float32 or better, on `device`.
-        layers
-            Layers to return; nothing after the deepest one is computed.
-        statistic
-            Function of one layer's maps, called as soon as they are computed, so that they and their
-            gradients can be freed early. By default the maps themselves.
-
-        Returns
-        -------
-        dict of str to Tensor
-            By layer, shallowest first, the `statistic` of its maps (batch, channel, height, width) in
-            `dtype`: after the ReLU for convolutions, after pooling for pools. Do not change the maps in
-            place.
         """
         deepest = self.architecture.deepest(layers)
-        self._check(images, deepest)
+        smallest = self.architecture.smallest_px(deepest)
+        if min(images.shape[2:]) < smallest:
+            raise InputError(
+                f"Images of {images.shape[2]} x {images.shape[3]} px are too small for layer {deepest}.",
+                f"Use at least {smallest} px on either side, or shallower layers.",
+            )
         side = isqrt(images.shape[2] * images.shape[3])
         again = torch.is_grad_enabled() and images.requires_grad
         again = again and recomputes(self.architecture, layers, side, self.dtype.itemsize)
+
+        def forward(maps: Tensor, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
+            found = {}
+            for name, step in block:
+                maps = step(maps)
+                if name in layers:
+                    found[name] = statistic(maps)
+            return maps, found
+
+        run = (
+            partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False) if again else forward
+        )
         found: dict[str, Tensor] = {}
         # Normalised in float32 before any rounding to bfloat16: the mean is large against fine contrasts.
         maps = (self.gain * images + self.shift).to(self.dtype, memory_format=torch.channels_last)
         for block in self._blocks(deepest):
-            forward = partial(_forward, block=block, layers=frozenset(layers), statistic=statistic)
-            if again:
-                maps, of_block = checkpoint(forward, maps, use_reentrant=False, preserve_rng_state=False)
-            else:
-                maps, of_block = forward(maps)
+            maps, of_block = run(maps, block)
             found |= of_block
         return found
 
@@ -193,31 +181,9 @@ class FeatureExtractor:
                 yield block
                 block = []
 
-    def _check(self, images: Tensor, deepest: str) -> None:
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"Images must be (batch, 3, height, width), not {tuple(images.shape)}.")
-        smallest = self.architecture.smallest_px(deepest)
-        if min(images.shape[2:]) < smallest:
-            raise InputError(
-                f"Images of {images.shape[2]} x {images.shape[3]} px are too small for layer {deepest}.",
-                f"Use at least {smallest} px on either side, or shallower layers.",
-            )
-
 
 def _convolve(step: Convolution, kernel: Tensor, bias: Tensor, maps: Tensor) -> Tensor:
     return F.conv2d(maps, kernel, bias, step.stride, step.padding).relu_()
-
-
-def _forward(
-    maps: Tensor, block: Block, layers: frozenset[str], statistic: Statistic
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the last maps of a block, and the statistics of those of its maps that are in `layers`."""
-    found = {}
-    for name, step in block:
-        maps = step(maps)
-        if name in layers:
-            found[name] = statistic(maps)
-    return maps, found
 
 
 def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
@@ -268,11 +234,48 @@ def rescale_channels(extractor: FeatureExtractor, scales: Sequence[Tensor]) -> F
     return replace(extractor, kernels=tuple(kernels), biases=tuple(biases))
 
 
+PHOTOGRAPHS = {
+    "astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+    "camera.png": "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a",
+    "chelsea.png": "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+    "coffee.png": "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
+    "motorcycle_left.png": "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
+    "rocket.jpg": "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+}
+"""Files of natural photographs in scikit-image's wheel, and their SHA-256: a person in front of flags and a
+model, a photographer on grass, a cat, a table, a motorcycle in a workshop, a rocket at dusk."""
+
+PHOTOGRAPH_PX = 256
+
+
+def photographs() -> Iterator[NDArray[np.float32]]:
+    """Yield the photographs of `PHOTOGRAPHS` as RGB (256, 256, 3), 0..1: the largest central squares."""
+    for name, sha256 in PHOTOGRAPHS.items():
+        path = skimage_file(name)
+        content = path.read_bytes() if path else b""
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise StimgenError(
+                f"The installed scikit-image lacks the photograph {name} with the SHA-256 {sha256}.",
+                "Reinstall it: pip install --force-reinstall scikit-image",
+            )
+        with Pillow.open(io.BytesIO(content)) as photograph:
+            yield central_square(photograph)
+
+
+def central_square(photograph: Pillow.Image) -> NDArray[np.float32]:
+    """Return the largest central square of a photograph, resized to 256 px by area: (256, 256, 3), 0..1."""
+    side = min(photograph.size)
+    left, top = (photograph.width - side) // 2, (photograph.height - side) // 2
+    square = photograph.convert("RGB").resize(
+        (PHOTOGRAPH_PX, PHOTOGRAPH_PX), Pillow.Resampling.BOX, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(square, dtype=np.float32) / np.float32(255)
+
+
 def share_near_one(weights: Weights) -> float:
     """Return the share of filters with a mean activation near 1, averaged over the convolutions.
 
-    Published filters were normalised on other images than the photographs used here, so that their means
-    scatter around 1, the more the deeper the layer.
+    Published filters were normalised on other images, so that their means scatter around 1.
     """
     means = mean_activations(build_extractor(weights, pooling="average", normalise=False))
     shares = [(layer.log().abs() <= log(NEAR)).double().mean().item() for layer in means]

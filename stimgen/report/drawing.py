@@ -19,8 +19,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from stimgen.errors import InputError
+from stimgen.images.pixels import MAX_PIXELS
 from stimgen.images.png import encode_png
-from stimgen.images.samples import MAX_PIXELS
 from stimgen.report.figure import Content, Place
 from stimgen.report.labels import Block, fit
 
@@ -181,7 +181,6 @@ def arrange(content: Content, width_mm: float | None = None, font_pt: float = FO
     height = top + len(grid.rows) * step_y - gap + edge
     if width_mm is None:
         pt, width = 1, float(left + len(grid.columns) * step_x - gap + edge)
-        _refuse_too_many_pixels(int(width), height)
     else:
         pt, width = UNITS_PER_PT, width_mm / MM_PER_PT * UNITS_PER_PT
         if height / pt * MM_PER_PT > LARGEST_HEIGHT_MM:
@@ -215,14 +214,6 @@ def arrange(content: Content, width_mm: float | None = None, font_pt: float = FO
     return Sheet(content, width_mm, width, height, letters, side, corners, page)
 
 
-def _refuse_too_many_pixels(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise InputError(
-            f"The figure would have {width} × {height} pixels; {MAX_PIXELS} are the limit.",
-            "Show fewer rows and columns with --select, or smaller stimuli with --cell-px.",
-        )
-
-
 def encode(sheet: Sheet, file_format: str, dpi: float = ASKED_PPI) -> bytes:
     """Return a figure as a file without a date, the same bytes for the same sheet.
 
@@ -240,7 +231,11 @@ def _png(sheet: Sheet, dpi: float) -> bytes:
     px = side / sheet.side
     # Up for the page and down for places in it, so that nothing is cut off.
     width, height = math.ceil(sheet.width * px), math.ceil(sheet.height * px)
-    _refuse_too_many_pixels(width, height)
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"The figure would have {width} × {height} pixels; {MAX_PIXELS} are the limit.",
+            "Show fewer rows and columns with --select, or smaller stimuli with --cell-px.",
+        )
     # A hundredth of a pixel is added, because the canvas rounds its size down.
     _set_size(sheet, (width + 0.01) / px, (height + 0.01) / px, dpi=px * sheet.pt * 72)
     canvas = FigureCanvasAgg(sheet.page)

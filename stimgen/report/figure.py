@@ -98,7 +98,7 @@ def make_grid(
     (fixed_key,) = (key for key in KEYS if key not in (rows_key, columns_key))
     selected = dict(select or {})
     shown = {key: _names(runs, key, selected.get(key)) for key in (rows_key, columns_key)}
-    fixed, *others = _all_names(runs[0], fixed_key)
+    fixed, *others = runs[0].names(fixed_key)
     if fixed_key in selected:
         fixed, *others = _names(runs, fixed_key, selected[fixed_key])
         if others:
@@ -121,18 +121,13 @@ def make_grid(
 
 
 def _key(word: str, option: str) -> Key:
-    for key in KEYS:
-        if word == key:
-            return key
-    raise InputError(f'{option}: unknown key "{word}".', nearest(word, KEYS))
-
-
-def _all_names(run: ReportedRun, key: Key) -> tuple[str, ...]:
-    return {"condition": run.conditions, "source": run.sources, "seed": run.seeds}[key]
+    if word not in KEYS:
+        raise InputError(f'{option}: unknown key "{word}".', nearest(word, KEYS))
+    return word
 
 
 def _names(runs: Sequence[ReportedRun], key: Key, selected: tuple[str, ...] | None) -> tuple[str, ...]:
-    known = tuple(dict.fromkeys(name for run in runs for name in _all_names(run, key)))
+    known = tuple(dict.fromkeys(name for run in runs for name in run.names(key)))
     if selected is not None:
         unknown = next((name for name in selected if name not in known), None)
         if unknown is not None:
@@ -147,7 +142,7 @@ def _refuse_different_things_of_one_name(
 ) -> None:
     for first, second in itertools.combinations(runs, 2):
         for condition in shown["condition"]:
-            both = condition in first.conditions and condition in second.conditions
+            both = condition in first.names("condition") and condition in second.names("condition")
             if both and not (condition in first.originals and condition in second.originals):
                 raise InputError(
                     f'{first.folder} and {second.folder} both have a condition "{condition}".',
@@ -245,13 +240,8 @@ def read_content(
     sizes = " and ".join(str(size) for size in sorted(folders) if size != side)
     runs = dict.fromkeys(cell.run.name for cell in grid.cells.values())
     stimuli = [
-        {
-            "row": row,
-            "column": column,
-            "run": cell.run.name,
-            "stimulus_id": cell.stimulus_id,
-            "png_sha256": cell.png_sha256,
-        }
+        {"row": row, "column": column, "run": cell.run.name}
+        | {"stimulus_id": cell.stimulus_id, "png_sha256": cell.png_sha256}
         for (row, column), cell in grid.cells.items()
     ]
     text = {

@@ -8,8 +8,7 @@ from typing import Any
 
 from stimgen import references as known
 from stimgen.controls import CONTROLS
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import random_seed
+from stimgen.networks.architectures import NETWORKS, random_seed
 from stimgen.references import Reference
 from stimgen.report import templates
 from stimgen.report.reported import ReportedRun
@@ -86,7 +85,7 @@ def methods(run: ReportedRun) -> Methods | None:
     }
     text = environment.get_template("methods.txt").render(_values(run))
     paragraphs = tuple(" ".join(paragraph.split()) for paragraph in text.split(_END))
-    ordered = sorted(cite.cited.values(), key=lambda reference: (reference.authors[0], reference.year))
+    ordered = sorted(cite.cited.values(), key=lambda ref: (ref.authors.partition(" and ")[0], ref.year))
     return Methods(paragraphs, tuple(ordered), tuple(cite.others))
 
 

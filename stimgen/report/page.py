@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,7 +23,7 @@ from plotly.offline import get_plotlyjs
 from stimgen import __version__
 from stimgen.bounded import read_regular
 from stimgen.errors import InputError
-from stimgen.networks.catalogue import published_weights
+from stimgen.networks.architectures import published_weights
 from stimgen.report import templates
 from stimgen.report.images import SMALLEST_PX, missing_sources, thumbnail, thumbnail_side
 from stimgen.report.methods import methods
@@ -73,6 +74,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
     script = files("stimgen.report").joinpath("templates/report.js").read_text(encoding="utf-8")
     bundle = Path(itables.options.dt_bundle)
     drawn = plots(runs, stimuli, histograms) if len(stimuli) else []
+    pairs = [(record.network, record.measured_in) for run in runs for record in run.records]
     environment = templates()
     environment.tests["missing"] = pd.isna
     environment.filters["date"] = _date
@@ -92,7 +94,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
         views=list(drawn[0]["views"]) if drawn else [],
         table=_table(runs),
         methods={run.label: methods(run) for run in runs},
-        networks=list(dict.fromkeys(network for run in runs for network in run.networks)),
+        networks=list(dict.fromkeys(itertools.chain.from_iterable(pairs))),
         published_weights=published_weights,
         manifests={run.label: _manifests(run) for run in runs},
         made_with={name: version(package) for package, name in EMBEDDED.items()},
@@ -113,7 +115,7 @@ def _rows(runs: Sequence[ReportedRun], stimuli: pd.DataFrame) -> dict[str, list[
     for label in dict.fromkeys(label for of_run in labels for label in of_run.values()):
         cells = rows[label] = []
         for run, of_run in zip(runs, labels, strict=True):
-            sources = [source for source in run.sources if of_run[source] == label]
+            sources = [source for source in run.names("source") if of_run[source] == label]
             for condition in run.shown_conditions:
                 ids = [name for source in sources for name in run.planned_ids(source, condition)]
                 keys = [(run.label, name) for name in ids]

@@ -108,11 +108,9 @@ def _lines(stimuli: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _trace(name: str, x: Any, y: Any, **options: Any) -> go.Scatter:
     """Return a trace whose numbers are packed, and whose name Plotly does not take for markup."""
-    if not isinstance(x, list):
-        x = np.asarray(x, np.float32)
-    return go.Scatter(
-        name=str(escape(name)), x=x, y=np.asarray(y, np.float32), **({"mode": "lines"} | options)
-    )
+    x = x if isinstance(x, list) else np.asarray(x, np.float32)
+    options = {"mode": "lines"} | options
+    return go.Scatter(name=str(escape(name)), x=x, y=np.asarray(y, np.float32), **options)
 
 
 def _distances(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter]:
@@ -139,15 +137,15 @@ def _distances(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter
 
 
 def _spectra(shown: pd.DataFrame, lines: Mapping[str, Any], frequency: str) -> list[go.Scatter]:
-    traces = []
-    for condition, table in shown.groupby("shown", sort=False):
-        x, y = _mean_spectrum(table, "power", frequency)
-        traces.append(_trace(str(condition), x, y, line=lines[str(condition)]))
+    traces = [
+        _trace(str(condition), *_mean_spectrum(table, "power", frequency), line=lines[str(condition)])
+        for condition, table in shown.groupby("shown", sort=False)
+    ]
     sources = shown.drop_duplicates(["run", "label", "frequency_cpi"])
     for size_px, table in sources.groupby("size_px", sort=False):
         name = "source" if sources["size_px"].nunique() == 1 else f"source, {size_px} px"
-        x, y = _mean_spectrum(table, "power_source", frequency)
-        traces.append(_trace(name, x, y, line={"color": "#000", "width": 3}))
+        spectrum = _mean_spectrum(table, "power_source", frequency)
+        traces.append(_trace(name, *spectrum, line={"color": "#000", "width": 3}))
     return traces
 
 
@@ -194,12 +192,15 @@ def _histograms(
     shown: pd.DataFrame, histograms: NDArray[np.float32], lines: Mapping[str, Any]
 ) -> list[go.Scatter]:
     centres = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
-    traces = []
-    for condition, table in shown.groupby("shown", sort=False):
-        line = lines[str(condition)] | {"shape": "hvh", "width": 1.5}
-        mean = histograms[table["n"]].mean(axis=0, dtype=np.float32)
-        traces.append(_trace(str(condition), centres, mean, line=line))
-    return traces
+    return [
+        _trace(
+            str(condition),
+            centres,
+            histograms[table["n"]].mean(axis=0, dtype=np.float32),
+            line=lines[str(condition)] | {"shape": "hvh", "width": 1.5},
+        )
+        for condition, table in shown.groupby("shown", sort=False)
+    ]
 
 
 def _luminance(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter]:
@@ -207,7 +208,6 @@ def _luminance(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter
     for condition, table in shown.groupby("shown", sort=False):
         symbol = "circle" if table["kind"].iloc[0] == "texture" else "diamond-open"
         marker = {"color": lines[str(condition)]["color"], "size": 7, "opacity": 0.8, "symbol": symbol}
-        names = list(map(escape, table["stimulus_id"]))
-        options = {"text": names, "marker": marker, "mode": "markers"}
+        options = {"text": list(map(escape, table["stimulus_id"])), "marker": marker, "mode": "markers"}
         traces.append(_trace(str(condition), table["luminance_mean"], table["luminance_sd"], **options))
     return traces

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import itertools
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
@@ -16,10 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from stimgen.bounded import MOST_TABLE_BYTES, read_file
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
-from stimgen.manifest.document import MAX_BYTES, parse
-from stimgen.manifest.problems import ManifestError
+from stimgen.manifest.document import MAX_BYTES, ManifestError, parse
 from stimgen.runs.load import Run, load_run
-from stimgen.runs.record import NetworkRecord, SourceRecord
+from stimgen.runs.record import SourceRecord
 from stimgen.runs.store import RunFolder
 
 _DICTIONARY = TypeAdapter(dict[str, dict[str, str]])
@@ -57,24 +55,24 @@ class ReportedRun(Run):
         return dict(zip(rows["stimulus_id"], rows["reject_reason"], strict=True))
 
     @property
-    def planned(self) -> int:
-        """Number of stimuli that the manifest asks for."""
-        return int(self.summary["stimuli"])
-
-    @property
     def missing(self) -> int:
         """Number of stimuli that were neither made nor failed, because the run was interrupted."""
-        return max(0, self.planned - len(self.table) - len(self.failures))
+        return max(0, int(self.summary["stimuli"]) - len(self.table) - len(self.failures))
 
     @property
     def controls(self) -> dict[str, str]:
         """Name of the control by condition."""
         return {str(control["id"]): str(control["name"]) for control in self.manifest["controls"]}
 
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Conditions in the order of the manifest, layer sets before controls."""
-        return self._names([*map(str, self.manifest["layer_sets"]), *self.controls], "condition")
+    def names(self, key: Literal["condition", "source", "seed"]) -> tuple[str, ...]:
+        """Return the conditions (layer sets before controls), source ids or seeds, as in the manifest."""
+        planned = {
+            "condition": [*self.manifest["layer_sets"], *self.controls],
+            "source": [source["id"] for source in self.manifest["sources"]],
+            "seed": self.manifest["seeds"],
+        }[key]
+        # The table may belong to an earlier manifest while a run with a new one is under way.
+        return tuple(dict.fromkeys(map(str, [*planned, *self.table[key].dropna()])))
 
     @property
     def originals(self) -> frozenset[str]:
@@ -85,49 +83,19 @@ class ReportedRun(Run):
     @property
     def shown_conditions(self) -> tuple[str, ...]:
         """Conditions in the order of a report: originals, layer sets, other controls."""
-        return tuple(sorted(self.conditions, key=lambda name: name not in self.originals))
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Ids of the sources in the order of the manifest."""
-        return self._names([str(source["id"]) for source in self.manifest["sources"]], "source")
-
-    @property
-    def seeds(self) -> tuple[str, ...]:
-        """Seeds as text, in the order of the manifest."""
-        return self._names(map(str, self.manifest["seeds"]), "seed")
-
-    def _names(self, planned: Iterable[str], column: str) -> tuple[str, ...]:
-        # The table may belong to an earlier manifest while a run with a new one is under way.
-        return tuple(dict.fromkeys([*planned, *self.table[column].dropna().astype(str)]))
+        return tuple(sorted(self.names("condition"), key=lambda name: name not in self.originals))
 
     def planned_ids(self, source: str, condition: str) -> list[str]:
         """Return the ids of the stimuli that the manifest asks for of one source in one condition."""
         name = self.controls.get(condition, "")
         if name in CONTROLS and not CONTROLS[name].seeded:
             return [f"{source}-{condition}"]
-        return [f"{source}-{condition}-s{seed}" for seed in self.seeds]
+        return [f"{source}-{condition}-s{seed}" for seed in self.names("seed")]
 
     @property
     def source_records(self) -> dict[str, SourceRecord]:
         """What the records say of each source, by its id."""
         return {record.source.id: record.source for record in self.records}
-
-    @property
-    def networks(self) -> list[NetworkRecord]:
-        """Every network that made or measured a stimulus."""
-        pairs = ((record.network, record.measured_in) for record in self.records)
-        return list(dict.fromkeys(itertools.chain.from_iterable(pairs)))
-
-    @property
-    def devices(self) -> list[str]:
-        """Devices on which the stimuli were made."""
-        return list(dict.fromkeys(record.made.device for record in self.records))
-
-    @property
-    def seconds(self) -> float:
-        """Time that all stimuli took together."""
-        return sum(record.made.seconds for record in self.records)
 
     @property
     def versions(self) -> dict[str, list[str]]:
@@ -237,4 +205,5 @@ def source_labels(run: ReportedRun, runs: Sequence[ReportedRun]) -> dict[str, st
         image = (record.source.sha256, record.source.crop_box, record.image)
         images.setdefault(record.source.id, set()).add(image)
     several = {source for source, found in images.items() if len(found) > 1}
-    return {source: f"{source} ({run.label})" if source in several else source for source in run.sources}
+    ids = run.names("source")
+    return {source: f"{source} ({run.label})" if source in several else source for source in ids}

@@ -13,7 +13,7 @@ from stimgen.images.sources import SourceSpec, crop_box
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolve import is_weights_file
 from stimgen.manifest.resolved import Manifest
-from stimgen.networks.catalogue import CONVENTIONS, published_weights
+from stimgen.networks.architectures import CONVENTIONS, published_weights
 from stimgen.networks.weights import WeightsError
 from stimgen.networks.weights.cache import cached_path, read_header
 from stimgen.runs.batches import measured_layers
@@ -136,8 +136,8 @@ def known_weights(network: str, weights: str) -> RecordedWeights | None:
     except (InputError, WeightsError):
         return None
     if header is not None:
-        convention = RecordedConvention(header.convention)
-        return RecordedWeights(header.tensors_sha256, header.normalised == "yes", convention)
+        convention = RecordedConvention(header.convention.name)
+        return RecordedWeights(header.tensors_sha256, header.normalised, convention)
     published = published_weights(network, weights)
     if published is None or published.tensors_sha256 is None:
         return None

@@ -81,7 +81,7 @@ class ImageRecord(_Part):
 class NetworkRecord(_Part):
     """A network with its weights.
 
-    `input` names their `stimgen.networks.catalogue.InputConvention`, and `normalise` is the manifest's
+    `input` names their `stimgen.networks.architectures.InputConvention`, and `normalise` is the manifest's
     option. Filters that were normalised in the imported file (`weights_normalised`) are used as they are.
     """
 

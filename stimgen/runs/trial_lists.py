@@ -17,10 +17,9 @@ from stimgen.atomic import make_folder
 from stimgen.bounded import MOST_TABLE_BYTES, UnreadableError, read_file
 from stimgen.controls import shows_source
 from stimgen.errors import InputError, nearest
-from stimgen.manifest.document import MAX_BYTES, parse
-from stimgen.manifest.problems import ManifestError
+from stimgen.manifest.document import MAX_BYTES, ManifestError, parse
+from stimgen.manifest.resolve import read_trials
 from stimgen.manifest.resolved import TrialsSpec
-from stimgen.manifest.trials import read_trials
 from stimgen.runs.csv_files import harmless, in_order, rows_of, table_of, to_csv, to_json
 from stimgen.runs.load import Run
 from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically

@@ -25,15 +25,7 @@ class OptionError(InputError):
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One stimulus of a run or of a plan.
-
-    Attributes
-    ----------
-    stimulus_id, source, condition, seed
-        As in stimuli.csv.
-    is_original
-        Whether it is the control `original`: the source itself.
-    """
+    """One stimulus of a run or of a plan; `is_original` if it is the control `original`."""
 
     stimulus_id: str
     source: str
@@ -44,28 +36,15 @@ class Exemplar:
     @property
     def row(self) -> Row:
         """The columns that say which stimulus a row is about."""
-        return {
-            "source": self.source,
-            "condition": self.condition,
-            "seed": self.seed,
-            "stimulus_id": self.stimulus_id,
-        }
+        return {name: getattr(self, name) for name in ("source", "condition", "seed", "stimulus_id")}
 
 
 @dataclass(frozen=True)
 class Available:
-    """The stimuli that trials can show. Its methods raise OptionError if an option cannot be fulfilled.
+    """The stimuli that trials can show, in the order of the plan, with a side of `size_px`.
 
-    Attributes
-    ----------
-    exemplars
-        In the order of the plan.
-    size_px
-        Side of each, px.
-    sources, conditions
-        Ids of all sources and names of all conditions, in their order, also of those without an exemplar.
-    original
-        The condition that is the control `original`; None if there is none.
+    `sources` and `conditions` are all, also those without an exemplar, and `original` is the condition that
+    is the control `original`. Methods raise `OptionError` if an option cannot be fulfilled.
     """
 
     exemplars: tuple[Exemplar, ...]
@@ -85,26 +64,32 @@ class Available:
             next((exemplar.condition for exemplar in exemplars if exemplar.is_original), None),
         )
 
+    @cached_property
+    def _cells(self) -> Mapping[tuple[str, str], Sequence[Exemplar]]:
+        cells: dict[tuple[str, str], list[Exemplar]] = {}
+        for exemplar in self.exemplars:
+            cells.setdefault((exemplar.source, exemplar.condition), []).append(exemplar)
+        return cells
+
     def cell(self, source: str, condition: str) -> Sequence[Exemplar]:
         """Return the exemplars of a source in a condition, at least one."""
-        found = self._cells.get((source, condition))
-        if not found:
+        if (source, condition) not in self._cells:
             raise OptionError(
                 "conditions",
                 f"There is no stimulus of the source {source} in the condition {condition}.",
                 "Leave the source or the condition out, or set accepted_only to false if that is the cause.",
             )
-        return found
+        return self._cells[source, condition]
 
     def chosen_sources(self, named: Sequence[str] | None) -> tuple[str, ...]:
         """Return the sources that are `named`, by default all."""
-        return _chosen("source", self.sources, self.sources if named is None else tuple(named))
+        return _chosen("source", self.sources, self.sources if named is None else named)
 
     def chosen_conditions(self, named: Sequence[str] | None, *, with_original: bool) -> tuple[str, ...]:
         """Return the conditions that are `named`, by default all; the control `original` if it is allowed."""
         if named is None:
             named = [name for name in self.conditions if with_original or name != self.original]
-        found = _chosen("condition", self.conditions, tuple(named))
+        found = _chosen("condition", self.conditions, named)
         if not with_original and self.original in found:
             raise OptionError(
                 "conditions",
@@ -122,13 +107,6 @@ class Available:
                 "Add original to the manifest's controls, and run it.",
             )
         return {source: self.cell(source, self.original)[0].stimulus_id for source in sources}
-
-    @cached_property
-    def _cells(self) -> Mapping[tuple[str, str], Sequence[Exemplar]]:
-        cells: dict[tuple[str, str], list[Exemplar]] = {}
-        for exemplar in self.exemplars:
-            cells.setdefault((exemplar.source, exemplar.condition), []).append(exemplar)
-        return cells
 
 
 def check_count(count: int, option: str) -> None:
@@ -148,13 +126,13 @@ def taking_turns(exemplars: Sequence[Exemplar], count: int, rng: np.random.Gener
     return [chosen[index] for index in rng.permutation(count).tolist()]
 
 
-def _chosen(word: str, known: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
-    option = f"{word}s"
+def _chosen(word: str, known: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in known:
-            raise OptionError(option, f'Unknown {word} "{name}".', nearest(name, known))
-    if len(set(names)) < len(names):
-        raise OptionError(option, f"A {word} is named twice.", "Name each once, and set repeats instead.")
-    if not names:
-        raise OptionError(option, f"There is no {word} to show.", f"Name at least one {word}.")
-    return names
+            raise OptionError(f"{word}s", f'Unknown {word} "{name}".', nearest(name, known))
+    if not names or len(set(names)) < len(names):
+        problem = f"A {word} is named twice." if names else f"There is no {word} to show."
+        raise OptionError(
+            f"{word}s", problem, "Name at least one, and each once; repeats shows it more often."
+        )
+    return tuple(names)

@@ -1,9 +1,9 @@
-"""Values that are spread evenly over trials, and the order in which trials are shown."""
+"""What is random in a trial list: balanced values, the order of trials, and the places of patches."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +20,8 @@ Trial = list[Row]
 class Balanced:
     """A column whose values are equally frequent, to within one.
 
-    Attributes
-    ----------
-    column
-        The column.
-    values
-        Its values.
-    within
-        Columns. Counts differ by at most one over all trials, within each value of the first of these
-        columns, within each combination of the first two, and so on.
+    That holds over all trials, within each value of the first of the columns `within`, within each
+    combination of the first two, and so on.
     """
 
     column: str
@@ -39,9 +32,8 @@ class Balanced:
 def balance(rows: Sequence[Row], rule: Balanced, rng: np.random.Generator) -> None:
     """Fill a column of `rows` in such a way that `rule` holds.
 
-    The values take turns, in a random order, along the rows sorted by the columns `within`, whose groups are
-    in random order, as are the rows of a group. Any stretch of such a sequence has each value equally often,
-    to within one, and every group is a stretch.
+    The values take turns, in a random order, along the rows sorted by the columns `within`, with groups and
+    their rows in random order. Any stretch of it has each value equally often, to within one.
     """
     turns = itertools.cycle(rng.permutation(len(rule.values)).tolist())
     for row in _grouped(rows, rule.within, rng):
@@ -92,3 +84,64 @@ def in_random_order(trials: Sequence[Trial], gap: int, rng: np.random.Generator)
             waiting.remove(source)
             shown.append(source)
     return [queues[source].pop() for source in shown]
+
+
+Place = tuple[int, int]
+"""Top-left corner of a patch, (x, y), px."""
+
+
+def side_of(crop_px: int | None, size_px: int, *, two: bool = False) -> int:
+    """Return the side of patches of images of `size_px`: `crop_px`, or the whole image's for None.
+
+    `two` of them do not overlap if the image has twice their side: squares lie apart along x or along y.
+    """
+    side = size_px if crop_px is None else crop_px
+    most = size_px // 2 if two else size_px
+    if side > most:
+        patches = "Two patches" if two else "Patches"
+        patches += " of whole images" if crop_px is None else f" of {side} px"
+        patches += " that do not overlap" if two else ""
+        raise OptionError(
+            "crop_px",
+            f"{patches} do not fit into one stimulus of {size_px} px.",
+            f"Set crop_px to {most // 2 * 2} at most, or make larger stimuli.",
+        )
+    return side
+
+
+def place_patches(images: Mapping[str, str], size_px: int, side: int, rng: np.random.Generator) -> Row:
+    """Return the columns P_id, P_x and P_y of each patch P, at random places."""
+    of_image: dict[str, list[str]] = {}
+    for name, image in images.items():
+        of_image.setdefault(image, []).append(name)
+    row: Row = {}
+    for image, names in of_image.items():
+        places = place_two(size_px, side, rng) if len(names) == 2 else (place_one(size_px, side, rng),)
+        for name, (x, y) in zip(names, places, strict=True):
+            row |= {f"{name}_id": image, f"{name}_x": x, f"{name}_y": y}
+    return row
+
+
+def place_one(size_px: int, side: int, rng: np.random.Generator) -> Place:
+    """Return a place of one patch; all places are equally likely."""
+    x, y = rng.integers(0, size_px - side + 1, size=2).tolist()
+    return x, y
+
+
+def place_two(size_px: int, side: int, rng: np.random.Generator) -> tuple[Place, Place]:
+    """Return places of two patches that do not overlap; all such pairs are equally likely."""
+    while True:
+        apart = _apart(size_px, side, rng)
+        free = (int(rng.integers(0, size_px - side + 1)), int(rng.integers(0, size_px - side + 1)))
+        along_x = bool(rng.integers(2))
+        # Pairs that lie apart along both axes are drawn twice as often as the others: every second is kept.
+        if abs(free[0] - free[1]) < side or rng.integers(2):
+            xs, ys = (apart, free) if along_x else (free, apart)
+            return (xs[0], ys[0]), (xs[1], ys[1])
+
+
+def _apart(size_px: int, side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Return two coordinates from 0 to size_px - side that differ by `side` or more, all equally likely."""
+    low, high = sorted(rng.choice(size_px - 2 * side + 2, size=2, replace=False).tolist())
+    pair = (low, high + side - 1)
+    return pair if rng.integers(2) else pair[::-1]

@@ -10,8 +10,7 @@ from pydantic import Field
 from stimgen.column import Column
 from stimgen.errors import nearest
 from stimgen.trials.available import Available, OptionError
-from stimgen.trials.balance import Trial
-from stimgen.trials.crops import place_patches, side_of
+from stimgen.trials.balance import Trial, place_patches, side_of
 from stimgen.trials.design import ConditionOptions, Key, Seconds, register_design
 from stimgen.trials.rating import KEYS
 

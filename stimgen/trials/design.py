@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from stimgen.column import Column
-from stimgen.networks.catalogue import LARGEST_SEED
+from stimgen.networks.architectures import LARGEST_SEED
 from stimgen.registry import Registry
 from stimgen.trials.available import Available, Row, check_count, taking_turns
 from stimgen.trials.balance import Balanced, Trial
@@ -20,6 +20,7 @@ from stimgen.trials.balance import Balanced, Trial
 LONGEST_S = 3600.0
 
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
+Pause = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)]
 Maker = Callable[[Available, Any, np.random.Generator], list[Trial]]
 Function = TypeVar("Function", bound=Maker)
 
@@ -57,9 +58,7 @@ class TrialOptions(BaseModel):
     )
     presentation_s: Seconds = Field(0.2, description="How long the stimuli are shown, s.")
     response_s: Seconds = Field(1.2, description="How long a response is waited for, s.")
-    interval_s: float = Field(
-        0.4, ge=0, le=LONGEST_S, allow_inf_nan=False, description="From the response to the next trial, s."
-    )
+    interval_s: Pause = Field(0.4, description="From the response to the next trial, s.")
     break_every: int = Field(72, ge=1, le=100_000, description="Trials in a block; a break lies between two.")
     min_source_gap: int = Field(
         2,
@@ -76,7 +75,7 @@ class TrialOptions(BaseModel):
 
     @property
     def trial_s(self) -> float:
-        """Longest duration of a trial, s: the response takes its whole time."""
+        """Longest duration of a trial, s."""
         return self.presentation_s + self.response_s + self.interval_s
 
     @property
@@ -93,13 +92,7 @@ class TrialOptions(BaseModel):
 class TwoIntervalTiming(TrialOptions):
     """Timing of designs that show two images one after the other."""
 
-    isi_s: float = Field(
-        0.5,
-        ge=0,
-        le=LONGEST_S,
-        allow_inf_nan=False,
-        description="From the end of the first image to the start of the second, s.",
-    )
+    isi_s: Pause = Field(0.5, description="From the end of the first image to the start of the second, s.")
 
     @property
     def trial_s(self) -> float:
@@ -121,13 +114,7 @@ class ConditionOptions(TrialOptions):
         return "source", self.repeats
 
     def rows(self, available: Available, rng: np.random.Generator, *, with_original: bool) -> list[Row]:
-        """Return `repeats` rows per condition and source, in which its exemplars take turns.
-
-        Raises
-        ------
-        OptionError
-            If the options name unknown sources or conditions, or ask for more than 20000 trials.
-        """
+        """Return `repeats` rows per condition and source, in which its exemplars take turns."""
         conditions = available.chosen_conditions(self.conditions, with_original=with_original)
         sources = available.chosen_sources(self.sources)
         check_count(len(conditions) * len(sources) * self.repeats, "repeats")
@@ -143,20 +130,9 @@ class ConditionOptions(TrialOptions):
 class Design:
     """How trials show stimuli.
 
-    Attributes
-    ----------
-    name
-        Name in the manifest.
-    make
-        ``make(available, options, rng)`` returns all trials, in any order. A row has the design's columns,
-        source, condition, seed and stimulus_id.
-    options
-        Model of the options.
-    patches
-        Names of what is shown in a trial: columns P_id, P_x and P_y of each are the stimulus and the place of
-        the patch in it.
-    columns
-        The design's own columns, without those of the patches.
+    ``make(available, options, rng)`` returns all trials, in any order. A row has source, condition, seed and
+    stimulus_id, the design's own `columns`, and P_id, P_x and P_y of each of the `patches` P that a trial
+    shows: the stimulus and the place of the patch in it.
     """
 
     name: str

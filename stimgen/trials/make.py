@@ -8,8 +8,7 @@ import numpy as np
 
 from stimgen.column import Column
 from stimgen.trials.available import Available, Row
-from stimgen.trials.balance import in_random_order
-from stimgen.trials.crops import side_of
+from stimgen.trials.balance import in_random_order, side_of
 from stimgen.trials.design import DESIGNS, TrialOptions
 from stimgen.trials.verify import verify
 
@@ -43,16 +42,9 @@ FIRST_COLUMNS = (
 
 @dataclass(frozen=True)
 class TrialList:
-    """Trials in the order in which they are shown.
+    """Trials in the order in which they are shown, in at most so many `seconds` without breaks.
 
-    Attributes
-    ----------
-    rows
-        The columns, but for those that need the files of a run (P_file, P_sha256) and `ppd`.
-    trials, blocks
-        Numbers of trials and of blocks.
-    seconds
-        Longest duration, without breaks.
+    `rows` have the columns that need neither the files of a run nor `ppd`.
     """
 
     rows: tuple[Row, ...]
@@ -64,8 +56,16 @@ class TrialList:
 def design_columns(name: str) -> tuple[Column, ...]:
     """Return all columns of a design's lists, in their order."""
     design = DESIGNS[name]
-    patches = (column for patch in design.patches for column in _patch_columns(patch))
-    return (*FIRST_COLUMNS, *design.columns, *patches)
+    columns = [*FIRST_COLUMNS, *design.columns]
+    for p in design.patches:
+        columns += [
+            Column(f"{p}_id", f"Stimulus, {p}", f"The stimulus that the {p} patch is cut from."),
+            Column(f"{p}_file", f"File, {p}", "Its PNG file, relative to the folder of the trial list."),
+            Column(f"{p}_x", f"Left edge, {p}", f"Left edge of the {p} patch in the stimulus.", "px"),
+            Column(f"{p}_y", f"Top edge, {p}", f"Top edge of the {p} patch in the stimulus.", "px"),
+            Column(f"{p}_sha256", f"File's hash, {p}", 'SHA-256 of the PNG file, after "sha256:".'),
+        ]
+    return tuple(columns)
 
 
 def make_trials(name: str, available: Available, options: TrialOptions) -> TrialList:
@@ -74,13 +74,8 @@ def make_trials(name: str, available: Available, options: TrialOptions) -> Trial
     rng = np.random.default_rng(options.seed)
     made = design.make(available, options, rng)
     ordered = in_random_order(made, options.min_source_gap, rng)
-    side = side_of(options.crop_px, available.size_px)
-    shared = {
-        "crop_px": side,
-        "presentation_s": options.presentation_s,
-        "response_s": options.response_s,
-        "interval_s": options.interval_s,
-    }
+    shared = options.model_dump(include={"presentation_s", "response_s", "interval_s"})
+    shared["crop_px"] = side_of(options.crop_px, available.size_px)
     rows = []
     for index, trial in enumerate(ordered):
         number = {
@@ -93,13 +88,3 @@ def make_trials(name: str, available: Available, options: TrialOptions) -> Trial
     verify(rows, available, options, design.patches)
     blocks = -(-len(ordered) // options.break_every)
     return TrialList(tuple(rows), len(ordered), blocks, len(ordered) * options.trial_s)
-
-
-def _patch_columns(patch: str) -> tuple[Column, ...]:
-    return (
-        Column(f"{patch}_id", f"Stimulus, {patch}", f"The stimulus that the {patch} patch is cut from."),
-        Column(f"{patch}_file", f"File, {patch}", "Its PNG file, relative to the folder of the trial list."),
-        Column(f"{patch}_x", f"Left edge, {patch}", f"Left edge of the {patch} patch in the stimulus.", "px"),
-        Column(f"{patch}_y", f"Top edge, {patch}", f"Top edge of the {patch} patch in the stimulus.", "px"),
-        Column(f"{patch}_sha256", f"File's hash, {patch}", 'SHA-256 of the PNG file, after "sha256:".'),
-    )

@@ -9,8 +9,7 @@ from pydantic import Field
 
 from stimgen.column import Column
 from stimgen.trials.available import Available, Exemplar, OptionError, Row, check_count, taking_turns
-from stimgen.trials.balance import Balanced, Trial, balance
-from stimgen.trials.crops import side_of
+from stimgen.trials.balance import Balanced, Trial, balance, side_of
 from stimgen.trials.design import TwoIntervalTiming, register_design
 from stimgen.trials.two_interval import INTERVAL_COLUMNS, INTERVALS, KINDS, two_images
 

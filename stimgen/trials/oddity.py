@@ -7,8 +7,7 @@ from pydantic import Field
 
 from stimgen.column import Column
 from stimgen.trials.available import Available
-from stimgen.trials.balance import Balanced, Trial, balance
-from stimgen.trials.crops import place_patches, side_of
+from stimgen.trials.balance import Balanced, Trial, balance, place_patches, side_of
 from stimgen.trials.design import ConditionOptions, register_design
 
 WALLIS = "Wallis et al. (2017), J. Vis. 17(12):5"

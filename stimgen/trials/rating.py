@@ -7,8 +7,7 @@ from pydantic import Field
 
 from stimgen.column import Column
 from stimgen.trials.available import Available, OptionError
-from stimgen.trials.balance import Trial
-from stimgen.trials.crops import place_patches, side_of
+from stimgen.trials.balance import Trial, place_patches, side_of
 from stimgen.trials.design import ConditionOptions, Key, Seconds, register_design
 
 KEYS = Column("keys", "Keys", "The keys that count as responses, separated by spaces.")

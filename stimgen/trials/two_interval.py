@@ -9,8 +9,7 @@ from pydantic import Field
 
 from stimgen.column import Column
 from stimgen.trials.available import Available, Row
-from stimgen.trials.balance import Balanced, Trial, balance
-from stimgen.trials.crops import place_patches, side_of
+from stimgen.trials.balance import Balanced, Trial, balance, place_patches, side_of
 from stimgen.trials.design import ConditionOptions, TwoIntervalTiming, register_design
 
 KINDS = ("original", "stimulus")

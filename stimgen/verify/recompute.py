@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import InputError, StimgenError
-from stimgen.images.pixels import Image
 from stimgen.images.png import decode_png
 from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import measuring_network, plan
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure import DecodedImage, measure
-from stimgen.measure.gram import SourceGrams
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
 from stimgen.runs.preparation import Networks, SourceMeasures, rounded
 from stimgen.runs.record import Record
-from stimgen.verify.finding import Finding, unchecked, wrong
-from stimgen.verify.records import ANEW
-from stimgen.verify.run import Advance, Recomputed, open_run
+from stimgen.verify.finding import ANEW, Finding, unchecked, wrong
+from stimgen.verify.folder import ONLY_BY_READING
+from stimgen.verify.run import Advance, Verification, open_run
 
 PIXEL_TOLERANCE = 1e-9
 """Relative and absolute, of what is computed in float64 from the pixels of the file."""
@@ -37,28 +36,28 @@ Numbers = Mapping[str, float | None]
 
 
 def recompute_statistics(
-    path: Path, *, device: str = "auto", advance: Advance = lambda more: None
-) -> Recomputed:
-    """Measure every stimulus of a run again and compare.
+    result: Verification, *, device: str = "auto", advance: Advance = lambda more: None
+) -> Verification:
+    """Measure every stimulus of a verified run again, and add what is found to what was.
 
     What was measured before the file was written (the stages `optimised` and `matched`, the synthesis,
     residuals and clipped pixels) cannot be measured again. Damaged records and files are left to
     `stimgen.verify.run.verify_run`.
     """
-    folder, manifest = open_run(path)
+    folder, manifest = open_run(result.folder)
     if manifest.measure.portilla_simoncelli:
         load_plenoptic()
     networks = Networks(manifest, str(find_device(device)))
     stimuli = plan(manifest)
-    findings: list[Finding] = []
-    measured, lacking = 0, False
+    missed: list[Finding] = []
+    different: list[Finding] = []
+    measured = 0
     problems: dict[NetworkSpec, str] = {}
     for spec in manifest.sources:
         try:
             source = load_source(spec, manifest.image, name=manifest.name)
         except InputError as error:
-            findings.append(unchecked(spec.image, f"stimuli of {spec.id} not measured: {error.problem}"))
-            lacking = True
+            missed.append(unchecked(spec.image, f"stimuli of {spec.id} not measured: {error.problem}"))
             continue
         measures = SourceMeasures.of(manifest, source)
         for stimulus in (stimulus for stimulus in stimuli if stimulus.source == spec.id):
@@ -73,42 +72,49 @@ def recompute_statistics(
             if source.sha256 != record.source.sha256:
                 problem = f"the source {source.id} is another file now"
             if problem:
-                findings.append(unchecked(record.filename, f"not measured: {problem}"))
-                lacking = True
+                missed.append(unchecked(record.filename, f"not measured: {problem}"))
                 continue
             try:
                 seen = decode_png(read_regular(folder.png(stimulus.stimulus_id)))
             except (UnreadableError, StimgenError):
                 continue  # which is found without measuring
             if seen.shape == source.pixels.shape:
-                grams = networks.grams(network, source)
-                different = _differences_of(record, source, seen, measures, grams, networks.device)
-                findings += [wrong(record.own_name, text, ANEW) for text in different]
                 measured += 1
-    return Recomputed(measured, lacking, tuple(findings))
+                image = DecodedImage(seen, record.image.size_deg, networks.device)
+                again = measure(image, {**measures.prepared, "gram": networks.grams(network, source)})
+                texts = _differences_of(record, source, image, again, measures)
+                different += [wrong(record.own_name, text, cures=ANEW) for text in texts]
+    # What can be compared only by reading it was read.
+    before = [finding for finding in result.findings if ONLY_BY_READING not in finding.problem]
+    new = {finding.file for finding in different} - {finding.file for finding in before if finding.bad}
+    return replace(
+        result,
+        verified=result.verified - len(new),
+        stimuli_sha256=None if different else result.stimuli_sha256,
+        findings=(*before, *missed, *different),
+        recomputed=measured,
+        unmeasured=bool(missed),
+    )
 
 
 def _differences_of(
-    record: Record,
-    source: Source,
-    seen: Image,
-    measures: SourceMeasures,
-    grams: SourceGrams,
-    device: str,
+    record: Record, source: Source, image: DecodedImage, again: Numbers, measures: SourceMeasures
 ) -> Iterator[str]:
     """Yield every number of a record that is not that of its file."""
-    image = DecodedImage(seen, record.image.size_deg, device)
-    again = measure(image, {**measures.prepared, "gram": grams})
     for name in ("crop_box", "original_size"):
         recorded, found = getattr(record.source, name), getattr(source, name)
         if recorded != found:
             yield f"says source.{name} is {recorded}, and that of the source is {found}"
-    yield from _differences(
-        "source.", {"clipped_share": record.source.clipped_share}, {"clipped_share": source.clipped_share}
-    )
+    yield from _difference("source.clipped_share", record.source.clipped_share, source.clipped_share)
     yield from _statistic_differences(record, again)
-    yield from _power_differences("power", record.power, rounded(image.spectrum.radial))
-    yield from _power_differences("power_source", record.power_source, measures.power)
+    for name, powers in (
+        ("power", (record.power, rounded(image.spectrum.radial))),
+        ("power_source", (record.power_source, measures.power)),
+    ):
+        # Where there is next to no power, it is rounding of where there is much.
+        noise = 1e-12 * max(powers[1], default=0.0)
+        for place, pair in enumerate(itertools.zip_longest(*powers)):
+            yield from _difference(f"{name}[{place}]", *pair, POWER_TOLERANCE, noise)
 
 
 def _weights_problem(networks: Networks, network: NetworkSpec, record: Record) -> str:
@@ -140,31 +146,21 @@ def _statistic_differences(record: Record, again: Numbers) -> Iterator[str]:
             roots = [math.sqrt(max(loss or 0.0, 0.0)) for loss in pair]
             if math.isclose(*roots, rel_tol=relative, abs_tol=DISTANCE_FLOOR * roots[1] / distance):
                 continue
-        if name.startswith("gram_normalised_"):
-            continue  # follows from the others
-        yield from _differences("", {name: pair[0]}, {name: pair[1]}, relative, absolute)
+        if not name.startswith("gram_normalised_"):  # which follows from the others
+            yield from _difference(name, *pair, relative, absolute)
 
 
-def _power_differences(name: str, recorded: Sequence[float], measured: Sequence[float]) -> Iterator[str]:
-    # Where there is next to no power, it is rounding of where there is much.
-    noise = 1e-12 * max(measured, default=0.0)
-    pair = [{f"[{place}]": value for place, value in enumerate(values)} for values in (recorded, measured)]
-    yield from _differences(name, pair[0], pair[1], POWER_TOLERANCE, noise)
-
-
-def _differences(
-    place: str,
-    recorded: Numbers,
-    measured: Numbers,
+def _difference(
+    name: str,
+    recorded: float | None,
+    measured: float | None,
     relative: float = PIXEL_TOLERANCE,
     absolute: float = PIXEL_TOLERANCE,
 ) -> Iterator[str]:
-    """Yield the numbers that differ by more than the tolerances, with both."""
-    for name in dict.fromkeys([*recorded, *measured]):
-        known, found = recorded.get(name), measured.get(name)
-        if known is None or found is None:
-            same = known is found
-        else:
-            same = math.isclose(known, found, rel_tol=relative, abs_tol=absolute)
-        if not same:
-            yield f"{place}{name} is {known}, and on the file it is {found}"
+    """Yield that a number differs by more than the tolerances."""
+    if recorded is None or measured is None:
+        same = recorded is measured
+    else:
+        same = math.isclose(recorded, measured, rel_tol=relative, abs_tol=absolute)
+    if not same:
+        yield f"{name} is {recorded}, and on the file it is {measured}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from stimgen.errors import InputError
 from stimgen.images.sources import crop_box
@@ -17,40 +19,59 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure.gram import GramScale
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.outlook import RecordedConvention, RecordedWeights
-from stimgen.runs.recipe import (
-    recipe,
-    recipe_sha256,
-    uses_set,
-)
-from stimgen.runs.record import NetworkRecord, Record, SourceRecord
+from stimgen.runs.recipe import recipe, recipe_sha256, uses_set
+from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.store import RunFolder
-from stimgen.verify.finding import RUN, Cure, Finding, unchecked, wrong
+from stimgen.verify.finding import ANEW, RUN, Finding, unchecked, wrong
 
-ANEW: tuple[Cure, ...] = ("remove", "run")
-"""A record that was edited and sealed again would be kept by a run."""
+OWN = {"name", "weights", "pooling", "normalise"}
+"""What a record has of the manifest's network."""
 OTHER_RECIPE = "is of another recipe"
+CONTRADICTS = "contradicts itself"
 RATIO_TOLERANCE = 1e-4
 """Relative, of the ratio of two numbers in float32."""
 SMALLEST_LOSS = 1e-30
 """Below, float32 has fewer digits."""
+WITNESSES = 3
+"""Records from which the identity of a source is taken, for stimuli that depend on all sources."""
 
 
 class Identities:
-    """The sources and weights that the records name, which must be the same in all of them."""
+    """The sources and weights that the records of a run name, which must be the same in all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: RunFolder, manifest: Manifest, stimuli: Sequence[Stimulus]) -> None:
+        self.folder, self.manifest, self._stimuli = folder, manifest, stimuli
+        self._first: dict[str, SourceRecord | None] = {}
         self.sources: dict[str, dict[SourceRecord, list[str]]] = defaultdict(lambda: defaultdict(list))
         self.weights: dict[NetworkSpec, dict[RecordedWeights, list[str]]] = defaultdict(
             lambda: defaultdict(list)
         )
 
-    def add(self, manifest: Manifest, stimulus: Stimulus, record: Record) -> None:
+    def add(self, stimulus: Stimulus, record: Record) -> None:
         """Note the sources and weights of one record."""
         self.sources[record.source.id][record.source].append(record.stimulus_id)
-        for network, recorded in networks_of(manifest, stimulus, record).items():
-            self.weights[network][recorded_weights(recorded)].append(record.stimulus_id)
+        for network, recorded in self.weights_of(stimulus, record).items():
+            self.weights[network][recorded].append(record.stimulus_id)
 
-    def findings(self, folder: RunFolder) -> Iterator[Finding]:
+    def weights_of(self, stimulus: Stimulus, record: Record) -> dict[NetworkSpec, RecordedWeights]:
+        """Return the weights of the network that made a stimulus, and of the one that measured it."""
+        measuring = measuring_network(self.manifest, stimulus)
+        made = stimulus.layer_set.network if stimulus.layer_set else measuring
+        return {
+            spec: RecordedWeights(own.tensors_sha256, own.weights_normalised, RecordedConvention(own.input))
+            for spec, own in ((made, record.network), (measuring, record.measured_in))
+        }
+
+    def source(self, source_id: str) -> SourceRecord | None:
+        """Return a source as most of the first records of it name it."""
+        if source_id not in self._first:
+            ids = (stimulus.stimulus_id for stimulus in self._stimuli if stimulus.source == source_id)
+            records = itertools.islice(filter(None, map(self.folder.read_record, ids)), WITNESSES)
+            commonest = Counter(record.source for record in records).most_common(1)
+            self._first[source_id] = commonest[0][0] if commonest else None
+        return self._first[source_id]
+
+    def findings(self) -> Iterator[Finding]:
         """Yield the records that name another source or other weights than most do."""
         found = {f"the source {name}": list(groups.values()) for name, groups in self.sources.items()}
         found |= {f"the weights of {spec.name}": list(of.values()) for spec, of in self.weights.items()}
@@ -60,7 +81,7 @@ class Identities:
             unsure = bool(others) and len(others[0]) == len(most)
             for stimulus_id in sum(others, most if unsure else []):
                 text = f"names {name} differently from other records"
-                yield wrong(folder.record_name(stimulus_id), text, () if unsure else ANEW)
+                yield wrong(self.folder.record_name(stimulus_id), text, cures=() if unsure else ANEW)
 
     def commonest_sources(self) -> dict[str, SourceRecord]:
         """Return the source that most records name, by id."""
@@ -74,35 +95,17 @@ class Identities:
         }
 
 
-def networks_of(manifest: Manifest, stimulus: Stimulus, record: Record) -> dict[NetworkSpec, NetworkRecord]:
-    """Return the record's networks: the one that made the stimulus, and the one that measured it."""
-    measuring = measuring_network(manifest, stimulus)
-    made = stimulus.layer_set.network if stimulus.layer_set else measuring
-    return {made: record.network, measuring: record.measured_in}
-
-
-def recorded_weights(network: NetworkRecord) -> RecordedWeights:
-    """Return the weights that a record names."""
-    convention = RecordedConvention(network.input)
-    return RecordedWeights(network.tensors_sha256, network.weights_normalised, convention)
-
-
-def record_findings(
-    manifest: Manifest,
-    stimulus: Stimulus,
-    record: Record,
-    source_of: Callable[[str], SourceRecord | None],
-    known: Identities,
-) -> Iterator[Finding]:
+def record_findings(known: Identities, stimulus: Stimulus, record: Record) -> Iterator[Finding]:
     """Yield how a record differs from what the manifest asks for."""
-    file = record.own_name
+    file, manifest = record.own_name, known.manifest
     different = list(_differences(manifest, stimulus, record))
-    expected = _recipe_sha256(manifest, stimulus, record, source_of, known)
+    expected = _recipe_sha256(known, stimulus, record)
     cures = ANEW if expected == record.recipe_sha256 else RUN
-    yield from (wrong(file, f"{OTHER_RECIPE}: {both}", cures) for both in different)
-    yield from (wrong(file, f"contradicts itself: {problem}", ANEW) for problem in _contradictions(record))
-    if len(networks_of(manifest, stimulus, record)) == 1 and record.network != record.measured_in:
-        yield wrong(file, "contradicts itself: network and measured_in differ, and are the same", ANEW)
+    yield from (wrong(file, f"{OTHER_RECIPE}: {both}", cures=cures) for both in different)
+    contradictions = list(_contradictions(record))
+    if len(known.weights_of(stimulus, record)) == 1 and record.network != record.measured_in:
+        contradictions.append("network and measured_in differ, and are the same")
+    yield from (wrong(file, f"{CONTRADICTS}: {problem}", cures=ANEW) for problem in contradictions)
     spec = next(one for one in manifest.sources if one.id == stimulus.source)
     source = record.source
     try:
@@ -121,22 +124,16 @@ def record_findings(
         yield wrong(file, f"{OTHER_RECIPE}: {text}")
 
 
-def _recipe_sha256(
-    manifest: Manifest,
-    stimulus: Stimulus,
-    record: Record,
-    source_of: Callable[[str], SourceRecord | None],
-    known: Identities,
-) -> str | None:
+def _recipe_sha256(known: Identities, stimulus: Stimulus, record: Record) -> str | None:
     """Return the hash of the recipe with the recorded sources and weights; None if one is unknown."""
-    own = {network: recorded_weights(one) for network, one in networks_of(manifest, stimulus, record).items()}
+    manifest, own = known.manifest, known.weights_of(stimulus, record)
 
     def weights_of(network: NetworkSpec) -> RecordedWeights:
         return own[network] if network in own else next(iter(known.weights[network]))
 
     sources = {stimulus.source: record.source}
     if uses_set(manifest, stimulus):
-        others = {spec.id: source_of(spec.id) for spec in manifest.sources} | sources
+        others = {spec.id: known.source(spec.id) for spec in manifest.sources} | sources
         sources = {name: source for name, source in others.items() if source is not None}
         if len(sources) < len(others):
             return None
@@ -151,47 +148,47 @@ def _differences(manifest: Manifest, stimulus: Stimulus, record: Record) -> Iter
     """Yield the parts of a record that are not as the manifest determines them, each with both values."""
     measuring, layer_set = measuring_network(manifest, stimulus), stimulus.synthesised
     made = stimulus.layer_set.network if stimulus.layer_set else measuring
-    asked = {
-        "condition": stimulus.condition,
-        "kind": stimulus.kind,
-        "seed": stimulus.seed,
-        "source": stimulus.source,
-        "image": vars(manifest.image),
-        "network": made.model_dump(mode="json") | {"weights": Path(made.weights).name},
-        "measured_in": measuring.model_dump(mode="json") | {"weights": Path(measuring.weights).name},
-        "measured_layers": measured_layers(manifest, measuring),
-        "matching": manifest.matching.model_dump(mode="json"),
-        "control": stimulus.control and [stimulus.control.name, dict(stimulus.control.options)],
-        "layer_weights": layer_set and dict(layer_set.layer_weights),
-        "components": layer_set and layer_set.components,
-        "parameters": layer_set and layer_set.parameters,
-        "preset": layer_set and [manifest.synthesis.preset, manifest.synthesis.version],
-        "settings": layer_set and manifest.synthesis.model_dump(mode="json"),
+    synthesis, control = record.synthesis, record.control
+    pairs: dict[str, tuple[Any, Any]] = {
+        "condition": (stimulus.condition, record.condition),
+        "kind": (stimulus.kind, record.kind),
+        "seed": (stimulus.seed, record.seed),
+        "source": (stimulus.source, record.source.id),
+        "image": (vars(manifest.image), vars(record.image)),
+        "network": (_named(made), record.network.model_dump(include=OWN)),
+        "measured_in": (_named(measuring), record.measured_in.model_dump(include=OWN)),
+        "measured_layers": (measured_layers(manifest, measuring), record.measured_layers),
+        "matching": (
+            manifest.matching.model_dump(mode="json"),
+            record.matching.settings.model_dump(mode="json"),
+        ),
+        "control": (
+            stimulus.control and [stimulus.control.name, dict(stimulus.control.options)],
+            control and [control.name, control.options],
+        ),
+        "layer_weights": (
+            layer_set and dict(layer_set.layer_weights),
+            synthesis and synthesis.layer_weights,
+        ),
+        "components": (layer_set and layer_set.components, synthesis and synthesis.components),
+        "parameters": (layer_set and layer_set.parameters, synthesis and synthesis.parameters),
+        "preset": (
+            layer_set and [manifest.synthesis.preset, manifest.synthesis.version],
+            synthesis and [synthesis.preset, synthesis.version],
+        ),
+        "settings": (
+            layer_set and manifest.synthesis.model_dump(mode="json"),
+            synthesis and synthesis.settings,
+        ),
     }
-    synthesis, own = record.synthesis, {"name", "weights", "pooling", "normalise"}
-    found = {
-        "condition": record.condition,
-        "kind": record.kind,
-        "seed": record.seed,
-        "source": record.source.id,
-        "image": vars(record.image),
-        "network": record.network.model_dump(include=own),
-        "measured_in": record.measured_in.model_dump(include=own),
-        "measured_layers": record.measured_layers,
-        "matching": record.matching.settings.model_dump(mode="json"),
-        "control": record.control and [record.control.name, record.control.options],
-        "layer_weights": synthesis and synthesis.layer_weights,
-        "components": synthesis and synthesis.components,
-        "parameters": synthesis and synthesis.parameters,
-        "preset": synthesis and [synthesis.preset, synthesis.version],
-        "settings": synthesis and synthesis.settings,
-    }
-    for name in asked:
-        right, recorded = (
-            json.dumps(part[name], sort_keys=True, ensure_ascii=False) for part in (asked, found)
-        )
+    for name, pair in pairs.items():
+        right, recorded = (json.dumps(part, sort_keys=True, ensure_ascii=False) for part in pair)
         if right != recorded:
             yield f"{name} is {shorten(recorded, 80)}, and the manifest says {shorten(right, 80)}"
+
+
+def _named(network: NetworkSpec) -> dict[str, Any]:
+    return network.model_dump(mode="json") | {"weights": Path(network.weights).name}
 
 
 def _contradictions(record: Record) -> Iterator[str]:

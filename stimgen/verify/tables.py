@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stimgen.atomic import TEMPORARY
 from stimgen.bounded import UnreadableError, read_regular
+from stimgen.counting import first_few
 from stimgen.errors import InputError
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.runs.csv_files import data_dictionary, in_order, rows_of, to_csv, to_json
@@ -20,13 +21,14 @@ from stimgen.runs.trial_lists import trial_list
 from stimgen.trials import DESIGNS, design_columns
 from stimgen.verify.finding import (
     KILLED,
+    NOT_OF_RUN,
     TABLES,
     Cure,
     Finding,
+    Severity,
     cures_at,
     incomplete,
     lost,
-    some,
     unchecked,
     warning,
     wrong,
@@ -35,105 +37,101 @@ from stimgen.verify.finding import (
 LISTS: tuple[Cure, ...] = ("lists",)
 CORRELATION_TOLERANCE = 1e-9
 """Of the column that is measured on several files, which rounds differently on other machines."""
+NO_LIST = "is no trial list as stimgen writes it"
 
 
 def table_findings(
-    folder: RunFolder,
-    name: str,
-    again: Path,
-    unknown: Collection[str],
-    uncertain: Collection[str],
+    run: Path,
+    file: str,
+    right: bytes,
+    dictionary: bytes,
+    unknown: Collection[str] = (),
+    uncertain: Collection[str] = (),
+    *,
+    severity: Severity = "wrong",
 ) -> Iterator[Finding]:
     """Yield how a table and its data dictionary differ from those written again.
 
     Of `unknown` stimuli no row can be compared, and of `uncertain` ones not the correlation between seeds.
     """
-    path, right = folder.path / f"{name}.csv", again / f"{name}.csv"
-    columns_unknown = False
+    unclear = False
     try:
-        found, wanted = read_regular(path), right.read_bytes()
-        if found != wanted:
-            columns_unknown = bool(unknown) and name == "stimuli"
-            problem, missing = _difference(found, wanted, unknown, uncertain)
+        found = read_regular(run / file)
+        if found != right:
+            unclear = bool(unknown) and file == "stimuli.csv"
+            problem, missing = _difference(found, right, unknown, uncertain)
             if problem:
-                yield wrong(path.name, problem, TABLES)
+                yield Finding(severity, file, problem, TABLES)
             elif missing:
-                yield lost(path.name, f"lacks the rows of {some(missing)}")
+                yield lost(file, f"lacks the rows of {first_few(missing)}")
     except UnreadableError as error:
-        yield lost(path.name, str(error), cures_at(path, TABLES))
-    dictionary = (again / f"{name}.json").read_bytes()
-    if columns_unknown and (folder.path / f"{name}.json").is_file():
-        if (folder.path / f"{name}.json").read_bytes() != dictionary:
-            text = "not compared, because some rows of the table are not known"
-            yield unchecked(f"{name}.json", text)
-        return
-    yield from dictionary_findings(folder.path, f"{name}.json", dictionary)
+        yield lost(file, str(error), cures=cures_at(run / file, TABLES))
+    yield from dictionary_findings(run, f"{file.removesuffix('.csv')}.json", dictionary, unclear=unclear)
 
 
 def dictionary_findings(
-    folder: Path, file: str, right: bytes, cures: tuple[Cure, ...] = TABLES
+    run: Path, file: str, right: bytes, cures: tuple[Cure, ...] = TABLES, *, unclear: bool = False
 ) -> Iterator[Finding]:
-    """Yield whether a data dictionary is missing or another one."""
+    """Yield whether a data dictionary is missing or another one, unless its columns are `unclear`."""
     try:
-        if read_regular(folder / file) == right:
+        if read_regular(run / file) == right:
             return
-        problem = f"is not the data dictionary of {Path(file).stem}.csv"
+        if unclear:
+            yield unchecked(file, "not compared, because some rows of the table are not known")
+        else:
+            yield lost(file, f"is not the data dictionary of {Path(file).stem}.csv", cures=cures)
     except UnreadableError as error:
-        problem = str(error)
-    yield lost(file, problem, cures_at(folder / file, cures))
+        yield lost(file, str(error), cures=cures_at(run / file, cures))
 
 
 def _difference(
     found: bytes, right: bytes, unknown: Collection[str], uncertain: Collection[str]
 ) -> tuple[str | None, list[str]]:
-    """Return the first row of a table that differs, and the stimuli whose rows are missing."""
+    """Return the first row of a table that differs, and the names of the rows that are missing.
+
+    A row is named by its first cell: of most tables the id of a stimulus.
+    """
     rows, wanted = rows_of(found), rows_of(right)
     header, right_header = next(rows), next(wanted)
     if len(set(header)) < len(header) or header[0] != right_header[0]:
         return "has another header than stimgen writes", []
-    known = {row[0] for row in rows_of(right)}
-    listed = {row[0] for row in rows_of(found)}
-    if more := sorted(listed - known - set(unknown)):
-        return f"has rows of stimuli that the run does not have: {some(more)}", []
-    missing = list(dict.fromkeys(row[0] for row in rows_of(right) if row[0] not in listed))
+    listed, known = (dict.fromkeys(row[0] for row in rows_of(content)) for content in (found, right))
+    if more := [name for name in listed if name not in known and name not in unknown]:
+        return f"has rows that the run does not have: {first_few(more)}", []
+    missing = [name for name in known if name not in listed]
     # The columns of stimuli.csv are those of all stimuli together; without some of them, not all are known.
     if header != right_header and not unknown and not missing:
         return _header_difference(header, right_header), []
     places = [(name, header.index(name), right_header.index(name)) for name in right_header if name in header]
     numbered = ((number, row) for number, row in enumerate(rows, start=1) if row[0] not in unknown)
-    expected = (row for row in wanted if row[0] in listed)
-    excused = False
-    for item, right_row in itertools.zip_longest(numbered, expected):
+    excused = bool(missing or unknown)
+    for item, right_row in itertools.zip_longest(numbered, (row for row in wanted if row[0] in listed)):
         if item is None or right_row is None:
-            return f"has too {'few' if item is None else 'many'} rows of {(right_row or item[1])[0]}", []
+            of = f" of {(right_row or item[1])[0]}" if header[0] == "stimulus_id" else ""
+            return f"has too {'few' if item is None else 'many'} rows{of}", []
         number, row = item
         if row[0] != right_row[0]:
             return f"row {number} is of {row[0]}, and one of {right_row[0]} belongs there", []
         for name, place, right_place in places:
-            if row[place] == right_row[right_place]:
+            cell, right_cell = row[place], right_row[right_place]
+            if cell == right_cell:
                 continue
             # A table that lacks rows was written before there were other seeds to compare with.
-            incomparable = bool(missing) or row[0] in uncertain
-            if name == CORRELATION and (incomparable or _nearly(row[place], right_row[right_place])):
+            if name == CORRELATION and (missing or row[0] in uncertain or _nearly(cell, right_cell)):
                 excused = True
                 continue
-            problem = _cell(name, row[place], right_row[right_place])
-            return f"row {number} ({row[0]}), {problem}", []
-    if missing or unknown or excused:
-        return None, missing
-    return "differs in its line ends or quotes", []
+            which = f"row {number} ({row[0]})" if header[0] == "stimulus_id" else f"row {number}"
+            both = f'"{cell}" is there, and "{right_cell}" follows from its record'
+            return f"{which}, column {name}: {both}", []
+    return (None if excused else "differs in its line ends or quotes"), missing
 
 
 def _header_difference(found: Sequence[str], right: Sequence[str]) -> str:
     if lacking := [name for name in right if name not in found]:
-        return f"lacks the columns {some(lacking)}"
+        return f"lacks the columns {first_few(lacking)}"
     if more := [name for name in found if name not in right]:
-        return f"has columns that stimgen did not write: {some(more)}"
+        return f"has columns that stimgen did not write: {first_few(more)}"
     return "has its columns in another order"
-
-
-def _cell(name: str, found: str, right: str) -> str:
-    return f'column {name}: "{found}" is there, and "{right}" follows from its record'
 
 
 def _nearly(found: str, right: str) -> bool:
@@ -169,48 +167,27 @@ def trials_findings(
         if name.startswith(TEMPORARY):
             yield incomplete(place, KILLED)
         elif name in DESKTOP_FILES:
-            yield warning(place, "is no part of the run")
+            yield warning(place, NOT_OF_RUN)
         elif name.removesuffix(".csv") in earlier and name.endswith(".csv"):
             text = "is not asked for by the manifest; it is unaltered and kept (--prune removes it)"
             yield warning(place, text)
         elif name.endswith(".csv") and not (complete and name in expected):
             yield from _other(run, place, planned)
         elif name not in expected and not (name.endswith(".json") and f"{name[:-5]}.csv" in names):
-            yield wrong(place, "is no trial list as stimgen writes it", ("remove",))
+            yield wrong(place, NO_LIST, cures=("remove",))
 
 
 def _of_manifest(run: Run, spec: TrialsSpec) -> Iterator[Finding]:
-    file, folder = f"trials/{spec.id}.csv", RunFolder(run.folder).trials
+    file = f"trials/{spec.id}.csv"
     try:
-        made = trial_list(run, spec.design, spec.options, folder)
+        made = trial_list(run, spec.design, spec.options, RunFolder(run.folder).trials)
     except InputError as error:
-        yield incomplete(file, f"cannot be made: {' '.join(filter(None, (error.problem, error.cure)))}", ())
+        problem = " ".join(filter(None, (error.problem, error.cure)))
+        yield incomplete(file, f"cannot be made: {problem}", cures=())
         return
     table, dictionary = in_order(f"trials_{spec.design}", made)
-    try:
-        problem = _list_difference(read_regular(run.folder / file), to_csv(table).encode())
-    except UnreadableError as error:
-        problem = str(error)
-    if problem:
-        yield lost(file, problem, cures_at(run.folder / file, TABLES))
-    right = to_json(dictionary).encode()
-    yield from dictionary_findings(run.folder, f"trials/{spec.id}.json", right)
-
-
-def _list_difference(found: bytes, right: bytes) -> str | None:
-    """Return the first row of a trial list that differs."""
-    if found == right:
-        return None
-    rows, wanted = list(rows_of(found)), list(rows_of(right))
-    if rows[0] != wanted[0]:
-        return _header_difference(rows[0], wanted[0])
-    if len(rows) != len(wanted):
-        return f"has {len(rows) - 1} rows, and should have {len(wanted) - 1}"
-    for number, (row, right_row) in enumerate(zip(rows, wanted, strict=True)):
-        for name, cell, right_cell in zip(rows[0], row, right_row, strict=True):
-            if cell != right_cell:
-                return f"row {number}, {_cell(name, cell, right_cell)}"
-    return "differs in its line ends or quotes"
+    contents = to_csv(table).encode(), to_json(dictionary).encode()
+    yield from table_findings(run.folder, file, *contents, severity="lost")
 
 
 def _other(run: Run, file: str, planned: Collection[str]) -> Iterator[Finding]:
@@ -218,12 +195,11 @@ def _other(run: Run, file: str, planned: Collection[str]) -> Iterator[Finding]:
     try:
         header, *rows = rows_of(read_regular(run.folder / file))
     except UnreadableError as error:
-        yield wrong(file, str(error), ("remove",))
+        yield wrong(file, str(error), cures=("remove",))
         return
-    of_design = {name: [column.name for column in design_columns(name)] for name in DESIGNS}
-    design = next((name for name, columns in of_design.items() if header == columns), None)
-    if design is None:
-        yield wrong(file, "is no trial list as stimgen writes it", ("remove",))
+    of_design = (name for name in DESIGNS if header == [column.name for column in design_columns(name)])
+    if (design := next(of_design, None)) is None:
+        yield wrong(file, NO_LIST, cures=("remove",))
         return
     folder = RunFolder(run.folder).trials
     known = {
@@ -233,20 +209,16 @@ def _other(run: Run, file: str, planned: Collection[str]) -> Iterator[Finding]:
         )
         for record in run.records
     }
-    patches = [
-        (number, patch, dict(zip(header, cells, strict=True)))
-        for number, cells in enumerate(rows, start=1)
-        for patch in DESIGNS[design].patches
-    ]
-    for number, patch, row in patches:
+    for number, patch in itertools.product(range(len(rows)), DESIGNS[design].patches):
+        row = dict(zip(header, rows[number], strict=True))
         stimulus_id = row[f"{patch}_id"]
         shown = row[f"{patch}_file"], row[f"{patch}_sha256"]
+        text = f"row {number + 1}: shows {stimulus_id}"
         if stimulus_id not in planned:
-            yield wrong(file, f"row {number}: shows {stimulus_id}, which is not in the run", LISTS)
+            yield wrong(file, f"{text}, which is not in the run", cures=LISTS)
             break
-        if stimulus_id in known and shown != known[stimulus_id]:
-            yield wrong(file, f"row {number}: shows {stimulus_id} as another file than the run has", LISTS)
+        if known.get(stimulus_id, shown) != shown:
+            yield wrong(file, f"{text} as another file than the run has", cures=LISTS)
             break
     right = to_json(data_dictionary(f"trials_{design}", header)).encode()
-    dictionary = f"{file.removesuffix('.csv')}.json"
-    yield from dictionary_findings(run.folder, dictionary, right, LISTS)
+    yield from dictionary_findings(run.folder, f"{file.removesuffix('.csv')}.json", right, LISTS)

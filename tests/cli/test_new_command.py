@@ -234,8 +234,8 @@ def test_all_bad_images_are_named(workplace):
     assert files(workplace) == before
     missing = new("own", "--images", "nope/*.png", "--images", "nope.png")
     assert missing.exit_code == 2
-    assert 'no file is called "nope/*.png"' in missing.stderr
-    assert 'no file is called "nope.png"' in missing.stderr
+    assert 'No file matches "nope/*.png"' in missing.stderr
+    assert 'There is no file "nope.png"' in missing.stderr
     assert files(workplace) == before
 
 

@@ -62,19 +62,12 @@ def test_weights_have_the_hash_of_their_tensors(tmp_path):
     assert damaged.startswith("vgg19 imagenet, damaged, The weights file ")
 
 
-def broken_torch(folder):
-    (folder / "torch").mkdir()
-    (folder / "torch" / "__init__.py").write_text("raise OSError('libcudart.so.12: no such file')\n")
-    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
-
-
 def test_broken_pytorch_is_reported_in_a_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "stimgen", "--version"],
-        env=os.environ | broken_torch(tmp_path),
-        capture_output=True,
-        text=True,
-    )
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise OSError('libcudart.so.12: no such file')\n")
+    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", "stimgen", "--version"]
+    done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert values(lines, "PyTorch") == ["does not work: OSError: libcudart.so.12: no such file"]
@@ -88,28 +81,18 @@ def test_first_line_can_be_read_alone():
     assert (done.stdout, done.stderr) == (f"stimgen {stimgen.__version__}\n", "")
 
 
-@pytest.fixture
-def checkout(tmp_path):
-    if shutil.which("git") is None:
-        pytest.skip("needs git")
-
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_commit_of_a_checkout(tmp_path):
     def git(*words):
-        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        done = subprocess.run(
-            ["git", "-C", str(tmp_path), *who, *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    git("init", "--quiet")
     (tmp_path / "file").write_text("1")
+    git("init", "--quiet")
     git("add", "file")
     git("commit", "--quiet", "--message", "first")
     git("tag", "-a", "v1", "-m", "v1")
-    return git
-
-
-def test_commit_of_a_checkout(checkout, tmp_path):
-    commit = checkout("rev-parse", "HEAD")
+    commit = git("rev-parse", "HEAD")
     assert commit_of(tmp_path) == commit
     (tmp_path / "file").write_text("2")
     assert commit_of(tmp_path) == f"{commit}, with changes"

@@ -102,7 +102,7 @@ def test_training_and_test_have_same_classes_and_different_groups(tmp_path):
 def test_inspected_files_are_read_again_only_if_they_change(paths, tmp_path, reads):
     first, unusable = inspect(paths, tmp_path / "log")
     assert first == {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    assert unusable == []
+    assert unusable == {}
     reads.clear()
     assert inspect(paths, tmp_path / "log")[0] == first
     assert reads == []

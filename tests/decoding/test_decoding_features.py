@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from decoding_images import ORIENTATIONS, SIDE_PX, grating
 from PIL import Image
 from scipy.signal import correlate2d
 
-from stimgen.decoding.features import FeatureFolder, extract, locked, upper_triangle
+from stimgen.decoding.features import FeatureFolder, extract, locked
 from stimgen.decoding.settings import ImageSettings
 from stimgen.errors import StimgenError
 from stimgen.images.read import read_image
@@ -92,14 +91,6 @@ def test_unwritable_folder_is_named(tmp_path):
         raise OSError(28, "No space left on device")
 
 
-def test_triangle_holds_the_matrix_and_its_distances():
-    grams = torch.randn(2, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    grams = grams + grams.transpose(1, 2)
-    found = upper_triangle(grams)
-    np.testing.assert_allclose(found.numpy(), [triangle(gram) for gram in grams.numpy()], rtol=1e-15)
-    np.testing.assert_allclose(torch.dist(*found), torch.linalg.matrix_norm(grams[0] - grams[1]))
-
-
 def test_features_of_files_match_float64_numpy(tmp_path):
     """From file to row, against a convolution, a Gram matrix and a triangle in float64 NumPy."""
     rng = np.random.default_rng(2)
@@ -111,7 +102,7 @@ def test_features_of_files_match_float64_numpy(tmp_path):
     extractor = build_extractor(weights, normalise=False, deepest="conv1_1")
     (tmp_path / "features").mkdir()
     folder = FeatureFolder(tmp_path / "features", {"conv1_1": 64 * 65 // 2})
-    assert extract(extractor, paths, folder, ImageSettings(SIDE_PX, "grey"), 2, lambda _: None) == []
+    assert extract(extractor, paths, folder, ImageSettings(SIDE_PX, "grey"), 2, lambda _: None) == {}
     assert folder.images() == list(paths)
     convention, kernel, bias = weights.convention, weights.kernels[0].numpy(), weights.biases[0].numpy()
     for path, row in zip(paths.values(), folder.open("conv1_1"), strict=True):

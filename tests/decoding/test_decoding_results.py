@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stimgen.decoding.classifier import LayerResult
-from stimgen.decoding.results import accuracy, kept_result, wilson
+from stimgen.decoding.results import accuracy, wilson
 
 # Newcombe (1998), Statistics in Medicine 17:857, table I, method 3 (score, no continuity correction).
 PUBLISHED = [
@@ -44,11 +44,3 @@ def test_accuracy_and_chance_count_test_images():
     row = accuracy(result([1, 5]), np.array([0, 4]), 5)
     assert row["top1"] == 0.5
     assert [row[name] for name in ("top5", "top5_low", "top5_high", "chance_top5")] == [None] * 4
-
-
-def test_kept_result_is_returned_for_the_same_key(tmp_path):
-    kept = result([1, 3]).model_copy(update={"key": "k"})
-    (tmp_path / "pool1.json").write_text(kept.model_dump_json())
-    assert kept_result(tmp_path / "pool1.json", "k") == kept
-    assert kept_result(tmp_path / "pool1.json", "other") is None
-    assert kept_result(tmp_path / "pool2.json", "k") is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +30,12 @@ MANIFEST = {
     "trials": [{"id": "which", "design": "two_interval", "min_source_gap": 0}],
 }
 """20 stimuli."""
+ON_CPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Commands]:
-    found = Commands(tmp_path, MANIFEST)
+    found = Commands(tmp_path, MANIFEST, ON_CPU)
     yield found
     found.stop()
 
@@ -41,7 +43,7 @@ def bench(tmp_path: Path) -> Iterator[Commands]:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same manifest made by one process."""
-    made = Commands(tmp_path_factory.mktemp("local"), MANIFEST)
+    made = Commands(tmp_path_factory.mktemp("local"), MANIFEST, ON_CPU)
     outcome = made.run("run", made.manifest, "--out", "run", "--no-report")
     made.stop()
     assert outcome.code == 0, outcome.output

@@ -90,7 +90,7 @@ def test_lost_report_is_asked_for_again_a_limited_number_of_times(dispatcher, ba
 
 def test_batch_that_no_worker_survives_is_a_failure(dispatcher, batch):
     error = KilledWorker("key", SimpleNamespace(address="a"), 3)
-    failures = dispatcher(CLUSTER).result(3, batch, Ended(error))
+    failures = dispatcher(CLUSTER).result(3, batch, Ended(error)).failures
     assert [failure.stimulus_id for failure in failures] == [s.stimulus_id for s in batch.stimuli]
     assert "4 workers ended" in failures[0].error
 

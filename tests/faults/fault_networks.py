@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, PublishedWeights
-from stimgen.networks.weights.record import Convolutions
+from stimgen.networks.weights.formats import Convolutions
 
 TINY = Architecture(
     "tiny",

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from stimgen.images import samples
-from stimgen.images.pixels import ImageError
+from stimgen.images.pixels import ImageError, to_unit_range
 from stimgen.images.read import decode
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
-from stimgen.manifest.problems import ManifestError
 
 
 def check_manifest(path: Path) -> None:
@@ -35,7 +34,7 @@ def check_image(content: bytes) -> None:
     """Check that a file gives pixels from 0 to 1, or an ImageError."""
     try:
         decoded, file_format = decode(content, "image")
-        pixels = samples.to_unit_range(decoded, "image")
+        pixels = to_unit_range(decoded, "image")
     except ImageError as error:
         str(error).encode()
         assert error.cure  # noqa: PT017

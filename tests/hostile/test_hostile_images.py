@@ -126,9 +126,6 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
 }  # fmt: skip
 
 
-SPARSE = {"sparse.png": "Larger than 1073741824 bytes"}
-
-
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Refusal]:
     folder = tmp_path_factory.mktemp("images")
@@ -141,20 +138,14 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Refusal]:
     return refusals("read_image(path)", imports, sorted(folder.iterdir()))
 
 
-@pytest.mark.parametrize("name", [*FILES, *SPARSE])
+@pytest.mark.parametrize("name", [*FILES, "sparse.png"])
 def test_refused_in_bounded_time_and_memory(name: str, outcomes: dict[str, Refusal]) -> None:
     outcome = outcomes[name]
     assert (outcome.kind, outcome.code) == ("ImageError", 2)
     assert name in outcome.message
     assert "0x" not in outcome.message
-    assert (SPARSE | {file: words for file, (_, words) in FILES.items()})[name] in outcome.message
+    assert (FILES[name][1] if name in FILES else "Larger than 1073741824 bytes") in outcome.message
     assert outcome.seconds < SECONDS
-
-
-@pytest.mark.parametrize("device", ["/dev/zero", "/proc/self/mem", "/proc/self/environ"])
-def test_devices_are_refused(device: str) -> None:
-    with pytest.raises(ImageError, match=r"not a regular file|cannot be read|is not an image file"):
-        read_image(device)
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "BMP"])

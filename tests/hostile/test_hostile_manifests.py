@@ -10,8 +10,8 @@ from bounded_process import SECONDS, Refusal, refusals
 
 from stimgen.errors import InputError
 from stimgen.manifest import sources
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
-from stimgen.manifest.problems import ManifestError
 
 HEAD = "stimgen: 1\nname: hostile\nimage: {size_px: 32}\n"
 GOOD = HEAD + "sources: ['skimage:brick']\ncontrols: [original]\n"
@@ -24,7 +24,6 @@ TEXTS = {
         f"a: &a '{'x' * 200_000}'\nb: [{'*a, ' * 20_000}]\n",
         "more than 1 million characters after expanding aliases",
     ),
-    "alias_of_itself": (f"{GOOD}description: &a [*a]\n", "does an alias contain itself?"),
     "brackets": ("[" * 400_000, "nested deeper than 30"),
     "unknown_keys": (GOOD + "".join(f"k{i}: 1\n" for i in range(2000)), "more than 1000 problems"),
     "missing_files": (f"{HEAD}controls: [original]\nsources: [{'gone.png, ' * 1500}]\n", "1000 problems"),
@@ -32,7 +31,6 @@ TEXTS = {
         GOOD + "seeds: {count: 100000}\nlayer_sets: {" + "".join(f"s{i}: [pool1], " for i in range(50)) + "}",
         "make 5100000 stimuli, more than 1000000",
     ),
-    "million_seeds": (f"{GOOD}seeds: [{', '.join(map(str, range(1_000_000)))}]\n", "is larger than 1 MB"),
     "too_many_repeats": (f"{GOOD}trials: {{design: oddity, repeats: 10000000000}}\n", "trials.repeats"),
     "everything": (f"{HEAD}controls: [original]\nsources: ['/**/*.no_such_ending']\n", "sources[0]"),
     "stars": (f"{HEAD}controls: [original]\nsources: ['{'**/' * 50}*.none']\n", "no file matches"),
@@ -70,36 +68,31 @@ def refusal(folder: Path, text: str | bytes) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/module:os", "!unknown"])
-def test_tag_is_refused_and_runs_nothing(tag: str, tmp_path: Path) -> None:
+def test_tag_runs_nothing(tmp_path: Path) -> None:
     payload = tmp_path / "executed"
-    message = refusal(tmp_path, f"{GOOD}description: {tag} ['touch {payload}']\n")
-    assert "m.yaml:6:14: description: the tag" in message
+    tagged = f"{GOOD}description: !!python/object/apply:os.system ['touch {payload}']\n"
+    assert "m.yaml:6:14: description: the tag" in refusal(tmp_path, tagged)
     assert not payload.exists()
 
 
-@pytest.mark.parametrize("coding", ["utf-16", "utf-32", "latin-1"])
+@pytest.mark.parametrize("coding", ["utf-16", "utf-32"])
 def test_other_encoding_is_refused(coding: str, tmp_path: Path) -> None:
     message = refusal(tmp_path, (GOOD + "description: größe\n").encode(coding))
     assert "is not UTF-8" in message or "U+0000 is not allowed" in message
 
 
-@pytest.mark.parametrize("escape", ["\\e[31m", "\\0", "\\x9b", "\\ud800"])
-def test_control_character_is_refused(escape: str, tmp_path: Path) -> None:
-    for text in (f'description: "{escape}"', f'"key{escape}": 1'):
-        message = refusal(tmp_path, f"{GOOD}{text}\n")
+@pytest.mark.parametrize("text", ['description: "%s"', '"key%s": 1'])
+def test_control_character_is_refused(text: str, tmp_path: Path) -> None:
+    for escape in ("\\e[31m", "\\0", "\\x9b", "\\ud800"):
+        message = refusal(tmp_path, f"{GOOD}{text % escape}\n")
         assert "remove it" in message
         assert message.isprintable()
 
 
 @pytest.mark.parametrize("number", ["1e400", "-.inf", ".nan", "9" * 10_000])
-@pytest.mark.parametrize("key", ["image: {size_px: 32, ppd: %s}", "accept: {gram_relative_max: %s}"])
-def test_number_that_is_not_finite_is_refused(number: str, key: str, tmp_path: Path) -> None:
-    text = GOOD.replace("image: {size_px: 32}\n", "") + (key % number) + "\n"
-    if not key.startswith("image"):
-        text += "image: {size_px: 32}\n"
-    message = refusal(tmp_path, text)
-    assert ("ppd" in message) or ("gram_relative_max" in message)
+def test_number_that_is_not_finite_is_refused(number: str, tmp_path: Path) -> None:
+    message = refusal(tmp_path, f"{GOOD}accept: {{gram_relative_max: {number}}}\n")
+    assert "gram_relative_max" in message
     assert len(message) < 1000
 
 
@@ -122,20 +115,14 @@ def test_id_that_is_no_file_name_or_is_evaluated_is_refused(place: str, tmp_path
         assert "id" in refusal(tmp_path, text), word
 
 
-@pytest.mark.parametrize("device", ["/dev/zero", "/dev/stdin"])
-def test_device_is_not_read(device: str, tmp_path: Path) -> None:
-    assert "no file" in refusal(tmp_path, GOOD.replace("skimage:brick", device))
-    weights = f"{GOOD}network: {{name: vgg16, weights: {device}}}\n"
-    assert "no weights file" in refusal(tmp_path, weights)
-    with pytest.raises(ManifestError, match="not a regular file"):
-        load_manifest(device)
-
-
-def test_pipe_is_not_read(tmp_path: Path) -> None:
+def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    assert "no file" in refusal(tmp_path, GOOD.replace("skimage:brick", "pipe.png"))
+    for file in ("/dev/zero", "/dev/stdin", "./pipe.png"):
+        assert "no file" in refusal(tmp_path, GOOD.replace("skimage:brick", file))
+        assert "no weights file" in refusal(tmp_path, f"{GOOD}network: {{name: vgg16, weights: {file}}}\n")
+        with pytest.raises(ManifestError, match="Not a regular file"):
+            load_manifest(tmp_path / file)
     assert "no file matches" in refusal(tmp_path, GOOD.replace("skimage:brick", "*.png"))
-    assert "no weights file" in refusal(tmp_path, f"{GOOD}network: {{weights: ./pipe.png}}\n")
 
 
 def test_file_names_become_ids_or_are_refused(tmp_path: Path) -> None:
@@ -151,9 +138,6 @@ def test_file_names_become_ids_or_are_refused(tmp_path: Path) -> None:
         assert "is no plain text; rename the file" in message
         assert message.isprintable()
         path.unlink()
-
-
-# --- sources ------------------------------------------------------------------------------------------
 
 
 def test_patterns_match_as_in_a_shell(tmp_path: Path) -> None:

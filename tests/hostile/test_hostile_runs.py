@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.errors import InputError, StimgenError
-from stimgen.manifest import document
 from stimgen.manifest.load import load_manifest
 from stimgen.report.reported import read_runs
 from stimgen.runs.load import load_run
@@ -40,22 +37,16 @@ MANIFEST = {
 ONE = "brick-phase_scrambled-s1"
 
 
-def make(folder: Path) -> RunFolder:
-    manifest = folder / "hostile.yaml"
-    manifest.parent.mkdir(parents=True, exist_ok=True)
-    manifest.write_text(yaml.safe_dump(MANIFEST), encoding="utf-8")
-    result = run(load_manifest(manifest), out=folder / "run", device="cpu")
-    assert not result.failures
-    return RunFolder(folder / "run")
-
-
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = tmp_path_factory.mktemp("honest")
+    manifest = folder / "hostile.yaml"
+    manifest.write_text(yaml.safe_dump(MANIFEST), encoding="utf-8")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    folder = make(tmp_path_factory.mktemp("honest"))
+    assert not run(load_manifest(manifest), out=folder / "run", device="cpu").failures
     torch.set_num_threads(threads)
-    return folder
+    return RunFolder(folder / "run")
 
 
 @pytest.fixture
@@ -98,9 +89,6 @@ def message(folder: RunFolder) -> str:
         load_run(folder.path)
     assert caught.value.cure
     return caught.value.problem
-
-
-# --- links ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["stimuli", "trials", "checkpoints"])
@@ -146,9 +134,6 @@ def test_run_folder_may_be_a_link(tmp_path: Path, honest: RunFolder) -> None:
         assert len(load_run(path).records) == 3
 
 
-# --- pipes, devices, huge files ----------------------------------------------------------------------
-
-
 def pipe(path: Path) -> None:
     path.unlink(missing_ok=True)
     os.mkfifo(path)
@@ -178,8 +163,6 @@ def test_next_run_replaces_pipes_and_endless_files(folder: RunFolder, honest: Ru
     assert (result.made, result.failures) == (2, ())
     load_run(folder.path)
 
-
-# --- names and numbers ------------------------------------------------------------------------------
 
 RECORDS: dict[str, dict[str, Any]] = {
     "path": {"filename": "../../etc/passwd"},
@@ -236,12 +219,9 @@ def test_figure_shows_only_files_of_its_run(folder: RunFolder) -> None:
 
 
 MANIFESTS = {
-    "laughs": "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
-    + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)),
     "tag": "name: !!python/object/apply:os.mkdir ['executed']\n",
     "types": "name: 1\nlayer_sets: []\nseeds: {}\nsources: 3\ncontrols: [x]\n",
     "ids": "name: a\nlayer_sets: {}\nseeds: [1]\nsources: [id]\ncontrols: [[id, name]]\n",
-    "large": "#" * 1_000_001,
 }
 
 
@@ -250,30 +230,10 @@ def test_hostile_manifest_in_a_run_is_refused(
     kind: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(document, "MAX_VALUES", 2000)
     (folder.path / "manifest.resolved.yaml").write_text(MANIFESTS[kind])
     for name in ("trials", "figure"):
         assert command(name, folder.path)[0] == 2
     assert not (tmp_path / "executed").exists()
-
-
-def test_decompression_bomb_is_not_decoded(folder: RunFolder) -> None:
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n"
-    for kind, data in ((b"IHDR", header), (b"IDAT", b"x"), (b"IEND", b"")):
-        bomb += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    folder.png(ONE).write_bytes(bomb)
-    digest = sha256(bomb)
-    table = pd.read_csv(folder.path / "stimuli.csv")
-    table.loc[table["stimulus_id"] == ONE, "png_sha256"] = f"sha256:{digest}"
-    table.to_csv(folder.path / "stimuli.csv", index=False)
-    record = json.loads(folder.record(ONE).read_bytes()) | {"png_sha256": digest}
-    del record["record_sha256"]
-    sealed = json.dumps(record, sort_keys=True, separators=(",", ":"))
-    change(folder.record(ONE), png_sha256=digest, record_sha256=sha256(sealed.encode()))
-    code, output = command("figure", folder.path, "--rows", "seed", "--columns", "condition")
-    assert code == 2
-    assert "more pixels than stimgen reads" in " ".join(output.split())
 
 
 def test_prune_removes_nothing_outside_the_run(folder: RunFolder, honest: RunFolder, tmp_path: Path) -> None:

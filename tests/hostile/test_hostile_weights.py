@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -21,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.import_weights import import_weights
 from stimgen.networks.weights import WeightsError, find_weights
-from stimgen.networks.weights.cache import cached_path, read_cached
+from stimgen.networks.weights.cache import cached_path
 from stimgen.networks.weights.formats import read_convolutions
 
 VGG16 = NETWORKS["vgg16"]()
@@ -119,7 +120,7 @@ def test_endless_pickles_are_refused(tmp_path: Path) -> None:
     [
         (torch.zeros(1).expand(64, 3, 30_000, 30_000), "claims to hold 172800000000 numbers"),
         (torch.zeros(1, dtype=torch.float16).expand(2**40), "claims to hold"),
-        (torch.zeros(64, 3, 3, 3, device="meta"), "tensors of a kind that is not read"),
+        (torch.zeros(64, 3, 3, 3, device="meta"), "is not a readable PyTorch state dict"),
         (torch.zeros(64, 3, 3, 3, dtype=torch.complex64), "found 0"),
     ],
 )
@@ -161,35 +162,30 @@ HEADER = {
     "origin": "file", "file_sha256": "0", "tensors_sha256": "0", "normalised": "no",
 }  # fmt: skip
 HEADERS = {
-    "key": HEADER | {"evil": "1"},
     "network": HEADER | {"network": "../../x"},
     "convention": HEADER | {"convention": "x"},
-    "normalised": HEADER | {"normalised": "perhaps"},
     "tensors": HEADER,
     "format": {"format": "other"},
 }
 
 
-@pytest.mark.parametrize("kind", SAFETENSORS)
-def test_damaged_safetensors_are_refused_also_in_the_cache(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", SAFETENSORS.values(), ids=SAFETENSORS)
+def test_damaged_safetensors_are_refused_also_in_the_cache(content: bytes) -> None:
     path = cached_path("vgg16", "mine")
     path.parent.mkdir(parents=True)
-    path.write_bytes(SAFETENSORS[kind])
+    path.write_bytes(content)
     refused(path)
     with pytest.raises(WeightsError):
-        read_cached(path)
-    with pytest.raises(WeightsError):
         find_weights("vgg16", "mine")
 
 
-@pytest.mark.parametrize("kind", HEADERS)
-def test_wrong_headers_in_the_cache_are_refused(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_wrong_headers_in_the_cache_are_refused(header: dict[str, str]) -> None:
     path = cached_path("vgg16", "mine")
     path.parent.mkdir(parents=True)
-    path.write_bytes(safetensors_of({"__metadata__": HEADERS[kind]}))
-    with pytest.raises(WeightsError) as caught:
+    path.write_bytes(safetensors_of({"__metadata__": header}))
+    with pytest.raises(WeightsError, match=re.escape(str(path))):
         find_weights("vgg16", "mine")
-    assert str(path) in caught.value.problem
 
 
 def onnx_of(tensor: TensorProto | None, **convolution: list[str]) -> bytes:
@@ -213,29 +209,24 @@ def external(location: str) -> TensorProto:
 ONNX = {
     "data above": (onnx_of(external("../../../../etc/passwd")), "in another file, which is not opened"),
     "absolute data": (onnx_of(external("/dev/zero")), "in another file, which is not opened"),
-    "more dimensions than data": (onnx_of(tensor_of(1, 2**40, 2**20, raw=bytes(8))), "is damaged"),
-    "no data": (onnx_of(tensor_of(1, 64, 3, 3, 3)), "is damaged"),
-    "no tensor": (onnx_of(None), "computes its weights"),
-    "no output": (onnx_of(numpy_helper.from_array(KERNEL.numpy(), "w"), outputs=[]), "needs a bias"),
-    "nothing": (b"", "empty ONNX graph"),
+    "more dimensions than data": (onnx_of(tensor_of(1, 2**40, 2**20, raw=bytes(8))), "not a readable ONNX"),
+    "no data": (onnx_of(tensor_of(1, 64, 3, 3, 3)), "is not a readable ONNX file"),
+    "no tensor": (onnx_of(None), "are computed"),
+    "no output": (onnx_of(numpy_helper.from_array(KERNEL.numpy(), "w"), outputs=[]), "no bias"),
+    "nothing": (b"", "found 0"),
     "noise": (bytes(range(256)) * 4, "is not a readable ONNX file"),
 }
 
 
-@pytest.mark.parametrize("kind", ONNX)
-def test_hostile_onnx_files_are_refused(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "net.onnx"
-    path.write_bytes(ONNX[kind][0])
-    assert ONNX[kind][1] in refused(path)
+@pytest.mark.parametrize(("content", "words"), ONNX.values(), ids=ONNX)
+def test_hostile_onnx_files_are_refused(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(content)
+    assert words in refused(tmp_path / "net.onnx")
 
 
 def external_link(file: h5py.File) -> None:
     file["conv1/weight"] = h5py.ExternalLink("/dev/zero", "/x")
     file["conv1/bias"] = np.zeros(64, "f4")
-
-
-def external_data(file: h5py.File) -> None:
-    file.create_dataset("conv1/weight", (64, 3, 3, 3), "f4", external=[("/dev/zero", 0, 6912)])
 
 
 def virtual(file: h5py.File) -> None:
@@ -244,27 +235,9 @@ def virtual(file: h5py.File) -> None:
     file.create_virtual_dataset("conv1/weight", layout)
 
 
-def huge(file: h5py.File) -> None:
-    file.create_dataset("conv1/weight", (2**30, 2**20), "f4", chunks=(64, 64))
-
-
-def packed(file: h5py.File) -> None:
-    file.create_dataset("conv1/weight", data=np.zeros(2**22, "f4"), chunks=True, compression="gzip")
-
-
-def deep(file: h5py.File) -> None:
-    group = file
-    for _ in range(200):
-        group = group.create_group("x")
-
-
 def circle(file: h5py.File) -> None:
     file["a"] = file["/"]
     file["b"] = h5py.SoftLink("/a/b")
-
-
-def names_of_no_list(file: h5py.File) -> None:
-    file.attrs["layer_names"] = 5
 
 
 def names_that_lead_out(file: h5py.File) -> None:
@@ -272,13 +245,25 @@ def names_that_lead_out(file: h5py.File) -> None:
     file.create_group("a").attrs["weight_names"] = ["../../x"]
 
 
-HDF5 = (
-    external_link, external_data, virtual, huge, packed, deep, circle, names_of_no_list, names_that_lead_out,
-)  # fmt: skip
+def dataset(*arguments: object, **options: object) -> Callable[[h5py.File], None]:
+    return lambda file: file.create_dataset("conv1/weight", *arguments, **options)
 
 
-@pytest.mark.parametrize("write", HDF5)
-def test_hostile_hdf5_files_are_refused(write: Callable[[h5py.File], None], tmp_path: Path) -> None:
+HDF5: dict[str, Callable[[h5py.File], object]] = {
+    "external link": external_link,
+    "external data": dataset((64, 3, 3, 3), "f4", external=[("/dev/zero", 0, 6912)]),
+    "virtual": virtual,
+    "huge": dataset((2**30, 2**20), "f4", chunks=(64, 64)),
+    "packed": dataset(data=np.zeros(2**22, "f4"), chunks=True, compression="gzip"),
+    "deep": lambda file: file.create_group("/".join("x" * 200)),
+    "circle": circle,
+    "names of no list": lambda file: file.attrs.update(layer_names=5),
+    "names that lead out": names_that_lead_out,
+}
+
+
+@pytest.mark.parametrize("write", HDF5.values(), ids=HDF5)
+def test_hostile_hdf5_files_are_refused(write: Callable[[h5py.File], object], tmp_path: Path) -> None:
     path = tmp_path / "net.h5"
     with h5py.File(path, "w") as file:
         write(file)

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,21 +10,15 @@ from PIL import Image as Pillow
 
 from stimgen.images.pixels import ImageError, luminance
 from stimgen.images.read import read_image
-from stimgen.images.sources import Box, load_source, shrink
+from stimgen.images.sources import Box, ImageSpec, SourceSpec, load_source, shrink
 
 
-@dataclass(frozen=True)
-class Asked:
-    id: str = "brick"
-    image: str = "skimage:brick"
-    path: Path | None = None
-    crop: str | tuple[int, int, int, int] = "centre"
+def source_spec(**changes):
+    return replace(SourceSpec("brick", "skimage:brick", None, "centre"), **changes)
 
 
-@dataclass(frozen=True)
-class Size:
-    size_px: int = 256
-    color: str = "grey"
+def size(size_px=256, color="grey"):
+    return ImageSpec(size_px, None, None, color)
 
 
 def png(tmp_path, values, name="image.png"):
@@ -33,27 +26,27 @@ def png(tmp_path, values, name="image.png"):
     Pillow.fromarray(values).save(file, "PNG")
     path = tmp_path / name
     path.write_bytes(file.getvalue())
-    return Asked(id="own", image=f"textures/{name}", path=path)
+    return source_spec(id="own", image=f"textures/{name}", path=path)
 
 
 def colour_noise(height, width):
     return np.random.default_rng(5).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def grating(cycles, size=512):
-    x = np.arange(size) / size
-    return np.tile(0.5 + 0.5 * np.sin(2 * np.pi * cycles * x), (size, 1)).astype(np.float32)
+def grating(cycles):
+    x = np.arange(512) / 512
+    return np.tile(0.5 + 0.5 * np.sin(2 * np.pi * cycles * x), (512, 1)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
-    ("size", "box"),
+    ("shape", "box"),
     [((40, 60), Box(10, 0, 40, 40)), ((61, 40), Box(0, 10, 40, 40)), ((40, 40), Box(0, 0, 40, 40))],
 )
-def test_centre_is_the_largest_central_square(tmp_path, size, box):
-    values = colour_noise(*size)
-    source = load_source(png(tmp_path, values), Size(40, "rgb"), name="exp1")
+def test_centre_is_the_largest_central_square(tmp_path, shape, box):
+    values = colour_noise(*shape)
+    source = load_source(png(tmp_path, values), size(40, "rgb"), name="exp1")
     assert source.crop_box == box
-    assert source.original_size == size
+    assert source.original_size == shape
     cut = values[box.top : box.top + 40, box.left : box.left + 40]
     np.testing.assert_array_equal(source.pixels, (cut / 255).astype(np.float32))
     assert source.clipped_share == 0
@@ -71,7 +64,7 @@ def test_centre_is_the_largest_central_square(tmp_path, size, box):
 )
 def test_bad_box(box, words):
     with pytest.raises(ImageError, match=words) as caught:
-        load_source(Asked(crop=box), Size(), name="exp1")
+        load_source(source_spec(crop=box), size(), name="exp1")
     assert 'Source "brick"' in caught.value.problem
     assert caught.value.cure
 
@@ -80,7 +73,7 @@ def test_random_crop_is_at_the_resolution_of_the_file_and_inside():
     pixels = read_image("skimage:brick").pixels
     boxes = set()
     for number in range(40):
-        source = load_source(Asked(id=f"brick{number}", crop="random"), Size(500), name="exp1")
+        source = load_source(source_spec(id=f"brick{number}", crop="random"), size(500), name="exp1")
         left, top, width, height = source.crop_box
         assert (width, height) == (500, 500)
         np.testing.assert_array_equal(source.pixels, pixels[top : top + 500, left : left + 500])
@@ -94,7 +87,7 @@ def test_random_crop_is_at_the_resolution_of_the_file_and_inside():
 
 def test_random_crop_depends_on_manifest_name_and_source_id_only():
     def box(source_id, name):
-        return load_source(Asked(id=source_id, crop="random"), Size(), name=name).crop_box
+        return load_source(source_spec(id=source_id, crop="random"), size(), name=name).crop_box
 
     digest = hashlib.sha256(b"crop\0exp1\0brick").digest()
     rng = np.random.default_rng(int.from_bytes(digest, "big"))
@@ -107,7 +100,7 @@ def test_random_crop_depends_on_manifest_name_and_source_id_only():
 def test_nothing_is_enlarged(tmp_path, crop):
     asked = png(tmp_path, colour_noise(100, 300))
     with pytest.raises(ImageError) as caught:
-        load_source(Asked("own", asked.image, asked.path, crop), Size(128), name="exp1")
+        load_source(replace(asked, crop=crop), size(128), name="exp1")
     message = str(caught.value)
     assert "100 × 100 pixels" in message
     assert "128 × 128" in message
@@ -116,16 +109,16 @@ def test_nothing_is_enlarged(tmp_path, crop):
 
 def test_grey_is_rec_709_luminance(tmp_path):
     values = colour_noise(32, 32)
-    source = load_source(png(tmp_path, values), Size(32, "grey"), name="exp1")
+    source = load_source(png(tmp_path, values), size(32, "grey"), name="exp1")
     expected = values.astype(np.float64) / 255 @ [0.2126, 0.7152, 0.0722]
     np.testing.assert_allclose(source.pixels, expected, atol=1e-6)
     assert source.pixels.dtype == np.float32
 
 
 def test_grey_source_in_colour_has_three_equal_channels():
-    source = load_source(Asked(), Size(128, "rgb"), name="exp1")
+    source = load_source(source_spec(), size(128, "rgb"), name="exp1")
     assert source.pixels.shape == (128, 128, 3)
-    grey = load_source(Asked(), Size(128, "grey"), name="exp1")
+    grey = load_source(source_spec(), size(128, "grey"), name="exp1")
     for channel in range(3):
         np.testing.assert_array_equal(source.pixels[:, :, channel], grey.pixels)
 
@@ -151,7 +144,7 @@ def test_grating_below_the_new_nyquist_frequency_keeps_its_contrast(cycles):
 @pytest.mark.parametrize(("name", "size_px"), [("brick", 64), ("chelsea", 255), ("gravel", 300)])
 def test_mean_is_kept(name, size_px):
     crop = (0, 0, 300, 300)
-    source = load_source(Asked(image=f"skimage:{name}", crop=crop), Size(size_px, "grey"), name="exp1")
+    source = load_source(source_spec(image=f"skimage:{name}", crop=crop), size(size_px, "grey"), name="exp1")
     cut = luminance(read_image(f"skimage:{name}").pixels)[:300, :300]
     np.testing.assert_allclose(source.pixels.mean(), cut.mean(), atol=1e-3)
     assert source.pixels.shape == (size_px, size_px)
@@ -170,7 +163,7 @@ def test_overshoot_is_clipped_and_counted():
 
 def test_origin_is_the_manifests_name_for_a_file(tmp_path):
     asked = png(tmp_path, colour_noise(32, 32))
-    source = load_source(asked, Size(32), name="exp1")
+    source = load_source(asked, size(32), name="exp1")
     assert source.origin == "textures/image.png"
     assert source.sha256 == hashlib.sha256(asked.path.read_bytes()).hexdigest()
     assert source.id == "own"

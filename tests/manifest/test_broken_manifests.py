@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from stimgen.controls import CONTROLS
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
-from stimgen.manifest.problems import ManifestError
 from stimgen.networks.architectures import NETWORKS
 
 FOLDER = Path(__file__).parent / "broken"

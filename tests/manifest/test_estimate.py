@@ -58,18 +58,17 @@ def test_controls_alone_take_no_synthesis(tmp_path: Path) -> None:
 
 
 def test_memory_counts_activations_kernels_and_history(tmp_path: Path) -> None:
-    manifest = load(tmp_path, image={"size_px": 64}, layer_sets={"conv1_1": ["conv1_1"]})
     pixels = 64 * 64
     # The image, the maps, their gradient before and after the ReLU; kernels and biases twice; 20 pairs.
     expected = 4 * ((3 + 3 * 64) * pixels + 2 * (27 + 1) * 64 + 2 * 20 * pixels)
-    assert memory_bytes(manifest, manifest.layer_sets["conv1_1"]) == expected
-    colour = load(tmp_path, image={"size_px": 64, "color": "rgb"}, layer_sets={"conv1_1": ["conv1_1"]})
-    assert memory_bytes(colour, colour.layer_sets["conv1_1"]) == expected + 4 * 2 * 20 * 2 * pixels
-    layer_sets = {"conv1_1": ["conv1_1"]}
-    published = load(
-        tmp_path, image={"size_px": 64}, layer_sets=layer_sets, synthesis={"preset": "gatys2015"}
-    )
-    assert memory_bytes(published, published.layer_sets["conv1_1"]) == expected + 4 * 2 * 20 * pixels
+    for color, preset, more in (
+        ("grey", "multiscale", 0),
+        ("rgb", "multiscale", 4 * 2 * 20 * 2 * pixels),
+        ("grey", "gatys2015", 4 * 2 * 20 * pixels),
+    ):
+        image = {"size_px": 64, "color": color}
+        manifest = load(tmp_path, image=image, layer_sets={"conv1_1": ["conv1_1"]}, synthesis=preset)
+        assert memory_bytes(manifest, manifest.layer_sets["conv1_1"]) == expected + more
 
 
 def test_gpu_has_no_time_before_its_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,14 +123,13 @@ def test_speeds_are_kept_beside_each_other_in_one_file() -> None:
     folder = costs.speed_file().parent
     assert json.loads(costs.speed_file().read_text()) == {"cpu": 130, "cuda:0": 40_000}
     assert [path.name for path in folder.iterdir()] == ["speed.json"]
-    assert costs.recorded_speed("cpu") == 130
-    assert costs.recorded_speed("cuda:7") is None
+    assert costs.recorded_speeds()["cpu"] == 130
 
 
 @pytest.mark.parametrize("content", ["[1]", '{"cpu": "fast"}', '{"cpu": NaN}', '{"cpu": 0}', "\0"])
 def test_damaged_speed_file_counts_as_none(content: str) -> None:
     costs.speed_file().parent.mkdir(parents=True)
     costs.speed_file().write_text(content)
-    assert costs.recorded_speed("cpu") is None
+    assert costs.recorded_speeds() == {}
     costs.record_speed("cpu", 3.0)
-    assert costs.recorded_speed("cpu") == 3.0
+    assert costs.recorded_speeds() == {"cpu": 3.0}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,6 @@ def schema() -> dict[str, Any]:
     return json_schema()
 
 
-def mappings(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, dict):
-        yield node
-        for child in node.values():
-            yield from mappings(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from mappings(child)
-
-
 def test_it_is_json_with_dialect_and_title(schema: dict[str, Any]) -> None:
     assert json.loads(json.dumps(schema)) == schema
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -39,12 +29,8 @@ def test_it_is_json_with_dialect_and_title(schema: dict[str, Any]) -> None:
 
 
 def test_every_reference_resolves(schema: dict[str, Any]) -> None:
-    used = {
-        node["$ref"].removeprefix("#/$defs/")
-        for node in mappings(schema)
-        if isinstance(node.get("$ref"), str)
-    }
-    assert used == set(schema["$defs"])
+    used = re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(schema))
+    assert set(used) == set(schema["$defs"])
 
 
 def test_every_mapping_refuses_unknown_keys_and_describes_the_known(schema: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ from hypothesis import strategies as st
 from manifest_texts import MINIMAL, load
 
 from stimgen.manifest import resolve, sources
-from stimgen.manifest.document import Dumper
+from stimgen.manifest.document import Dumper, ManifestError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
-from stimgen.manifest.problems import ManifestError
 from stimgen.texture.presets import Gatys2015, Multiscale
 
 DATA = Path(__file__).parent / "data"
@@ -28,17 +26,12 @@ def refusal(folder: Path, **changes: Any) -> str:
 
 def test_defaults_are_the_papers(tmp_path: Path) -> None:
     manifest = load(tmp_path)
-    assert manifest.network.model_dump() == {
-        "name": "vgg19", "weights": "imagenet", "pooling": "average", "normalise": True,
-    }  # fmt: skip
-    assert manifest.seeds == (1,)
-    assert manifest.synthesis == Multiscale()
-    assert manifest.matching.histogram == "none"
-    assert (manifest.accept.gram_relative_max, manifest.accept.clipped_share_max) == (None, None)
+    defaults = {"name": "vgg19", "weights": "imagenet", "pooling": "average", "normalise": True}
+    assert manifest.network.model_dump() == defaults
+    assert (manifest.seeds, manifest.synthesis, manifest.controls) == ((1,), Multiscale(), ())
+    assert manifest.matching.asked == manifest.accept.model_dump(exclude_none=True) == {}
     assert manifest.measure.portilla_simoncelli is False
-    assert manifest.controls == ()
-    assert manifest.image.color == "grey"
-    assert (manifest.image.size_deg, manifest.image.ppd) == (None, None)
+    assert vars(manifest.image) == {"size_px": 256, "size_deg": None, "ppd": None, "color": "grey"}
     assert manifest.folder == tmp_path.resolve()
 
 
@@ -130,6 +123,74 @@ def test_layer_sets_have_layers_in_network_order_with_weights(tmp_path: Path) ->
     assert hash(short) != hash(long)
 
 
+def test_ranges_of_layers_are_written_out(tmp_path: Path) -> None:
+    sets = {
+        "inside": ["conv2_2..conv3_2"],
+        "one": ["pool2..pool2"],
+        "two": ["conv3_1..pool3", "conv1_1"],
+        "vgg16": {"layers": ["conv3_1..pool3"], "network": {"name": "vgg16"}},
+    }
+    found = {name: entry.layers for name, entry in load(tmp_path, layer_sets=sets).layer_sets.items()}
+    assert found == {
+        "inside": ("conv2_2", "pool2", "conv3_1", "conv3_2"),
+        "one": ("pool2",),
+        "two": ("conv1_1", "conv3_1", "conv3_2", "conv3_3", "conv3_4", "pool3"),
+        "vgg16": ("conv3_1", "conv3_2", "conv3_3", "pool3"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("layers", "components", "parameters"),
+    [
+        (["conv1_1..pool4"], None, 852_128),
+        (["conv1_1", "pool1", "pool2", "pool3", "pool4"], None, 176_640),
+        (["conv1_1", "pool1", "pool2", "pool3", "pool4"], 64, 10_400),
+        (["conv1_1", "pool1", "pool2", "pool3", "pool4"], 20, 1_050),
+        (["conv1_1", "pool4"], 100, 64 * 65 // 2 + 100 * 101 // 2),
+    ],
+)
+def test_parameters_of_vgg19_are_the_published_ones(
+    tmp_path: Path, layers: list[str], components: int | None, parameters: int
+) -> None:
+    section = {"layers": layers} | ({"components": components} if components else {})
+    assert load(tmp_path, layer_sets={"a": section}).layer_sets["a"].parameters == parameters
+
+
+def test_thresholds_and_layers_that_are_measured_load(tmp_path: Path) -> None:
+    untrained = {"layers": ["pool1"], "network": {"weights": "random"}}
+    accept, layers = {"gram_relative_max": 0.1}, {"layers": ["pool2"]}
+    assert load(tmp_path, layer_sets={"a": ["pool1"], "b": untrained}, accept=accept)
+    assert load(tmp_path, layer_sets={"a": ["pool1"]}, measure={"network": "manifest"}, accept=accept)
+    reduced = {"a": {"layers": ["pool1"], "components": 2}}
+    assert load(tmp_path, layer_sets=reduced, accept={"clipped_share_max": 0.1})
+    assert load(tmp_path, layer_sets={"b": untrained}, measure=layers | {"network": "manifest"})
+    assert load(tmp_path, layer_sets={"b": untrained}, measure=layers, controls=["original"])
+
+
+def test_order_is_textures_then_controls_by_source_condition_seed(tmp_path: Path) -> None:
+    manifest = load(
+        tmp_path,
+        sources=["skimage:brick", "skimage:grass"],
+        layer_sets={"b": ["pool2"], "a": ["pool1"]},
+        seeds=[5, 2],
+        controls=["phase_scrambled", {"name": "original", "id": "source_itself"}],
+    )
+    stimuli = plan(manifest)
+    assert [stimulus.stimulus_id for stimulus in stimuli] == [
+        "brick-b-s5", "brick-b-s2", "brick-a-s5", "brick-a-s2",
+        "grass-b-s5", "grass-b-s2", "grass-a-s5", "grass-a-s2",
+        "brick-phase_scrambled-s5", "brick-phase_scrambled-s2", "brick-source_itself",
+        "grass-phase_scrambled-s5", "grass-phase_scrambled-s2", "grass-source_itself",
+    ]  # fmt: skip
+    texture, control = stimuli[0], stimuli[10]
+    assert (texture.source, texture.condition, texture.kind, texture.seed) == ("brick", "b", "texture", 5)
+    assert texture.layer_set is manifest.layer_sets["b"]
+    assert texture.control is None
+    assert (control.condition, control.kind, control.seed) == ("source_itself", "control", None)
+    assert control.control is manifest.controls[1]
+    assert control.layer_set is None
+
+
 def test_weights_may_be_a_file_beside_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "mine.PTH").write_bytes(b"x")
     manifest = load(tmp_path, network={"weights": "mine.PTH"}, layer_sets={"a": ["pool1"]})
@@ -186,19 +247,26 @@ def test_overrides_replace_network_and_seeds(tmp_path: Path) -> None:
     assert [entry.network.name for entry in manifest.layer_sets.values()] == ["vgg16", "vgg19"]
 
 
-def test_network_override_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("network", "section", "message"),
+    [
+        ("vgg17", {}, '--network: unknown network "vgg17". Did you mean'),
+        (
+            "vgg19",
+            {"name": "vgg16", "weights": "torchvision"},
+            'network.weights: unknown weights "torchvision"',
+        ),
+        ("vgg19", {"name": "vgg16", "weights": "w.pth"}, "can't use this weights file of vgg16"),
+        ("vgg16", {}, 'no layer "conv3_4"'),
+    ],
+)
+def test_network_override_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, section: Any, message: str
+) -> None:
     monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path))
     (tmp_path / "w.pth").write_bytes(b"x")
-
-    def message(network: str, **section: str) -> str:
-        return refusal(tmp_path, override_network=network, network=section)
-
-    assert message("vgg17").startswith('--network: unknown network "vgg17". Did you mean')
-    unknown = message("vgg19", name="vgg16", weights="torchvision")
-    assert 'network.weights: unknown weights "torchvision" for network vgg19' in unknown
-    assert "can't use this weights file of vgg16" in message("vgg19", name="vgg16", weights="w.pth")
     sets = {"a": ["conv3_4"]}
-    assert 'no layer "conv3_4"' in refusal(tmp_path, override_network="vgg16", layer_sets=sets)
+    assert message in refusal(tmp_path, override_network=network, network=section, layer_sets=sets)
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 1], [-1], [2**32]])
@@ -209,35 +277,24 @@ def test_seeds_override_is_checked(tmp_path: Path, seeds: list[int]) -> None:
 @pytest.mark.parametrize("version", [True, "1", 1.0, None, 0, 2])
 def test_only_version_1_is_read(tmp_path: Path, version: object) -> None:
     path = tmp_path / "m.yaml"
-    path.write_text(yaml.safe_dump(MINIMAL | {"stimgen": version}, sort_keys=False))
+    # A byte order mark is skipped.
+    path.write_text("\ufeff" + yaml.safe_dump(MINIMAL | {"stimgen": version}, sort_keys=False))
     with pytest.raises(ManifestError, match="stimgen: expected 1"):
         load_manifest(path)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "exp1.yaml").write_text("stimgen: 1")
-    with pytest.raises(ManifestError, match=r'no such file. Did you mean "exp1.yaml"'):
-        load_manifest(tmp_path / "exp2.yaml")
-    with pytest.raises(ManifestError, match=r"folder .*nowhere doesn't exist"):
-        load_manifest(tmp_path / "nowhere" / "exp.yaml")
-    with pytest.raises(ManifestError, match="is a folder"):
-        load_manifest(tmp_path)
-    with pytest.raises(ManifestError, match="can't be read"):
-        load_manifest(tmp_path / ("x" * 300))
-    large = tmp_path / "large.yaml"
-    large.write_bytes(b"#" * 1_000_001)
-    with pytest.raises(ManifestError, match="larger than 1 MB"):
-        load_manifest(large)
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    with pytest.raises(ManifestError, match="not a regular file"):
-        load_manifest(pipe)
-
-
-def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_bytes(b"\xef\xbb\xbf" + yaml.safe_dump(MINIMAL).encode())
-    assert load_manifest(path).name == "exp1"
+    (tmp_path / "large.yaml").write_bytes(b"#" * 1_000_001)
+    for name, message in {
+        "exp2.yaml": 'no such file. Did you mean "exp1.yaml"',
+        "nowhere/exp.yaml": r"folder .*nowhere doesn't exist",
+        ".": "Is a directory",
+        "x" * 300: "can't be read: File name too long",
+        "large.yaml": "Larger than 1000000 bytes",
+    }.items():
+        with pytest.raises(ManifestError, match=message):
+            load_manifest(tmp_path / name)
 
 
 def test_message_lists_100_problems_at_most(tmp_path: Path) -> None:
@@ -265,7 +322,7 @@ SECTIONS: dict[str, list[Any]] = {
     "seeds": [[2**32 - 1, 0, 5], {"first": 3, "count": 4}],
     "synthesis": ["gatys2015", {"evaluations": [3, 2]}, {"preset": "gatys2015", "history": 3}],
     "controls": [["original", {"name": "phase_scrambled", "id": "ps"}]],
-    "measure": [{}, {"portilla_simoncelli": False}],
+    "measure": [{}, {"layers": ["conv1_1..conv1_2", "pool5"]}],
     "matching": [{}, {"histogram": "source"}, MATCHING],
     "accept": [{}, {"gram_relative_max": 0.1}, {"clipped_share_max": 0}],
 }
@@ -299,4 +356,5 @@ def test_resolved_loads_again_to_an_equal_plan(
     assert [source.path for source in second.sources] == [source.path for source in first.sources]
     assert (second.image, second.synthesis, second.matching) == (first.image, first.synthesis, first.matching)
     assert (second.description, second.accept) == (first.description, first.accept)
+    assert (second.measure, second.layer_sets) == (first.measure, first.layer_sets)
     assert second.resolved(target) == resolved

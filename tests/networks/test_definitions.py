@@ -10,10 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import AlexNet_Weights, VGG16_Weights, VGG19_Weights
 from torchvision.models import alexnet as torchvision_alexnet
 
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.extractor import build_extractor
-from stimgen.networks.weights.record import Convolutions, Weights
+from stimgen.networks.weights.formats import Convolutions
 from stimgen.references import Reference
 
 ALEXNET = NETWORKS["alexnet"]()
@@ -21,7 +20,7 @@ RELUS_AND_POOLS = (1, 2, 4, 5, 7, 9, 11, 12)
 """Modules of torchvision's features whose outputs are the layers."""
 
 
-def test_published_weights_agree_with_torchvision() -> None:
+def test_published_weights_agree_with_torchvision():
     theirs = {
         ("alexnet", "imagenet"): AlexNet_Weights.IMAGENET1K_V1,
         ("vgg16", "imagenet"): VGG16_Weights.IMAGENET1K_FEATURES,
@@ -42,7 +41,7 @@ def test_published_weights_agree_with_torchvision() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_has_a_title_a_publication_and_terms_of_its_weights(name: str) -> None:
+def test_every_network_has_a_title_a_publication_and_terms_of_its_weights(name):
     architecture = NETWORKS[name]()
     assert architecture.title
     assert isinstance(architecture.reference, Reference)
@@ -51,7 +50,7 @@ def test_every_network_has_a_title_a_publication_and_terms_of_its_weights(name: 
 
 
 @pytest.fixture(scope="module")
-def features() -> nn.Sequential:
+def features():
     """The convolutions, ReLUs and max pools of torchvision's AlexNet with random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -59,7 +58,7 @@ def features() -> nn.Sequential:
 
 
 @pytest.fixture
-def weights(features: nn.Sequential) -> Weights:
+def weights(features):
     tensors = [tensor.numpy() for tensor in features.state_dict().values()]
     convolutions = Convolutions(tuple(tensors[::2]), tuple(tensors[1::2]))
     return convolutions.weights("alexnet", "test", CONVENTIONS["torchvision"], "test", "0" * 64)
@@ -67,9 +66,7 @@ def weights(features: nn.Sequential) -> Weights:
 
 @pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize(("height", "width"), [(63, 63), (64, 97)])
-def test_maps_of_alexnet_are_those_of_torchvision(
-    weights: Weights, features: nn.Sequential, pooling: str, height: int, width: int
-) -> None:
+def test_maps_of_alexnet_are_those_of_torchvision(weights, features, pooling, height, width):
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(height))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     maps, outputs = (images - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1), []
@@ -78,14 +75,14 @@ def test_maps_of_alexnet_are_those_of_torchvision(
         maps = nn.AvgPool2d(3, 2)(maps) if average else module(maps)
         # torchvision's ReLU changes its input in place, and no later module changes a pool's output.
         outputs.append(maps)
-    extractor = build_extractor(weights, pooling=pooling, normalise=False)  # type: ignore[arg-type]
+    extractor = build_extractor(weights, pooling=pooling, normalise=False)
     found = extractor.features(images, ALEXNET.layers)
     for layer, place in zip(ALEXNET.layers, RELUS_AND_POOLS, strict=True):
         torch.testing.assert_close(found[layer], outputs[place], rtol=1e-4, atol=1e-5)
         assert outputs[place].abs().max() > 1e-3
 
 
-def test_operations_of_alexnet_are_those_that_pytorch_counts(features: nn.Sequential) -> None:
+def test_operations_of_alexnet_are_those_that_pytorch_counts(features):
     with FlopCounterMode(display=False) as counter:
         features(torch.zeros(1, 3, 100, 100))
     assert ALEXNET.forward_flops(["pool5"], 100) - 2 * 256**2 * 2**2 == counter.get_total_flops()

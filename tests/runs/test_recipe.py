@@ -7,7 +7,7 @@ from run_manifests import tiny
 
 from stimgen.images.sources import load_source
 from stimgen.manifest.plan import plan
-from stimgen.networks.catalogue import CONVENTIONS
+from stimgen.networks.architectures import CONVENTIONS
 from stimgen.networks.weights import Weights
 from stimgen.runs.recipe import recipe, recipe_sha256, stimulus_generator
 

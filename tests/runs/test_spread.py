@@ -92,7 +92,7 @@ def test_readers_find_what_is_spread(spread):
 def test_the_fingerprint_is_what_the_command_prints(spread):
     result = verify_run(spread.path)
     assert (result.right, result.verified) == (True, len(IDS))
-    command, _, printed = list(sentences(result, None))[-1].rpartition(": ")
+    command, _, printed = list(sentences(result))[-1].rpartition(": ")
     assert command.startswith("find stimuli")
     c_locale = os.environ | {"LC_ALL": "C"}
     shell = ["sh", "-c", command]

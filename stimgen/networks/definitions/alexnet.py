@@ -13,7 +13,7 @@ from stimgen.references import Reference
 
 KRIZHEVSKY_2014 = Reference(
     "krizhevsky2014",
-    ("Krizhevsky, A.",),
+    "Krizhevsky, A.",
     2014,
     "One weird trick for parallelizing convolutional neural networks",
     "arXiv:1404.5997",

@@ -16,7 +16,7 @@ from stimgen.references import Reference
 
 SIMONYAN_2015 = Reference(
     "simonyan2015",
-    ("Simonyan, K.", "Zisserman, A."),
+    "Simonyan, K. and Zisserman, A.",
     2015,
     "Very deep convolutional networks for large-scale image recognition",
     "International Conference on Learning Representations",

@@ -1,8 +1,15 @@
 """Weights of networks: found, read from files of several formats, cached, and identified by SHA-256."""
 
-from stimgen.networks.weights.find import fetch_weights, find_weights
-from stimgen.networks.weights.inventory import at_hand, list_weights, verify_weights, whereabouts
-from stimgen.networks.weights.record import Weights, WeightsError, random_weights, tensors_sha256
+from stimgen.networks.weights.find import (
+    at_hand,
+    fetch_weights,
+    find_weights,
+    list_weights,
+    verify_weights,
+    whereabouts,
+)
+from stimgen.networks.weights.formats import Weights, random_weights
+from stimgen.networks.weights.readers import WeightsError
 
 __all__ = [
     "Weights",
@@ -12,7 +19,6 @@ __all__ = [
     "find_weights",
     "list_weights",
     "random_weights",
-    "tensors_sha256",
     "verify_weights",
     "whereabouts",
 ]

@@ -6,34 +6,22 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from stimgen.atomic import write_file
 from stimgen.errors import InputError
-from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.catalogue import CONVENTIONS
-from stimgen.networks.weights.layers import FileLayer, match_layers
-from stimgen.networks.weights.record import Weights, WeightsError
+from stimgen.networks.architectures import CONVENTIONS, NETWORKS
+from stimgen.networks.weights.formats import Weights, match_layers
+from stimgen.networks.weights.readers import WeightsError
 
 FORMAT = "stimgen weights 1"
+_TEXTS = ("network", "name", "origin", "file_sha256", "tensors_sha256")
 _NAME = "[A-Za-z][A-Za-z0-9_]*"
 _HINT = "Delete the file, then fetch or import the weights again (stimgen weights --help)."
-
-
-@dataclass(frozen=True)
-class CacheHeader:
-    """The header of a cache file, which describes its tensors; `normalised` is "yes" or "no"."""
-
-    network: str
-    name: str
-    convention: str
-    origin: str
-    file_sha256: str
-    tensors_sha256: str
-    normalised: str = "no"
 
 
 def weights_folder() -> Path:
@@ -71,71 +59,79 @@ def writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def write_cached(weights: Weights, path: Path) -> None:
-    """Write `weights` to the cache file `path`, completely or not at all."""
+def write_cached(weights: Weights) -> None:
+    """Write `weights` to their cache file, completely or not at all."""
     from safetensors.torch import save
 
-    header = CacheHeader(
-        weights.network,
-        weights.name,
-        weights.convention.name,
-        weights.origin,
-        weights.file_sha256,
-        weights.tensors_sha256,
-        "yes" if weights.normalised else "no",
-    )
-    tensors = {}
-    convolutions = NETWORKS[weights.network]().convolutions
-    for convolution, kernel, bias in zip(convolutions, weights.kernels, weights.biases, strict=True):
-        tensors[f"{convolution.name}.weight"] = kernel
-        tensors[f"{convolution.name}.bias"] = bias
-    content = save(tensors, metadata={"format": FORMAT, **asdict(header)})
+    path = cached_path(weights.network, weights.name)
+    header = {name: getattr(weights, name) for name in _TEXTS} | {"format": FORMAT}
+    header |= {"convention": weights.convention.name, "normalised": "yes" if weights.normalised else "no"}
+    names = [step.name for step in NETWORKS[weights.network]().convolutions]
+    tensors = {f"{name}.weight": kernel for name, kernel in zip(names, weights.kernels, strict=True)}
+    tensors |= {f"{name}.bias": bias for name, bias in zip(names, weights.biases, strict=True)}
+    content = save(tensors, metadata=header)
     with writing_to(path.parent):
         write_file(path, content)
 
 
-def read_header(path: Path) -> CacheHeader | None:
-    """Return the header of a safetensors file, None if stimgen did not write it; raise if it is damaged."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            metadata = dict(file.metadata() or {})
+            yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"The weights file {path} is damaged: {error}.", _HINT) from None
-    if metadata.pop("format", None) != FORMAT:
+
+
+def read_header(path: Path) -> Weights | None:
+    """Return what a cache file says of its weights, without tensors; None if stimgen did not write it."""
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
+    if metadata.get("format") != FORMAT:
         return None
-    try:
-        header = CacheHeader(**metadata)
-    except TypeError:
-        header = None
-    if header is None or header.normalised not in ("yes", "no"):
-        raise WeightsError(f"The header of the weights file {path} is incomplete or wrong.", _HINT)
-    if header.convention not in CONVENTIONS or header.network not in NETWORKS:
+    convention = CONVENTIONS.get(metadata.get("convention", ""))
+    if convention is None or not set(_TEXTS) <= set(metadata) or metadata["network"] not in NETWORKS:
         raise WeightsError(
-            f"The weights file {path} is for {header.network} with the input convention {header.convention}, "
-            "which this version of stimgen does not know.",
+            f"The header of the weights file {path} is incomplete, or names a network or an input convention "
+            "that this version of stimgen does not know.",
             _HINT,
+        )
+    texts = {name: metadata[name] for name in _TEXTS}
+    normalised = metadata.get("normalised") == "yes"
+    return Weights(**texts, kernels=(), biases=(), convention=convention, normalised=normalised)
+
+
+def entry_header(path: Path, network: str, name: str) -> Weights:
+    """Return the header of a cache file; raise if it holds other weights than those of its name."""
+    header = read_header(path)
+    if header is None:
+        raise WeightsError(f"{path} was not written by stimgen.", _HINT)
+    if (header.network, header.name) != (network, name):
+        raise WeightsError(
+            f'The cache file {path} holds other weights: "{header.name}" of {header.network}.', _HINT
         )
     return header
 
 
-def read_cached(path: Path) -> Weights:
-    """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256."""
-    from safetensors import SafetensorError, safe_open
+def cached_weights(network: str, name: str) -> Weights | None:
+    """Return weights from the cache, None if they are not in it; raise if the file was changed."""
+    path = cached_path(network, name)
+    if not path.exists():
+        return None
+    header = entry_header(path, network, name)
+    return read_cached(path, header, f"cache {path}, from {header.origin}")
 
-    header = read_header(path)
-    if header is None:
-        raise WeightsError(f"{path} was not written by stimgen.", _HINT)
+
+def read_cached(path: Path, header: Weights, origin: str) -> Weights:
+    """Return the weights in a file that stimgen wrote, after checking every number against its SHA-256."""
     architecture = NETWORKS[header.network]()
-    try:
-        with safe_open(path, framework="np") as file:
-            layers = [
-                FileLayer(name, (file.get_tensor(f"{name}.weight"), file.get_tensor(f"{name}.bias")))
-                for name in (convolution.name for convolution in architecture.convolutions)
-            ]
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"The weights file {path} is damaged: {error}.", _HINT) from None
+    with _opened(path) as file:
+        layers = [
+            (step.name, [file.get_tensor(f"{step.name}.weight"), file.get_tensor(f"{step.name}.bias")])
+            for step in architecture.convolutions
+        ]
     convolutions = match_layers(layers, architecture, path)
     if convolutions.sha256 != header.tensors_sha256:
         raise WeightsError(
@@ -143,19 +139,5 @@ def read_cached(path: Path) -> Weights:
             f"{header.tensors_sha256} was recorded when it was written.",
             _HINT,
         )
-    convention, origin = CONVENTIONS[header.convention], f"cache {path}, from {header.origin}"
-    weights = convolutions.weights(header.network, header.name, convention, origin, header.file_sha256)
-    return replace(weights, normalised=header.normalised == "yes")
-
-
-def read_cache_entry(path: Path, network: str, name: str) -> Weights | None:
-    """Return the weights in the cache file `path`, None if it does not exist; raise if it holds others."""
-    if not path.exists():
-        return None
-    weights = read_cached(path)
-    if (weights.network, weights.name) != (network, name):
-        raise WeightsError(
-            f'The cache file {path} holds other weights: "{weights.name}" of {weights.network}.',
-            "Delete the file, then fetch or import the weights again.",
-        )
-    return weights
+    kernels, biases = convolutions.tensors()
+    return replace(header, kernels=kernels, biases=biases, origin=origin)

@@ -1,4 +1,4 @@
-"""From a network and a name to its weights: a file, the cache, a package or a download."""
+"""From a network and a name to its weights: a file, the cache, a package or a download; and what there is."""
 
 from __future__ import annotations
 
@@ -9,29 +9,44 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 from urllib.error import HTTPError
 
 from filelock import FileLock
 
 from stimgen.errors import InputError, nearest
-from stimgen.networks.architectures import NETWORKS, PackagedWeights, PublishedWeights
-from stimgen.networks.catalogue import CONVENTIONS, published_weights, random_seed, weights_names
+from stimgen.networks.architectures import (
+    CONVENTIONS,
+    NETWORKS,
+    PackagedWeights,
+    PublishedWeights,
+    published_weights,
+    random_seed,
+    weights_names,
+)
 from stimgen.networks.weights.cache import (
     cached_names,
     cached_path,
-    read_cache_entry,
+    cached_weights,
+    entry_header,
     read_cached,
     read_header,
     write_cached,
     writing_to,
 )
-from stimgen.networks.weights.formats import SUFFIXES, read_convolutions, read_weights_file
-from stimgen.networks.weights.record import Weights, WeightsError, file_sha256, random_weights
+from stimgen.networks.weights.formats import (
+    Weights,
+    file_sha256,
+    random_weights,
+    read_convolutions,
+    read_weights_file,
+)
+from stimgen.networks.weights.readers import READERS, WeightsError
 
 TIMEOUT_S = 60.0
 """How long a download waits for a server that sends nothing, s."""
@@ -49,20 +64,12 @@ def find_weights(network: str, name_or_path: str) -> Weights:
     """
     NETWORKS[network]()
     path = Path(name_or_path)
-    if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
-        if path.suffix.lower() != ".safetensors" or not path.is_file() or read_header(path) is None:
-            return read_weights_file(path, network)[0]
-        weights = replace(read_cached(path), origin=f"file {path}")
-        if weights.network == network:
-            return weights
-        raise WeightsError(
-            f"{path} holds weights of {weights.network}, not of {network}.", "Name the right file or network."
-        )
+    if path.suffix.lower() in READERS or len(path.parts) > 1:
+        return _from_file(network, path)
     seed = random_seed(name_or_path)
     if seed is not None:
         return random_weights(network, seed)
-    cache_file = cached_path(network, name_or_path)
-    cached = read_cache_entry(cache_file, network, name_or_path)
+    cached = cached_weights(network, name_or_path)
     if cached is not None:
         return cached
     published = published_weights(network, name_or_path)
@@ -70,7 +77,7 @@ def find_weights(network: str, name_or_path: str) -> Weights:
         cached_here = [name for owner, name in cached_names() if owner == network]
         known = dict.fromkeys([*weights_names(network), *cached_here, "random"])
         raise InputError(f'Unknown weights "{name_or_path}" for {network}.', nearest(name_or_path, known))
-    return _obtain(network, published, cache_file, keep_packaged=False)
+    return packaged_weights(network, published) or _downloaded(network, published)
 
 
 def fetch_weights(network: str, name: str) -> Weights:
@@ -81,38 +88,48 @@ def fetch_weights(network: str, name: str) -> Weights:
         raise InputError(
             f'No weights "{name}" are published for {network}.', nearest(name, weights_names(network))
         )
-    path = cached_path(network, name)
-    return read_cache_entry(path, network, name) or _obtain(network, published, path, keep_packaged=True)
+    weights = cached_weights(network, name) or packaged_weights(network, published)
+    if weights is None:
+        return _downloaded(network, published)
+    if not cached_path(network, name).exists():
+        write_cached(weights)
+    return weights
 
 
-def installed_file(package: PackagedWeights) -> Path | None:
+def _from_file(network: str, path: Path) -> Weights:
+    header = read_header(path) if path.suffix.lower() == ".safetensors" and path.is_file() else None
+    if header is None:
+        return read_weights_file(path, network)[0]
+    if header.network != network:
+        raise WeightsError(
+            f"{path} holds weights of {header.network}, not of {network}.", "Name the right file or network."
+        )
+    return read_cached(path, header, f"file {path}")
+
+
+def installed_file(package: PackagedWeights | None) -> Path | None:
     """Return the weights file of a package, which is not imported; None if the package is not installed."""
-    spec = find_spec(package.module)
-    if spec is None or not spec.submodule_search_locations:
+    spec = find_spec(package.module) if package else None
+    if package is None or spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0]) / package.file
 
 
 def check_packaged_file(package: PackagedWeights, path: Path) -> None:
     """Raise `WeightsError` if the weights file of an installed package is missing or another one."""
-    hint = f"Install the right one: {package.install}"
-    if not path.is_file():
+    found = f"its SHA-256 is {file_sha256(path)}" if path.is_file() else "there is none"
+    if package.sha256 not in found:
         raise WeightsError(
-            f"The installed package {package.distribution} lacks the weights file {path}.", hint
-        )
-    found = file_sha256(path)
-    if found != package.sha256:
-        raise WeightsError(
-            f"The weights file {path} of the installed package {package.distribution} is another one: its "
-            f"SHA-256 is {found}, expected {package.sha256}.",
-            hint,
+            f"The installed package {package.distribution} lacks the weights file {path} with the SHA-256 "
+            f"{package.sha256}: {found}.",
+            f"Install the right one: {package.install}",
         )
 
 
-def read_packaged(network: str, published: PublishedWeights) -> Weights | None:
+def packaged_weights(network: str, published: PublishedWeights) -> Weights | None:
     """Return published weights from the package that carries them; None if there is none or not installed."""
     package = published.package
-    path = installed_file(package) if package else None
+    path = installed_file(package)
     if package is None or path is None:
         return None
     check_packaged_file(package, path)
@@ -125,19 +142,15 @@ def read_packaged(network: str, published: PublishedWeights) -> Weights | None:
     return convolutions.weights(network, published.name, convention, origin, package.sha256)
 
 
-def _obtain(network: str, published: PublishedWeights, path: Path, *, keep_packaged: bool) -> Weights:
-    """Return published weights that are not in the cache, from their package or by download."""
-    weights = read_packaged(network, published)
-    if weights is not None:
-        if keep_packaged:
-            write_cached(weights, path)
-        return weights
+def _downloaded(network: str, published: PublishedWeights) -> Weights:
+    """Return published weights after downloading them into the cache."""
+    path = cached_path(network, published.name)
     with writing_to(path.parent), FileLock(path.with_suffix(".lock")):
         # Another process may have downloaded them while this one waited for the lock.
-        weights = read_cache_entry(path, network, published.name)
+        weights = cached_weights(network, published.name)
         if weights is None:
             weights = _download(network, published, path)
-            write_cached(weights, path)
+            write_cached(weights)
         return weights
 
 
@@ -182,20 +195,17 @@ def _timeout() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, RuntimeError) and "invalid hash" in str(error):
-        return (
-            f"what came is not the published file: {error}. The transfer was cut off, or the server sent "
-            "something else"
-        )
-    if isinstance(error, HTTPException):
-        return f"the answer broke off or was no answer ({type(error).__name__}: {error})".replace("\r\n", "")
-    return str(error) or type(error).__name__
-
-
 def _unavailable(
     network: str, published: PublishedWeights, url: str, path: Path, error: Exception
 ) -> WeightsError:
+    reason = str(error) or type(error).__name__
+    if isinstance(error, RuntimeError) and "invalid hash" in reason:
+        reason = (
+            f"what came is not the published file: {reason}. The transfer was cut off, or the server sent "
+            "something else"
+        )
+    if isinstance(error, HTTPException):
+        reason = f"the answer broke off or was no answer ({type(error).__name__}: {reason})"
     name, package = published.name, published.package
     ways = [
         f"stimgen weights fetch {network} {name}   (where there is internet; then copy {path.name} "
@@ -220,6 +230,111 @@ def _unavailable(
         ]
     return WeightsError(
         f'The weights "{name}" of {network} are {places}, and the download of {url} failed: '
-        f"{_reason(error)}.",
+        f"{reason}.".replace("\r\n", ""),
         "Get them in one of these ways:\n" + "\n".join(f"  - {way}" for way in ways),
     )
+
+
+@dataclass(frozen=True)
+class ListedWeights:
+    """Weights that can be named in a manifest, and where they will be taken from.
+
+    Those that are "damaged" are on this machine and cannot be used, because of `problem`. `origin` is what
+    they were read from, or where they are published.
+    """
+
+    network: str
+    name: str
+    location: Literal["cache", "package", "download", "damaged"] = "download"
+    path: Path | None = None
+    origin: str = ""
+    tensors_sha256: str | None = None
+    normalised: bool = False
+    licence: str = ""
+    problem: str = ""
+
+
+def whereabouts(network: str, name_or_path: str) -> str:
+    """Return, in words, where `find_weights` would take weights from; nothing is read or checked."""
+    if place := _place_here(network, name_or_path):
+        return place
+    published = published_weights(network, name_or_path)
+    offer = f" (or {published.package.install})" if published and published.package else ""
+    return f"not here yet: to be downloaded by the first run, or stimgen weights fetch {network}{offer}"
+
+
+def at_hand(network: str, name_or_path: str) -> bool:
+    """Return whether `find_weights` needs no download; nothing is read or checked."""
+    if Path(name_or_path).is_absolute():
+        return Path(name_or_path).is_file()
+    return bool(_place_here(network, name_or_path))
+
+
+def _place_here(network: str, name_or_path: str) -> str:
+    """Return the place of weights on this machine in words; empty if they are not on it."""
+    if Path(name_or_path).is_absolute():
+        return f"file {name_or_path}"
+    if random_seed(name_or_path) is not None:
+        return "drawn at random"
+    if cached_path(network, name_or_path).exists():
+        return "in the cache"
+    published = published_weights(network, name_or_path)
+    package = published.package if published else None
+    return f"in the package {package.distribution}" if package and installed_file(package) else ""
+
+
+def list_weights() -> tuple[ListedWeights, ...]:
+    """Return all weights that can be named: the published ones first, then the imported ones.
+
+    Headers are read and no tensors; the file of a package is checked against its SHA-256.
+    """
+    return tuple(next(_places(*key, read=False)) for key in _all_names())
+
+
+def verify_weights() -> tuple[ListedWeights, ...]:
+    """Return all weights in the cache and in packages, after checking every tensor against its SHA-256."""
+    places = (place for key in _all_names() for place in _places(*key, read=True))
+    return tuple(place for place in places if place.path)
+
+
+def _all_names() -> list[tuple[str, str]]:
+    published = [(network, name) for network in NETWORKS for name in weights_names(network)]
+    return list(dict.fromkeys([*published, *cached_names()]))
+
+
+def _places(network: str, name: str, *, read: bool) -> Iterator[ListedWeights]:
+    """Yield where weights are, the place that they are taken from first; `read` checks all tensors."""
+    published, path = published_weights(network, name), cached_path(network, name)
+    package = published.package if published else None
+    listed = ListedWeights(network, name)
+    if published:
+        listed = replace(
+            listed,
+            origin=published.source,
+            tensors_sha256=published.tensors_sha256,
+            licence=published.licence,
+        )
+    if path.exists():
+        try:
+            header = entry_header(path, network, name)
+            if read:
+                cached_weights(network, name)
+            yield replace(
+                listed,
+                location="cache",
+                path=path,
+                origin=header.origin,
+                tensors_sha256=header.tensors_sha256,
+                normalised=header.normalised,
+            )
+        except WeightsError as error:
+            yield replace(listed, location="damaged", path=path, problem=str(error))
+    if published and package and (file := installed_file(package)):
+        try:
+            check_packaged_file(package, file)
+            if read:
+                packaged_weights(network, published)
+            yield replace(listed, location="package", path=file, origin=f"package {package.distribution}")
+        except WeightsError as error:
+            yield replace(listed, location="damaged", path=file, problem=str(error))
+    yield listed

@@ -1,20 +1,38 @@
-"""Weights files of all formats, read without executing anything in them."""
+"""Weights: tensors and the input that they expect, out of files of all formats or drawn at random."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.errors import InputError, nearest
-from stimgen.networks.architectures import NETWORKS, Architecture, PublishedWeights
-from stimgen.networks.catalogue import CONVENTIONS, InputConvention
-from stimgen.networks.weights.layers import FileLayer, match_layers
-from stimgen.networks.weights.record import Convolutions, Weights, WeightsError, file_sha256
+from stimgen.networks.architectures import (
+    CONVENTIONS,
+    NETWORKS,
+    Architecture,
+    InputConvention,
+    PublishedWeights,
+)
+from stimgen.networks.weights.readers import (
+    CONVOLUTIONS_ALONE,
+    DAMAGED,
+    READERS,
+    Array,
+    Layer,
+    WeightsError,
+    read_layers,
+)
 
-SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx", ".h5", ".hdf5")
-"""Endings of the files that can be read."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
 MAX_BYTES = 2**31
 """Largest weights file that is read; VGG-19, with its classifier, has 0.6 GB."""
 
@@ -33,37 +51,27 @@ def read_weights_file(
     convolutions = read_convolutions(path, architecture)
     sha256 = file_sha256(path)
     in_order = {convolutions.sha256: "rgb", convolutions.with_input_reversed().sha256: "bgr"}
-    published, name = None, path.stem
-    for entry in architecture.weights:
-        if entry.tensors_sha256 in in_order or sha256.startswith(entry.sha256):
-            published, name = entry, entry.name
-            own = CONVENTIONS[entry.convention]
-            channels = in_order.get(entry.tensors_sha256 or "", own.channels)
+    for published in architecture.weights:
+        if published.tensors_sha256 in in_order or sha256.startswith(published.sha256):
+            own = CONVENTIONS[published.convention]
+            channels = in_order.get(published.tensors_sha256 or "", own.channels)
             same = [c for c in CONVENTIONS.values() if c.in_rgb() == own.in_rgb()]
             used = next(c for c in same if c.channels == channels)
-            break
-    else:
-        used = _named_convention(
-            path, convention, convolutions.names == tuple(step.name for step in architecture.convolutions)
-        )
-    if convention not in (None, used.name):
-        raise WeightsError(
-            f'{path} is recognised as "{name}" of {network}, whose input convention is {used.name}, not '
-            f"{convention}.",
-            "Leave --input out.",
-        )
-    return convolutions.weights(network, name, used, f"file {path}", sha256), published
-
-
-def _named_convention(path: Path, name: str | None, names_of_caffe: bool) -> InputConvention:
-    """Return the convention that the user names for a file that is not recognised."""
-    if name is not None:
-        return CONVENTIONS[name]
+            if convention not in (None, used.name):
+                raise WeightsError(
+                    f'{path} is recognised as "{published.name}" of {network}, whose input convention is '
+                    f"{used.name}, not {convention}.",
+                    "Leave --input out.",
+                )
+            return convolutions.weights(network, published.name, used, f"file {path}", sha256), published
+    if convention is not None:
+        used = CONVENTIONS[convention]
+        return convolutions.weights(network, path.stem, used, f"file {path}", sha256), None
     hint = (
         "Import it with its convention: stimgen weights import FILE --network NETWORK --name NAME "
         f"--input C, with C one of {', '.join(CONVENTIONS)}."
     )
-    if names_of_caffe:
+    if convolutions.names == tuple(step.name for step in architecture.convolutions):
         hint += (
             " Its layers have the names of the Caffe networks, as in vgg_conv.pth of Gatys and "
             "colleagues; if it was converted from Caffe, C is caffe-bgr."
@@ -78,80 +86,158 @@ def _named_convention(path: Path, name: str | None, names_of_caffe: bool) -> Inp
 def read_convolutions(path: Path, architecture: Architecture) -> Convolutions:
     """Return the convolutions in a file, which may come from anybody.
 
-    The convolutions must be those of `architecture` in number and shape, in the order of the file's graph,
-    state dict or layers; in safetensors files, which keep no order, they are sorted by name with numbers as
-    numbers. Other layers, such as a classifier, are ignored; a normalisation layer between the convolutions
-    is an error.
+    They must be those of `architecture` in number and shape, in the order of `read_layers`. Other layers,
+    such as a classifier, are ignored; a normalisation layer between the convolutions is an error.
     """
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}.", "Check the path.")
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        known = f"Known endings: {', '.join(SUFFIXES)}."
+    if suffix not in READERS:
+        known = f"Known endings: {', '.join(READERS)}."
         if suffix == ".caffemodel":
             known += " Save it as one of them in pycaffe: net.save_hdf5('FILE.caffemodel.h5')."
         raise WeightsError(f"{path} has an ending that no weights format has.", known)
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise WeightsError(
-            f"{path} has {size} bytes; weights files of up to {MAX_BYTES} are read.",
-            "Save the convolutions alone.",
+            f"{path} has {size} bytes; weights files of up to {MAX_BYTES} are read.", CONVOLUTIONS_ALONE
         )
-    return match_layers(_read_layers(path, suffix), architecture, path)
+    return match_layers(read_layers(path), architecture, path)
 
 
-def _read_layers(path: Path, suffix: str) -> list[FileLayer]:
-    if suffix == ".onnx":
-        return _read_onnx(path)
-    if suffix in (".h5", ".hdf5"):
-        from stimgen.networks.weights.hdf5_files import read_h5
+def match_layers(found: Sequence[Layer], architecture: Architecture, path: Path) -> Convolutions:
+    """Return the convolutions among `found`, which must be those of `architecture` by order and shape."""
+    network = architecture.name
 
-        return read_h5(path)
-    from stimgen.networks.weights.torch_files import read_pth, read_safetensors
+    def misfit(problem: str) -> WeightsError:
+        hint = f"Use a file with the convolutions of {network}, from {architecture.layers[0]} on."
+        return WeightsError(f"{path} does not fit {network}: {problem}.", hint)
 
-    return read_safetensors(path) if suffix == ".safetensors" else read_pth(path)
-
-
-def _read_onnx(path: Path) -> list[FileLayer]:
-    """Return convolutions and normalisations in the order of the graph, which ONNX keeps topological."""
-    try:
-        import onnx
-    except ImportError:
-        raise WeightsError(
-            f"{path} is an ONNX file, and the package onnx that reads it is not installed.",
-            "Install it: pip install onnx",
-        ) from None
-    hint = "The file is damaged; get it again."
-    try:
-        graph = onnx.load(path, load_external_data=False).graph
-    except Exception as error:  # damaged files make the parser raise errors of almost any class
-        raise WeightsError(f"{path} is not a readable ONNX file: {error}.", hint) from None
-    if not graph.node:
-        raise WeightsError(f"{path} holds an empty ONNX graph.", hint)
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-
-    def array(name: str, node: str) -> NDArray[Any]:
-        if name not in stored:
-            raise WeightsError(
-                f"{path}: {node} computes its weights instead of storing them.",
-                "Export the model with constants folded.",
+    pairs: list[tuple[str, Array, Array | None]] = []
+    normalisation = None
+    for layer, arrays in found:
+        kernels = [array for array in arrays if array.ndim == 4]
+        vectors = [array for array in arrays if array.ndim == 1]
+        if kernels and normalisation is not None:
+            raise misfit(f"there is a normalisation layer, {normalisation}, between its convolutions")
+        if len(vectors) > 1 and all(array.ndim < 2 for array in arrays):
+            normalisation = layer
+        biases = vectors if len(vectors) == len(kernels) else [None] * len(kernels)
+        pairs += [(layer, kernel, bias) for kernel, bias in zip(kernels, biases, strict=True)]
+    matched = []
+    for step, (layer, kernel, bias) in zip(architecture.convolutions, pairs, strict=False):
+        if bias is None or (kernel.shape, bias.shape) != (step.kernel_shape, (step.out_channels,)):
+            raise misfit(
+                f"{step.name} needs a kernel of shape {step.kernel_shape} (out channel, in channel, height, "
+                f"width) and a bias of shape {(step.out_channels,)}, and {layer} in the file has "
+                f"{kernel.shape} and {'no bias' if bias is None else bias.shape}"
             )
-        if stored[name].data_location == onnx.TensorProto.EXTERNAL:
-            raise WeightsError(
-                f"{path} keeps the tensor {name} in another file, which is not opened.",
-                "Save the model in one file: onnx.save(model, FILE).",
-            )
-        try:
-            values: NDArray[Any] = onnx.numpy_helper.to_array(stored[name])
-        except Exception as error:  # likewise
-            raise WeightsError(f"{path}: tensor {name} is damaged: {error}.", hint) from None
-        return values
+        matched.append([_as_float32(array, layer, path) for array in (kernel, bias)])
+    if len(pairs) != len(architecture.convolutions):
+        raise misfit(f"expected {len(architecture.convolutions)} convolutions, found {len(pairs)}")
+    all_kernels, all_biases = zip(*matched, strict=True)
+    return Convolutions(all_kernels, all_biases, tuple(layer for layer, _, _ in pairs))
 
-    return [
-        FileLayer(
-            node.name or next(iter(node.output), node.op_type),
-            tuple(array(name, node.name) for name in node.input[1:] if name),
-        )
-        for node in graph.node
-        if node.op_type in ("Conv", "BatchNormalization")
-    ]
+
+def _as_float32(array: Array, layer: str, path: Path) -> NDArray[np.float32]:
+    """Return a fresh, contiguous float32 copy of a tensor from a file."""
+    floating = np.issubdtype(array.dtype, np.floating)
+    copy = np.array(array if floating else np.nan, dtype=np.float32, order="C")
+    if not np.isfinite(copy).all():
+        raise WeightsError(f"{path}: {layer} holds numbers that are not finite floats.", DAMAGED)
+    return copy
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Convolutions:
+    """The convolutions in a weights file, shallowest first, in the channel order of the file.
+
+    Kernels are (out channel, in channel, height, width), biases (out channel,); `names` are the layers'.
+    """
+
+    kernels: tuple[NDArray[np.float32], ...]
+    biases: tuple[NDArray[np.float32], ...]
+    names: tuple[str, ...] = ()
+
+    @cached_property
+    def sha256(self) -> str:
+        """The identity of weights: the same for the same numbers, whatever file they came from.
+
+        It is the SHA-256 over kernel, bias, kernel, bias, … as little-endian float32 in C order.
+        """
+        digest = hashlib.sha256()
+        for arrays in zip(self.kernels, self.biases, strict=True):
+            for array in arrays:
+                digest.update(np.ascontiguousarray(array, dtype="<f4").data)
+        return digest.hexdigest()
+
+    def with_input_reversed(self) -> Convolutions:
+        """Return the same convolutions for an input with its channels in reverse order (BGR to RGB)."""
+        first, *rest = self.kernels
+        return replace(self, kernels=(np.ascontiguousarray(first[:, ::-1]), *rest))
+
+    def weights(
+        self, network: str, name: str, convention: InputConvention, origin: str, file_sha256: str
+    ) -> Weights:
+        """Return these convolutions ready for use; BGR kernels are put into RGB order."""
+        ordered = self if convention.channels == "rgb" else self.with_input_reversed()
+        kernels, biases = ordered.tensors()
+        sha256 = ordered.sha256
+        return Weights(network, name, kernels, biases, convention.in_rgb(), origin, file_sha256, sha256)
+
+    def tensors(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return kernels and biases as tensors of PyTorch."""
+        import torch
+
+        return tuple(map(torch.from_numpy, self.kernels)), tuple(map(torch.from_numpy, self.biases))
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The convolutions of one network, ready for use.
+
+    `kernels` and `biases` are float32 tensors (out channel, in channel, height, width) and (out channel,),
+    shallowest first, for RGB input in the given `convention`. `origin` says in words where they were found,
+    and `file_sha256` is that of the file that they were first read from. If they are `normalised`, every
+    filter has a mean activation of about 1 already, and they are used as they are.
+    """
+
+    network: str
+    name: str
+    kernels: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    convention: InputConvention
+    origin: str
+    file_sha256: str
+    tensors_sha256: str
+    normalised: bool = False
+
+
+def random_weights(network: str, seed: int = 0) -> Weights:
+    """Return weights of a network before training: kernels from a normal distribution, biases 0.
+
+    The variance is 2 / fan-in (He et al. 2015, eq. 10), with fan-in input channels times kernel height times
+    width. With ReLU it keeps the scale of the activations from layer to layer for an input with mean 0 and
+    variance 1. NumPy's generator with `seed` draws the kernels shallowest first in float32, the same on every
+    machine.
+
+    References
+    ----------
+    He, K., Zhang, X., Ren, S. & Sun, J. (2015). Delving deep into rectifiers: surpassing human-level
+    performance on ImageNet classification. ICCV. arXiv:1502.01852.
+    """
+    rng = np.random.default_rng(seed)
+    kernels, biases = [], []
+    for step in NETWORKS[network]().convolutions:
+        spread = np.float32(np.sqrt(2 / (step.in_channels * step.kernel**2)))
+        kernels.append(spread * rng.standard_normal(step.kernel_shape, dtype=np.float32))
+        biases.append(np.zeros(step.out_channels, np.float32))
+    convolutions = Convolutions(tuple(kernels), tuple(biases))
+    convention, origin = CONVENTIONS["torchvision"], f"NumPy's generator with seed {seed}"
+    return convolutions.weights(network, f"random:{seed}", convention, origin, convolutions.sha256)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from stimgen.trials import OptionError
-from stimgen.trials.crops import place_one, place_two, side_of
+from stimgen.trials.balance import place_one, place_two, side_of
 
 
 def apart(first, second, side):
