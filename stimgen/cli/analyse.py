@@ -40,7 +40,9 @@ def stats(
     portilla_simoncelli: Annotated[
         bool, option("Measure the distance in Portilla & Simoncelli's statistics.", "--portilla-simoncelli")
     ] = False,
-    ppd: Annotated[float | None, option("Pixels per degree, for frequencies in cycles per degree.")] = None,
+    ppd: Annotated[
+        float | None, option("Pixels per degree, for cycles per degree and contrast energy.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Measure images that any program made, in the columns of stimuli.csv.

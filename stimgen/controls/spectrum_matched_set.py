@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -35,7 +36,7 @@ def spectrum_matched_set(
     the luminance alone where the manifest's `matching` says so.
 
     Values may leave 0..1. The residuals are those of `stimgen.matching.apply.Residuals`, after clipping:
-    "spectrum", "mean" and "contrast".
+    "spectrum", of the amplitudes at all frequencies whichever spectrum was matched, "mean" and "contrast".
     """
     the_set = materials.the_set
     assert the_set is not None, "it is registered with uses_set"
@@ -46,5 +47,6 @@ def spectrum_matched_set(
         channels=the_set.channels,
     )
     image = match(source, targets, rng)
-    left = residuals(clip_to_display(image)[0], targets)
+    compared = replace(targets, full_spectrum=the_set, rotational_spectrum=None)
+    left = residuals(clip_to_display(image)[0], compared)
     return ImageWithResiduals(image, {k: v for k, v in vars(left).items() if v is not None})

@@ -109,14 +109,14 @@ class ImageSection(Section):
             raise ValueError(
                 f"size_deg × ppd = {exact:.4g} px; stimuli have from 16 to 4096 px. Change size_deg or ppd"
             )
-        if size_px is not None and abs(exact - size_px) >= 1:
+        if size_px is not None and round(exact) != size_px:
             raise ValueError(
-                f"size_deg × ppd = {exact:.4g} px, but size_px is {size_px}; give two of the three, or make "
-                "them agree to one pixel"
+                f"size_deg × ppd = {exact:.4g} px, but size_px is {size_px}; give two of the three"
             )
         size_px = size_px or round(exact)
         ppd = ppd or (size_px / size_deg if size_deg else None)
-        size_deg = size_deg or (size_px / ppd if ppd else None)
+        # Of what is shown: whole pixels, of the display's size.
+        size_deg = size_px / ppd if ppd else None
         if not all(number is None or 0 < number < math.inf for number in (size_deg, ppd)):
             raise ValueError(
                 f"size_deg is {size_deg:g} and ppd {ppd:g}: no display is like that; correct them"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.images.pixels import luminance
-from stimgen.measure.spectrum import PowerSpectrum, power_spectrum
+from stimgen.measure.spectrum import PowerSpectrum, power_spectrum, windowed_spectrum
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,3 +37,12 @@ class DecodedImage:
     def spectrum(self) -> PowerSpectrum:
         """Power spectrum of the luminance; see `stimgen.measure.spectrum`."""
         return power_spectrum(self.luminance)
+
+    @cached_property
+    def windowed_spectrum(self) -> PowerSpectrum:
+        """Power spectrum without the jump between borders; see `stimgen.measure.spectrum`."""
+        return windowed_spectrum(self.luminance)
+
+    def per_degree(self, cycles_per_image: float | None) -> float | None:
+        """Return a frequency in cycles per degree; None if it or the visual angle is unknown."""
+        return None if cycles_per_image is None or not self.side_deg else cycles_per_image / self.side_deg

@@ -60,13 +60,6 @@ def luminance_statistics(image: DecodedImage) -> Values:
 
     The rms contrast of a black image, and skewness and kurtosis of a constant one, are not defined.
 
-    References
-    ----------
-    Peli, E. (1990). Contrast in complex images. J. Opt. Soc. Am. A 7, 2032–2040.
-
-    Moulden, B., Kingdom, F. & Gatley, L. F. (1990). The standard deviation of luminance as a metric for
-    contrast in random-dot images. Perception 19, 79–101.
-
     Examples
     --------
     >>> found = luminance_statistics(DecodedImage(np.array([[0.25, 0.75]])))

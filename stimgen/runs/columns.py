@@ -93,8 +93,9 @@ _PROVENANCE = (
         "residual_spectrum",
         "Residual of the spectrum",
         "Relative error of the 2-D amplitude spectrum, sqrt(sum (A - A0)^2 / sum A0^2) over all channels "
-        "and frequencies but zero, A0 of the source (of the set, for spectrum_matched_set), for a control "
-        "that keeps the spectrum nearly; before 8-bit rounding; empty for all others.",
+        "and frequencies but zero, A0 of the source (of the set, for spectrum_matched_set, also where it "
+        "matches the rotational average alone), for a control that keeps the spectrum nearly; before 8-bit "
+        "rounding; empty for all others.",
         origin="Schreiber & Schmitz (1996), Phys. Rev. Lett. 77:635",
     ),
     Column(

@@ -42,8 +42,9 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
     [
         ({"size_px": 256, "ppd": 32}, (256, 8.0, 32.0)),
         ({"size_px": 256, "size_deg": 8}, (256, 8.0, 32.0)),
-        ({"size_deg": 3.1, "ppd": 41}, (127, 3.1, 41.0)),
-        ({"size_px": 128, "size_deg": 3.1, "ppd": 41}, (128, 3.1, 41.0)),
+        ({"size_deg": 3.1, "ppd": 41}, (127, 127 / 41, 41.0)),
+        ({"size_px": 127, "size_deg": 3.1, "ppd": 41}, (127, 127 / 41, 41.0)),
+        ({"size_px": 16, "size_deg": 1.03, "ppd": 16}, (16, 1.0, 16.0)),
         ({"size_px": 128}, (128, None, None)),
     ],
 )

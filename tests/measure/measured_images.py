@@ -28,6 +28,17 @@ def power_law(alpha, size, seed=0):
     return 0.5 + 0.1 * image / image.std()
 
 
+def crops_of_noise(alpha, size=128, seed=3):
+    """Crops of 1 / frequency^alpha noise on larger squares; random phases and amplitudes, isotropic."""
+    rng, larger = np.random.default_rng(seed), 8 * size
+    frequency = np.fft.fftfreq(larger) * larger
+    radius = np.hypot(frequency[:, np.newaxis], frequency)
+    radius[0, 0] = np.inf
+    for _ in range(2):
+        noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal((larger, larger))) * radius**-alpha).real
+        yield from noise.reshape(8, size, 8, size).swapaxes(1, 2).reshape(-1, size, size)
+
+
 def grating(size, cycles, *, along="row", amplitude=0.2):
     """Return a sinusoid of whole cycles per image around 0.5, which changes along each row or column."""
     wave = 0.5 + amplitude * np.sin(2 * np.pi * cycles * np.arange(size) / size)

@@ -73,9 +73,9 @@ def test_controls_keep_what_they_should_and_nothing_else_on_the_file(tmp_path):
         assert table.loc["phase_scrambled", "amplitude_error"] < 0.03
         assert table.loc["phase_scrambled_histogram", "residual_histogram"] == 0
         assert 0 < table.loc["phase_scrambled_histogram", "residual_spectrum"] < 0.15
-        assert table.loc["pink_noise", "spectral_slope"] == pytest.approx(1, abs=0.05)
+        assert table.loc["pink_noise", "spectral_slope"] == pytest.approx(1, abs=0.1)
         for condition in ("pixel_shuffled", "white_noise"):
-            assert table.loc[condition, "spectral_slope"] == pytest.approx(0, abs=0.05)
+            assert table.loc[condition, "spectral_slope"] == pytest.approx(0, abs=0.1)
         alike = table.loc[["original", "other_crop", "pool4"]]
         # Phases make structure: with them kept, the spectrum of the set may leave a texture like its source.
         between = ["block_shuffled", "spectrum_matched_set", "portilla_simoncelli", "random_weights"]
