@@ -319,7 +319,7 @@ def copying(x, source):
 
 
 def highest(x, source, side, apart):
-    """Return the highest Pearson correlation of the tiles of x with windows; None if there is none."""
+    """Return the highest absolute correlation of the tiles of x with windows; None if there is none."""
     if side > min(source.shape) or side > min(x.shape):
         return None
     windows = np.lib.stride_tricks.sliding_window_view(source, (side, side))
@@ -337,7 +337,8 @@ def highest(x, source, side, apart):
             if apart:
                 compared &= (np.abs(places - [top, left]) >= side).any(axis=1)
             if (tile**2).sum() > 1e-10 * (x**2).sum() and compared.any():
-                best.append((windows[compared] @ tile / np.sqrt(squares[compared] * (tile**2).sum())).max())
+                norms = np.sqrt(squares[compared] * (tile**2).sum())
+                best.append(np.abs(windows[compared] @ tile / norms).max())
     return max(best) if best else None
 
 

@@ -271,6 +271,6 @@ def test_a_linearised_source_makes_its_stimuli_again_and_is_named(tmp_path):
     assert (again.made, again.kept) == (1, 0)
     (row,) = pd.read_csv(tmp_path / "run" / "stimuli.csv").to_dict("records")
     assert row["source_linearise"] == "srgb"
-    with Pillow.open(tmp_path / "run" / row["file"]) as picture:
+    with Pillow.open(RunFolder(tmp_path / "run").png("brick-original")) as picture:
         assert np.asarray(picture).mean() / 255 == pytest.approx(row["luminance_mean"])
     assert row["luminance_mean"] < 0.3
