@@ -55,6 +55,7 @@ def oracle(file, source, side_deg, network, scrambled):
         **contrast_energy(image.luminance, side_deg),
         **colour(image.pixels),
         **of_the_spectrum(image.luminance, side_deg),
+        "chance_correlation_sd": chance_correlation(image.luminance),
         **distances(image, goal),
         **copying(image.luminance, goal.luminance),
         **gram(image.pixels, goal.pixels, network, scrambled),
@@ -280,6 +281,12 @@ def amplitudes(x):
     found[found**2 <= 1e-24 * (x**2).mean()] = 0
     found[0, 0] = 0
     return found
+
+
+def chance_correlation(x):
+    """Return the SD of the correlation of images with random phases and the powers of x."""
+    power = amplitudes(x) ** 2
+    return math.sqrt((power**2).sum()) / power.sum() if power.any() else None
 
 
 def distances(image, source):
