@@ -76,7 +76,7 @@ def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.1)
+        time.sleep(0.01)
     return found
 
 

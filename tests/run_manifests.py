@@ -1,4 +1,4 @@
-"""Small manifests that run in a second, for the tests of this folder."""
+"""Small manifests that run in a second, and the command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from click.testing import Result
+from typer.testing import CliRunner
 
+from stimgen.cli import app
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.resolved import Manifest
 
@@ -51,3 +54,11 @@ def tiny(
 ) -> Manifest:
     """Load what `write_manifest` writes, with the command line's seeds and network."""
     return load_manifest(write_manifest(folder, **changes), seeds=override_seeds, network=override_network)
+
+
+def stimgen(*arguments: object) -> Result:
+    """Run the command line `stimgen ARGUMENTS` in this process."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="stimgen")
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result

@@ -33,7 +33,7 @@ def check(
     from stimgen.manifest.estimate import estimate
     from stimgen.manifest.load import load_manifest
     from stimgen.manifest.plan import check_paths, plan
-    from stimgen.runs.outlook import outlook
+    from stimgen.runs.recipe import outlook
     from stimgen.runs.store import RunFolder
 
     loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds))

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from stimgen.manifest.resolved import Manifest
     from stimgen.report.preview import Preview
     from stimgen.runs.progress import Progress
+    from stimgen.runs.results import Shard
     from stimgen.runs.runner import RunResult
-    from stimgen.runs.shards import Shard
     from stimgen.runs.unplanned import Unplanned
 
 
@@ -128,7 +128,7 @@ def run(
 
     if yes and not prune:
         raise InputError("--yes goes with --prune.", "Give both, or neither.")
-    from stimgen.runs.shards import parse_shard
+    from stimgen.runs.results import parse_shard
 
     part = None
     if shard is not None:

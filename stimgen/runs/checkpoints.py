@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stimgen.atomic import make_folder
-from stimgen.runs.store import CHECKPOINT, StoreError, remove_file, write_atomically
+from stimgen.runs.store import CHECKPOINT, remove_file, storing, write_atomically
 from stimgen.texture.problem import Checkpoint, Problem, Reached, StageTrace
 
 EVERY_S = 10.0
@@ -31,15 +31,6 @@ at most this time and the current stage."""
 
 _TRACE = ("size_px", "layers", "precision", "metric", "stop_reason")
 """What is kept of a stage beside its tensors."""
-
-
-class _Saved(NamedTuple):
-    """What a file holds: `seconds` is what the synthesis had taken."""
-
-    recipes: list[str]
-    made_with: dict[str, str]
-    seconds: float
-    checkpoint: Checkpoint
 
 
 class RunCheckpoints:
@@ -62,17 +53,13 @@ class RunCheckpoints:
         for path in self._folder.glob("*.safetensors"):
             if not CHECKPOINT.fullmatch(path.name):  # not written by stimgen
                 continue
-            found = _read(path)
-            if (
-                found is None
-                or self._made_with not in (None, found.made_with)
-                or not set(found.recipes) <= set(recipes)
-                or not set(found.recipes) & set(not_done)
-            ):
+            head, checkpoint = _read(path)
+            own = set(head.get("recipes", ()))
+            usable = own <= set(recipes) and own & set(not_done)
+            if checkpoint is None or not usable or self._made_with not in (None, head["made_with"]):
                 remove_file(path)
             else:
-                stage = (found.checkpoint.size_px, found.checkpoint.rung)
-                reached |= dict.fromkeys(found.recipes, stage)
+                reached |= dict.fromkeys(own, (checkpoint.size_px, checkpoint.rung))
         with contextlib.suppress(OSError):  # not empty, or not there
             self._folder.rmdir()
         return reached
@@ -82,13 +69,14 @@ class RunCheckpoints:
         path = self._path(problems)
         self._used.add(path)
         self._started = self._saved = time.monotonic()
-        found = _read(path)
-        if found is None or (found.recipes, found.made_with) != (_recipes(problems), self._made_with):
+        head, checkpoint = _read(path)
+        own = {"recipes": _recipes(problems), "made_with": self._made_with}
+        if checkpoint is None or own != {name: head[name] for name in own}:
             remove_file(path)
             return None
-        self.seconds += found.seconds
-        self._started -= found.seconds
-        return found.checkpoint
+        self.seconds += head["seconds"]
+        self._started -= head["seconds"]
+        return checkpoint
 
     def save(self, problems: Sequence[Problem], checkpoint: Checkpoint) -> None:
         """Write a checkpoint of these problems, if `EVERY_S` have gone by since the last."""
@@ -112,13 +100,8 @@ class RunCheckpoints:
             ],
         }
         text, tensors = json.dumps(head, separators=(",", ":")), _tensors(checkpoint)
-        try:
+        with storing(f"The folder {self._folder}", "made", "Free its place, then run again."):
             make_folder(self._folder)
-        except OSError as error:
-            raise StoreError(
-                f"The folder {self._folder} cannot be made: {error.strerror}.",
-                "Free its place, then run again.",
-            ) from error
         content = save(tensors, {"stimgen": text, "sha256": _digest(text, tensors)})
         write_atomically(self._path(problems), content)
         self._saved = time.monotonic()
@@ -158,10 +141,10 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> _Saved | None:
-    """Return the content of a file; None if it is not there, or damaged. Nothing in it is executed."""
+def _read(path: Path) -> tuple[dict[str, Any], Checkpoint | None]:
+    """Return what a file says and its checkpoint, None if it is missing or damaged. Nothing is executed."""
     if not path.is_file():  # a pipe would block
-        return None
+        return {}, None
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -170,7 +153,7 @@ def _read(path: Path) -> _Saved | None:
         text = metadata["stimgen"]
         head = json.loads(text)
         if metadata["sha256"] != _digest(text, tensors) or head["format"] != 1:
-            return None
+            return {}, None
         reached = tuple(
             Reached(
                 image=tensors.get(f"{place}/image"),
@@ -186,8 +169,8 @@ def _read(path: Path) -> _Saved | None:
             )
             for place, problem in enumerate(head["problems"])
         )
-        checkpoint = Checkpoint(int(head["size_px"]), int(head["rung"]), reached)
-        recipes = [str(name) for name in head["recipes"]]
-        return _Saved(recipes, dict(head["made_with"]), float(head["seconds"]), checkpoint)
+        head["recipes"] = [str(name) for name in head["recipes"]]
+        head |= {"made_with": dict(head["made_with"]), "seconds": float(head["seconds"])}
+        return head, Checkpoint(int(head["size_px"]), int(head["rung"]), reached)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
-        return None
+        return {}, None

@@ -42,8 +42,7 @@ _PROVENANCE = (
         "normalised",
         "Normalised",
         "Whether filters are scaled to a mean activation of 1, by stimgen or in the weights as published.",
-        "",
-        GATYS,
+        origin=GATYS,
     ),
     Column(
         "layers",
@@ -56,8 +55,7 @@ _PROVENANCE = (
         "Components",
         "Principal components of the features of each layer whose Gram matrices were matched; empty where "
         "all channels were.",
-        "",
-        GATYS,
+        origin=GATYS,
     ),
     Column(
         "parameters",
@@ -65,8 +63,7 @@ _PROVENANCE = (
         "Number of different numbers in the Gram matrices that were matched: the sum of N (N + 1) / 2 over "
         "the layers, N their channels, or components where these are fewer. Empty for controls but "
         "random_weights.",
-        "",
-        GATYS,
+        origin=GATYS,
     ),
     Column(
         "preset", "Preset", "Synthesis procedure with its version; empty for controls but random_weights."
@@ -76,8 +73,7 @@ _PROVENANCE = (
         "Loss",
         "Weighted sum of Gram losses at the end of the synthesis, before matching; of the control "
         "random_weights that in its random network.",
-        "",
-        GATYS,
+        origin=GATYS,
     ),
     Column("iterations", "Iterations", "Accepted steps of the optimiser, over all stages."),
     Column("evaluations", "Evaluations", "Evaluations of loss and gradient, over all stages."),
@@ -85,8 +81,7 @@ _PROVENANCE = (
         "stop_reason",
         "Stop reason",
         'Why the descent with all layers at full size ended: "stop distance" (near enough), "no progress", '
-        '"evaluations" or "iterations" '
-        "(the budget was used up), or what gatys2015's optimiser said.",
+        '"evaluations" or "iterations" (the budget was used up), or what gatys2015\'s optimiser said.',
     ),
     Column(
         "restarts",
@@ -101,8 +96,7 @@ _PROVENANCE = (
         "and frequencies but zero, A0 of the source (of the set, for spectrum_matched_set, also where it "
         "matches the rotational average alone), for a control that keeps the spectrum nearly; before 8-bit "
         "rounding; empty for all others.",
-        "",
-        "Schreiber & Schmitz (1996), Phys. Rev. Lett. 77:635",
+        origin="Schreiber & Schmitz (1996), Phys. Rev. Lett. 77:635",
     ),
     Column(
         "residual_histogram",
@@ -117,8 +111,7 @@ _PROVENANCE = (
         "Largest relative Gram distance over the layers in what was matched (of components, if there are "
         "any) and in the network that the texture was synthesised in, before matching and 8-bit rounding: "
         "whether the synthesis got there. Empty for controls but random_weights.",
-        "",
-        GATYS,
+        origin=GATYS,
     ),
     Column(
         "measured_in",
@@ -134,8 +127,7 @@ _PROVENANCE = (
         "matching",
         "Matching",
         "What the image was matched to after synthesis, in the order in which it was done and separated by "
-        "spaces, such as "
-        '"full_spectrum=set histogram=source"; empty if nothing was matched.',
+        'spaces, such as "full_spectrum=set histogram=source"; empty if nothing was matched.',
     ),
     Column(
         "matched_residual_mean",
@@ -168,8 +160,7 @@ _PROVENANCE = (
         "sqrt(sum (A - A0)^2 / sum A0^2) over all frequencies but zero and all planes that were matched, A0 "
         "the amplitudes that the full spectrum was matched to, or their rotational averages; empty where A0 "
         "is 0.",
-        "",
-        SHINE,
+        origin=SHINE,
     ),
     Column(
         "clipped_share", "Clipped share", "Share of pixels outside 0..1 before 8-bit rounding, set to 0 or 1."
@@ -292,8 +283,7 @@ TRACES = (
         "metric",
         "Metric",
         '"plain": differences of Gram matrices count as in the paper; "flat": in the metric of the source '
-        "(with "
-        "flatness 0 only the layers count otherwise). Losses of the two cannot be compared.",
+        "(with flatness 0 only the layers count otherwise). Losses of the two cannot be compared.",
     ),
     Column("stop_reason", "Stop reason", "Why the stage ended."),
     Column("iteration", "Iteration", "Accepted steps so far in this synthesis stage; 0 is its start."),
@@ -303,8 +293,7 @@ TRACES = (
         "Loss",
         "Weighted sum of the losses of the stage's layers, in its metric and precision, of the best image "
         "so far.",
-        "",
-        GATYS,
+        origin=GATYS,
     ),
 )
 

@@ -63,7 +63,7 @@ def encodable(text: str) -> str:
 def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
     """Return a table with its columns in the order in which they are described, and the descriptions.
 
-    A table without rows gets the columns that it always has. Raises KeyError if a column is not described.
+    A table without rows gets the columns that it always has.
     """
     headers = [column.name for column in TABLES[name] if column.always]
     dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
@@ -73,8 +73,7 @@ def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
 def data_dictionary(table: str, headers: list[str]) -> Dictionary:
     """Return the BIDS-style description of a table's columns, in the order of `stimgen.runs.columns`.
 
-    Columns with a layer or a family in their name are described for it, in the order of `headers`. Raises
-    KeyError if a column is not described.
+    Columns with a layer or a family in their name are described for it, in the order of `headers`.
     """
     described = {}
     fixed = {column.name for column in TABLES[table]}
@@ -138,8 +137,8 @@ def harmless(text: str) -> str:
 
 
 def unmarked(text: str) -> str:
-    """Return a text that `harmless` put an apostrophe before without it, and any other as it is."""
-    return text[1:] if text.startswith("'") else text
+    """Return a text without the apostrophe of `harmless`."""
+    return text.removeprefix("'")
 
 
 def _is_number(text: str) -> bool:

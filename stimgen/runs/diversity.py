@@ -43,11 +43,8 @@ class Exemplar:
 def seed_correlations(folder: RunFolder, exemplars: Sequence[Exemplar]) -> dict[str, float | None]:
     """Return, by stimulus, the highest correlation with another exemplar of its source and condition.
 
-    See `correlation_matrix`. Tables are written before a run and after it; what was computed for the
-    same files is not computed again.
-
-    Values are from −1 to 1, and None without another exemplar or without contrast. Raises StimgenError if a
-    file is missing or is not the one that its record describes.
+    −1..1 (`correlation_matrix`), and None without another exemplar or without contrast. A file that is
+    missing or not the one that its record describes is an error. Results for the same files are kept.
     """
     groups: dict[tuple[str, str], list[Exemplar]] = defaultdict(list)
     for exemplar in exemplars:
@@ -79,17 +76,8 @@ def standardised(image: NDArray[np.floating]) -> NDArray[np.float64]:
 def correlation_matrix(rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return Pearson's correlation of each of some images with each of others, pixel by pixel.
 
-    Σ (x − mean x) (y − mean y) / √(Σ (x − mean x)² · Σ (y − mean y)²), without any shift.
-
-    Parameters
-    ----------
-    rows, columns
-        `standardised` images of one shape, (M, H · W) and (N, H · W).
-
-    Returns
-    -------
-    ndarray, shape (M, N)
-        −1..1; NaN where one of the images has no contrast.
+    Σ (x − mean x) (y − mean y) / √(Σ (x − mean x)² · Σ (y − mean y)²), without any shift, from `standardised`
+    images of one shape, (M, H · W) and (N, H · W): −1..1, shape (M, N), NaN where one has no contrast.
     """
     matrix = np.clip(rows @ columns.T, -1, 1)
     matrix[~rows.any(axis=1)] = np.nan

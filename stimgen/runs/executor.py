@@ -35,52 +35,25 @@ class Executor(Protocol):
 
     A stimulus is made when its PNG file and its record are in the run folder and it is in `Job.done`. The
     same batches give the same stimuli with every executor, as far as the devices compute alike.
-
-    Attributes
-    ----------
-    device
-        The device of this process, for example "cpu".
-    device_name
-        The devices that made the stimuli, for run.json.
-    made_with
-        What bytes depend on beside recipes, as in `RunCheckpoints`; None if workers may differ.
-    shared
-        Whether the problems of a batch share their passes, as they do on a GPU.
     """
 
-    device: str
-    device_name: str
-    made_with: Mapping[str, str] | None
-    shared: bool
+    device: str  # of this process, for example "cpu"
+    device_name: str  # of all devices that made stimuli, for run.json
+    made_with: Mapping[str, str] | None  # what bytes depend on beside recipes; None if workers may differ
+    shared: bool  # whether the problems of a batch share their passes, as they do on a GPU
 
     def batch_size(self, prepared: Preparation) -> int:
         """Return how many textures are best made at once."""
-        ...
 
     def make(self, job: Job, batches: Sequence[Batch], progress: Progress) -> Generator[list[Failure]]:
         """Make batches, show it on `progress`, and yield after each what could not be made of it.
 
-        Raises
-        ------
-        StimgenError
-            If no batch can be made any more; what was made stays.
+        `StimgenError` is raised if no batch can be made any more; what was made stays.
         """
-        ...
 
 
 class LocalExecutor:
-    """Makes one batch after the other in this process.
-
-    Parameters
-    ----------
-    device
-        "auto" (the first GPU if there is one), "cpu", or "cuda:N".
-
-    Raises
-    ------
-    StimgenError
-        If there is no such device.
-    """
+    """Makes one batch after the other in this process, on "cpu", "cuda:N", or "auto": a GPU if any."""
 
     def __init__(self, device: str = "auto") -> None:
         self._device = find_device(device)
@@ -123,10 +96,9 @@ def default_batch_size(manifest: Manifest, networks: Networks, device: torch.dev
 def measured_peak(
     manifest: Manifest, networks: Networks, layer_set: LayerSet, device: torch.device, problems: int
 ) -> int:
-    """Return the most memory in bytes that PyTorch had allocated while it made the first steps at full size.
+    """Return the most memory in bytes that PyTorch had allocated during the first steps at full size.
 
-    There are two evaluations in the precision of the descent and two in float32, so that the memory of the
-    optimiser is included.
+    Two evaluations in the precision of the descent and two in float32 include the memory of the optimiser.
     """
     extractor = networks.extractor(layer_set.network)
     size_px = manifest.image.size_px

@@ -32,19 +32,15 @@ class Listener(Protocol):
 
     def evaluation(self, evaluation: Evaluation) -> None:
         """Take one evaluation of loss and gradient."""
-        ...
 
     def note(self, text: str) -> None:
         """Take what is to be said to the user."""
-        ...
 
     def stimulus(self, record: Record) -> None:
         """Take a stimulus that is made."""
-        ...
 
     def failure(self, failure: Failure) -> None:
         """Take a stimulus that could not be made; the exception is at hand."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import overload
 import pandas as pd
 
 from stimgen.bounded import MOST_TABLE_BYTES, read_file
-from stimgen.counting import counted
+from stimgen.counting import counted, first_few
 from stimgen.errors import InputError
 from stimgen.manifest.document import shorten
 from stimgen.runs.csv_files import WHOLE_NUMBERS
@@ -153,8 +153,7 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
         (f"Files in {folder.path} are not those that their records describe: {{}}.", altered),
     ):
         if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            raise InputError(problem.replace("{}", ", ".join(names[:SHOWN]) + more), again)
+            raise InputError(problem.replace("{}", first_few(names, SHOWN)), again)
     paths = pd.Series([str(folder.png(stimulus_id)) for stimulus_id in ids], table.index, dtype=object)
     # A copy lies in one piece, where adding a column to a wide table warns that it does not.
     return Run(folder.path, name, Records(folder, ids, seals), table.copy().assign(path=paths))

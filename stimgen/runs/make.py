@@ -12,9 +12,9 @@ import torch
 from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.pixels import Image
 from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
-from stimgen.images.sources import Source, load_photograph
+from stimgen.images.sources import load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
-from stimgen.manifest.resolved import LayerSet, Manifest
+from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import Reference, Targets, clip_to_display, match, residuals
 from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
@@ -26,6 +26,7 @@ from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.preparation import Preparation, rounded
 from stimgen.runs.recipe import measured_with, stimulus_generator
 from stimgen.runs.record import (
+    OUTCOME,
     ControlRecord,
     ImageRecord,
     MadeRecord,
@@ -40,10 +41,6 @@ from stimgen.runs.store import Done, RunFolder, sha256, write_atomically
 from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
 from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import matched_distance, synthesise
-
-OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts")
-"""What the record takes over from a synthesis."""
-
 
 LOGGER = logging.getLogger("stimgen")
 
@@ -119,7 +116,10 @@ def finish(
     of_source = prepared.measures(source.id)
     measuring = measuring_network(manifest, stimulus)
     extractor, grams = networks.extractor(measuring), networks.grams(measuring, source)
-    goals = _targets(manifest, source, prepared.the_set)
+    spec = manifest.matching
+    references = {"source": Reference((source.pixels,), spec.channels), "set": prepared.the_set}
+    asked = {name: references[to] for name, to in spec.asked.items()}
+    goals = Targets(**asked, channels=spec.channels, iterations=spec.iterations)
     shown, clipped_share = clip_to_display(
         match(rendered.image, goals, stimulus_generator(stimulus, "match"))
     )
@@ -160,13 +160,6 @@ def finish(
     return png, sealed(record)
 
 
-def _targets(manifest: Manifest, source: Source, the_set: Reference) -> Targets:
-    spec = manifest.matching
-    references = {"source": Reference((source.pixels,), spec.channels), "set": the_set}
-    asked = {name: references[to] for name, to in spec.asked.items()}
-    return Targets(**asked, channels=spec.channels, iterations=spec.iterations)
-
-
 def _control(
     prepared: Preparation, stimulus: Stimulus, device: str, after_evaluation: EvaluationHook
 ) -> Rendered:
@@ -174,11 +167,17 @@ def _control(
     manifest, source, spec = prepared.manifest, prepared.sources[stimulus.source], stimulus.control
     control = CONTROLS[spec.name]
     asked = next(entry for entry in manifest.sources if entry.id == source.id)
+    texture = None
+    if (matched := spec.layer_set) is not None:
+        network, weights = matched.network, matched.layer_weights
+        texture = TextureSpec(
+            network.name, network.pooling, weights, matched.components, preset=manifest.synthesis
+        )
     materials = Materials(
         device=device,
         photograph=lambda: load_photograph(asked, manifest.image, source),
         the_set=prepared.the_set if control.uses_set else None,
-        texture=_texture_spec(manifest, spec.layer_set) if spec.layer_set else None,
+        texture=texture,
         after_evaluation=after_evaluation,
     )
     made = control.make(source.pixels, stimulus_generator(stimulus, "make"), materials, spec.options)
@@ -189,17 +188,6 @@ def _control(
         weights_sha256=made.weights_sha256,
     )
     return Rendered(made.image, made.synthesis, None, record)
-
-
-def _texture_spec(manifest: Manifest, layer_set: LayerSet) -> TextureSpec:
-    network = layer_set.network
-    return TextureSpec(
-        network=network.name,
-        pooling=network.pooling,
-        layer_weights=layer_set.layer_weights,
-        components=layer_set.components,
-        preset=manifest.synthesis,
-    )
 
 
 def _synthesis_record(
@@ -233,23 +221,28 @@ def _synthesis_record(
 
 
 def measure_all_again(
-    prepared: Preparation, records: Sequence[Record], folder: RunFolder, interrupts: Interrupts
-) -> dict[str, Done]:
+    prepared: Preparation,
+    records: Sequence[Record],
+    folder: RunFolder,
+    done: dict[str, Done],
+    interrupts: Interrupts,
+) -> set[str]:
     """Measure the files of finished stimuli in the statistics of the manifest, and write new records.
 
-    A stimulus that cannot be measured is left out.
+    Return the ids of those that cannot be measured.
     """
-    done: dict[str, Done] = {}
+    failed = set()
     for old in records:
         try:
             record = measure_again(prepared, old, folder.png(old.stimulus_id).read_bytes())
         except Exception:
             LOGGER.exception("not measured again: %s", old.stimulus_id)
+            failed.add(old.stimulus_id)
             continue
         with interrupts.held():
             write_atomically(folder.record(old.stimulus_id), record.model_dump_json(indent=1) + "\n")
-        done[old.stimulus_id] = Done.of(record)
-    return done
+            done[old.stimulus_id] = Done.of(record)
+    return failed
 
 
 def measure_again(prepared: Preparation, record: Record, png: bytes) -> Record:
@@ -262,9 +255,8 @@ def measure_again(prepared: Preparation, record: Record, png: bytes) -> Record:
     statistics: Values = {}
     for statistic in statistics_in_order():
         if statistic.needs_network:
-            names = [
-                c.name.format(layer=layer) for c in statistic.columns for layer in record.measured_layers
-            ]
+            layers = record.measured_layers
+            names = {c.name.format(layer=layer) for c in statistic.columns for layer in layers}
             statistics |= {name: value for name, value in record.statistics.items() if name in names}
         else:
             statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))

@@ -39,35 +39,12 @@ def measure_images(
     portilla_simoncelli: bool = False,
     ppd: float | None = None,
 ) -> pd.DataFrame:
-    """Measure image files, as stimuli are measured.
+    """Measure image files as stimuli are measured: a row per image, with the columns of `columns.IMAGES`.
 
-    Parameters
-    ----------
-    images
-        PNG, TIFF or JPEG files, or "skimage:NAME".
-    source
-        What to compare them with. Statistics that compare pixel by pixel or frequency by frequency
-        (histogram_w1, amplitude_error, radial_error_db) are empty for images of another size.
-    gram
-        Where to measure Gram distances from the source; None for none.
-    portilla_simoncelli
-        Whether to measure the distance in Portilla & Simoncelli's statistics; all images must have the size
-        of the source.
-    ppd
-        Pixels per degree of visual angle, for frequencies in cycles per degree.
-
-    Returns
-    -------
-    DataFrame
-        One row per image; columns are those of `stimgen.runs.columns.IMAGES`.
-
-    Raises
-    ------
-    InputError
-        If an image cannot be read or has another size where that is not allowed, a layer is unknown, or there
-        is a distance to be measured and no source.
-    WeightsError
-        If the weights cannot be had.
+    Images and `source` are PNG, TIFF or JPEG files, or "skimage:NAME". Statistics that compare pixel by pixel
+    or frequency by frequency (histogram_w1, amplitude_error, radial_error_db) are empty for images of another
+    size than the source; for Portilla & Simoncelli's statistics all must have its size. `ppd` is in pixels
+    per degree of visual angle.
     """
     if source is None and (gram or portilla_simoncelli):
         raise InputError("A distance is a distance from a source.", "Name it with --source.")

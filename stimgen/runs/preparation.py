@@ -15,7 +15,7 @@ from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.errors import InputError
 from stimgen.images.pixels import Image
 from stimgen.images.sources import Source, load_source
-from stimgen.manifest.plan import Stimulus, measuring_network, plan
+from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import Reference, clip_to_display
@@ -26,7 +26,7 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.recipe import generator, recipe, recipe_sha256
+from stimgen.runs.recipe import generator, recipe_hashes
 from stimgen.runs.record import NetworkRecord
 from stimgen.texture.statistics.gram import principal_components
 
@@ -130,7 +130,7 @@ def rounded(power: NDArray[Any]) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Preparation:
-    """A manifest with its sources by id, its networks on one device, and the mean of the set."""
+    """A manifest with its sources by id, its networks on one device, and what "set" is in its matching."""
 
     manifest: Manifest
     sources: dict[str, Source]
@@ -146,12 +146,12 @@ class Preparation:
 
     def recipe_sha256(self, stimulus: Stimulus) -> str:
         """Return the hash of all that a stimulus depends on."""
-        measured = measured_layers(self.manifest, measuring_network(self.manifest, stimulus))
-        return recipe_sha256(recipe(self.manifest, stimulus, self.sources, self.networks.weights, measured))
+        return self.recipes([stimulus])[stimulus.stimulus_id]
 
-    def recipes(self) -> dict[str, str]:
-        """Return the hashes of all recipes by stimulus id, in the order of the plan."""
-        return {stimulus.stimulus_id: self.recipe_sha256(stimulus) for stimulus in plan(self.manifest)}
+    def recipes(self, stimuli: Iterable[Stimulus] | None = None) -> dict[str, str]:
+        """Return the hashes of recipes by stimulus id; of all stimuli, in the order of the plan."""
+        stimuli = plan(self.manifest) if stimuli is None else stimuli
+        return recipe_hashes(self.manifest, stimuli, self.sources, self.networks.weights)
 
 
 def prepare(manifest: Manifest, device: str) -> Preparation:
@@ -160,12 +160,8 @@ def prepare(manifest: Manifest, device: str) -> Preparation:
         load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     sources = load_sources(manifest)
     check_controls(manifest, sources.values())
-    return Preparation(manifest, sources, Networks(manifest, device), set_reference(manifest, sources))
-
-
-def set_reference(manifest: Manifest, sources: Mapping[str, Source]) -> Reference:
-    """Return what stimuli are matched to where the manifest says "set"."""
-    return Reference(tuple(source.pixels for source in sources.values()), manifest.matching.channels)
+    the_set = Reference(tuple(source.pixels for source in sources.values()), manifest.matching.channels)
+    return Preparation(manifest, sources, Networks(manifest, device), the_set)
 
 
 def load_sources(manifest: Manifest) -> dict[str, Source]:

@@ -7,12 +7,12 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, ProgressColumn, Task
 from rich.progress import Progress as Bars
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
 from rich.text import Text
 
 from stimgen.counting import counted
@@ -68,19 +68,15 @@ class Progress(Bars):
         terminal = sys.stderr is not None and sys.stderr.isatty()
         console = console or Console(stderr=True, quiet=quiet, force_terminal=terminal)
         self._has_bars = not quiet and console.is_terminal and not console.is_dumb_terminal
-        self.state = RunState()  # before the bars are drawn for the first time
+        # Before the bars are drawn for the first time.
+        self._clock, self._began, self.state = clock, 0.0, RunState()
+        self._width = min(max(console.width // 5, 8), 40)
         super().__init__(
-            BarColumn(bar_width=min(max(console.width // 5, 8), 40)),
-            _Drawn(lambda task: Text(percent(task.completed / task.total if task.total else 0.0))),
-            _Drawn(lambda task: task.fields["text"]()),
-            console=console,
-            refresh_per_second=4,
-            speed_estimate_period=SPEED_OVER_S,
-            get_time=clock,
+            console=console, refresh_per_second=4, speed_estimate_period=SPEED_OVER_S, get_time=clock
         )
         self.watcher: Watcher | None = None
         self.flops = self.seconds = 0.0
-        self._began = self._looked = self._last_line = 0.0
+        self._looked = self._last_line = 0.0
         self._moving_since: float | None = None
         self._work: dict[Batch, float] = {}
         self._finished_work, self._unfinished = 0.0, 0
@@ -108,10 +104,8 @@ class Progress(Bars):
         self._work = work if any(work.values()) else dict.fromkeys(batches, 1.0)
         self._unfinished = len(batches)
         self.state = RunState(stimuli=len(to_make))
-        total = sum(self._work.values()) or 1.0
-        self._run = self.add_task("", total=total, text=self._run_text)
-        self._bar = self.add_task("", total=1.0, visible=False, text=self._batch_text)
-        self._began = self._last_line = self.get_time()
+        self._run = self.add_task("", total=sum(self._work.values()) or 1.0)
+        self._began = self._last_line = self._clock()
         LOGGER.info(
             "run", extra={"manifest": str(manifest.path), "stimuli": len(to_make), "batches": len(batches)}
         )
@@ -126,15 +120,14 @@ class Progress(Bars):
         first, *others = (stimulus.stimulus_id for stimulus in batch.stimuli)
         LOGGER.info("batch", extra={"stimulus_ids": [first, *others]})
         name = f"{first} and {len(others)} more" if others else first
-        self.state = replace(self.state, batch=BatchState(name))
+        self.state.batch = BatchState(name)
         self._current, self._lowest = BatchWork(batch, self._work[batch]), None
-        started = self.get_time()
+        started = self._clock()
         self._look()
         yield
         if batch.stimuli[0].synthesised is not None:
-            self.seconds += self.get_time() - started
-        self._current = None
-        self.state = replace(self.state, batch=None)
+            self.seconds += self._clock() - started
+        self._current = self.state.batch = None
         self._finish(batch)
         self._look()
 
@@ -146,7 +139,7 @@ class Progress(Bars):
             # On the device, without waiting for it. fmin ignores losses that are NaN.
             before = evaluation.losses if self._lowest is None or evaluation.number == 1 else self._lowest
             self._lowest = before.fmin(evaluation.losses)
-        if self.get_time() - self._looked >= LOOK_EVERY_S:
+        if self._clock() - self._looked >= LOOK_EVERY_S:
             self._read(evaluation)
             self._look()
 
@@ -173,7 +166,7 @@ class Progress(Bars):
 
     def waiting(self) -> None:
         """Show the state of the run while nothing else happens."""
-        if self.get_time() - self._looked >= LOOK_EVERY_S:
+        if self._clock() - self._looked >= LOOK_EVERY_S:
             self._look()
 
     def expected_s(self, batch: Batch) -> float | None:
@@ -200,15 +193,15 @@ class Progress(Bars):
     def failure(self, failure: Failure) -> None:
         """Write that a stimulus could not be made; the log has the traceback of the current exception."""
         LOGGER.error("failure", exc_info=True, extra=vars(failure))
-        self.state = replace(self.state, failed=self.state.failed + 1)
+        self.state.failed += 1
         if self.watcher is not None:
             self.watcher.failure(failure)
         self._line(f"{failure.stimulus_id}  FAILED: {failure.error}", "red")
 
     def _line(self, text: str, style: str | None = None) -> None:
-        self.state = replace(self.state, finished=self.state.finished + 1)
-        finished, stimuli = self.state.finished, self.state.stimuli
-        self._say(f"{finished:>{len(str(stimuli))}}/{stimuli}  {text}", style)
+        self.state.finished += 1
+        stimuli = str(self.state.stimuli)
+        self._say(f"{self.state.finished:>{len(stimuli)}}/{stimuli}  {text}", style)
         self._look()
 
     def _say(self, text: str, style: str | None = None) -> None:
@@ -228,48 +221,40 @@ class Progress(Bars):
 
     def _read(self, evaluation: Evaluation) -> None:
         """Take over the stage of the batch, and its losses if they are shown."""
-        assert self.state.batch is not None
-        loss = distance = None
+        batch = self.state.batch
+        assert batch is not None, "evaluations belong to a batch"
+        for name in ("stage", "stages", "size_px", "number", "most"):
+            setattr(batch, name, getattr(evaluation, name))
         if self._lowest is not None:
             # The only place that waits for the device.
             import torch
 
             losses, zeros = torch.stack((self._lowest, evaluation.zero_losses)).tolist()
-            loss = max(losses)
+            batch.loss = max(losses)
             ratios = [lowest / zero for lowest, zero in zip(losses, zeros, strict=True) if zero > 0]
-            distance = max(ratios) ** 0.5 if ratios else None
-        stage = {name: getattr(evaluation, name) for name in ("stage", "stages", "size_px", "number", "most")}
-        batch = replace(self.state.batch, loss=loss, distance=distance, **stage)
-        self.state = replace(self.state, batch=batch)
+            batch.distance = max(ratios) ** 0.5 if ratios else None
 
     def _look(self) -> None:
         """Bring the state up to date, and show it."""
-        now = self._looked = self.get_time()
-        task, batch, work = self._tasks[self._run], self.state.batch, self._finished_work
+        now = self._looked = self._clock()
+        task, state, work = self._tasks[self._run], self.state, self._finished_work
         begun = [(self._work[b], self._shares[n]) for n, b in self._sent.items() if n in self._shares]
         work += sum(part * share for part, share in begun)
-        if self._current is not None and batch is not None:
+        if self._current is not None and state.batch is not None:
             work += self._current.done
-            batch = replace(batch, share=self._current.share)
+            state.batch.share = self._current.share
         total = task.total or 0.0
         # Sums are rounded, and only a run that is done is at 100 %.
         self.update(self._run, completed=min(work, 0.999 * total) if self._unfinished else total)
         if task.completed > 0 and self._moving_since is None:
             self._moving_since = now
+        state.share, state.elapsed_s = task.completed / total, now - self._began
         if self._sent or self._speeds:
-            share = task.completed / total
-            batch = BatchState(f"{counted(len(begun), 'worker', 'workers')} at work", share)
+            state.batch = BatchState(f"{counted(len(begun), 'worker', 'workers')} at work", state.share)
         stated = task.finished or (self._moving_since is not None and now - self._moving_since >= LEAST_S)
-        made, elapsed = self.state.finished - self.state.failed, now - self._began
-        self.state = replace(
-            self.state,
-            share=task.completed / total,
-            elapsed_s=elapsed,
-            left_s=task.time_remaining if stated else None,
-            per_minute=60 * made / elapsed if made and elapsed > 0 else None,
-            batch=batch,
-        )
-        self.update(self._bar, visible=batch is not None, completed=batch.share if batch else 0.0)
+        state.left_s = task.time_remaining if stated else None
+        made = state.finished - state.failed
+        state.per_minute = 60 * made / state.elapsed_s if made and state.elapsed_s > 0 else None
         if self.watcher is not None:
             self.watcher.show(self.state)
         if not self._has_bars and now - self._last_line >= LINE_EVERY_S:
@@ -281,29 +266,14 @@ class Progress(Bars):
 
     def get_renderables(self) -> Iterator[RenderableType]:
         """Yield a bar for the run and one for the batch, and below them the stage of its synthesis."""
-        yield self.make_tasks_table(self.tasks)
-        if self.state.batch is not None and (text := descent(self.state.batch)):
-            yield Text(f"  {text}", style="dim", no_wrap=True, overflow="ellipsis")
-
-    def _run_text(self) -> Text:
-        state = self.state
-        failed = Text(f", {state.failed} failed", style="red") if state.failed else Text()
-        gone = f"{clock_time(self.get_time() - self._began)} gone"
+        state, batch = self.state, self.state.batch
+        failed = Text(f", {state.failed} failed" if state.failed else "", style="red")
+        gone = f"{clock_time(self._clock() - self._began)} gone"  # the clock goes on between two updates
         more = ", ".join(filter(None, (gone, time_left(state.left_s), rate(state.per_minute))))
-        return Text.assemble(f"{state.finished}/{state.stimuli} stimuli", failed, f", {more}")
-
-    def _batch_text(self) -> Text:
-        return Text("" if self.state.batch is None else self.state.batch.name)
-
-
-class _Drawn(ProgressColumn):
-    """A column whose text is made when it is drawn, so that the clock goes on between two updates."""
-
-    def __init__(self, text: Callable[[Task], Text]) -> None:
-        super().__init__()
-        self._text = text
-
-    def render(self, task: Task) -> Text:
-        text = self._text(task)
-        text.no_wrap, text.overflow = True, "ellipsis"
-        return text
+        text = Text.assemble(f"{state.finished}/{state.stimuli} stimuli", failed, f", {more}")
+        bars = Table.grid(*(Column(no_wrap=True, overflow="ellipsis") for _ in range(3)), padding=(0, 1))
+        for share, line in ((state.share, text), *([(batch.share, Text(batch.name))] if batch else [])):
+            bars.add_row(ProgressBar(1.0, share, self._width), percent(share), line)
+        yield bars
+        if batch is not None and (stage := descent(batch)):
+            yield Text(f"  {stage}", style="dim", no_wrap=True, overflow="ellipsis")

@@ -10,18 +10,29 @@ Names and places of files are not part of it: the same bytes under another name 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stimgen.controls import CONTROLS
-from stimgen.manifest.plan import Stimulus, measuring_network
-from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
+from stimgen.errors import InputError
+from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
+from stimgen.images.sources import SourceSpec, crop_box
+from stimgen.manifest.plan import Stimulus, measuring_network, plan
+from stimgen.manifest.resolve import is_weights_file
+from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure import statistics_in_order
+from stimgen.networks.architectures import CONVENTIONS, published_weights
+from stimgen.networks.weights import WeightsError
+from stimgen.networks.weights.cache import cached_path, read_header
+from stimgen.runs.batches import measured_layers
+from stimgen.runs.store import RunFolder, sha256
 
 VERSION = 2
 """To be raised when the same recipe comes to mean other pixels."""
@@ -41,19 +52,23 @@ def recipe(
     `measured` are the layers that are measured.
     """
     network = measuring_network(manifest, stimulus)
-    source, control = sources[stimulus.source], stimulus.control
+    source, control, ingredients = sources[stimulus.source], stimulus.control, None
+    if control is not None:
+        ingredients = {"name": control.name, "options": dict(control.options)}
+        if control.layer_set:
+            ingredients |= {"texture": _texture(manifest, control.layer_set, weights_of)}
     return {
         "version": VERSION,
         "stimulus_id": stimulus.stimulus_id,
         "seed": stimulus.seed,
-        "source": _identity(source),
+        "source": {"id": source.id, "sha256": source.sha256, "crop_box": list(source.crop_box)},
         "image": {name: getattr(manifest.image, name) for name in ("size_px", "size_deg", "ppd", "color")},
         "measured_in": _network(network, weights_of(network)),
         "measured": list(measured),
         "stages": {s.name: s.version for s in statistics_in_order() if s.needs_network},
         "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
-        "control": _control(manifest, control, weights_of) if control else None,
+        "control": ingredients,
         "source_set": _set_sha256(tuple((one.id, one.sha256, one.crop_box) for one in sources.values()))
         if uses_set(manifest, stimulus)
         else None,
@@ -75,10 +90,6 @@ def uses_set(manifest: Manifest, stimulus: Stimulus) -> bool:
 def _set_sha256(identities: tuple[tuple[str, str, tuple[int, int, int, int]], ...]) -> str:
     """Return the hash of the identities of all sources, computed once for all stimuli."""
     return recipe_sha256(identities)
-
-
-def _identity(source: Any) -> dict[str, Any]:
-    return {"id": source.id, "sha256": source.sha256, "crop_box": list(source.crop_box)}
 
 
 def _network(network: NetworkSpec, weights: Any) -> dict[str, Any]:
@@ -104,13 +115,22 @@ def _texture(
     }
 
 
-def _control(
-    manifest: Manifest, control: ControlSpec, weights_of: Callable[[NetworkSpec], Any]
-) -> dict[str, Any]:
-    ingredients: dict[str, Any] = {"name": control.name, "options": dict(control.options)}
-    if control.layer_set:
-        ingredients |= {"texture": _texture(manifest, control.layer_set, weights_of)}
-    return ingredients
+def recipe_hashes(
+    manifest: Manifest,
+    stimuli: Iterable[Stimulus],
+    sources: Mapping[str, Any],
+    weights_of: Callable[[NetworkSpec], Any],
+) -> dict[str, str]:
+    """Return the hashes of recipes by stimulus id."""
+    layers: dict[NetworkSpec, tuple[str, ...]] = {}
+    hashes = {}
+    for stimulus in stimuli:
+        network = measuring_network(manifest, stimulus)
+        if network not in layers:
+            layers[network] = measured_layers(manifest, network)
+        ingredients = recipe(manifest, stimulus, sources, weights_of, layers[network])
+        hashes[stimulus.stimulus_id] = recipe_sha256(ingredients)
+    return hashes
 
 
 def recipe_sha256(ingredients: object) -> str:
@@ -131,3 +151,119 @@ def stimulus_generator(stimulus: Stimulus, purpose: str) -> np.random.Generator:
 def generator(*words: str) -> np.random.Generator:
     """Return the random generator that belongs to some words: their SHA-256 seeds it."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256("\0".join(words).encode()).digest(), "big"))
+
+
+class RecordedConvention(NamedTuple):
+    """An input convention as a record names it."""
+
+    name: str
+
+
+class RecordedWeights(NamedTuple):
+    """Weights as a record names them."""
+
+    tensors_sha256: str
+    normalised: bool
+    convention: RecordedConvention
+
+
+class _Source(NamedTuple):
+    """A source as a recipe needs it."""
+
+    id: str
+    sha256: str
+    crop_box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How many stimuli of a manifest a run would keep, make, and replace; and how many others there are."""
+
+    keep: int
+    make: int
+    replace: int
+    unplanned: int
+
+
+def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
+    """Return what a run would do in a folder; None if there is no run, or weights would have to be read."""
+    if not folder.records.is_dir() and not folder.stimuli.is_dir():
+        return None
+    stimuli = plan(manifest)
+    hashes = known_recipes(manifest, folder, stimuli)
+    if hashes is None:
+        return None
+    keep = make = 0
+    for name in (stimulus.stimulus_id for stimulus in stimuli):
+        if not folder.png(name).is_file():
+            make += 1
+        elif (record := folder.read_record(name)) and record.recipe_sha256 == hashes.get(name):
+            keep += 1
+    unplanned = folder.unplanned_names([stimulus.stimulus_id for stimulus in stimuli])
+    return Outlook(keep, make, len(stimuli) - keep - make, len(unplanned))
+
+
+def known_recipes(
+    manifest: Manifest, folder: RunFolder, stimuli: Sequence[Stimulus]
+) -> dict[str, str] | None:
+    """Return the hashes of recipes by stimulus id; None if weights are not known without reading them.
+
+    Stimuli of sources that no record is made of are left out.
+    """
+    found = (_source(manifest, spec, folder, stimuli) for spec in manifest.sources)
+    sources = {source.id: source for source in found if source}
+    used = {stimulus.synthesised.network for stimulus in stimuli if stimulus.synthesised}
+    used |= {measuring_network(manifest, stimulus) for stimulus in stimuli}
+    weights = {network: known_weights(network.name, network.weights) for network in used}
+    if None in weights.values():
+        return None
+    those = [stimulus for stimulus in stimuli if stimulus.source in sources]
+    return recipe_hashes(manifest, those, sources, weights.__getitem__)
+
+
+def _source(
+    manifest: Manifest, spec: SourceSpec, folder: RunFolder, stimuli: Sequence[Stimulus]
+) -> _Source | None:
+    """Return a source whose file a record is made of; None if there is no such record, or no such file."""
+    names = (stimulus.stimulus_id for stimulus in stimuli if stimulus.source == spec.id)
+    records = (record for record in map(folder.read_record, names) if record)
+    first = next(records, None)
+    if first is None:  # and the file need not be read
+        return None
+    content = source_sha256(spec)
+    alike = (one for one in itertools.chain([first], records) if one.source.sha256 == content)
+    size = next((one.source.original_size for one in alike), None)
+    if content is None or size is None:
+        return None
+    try:
+        box = crop_box(spec, manifest.image, size, name=manifest.name, origin=spec.image)
+    except InputError:  # an image that is too small now; the run reports it
+        return None
+    return _Source(spec.id, content, box)
+
+
+def source_sha256(spec: SourceSpec) -> str | None:
+    """Return the SHA-256 of a source's file; None if it cannot be read."""
+    try:
+        path = spec.path or skimage_path(spec.image.removeprefix(SKIMAGE_PREFIX))
+        return sha256(path.read_bytes()) if path.is_file() else None
+    except (InputError, OSError):
+        return None
+
+
+def known_weights(network: str, weights: str) -> RecordedWeights | None:
+    """Return weights as a run would load them; None if they are not known without reading them."""
+    if is_weights_file(weights):
+        return None
+    try:
+        header = read_header(path) if (path := cached_path(network, weights)).is_file() else None
+    except (InputError, WeightsError):
+        return None
+    if header is not None:
+        convention = RecordedConvention(header.convention.name)
+        return RecordedWeights(header.tensors_sha256, header.normalised, convention)
+    published = published_weights(network, weights)
+    if published is None or published.tensors_sha256 is None:
+        return None
+    convention = RecordedConvention(CONVENTIONS[published.convention].in_rgb().name)
+    return RecordedWeights(published.tensors_sha256, False, convention)

@@ -10,23 +10,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from stimgen.bounded import UnreadableError, read_file, read_regular
+from stimgen.bounded import UnreadableError
 from stimgen.manifest.schema import LARGEST_PX, LARGEST_SEED, MatchingSpec
 from stimgen.measure import STATISTICS
 
 Settings = Annotated[dict[str, Any], AfterValidator(lambda v: json.loads(json.dumps(v, allow_nan=False)))]
 """Options as JSON holds them; numbers are finite."""
 STIMULUS_ID = "[A-Za-z][A-Za-z0-9_-]{0,254}"
-SUBFOLDER = "[0-9a-f]{2}"
+OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts")
+"""What a record takes over from a synthesis."""
 SEAL = "record_sha256"
 """Key of the seal in a record."""
-MOST_BYTES = 2**26
-"""Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 
 
 def png_name(stimulus_id: str, *, spread: bool) -> str:
@@ -190,7 +188,7 @@ class Record(_Part):
 
     format: Literal[2] = 2
     stimulus_id: str = Field(pattern=f"^{STIMULUS_ID}$")
-    filename: str = Field(pattern=rf"^stimuli/(?:{SUBFOLDER}/)?{STIMULUS_ID}\.png$")
+    filename: str = Field(pattern=rf"^stimuli/(?:[0-9a-f]{{2}}/)?{STIMULUS_ID}\.png$")
     png_sha256: str
     recipe_sha256: str
     condition: str
@@ -228,27 +226,16 @@ class Record(_Part):
     @cached_property
     def distances(self) -> tuple[Distance, ...]:
         """Gram distances at all stages, on all measured layers."""
-        constrained = self.matched_layers
+        constrained, found = self.matched_layers, []
         on_file: Mapping[str, Any] = self.statistics
-        stages: dict[Any, Mapping[str, Any]] = {
-            "optimised": self.stages["optimised"],
-            "matched": self.stages["matched"],
-            "file": on_file,
-        }
-        return tuple(
-            Distance(
-                stage,
-                layer,
-                layer in constrained,
-                values[f"gram_loss_{layer}"],
-                values[f"gram_relative_{layer}"],
-                values[f"gram_normalised_{layer}"],
-                on_file[f"gram_floor_{layer}"],
-                on_file[f"gram_ceiling_{layer}"],
-            )
-            for stage, values in stages.items()
-            for layer in self.measured_layers
-        )
+        stages: Mapping[Any, Any] = self.stages
+        for stage in ("optimised", "matched", "file"):
+            values = on_file if stage == "file" else stages[stage]
+            for layer in self.measured_layers:
+                of_stage = [values[f"gram_{name}_{layer}"] for name in ("loss", "relative", "normalised")]
+                scale = [on_file[f"gram_{name}_{layer}"] for name in ("floor", "ceiling")]
+                found.append(Distance(stage, layer, layer in constrained, *of_stage, *scale))
+        return tuple(found)
 
     @model_validator(mode="after")
     def _names_its_own_file(self) -> Self:
@@ -323,26 +310,7 @@ def parse_record(content: bytes) -> Record:
     return record
 
 
-def read_record(path: Path, stimulus_id: str, filename: str, *, may_be_link: bool = True) -> Record:
-    """Return the record of a stimulus."""
-    try:
-        content = read_file(path, MOST_BYTES) if may_be_link else read_regular(path, MOST_BYTES)
-    except FileNotFoundError:
-        raise RecordError("is missing") from None
-    except (OSError, UnreadableError) as error:
-        problem = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-        raise RecordError(problem) from None
-    record = parse_record(content)
-    if record.stimulus_id != stimulus_id:
-        raise RecordError(f"is the record of {record.stimulus_id}")
-    if record.filename != filename:
-        raise RecordError(f"names the file {record.filename}, which is not where this run has it")
-    if values_problem := _values_problem(record):
-        raise RecordError(values_problem)
-    return record
-
-
-def _values_problem(record: Record) -> str | None:
+def values_problem(record: Record) -> str | None:
     """Return which measured values are missing or unknown; None also if other statistics were measured."""
     measured = {name: STATISTICS[name].version for name in record.measured_with if name in STATISTICS}
     if measured != record.measured_with:

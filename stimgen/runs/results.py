@@ -1,103 +1,205 @@
-"""What a run writes beside its stimuli: manifests, tables and run.json; a shard writes a note instead."""
+"""What is written of a run as a whole: run.json and the manifests, and the notes of shards."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stimgen.atomic import make_folder
+from stimgen.bounded import read_file
+from stimgen.errors import InputError
 from stimgen.manifest.document import Dumper
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
-from stimgen.runs.batches import plan_batches
-from stimgen.runs.shards import Shard, ShardNote, read_note
-from stimgen.runs.store import FORMAT, LASTING, Done, RunFolder, read_done, sha256, write_atomically
-from stimgen.runs.tables import Failure, write_tables
+from stimgen.runs import lock
+from stimgen.runs.batches import Batch, plan_batches
+from stimgen.runs.record import NetworkRecord
+from stimgen.runs.store import (
+    FORMAT,
+    LASTING,
+    MOST_BYTES,
+    WRITABLE,
+    Done,
+    RunFolder,
+    sha256,
+    storing,
+    write_atomically,
+)
+from stimgen.runs.tables import Failure
 
-if TYPE_CHECKING:
-    from stimgen.runs.runner import Maker
+NOTE = "shard.json"
+MERGED = "merged.json"
+MOST_SHARDS = 10_000
+_TEXT = re.compile(r"^([0-9]{1,5})/([0-9]{1,5})$")
 
 
-class Results:
-    """What is done so far, and how it is written down: in tables and run.json, or in the note of a shard."""
+@dataclass(frozen=True)
+class Shard:
+    """Which part."""
 
-    def __init__(self, folder: RunFolder, maker: Maker, done: dict[str, Done]) -> None:
-        self.done = done
-        self.failures: list[Failure] = []
-        self.rejected = 0
-        self.kept = len(done)
-        self._folder = folder
-        self._maker = maker
-        self._started = _now()
-        self._nothing_to_make = len(done) == len(maker.own)
-        self._manifests = write_manifests(folder, maker.manifest)
+    number: int
+    count: int
 
-    @property
-    def made(self) -> int:
-        """How many stimuli were made in this run."""
-        return len(self.done) - self.kept
+    def __str__(self) -> str:
+        """Return it as on the command line."""
+        return f"{self.number}/{self.count}"
 
-    def write(self) -> None:
-        """Write what is known now."""
-        if self._maker.shard:
-            self._write_note(self._maker.shard)
-        else:
-            self._write_tables()
+    def note(self, run: RunFolder) -> Path:
+        """Return the file of its note, beside which is its lock."""
+        return run.shards / f"{self.number}-of-{self.count}" / NOTE
 
-    def _write_tables(self) -> None:
-        folder, manifest = self._folder, self._maker.manifest
-        ids = [stimulus.stimulus_id for stimulus in self._maker.planned]
-        records = read_done(folder, ids, self.done)
-        self.rejected = write_tables(folder, records, self.failures, manifest.accept)
-        fingerprint = folder.fingerprint({name: done.png_sha256 for name, done in self.done.items()})
-        before = folder.read_summary()
-        # With nothing to make, the summary stays that of the run that made the stimuli.
-        if self._nothing_to_make and describes(before, manifest, self.done.values(), fingerprint):
-            # It may have been killed before it could count all that it made.
-            summary = before | {"made": len(ids) - before["kept"]}
-        else:
-            summary = _counts(manifest, self._started, len(ids), self.made, self.kept) | self._maker.made_with
-        summary |= {
-            "failed": len(self.failures),
-            "rejected": self.rejected,
-            "stimuli_sha256": fingerprint,
-            "overrides": dict(manifest.overrides),
-            "manifest_sha256": self._manifests,
-            "trial_lists": folder.noted_lists(),
-        }
-        write_summary(folder, summary)
+    def of(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Return its batches: every N-th, so that each shard has some of every layer set.
 
-    def _write_note(self, shard: Shard) -> None:
-        """Write the note of a shard, unless it says all this already."""
-        path, stimuli = shard.note(self._folder), len(self._maker.own)
-        before = read_note(path)
-        complete = before is not None and before.made + before.kept == len(self.done) == stimuli
-        if complete and not self.made and before and before.manifest_sha256 == self._manifests:
-            return
-        note = ShardNote(
-            shard=str(shard),
-            stimuli=stimuli,
-            made=self.made,
-            kept=self.kept,
-            started=self._started,
-            finished=_now(),
-            **self._maker.made_with,
-            overrides=dict(self._maker.manifest.overrides),
-            manifest_sha256=self._manifests,
-            failures=tuple(self.failures),
+        Neighbours in the plan take about as long as each other.
+        """
+        return list(batches[self.number - 1 :: self.count])
+
+
+def parse_shard(text: str) -> Shard:
+    """Return the shard that "3/8" names.
+
+    Examples
+    --------
+    >>> parse_shard("3/8")
+    Shard(number=3, count=8)
+    """
+    form = _TEXT.fullmatch(text)
+    number, count = (int(form[1]), int(form[2])) if form else (0, 0)
+    if not 1 <= number <= count <= MOST_SHARDS:
+        raise InputError(
+            f"--shard {text} names no shard.",
+            f"Write I/N with I from 1 to N, and N at most {MOST_SHARDS}: 1/8 for the first of eight.",
         )
-        write_atomically(path, note.model_dump_json(indent=1) + "\n")
+    return Shard(number, count)
 
 
-def _now() -> str:
+class ShardNote(BaseModel):
+    """What a shard did, or has done so far; what run.json says of a whole run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    shard: str = Field(pattern=_TEXT.pattern)
+    stimuli: int
+    made: int
+    kept: int
+    started: str
+    finished: str
+    device: str
+    batch_size: int
+    networks: tuple[NetworkRecord, ...]
+    versions: dict[str, str]
+    overrides: dict[str, str | list[int]]
+    manifest_sha256: dict[str, str]
+    failures: tuple[Failure, ...]
+
+
+@contextlib.contextmanager
+def shard_locked(folder: RunFolder, shard: Shard, task: str) -> Iterator[None]:
+    """Keep the same shard, shards of another division or task, and whole runs out while this one works."""
+    own = shard.note(folder).parent
+    with contextlib.ExitStack() as held:
+        with storing(f"The folder {own}", "locked", WRITABLE):
+            make_folder(own)
+            held.enter_context(lock.locked(own, task))
+        # After its own lock is there: whoever comes at the same time sees it.
+        for other in (folder.path, *folder.shard_folders()):
+            if other != own:
+                _refuse_other_work(folder, other, shard, task)
+        yield
+
+
+def _refuse_other_work(folder: RunFolder, other: Path, shard: Shard, task: str) -> None:
+    """Raise LockError if the whole run, another division, or another task is at work in `other`."""
+    try:
+        lock.refuse_at_work(other)
+    except lock.LockError as error:
+        if other == folder.path or not other.name.endswith(f"-of-{shard.count}"):
+            text = f"{error.problem} Only shards of the same N can be made at the same time."
+            raise lock.LockError(text, error.cure) from None
+        with contextlib.suppress(ValidationError):
+            owner = lock.read_owner(other)
+            if owner is None or owner.task == task:  # it has not said yet, or is at the same
+                return
+        raise lock.LockError(
+            f"Shards of another manifest, or with other options, are at work in {folder.path}, such as "
+            f"{other.name}.",
+            "Give all shards the same manifest and options, or choose another folder with --out. If that one "
+            f"was killed, delete {other / lock.OWNER} and run again.",
+        ) from None
+
+
+def read_notes(folder: RunFolder) -> dict[Path, ShardNote]:
+    """Return the notes that can be read, by their path."""
+    found = {one / NOTE: read_note(one / NOTE) for one in folder.shard_folders()}
+    return {path: note for path, note in found.items() if note is not None}
+
+
+def read_note(path: Path) -> ShardNote | None:
+    """Return a note; None if there is none that can be read."""
+    try:
+        return ShardNote.model_validate_json(read_file(path, MOST_BYTES))
+    except (OSError, ValidationError):
+        return None
+
+
+def is_unmerged(folder: RunFolder) -> bool:
+    """Return whether shards were made since the tables were written."""
+    notes = read_notes(folder)
+    try:
+        merged = read_file(folder.shards / MERGED, MOST_BYTES)
+    except OSError:
+        merged = b""
+    return bool(notes) and merged != _merged(notes).encode()
+
+
+def note_merged(folder: RunFolder) -> None:
+    """Write down that all shards are in the tables."""
+    if notes := read_notes(folder):
+        write_atomically(folder.shards / MERGED, _merged(notes))
+
+
+def _merged(notes: dict[Path, ShardNote]) -> str:
+    texts = "\n".join(f"{path.parent.name} {note.model_dump_json()}" for path, note in notes.items())
+    return f'{{"notes_sha256": "{sha256(texts.encode())}"}}\n'
+
+
+def remove_shards(folder: RunFolder) -> None:
+    """Remove what shards left beside their stimuli: a whole run says it all in its own files.
+
+    Nothing else is removed, and no link is followed. What cannot be removed stays; nothing depends on it.
+    """
+    folders = folder.shard_folders()
+    # The notes first: as long as one is there, tables are to be made of it.
+    for name in (NOTE, lock.LOCK, lock.OWNER):
+        for one in folders:
+            with contextlib.suppress(OSError):
+                (one / name).unlink(missing_ok=True)
+    for one in folders:
+        with contextlib.suppress(OSError):
+            one.rmdir()
+    with contextlib.suppress(OSError):
+        if folder.shards.is_dir() and not folder.shards.is_symlink():
+            (folder.shards / MERGED).unlink(missing_ok=True)
+            folder.shards.rmdir()
+
+
+def now() -> str:
+    """Return the time, for records and run.json."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _counts(manifest: Manifest, started: str, stimuli: int, made: int, kept: int) -> dict[str, Any]:
+def counts(manifest: Manifest, started: str, stimuli: int, made: int, kept: int) -> dict[str, Any]:
     """Return the counts of run.json; what failed or is rejected is filled in later."""
     return {
         "format": FORMAT,
@@ -109,12 +211,17 @@ def _counts(manifest: Manifest, started: str, stimuli: int, made: int, kept: int
         "failed": 0,
         "rejected": 0,
         "started": started,
-        "finished": _now(),
+        "finished": now(),
     }
 
 
+def fingerprint(folder: RunFolder, done: Mapping[str, Done]) -> str:
+    """Return `stimuli_sha256` of run.json."""
+    return folder.fingerprint({name: known.png_sha256 for name, known in done.items()})
+
+
 def describes(
-    summary: Mapping[str, Any], manifest: Manifest, done: Collection[Done], fingerprint: str
+    summary: Mapping[str, Any], manifest: Manifest, folder: RunFolder, done: Mapping[str, Done]
 ) -> bool:
     """Return whether the run.json of an earlier run is about exactly these stimuli, all of the plan."""
     counts = (summary.get("made"), summary.get("kept"))
@@ -122,12 +229,13 @@ def describes(
         return False
     if any(not isinstance(summary.get(key), kind) for key, kind in LASTING.items()):
         return False
-    networks = [one for one in summary["networks"] if isinstance(one, dict)]
-    named = {(one.get("name"), one.get("tensors_sha256")) for one in networks}
-    if not {network for one in done for network in one.networks} <= named:
+    networks = [network for network in summary["networks"] if isinstance(network, dict)]
+    named = {(network.get("name"), network.get("tensors_sha256")) for network in networks}
+    if not {network for known in done.values() for network in known.networks} <= named:
         return False
     # A run that was killed had counted fewer.
-    same = summary["made"] + summary["kept"] < len(done) or summary["stimuli_sha256"] == fingerprint
+    counted_fewer = summary["made"] + summary["kept"] < len(done)
+    same = counted_fewer or summary["stimuli_sha256"] == fingerprint(folder, done)
     return same and (summary.get("name"), summary.get("stimuli")) == (manifest.name, len(done))
 
 
@@ -138,14 +246,11 @@ def summary_of_shards(
     batch_size = max(note.batch_size for note in notes)
     specs = dict.fromkeys(batch.network for batch in plan_batches(manifest, stimuli, batch_size))
     specs |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in stimuli)
-    found = dict.fromkeys(network for note in notes for network in note.networks)
-    places = {
-        (spec.name, Path(spec.weights).name, str(spec.pooling), spec.normalise): place
-        for place, spec in enumerate(specs)
-    }
-    networks = sorted(found, key=lambda one: places[one.name, one.weights, str(one.pooling), one.normalise])
+    found = {(n.name, n.weights, n.pooling, n.normalise): n for note in notes for n in note.networks}
+    keys = [(spec.name, Path(spec.weights).name, str(spec.pooling), spec.normalise) for spec in specs]
+    networks = [found[key] for key in keys if key in found]
     last = max(notes, key=lambda note: note.finished)
-    return _counts(manifest, min(note.started for note in notes), len(stimuli), done, 0) | {
+    return counts(manifest, min(note.started for note in notes), len(stimuli), done, 0) | {
         "overrides": last.overrides,
         "finished": last.finished,
         "device": ", ".join(dict.fromkeys(note.device for note in notes)),

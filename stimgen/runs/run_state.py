@@ -11,7 +11,7 @@ from stimgen.runs.record import Record
 from stimgen.runs.tables import Failure
 
 
-@dataclass(frozen=True)
+@dataclass
 class BatchState:
     """The batch under way; its stage as in `stimgen.texture.problem.Evaluation`."""
 
@@ -26,7 +26,7 @@ class BatchState:
     distance: float | None = None  # the same for sqrt(loss / loss of zero Gram matrices)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunState:
     """The state of a run."""
 
@@ -45,15 +45,12 @@ class Watcher(Protocol):
 
     def show(self, state: RunState) -> None:
         """Receive the state of the run, about twice a second."""
-        ...
 
     def stimulus(self, record: Record) -> None:
         """Receive the record of a stimulus that was made."""
-        ...
 
     def failure(self, failure: Failure) -> None:
         """Receive a stimulus that could not be made."""
-        ...
 
 
 def clock_time(seconds: float) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +13,32 @@ from stimgen.counting import counted
 from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus, check_paths, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
+from stimgen.runs.batches import Batch, plan_batches
 from stimgen.runs.interrupts import Interrupts, interruptible
 from stimgen.runs.load import load_run
-from stimgen.runs.outlook import known_recipes
 from stimgen.runs.progress import Progress
-from stimgen.runs.recipe import measured_with
-from stimgen.runs.results import Results, describes, manifest_contents
-from stimgen.runs.shards import Shard, remove_shards, shard_locked
-from stimgen.runs.store import RunFolder, sha256
-from stimgen.runs.tables import Failure
+from stimgen.runs.recipe import known_recipes, measured_with
+from stimgen.runs.record import Record
+from stimgen.runs.results import (
+    Shard,
+    ShardNote,
+    counts,
+    describes,
+    fingerprint,
+    manifest_contents,
+    now,
+    read_note,
+    remove_shards,
+    shard_locked,
+    write_manifests,
+    write_summary,
+)
+from stimgen.runs.store import Done, RunFolder, read_done, sha256, write_atomically
+from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 from stimgen.runs.unplanned import Unplanned, find_unplanned, remove_unplanned
 
 if TYPE_CHECKING:
-    from stimgen.runs.batches import Batch
     from stimgen.runs.executor import Executor
     from stimgen.runs.preparation import Preparation
 
@@ -64,69 +76,57 @@ def run(
 
     PyTorch, sources and weights are loaded only if something has to be made.
     """
-    progress = progress or Progress(quiet=True)
-    folder = RunFolder((out or manifest.output).absolute())
-    stimuli = plan(manifest)
-    check_paths(folder.path, stimuli)
-    maker = Maker(manifest, stimuli, shard, batch_size, device, executor)
-    hashes = known_recipes(manifest, folder, stimuli) if shard is None else None
-    if hashes is None or len(hashes) < len(stimuli):
-        hashes = maker.recipes
+    folder, progress = RunFolder((out or manifest.output).absolute()), progress or Progress(quiet=True)
+    making = Making(manifest, plan(manifest), shard, folder, device, batch_size, executor, progress)
+    check_paths(folder.path, making.planned)
+    known = known_recipes(manifest, folder, making.planned) if shard is None else None
+    making.hashes = known if known and len(known) == len(making.planned) else making.recipes
     folder.prepare()
-    with _locked(folder, maker), interruptible() as interrupts:
-        folder.prepare(len(stimuli))
-        asked = measured_with(manifest)
-        done, stale = folder.all_finished({s.stimulus_id: hashes[s.stimulus_id] for s in maker.own}, asked)
-        if stale or (len(done) < len(maker.own) and hashes is not maker.recipes):
-            from stimgen.runs.make import measure_all_again
-
-            hashes = maker.recipes
-            own = {stimulus.stimulus_id: hashes[stimulus.stimulus_id] for stimulus in maker.own}
-            done, stale = folder.all_finished(own, asked)
-            try:
-                measured = measure_all_again(maker.prepared, stale, folder, interrupts)
-            except KeyboardInterrupt:
-                progress.note("Interrupted: the tables are being written.")
-                with interrupts.held():
-                    Results(folder, maker, folder.all_finished(own, asked)[0]).write()
-                raise
-            # What cannot be measured again is made again.
-            done = {name: one for name, one in done.items() if name not in {r.stimulus_id for r in stale}}
-            done |= measured
-            if stale:
-                progress.note(
-                    f"{counted(len(measured))} measured again: other statistics are asked for. "
-                    "The images are kept."
-                )
+    with making.locked(), interruptible() as making.interrupts:
+        folder.prepare(len(making.planned))
+        stale = making.find_done()
+        if stale or (making.missing and making.hashes is not making.recipes):
+            making.hashes = making.recipes
+            making.measure_again(making.find_done())
         if shard is None:
-            fingerprint = folder.fingerprint({name: one.png_sha256 for name, one in done.items()})
-            described = describes(folder.read_summary(), manifest, done.values(), fingerprint)
-            if len(done) < len(maker.own) or not described:
+            if making.missing or not describes(folder.read_summary(), manifest, folder, making.done):
                 # Devices, weights and workers that are missing end the run before anything is written.
-                _ = maker.made_with
+                _ = making.made_with
             folder.remove_preview()
             remove_shards(folder)
-        results = Results(folder, maker, done)
-        with interrupts.held():
-            # Before anything is made again, so that no table ever describes an image that is gone.
-            results.write()
-        if len(done) < len(maker.own):
-            _make(maker, folder, hashes, results, interrupts, progress)
+        # Before anything is made again, so that no table ever describes an image that is gone.
+        making.write()
+        if making.missing:
+            making.make()
         if shard is not None:
-            return RunResult(folder.path, results.made, results.kept, 0, tuple(results.failures))
-        return _finish(manifest, folder, stimuli, results, interrupts, prune)
+            return RunResult(folder.path, making.made, making.kept, 0, tuple(making.failures))
+        return making.finish(prune)
 
 
 @dataclass
-class Maker:
-    """What makes stimuli; PyTorch, sources and weights are loaded when they are first needed."""
+class Making:
+    """A run at work: what it makes, what is done, and how that is written down.
+
+    PyTorch, sources and weights are loaded when they are first needed.
+    """
 
     manifest: Manifest
     planned: list[Stimulus]
     shard: Shard | None
-    batch_size: int | None
+    folder: RunFolder
     device: str
+    batch_size: int | None
     given_executor: Executor | None
+    progress: Progress
+    hashes: dict[str, str] = field(default_factory=dict)  # of the recipes by stimulus id
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    done: dict[str, Done] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    kept: int = 0  # done before anything was made
+    rejected: int = 0
+    _manifests: dict[str, str] = field(default_factory=dict)  # their SHA-256, when they are written
+    _started: str = ""
+    _nothing_to_make: bool = False
 
     @cached_property
     def executor(self) -> Executor:
@@ -151,14 +151,12 @@ class Maker:
 
     @cached_property
     def recipes(self) -> dict[str, str]:
-        """Hashes of all recipes of the plan, by stimulus id."""
+        """Hashes of all recipes of the plan, by stimulus id, from sources and weights."""
         return self.prepared.recipes()
 
     @cached_property
     def batches(self) -> list[Batch]:
         """The batches of the plan, or of the shard."""
-        from stimgen.runs.batches import plan_batches
-
         size = self.batch_size or (1 if self.shard else self.executor.batch_size(self.prepared))
         batches = plan_batches(self.manifest, self.planned, size)
         return self.shard.of(batches) if self.shard else batches
@@ -169,6 +167,16 @@ class Maker:
         if self.shard is None:
             return self.planned
         return [stimulus for batch in self.batches for stimulus in batch.stimuli]
+
+    @property
+    def missing(self) -> bool:
+        """Whether something has to be made."""
+        return len(self.done) < len(self.own)
+
+    @property
+    def made(self) -> int:
+        """How many stimuli were made in this run."""
+        return len(self.done) - self.kept
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -184,96 +192,145 @@ class Maker:
             "versions": versions(),
         }
 
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other runs out, but for shards of the same manifest in the same batches."""
+        if self.shard is None:
+            return self.folder.locked()
+        resolved = sha256(manifest_contents(self.folder, self.manifest)["manifest.resolved.yaml"])
+        return shard_locked(self.folder, self.shard, f"{resolved}, batches of {self.batch_size or 1}")
 
-@contextlib.contextmanager
-def _locked(folder: RunFolder, maker: Maker) -> Iterator[None]:
-    """Keep other runs out, but for shards of the same manifest in the same batches."""
-    if maker.shard is None:
-        with folder.locked():
-            yield
-    else:
-        resolved = sha256(manifest_contents(folder, maker.manifest)["manifest.resolved.yaml"])
-        with shard_locked(folder, maker.shard, f"{resolved}, batches of {maker.batch_size or 1}"):
-            yield
+    def find_done(self) -> list[Record]:
+        """Find out what is done, and return the records that were measured with other statistics."""
+        own = {stimulus.stimulus_id: self.hashes[stimulus.stimulus_id] for stimulus in self.own}
+        self.done, stale = self.folder.all_finished(own, measured_with(self.manifest))
+        return stale
 
+    def measure_again(self, stale: Sequence[Record]) -> None:
+        """Measure the files of finished stimuli in the statistics that the manifest asks for."""
+        from stimgen.runs.make import measure_all_again
 
-def _make(
-    maker: Maker,
-    folder: RunFolder,
-    hashes: dict[str, str],
-    results: Results,
-    interrupts: Interrupts,
-    progress: Progress,
-) -> None:
-    """Make the missing stimuli, and write the results."""
-    from stimgen.runs.checkpoints import RunCheckpoints
-    from stimgen.runs.job import Job
+        with self._written_if_interrupted():
+            failed = measure_all_again(self.prepared, stale, self.folder, self.done, self.interrupts)
+        # What cannot be measured again is made again.
+        self.done = {name: known for name, known in self.done.items() if name not in failed}
+        if stale:
+            self.progress.note(
+                f"{counted(len(stale) - len(failed))} measured again: other statistics are asked for. "
+                "The images are kept."
+            )
 
-    executor = maker.executor
-    names = [stimulus.stimulus_id for stimulus in maker.own]
-    to_make = {name: hashes[name] for name in names if name not in results.done}
-    checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
-    reached: dict[str, tuple[int, int]] = {}
-    if maker.shard is None:
-        _note_replaced(folder, to_make, progress)
-        # Checkpoints of a shard lie beside those of the others, which are not this shard's to remove.
-        by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
-        reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
-    batches = [b for b in maker.batches if any(s.stimulus_id in to_make for s in b.stimuli)]
-    job = Job(maker.prepared, hashes, folder, progress, checkpoints, interrupts, results.done)
-    try:
+    def make(self) -> None:
+        """Make the missing stimuli, and write the results."""
+        from stimgen.runs.checkpoints import RunCheckpoints
+        from stimgen.runs.job import Job
+
+        executor, folder, hashes = self.executor, self.folder, self.hashes
+        names = [stimulus.stimulus_id for stimulus in self.own]
+        to_make = {name: hashes[name] for name in names if name not in self.done}
+        checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
+        reached: dict[str, tuple[int, int]] = {}
+        if self.shard is None:
+            _note_replaced(folder, to_make, self.progress)
+            # Checkpoints of a shard lie beside those of the others, which are not this shard's to remove.
+            by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
+            reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
+        batches = [b for b in self.batches if any(s.stimulus_id in to_make for s in b.stimuli)]
+        job = Job(self.prepared, hashes, folder, self.progress, checkpoints, self.interrupts, self.done)
         with (
-            progress.run(maker.manifest, batches, to_make, shared=executor.shared, reached=reached),
-            contextlib.closing(executor.make(job, batches, progress)) as made,
+            self._written_if_interrupted(),
+            self.progress.run(self.manifest, batches, to_make, shared=executor.shared, reached=reached),
+            contextlib.closing(executor.make(job, batches, self.progress)) as made,
         ):
             for failures in made:
-                results.failures += failures
-    except KeyboardInterrupt:
-        progress.note("Interrupted: the tables are being written.")
-        with interrupts.held():
-            results.write()
-        raise
-    _record_speed(maker.manifest, executor.device, progress)
-    with interrupts.held():
-        results.write()
+                self.failures += failures
+        _record_speed(self.manifest, executor.device, self.progress)
+        self.write()
 
+    @contextlib.contextmanager
+    def _written_if_interrupted(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.progress.note("Interrupted: the tables are being written.")
+            self.write()
+            raise
 
-def _finish(
-    manifest: Manifest,
-    folder: RunFolder,
-    stimuli: list[Stimulus],
-    results: Results,
-    interrupts: Interrupts,
-    prune: Unplanned | None,
-) -> RunResult:
-    """Write the trial lists, and remove what is no longer needed."""
-    lists: tuple[Path, ...] = ()
-    lists_before = folder.noted_lists()
-    if manifest.trials and not results.failures:
-        # The files were compared with their records above.
-        finished = load_run(folder.path, check_hashes=False)
-        with interrupts.held():
-            lists = write_trial_lists(finished, manifest.trials)
-    lists_now = folder.noted_lists()
-    folder.remove_checkpoints()
-    planned = {s.stimulus_id for s in stimuli}
-    removed: tuple[str, ...] = ()
-    if prune and not results.failures:
-        # Only what was there when the user was asked, and is still what it was.
-        now = find_unplanned(folder, planned, {spec.id for spec in manifest.trials})
-        with interrupts.held():
-            removed = remove_unplanned(folder, now.only(prune))
-    return RunResult(
-        folder.path,
-        results.made,
-        results.kept,
-        results.rejected,
-        tuple(results.failures),
-        folder.unplanned_names(planned),
-        lists,
-        tuple(name for name, before in lists_before.items() if lists_now.get(name, before) != before),
-        removed,
-    )
+    def write(self) -> None:
+        """Write what is known now: manifests, tables and run.json, or the note of a shard."""
+        with self.interrupts.held():
+            if not self._manifests:
+                self.kept, self._started, self._nothing_to_make = len(self.done), now(), not self.missing
+                self._manifests = write_manifests(self.folder, self.manifest)
+            if self.shard is None:
+                self._write_tables()
+            else:
+                self._write_note(self.shard)
+
+    def _write_tables(self) -> None:
+        folder, manifest = self.folder, self.manifest
+        records = read_done(folder, [stimulus.stimulus_id for stimulus in self.planned], self.done)
+        self.rejected = write_tables(folder, records, self.failures, manifest.accept)
+        before = folder.read_summary()
+        # With nothing to make, the summary stays that of the run that made the stimuli.
+        if self._nothing_to_make and describes(before, manifest, folder, self.done):
+            # It may have been killed before it could count all that it made.
+            summary = before | {"made": len(self.planned) - before["kept"]}
+        else:
+            summary = self._counts() | self.made_with
+        summary |= {
+            "failed": len(self.failures),
+            "rejected": self.rejected,
+            "stimuli_sha256": fingerprint(folder, self.done),
+            "overrides": dict(manifest.overrides),
+            "manifest_sha256": self._manifests,
+            "trial_lists": folder.noted_lists(),
+        }
+        write_summary(folder, summary)
+
+    def _write_note(self, shard: Shard) -> None:
+        """Write the note of a shard, unless it says all this already."""
+        path = shard.note(self.folder)
+        before = read_note(path)
+        same = before and (before.made + before.kept, before.manifest_sha256) == (self.kept, self._manifests)
+        if same and not self.missing and not self.made:
+            return
+        about = {"shard": str(shard), "manifest_sha256": self._manifests, "failures": self.failures}
+        note = ShardNote.model_validate(about | self._counts() | self.made_with)
+        write_atomically(path, note.model_dump_json(indent=1) + "\n")
+
+    def _counts(self) -> dict[str, Any]:
+        return counts(self.manifest, self._started, len(self.own), self.made, self.kept)
+
+    def finish(self, prune: Unplanned | None) -> RunResult:
+        """Write the trial lists, and remove what is no longer needed."""
+        folder, manifest, interrupts = self.folder, self.manifest, self.interrupts
+        lists: tuple[Path, ...] = ()
+        lists_before = folder.noted_lists()
+        if manifest.trials and not self.failures:
+            # The files were compared with their records above.
+            finished = load_run(folder.path, check_hashes=False)
+            with interrupts.held():
+                lists = write_trial_lists(finished, manifest.trials)
+        lists_now = folder.noted_lists()
+        folder.remove_checkpoints()
+        planned = {stimulus.stimulus_id for stimulus in self.planned}
+        removed: tuple[str, ...] = ()
+        if prune and not self.failures:
+            # Only what was there when the user was asked, and is still what it was.
+            found = find_unplanned(folder, planned, {spec.id for spec in manifest.trials})
+            with interrupts.held():
+                removed = remove_unplanned(folder, found.only(prune))
+        return RunResult(
+            folder.path,
+            self.made,
+            self.kept,
+            self.rejected,
+            tuple(self.failures),
+            folder.unplanned_names(planned),
+            lists,
+            tuple(name for name, before in lists_before.items() if lists_now.get(name, before) != before),
+            removed,
+        )
 
 
 def _note_replaced(folder: RunFolder, missing: Iterable[str], progress: Progress) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,13 +13,22 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from stimgen.atomic import TEMPORARY, make_folder, writing
-from stimgen.bounded import read_file
+from stimgen.bounded import UnreadableError, read_file, read_regular
 from stimgen.errors import InputError, StimgenError
 from stimgen.manifest.schema import ID_PATTERN
 from stimgen.runs import lock
-from stimgen.runs.record import MOST_BYTES as MOST_BYTES
-from stimgen.runs.record import SEAL, Record, RecordError, png_name, read_record, record_name
+from stimgen.runs.record import (
+    SEAL,
+    Record,
+    RecordError,
+    parse_record,
+    png_name,
+    record_name,
+    values_problem,
+)
 
+MOST_BYTES = 2**26
+"""Largest file of a run that is read whole, except for its tables: a record with 10⁵ losses has 5 MB."""
 LASTING = {"manifest_sha256": dict, "networks": list, "versions": dict, "stimuli_sha256": str}
 """Keys of run.json that only the run that made the stimuli knows, with their types."""
 VARYING = {
@@ -37,15 +45,23 @@ PREVIEW_MARK = b"<!doctype html>\n<!-- stimgen preview -->\n"
 """First bytes of a preview, which tell it from other files of that name."""
 MOST_FLAT = 10_000
 """Largest number of stimuli in one folder: file managers and network disks are slow with more."""
-SUBFOLDERS = tuple(f"{number:02x}" for number in range(256))
-"""Folders of the files of a larger run; see `stimgen.runs.record.png_name`."""
 CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
 FORMAT = 2
 """Format of run folders, in run.json."""
+WRITABLE = "Choose a folder that you may write to with --out."
 
 
 class StoreError(StimgenError):
     """The run folder cannot be written, which ends the run."""
+
+
+@contextlib.contextmanager
+def storing(place: object, done: str, cure: str) -> Iterator[None]:
+    """Raise StoreError where something in the block fails on disk: `place` cannot be `done`."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{place} cannot be {done}: {error.strerror}.", cure) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +124,18 @@ class RunFolder:
 
         Any subfolder tells, because programs that copy folders may leave out empty ones.
         """
-        places = itertools.product((self.records, self.stimuli), SUBFOLDERS)
-        return any((place / name).is_dir() for place, name in places)
+        return bool(self._subfolders())
+
+    def _subfolders(self, *, existing: bool = True) -> list[Path]:
+        """Return the subfolders of PNG files and records that there are, or all that there can be."""
+        every = (place / f"{number:02x}" for place in (self.records, self.stimuli) for number in range(256))
+        return [path for path in every if path.is_dir() or not existing]
 
     def places(self) -> Iterator[tuple[Path, str]]:
-        """Yield the folders that may hold PNG files or records, with the suffix of these files."""
-        inner = SUBFOLDERS if self.is_spread else ()
-        for place, suffix in ((self.stimuli, ".png"), (self.records, ".json")):
-            for folder in (place, *(place / name for name in inner)):
-                if folder.is_dir():
-                    yield folder, suffix
+        """Yield the folders that hold PNG files or records, with the suffix of these files."""
+        suffixes = {self.stimuli: ".png", self.records: ".json"}
+        yield from ((folder, suffix) for folder, suffix in suffixes.items() if folder.is_dir())
+        yield from ((folder, suffixes[folder.parent]) for folder in self._subfolders())
 
     def filename(self, stimulus_id: str) -> str:
         """Return the PNG file of a stimulus, relative to the run folder."""
@@ -137,15 +155,11 @@ class RunFolder:
 
     def prepare(self, stimuli: int = 0) -> None:
         """Make the folders; with more than `MOST_FLAT` stimuli, a new run gets subfolders."""
-        try:
+        place = f"The run folder {self.path}"
+        with storing(place, "read", "Choose a folder of yours with --out, or mend this one."):
             # Workers leave logs before a run begins, and Snakemake makes the folders of shards.
             foreign = self.path.is_dir() and not {*self.path.iterdir()} <= {self.logs, self.shards}
-            foreign = foreign and not (self.records.is_dir() or "stimuli" in self.read_summary())
-        except OSError as error:
-            raise StoreError(
-                f"The run folder {self.path} cannot be read: {error.strerror}.",
-                "Choose a folder of yours with --out, or mend this one.",
-            ) from error
+            foreign = foreign and not self.records.is_dir() and "stimuli" not in self.read_summary()
         if foreign:
             raise InputError(
                 f"{self.path} is not empty and holds no stimgen run.",
@@ -153,31 +167,19 @@ class RunFolder:
             )
         self.refuse_newer()
         self.refuse_links()
-        try:
-            self.__dict__.pop("is_spread", None)
+        with storing(place, "made", WRITABLE):
             # The records first: a folder that has them is a run, whatever else is missing.
             make_folder(self.records)
             make_folder(self.stimuli)
-            has_stimuli = any(
-                path.suffix == ending for place, ending in self.places() for path in place.iterdir()
-            )
-            if self.is_spread or (stimuli > MOST_FLAT and not has_stimuli):
-                for place, name in itertools.product((self.records, self.stimuli), SUBFOLDERS):
-                    make_folder(place / name)
+            if self._subfolders() or (stimuli > MOST_FLAT and not self.unplanned_names(())):
+                for folder in self._subfolders(existing=False):
+                    make_folder(folder)
             self.__dict__.pop("is_spread", None)
-        except OSError as error:
-            raise StoreError(
-                f"The run folder {self.path} cannot be made: {error.strerror}.",
-                "Choose a folder that you may write to with --out.",
-            ) from error
 
     def refuse_links(self) -> None:
         """Raise InputError if a folder inside the run folder is a symbolic link; it may be one itself."""
-        own = [self.stimuli, self.records, self.trials, self.figures, self.logs]
-        own += [self.checkpoints, self.shards]
-        if self.is_spread:
-            own += [place / name for place in (self.stimuli, self.records) for name in SUBFOLDERS]
-        for path in (*own, self.path / lock.LOCK):
+        own = (self.stimuli, self.records, self.trials, self.figures, self.logs, self.checkpoints)
+        for path in (*own, self.shards, *self._subfolders(), self.path / lock.LOCK):
             if path.is_symlink():
                 raise InputError(
                     f"{path} is a symbolic link, and stimgen would write outside of the run folder.",
@@ -189,16 +191,11 @@ class RunFolder:
         """Keep other runs out of the folder, and remove the unfinished files of killed runs."""
         self.refuse_links()
         with contextlib.ExitStack() as held:
-            try:
+            with storing(f"The run folder {self.path}", "locked", WRITABLE):
                 held.enter_context(lock.locked(self.path))
                 for shard in self.shard_folders():
                     lock.refuse_at_work(shard)
                 self.remove_leftovers()
-            except OSError as error:
-                raise StoreError(
-                    f"The run folder {self.path} cannot be locked: {error.strerror}.",
-                    "Choose a folder that you may write to with --out.",
-                ) from error
             yield
 
     def remove_leftovers(self) -> None:
@@ -211,27 +208,38 @@ class RunFolder:
                     leftover.unlink(missing_ok=True)
 
     def read_record(self, stimulus_id: str) -> Record | None:
-        """Return the record of a stimulus; None if it is missing, damaged, altered or of another."""
-        try:
+        """Return the record of a stimulus; None where `checked_record` raises an error."""
+        with contextlib.suppress(RecordError):
             return self.checked_record(stimulus_id)
-        except RecordError:
-            return None
+        return None
 
     def checked_record(self, stimulus_id: str, *, may_be_link: bool = True) -> Record:
         """Return the record of a stimulus; RecordError if it is missing, damaged, altered or of another."""
-        path, filename = self.record(stimulus_id), self.filename(stimulus_id)
-        return read_record(path, stimulus_id, filename, may_be_link=may_be_link)
+        try:
+            read = read_file if may_be_link else read_regular
+            record = parse_record(read(self.record(stimulus_id), MOST_BYTES))
+        except FileNotFoundError:
+            raise RecordError("is missing") from None
+        except OSError as error:
+            raise RecordError(f"cannot be read: {error.strerror}") from None
+        except UnreadableError as error:
+            raise RecordError(str(error), getattr(error, "altered", None)) from None
+        if record.stimulus_id != stimulus_id:
+            raise RecordError(f"is the record of {record.stimulus_id}")
+        if record.filename != self.filename(stimulus_id):
+            raise RecordError(f"names the file {record.filename}, which is not where this run has it")
+        if problem := values_problem(record):
+            raise RecordError(problem)
+        return record
 
     def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
         """Return the record of a finished stimulus: intact, with this recipe and the recorded PNG file."""
         record = self.read_record(stimulus_id)
-        if record is None or record.recipe_sha256 != recipe_sha256:
-            return None
-        try:
-            content = read_file(self.png(stimulus_id), MOST_BYTES)
-        except OSError:
-            return None
-        return record if sha256(content) == record.png_sha256 else None
+        if record is not None and record.recipe_sha256 == recipe_sha256:
+            with contextlib.suppress(OSError):
+                if sha256(read_file(self.png(stimulus_id), MOST_BYTES)) == record.png_sha256:
+                    return record
+        return None
 
     def all_finished(
         self, recipes: Mapping[str, str], measured_with: Mapping[str, int]
@@ -326,24 +334,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 def remove_file(path: Path) -> None:
     """Remove a file if it exists; StoreError if it cannot be removed."""
-    try:
-        path.unlink()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be removed: {error.strerror}.", "Remove it, then run again."
-        ) from error
+    with storing(path, "removed", "Remove it, then run again."), contextlib.suppress(NotADirectoryError):
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def writing_atomically(path: Path) -> Iterator[IO[bytes]]:
     """Open a file to be written piece by piece, as `write_atomically` does."""
-    try:
-        with writing(path) as file:
-            yield file
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written: {error.strerror}.",
-            "Free the disk or mend the folder, then run again.",
-        ) from error
+    with storing(path, "written", "Free the disk or mend the folder, then run again."), writing(path) as file:
+        yield file

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
-import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +24,14 @@ from stimgen.runs.csv_files import (
     to_json,
 )
 from stimgen.runs.diversity import Exemplar, seed_correlations
-from stimgen.runs.record import Record
+from stimgen.runs.record import OUTCOME, Record
 from stimgen.runs.store import RunFolder, write_atomically, writing_atomically
 
 Row = dict[str, Any]
 
 MATCHED = ("mean", "contrast", "histogram", "spectrum")
+OF_SYNTHESIS = ("components", "parameters", "residual_gram", *OUTCOME)
+"""Columns that are fields of `stimgen.runs.record.SynthesisRecord`."""
 CORRELATION = "seed_correlation"
 """The column of stimuli.csv that is measured on several files."""
 
@@ -56,8 +56,7 @@ def write_tables(
 ) -> int:
     """Write all tables of a run and their data dictionaries; return how many stimuli are rejected.
 
-    Of each record the row of stimuli.csv stays in memory until all are read, and nothing else. The PNG files
-    are read for what is a statistic of several of them (`seed_correlations`).
+    Of each record only the row of stimuli.csv stays in memory. PNG files are read for `seed_correlations`.
     """
     target = target or folder.path
     exemplars: list[Exemplar] = []
@@ -118,17 +117,10 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "pooling": record.network.pooling,
         "normalised": record.network.normalised,
         "layers": " ".join(synthesis.layer_weights) if synthesis else None,
-        "components": synthesis.components if synthesis else None,
-        "parameters": synthesis.parameters if synthesis else None,
         "preset": f"{synthesis.preset} v{synthesis.version}" if synthesis else None,
-        "loss": synthesis.loss if synthesis else None,
-        "iterations": synthesis.iterations if synthesis else None,
-        "evaluations": synthesis.evaluations if synthesis else None,
-        "stop_reason": synthesis.stop_reason if synthesis else None,
-        "restarts": synthesis.restarts if synthesis else None,
+        **{name: getattr(synthesis, name, None) for name in OF_SYNTHESIS},
         "residual_spectrum": residuals.get("spectrum"),
         "residual_histogram": residuals.get("histogram"),
-        "residual_gram": synthesis.residual_gram if synthesis else None,
         "measured_in": f"{measured_in.name} {measured_in.weights}",
         "measured_in_sha256": f"sha256:{measured_in.tensors_sha256}",
         "matching": _words(record.matching.settings),
@@ -150,24 +142,22 @@ def reasons_to_reject(record: Record, accept: AcceptSpec) -> tuple[str, ...]:
     Gram distances are those of its file, on the layers that it was made to match. A value that equals its
     threshold is accepted.
     """
-    on_file = [distance for distance in record.distances if distance.stage == "file" and distance.constrained]
-    relative = max(((d.gram_relative, d.layer) for d in on_file), key=lambda pair: pair[0], default=None)
-    scaled = [(d.gram_normalised, d.layer) for d in on_file if d.gram_normalised is not None]
-    normalised = max(scaled, default=None)
-    values = {
-        "gram_relative_max": (f"relative Gram distance on {relative[1]}", relative[0]) if relative else None,
-        "gram_normalised_max": (f"normalised Gram distance on {normalised[1]}", normalised[0])
-        if normalised
-        else None,
-        "clipped_share_max": ("clipped share", record.clipped_share),
-    }
+    matched = [distance for distance in record.distances if distance.stage == "file" and distance.constrained]
+    values: dict[str, tuple[str, float]] = {}
+    for name in ("relative", "normalised"):
+        by_layer = {distance.layer: getattr(distance, f"gram_{name}") for distance in matched}
+        by_layer = {layer: value for layer, value in by_layer.items() if value is not None}
+        if by_layer:
+            worst = max(by_layer, key=by_layer.__getitem__)
+            values[f"gram_{name}_max"] = f"{name} Gram distance on {worst}", by_layer[worst]
+    values["clipped_share_max"] = "clipped share", record.clipped_share
     reasons = []
-    for threshold, value in values.items():
+    for threshold, (name, value) in values.items():
         limit = getattr(accept, threshold)
-        if value and limit is not None and value[1] > limit:
-            short = f"{value[1]:.3g}"  # or as many digits as it takes to see that it is above
-            number = short if float(short) > limit else value[1]
-            reasons.append(f"The {value[0]} is {number} and {threshold} is {limit}.")
+        if limit is not None and value > limit:
+            short = f"{value:.3g}"  # or as many digits as it takes to see that it is above
+            number = short if float(short) > limit else value
+            reasons.append(f"The {name} is {number} and {threshold} is {limit}.")
     return tuple(reasons)
 
 
@@ -231,9 +221,8 @@ def _cell(value: object) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _text(text: str) -> str:
-    lines = io.StringIO()
-    csv.writer(lines, lineterminator="").writerow([harmless(_in_cell(encodable(text))), ""])
-    return lines.getvalue()[:-1]
+    text = harmless(_in_cell(encodable(text)))
+    return '"' + text.replace('"', '""') + '"' if '"' in text else text
 
 
 LONG_TABLES: dict[str, Callable[[Record], list[str]]] = {

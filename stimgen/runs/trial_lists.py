@@ -22,7 +22,7 @@ from stimgen.manifest.resolve import read_trials
 from stimgen.manifest.resolved import TrialsSpec
 from stimgen.runs.csv_files import harmless, in_order, rows_of, table_of, to_csv, to_json
 from stimgen.runs.load import Run
-from stimgen.runs.store import RunFolder, StoreError, sha256, write_atomically
+from stimgen.runs.store import RunFolder, sha256, storing, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
 
 COLON = re.compile(r"""([{,]\s*[^\s{,:"']+):(?=\S)""")
@@ -62,11 +62,8 @@ def trial_list(run: Run, design: str, options: TrialOptions, folder: Path) -> pd
 def write_trial_list(run: Run, design: str, options: TrialOptions, out: Path) -> None:
     """Write a trial list to the CSV file `out`, and its data dictionary beside it; folders are made."""
     table = trial_list(run, design, options, out.absolute().parent)
-    try:
+    with storing(f"The folder {out.parent}", "made", "Choose a folder that you may write to."):
         make_folder(out.parent)
-    except OSError as error:
-        problem = f"The folder {out.parent} cannot be made: {error.strerror}."
-        raise StoreError(problem, "Choose a folder that you may write to.") from error
     ordered, dictionary = in_order(f"trials_{design}", table)
     write_atomically(out, to_csv(ordered))
     write_atomically(out.with_suffix(".json"), to_json(dictionary))
@@ -79,8 +76,8 @@ def check_replaceable(run: Run, design: str, options: TrialOptions, out: Path, *
         raise InputError(f"{folder} holds the run's own files.", f"Write to {own.trials} or another folder.")
     lists = {name: [column.name for column in design_columns(name)] for name in DESIGNS}
     dictionary = out.with_suffix(".json")
-    for path, columns_of in ((out, _header), (dictionary, _described)):
-        if os.path.lexists(path) and columns_of(path) not in lists.values():
+    for path in (out, dictionary):
+        if os.path.lexists(path) and _columns_of(path) not in lists.values():
             kind = "trial list" if path is out else "trial list's data dictionary"
             raise InputError(
                 f"{path} is there and is no {kind} as stimgen writes it.", "Choose another name with --out."
@@ -172,19 +169,14 @@ def trials_of_command(design: str, settings: Iterable[str]) -> TrialsSpec:
     return spec
 
 
-def _header(path: Path) -> list[str] | None:
-    """Return the names of a table's columns; None if it is none."""
+def _columns_of(path: Path) -> list[str] | None:
+    """Return the names of the columns of a table or a data dictionary; None if it is neither."""
     try:
-        return next(rows_of(read_file(path, MOST_TABLE_BYTES).removeprefix(BOM_UTF8)))
-    except (OSError, UnreadableError):
-        return None
-
-
-def _described(path: Path) -> list[str] | None:
-    """Return the names of the columns that a data dictionary describes; None if it is none."""
-    try:
-        found = json.loads(read_file(path, MOST_TABLE_BYTES))
-    except (OSError, ValueError, RecursionError):
+        content = read_file(path, MOST_TABLE_BYTES)
+        if path.suffix != ".json":
+            return next(rows_of(content.removeprefix(BOM_UTF8)))
+        found = json.loads(content)
+    except (OSError, UnreadableError, ValueError, RecursionError):
         return None
     return list(found) if isinstance(found, dict) else None
 

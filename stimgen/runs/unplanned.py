@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.runs.csv_files import data_dictionary, rows_of, to_json
-from stimgen.runs.store import DESKTOP_FILES, RunFolder, StoreError, sha256
+from stimgen.runs.store import DESKTOP_FILES, RunFolder, sha256, storing
 from stimgen.trials import DESIGNS, design_columns
 
 
@@ -69,13 +69,8 @@ def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
     """
     removed = []
     for path in _to_remove(folder, which):
-        try:
+        with storing(path, "removed", "Mend the folder, then run again with --prune."):
             path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be removed: {error.strerror}.",
-                "Mend the folder, then run again with --prune.",
-            ) from error
         removed.append(path.relative_to(folder.path).as_posix())
     return tuple(removed)
 

@@ -20,7 +20,7 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.runs.columns import FAILURES, RUN_TABLES
 from stimgen.runs.csv_files import rows_of, unmarked
 from stimgen.runs.lock import LOCK, OWNER
-from stimgen.runs.outlook import known_weights, source_sha256
+from stimgen.runs.recipe import known_weights, source_sha256
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.store import DESKTOP_FILES, LASTING, RunFolder, sha256
 from stimgen.runs.tables import Failure

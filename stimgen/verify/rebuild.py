@@ -12,8 +12,16 @@ from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.runs.load import load_run
-from stimgen.runs.results import summary_of_shards, write_summary
-from stimgen.runs.shards import Shard, ShardNote, is_unmerged, note_merged, parse_shard, read_notes
+from stimgen.runs.results import (
+    Shard,
+    ShardNote,
+    is_unmerged,
+    note_merged,
+    parse_shard,
+    read_notes,
+    summary_of_shards,
+    write_summary,
+)
 from stimgen.runs.store import RunFolder, read_done, sha256
 from stimgen.runs.tables import write_tables
 from stimgen.runs.trial_lists import write_trial_lists

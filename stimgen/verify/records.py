@@ -18,8 +18,7 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure.gram import GramScale
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.outlook import RecordedConvention, RecordedWeights
-from stimgen.runs.recipe import recipe, recipe_sha256, uses_set
+from stimgen.runs.recipe import RecordedConvention, RecordedWeights, recipe, recipe_sha256, uses_set
 from stimgen.runs.record import Record, SourceRecord
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import ANEW, RUN, Finding, unchecked, wrong

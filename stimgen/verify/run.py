@@ -28,7 +28,7 @@ from stimgen.runs.load import Records, Run
 from stimgen.runs.lock import OWNER, refuse_held
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, RecordError
-from stimgen.runs.shards import is_unmerged
+from stimgen.runs.results import is_unmerged
 from stimgen.runs.store import Done, RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
 from stimgen.runs.unplanned import find_unplanned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import subprocess
 import sys
@@ -14,10 +13,11 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "networks"))  # network_files.py
 
-from fault_bench import SEEN, Bench, Launcher, bytes_of, write_manifest
+import launching
+from fault_bench import Bench, bytes_of, write_manifest
+from launching import Launcher
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 CLONE_NEWNS = 0x20000
 
 
@@ -26,23 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker("faults")
             item.add_marker("slow")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the fault table: each fault, what the program printed, and what was left on disk."""
-    rows: dict[str, list[str]] = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if getattr(report, "when", None) == "call":
-                name = report.nodeid.rpartition("/")[2] + (" FAILED" if report.failed else "")
-                rows[name] = [text for key, text in report.user_properties if key == SEEN]
-    rows = {name: seen for name, seen in rows.items() if seen}
-    if rows:
-        terminalreporter.section("faults")
-    for name, seen in sorted(rows.items()):
-        terminalreporter.write_line(name)
-        for text in seen:
-            terminalreporter.write_line(f"    {text}")
 
 
 @pytest.fixture(scope="session")
@@ -62,27 +45,8 @@ def namespace() -> str:
 @pytest.fixture(scope="session")
 def launcher(namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     """Start the process that starts `stimgen`; it sees the mounts of this one."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "STIMGEN_CACHE": str(tmp_path_factory.mktemp("cache")),
-        "COLUMNS": "110",
-    }
-    command = [sys.executable, str(HERE / "fault_launcher.py")]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        def ask(request: dict[str, object]) -> int:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            return int(process.stdout.readline())
-
-        yield Launcher(ask, environment)
-        process.stdin.close()
-        assert process.wait(30) == 0
+    with launching.launcher(tmp_path_factory.mktemp("launcher"), COLUMNS="110") as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
@@ -90,19 +54,17 @@ def reference(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> d
     """The bytes of an undisturbed run of the manifest."""
     folder = tmp_path_factory.mktemp("reference")
     write_manifest(folder)
-    bench = Bench(folder, launcher, {}, [])
+    bench = Bench(folder, launcher, {})
     ran = bench.run()
     assert ran.code == 0, ran.errors
     return bytes_of(bench.results)
 
 
 @pytest.fixture
-def bench(
-    launcher: Launcher, tmp_path: Path, reference: dict[str, bytes], request: pytest.FixtureRequest
-) -> Bench:
+def bench(launcher: Launcher, tmp_path: Path, reference: dict[str, bytes]) -> Bench:
     """A folder with the manifest of these tests, in which `stimgen` can be run."""
     write_manifest(tmp_path)
-    return Bench(tmp_path, launcher, reference, request.node.user_properties)
+    return Bench(tmp_path, launcher, reference)
 
 
 @pytest.fixture

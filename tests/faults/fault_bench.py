@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from launching import Ended, Launcher
 from PIL import Image as Pillow
 
 from stimgen.atomic import TEMPORARY
@@ -32,8 +33,6 @@ MANIFEST: dict[str, Any] = {
 """Makes one-original, two-original, one-conv1_1-s1, one-conv1_1-s2, two-conv1_1-s1 and two-conv1_1-s2."""
 
 STIMULI = 6
-SEEN = "seen"
-"""Property of a test report: what the program printed, or what is on disk."""
 
 
 def write_image(path: Path, seed: int, size_px: int = 40) -> None:
@@ -55,30 +54,12 @@ def write_manifest(folder: Path, *, images: bool = True, **changes: Any) -> Path
 
 
 @dataclass(frozen=True)
-class Launcher:
-    """Runs `stimgen` in a process; see fault_launcher.py for a request."""
-
-    ask: Callable[[dict[str, object]], int]
-    environment: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a process ended."""
-
-    code: int
-    output: str
-    errors: str
-
-
-@dataclass(frozen=True)
 class Bench:
     """A folder in which a fault is caused."""
 
     folder: Path
     launcher: Launcher
     reference: Mapping[str, bytes]
-    properties: list[tuple[str, object]]
 
     @property
     def results(self) -> Path:
@@ -88,10 +69,7 @@ class Bench:
         """Run `stimgen` after the Python code `before`; there is never a traceback."""
         # The report says when it was made, and takes longer than these runs.
         more = ["--no-report"] if argv[0] == "run" else []
-        streams = {name: str(self.folder / name) for name in ("stdout", "stderr")}
-        request = {"argv": [*map(str, argv), *more], "cwd": str(self.folder), "before": before}
-        code = self.launcher.ask({**request, **streams, "env": dict(env or {})})
-        ended = Ended(code, *(Path(path).read_text("utf-8", "replace") for path in streams.values()))
+        ended = self.launcher.run(*argv, *more, before=before, cwd=self.folder, **(env or {}))
         for word in ("Traceback", "This is a bug"):
             assert word not in ended.output + ended.errors, ended.errors
         return ended
@@ -100,15 +78,9 @@ class Bench:
         """Run the manifest."""
         return self.stimgen("run", "manifests/faults.yaml", *more, **how)
 
-    def note(self, text: str) -> None:
-        """Add a line to the fault table."""
-        self.properties.append((SEEN, text.replace(f"{self.folder}/", "").strip(" │")))
-
     def check(self, ended: Ended, code: int, *words: str) -> None:
         """Check the exit code and that the messages have all words."""
         text = ended.output + ended.errors
-        lines = [line for line in text.splitlines() if words and words[0] in line]
-        self.note(f"exit {ended.code}: {lines[0].strip()}" if lines else f"exit {ended.code}")
         assert ended.code == code, text
         for word in words:
             assert word in text, text
@@ -120,7 +92,6 @@ class Bench:
             found = f"{len(run.records)} of {STIMULI} stimuli"
         except InputError as error:
             found = error.problem.splitlines()[0]
-        self.note(f"on disk: {found}")
         assert words in found
         assert list(self.results.rglob(f"{TEMPORARY}*")) == []
 
@@ -130,7 +101,6 @@ class Bench:
         assert ended.code == 0, ended.errors
         load_run(self.results)
         assert bytes_of(self.results) == self.reference
-        self.note("run again: exit 0, same bytes")
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

@@ -5,13 +5,6 @@ from __future__ import annotations
 import pytest
 from fault_bench import write_image, write_manifest
 
-DEVICE = """
-import torch
-from stimgen.runs import make
-def no_memory(*given, **named):
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-make.synthesise = no_memory
-"""
 BOUND = """
 import re, resource
 def bound(more):
@@ -46,13 +39,6 @@ def faulty(source, rng):
 assert "original" in CONTROLS
 CONTROLS._entries["faulty"] = Control("faulty", faulty, False, options_model("faulty", faulty))
 """
-
-
-def test_device_out_of_memory(bench):
-    bench.check(bench.run(before=DEVICE), 3, "not enough memory", "FAILED")
-    assert "smaller stimuli" in (bench.results / "failures.csv").read_text()
-    bench.check_disk("2 of 6")
-    bench.check_same()
 
 
 def test_computer_out_of_memory_during_a_synthesis(bench):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import network_files
 import pytest
 from fault_bench import write_manifest
-from fault_networks import REGISTER, convolutions
 
 UNCACHED = (
     "from stimgen.networks import weights; from stimgen.runs import preparation; "
@@ -39,14 +37,6 @@ def test_run_without_a_package(bench, package, changes, hint):
     assert not (bench.results / "stimuli").exists()
 
 
-def test_import_of_weights_without_their_reader(bench):
-    network_files.write_caffe(bench.folder / "net.h5", convolutions())
-    command = ("weights", "import", "net.h5", "--network", "tiny", "--input", "torchvision")
-    env = {"STIMGEN_CACHE": str(bench.folder / "cache")}
-    bench.check(bench.stimgen(*command, before=without("h5py") + REGISTER, env=env), 4, "pip install h5py")
-    assert not (bench.folder / "cache").exists()
-
-
 @pytest.mark.parametrize(
     "script",
     ["exec sleep 30", "kill -9 $$", "printf '\\377\\376\\n'"],
@@ -62,22 +52,6 @@ def test_nvidia_smi_misbehaves(bench, script):
     before = "from stimgen.manifest import estimate; estimate._torch_without_gpu = lambda: False"
     bench.check(bench.stimgen("check", "manifests/faults.yaml", env=env, before=before), 0)
     bench.check_same(env=env)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [lambda record: record.pop("statistics"), lambda record: record.update(colour="grey")],
-    ids=["lacks a part", "has an unknown part"],
-)
-def test_record_of_another_version(bench, change):
-    bench.check_same()
-    path = min((bench.results / "records").glob("*.json"))
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
-    bench.check_disk(path.name)
-    bench.check(bench.run(), 0, "1 made, 5 kept")
-    bench.check_same()
 
 
 def test_run_folder_of_a_newer_stimgen(bench):

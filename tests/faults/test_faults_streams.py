@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from fault_bench import Ended, bytes_of, write_manifest
+from fault_bench import bytes_of, write_manifest
+from launching import Ended
 
 CHECK = "stimgen check manifests/faults.yaml --all"
 RUN = "stimgen run manifests/faults.yaml --no-report"

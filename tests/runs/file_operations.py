@@ -7,7 +7,8 @@ import signal
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,78 +21,76 @@ FOLDERS = ("out", "stimuli", "records", "trials", "checkpoints")
 """Names of a run folder, which is called "out", and of those in it."""
 
 
-class Watch:
-    """Replaces the functions of `os` that change files while it is entered.
+@contextmanager
+def watched(before: Callable[[str, Path], None], after: Callable[[str, Path, Path], None]) -> Iterator[None]:
+    """Call `before` with the kind of each operation and its path, and `after` also with the old path."""
+    originals = {name: getattr(os, name) for name in ("fsync", "replace", "link", "unlink", "mkdir", "rmdir")}
 
-    Parameters
-    ----------
-    log
-        File to which all operations are written, if any.
-    kill_at
-        Kind, name and occurrence, from 1, of the operation at which the process kills itself.
-    hold_at
-        The same of the operation before which it creates the file `held` and waits until that is gone.
-    held
-        See there.
-    """
+    def fsync(handle: int) -> None:
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        kind = "sync folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "sync"
+        before(kind, path)
+        originals["fsync"](handle)
+        after(kind, path, path)
 
-    def __init__(
-        self, log: str | None, kill_at: list[Any] | None, hold_at: list[Any] | None, held: Path
-    ) -> None:
-        self._log, self._kill_at, self._hold_at, self._held = log, kill_at, hold_at, held
-        self._before_counts: Counter[tuple[str, str]] = Counter()
-        self._after_counts: Counter[tuple[str, str]] = Counter()
-        self._functions = {
-            name: getattr(os, name) for name in ("fsync", "replace", "link", "unlink", "mkdir", "rmdir")
-        }
-
-    def __enter__(self) -> None:
-        os.fsync = self._fsync
-        for name in ("replace", "link", "unlink", "mkdir", "rmdir"):
-            setattr(os, name, self._told(name))
-
-    def __exit__(self, *error: object) -> None:
-        for name, function in self._functions.items():
-            setattr(os, name, function)
-
-    def _told(self, name: str) -> Callable[..., Any]:
+    def changing(kind: str) -> Callable[..., Any]:
         def function(path: Any, *others: Any, **options: Any) -> Any:
-            target = Path(others[0] if others and name in ("replace", "link") else path)
-            self._before(name, target)
-            result = self._functions[name](path, *others, **options)
-            self._after(name, target)
+            target = Path(others[0] if kind in ("replace", "link") else path)
+            before(kind, target)
+            result = originals[kind](path, *others, **options)
+            after(kind, target, Path(path))
             return result
 
         return function
 
-    def _fsync(self, handle: int) -> None:
-        path = Path(f"/proc/self/fd/{handle}").readlink()
-        if stat.S_ISDIR(os.fstat(handle).st_mode):
-            self._functions["fsync"](handle)
-            self._after("sync folder", path)
-            return
-        self._before("sync", path)
-        content = Path(f"/proc/self/fd/{handle}").read_bytes()
-        os.ftruncate(handle, len(content) // 2)
-        self._after("half", path)
-        os.pwrite(handle, content, 0)
-        self._functions["fsync"](handle)
-        self._after("sync", path)
+    functions = {kind: changing(kind) for kind in originals} | {"fsync": fsync}
+    try:
+        for name, function in functions.items():
+            setattr(os, name, function)
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(os, name, original)
 
-    def _before(self, kind: str, path: Path) -> None:
-        self._before_counts[kind, name_of(path)] += 1
-        if self._hold_at == [kind, name_of(path), self._before_counts[kind, name_of(path)]]:
-            self._held.touch()
-            while self._held.exists():
+
+@contextmanager
+def stopped(
+    log: str = "", kill_at: tuple[Any, ...] = (), hold_at: tuple[Any, ...] = (), held: str = ""
+) -> Iterator[None]:
+    """Write all operations to the file `log`, and stop at one of them: kind, name and occurrence, from 1.
+
+    The process kills itself after `kill_at`. Before `hold_at` it creates the file `held` and waits for its
+    removal.
+    """
+    counts: Counter[tuple[str, ...]] = Counter()
+
+    def before(kind: str, path: Path) -> None:
+        counts["before", kind, name_of(path)] += 1
+        if hold_at == (kind, name_of(path), counts["before", kind, name_of(path)]):
+            Path(held).touch()
+            while Path(held).exists():
                 time.sleep(0.005)
+        if kind == "sync":
+            content = path.read_bytes()
+            os.truncate(path, len(content) // 2)
+            after("half", path, path)
+            path.write_bytes(content)
 
-    def _after(self, kind: str, path: Path) -> None:
-        self._after_counts[kind, name_of(path)] += 1
-        if self._log:
-            with Path(self._log).open("a") as file:
+    def after(kind: str, path: Path, source: Path) -> None:
+        counts["after", kind, name_of(path)] += 1
+        if log:
+            with Path(log).open("a") as file:
                 file.write(f"{kind}\t{name_of(path)}\n")
-        if self._kill_at == [kind, name_of(path), self._after_counts[kind, name_of(path)]]:
+        if kill_at == (kind, name_of(path), counts["after", kind, name_of(path)]):
             os.kill(os.getpid(), signal.SIGKILL)
+
+    with watched(before, after):
+        yield
+
+
+def stop(**how: Any) -> str:
+    """Return code for a process that is to be `stopped`."""
+    return f"import file_operations; stop = file_operations.stopped(**{how!r}); stop.__enter__()\n"
 
 
 def name_of(path: Path) -> str:

@@ -8,16 +8,11 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from run_manifests import tiny, write_manifest
-from typer.testing import CliRunner
+from run_manifests import stimgen, tiny
 
-from stimgen.cli import app
 from stimgen.images.read import read_image
-from stimgen.manifest.document import ManifestError
-from stimgen.manifest.load import load_manifest
 from stimgen.networks.architectures import NETWORKS
-from stimgen.networks.import_weights import import_weights
-from stimgen.networks.weights import find_weights, random_weights
+from stimgen.networks.weights import random_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.record import Record
 from stimgen.runs.runner import run
@@ -91,17 +86,6 @@ def test_controls_alone_are_measured_on_the_default_layers_that_fit(tmp_path):
     assert [floor is None for floor in floors] == [False, False, True, True, True]
 
 
-def test_a_manifest_is_checked_against_the_smallest_image(tmp_path):
-    changes = CHANGES | {"layer_sets": {"deep": ["pool5"]}, "network": {"name": "alexnet"}}
-    with pytest.raises(ManifestError, match="62 px are too small for pool5, which needs at least 63 px"):
-        load_manifest(write_manifest(tmp_path, **(changes | {"image": {"size_px": 62}})))
-    path = write_manifest(tmp_path, **(changes | {"image": {"size_px": 63}}))
-    result = CliRunner().invoke(app, ["check", str(path)])
-    assert result.exit_code == 0, result.output
-    assert "texture, alexnet: pool5" in result.output
-    assert "stimgen weights fetch alexnet" in result.output
-
-
 def test_stats_measures_the_default_layers_of_the_network(tmp_path):
     image = str(tmp_path / "cat.png")
     pixels = np.round(255 * read_image("skimage:chelsea").pixels[100:164, 100:164]).astype(np.uint8)
@@ -109,34 +93,7 @@ def test_stats_measures_the_default_layers_of_the_network(tmp_path):
     options = ["--source", image, "--no-normalise", "--device", "cpu"]
     for network, layers in (("alexnet", LAYERS), ("vgg16", ["conv1_1", "pool1", "pool2", "pool3", "pool4"])):
         out = tmp_path / f"{network}.csv"
-        command = ["stats", image, *options, "--network", network, "--weights", "random"]
-        result = CliRunner().invoke(app, [*command, "--out", str(out)])
+        result = stimgen("stats", image, *options, "--network", network, "--weights", "random", "--out", out)
         assert result.exit_code == 0, result.output
         columns = [name for name in pd.read_csv(out) if name.startswith("gram_relative_")]
         assert columns == [f"gram_relative_{layer}" for layer in layers]
-    Image.fromarray(pixels[:30]).save(tmp_path / "low.png")
-    command = ["stats", str(tmp_path / "low.png"), *options, "--network", "alexnet", "--weights", "random"]
-    refused = CliRunner().invoke(app, command)
-    assert refused.exit_code == 2
-    assert "64 × 30 px, and the deepest layer needs 31 px" in refused.output
-
-
-def test_weights_that_are_normalised_already_are_used_as_they_are_and_recorded(tmp_path, file, monkeypatch):
-    unpublished = replace(NETWORKS["alexnet"](), weights=())
-    monkeypatch.setitem(NETWORKS._entries, "alexnet", lambda: unpublished)
-    monkeypatch.setattr("stimgen.networks.import_weights.share_near_one", lambda weights: 1.0)
-    imported = import_weights(file, "alexnet", name="published", convention="torchvision")
-    network = {"name": "alexnet", "weights": imported.name, "normalise": True}
-    changes = CHANGES | {"layer_sets": {"conv1": ["conv1"]}, "controls": []}
-    result = run(tiny(tmp_path / "one", network=network, **changes))
-    (record,) = records_of(result).values()
-    assert (record.network.normalise, record.network.weights_normalised) == (True, True)
-    assert pd.read_csv(result.folder / "stimuli.csv")["normalised"].all()
-    assert find_weights("alexnet", imported.name).normalised
-    # The same pixels as without any normalisation of these filters.
-    plain = {"name": "alexnet", "weights": "random:4", "normalise": False}
-    other = run(tiny(tmp_path / "two", network=plain, **changes))
-    (unmarked,) = records_of(other).values()
-    assert unmarked.png_sha256 == record.png_sha256
-    assert unmarked.recipe_sha256 != record.recipe_sha256
-    assert not pd.read_csv(other.folder / "stimuli.csv")["normalised"].any()

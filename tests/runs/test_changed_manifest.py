@@ -10,15 +10,13 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from run_manifests import IDS, TINY, tiny, write_manifest
-from typer.testing import CliRunner
+from run_manifests import IDS, TINY, stimgen, tiny, write_manifest
 
-from stimgen.cli import app
 from stimgen.manifest.plan import plan
 from stimgen.networks.architectures import published_weights
 from stimgen.runs.job import Job
-from stimgen.runs.outlook import Outlook, known_recipes, outlook
 from stimgen.runs.preparation import prepare
+from stimgen.runs.recipe import known_recipes, outlook
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 from stimgen.runs.unplanned import find_unplanned
@@ -41,10 +39,6 @@ def changed(folder, before):
 
 def files(*ids):
     return {f"{stimulus_id}{ending}" for stimulus_id in ids for ending in (".png", ".json")}
-
-
-def stimgen(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="stimgen")
 
 
 def names(folder):
@@ -131,12 +125,6 @@ def test_check_says_it_in_a_line_and_only_where_there_is_a_run(as_finished, tmp_
     )
     as_finished.path.rename(tmp_path / "elsewhere")
     assert "There:" not in stimgen("check", path).stdout
-
-
-@pytest.mark.parametrize("content", ["{", '{"source": {"id": "brick"}}'])
-def test_check_takes_a_damaged_record_for_none(as_finished, tmp_path, content):
-    as_finished.record(IDS[0]).write_text(content)
-    assert outlook(tiny(tmp_path), as_finished) == Outlook(6, 0, 1, 0)
 
 
 class TestPrune:
@@ -269,6 +257,6 @@ def test_recipes_known_without_loading_weights_are_those_of_a_run(finished, tmp_
     assert recipes == prepare(manifest, "cpu").recipes()
     published = published_weights("vgg16", "imagenet")
     other = dataclasses.replace(published, convention="torchvision")
-    monkeypatch.setattr("stimgen.runs.outlook.published_weights", lambda network, name: other)
+    monkeypatch.setattr("stimgen.runs.recipe.published_weights", lambda network, name: other)
     found = known_recipes(manifest, finished, stimuli)
     assert not set(recipes.values()) & set(found.values()), "the same tensors with another input convention"

@@ -11,7 +11,6 @@ from run_manifests import tiny
 from stimgen.runs import executor
 from stimgen.runs.executor import LARGEST, default_batch_size, measured_peak
 from stimgen.runs.preparation import Networks
-from stimgen.texture.statistic import weighted_terms
 
 CPU = torch.device("cpu")
 
@@ -66,22 +65,6 @@ def test_batch_size_is_1_where_two_do_not_fit(tmp_path, batch_size):
         return 1
 
     assert batch_size(tiny(tmp_path), 10**9, peak) == 1
-
-
-def test_measured_problems_have_the_shape_of_the_stimuli(tmp_path, monkeypatch):
-    manifest = tiny(tmp_path, image={"size_px": 32, "color": "rgb"})
-    asked = []
-    monkeypatch.setattr("stimgen.runs.executor.synthesise", lambda *given: asked.append(given))
-    for name in ("empty_cache", "reset_peak_memory_stats"):
-        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7)
-    layer_set = next(iter(manifest.layer_sets.values()))
-    assert measured_peak(manifest, Networks(manifest, "cpu"), layer_set, CPU, 2) == 7
-    ((problems, _, preset),) = asked
-    assert [problem.goal.image.shape for problem in problems] == [(32, 32, 3)] * 2
-    assert problems[0].terms == weighted_terms(layer_set.layer_weights)
-    assert (preset.scales(32), preset.evaluations) == ((32,), (2,))
-    assert preset.history == manifest.synthesis.history
 
 
 @pytest.mark.gpu

@@ -14,7 +14,8 @@ import termios
 import time
 
 import pytest
-from forking import forker
+from commands import until
+from file_operations import stop
 from run_manifests import write_manifest
 from same_runs import comparable
 
@@ -38,13 +39,6 @@ def signals_as_in_a_terminal():
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("forks")
-    with forker(folder, write_manifest(folder, layer_sets=None, controls=["original"])) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
     return write_manifest(tmp_path_factory.mktemp("slow"), **SLOW)
 
@@ -55,13 +49,6 @@ def undisturbed(forks, manifest, tmp_path_factory):
     ended = forks.run("run", manifest, "--out", out)
     assert ended.code == 0, ended.errors
     return comparable(out)
-
-
-def until(condition):
-    limit = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.002)
 
 
 def check_ended(ended, manifest, out):
@@ -101,22 +88,25 @@ def test_interrupted_run_names_the_command_that_resumes_it(forks, manifest, undi
 
 def test_stimulus_that_is_being_written_is_finished(forks, manifest, tmp_path):
     out = tmp_path / "out"
-    pid = forks.start("run", manifest, "--out", out, hold_at=["replace", "stimuli/*.png", 2])
-    until(forks.held.exists)
+    held = tmp_path / "held"
+    before = stop(hold_at=("replace", "stimuli/*.png", 2), held=str(held))
+    pid = forks.start("run", manifest, "--out", out, before=before)
+    until(held.exists)
     os.kill(pid, signal.SIGTERM)
     time.sleep(0.05)
-    forks.held.unlink()
+    held.unlink()
     there = check_ended(forks.wait(), manifest, out)
     assert there == {"brick-original", "brick-phase_scrambled-s1"}
 
 
 def test_signal_before_anything_is_made_ends_the_run_at_once(forks, manifest, tmp_path):
     out = tmp_path / "out"
-    pid = forks.start("run", manifest, "--out", out, hold_at=["mkdir", "above/out", 1])
-    until(forks.held.exists)
+    held = tmp_path / "held"
+    before = stop(hold_at=("mkdir", "above/out", 1), held=str(held))
+    pid = forks.start("run", manifest, "--out", out, before=before)
+    until(held.exists)
     os.kill(pid, signal.SIGTERM)
     ended = forks.wait()
-    forks.held.unlink()
     assert ended.code == 130
     assert ended.errors.startswith("Interrupted. ")
     assert not out.exists()

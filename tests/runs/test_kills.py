@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import random
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from file_operations import KINDS
-from forking import Forker, forker
+from file_operations import KINDS, stop
+from launching import Launcher
 from run_manifests import write_manifest
 from same_runs import comparable
 
-from stimgen.atomic import TEMPORARY
 from stimgen.verify.run import verify_run
 
 CHANGES = {
@@ -26,7 +20,8 @@ CHANGES = {
     "trials": [{"id": "which", "design": "two_interval", "min_source_gap": 0}],
 }
 """Two sources, two layer sets, two controls and a trial list: 14 stimuli."""
-STIMULI = 14
+AT_ONCE = "from stimgen.runs import checkpoints; checkpoints.EVERY_S = 0.0\n"
+"""Every stage is followed by a checkpoint."""
 
 pytestmark = pytest.mark.slow
 
@@ -41,26 +36,17 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("forks")
-    with forker(folder, write_manifest(folder, layer_sets=None, controls=["original"])) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def undisturbed(forks: Forker, tmp_path_factory) -> Undisturbed:
+def undisturbed(forks: Launcher, tmp_path_factory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     manifest, log = write_manifest(folder, **CHANGES), folder / "log.txt"
-    ended = forks.run("run", manifest, "--out", folder / "out", every_s=0.0, log=str(log))
+    ended = forks.run("run", manifest, "--out", folder / "out", before=AT_ONCE + stop(log=str(log)))
     assert ended.code == 0, ended.errors
     lines = [line.split("\t") for line in log.read_text().splitlines()]
     return Undisturbed(manifest, comparable(folder / "out"), lines)
 
 
-def state(expected: Undisturbed, out: Path) -> set[str]:
-    """Return what a killed run has left, in words."""
-    if not (out / "records").is_dir():
-        return {"nothing"}
+def check_state(expected: Undisturbed, out: Path) -> None:
+    """Check what a killed run has left."""
     pngs = {path.stem for path in out.glob("stimuli/*.png")}
     records = {path.stem for path in out.glob("records/*.json")}
     assert records <= pngs
@@ -69,18 +55,11 @@ def state(expected: Undisturbed, out: Path) -> set[str]:
         assert [one for one in verified.findings if one.severity == "wrong"] == []
         # Killed when all was done.
         assert not verified.right or comparable(out) == expected.files
-    found = {"owner"} if (out / "lock.json").exists() else set()
-    found |= {"temporary"} if list(out.rglob(f"{TEMPORARY}*")) else set()
-    found |= {"png without record"} if pngs - records else set()
-    found |= {"checkpoint"} if list(out.glob("checkpoints/*.safetensors")) else set()
-    found |= {"trial list"} if list(out.glob("trials/*.csv")) else set()
-    half_way = "half-way" if 0 < len(records) < STIMULI else "all records"
-    return found | {half_way if records else "no record"}
 
 
-def check_the_end(forks: Forker, expected: Undisturbed, out: Path) -> None:
+def check_the_end(forks: Launcher, expected: Undisturbed, out: Path) -> None:
     """Let the run end, and compare it with the undisturbed one."""
-    ended = forks.run("run", expected.manifest, "--out", out, every_s=0.0)
+    ended = forks.run("run", expected.manifest, "--out", out, before=AT_ONCE)
     assert ended.code == 0, ended.errors
     assert verify_run(out).findings == ()
     found = comparable(out)
@@ -99,50 +78,18 @@ def test_kills_between_all_operations_on_files(forks, undisturbed, tmp_path):
     assert [counts[place] for place in again] == [2, 2, 3]
     places = [(*place, 1) for place in counts] + [(*place, 2) for place in again] + [(*again[-1], 3)]
     assert len(places) >= 45
-    lives, states = 0, Counter()
-    pending = places
+    lives, pending = 0, places
     while pending:
         out, lives = tmp_path / f"life{lives}" / "out", lives + 1
         out.parent.mkdir()
         left = []
         for place in pending:
-            kind, name, occurrence = place
-            ended = forks.run(
-                "run", undisturbed.manifest, "--out", out, every_s=0.0, kill_at=[kind, name, occurrence]
-            )
+            ended = forks.run("run", undisturbed.manifest, "--out", out, before=AT_ONCE + stop(kill_at=place))
             assert ended.code in (0, -signal.SIGKILL), ended.errors
             if ended.code == 0:  # this life has that behind it
                 left.append(place)
             else:
-                states.update(state(undisturbed, out))
+                check_state(undisturbed, out)
         check_the_end(forks, undisturbed, out)
         assert len(left) < len(pending), left
         pending = left
-    expected = {
-        "nothing",
-        "owner",
-        "temporary",
-        "png without record",
-        "checkpoint",
-        "trial list",
-        "no record",
-    }
-    assert states.keys() == expected | {"half-way", "all records"}, states
-
-
-def test_kills_of_the_command_itself(undisturbed, tmp_path):
-    """Not forked, and with the checkpoints of its own."""
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "stimgen", "run", str(undisturbed.manifest), "--out", str(out)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    rng = random.Random(3)
-    for made in (0, 2, 3):
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-            for _ in range(made):
-                assert process.stderr.readline()
-            time.sleep(rng.uniform(0, 0.03))
-            process.kill()
-        assert process.returncode == -signal.SIGKILL
-    assert 5 <= len(list(out.glob("records/*.json"))) < STIMULI
-    subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
-    assert comparable(out) == undisturbed.files

@@ -6,12 +6,11 @@ import csv
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from run_manifests import stimgen
 
 from experiments.shared.aperture import aperture, windowed
 from experiments.shared.observer import stimulus_values
 from experiments.shared.trial_list import read_trial_list
-from stimgen.cli import app
 from stimgen.images.png import decode_png
 
 
@@ -26,9 +25,7 @@ from stimgen.images.png import decode_png
 def test_the_experiments_read_what_stimgen_writes(finished, tmp_path, design, settings):
     options = [word for setting in [*settings, "min_source_gap=0"] for word in ("--set", setting)]
     out = tmp_path / "lists" / "list.csv"
-    done = CliRunner().invoke(
-        app, ["trials", str(finished.path), "--design", design, *options, "--out", str(out)]
-    )
+    done = stimgen("trials", finished.path, "--design", design, *options, "--out", out)
     assert done.exit_code == 0, done.output
     found = read_trial_list(out, design)
     with out.open(encoding="utf-8", newline="") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from disk import Disk, restore, watched
+from disk import Disk, restore
 from run_manifests import tiny
 from same_runs import comparable
 
@@ -21,36 +21,11 @@ def disk(tmp_path_factory) -> Disk:
     """The disk of an undisturbed run with checkpoints, in the folder "above/out"."""
     root = tmp_path_factory.mktemp("disk")
     manifest = tiny(tmp_path_factory.mktemp("manifest"), **FEW)
-    with pytest.MonkeyPatch.context() as patch, watched(root) as disk:
+    disk = Disk(root)
+    with pytest.MonkeyPatch.context() as patch, disk.watched():
         patch.setattr(checkpoints, "EVERY_S", 0.0)
         assert run(manifest, out=root / "above" / "out").made == 2
     return disk
-
-
-def place(disk, kind, name):
-    (found,) = [
-        at for at, operation in enumerate(disk.operations) if operation == (kind, f"above/out/{name}")
-    ]
-    return found
-
-
-def test_a_file_is_synced_before_it_has_its_name_and_its_folder_after(disk):
-    for at, (kind, name) in enumerate(disk.operations):
-        if kind in ("replace", "link"):
-            assert disk.operations[at - 1][0] == "sync"
-            folder = name.rsplit("/", 1)[0]
-            after = [other for other in disk.operations[at + 1 : at + 3] if other[0] != "unlink"]
-            assert after[0] == ("sync folder", folder)
-
-
-@pytest.mark.parametrize("stimulus_id", ["brick-original", "brick-pool1-s1"])
-def test_a_png_is_on_disk_before_its_record_is_written(disk, stimulus_id):
-    png = place(disk, "replace", f"stimuli/{stimulus_id}.png")
-    record = place(disk, "replace", f"records/{stimulus_id}.json")
-    assert disk.operations[png - 1][0] == "sync"
-    assert disk.operations[png + 1] == ("sync folder", "above/out/stimuli")
-    assert disk.operations[png + 2][1].startswith("above/out/records/.tmp-")
-    assert png + 4 == record
 
 
 def test_in_every_state_each_file_is_whole(disk):
@@ -80,7 +55,8 @@ def test_from_every_state_a_run_goes_on_to_the_same_bytes(disk, tmp_path, monkey
 
 def test_the_simulated_disk_loses_what_is_not_synced(tmp_path):
     """So that a write which forgot to sync would be found."""
-    with watched(tmp_path) as disk:
+    disk = Disk(tmp_path)
+    with disk.watched():
         make_folder(tmp_path / "folder")
         write_file(tmp_path / "folder" / "a", b"one")
         assert {"folder": None, "folder/a": b"one"} in disk.states

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from run_manifests import tiny, write_manifest
+from run_manifests import tiny
 from same_runs import comparable
 
 from stimgen.errors import InputError
 from stimgen.images.read import skimage_path
 from stimgen.runs.job import Job
 from stimgen.runs.lock import LockError
+from stimgen.runs.results import Shard, is_unmerged, parse_shard, shard_locked
 from stimgen.runs.runner import run
-from stimgen.runs.shards import NOTE, Shard, is_unmerged, parse_shard, shard_locked
 from stimgen.runs.store import RunFolder
 from stimgen.verify.rebuild import rebuild_tables
 from stimgen.verify.run import verify_run
@@ -135,44 +125,29 @@ def test_what_excludes_each_other(tmp_path):
         pass
 
 
-@contextlib.contextmanager
-def at_work(monkeypatch, manifest, shard: Shard, **options) -> Iterator[None]:
-    """Stop a shard in its first batch."""
-    begun, on = threading.Event(), threading.Event()
-    make = Job.make
+def test_shards_of_another_manifest_or_division_do_not_work_beside_each_other(tmp_path, control):
+    tried = []
 
-    def waits(self, batch):
-        begun.set()
-        assert on.wait(60)
-        return make(self, batch)
+    def beside(source, rng):
+        """Try to make another shard while this one works."""
+        if not tried:
+            tried.append(before := resolved.read_bytes())
+            with pytest.raises(LockError, match="another manifest"):
+                run(other, shard=Shard(2, 2))
+            with pytest.raises(LockError, match="other options"):
+                run(manifest, shard=Shard(2, 2), batch_size=3)
+            assert resolved.read_bytes() == before
+            run(manifest, shard=Shard(2, 2))
+        return source
 
-    monkeypatch.setattr(Job, "make", waits)
-    with ThreadPoolExecutor() as pool:
-        future = pool.submit(run, manifest, shard=shard, **options)
-        assert begun.wait(60)
-        monkeypatch.undo()
-        try:
-            yield
-        finally:
-            on.set()
-        future.result()
-
-
-def test_shards_of_another_manifest_or_division_do_not_work_beside_each_other(tmp_path, monkeypatch):
-    manifest = tiny(tmp_path)
-    other = tiny(tmp_path, seeds=[5])
-    with at_work(monkeypatch, manifest, Shard(1, 2)):
-        before = (manifest.output / "manifest.resolved.yaml").read_bytes()
-        with pytest.raises(LockError, match="another manifest"):
-            run(other, shard=Shard(2, 2))
-        with pytest.raises(LockError, match="other options"):
-            run(manifest, shard=Shard(2, 2), batch_size=3)
-        assert (manifest.output / "manifest.resolved.yaml").read_bytes() == before
-        run(manifest, shard=Shard(2, 2))
-    assert rebuild_tables(manifest.output).stimuli == 7
+    control("beside", beside)
+    manifest, other = (tiny(tmp_path, controls=["beside"], seeds=seeds) for seeds in ([1, 2], [5]))
+    resolved = manifest.output / "manifest.resolved.yaml"
+    run(manifest, shard=Shard(1, 2))
+    assert rebuild_tables(manifest.output).stimuli == 5
     # One after the other they may, also all of a new manifest at once.
-    with at_work(monkeypatch, other, Shard(1, 2)):
-        run(other, shard=Shard(2, 2))
+    for number in (1, 2):
+        run(other, shard=Shard(number, 2))
 
 
 def test_a_gpu_needs_a_batch_size(tmp_path):
@@ -226,37 +201,3 @@ def test_no_tables_are_made_of_two_versions_of_a_source(tmp_path):
     run(manifest, shard=Shard(2, 2))
     rebuild_tables(manifest.output)
     assert verify_run(manifest.output).findings == ()
-
-
-def command(*arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "stimgen", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-
-
-@pytest.mark.slow
-def test_shards_in_processes_of_their_own_one_of_them_killed(tmp_path, whole):
-    manifest = write_manifest(tmp_path, **CHANGES)
-    folder = tmp_path / "results" / "tiny"
-    shards = [command("run", manifest, "--shard", f"{number}/2") for number in (1, 2)]
-    until = time.monotonic() + 60
-    while not list(folder.glob("records/*.json")) and time.monotonic() < until:
-        time.sleep(0.005)
-    shards[0].send_signal(signal.SIGKILL)
-    outputs = [shard.communicate(timeout=100)[0] for shard in shards]
-    assert shards[1].returncode == 0, outputs[1]
-    if shards[0].returncode != 0:  # else it was faster than the kill
-        again = command("run", manifest, "--shard", "1/2")
-        output, _ = again.communicate(timeout=100)
-        assert again.returncode == 0, output
-        assert "Shard 1/2" in output
-    joined = command("tables", folder)
-    assert joined.communicate(timeout=100)[0].startswith("14 stimuli")
-    assert verify_run(folder).findings == ()
-    assert of_whole(folder) == of_whole(whole)
-    assert (folder / "shards" / "1-of-2" / NOTE).is_file()
-    shutil.rmtree(folder / "shards")

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_manifests import IDS, tiny
+from run_manifests import IDS, tiny, write_manifest
+from run_manifests import stimgen as command
 from same_runs import comparable
-from typer.testing import CliRunner
 
 import stimgen
-from stimgen.cli import app
 from stimgen.errors import InputError
 from stimgen.runs import store, tables
-from stimgen.runs.outlook import outlook
+from stimgen.runs.recipe import outlook
 from stimgen.runs.record import png_name, record_name
+from stimgen.runs.results import Shard
 from stimgen.runs.runner import run
-from stimgen.runs.shards import Shard
-from stimgen.runs.store import SUBFOLDERS, RunFolder
+from stimgen.runs.store import RunFolder
 from stimgen.verify.rebuild import rebuild_tables
 from stimgen.verify.report import sentences
 from stimgen.verify.run import verify_run
@@ -47,10 +47,6 @@ def spread(made, tmp_path):
     return RunFolder(shutil.copytree(made / "spread", tmp_path / "spread"))
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="stimgen")
-
-
 def by_file(folder):
     return {one.file: one.problem for one in verify_run(folder.path).findings}
 
@@ -61,7 +57,7 @@ def test_files_lie_in_the_subfolders_of_their_ids(spread):
         for name in (png_name, record_name):
             inner = name(stimulus_id, spread=True)
             assert (spread.path / inner).is_file()
-            assert inner.split("/")[1] in SUBFOLDERS
+            assert re.fullmatch("[0-9a-f]{2}", inner.split("/")[1])
             assert not (spread.path / name(stimulus_id, spread=False)).exists()
     assert not list(spread.path.glob("stimuli/*.png")) + list(spread.path.glob("records/*.json"))
 
@@ -85,8 +81,8 @@ def test_readers_find_what_is_spread(spread):
     shown = {cell for name in trials for cell in trials[name] if str(cell).endswith(".png")}
     assert shown
     assert all((spread.trials / cell).is_file() for cell in shown)
-    assert invoke("report", spread.path).exit_code == 0
-    assert invoke("figure", spread.path, "--out", spread.path.parent / "figure.png").exit_code == 0
+    assert command("report", spread.path).exit_code == 0
+    assert command("figure", spread.path, "--out", spread.path.parent / "figure.png").exit_code == 0
 
 
 def test_the_fingerprint_is_what_the_command_prints(spread):
@@ -169,16 +165,9 @@ def test_tables_do_not_depend_on_how_many_records_are_in_memory(made, monkeypatc
         assert {path.name: path.read_bytes() for path in (made / "flat").glob("*.csv")} == before
 
 
-def test_a_copy_without_empty_subfolders_is_still_spread(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "MOST_FLAT", 3)
-    RunFolder(tmp_path / "run").prepare(4)
-    (tmp_path / "run" / "records" / "00").rmdir()
-    assert RunFolder(tmp_path / "run").is_spread
-
-
 def test_stimuli_that_are_not_asked_for_are_removed_from_subfolders(spread):
-    command = ["run", spread.path.parent / "manifests" / "tiny.yaml", "--out", spread.path, "--seeds", "1"]
-    tiny(spread.path.parent, trials=LIST)
-    assert invoke(*command, "--prune", "--yes", "--no-report").exit_code == 0
+    path = write_manifest(spread.path.parent, trials=LIST)
+    pruned = ("--out", spread.path, "--seeds", "1", "--prune", "--yes", "--no-report")
+    assert command("run", path, *pruned).exit_code == 0
     kept = {path.stem for path in spread.path.rglob("*.png")}
     assert kept == {stimulus_id for stimulus_id in IDS if not stimulus_id.endswith("-s2")}

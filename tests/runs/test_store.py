@@ -1,33 +1,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from stimgen.errors import InputError
-from stimgen.runs.store import RunFolder, StoreError, write_atomically
-
-WRITE_WITH_LIMIT = """
-import resource, sys
-from pathlib import Path
-from stimgen.runs.store import StoreError, write_atomically
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-try:
-    write_atomically(Path(sys.argv[1]), b"x" * 5000)
-except StoreError as error:
-    print(error)
-"""
-
-
-def test_a_file_is_replaced_whole(tmp_path):
-    path = tmp_path / "table.csv"
-    write_atomically(path, "ä\n")
-    write_atomically(path, b"new")
-
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
+from stimgen.runs.store import RunFolder, write_atomically
 
 
 def test_files_can_be_read_by_whom_the_umask_allows(tmp_path):
@@ -40,21 +18,6 @@ def test_files_can_be_read_by_whom_the_umask_allows(tmp_path):
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.parametrize("old", [None, b"old"], ids=["new file", "old file"])
-def test_a_write_that_fails_half_way_leaves_what_was_there(tmp_path, old):
-    path = tmp_path / "stimulus.png"
-    if old:
-        path.write_bytes(old)
-
-    done = subprocess.run(
-        [sys.executable, "-c", WRITE_WITH_LIMIT, str(path)], capture_output=True, text=True, check=True
-    )
-
-    assert f"{path} cannot be written: File too large." in done.stdout
-    assert "Free the disk" in done.stdout
-    assert [file.read_bytes() for file in tmp_path.iterdir()] == ([old] if old else [])
-
-
 def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("everything")
     with pytest.raises(InputError, match="is not empty and holds no stimgen run") as error:
@@ -62,24 +25,6 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
 
     assert error.value.exit_code == 2
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-def test_a_folder_that_cannot_be_made_says_why(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be made: Not a directory"):
-        RunFolder(tmp_path / "file" / "run").prepare()
-
-
-def test_a_folder_that_cannot_be_locked_says_why(tmp_path):
-    (tmp_path / ".lock").mkdir()
-    with pytest.raises(StoreError, match="cannot be locked: Is a directory"), RunFolder(tmp_path).locked():
-        pass
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"format": 3}'])
-def test_a_damaged_record_is_none(as_finished, content):
-    as_finished.record("brick-original").write_bytes(content)
-    assert as_finished.read_record("brick-original") is None
 
 
 def test_folders_that_begin_like_unfinished_files_are_somebody_elses(tmp_path):

@@ -63,9 +63,8 @@ def parses_as_number(text):
 
 
 def test_tables_hold_nothing_that_psychopy_evaluates(odd_records):
-    given_records, failures = odd_records, FAILURES
-    numbers = {name: sum(len(lines(one)) for one in given_records) for name, lines in LONG_TABLES.items()}
-    numbers |= {"stimuli": len(given_records), "failures": len(failures)}
+    numbers = {name: sum(len(lines(one)) for one in odd_records) for name, lines in LONG_TABLES.items()}
+    numbers |= {"stimuli": len(odd_records), "failures": len(FAILURES)}
     texts = {
         "stimulus_id",
         "source",
@@ -77,7 +76,7 @@ def test_tables_hold_nothing_that_psychopy_evaluates(odd_records):
         "error",
         "cure",
     }
-    for name, ((header, *cells), _) in written(given_records, failures).items():
+    for name, ((header, *cells), _) in written(odd_records, FAILURES).items():
         assert all(column.isidentifier() for column in header)
         assert len(set(header)) == len(header)
         assert len(cells) == numbers[name]
@@ -102,10 +101,9 @@ def test_long_tables_are_written_as_pandas_writes_them(odd_records, name):
 
 
 def test_every_column_is_described_and_every_described_column_is_there(odd_records):
-    given_records, failures = odd_records, FAILURES
-    layers = {layer for record in given_records for layer in record.measured_layers}
-    asked = any("ps_distance" in record.statistics for record in given_records)
-    for name, ((header, *_), dictionary) in written(given_records, failures).items():
+    layers = {layer for record in odd_records for layer in record.measured_layers}
+    asked = any("ps_distance" in record.statistics for record in odd_records)
+    for name, ((header, *_), dictionary) in written(odd_records, FAILURES).items():
         expected = {
             column.name.replace("{layer}", layer).replace("{family}", family)
             for column in RUN_TABLES[name]
@@ -123,9 +121,8 @@ def test_every_column_is_described_and_every_described_column_is_there(odd_recor
 
 
 def test_pandas_reads_the_numbers_back(odd_records):
-    given_records = odd_records
-    (header, *cells), _ = written(given_records)["stimuli"]
-    for record, row in zip(given_records, cells, strict=True):
+    (header, *cells), _ = written(odd_records)["stimuli"]
+    for record, row in zip(odd_records, cells, strict=True):
         read = dict(zip(header, row, strict=True))
         assert read["stimulus_id"] == record.stimulus_id
         assert read["seed"] == ("" if record.seed is None else str(record.seed))

@@ -3,35 +3,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from commands import Commands
+from run_manifests import TINY
 from slurm_bench import Bench, missing, started
 
-EXP1 = Path(__file__).parents[2] / "manifests" / "exp1.yaml"
-
-
-def exp1_small() -> dict[str, Any]:
-    """Return exp1 with two sources, small images and short syntheses: 26 stimuli."""
-    data: dict[str, Any] = yaml.safe_load(EXP1.read_text())
-    data["image"] = {"size_px": 48, "color": "grey", "ppd": 41}
-    data["sources"] = [{"id": name, "image": f"skimage:{name}"} for name in ("brick", "gravel")]
-    data["layer_sets"] = {name: data["layer_sets"][name] for name in ("conv1_1", "pool2")}
-    data["seeds"] = {"first": 1, "count": 4}
-    data["controls"] = ["original", "phase_scrambled"]
-    data["synthesis"] = {"preset": "multiscale", "smallest_px": 24, "evaluations": [40, 60]}
-    data.pop("accept", None)
-    data.pop("trials", None)
-    return data
+SMALL = TINY | {
+    "name": "small",
+    "image": {"size_px": 48, "ppd": 41},
+    "sources": [{"id": name, "image": f"skimage:{name}"} for name in ("brick", "gravel")],
+    "layer_sets": {"conv1_1": ["conv1_1"], "pool2": ["conv1_1", "pool1", "pool2"]},
+    "seeds": {"count": 4},
+    "synthesis": {"preset": "multiscale", "smallest_px": 24, "evaluations": [40, 60]},
+}
+"""26 stimuli."""
 
 
 class Lab(Commands):
     """Commands where a cluster can be reached."""
 
     def __init__(self, folder: Path, slurm: Bench) -> None:
-        super().__init__(folder, exp1_small(), slurm.environment)
+        super().__init__(folder, SMALL, slurm.environment)
         self.slurm = slurm
 
 
@@ -57,8 +50,8 @@ def lab(slurm: Bench, tmp_path: Path) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of the same manifest in one process, without a cluster."""
-    commands = Commands(tmp_path_factory.mktemp("local"), exp1_small())
+    commands = Commands(tmp_path_factory.mktemp("local"), SMALL)
     outcome = commands.run("run", commands.manifest, "--no-report")
     commands.stop()
     assert outcome.code == 0, outcome.output
-    return commands.folder / "results" / "exp1"
+    return commands.folder / "results" / "small"

@@ -1,4 +1,4 @@
-"""A small exp1 on a real Slurm of two nodes is complete in the end, whatever is killed."""
+"""A small run on a real Slurm of two nodes is complete in the end, whatever is killed."""
 
 from __future__ import annotations
 
@@ -137,16 +137,6 @@ def test_workers_on_two_nodes_that_are_killed_and_preempted(lab, local):
     output = finish(lab, process, run, local)
     assert f"{STIMULI} made, 0 kept, 0 failed" in output
     assert not list(run.glob("logs/tls*"))  # no keys are left
-
-
-def test_driver_that_is_killed_and_started_again(lab, local):
-    run = lab.folder / "run"
-    process = start(lab, run)
-    until(lambda: made(run) >= 11)
-    process.kill()
-    process.communicate()
-    again = start(lab, run)
-    finish(lab, again, run, local)
 
 
 def test_run_ends_if_no_job_can_work(lab):
