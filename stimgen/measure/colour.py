@@ -77,8 +77,7 @@ def cielab(planes: NDArray[np.float64]) -> NDArray[np.float64]:
                 f"Contrast along {meaning}",
                 f"Standard deviation over pixels of CIELAB's {meaning}, with pixel values proportional to "
                 "light and the primaries and white of ITU-R BT.709. Empty for grey images.",
-                "",
-                "ISO/CIE 11664-4:2019",
+                origin="ISO/CIE 11664-4:2019",
             )
             for axis, meaning in CIELAB.items()
         ),

@@ -72,8 +72,7 @@ def local_contrast(plane: NDArray[np.float64], sigmas_px: tuple[int, ...]) -> ND
             "Mean local contrast within 1.5 degrees of the centre of the image, of luminance, in the filters "
             "of 3 to 24 px of the authors' model of the lateral geniculate nucleus. Empty where visual angle "
             "is unknown.",
-            "",
-            GROEN,
+            origin=GROEN,
         ),
         Column(
             "spatial_coherence",
@@ -81,8 +80,7 @@ def local_contrast(plane: NDArray[np.float64], sigmas_px: tuple[int, ...]) -> ND
             "Mean divided by standard deviation (divisor n - 1) of local contrast within 5 degrees of the "
             "centre, in the filters of 4 to 32 px of the same model: high for cluttered images. Empty where "
             "visual angle is unknown, and where contrast is the same everywhere.",
-            "",
-            GROEN,
+            origin=GROEN,
         ),
     ),
 )

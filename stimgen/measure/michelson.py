@@ -16,8 +16,7 @@ from stimgen.measure.registration import Values, register_statistic
             "Michelson contrast",
             "(luminance_max - luminance_min) / (luminance_max + luminance_min): the contrast of a grating. "
             "In a texture two pixels decide; see rms_contrast. Empty for a black image.",
-            "",
-            "Michelson (1927), Studies in Optics",
+            origin="Michelson (1927), Studies in Optics",
         ),
     ),
 )

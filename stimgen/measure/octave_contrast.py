@@ -23,8 +23,7 @@ OCTAVES_CPI = (4, 8, 16, 32, 64, 128, 256, 512)
             "sqrt(sum P G^2) / luminance_mean, P the spectrum behind a Laplacian and a Hann window, G = 1/2 "
             f"+ cos(pi log2(f / {centre})) / 2 from {centre // 2} to {2 * centre} cycles per image. Empty "
             "where that is beyond the Nyquist frequency, and for a black image.",
-            "",
-            "Peli (1990), J. Opt. Soc. Am. A 7:2032",
+            origin="Peli (1990), J. Opt. Soc. Am. A 7:2032",
         )
         for centre in OCTAVES_CPI
     ),

@@ -81,8 +81,7 @@ def preferred_orientation(image: DecodedImage) -> tuple[float | None, float | No
             "Circular variance of orientation",
             "1 - |Z| / sum E, Z and E as for preferred_orientation: 0 where all structure has one "
             "orientation, 1 where none is preferred. Empty for a constant image.",
-            "",
-            "Ringach, Shapley & Hawken (2002), J. Neurosci. 22:5639",
+            origin="Ringach, Shapley & Hawken (2002), J. Neurosci. 22:5639",
         ),
     ),
 )

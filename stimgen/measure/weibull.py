@@ -72,8 +72,7 @@ def fit_weibull(values: NDArray[np.float64]) -> tuple[float | None, float | None
             "Weibull shape",
             "gamma of the same: near 2 where edges are many and alike, as in noise, lower where they are few "
             "and strong among smooth areas.",
-            "",
-            SCHOLTE,
+            origin=SCHOLTE,
         ),
     ),
 )
