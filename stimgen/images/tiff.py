@@ -42,7 +42,7 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
         _check_tags(file, data, origin)
         page: Any = file.pages.first
         compression, photometric = _name(page.compression), _name(page.photometric)
-        floats, bits = page.dtype.kind == "f", int(page.bitspersample)
+        floats, bits = page.dtype.kind == "f", page.bitspersample
         integers = page.sampleformat == 1 and bits in (1, 8, 16)
         colours = page.samplesperpixel - len(page.extrasamples)
         if compression in OWN_COMPRESSIONS:

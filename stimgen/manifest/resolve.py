@@ -227,8 +227,10 @@ class _Resolver:
         problem = control.check(options, self.size_px) if control.check and self.size_px else None
         layer_set = None
         if "layer_set" in options:
-            name = options["layer_set"] or (named[0] if len(named) == 1 else None)
-            options["layer_set"], layer_set = name, layer_sets.get(name or "")
+            name = options["layer_set"]
+            if name is None and len(named) == 1:
+                name = options["layer_set"] = named[0]
+            layer_set = layer_sets.get(name or "")
             if not named:
                 problem = f"{section.name} needs a layer set, and there is none; add layer_sets."
             elif name is None:

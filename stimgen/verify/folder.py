@@ -227,9 +227,10 @@ def read_failures(folder: RunFolder) -> tuple[dict[str, Failure], list[Finding]]
         header, *rows = rows_of(read_regular(path))
     except UnreadableError as error:
         return {}, [lost(path.name, str(error), cures=cures_at(path, TABLES))]
+    failures = {row[0]: Failure(*map(unmarked, row)) for row in rows if len(row) == len(FAILURES)}
     if header != [column.name for column in FAILURES]:
-        return {}, [wrong(path.name, "has another header than stimgen writes", cures=TABLES)]
-    return {row[0]: Failure(*map(unmarked, row)) for row in rows}, []
+        return failures, [wrong(path.name, "has another header than stimgen writes", cures=TABLES)]
+    return failures, []
 
 
 def failures_findings(

@@ -93,7 +93,7 @@ def _difference(
     """
     rows, wanted = rows_of(found), rows_of(right)
     header, right_header = next(rows), next(wanted)
-    if len(set(header)) < len(header) or header[0] != right_header[0]:
+    if len(set(header)) < len(header) or header[:1] != right_header[:1]:
         return "has another header than stimgen writes", []
     listed, known = (dict.fromkeys(row[0] for row in rows_of(content)) for content in (found, right))
     if more := [name for name in listed if name not in known and name not in unknown]:

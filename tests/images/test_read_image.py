@@ -399,6 +399,10 @@ FAULTS = {
     "CMYK TIFF": (lambda: pillow_bytes(Pillow.new("CMYK", (8, 8)), "TIFF"), "colour model"),
     "32 bits": (lambda: tiff_bytes(noise(8).astype(np.uint32)), "does not read"),
     "32 bits, compressed": (with_32_bits, "does not read"),
+    "5, 6 and 5 bits": (
+        lambda: tiff_bytes(noise(8, shape=(8, 8, 3))).replace(b"\10\0" * 3, b"\5\0\6\0\5\0", 1),
+        "(5, 6, 5)-bit integer",
+    ),
     "one sample called RGB": (with_one_sample_called_rgb, "colour model RGB"),
     "NaN": (lambda: with_a_float(np.nan), "1 samples that are not finite"),
     "above 1": (lambda: with_a_float(1.001), "0 to 1.001"),

@@ -15,9 +15,10 @@ from same_runs import comparable
 
 from stimgen.errors import InputError
 from stimgen.images.read import skimage_path
+from stimgen.manifest.plan import plan
 from stimgen.runs.job import Job
 from stimgen.runs.lock import LockError
-from stimgen.runs.results import Shard, is_unmerged, parse_shard, shard_locked
+from stimgen.runs.results import Shard, is_unmerged, parse_shard, read_note, shard_locked, summary_of_shards
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 from stimgen.verify.rebuild import rebuild_tables
@@ -179,6 +180,15 @@ def test_an_interrupted_shard_keeps_what_it_made(tmp_path, monkeypatch):
     run(manifest, shard=Shard(2, 2))
     assert rebuild_tables(manifest.output).missing_shards == ()
     assert verify_run(manifest.output).findings == ()
+
+
+def test_weights_files_of_one_name_in_two_folders_are_both_named(tmp_path):
+    manifest = tiny(tmp_path)
+    note = read_note(Shard(1, 1).note(RunFolder(run(manifest, shard=Shard(1, 1)).folder)))
+    other = note.networks[0].model_copy(update={"tensors_sha256": "1" * 64})
+    notes = [note, note.model_copy(update={"networks": (other,)})]
+    named = summary_of_shards(manifest, notes, plan(manifest), 7)["networks"]
+    assert [network["tensors_sha256"] for network in named] == [note.networks[0].tensors_sha256, "1" * 64]
 
 
 def wrong(folder: Path) -> list[str]:

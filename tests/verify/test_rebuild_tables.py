@@ -83,13 +83,14 @@ def test_stimuli_of_other_settings_are_left_out(listed):
     assert pd.read_csv(listed.path / "stimuli.csv")["stimulus_id"].tolist() == IDS[:5]
 
 
-def test_failures_are_listed_until_they_are_mended_however_often_they_are_written(listed):
+@pytest.mark.parametrize("first", ["", "\ufeff"])
+def test_failures_are_listed_until_they_are_mended_however_often_they_are_written(listed, first):
     listed.png(IDS[0]).unlink()
     listed.record(IDS[0]).unlink()
     table = listed.path / "failures.csv"
     header = "stimulus_id,error,cure"
     rows = [f"{name},'[1] is no image.,''tis the end." for name in IDS[:2]]
-    table.write_text("\n".join([header, *rows]) + "\n")
+    table.write_text(first + "\n".join([header, *rows]) + "\n", "utf-8")
     for _ in range(2):
         rebuild_tables(listed.path)
         assert table.read_text("utf-8").splitlines() == [header, rows[0]]

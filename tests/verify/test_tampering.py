@@ -142,6 +142,7 @@ TAMPERING = {
     ),
     "cut_off": (rows(TABLE, lambda lines: [*lines[:-1], lines[-1][:-1]]), {TABLE: "line ends"}),
     "line_ends": (replaced(TABLE, b"\n", b"\r\n"), {TABLE: "line ends"}),
+    "a_blank_line": (rows(LONG, lambda lines: ["\n"]), {LONG: "another header"}),
     "long_cell": (
         cell(LONG, 8, "gram_relative", "0.5"),
         {LONG: f"row 8 ({IDS[1]}), column gram_relative"},
