@@ -133,3 +133,6 @@ def test_normalised_weights_are_used_exactly_as_they_are(net, convolutions, cach
     assert metadata.pop("normalised") == "yes"
     save_file(tensors, file, metadata=metadata)
     assert not find_weights("tiny", "net").normalised
+    save_file(tensors, file, metadata=metadata | {"normalised": "perhaps"})
+    with pytest.raises(WeightsError, match="header"):
+        find_weights("tiny", "net")

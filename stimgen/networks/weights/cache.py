@@ -93,14 +93,15 @@ def read_header(path: Path) -> Weights | None:
     if metadata.get("format") != FORMAT:
         return None
     convention = CONVENTIONS.get(metadata.get("convention", ""))
-    if convention is None or not set(_TEXTS) <= set(metadata) or metadata["network"] not in NETWORKS:
+    normalised = {"yes": True, "no": False}.get(metadata.get("normalised", "no"))
+    known = set(_TEXTS) <= set(metadata) and metadata["network"] in NETWORKS
+    if convention is None or normalised is None or not known:
         raise WeightsError(
-            f"The header of the weights file {path} is incomplete, or names a network or an input convention "
-            "that this version of stimgen does not know.",
+            f"The header of the weights file {path} is incomplete, or has a value that this version of "
+            "stimgen does not know.",
             _HINT,
         )
     texts = {name: metadata[name] for name in _TEXTS}
-    normalised = metadata.get("normalised") == "yes"
     return Weights(**texts, kernels=(), biases=(), convention=convention, normalised=normalised)
 
 
