@@ -6,6 +6,9 @@ import io
 
 from stimgen.images.pixels import ImageError, Samples, check_size
 
+MOST_TEXT_BYTES = 2**26
+"""Largest file with its samples as text that is read; splitting it takes many times its size in memory."""
+
 
 def decode_netpbm(data: bytes, origin: str) -> Samples:
     """Return the samples of a bitmap (1 is black), or of a grey or RGB image of up to 16 bits.
@@ -14,6 +17,8 @@ def decode_netpbm(data: bytes, origin: str) -> Samples:
     """
     from netpbmfile import NetpbmFile
 
+    if data[1:2] in b"123" and len(data) > MOST_TEXT_BYTES:
+        raise ImageError(f"{origin} has more than {MOST_TEXT_BYTES} bytes of text.", "Save it as PNG.")
     with NetpbmFile(io.BytesIO(data)) as file:
         check_size(file.width, file.height, max(file.frames, 1), origin)
         values, white = file.asarray(), file.maxval

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from stimgen.images.pixels import ImageError, to_unit_range
-from stimgen.images.read import decode
+from stimgen.images.read import SIGNATURES, decode
 from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
@@ -39,7 +39,7 @@ def check_image(content: bytes) -> None:
         str(error).encode()
         assert error.cure  # noqa: PT017
         return
-    assert file_format in {"PNG", "JPEG", "TIFF"}
+    assert file_format in SIGNATURES.values()
     assert pixels.dtype == np.float32
     assert pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
     assert np.isfinite(pixels).all()
