@@ -52,6 +52,10 @@ def create_file(path: Path, content: bytes) -> None:
             if path.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
             temporary.replace(path)
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename = str(path)  # which a message can name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)

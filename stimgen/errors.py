@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -31,6 +32,14 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "can
 """Words in PyTorch's RuntimeError when a GPU or a CPU has no memory left."""
 
 
+NO_SPACE = "Free the disk, or raise your quota, then run the same command again."
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether a disk or a quota is full."""
+    return errno.errorcode.get(error.errno or 0) in ("ENOSPC", "EDQUOT")
+
+
 def of_the_machine(error: BaseException) -> StimgenError | None:
     """Return a message about memory that ran out or a file that failed; None for other errors."""
     text = str(error).lower()
@@ -44,10 +53,8 @@ def of_the_machine(error: BaseException) -> StimgenError | None:
         )
     if isinstance(error, OSError) and error.errno is not None:
         place = f"{error.filename}: " if error.filename is not None else ""
-        return StimgenError(
-            f"{place}{error.strerror}.",
-            "Check the file, its folder and its disk, then run the same command again.",
-        )
+        cure = "Check the file, its folder and its disk, then run the same command again."
+        return StimgenError(f"{place}{error.strerror}.", NO_SPACE if is_full(error) else cure)
     return None
 
 

@@ -43,7 +43,8 @@ def check(
     typer.echo(summary(loaded, stimuli, estimate(loaded, stimuli, device=device), folder, list_all=show_all))
     found = outlook(loaded, RunFolder(folder))
     if found:
-        unread = " (PNG files not compared)" if found.keep else ""
+        again = f"{found.measure} measured again; " if found.measure else ""
+        unread = f" ({again}PNG files not compared)" if found.keep else ""
         more = f"; {found.unplanned} others are there, not asked for" if found.unplanned else ""
         rest = f"to make {found.make}, to replace {found.replace}{more}"
         typer.echo(f"There:     to keep {found.keep}{unread}, {rest}")
@@ -119,6 +120,11 @@ def tables(run_folder: RunPath) -> None:
         say(
             "Left out, because made with other settings than the manifest's: "
             f"{counted(len(rebuilt.outdated))}, {first_few(rebuilt.outdated)}"
+        )
+    if rebuilt.unknown_columns:
+        say(
+            f"Left out, because this stimgen does not measure them: {first_few(rebuilt.unknown_columns)}. "
+            "The records keep them until stimgen run measures the PNG files again."
         )
     if rebuilt.stimuli < rebuilt.planned:
         cure = f"Run the manifest again with --out {shlex.quote(str(rebuilt.folder))}."

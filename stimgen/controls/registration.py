@@ -146,7 +146,8 @@ def register_control(name: str, *, seeded: bool = True, **settings: Any) -> Call
     name
         What the manifest calls the control.
     seeded
-        Whether the image depends on the generator. Without it there is one exemplar per source.
+        Whether the image depends on the generator. Say ``seeded=False`` of a control without randomness:
+        there is one exemplar per source then, and otherwise one per seed, all with the same bytes.
     uses_set
         Whether the image depends on the other sources of the manifest, ``materials.the_set``.
     is_source

@@ -74,6 +74,10 @@ def _read(path: Path) -> bytes:
             manifests = sorted(file.name for file in path.parent.glob("*.y*ml"))[:20]
             hint = nearest(path.name, manifests) if manifests else ""
         message = f"there is no such file. {hint}".strip()
+    except IsADirectoryError:
+        own = path / "manifest.yaml"
+        hint = f"The run in it has the manifest {own}." if own.is_file() else "Name a manifest, a YAML file."
+        message = f"is a folder. {hint}"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         message = f"can't be read: {reason}. Name a manifest, a YAML file of at most 1 MB."

@@ -187,12 +187,16 @@ class _Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Outlook:
-    """How many stimuli of a manifest a run would keep, make, and replace; and how many others there are."""
+    """How many stimuli of a manifest a run would keep, make, and replace; and how many others there are.
+
+    Of those that it keeps, it would `measure` some again, because other statistics are asked for.
+    """
 
     keep: int
     make: int
     replace: int
     unplanned: int
+    measure: int = 0
 
 
 def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
@@ -203,14 +207,16 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
     hashes = known_recipes(manifest, folder, stimuli)
     if hashes is None:
         return None
-    keep = make = 0
+    keep = make = measure = 0
+    statistics = measured_with(manifest)
     for name in (stimulus.stimulus_id for stimulus in stimuli):
         if not folder.png(name).is_file():
             make += 1
         elif (record := folder.read_record(name)) and record.recipe_sha256 == hashes.get(name):
             keep += 1
+            measure += record.measured_with != statistics
     unplanned = folder.unplanned_names([stimulus.stimulus_id for stimulus in stimuli])
-    return Outlook(keep, make, len(stimuli) - keep - make, len(unplanned))
+    return Outlook(keep, make, len(stimuli) - keep - make, len(unplanned), measure)
 
 
 def known_recipes(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -317,14 +317,24 @@ def values_problem(record: Record) -> str | None:
     measured = {name: STATISTICS[name].version for name in record.measured_with if name in STATISTICS}
     if measured != record.measured_with:
         return None  # and the file is measured again
-    known, families = _columns(tuple(STATISTICS), record.measured_layers)
-    unknown = [name for name in record.statistics if name not in known and not name.startswith(families)]
-    if unknown:
+    if unknown := unknown_columns(record):
         return f"holds values that stimgen does not measure: {', '.join(unknown[:5])}"
     columns, _ = _columns(tuple(measured), record.measured_layers)
     if lacking := sorted(columns - record.statistics.keys()):
         return f"lacks measured values: {', '.join(lacking[:5])}"
     return None
+
+
+def unknown_columns(record: Record) -> list[str]:
+    """Return the columns of a record that no registered statistic measures."""
+    known = columns_among(record.statistics, STATISTICS, record.measured_layers)
+    return [name for name in record.statistics if name not in known]
+
+
+def columns_among(names: Iterable[str], statistics: Iterable[str], layers: tuple[str, ...]) -> set[str]:
+    """Return those of some names that are columns of registered statistics, measured on these layers."""
+    known, families = _columns(tuple(statistics), layers)
+    return {name for name in names if name in known or name.startswith(families)}
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 
 from stimgen.atomic import TEMPORARY, make_folder, writing
 from stimgen.bounded import UnreadableError, read_file, read_regular
-from stimgen.errors import InputError, StimgenError
+from stimgen.errors import NO_SPACE, InputError, StimgenError, is_full
 from stimgen.manifest.schema import ID_PATTERN
 from stimgen.runs import lock
 from stimgen.runs.record import (
@@ -48,7 +48,7 @@ MOST_FLAT = 10_000
 CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
 FORMAT = 2
 """Format of run folders, in run.json."""
-WRITABLE = "Choose a folder that you may write to with --out."
+WRITABLE = "Make it one that you may write to; stimgen run takes another folder with --out."
 
 
 class StoreError(StimgenError):
@@ -57,11 +57,15 @@ class StoreError(StimgenError):
 
 @contextlib.contextmanager
 def storing(place: object, done: str, cure: str) -> Iterator[None]:
-    """Raise StoreError where something in the block fails on disk: `place` cannot be `done`."""
+    """Raise StoreError where something in the block fails on disk: `place` cannot be `done`.
+
+    What mends it is `cure`, unless the disk is full.
+    """
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{place} cannot be {done}: {error.strerror}.", cure) from error
+        remedy = NO_SPACE if is_full(error) else cure
+        raise StoreError(f"{place} cannot be {done}: {error.strerror}.", remedy) from error
 
 
 @dataclass(frozen=True, slots=True)

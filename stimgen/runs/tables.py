@@ -24,7 +24,7 @@ from stimgen.runs.csv_files import (
     to_json,
 )
 from stimgen.runs.diversity import Exemplar, seed_correlations
-from stimgen.runs.record import OUTCOME, Record
+from stimgen.runs.record import OUTCOME, Record, unknown_columns
 from stimgen.runs.store import RunFolder, write_atomically, writing_atomically
 
 Row = dict[str, Any]
@@ -95,7 +95,10 @@ def _write(folder: Path, name: str, table: pd.DataFrame) -> None:
 
 
 def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
-    """Return what the record says of the row of stimuli.csv, with the verdict of the thresholds `accept`."""
+    """Return what the record says of the row of stimuli.csv, with the verdict of the thresholds `accept`.
+
+    What was measured by a statistic that is not registered now is left out.
+    """
     synthesis = record.synthesis
     residuals = record.control.residuals if record.control else {}
     measured_in = record.measured_in
@@ -103,6 +106,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
     matched = [distance.gram_relative for distance in on_file if distance.constrained]
     held_out = [distance.gram_relative for distance in on_file if not distance.constrained]
     reasons = reasons_to_reject(record, accept)
+    unknown = unknown_columns(record)
     return {
         "stimulus_id": record.stimulus_id,
         "filename": record.filename,
@@ -126,7 +130,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "matching": _words(record.matching.settings),
         **{f"matched_residual_{name}": getattr(record.matching, name) for name in MATCHED},
         "clipped_share": record.clipped_share,
-        **record.statistics,
+        **{name: value for name, value in record.statistics.items() if name not in unknown},
         "gram_relative_matched": max(matched, default=None),
         "gram_relative_held_out": max(held_out, default=None) if record.kind == "texture" else None,
         "accepted": not reasons,

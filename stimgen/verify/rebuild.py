@@ -40,6 +40,7 @@ class Rebuilt:
     outdated: tuple[str, ...]
     trial_lists: tuple[Path, ...]
     missing_shards: tuple[str, ...] = ()
+    unknown_columns: tuple[str, ...] = ()
 
 
 def rebuild_tables(path: Path) -> Rebuilt:
@@ -78,7 +79,8 @@ def rebuild_tables(path: Path) -> Rebuilt:
                 trial_lists = write_trial_lists(load_run(folder.path, check_hashes=False), manifest.trials)
         note_merged(folder)
     shards = _missing_shards(notes) if len(done) < len(planned) else ()
-    return Rebuilt(folder.path, len(done), len(planned), tuple(look.outdated), trial_lists, shards)
+    outdated, unknown = tuple(look.outdated), tuple(look.foreign)
+    return Rebuilt(folder.path, len(done), len(planned), outdated, trial_lists, shards, unknown)
 
 
 def _read(folder: RunFolder, manifest: Manifest, stimuli: Sequence[Stimulus]) -> Look:

@@ -18,7 +18,8 @@ from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
 from stimgen.runs.preparation import Networks, SourceMeasures, rounded
-from stimgen.runs.record import Record
+from stimgen.runs.recipe import measured_with
+from stimgen.runs.record import Record, columns_among, unknown_columns
 from stimgen.verify.finding import ANEW, Finding, unchecked, wrong
 from stimgen.verify.folder import ONLY_BY_READING
 from stimgen.verify.run import Advance, Verification, open_run
@@ -48,6 +49,7 @@ def recompute_statistics(
     if manifest.measure.portilla_simoncelli:
         load_plenoptic()
     networks = Networks(manifest, str(find_device(device)))
+    asked = measured_with(manifest)
     stimuli = plan(manifest)
     missed: list[Finding] = []
     different: list[Finding] = []
@@ -82,7 +84,7 @@ def recompute_statistics(
                 measured += 1
                 image = DecodedImage(seen, record.image.size_deg, networks.device)
                 again = measure(image, {**measures.prepared, "gram": networks.grams(network, source)})
-                texts = _differences_of(record, source, image, again, measures)
+                texts = _differences_of(*_in_common(record, again, asked), source, image, measures)
                 different += [wrong(record.own_name, text, cures=ANEW) for text in texts]
     # What can be compared only by reading it was read.
     before = [finding for finding in result.findings if ONLY_BY_READING not in finding.problem]
@@ -97,8 +99,25 @@ def recompute_statistics(
     )
 
 
+def _in_common(record: Record, again: Numbers, asked: Mapping[str, int]) -> tuple[Record, Numbers]:
+    """Return a record and what was measured again, both without what only one of them measured.
+
+    These are new columns, columns that are not known, and those of other versions. Values that a record has
+    are compared whatever it says that it was measured with.
+    """
+    recorded, layers = record.measured_with, record.measured_layers
+    new = columns_among(again, asked.keys() - recorded.keys(), layers) - record.statistics.keys()
+    changed = [name for name in asked.keys() & recorded.keys() if asked[name] != recorded[name]]
+    other = columns_among({**record.statistics, **again}, changed, layers)
+    skipped = {*new, *other, *unknown_columns(record)}
+    statistics, measured = (
+        {name: of[name] for name in of if name not in skipped} for of in (record.statistics, again)
+    )
+    return record.model_copy(update={"statistics": statistics}), measured
+
+
 def _differences_of(
-    record: Record, source: Source, image: DecodedImage, again: Numbers, measures: SourceMeasures
+    record: Record, again: Numbers, source: Source, image: DecodedImage, measures: SourceMeasures
 ) -> Iterator[str]:
     """Yield every number of a record that is not that of its file."""
     for name in ("crop_box", "original_size"):

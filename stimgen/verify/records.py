@@ -6,16 +6,18 @@ import itertools
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stimgen.counting import first_few
 from stimgen.errors import InputError
 from stimgen.images.sources import crop_box
 from stimgen.manifest.document import shorten
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
+from stimgen.measure import STATISTICS
 from stimgen.measure.gram import GramScale
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import RecordedConvention, RecordedWeights, recipe, recipe_sha256, uses_set
@@ -123,6 +125,17 @@ def record_findings(known: Identities, stimulus: Stimulus, record: Record) -> It
     elif not different and expected != record.recipe_sha256:
         text = "its recipe_sha256 is not that of the manifest with this source and these weights"
         yield wrong(file, f"{OTHER_RECIPE}: {text}")
+
+
+def other_statistics(recorded: Mapping[str, int], asked: Mapping[str, int]) -> str:
+    """Return how the statistics of a record differ from those that are measured now; empty if they do not."""
+    lacking = [column.name for name in asked if name not in recorded for column in STATISTICS[name].columns]
+    more = [name for name in recorded if name not in asked]
+    changed = [name for name in recorded if name in asked and recorded[name] != asked[name]]
+    parts = [f"without the columns {first_few(lacking)}"] if lacking else []
+    parts += [f"with {first_few(more)}, which this stimgen is not asked for or does not have"] if more else []
+    parts += [f"with another version of {first_few(changed)}"] if changed else []
+    return f"was measured {', and '.join(parts)}" if parts else ""
 
 
 def _recipe_sha256(known: Identities, stimulus: Stimulus, record: Record) -> str | None:

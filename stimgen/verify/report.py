@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from stimgen.counting import SHOWN, counted, first_few
+from stimgen.errors import StimgenError
+from stimgen.manifest.load import load_manifest
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import Cure, Finding
 from stimgen.verify.run import Advance, Verification
@@ -65,7 +67,7 @@ def _mending(result: Verification) -> Iterator[str]:
         needed.pop("source", None)  # nothing is made of it
     folder = shlex.quote(str(result.folder))
     options = f" {result.overrides}" if result.overrides else ""
-    again = f"stimgen run MANIFEST{options} --out {folder}"
+    again = f"stimgen run {_manifest(result)}{options} --out {folder}"
     texts: dict[Cure, str] = {
         "remove": "delete {files}, or move them elsewhere",
         "restore": "take {files} from a backup if there is one: without it the image is made anew, "
@@ -80,6 +82,17 @@ def _mending(result: Verification) -> Iterator[str]:
     for cure, text in texts.items():
         if cure in needed:
             yield f"  {text.format(files=first_few(list(dict.fromkeys(needed[cure]))))}"
+
+
+def _manifest(result: Verification) -> str:
+    """Return the manifest in the run folder, if it is unaltered and can be run from there; else MANIFEST."""
+    path = result.folder / "manifest.yaml"
+    altered = any(finding.file == path.name for finding in result.findings)
+    if not altered:
+        with contextlib.suppress(StimgenError):
+            load_manifest(path)
+            return shlex.quote(str(path))
+    return "MANIFEST"
 
 
 def _conclusion(result: Verification) -> str:

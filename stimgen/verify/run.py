@@ -27,12 +27,12 @@ from stimgen.runs.csv_files import rows_of
 from stimgen.runs.load import Records, Run
 from stimgen.runs.lock import OWNER, refuse_held
 from stimgen.runs.recipe import measured_with
-from stimgen.runs.record import Record, RecordError
+from stimgen.runs.record import Record, RecordError, unknown_columns
 from stimgen.runs.results import is_unmerged
 from stimgen.runs.store import Done, RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
 from stimgen.runs.unplanned import find_unplanned
-from stimgen.verify.finding import RUN, Finding, cures_at, incomplete, wrong
+from stimgen.verify.finding import RUN, Finding, cures_at, incomplete, warning, wrong
 from stimgen.verify.folder import (
     FILE,
     Summary,
@@ -44,7 +44,7 @@ from stimgen.verify.folder import (
     source_findings,
     weights_findings,
 )
-from stimgen.verify.records import OTHER_RECIPE, Identities, record_findings
+from stimgen.verify.records import OTHER_RECIPE, Identities, other_statistics, record_findings
 from stimgen.verify.tables import dictionary_findings, table_findings, trials_findings
 
 RESOLVED = "manifest.resolved.yaml"
@@ -142,7 +142,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
         if not stale:
             for name in ("stimuli", *LONG_TABLES):
                 right, described = ((again / f"{name}{end}").read_bytes() for end in (".csv", ".json"))
-                skipped = look.unknown, look.uncertain
+                skipped = look.unknown, look.uncertain, look.foreign
                 findings += table_findings(folder.path, f"{name}.csv", right, described, *skipped)
             findings += unreadable
             findings += failures_findings(failures, planned, look.done)
@@ -191,7 +191,8 @@ class Look:
     """One look at all stimuli of a run, one after the other.
 
     `listed` are stimuli that must have a record. Records of other recipes are left out if the run is
-    `unfinished`, and wrong otherwise.
+    `unfinished`, and wrong otherwise. Columns of records that no statistic of this stimgen measures are
+    `foreign`.
     """
 
     def __init__(
@@ -208,6 +209,7 @@ class Look:
         self.outdated: list[str] = []
         self.unknown: set[str] = set()
         self.uncertain: set[str] = set()
+        self.foreign: dict[str, None] = {}
         self.known = Identities(folder, manifest, stimuli)
         self.findings: list[Finding] = []
         self.altered = False
@@ -250,9 +252,9 @@ class Look:
             self._exclude(stimulus, incomplete(file, text))
             self.outdated.append(stimulus_id)
             return None
-        if record.measured_with != self._measured_with:
-            text = "was measured with other statistics: stimgen run measures the file again"
-            found.append(incomplete(file, text))
+        if other := other_statistics(record.measured_with, self._measured_with):
+            found.append(warning(file, f"{other}; stimgen run measures the PNG file again and keeps it"))
+            self.foreign |= dict.fromkeys(unknown_columns(record))
         if problem := png_problem(folder, record, decode=self._decode):
             found.append(wrong(record.filename, problem, cures=cures_at(folder.png(stimulus_id))))
             self.altered = True

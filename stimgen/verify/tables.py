@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -47,34 +48,44 @@ def table_findings(
     dictionary: bytes,
     unknown: Collection[str] = (),
     uncertain: Collection[str] = (),
+    foreign: Collection[str] = (),
     *,
     severity: Severity = "wrong",
 ) -> Iterator[Finding]:
     """Yield how a table and its data dictionary differ from those written again.
 
     Of `unknown` stimuli no row can be compared, and of `uncertain` ones not the correlation between seeds.
+    Columns that are `foreign` to this stimgen are not compared.
     """
     unclear = False
     try:
         found = read_regular(run / file)
         if found != right:
             unclear = bool(unknown) and file == "stimuli.csv"
-            problem, missing = _difference(found, right, unknown, uncertain)
+            problem, missing = _difference(found, right, unknown, uncertain, foreign)
             if problem:
                 yield Finding(severity, file, problem, TABLES)
             elif missing:
                 yield lost(file, f"lacks the rows of {first_few(missing)}")
     except UnreadableError as error:
         yield lost(file, str(error), cures=cures_at(run / file, TABLES))
-    yield from dictionary_findings(run, f"{file.removesuffix('.csv')}.json", dictionary, unclear=unclear)
+    described = f"{file.removesuffix('.csv')}.json"
+    yield from dictionary_findings(run, described, dictionary, unclear=unclear, foreign=foreign)
 
 
 def dictionary_findings(
-    run: Path, file: str, right: bytes, cures: tuple[Cure, ...] = TABLES, *, unclear: bool = False
+    run: Path,
+    file: str,
+    right: bytes,
+    cures: tuple[Cure, ...] = TABLES,
+    *,
+    unclear: bool = False,
+    foreign: Collection[str] = (),
 ) -> Iterator[Finding]:
     """Yield whether a data dictionary is missing or another one, unless its columns are `unclear`."""
     try:
-        if read_regular(run / file) == right:
+        found = read_regular(run / file)
+        if found == right or (foreign and _without(found, foreign) == right):
             return
         if unclear:
             yield unchecked(file, "not compared, because some rows of the table are not known")
@@ -84,8 +95,21 @@ def dictionary_findings(
         yield lost(file, str(error), cures=cures_at(run / file, cures))
 
 
+def _without(dictionary: bytes, columns: Collection[str]) -> bytes | None:
+    """Return a data dictionary without some columns; None if it is none."""
+    try:
+        entries = json.loads(dictionary)
+        return to_json({name: entries[name] for name in entries if name not in columns}).encode()
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
 def _difference(
-    found: bytes, right: bytes, unknown: Collection[str], uncertain: Collection[str]
+    found: bytes,
+    right: bytes,
+    unknown: Collection[str],
+    uncertain: Collection[str],
+    foreign: Collection[str],
 ) -> tuple[str | None, list[str]]:
     """Return the first row of a table that differs, and the names of the rows that are missing.
 
@@ -100,11 +124,12 @@ def _difference(
         return f"has rows that the run does not have: {first_few(more)}", []
     missing = [name for name in known if name not in listed]
     # The columns of stimuli.csv are those of all stimuli together; without some of them, not all are known.
-    if header != right_header and not unknown and not missing:
-        return _header_difference(header, right_header), []
+    own = [name for name in header if name not in foreign]
+    if own != right_header and not unknown and not missing:
+        return _header_difference(own, right_header), []
     places = [(name, header.index(name), right_header.index(name)) for name in right_header if name in header]
     numbered = ((number, row) for number, row in enumerate(rows, start=1) if row[0] not in unknown)
-    excused = bool(missing or unknown)
+    excused = bool(missing or unknown or own != header)
     for item, right_row in itertools.zip_longest(numbered, (row for row in wanted if row[0] in listed)):
         if item is None or right_row is None:
             of = f" of {(right_row or item[1])[0]}" if header[0] == "stimulus_id" else ""

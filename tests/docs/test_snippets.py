@@ -45,9 +45,14 @@ EXAMPLES = {Path(b.marks["file"]): b.text for b in blocks(ROOT / "docs" / "desig
 def test_worked_example_passes_its_own_test(tmp_path, module):
     """An extension of the design page, registered in a process of its own."""
     (tmp_path / "extension.py").write_text(EXAMPLES[module], encoding="utf-8")
-    test = EXAMPLES[Path("tests", *module.parts[1:-1], f"test_{module.name}")]
+    path_of_test = Path("tests", *module.parts[1:-1], f"test_{module.name}")
+    test = EXAMPLES[path_of_test]
     (tmp_path / "example.py").write_text(test, encoding="utf-8")
     code = "import extension, example as e; [f() for name, f in vars(e).items() if name.startswith('test_')]"
+    for path, text in {module: EXAMPLES[module], path_of_test: test}.items():
+        ruff = [sys.executable, "-m", "ruff", "check", "-q", "--stdin-filename", str(ROOT / path), "-"]
+        checked = subprocess.run(ruff, input=text, capture_output=True, text=True, cwd=ROOT)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 

@@ -288,10 +288,13 @@ def test_only_version_1_is_read(tmp_path: Path, version: object) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "exp1.yaml").write_text("stimgen: 1")
     (tmp_path / "large.yaml").write_bytes(b"#" * 1_000_001)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.yaml").write_text("stimgen: 1")
     for name, message in {
         "exp2.yaml": 'no such file. Did you mean "exp1.yaml"',
         "nowhere/exp.yaml": r"folder .*nowhere doesn't exist",
-        ".": "Is a directory",
+        ".": "is a folder. Name a manifest",
+        "run": "is a folder. The run in it has the manifest .*run/manifest.yaml",
         "x" * 300: "can't be read: File name too long",
         "large.yaml": "Larger than 1000000 bytes",
     }.items():

@@ -152,6 +152,16 @@ def test_the_command_says_what_it_found(there):
     assert [one["file"] for one in result["findings"] if one["severity"] == "wrong"] == [PNG]
 
 
+def test_the_manifest_in_the_folder_is_named_if_it_can_be_run_from_there(as_finished):
+    remove(as_finished, IDS[2])
+    *_, again = stimgen("verify", as_finished.path).stdout.splitlines()
+    path = as_finished.path
+    assert again.startswith(f"  stimgen run {path / 'manifest.yaml'} --out {path}  (")
+    with (path / "manifest.yaml").open("a") as file:
+        file.write("# altered\n")
+    assert "stimgen run MANIFEST --out" in stimgen("verify", path).stdout
+
+
 def test_many_findings_of_one_kind_are_told_in_a_few_lines(there):
     more = [Finding("wrong", f"stimuli/{n}.png", f"was altered: {n}", RUN) for n in range(500)]
     result = replace(verify_run(there.path), findings=tuple(more))
