@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image as Pillow
-from run_manifests import IDS, tiny
+from run_manifests import IDS, tiny, write_manifest
 from same_runs import comparable
 from typer.testing import CliRunner
 
@@ -79,6 +79,8 @@ def test_a_run_without_a_column_is_right_and_the_column_is_noted(as_finished, tm
     assert recompute_statistics(result).right
     said = outlook(tiny(tmp_path), as_finished)
     assert (said.keep, said.measure, said.make, said.replace) == (7, 7, 0, 0)
+    checked = CliRunner().invoke(app, ["check", str(write_manifest(tmp_path))])
+    assert "to keep 7 (7 measured again; PNG files not compared), to make 0" in checked.stdout
 
 
 def test_a_column_of_another_stimgen_is_told_and_left_out_of_the_tables(as_finished, tmp_path, monkeypatch):

@@ -188,6 +188,22 @@ def test_recompute_finds_a_forgery_that_is_consistent(there):
     assert json.loads(stimgen("verify", there.path, "--recompute", "--json").stdout)["verified"] == 4
 
 
+def test_recompute_compares_also_what_a_record_does_not_claim_to_measure(there):
+    edit_record(there, measured_with={}, statistics__luminance_mean=0.5)
+    assert stimgen("tables", there.path).exit_code == 0
+    assert "was measured without the columns" in found(there, "warning")[RECORD]
+    result = stimgen("verify", there.path, "--recompute")
+    assert f"WRONG  {RECORD}: luminance_mean is 0.5, and on the file it is" in result.stdout
+
+
+def test_a_statistic_of_another_version_is_noted(there):
+    versions = there.read_record(ID).measured_with
+    edit_record(there, measured_with=versions | {"luminance": 99}, statistics__luminance_mean=0.5)
+    assert stimgen("tables", there.path).exit_code == 0
+    assert "was measured with another version of luminance;" in found(there, "warning")[RECORD]
+    assert stimgen("verify", there.path, "--recompute").exit_code == 0
+
+
 def test_recompute_finds_a_smaller_distance_and_says_both_numbers(there):
     """Where the record does not contradict itself, and the tables are written from it."""
     measured = there.read_record(ID).statistics
