@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, with_channels_of
 from stimgen.networks.architectures import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def random_weights(
     problem = Problem(SourceImage(source), weighted_terms(model.layer_weights, bases), rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
     return ImageWithResiduals(
-        synthesis.image,
+        with_channels_of(synthesis.image, source),
         {"gram": matched_distance(problem, extractor, synthesis.image)},
         synthesis=synthesis,
         weights_sha256=weights_sha256,

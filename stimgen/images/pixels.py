@@ -125,6 +125,16 @@ def linear_light(image: Image) -> Image:
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
+def has_colour(image: NDArray[np.floating]) -> bool:
+    """Return whether R, G and B of an image differ anywhere; a grey image (H, W) has no colour."""
+    return image.ndim == 3 and bool((image != image[..., :1]).any())
+
+
+def with_channels_of(image: Image, other: Image) -> Image:
+    """Return a grey image (H, W) with R = G = B if the other is RGB; any other as it is."""
+    return np.repeat(image[..., np.newaxis], 3, axis=2) if image.ndim < other.ndim else image
+
+
 def luminance(image: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the luminance plane Y = 0.2126 R + 0.7152 G + 0.0722 B of an image (ITU-R BT.709-6, item 3.2).
 

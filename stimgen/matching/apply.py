@@ -117,16 +117,17 @@ def match(image: Image, targets: Targets, rng: np.random.Generator) -> Image:
 
     What comes last is exact. Spectrum and histogram alternate `targets.iterations` times, and end with the
     histogram. Where the luminance of a colour image is matched, the difference it makes to a pixel is added
-    to its R, G and B. Ties of the histogram are broken by `rng`: one permutation of H · W per plane and
-    iteration. Values may leave 0..1.
+    to its R, G and B. Ties of the histogram are broken by `rng`, in the same way in all planes, so that equal
+    planes with equal targets stay equal. Values may leave 0..1.
     """
     if not any((targets.histogram, targets.luminance, targets.rotational_spectrum, targets.full_spectrum)):
         return image
     before = planes_of(image, targets.channels)
     planes = list(before)
     for _ in range(targets.iterations):
+        ties = int(rng.integers(2**63))
         for index, plane in enumerate(planes):
-            planes[index] = _match_plane(plane, targets, index, rng)
+            planes[index] = _match_plane(plane, targets, index, np.random.default_rng(ties))
     if image.ndim == 2:
         return planes[0].astype(np.float32)
     if targets.channels == "luminance":

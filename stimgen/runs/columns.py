@@ -108,9 +108,9 @@ _PROVENANCE = (
     Column(
         "residual_gram",
         "Residual of Gram matrices",
-        "Largest relative Gram distance over the layers in what was matched (of components, if there are "
-        "any) and in the network that the texture was synthesised in, before matching and 8-bit rounding: "
-        "whether the synthesis got there. Empty for controls but random_weights.",
+        "Largest relative Gram distance of the file over the layers in what was matched (of components, if "
+        "there are any) and in the network that the texture was synthesised in: whether the synthesis got "
+        "there. For the control random_weights before matching and 8-bit rounding; empty for other controls.",
         origin=GATYS,
     ),
     Column(

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import torch
 
 from stimgen.controls import CONTROLS, Materials, TextureSpec
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, with_channels_of
 from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
 from stimgen.images.sources import load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
@@ -93,8 +94,8 @@ def render(
         )
     synthesised = synthesise(problems, extractor, manifest.synthesis, after_evaluation, checkpoints)
     return [
-        Rendered(synthesis.image, synthesis, problem, None)
-        for problem, synthesis in zip(problems, synthesised, strict=True)
+        Rendered(with_channels_of(synthesis.image, sources[stimulus.source].pixels), synthesis, problem, None)
+        for stimulus, problem, synthesis in zip(stimuli, problems, synthesised, strict=True)
     ]
 
 
@@ -141,7 +142,7 @@ def finish(
         measured_in=networks.record(measuring),
         measured_layers=measured_layers(manifest, measuring),
         measured_with=measured_with(manifest),
-        synthesis=_synthesis_record(manifest, stimulus, rendered, networks.extractor(network)),
+        synthesis=_synthesis_record(manifest, stimulus, rendered, networks.extractor(network), seen.pixels),
         control=rendered.control,
         matching=MatchingRecord(settings=manifest.matching, **asdict(residuals(shown, goals))),
         clipped_share=clipped_share,
@@ -191,14 +192,17 @@ def _control(
 
 
 def _synthesis_record(
-    manifest: Manifest, stimulus: Stimulus, rendered: Rendered, extractor: FeatureExtractor
+    manifest: Manifest, stimulus: Stimulus, rendered: Rendered, extractor: FeatureExtractor, seen: Image
 ) -> SynthesisRecord | None:
-    """Return what the record says of the synthesis in the network of `extractor`; None if there was none."""
+    """Return what the record says of the synthesis in the network of `extractor`; None if there was none.
+
+    `seen` are the pixels of the file.
+    """
     synthesis, layer_set = rendered.synthesis, stimulus.synthesised
     if synthesis is None or layer_set is None:
         return None
     if rendered.problem is not None:
-        residual_gram = matched_distance(rendered.problem, extractor, synthesis.image)
+        residual_gram = matched_distance(rendered.problem, extractor, seen.astype(np.float32))
     else:
         assert rendered.control is not None, "what is synthesised is a texture or a control"
         residual_gram = rendered.control.residuals["gram"]

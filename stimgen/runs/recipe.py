@@ -34,7 +34,7 @@ from stimgen.networks.weights.cache import cached_path, read_header
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.store import RunFolder, sha256
 
-VERSION = 2
+VERSION = 3
 """To be raised when the same recipe comes to mean other pixels."""
 
 

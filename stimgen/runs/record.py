@@ -122,7 +122,7 @@ class StageRecord(_Part):
 class SynthesisRecord(_Part):
     """How a texture was synthesised; `components` is None where all channels were matched.
 
-    `residual_gram` is `stimgen.texture.synthesis.matched_distance` of the image before matching.
+    `residual_gram` is `stimgen.texture.synthesis.matched_distance` of the file, or of the image of a control.
     """
 
     preset: str

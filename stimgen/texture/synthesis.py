@@ -49,14 +49,17 @@ def synthesise(
     """Synthesise one texture per problem, with `multiscale` on a GPU all together."""
     if isinstance(preset, Gatys2015):
         return [synthesise_published(problem, extractor, preset, after_evaluation) for problem in problems]
-    # A CPU gains nothing by shared passes, and alone a texture is the same to the last bit in any batch.
-    alone = extractor.device.type == "cpu"
-    batches = [[problem] for problem in problems] if alone else [problems]
-    return [
-        synthesis
-        for batch in batches
-        for synthesis in synthesise_together(batch, extractor, preset, after_evaluation, checkpoints)
-    ]
+    # A CPU gains nothing by shared passes, and alone a texture is the same to the last bit in any batch. Grey
+    # textures cannot share them with colour ones.
+    batches: dict[int, list[Problem]] = {}
+    for place, problem in enumerate(problems):
+        channels = problem.goal.pixels(extractor).mean.shape[1]
+        batches.setdefault(place if extractor.device.type == "cpu" else channels, []).append(problem)
+    found: dict[Problem, Synthesis] = {}
+    for batch in batches.values():
+        made = synthesise_together(batch, extractor, preset, after_evaluation, checkpoints)
+        found |= zip(batch, made, strict=True)
+    return [found[problem] for problem in problems]
 
 
 def matched_distance(problem: Problem, extractor: FeatureExtractor, image: Image) -> float:

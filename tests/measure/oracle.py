@@ -56,6 +56,7 @@ def oracle(file, source, side_deg, network, scrambled):
         **colour(image.pixels),
         **of_the_spectrum(image.luminance, side_deg),
         "chance_correlation_sd": chance_correlation(image.luminance),
+        "border_contrast": border_contrast(image.luminance),
         **distances(image, goal),
         **copying(image.luminance, goal.luminance),
         **gram(image.pixels, goal.pixels, network, scrambled),
@@ -281,6 +282,16 @@ def amplitudes(x):
     found[found**2 <= 1e-24 * (x**2).mean()] = 0
     found[0, 0] = 0
     return found
+
+
+def border_contrast(x):
+    """Return the SD of the outermost pixels over that of the middle, a sixth of the shorter side inside."""
+    width = max(min(x.shape) // 6, 1)
+    rows, columns = np.indices(x.shape)
+    inside = np.minimum(rows, x.shape[0] - 1 - rows), np.minimum(columns, x.shape[1] - 1 - columns)
+    depth = np.minimum(*inside)
+    middle = x[depth >= width]
+    return np.std(x[depth == 0]) / np.std(middle) if middle.size and np.ptp(middle) else None
 
 
 def chance_correlation(x):

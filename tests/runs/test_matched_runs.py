@@ -92,3 +92,32 @@ def test_textures_are_matched_and_a_control_of_the_set_too(tmp_path):
     # One histogram for all, in the files too.
     histograms = [np.sort(file(result, stimulus_id), axis=None) for stimulus_id in table.index]
     assert all(np.array_equal(histograms[0], other) for other in histograms)
+
+
+@pytest.mark.parametrize("matching", [{}, {"histogram": "source"}, {"luminance": "source"}])
+def test_sources_without_colour_stay_without_colour(tmp_path, matching):
+    result, table, _ = ran(
+        tmp_path,
+        image={"size_px": 32, "color": "rgb"},
+        layer_sets={"shallow": ["conv1_1", "pool1"]},
+        controls=["original", "phase_scrambled", "random_weights"],
+        matching=matching,
+    )
+    assert len(table) == 8
+    for stimulus_id in table.index:
+        seen = file(result, stimulus_id)
+        assert seen.shape == (32, 32, 3)
+        assert np.ptp(seen, axis=2).max() == 0
+
+
+def test_residual_gram_is_that_of_the_file(tmp_path):
+    _, table, _ = ran(
+        tmp_path,
+        image={"size_px": 48, "color": "grey"},
+        layer_sets={"shallow": ["conv1_1", "pool1"]},
+        controls=[],
+        matching={"histogram": "source"},
+    )
+    for row in table.to_dict("records"):
+        worst = max(row[f"gram_relative_{layer}"] for layer in ("conv1_1", "pool1"))
+        assert row["residual_gram"] == pytest.approx(worst, rel=1e-4)
