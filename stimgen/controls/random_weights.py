@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from stimgen.controls.registration import ImageWithResiduals, Materials, register_control
-from stimgen.images.pixels import Image, with_channels_of
+from stimgen.images.pixels import Image, plane_if_grey, with_channels_of
 from stimgen.networks.architectures import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def random_weights(
         model.network, model.pooling, layers, weights_seed, materials.device
     )
     bases = principal_components(extractor, layers, model.components)
-    problem = Problem(SourceImage(source), weighted_terms(model.layer_weights, bases), rng)
+    problem = Problem(SourceImage(plane_if_grey(source)), weighted_terms(model.layer_weights, bases), rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
     return ImageWithResiduals(
         with_channels_of(synthesis.image, source),

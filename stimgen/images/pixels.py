@@ -125,9 +125,9 @@ def linear_light(image: Image) -> Image:
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
-def has_colour(image: NDArray[np.floating]) -> bool:
-    """Return whether R, G and B of an image differ anywhere; a grey image (H, W) has no colour."""
-    return image.ndim == 3 and bool((image != image[..., :1]).any())
+def plane_if_grey(image: Image) -> Image:
+    """Return the plane (H, W) of an image whose R, G and B are equal everywhere; any other as it is."""
+    return image[..., 0] if image.ndim == 3 and (image == image[..., :1]).all() else image
 
 
 def with_channels_of(image: Image, other: Image) -> Image:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from stimgen.controls import CONTROLS, Materials, TextureSpec
-from stimgen.images.pixels import Image, with_channels_of
+from stimgen.images.pixels import Image, plane_if_grey, with_channels_of
 from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
 from stimgen.images.sources import load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
@@ -75,7 +75,8 @@ def render(
     if stimuli[0].control is not None:
         device = str(extractor.device)
         return [_control(prepared, stimulus, device, after_evaluation) for stimulus in stimuli]
-    goals = {name: SourceImage(sources[name].pixels) for name in {stimulus.source for stimulus in stimuli}}
+    names = {stimulus.source for stimulus in stimuli}
+    goals = {name: SourceImage(plane_if_grey(sources[name].pixels)) for name in names}
     terms = {
         layer_set: weighted_terms(layer_set.layer_weights, prepared.networks.bases(layer_set))
         for layer_set in {stimulus.layer_set for stimulus in stimuli}

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stimgen.images.pixels import Image, has_colour
+from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.objective import analyse, to_batch
 from stimgen.texture.saved import PixelRange, TextureStatistics
@@ -21,10 +21,7 @@ from stimgen.texture.statistic import Term
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
-    """A goal whose statistics are taken from an image, (H, W) or (H, W, 3) with values 0..1.
-
-    Of an image without colour, one plane is synthesised.
-    """
+    """A goal whose statistics are taken from an image, (H, W) or (H, W, 3) with values 0..1."""
 
     image: Image
 
@@ -40,7 +37,7 @@ class SourceImage:
 
     def pixels(self, extractor: FeatureExtractor) -> PixelRange:
         """Return mean and range of the image in the precision and on the device of the network's input."""
-        source = self._batch(extractor)
+        source = to_batch([self.image], extractor.device, extractor.gain.dtype)
         statistics = (torch.mean, torch.amin, torch.amax)
         return PixelRange(*(statistic(source, dim=(2, 3), keepdim=True) for statistic in statistics))
 
@@ -48,13 +45,9 @@ class SourceImage:
         self, extractor: FeatureExtractor, terms: Iterable[Term], halvings: int
     ) -> dict[Term, Tensor]:
         """Return the features of the image averaged down by ``2 ** halvings``, with a batch of one."""
-        source = self._batch(extractor)
+        source = to_batch([self.image], extractor.device, extractor.gain.dtype)
         sides = [side >> halvings for side in source.shape[2:]]
         return analyse(extractor, F.interpolate(source, size=sides, mode="area"), terms)
-
-    def _batch(self, extractor: FeatureExtractor) -> Tensor:
-        image = self.image if self.image.ndim == 2 or has_colour(self.image) else self.image[..., 0]
-        return to_batch([image], extractor.device, extractor.gain.dtype)
 
 
 Goal: TypeAlias = SourceImage | TextureStatistics
