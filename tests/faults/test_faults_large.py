@@ -33,13 +33,13 @@ import sys, stimgen.cli
 opened = []
 def hook(event, given):
     if event == "open" and str(given[0]).endswith(".png"):
-        opened.append(given)
+        opened.append(str(given[0]))
 sys.addaudithook(hook)
 sys.argv = ['stimgen', 'check', {path!r}]
 try:
     stimgen.cli.main()
 except SystemExit as end:
-    print(end.code, 'torch' in sys.modules, len(opened))
+    print(end.code, 'torch' in sys.modules, len(opened), len(set(opened)))
 """
 
 
@@ -67,13 +67,13 @@ def test_memory_of_a_plan(tmp_path):
     assert peaks[1] < 2 * peaks[0]
 
 
-def test_check_opens_no_image(tmp_path):
+def test_check_opens_each_source_once(tmp_path):
     path = large.write_manifest(tmp_path, 5000, 100)
     command = [sys.executable, "-c", CHECK.format(path=str(path))]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     report, *_, last = ended.stdout.splitlines()
     assert report.endswith("5000 stimuli"), ended.stderr
-    assert last == "0 False 0"
+    assert last == "0 False 100 100"
 
 
 def test_each_source_is_read_once(bench):
