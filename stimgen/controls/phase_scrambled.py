@@ -27,7 +27,8 @@ def phase_scrambled(
         bool,
         Field(
             description="Scramble the periodic component of the source (Moisan 2011), so that the jump "
-            "between opposite borders leaves no horizontal and vertical streaks in the image."
+            "between opposite borders leaves no horizontal and vertical streaks in the image. This lowers "
+            "contrast by what the jump had of it."
         ),
     ] = False,
 ) -> Image:

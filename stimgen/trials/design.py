@@ -28,6 +28,10 @@ Function = TypeVar("Function", bound=Maker)
 def _key(found: object) -> object:
     # Also a number: of one, pydantic would say that quotes make it a text.
     word = str(found)
+    if word == "escape":
+        raise PydanticCustomError(
+            "key_name", "escape stops an experiment, and cannot be an answer; use another key."
+        )
     if type(found) in (str, int, float) and not re.fullmatch("[a-z][a-z0-9_]{0,31}", word):
         raise PydanticCustomError(
             "key_name",

@@ -20,7 +20,7 @@ def moments(image):
 
 
 @settings(deadline=None)
-@given(sources(), ALPHAS, SEEDS)
+@given(sources(st.integers(8, 24)), ALPHAS, SEEDS)
 def test_mean_and_sd_of_each_channel_are_those_of_the_source(source, alpha, seed):
     image = noise(source, np.random.default_rng(seed), alpha=alpha)
     assert image.shape == source.shape
@@ -39,12 +39,19 @@ def test_slope_is_alpha(alpha, seed):
     assert alpha == 0 or slope.r_squared > 0.999
 
 
-def test_colours_lie_on_one_line():
+@pytest.mark.parametrize("seed", [1, 2])
+def test_covariance_of_the_channels_is_that_of_the_source(seed):
     source = photograph("coffee", 97, 64)
-    image = noise(source, np.random.default_rng(1)).astype(np.float64)
-    mean, sd = moments(source)
-    fields = (image - mean) / sd
-    np.testing.assert_allclose(fields[..., 1:], fields[..., :1].repeat(2, axis=2), atol=1e-5)
+    image = noise(source, np.random.default_rng(seed)).astype(np.float64)
+    expected = np.cov(source.reshape(-1, 3).astype(np.float64).T)
+    np.testing.assert_allclose(np.cov(image.reshape(-1, 3).T), expected, atol=1e-6)
+
+
+def test_channels_that_are_opposite_stay_opposite_and_grey_stays_grey():
+    plane = photograph("brick", 64, 64)
+    image = noise(np.stack([plane, 1 - plane, plane], axis=2), np.random.default_rng(1)).astype(np.float64)
+    assert np.corrcoef(image[..., 0].ravel(), image[..., 1].ravel())[0, 1] == pytest.approx(-1)
+    np.testing.assert_allclose(image[..., 0], image[..., 2], atol=1e-6)
 
 
 def test_white_noise_is_gaussian():

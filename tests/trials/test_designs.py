@@ -337,7 +337,7 @@ def test_error_names_the_missing_stimulus():
         make_trials("rating", available, DESIGNS["rating"].options())
 
 
-@pytest.mark.parametrize("bad", ["1", "A", "", "left arrow", "é", "f,j"])
+@pytest.mark.parametrize("bad", ["1", "A", "", "left arrow", "é", "f,j", "escape"])
 def test_keys_that_a_table_would_change_are_refused(bad):
     with pytest.raises(ValueError, match="keys"):
         DESIGNS["rating"].options(keys=("a", bad))
