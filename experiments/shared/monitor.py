@@ -24,10 +24,7 @@ LEAST_GAMMA, MOST_GAMMA = 1.0, 4.0
 LEAST_READINGS = 5
 """How many rows a table of readings needs, so that each can be compared with what the others predict."""
 MOST_ERROR = 0.1
-"""How far a reading may be from what the others predict, as a share of its luminance.
-
-With readings within this limit, simulated displays showed a contrast of 10 % with an error of at most 0.5 %.
-"""
+"""How far a reading may be from what the others predict, as a share of its luminance."""
 DARKEST = 0.02
 """Darker readings than this share of white are compared as if they had it: photometers see no more."""
 
