@@ -106,7 +106,7 @@ def driver(
     path, there = forge(folder, stimuli)
     manifest, run = load_manifest(path), RunFolder(there)
     prepared = prepare(manifest, "cpu")
-    hashes = prepared.recipes()
+    recipes = prepared.recipes()
 
     def send(size: int, alike: int = 0) -> tuple[int, int, float, float]:
         batches = joined(plan_batches(manifest, plan(manifest), 1), size)
@@ -115,9 +115,9 @@ def driver(
             batches = batches[: len(batches) // alike * alike]
         checkpoints = RunCheckpoints(run.checkpoints, executor.made_with)
         progress = Progress(quiet=True)
-        job = Job(prepared, hashes, run, progress, checkpoints, Interrupts(), {})
+        job = Job(prepared, recipes, run, progress, checkpoints, Interrupts(), {})
         began, clock = time.process_time(), time.perf_counter()
-        with progress.run(manifest, batches, list(hashes), shared=False, reached={}):
+        with progress.run(manifest, batches, dict.fromkeys(recipes, "synthesise"), shared=False, reached={}):
             for failures in executor.make(job, batches, progress):
                 if failures:
                     raise SystemExit(failures[0].error)

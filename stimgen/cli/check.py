@@ -33,7 +33,7 @@ def check(
     from stimgen.manifest.estimate import estimate
     from stimgen.manifest.load import load_manifest
     from stimgen.manifest.plan import check_paths, plan
-    from stimgen.runs.recipe import outlook
+    from stimgen.runs.recipe import outlook, steps_in_words
     from stimgen.runs.store import RunFolder
 
     loaded = load_manifest(manifest, network=network, seeds=parse_seeds(seeds), open_images=True)
@@ -43,11 +43,9 @@ def check(
     typer.echo(summary(loaded, stimuli, estimate(loaded, stimuli, device=device), folder, list_all=show_all))
     found = outlook(loaded, RunFolder(folder))
     if found:
-        again = f"{found.measure} measured again; " if found.measure else ""
-        unread = f" ({again}PNG files not compared)" if found.keep else ""
+        replaced = f", {found.replace} of them in place of others" if found.replace else ""
         more = f"; {found.unplanned} others are there, not asked for" if found.unplanned else ""
-        rest = f"to make {found.make}, to replace {found.replace}{more}"
-        typer.echo(f"There:     to keep {found.keep}{unread}, {rest}")
+        typer.echo(f"There:     {steps_in_words(found.steps)}{replaced} (files not compared){more}")
 
 
 def schema() -> None:
@@ -118,7 +116,7 @@ def tables(run_folder: RunPath) -> None:
     say(f"{counted(rebuilt.stimuli)}. Table: {rebuilt.folder / 'stimuli.csv'}")
     if rebuilt.outdated:
         say(
-            "Left out, because made with other settings than the manifest's: "
+            "Left out, because made or measured with other settings than the manifest's: "
             f"{counted(len(rebuilt.outdated))}, {first_few(rebuilt.outdated)}"
         )
     if rebuilt.unknown_columns:

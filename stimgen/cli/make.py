@@ -164,7 +164,7 @@ def run(
                 prune=to_remove,
                 executor=makers,
             )
-        few = result.made + result.kept <= MOST_REPORTED
+        few = result.stimuli <= MOST_REPORTED
         page = _write_report(result.folder) if report and few and part is None else None
         if preview is not None:
             preview.end(_outcome(result, page), page)
@@ -254,14 +254,13 @@ def _sentences(
     result: RunResult, shard: Shard | None, page: Path | None, *, report_left_out: bool, trials: bool
 ) -> Iterator[str]:
     """Yield what a run or a shard did, in sentences."""
-    stimuli, folder = result.made + result.kept, result.folder
-    done = f"{result.made} made, {result.kept} kept, {len(result.failures)} failed"
+    stimuli, folder, done = result.stimuli, result.folder, result.in_words
     if shard is not None:
         if not stimuli and not result.failures:
             done = "nothing to do, because there are more shards than batches"
         yield f"Shard {shard}: {done}. When all are made: stimgen tables {shlex.quote(str(folder))}"
         return
-    if not result.made and not result.failures:
+    if stimuli == result.kept and not result.failures:
         done = f"Nothing to do: all {counted(result.kept)} are there, and the tables are written anew"
     yield f"{done}. Table: {folder / 'stimuli.csv'}{f', report: {page}' if page else ''}"
     if report_left_out:
@@ -289,7 +288,7 @@ def _sentences(
             f"this command asks for, and not in the tables: {first_few(others)} "
             "(--prune removes those that stimgen made)"
         )
-    if page is None and (result.made or result.removed) and (folder / "report.html").exists():
+    if page is None and (stimuli > result.kept or result.removed) and (folder / "report.html").exists():
         yield f"report.html there shows an earlier state; stimgen report {folder} draws it anew."
 
 
@@ -340,8 +339,7 @@ def _watched(manifest: Manifest, folder: Path, progress: Progress) -> Iterator[P
 
 
 def _outcome(result: RunResult, page: Path | None) -> str:
-    failed = f", {len(result.failures)} failed" if result.failures else ""
-    done = f"The run is done: {counted(result.made)} made, {result.kept} kept{failed}."
+    done = f"The run is done: {result.in_words}."
     return done if page else f"{done} stimgen report {result.folder} writes its report."
 
 

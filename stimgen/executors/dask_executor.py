@@ -27,8 +27,9 @@ from stimgen.runs.job import Job
 from stimgen.runs.lock import read_owner
 from stimgen.runs.preparation import Preparation
 from stimgen.runs.progress import Progress
-from stimgen.runs.record import Record
-from stimgen.runs.store import Done, RunFolder
+from stimgen.runs.record import Recipe, Record
+from stimgen.runs.steps import Done, finished
+from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import Failure
 
 SHARED_FOLDER_S = 60.0
@@ -152,7 +153,7 @@ class DaskExecutor:
             job.progress.note(f"{report.worker}: {note}")
         for stimulus_id in report.made:
             if stimulus_id not in job.done:
-                record = _written(job.folder, stimulus_id, job.hashes[stimulus_id], report.worker)
+                record = _written(job.folder, stimulus_id, job.recipes[stimulus_id], report.worker)
                 job.done[stimulus_id] = Done.of(record)
                 job.progress.stimulus(record)
         for failure in report.failures:
@@ -160,10 +161,10 @@ class DaskExecutor:
         return list(report.failures)
 
 
-def _written(folder: RunFolder, stimulus_id: str, recipe_sha256: str, worker: str) -> Record:
+def _written(folder: RunFolder, stimulus_id: str, recipe: Recipe, worker: str) -> Record:
     """Return the record that a worker wrote; a network file system may show it later."""
     until = time.monotonic() + SHARED_FOLDER_S
-    while (record := folder.finished(stimulus_id, recipe_sha256)) is None:
+    while (record := finished(folder, stimulus_id, recipe)) is None:
         if time.monotonic() > until:
             raise StimgenError(
                 f"Worker {worker} has made {stimulus_id}, and it is not in {folder.path}.",
@@ -262,8 +263,8 @@ class Dispatcher:
                 yield report
 
     def _send(self, number: int, batch: Batch) -> None:
-        hashes = {s.stimulus_id: self.job.hashes[s.stimulus_id] for s in batch.stimuli}
-        order = BatchOrder(number, batch, hashes, self.progress.expected_s(batch))
+        recipes = {s.stimulus_id: self.job.recipes[s.stimulus_id] for s in batch.stimuli}
+        order = BatchOrder(number, batch, recipes, self.progress.expected_s(batch))
         key = f"{self.topic}-{number}-{self._sent_again[number]}"
         future = self.client.submit(worker.make_batch, self.topic, order, key=key, pure=False)
         self.under_way[key] = number, batch, future
@@ -311,7 +312,7 @@ class Dispatcher:
     def finished(self, batch: Batch) -> dict[str, Done]:
         """Return what workers wrote of a batch that they did not report."""
         ids = [stimulus.stimulus_id for stimulus in batch.stimuli]
-        records = (self.job.folder.finished(name, self.job.hashes[name]) for name in ids)
+        records = (finished(self.job.folder, name, self.job.recipes[name]) for name in ids)
         return {record.stimulus_id: Done.of(record) for record in records if record is not None}
 
     def _end_short_job(self, batch: Batch, error: NoTimeLeftError) -> None:

@@ -29,8 +29,9 @@ from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.job import Job
 from stimgen.runs.lock import Owner, read_owner
 from stimgen.runs.preparation import prepare
-from stimgen.runs.record import Record
-from stimgen.runs.store import Done, RunFolder, StoreError
+from stimgen.runs.record import Recipe, Record
+from stimgen.runs.steps import Done, finished
+from stimgen.runs.store import RunFolder, StoreError
 from stimgen.runs.tables import Failure
 from stimgen.texture.problem import Evaluation
 
@@ -82,7 +83,7 @@ class BatchOrder:
 
     number: int
     batch: Batch
-    hashes: Mapping[str, str] = field(hash=False)  # of the recipes by stimulus id, from the driver
+    recipes: Mapping[str, Recipe] = field(hash=False)  # by stimulus id, from the driver
     expected_s: float | None = None
 
 
@@ -123,8 +124,8 @@ class WorkerRun:
         self._check_owner(SHARED_FOLDER_S)
         done: dict[str, Done] = {}
         for stimulus in order.batch.stimuli:
-            name, expected = stimulus.stimulus_id, order.hashes[stimulus.stimulus_id]
-            if self._prepared.recipe_sha256(stimulus) != expected:
+            name, expected = stimulus.stimulus_id, order.recipes[stimulus.stimulus_id]
+            if self._prepared.recipe(stimulus) != expected:
                 raise StimgenError(
                     f"Worker {self._name} sees another source or other weights for {name} "
                     "than the machine where the run was started.",
@@ -132,7 +133,7 @@ class WorkerRun:
                     "(stimgen weights list).",
                 )
             # Another worker may have written some of the batch before it died.
-            if (record := self._folder.finished(name, expected)) is not None:
+            if (record := finished(self._folder, name, expected)) is not None:
                 done[name] = Done.of(record)
         shared = self._device.type != "cpu"
         total = batch_work(self._order.manifest, order.batch, shared=shared, reached={})
@@ -140,7 +141,7 @@ class WorkerRun:
         checkpoints = RunCheckpoints(self._folder.checkpoints, rounding(self._device))
         job = Job(
             self._prepared,
-            order.hashes,
+            order.recipes,
             self._folder,
             listener,
             checkpoints,

@@ -96,7 +96,10 @@ def evaluation_work(network: str, layers: tuple[str, ...], size_px: int) -> floa
 def batch_work(
     manifest: Manifest, batch: Batch, *, shared: bool, reached: Mapping[str, tuple[int, int]]
 ) -> float:
-    """Return the work of a batch that uses all its evaluations; 0 for a control without synthesis."""
+    """Return the work of a batch that uses all its evaluations; 0 for a control without synthesis.
+
+    `reached` has the size and rung of the last stage that is done of stimuli, by their id.
+    """
     by_step: dict[tuple[int, int], list[Stage]] = {}
     network = ""
     for stimulus in batch.stimuli:

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from pydantic import ValidationError
 
+from stimgen.bounded import read_file
 from stimgen.errors import StimgenError, of_the_machine
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.schema import NetworkSpec
@@ -19,10 +20,11 @@ from stimgen.runs.batches import Batch
 from stimgen.runs.checkpoints import RunCheckpoints
 from stimgen.runs.environment import device_name
 from stimgen.runs.interrupts import Interrupts
-from stimgen.runs.make import Rendered, finish, render
+from stimgen.runs.make import Rendered, finish, made_now, measure_again, render, rendered_before
 from stimgen.runs.preparation import Preparation
-from stimgen.runs.record import Record
-from stimgen.runs.store import Done, RunFolder, StoreError, write_atomically
+from stimgen.runs.record import Recipe, Record
+from stimgen.runs.steps import Done, Step, finished, next_step, read_image
+from stimgen.runs.store import MOST_BYTES, RunFolder, StoreError, write_atomically
 from stimgen.runs.tables import Failure
 from stimgen.texture.problem import Evaluation
 
@@ -48,7 +50,7 @@ class Job:
     """What making a batch needs."""
 
     prepared: Preparation
-    hashes: Mapping[str, str]
+    recipes: Mapping[str, Recipe]
     folder: RunFolder
     progress: Listener
     checkpoints: RunCheckpoints
@@ -59,56 +61,92 @@ class Job:
     def make(self, batch: Batch) -> list[Failure]:
         """Make the stimuli of a batch that are not done, add them to `done`, return failures.
 
-        Those that are done are computed along, so that the others come out the same, and kept as they are.
+        If one is synthesised, all are computed along, so that it comes out the same; the others are kept as
+        they are, or go on from what is kept of them.
         """
-        wanted = [s for s in batch.stimuli if s.stimulus_id not in self.done]
-        try:
-            self.prepared.networks.extractor(batch.network)  # its weights are no part of the time
-            started = time.monotonic()
-            rendered = self._render(batch.stimuli, batch.network)
-        except StoreError:
-            raise
-        except Exception as error:
-            self.checkpoints.forget()
-            return [self._failed(stimulus, error) for stimulus in wanted]
-        # What was done before an interruption took its time as well.
-        seconds = (time.monotonic() - started + self.checkpoints.seconds) / len(batch.stimuli)
-        failures = []
-        for stimulus, image in zip(batch.stimuli, rendered, strict=True):
-            if stimulus in wanted:
-                try:
-                    png, record = finish(
-                        self.prepared,
-                        stimulus,
-                        batch.network,
-                        image,
-                        filename=self.folder.filename(stimulus.stimulus_id),
-                        recipe_sha256=self.hashes[stimulus.stimulus_id],
-                        seconds=seconds,
-                    )
-                except Exception as error:
-                    failures.append(self._failed(stimulus, error))
+        wanted = [stimulus for stimulus in batch.stimuli if stimulus.stimulus_id not in self.done]
+        names = [stimulus.stimulus_id for stimulus in wanted]
+        steps = {name: next_step(self.folder, name, self.recipes[name]) for name in names}
+        new = [stimulus for stimulus in wanted if steps[stimulus.stimulus_id][0] == "synthesise"]
+        rendered: dict[str, Rendered] = {}
+        failures, seconds = [], 0.0
+        if new:
+            try:
+                self.prepared.networks.extractor(batch.network)  # its weights are no part of the time
+                started = time.monotonic()
+                images = self._render(batch.stimuli, batch.network)
+            except StoreError:
+                raise
+            except Exception as error:
+                failures = [self._failed(stimulus, error) for stimulus in new]
+                wanted = [stimulus for stimulus in wanted if stimulus not in new]
+            else:
+                rendered = {s.stimulus_id: image for s, image in zip(batch.stimuli, images, strict=True)}
+                # What was done before an interruption took its time as well.
+                seconds = (time.monotonic() - started + self.checkpoints.seconds) / len(batch.stimuli)
+        for stimulus in wanted:
+            name = stimulus.stimulus_id
+            before, image = steps[name], rendered.get(name)
+            try:
+                files, record = self._finish(stimulus, batch.network, before, image, seconds)
+            except Exception as error:
+                failures.append(self._failed(stimulus, error))
+                continue
+            with self.interrupts.held():
+                self.before_writing()
+                # Another worker may have made it, one that was taken for dead.
+                if other := finished(self.folder, name, self.recipes[name]):
+                    self.done[name] = Done.of(other)
                     continue
-                with self.interrupts.held():
-                    self.before_writing()
-                    # Another worker may have made it, one that was taken for dead.
-                    name = stimulus.stimulus_id
-                    if other := self.folder.finished(name, self.hashes[name]):
-                        self.done[name] = Done.of(other)
-                        continue
-                    # The record says that the stimulus is done: after the PNG is on disk.
-                    write_atomically(self.folder.png(name), png)
-                    write_atomically(self.folder.record(name), record.model_dump_json(indent=1) + "\n")
-                    self.done[name] = Done.of(record)
-                self.progress.stimulus(record)
+                # The record says that the stimulus is done: after the images are on disk.
+                for path, content in files.items():
+                    write_atomically(path, content)
+                write_atomically(self.folder.record(name), record.model_dump_json(indent=1) + "\n")
+                self.done[name] = Done.of(record)
+            self.progress.stimulus(record)
         self.checkpoints.forget()
         return failures
+
+    def _finish(
+        self,
+        stimulus: Stimulus,
+        network: NetworkSpec,
+        before: tuple[Step, Record | None],
+        new: Rendered | None,
+        seconds: float,
+    ) -> tuple[dict[Path, bytes], Record]:
+        """Return the images of a stimulus that are to be written, in their order, and its record."""
+        name, folder, (step, known) = stimulus.stimulus_id, self.folder, before
+        recipe, png = self.recipes[name], None
+        if step == "synthesise" or known is None:
+            assert new is not None, "it was synthesised with its batch"
+            rendered, made = new, made_now(self.prepared.networks.extractor(network).device, seconds)
+        else:
+            if step == "measure":
+                png = read_file(folder.png(name), MOST_BYTES)
+                if known.recipe_sha256.distances == recipe.distances:
+                    return {}, measure_again(self.prepared, known, recipe, png)
+            file = read_image(folder, known)
+            assert file is not None, "it was there a moment ago"
+            rendered, made = rendered_before(self.prepared, stimulus, known, file), known.made
+        content, record = finish(
+            self.prepared,
+            stimulus,
+            network,
+            rendered,
+            filename=folder.filename(name),
+            recipe=recipe,
+            made=made,
+            png=png,
+        )
+        files = {folder.image(name): rendered.file} if step == "synthesise" else {}
+        return files | ({folder.png(name): content} if png is None else {}), record
 
     def _render(self, stimuli: tuple[Stimulus, ...], network: NetworkSpec) -> list[Rendered]:
         """Make float images, in two halves where the device has no memory for all of them at once."""
         try:
             return render(
-                self.prepared, stimuli, network, self.progress.evaluation, self.checkpoints, self.hashes
+                self.prepared, stimuli, network, self.progress.evaluation, self.checkpoints, self.recipes
             )
         except torch.OutOfMemoryError:
             if len(stimuli) == 1:

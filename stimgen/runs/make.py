@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from stimgen.measure.gram import stage_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.environment import device_name, versions
-from stimgen.runs.interrupts import Interrupts
 from stimgen.runs.preparation import Preparation, rounded
 from stimgen.runs.recipe import measured_with, stimulus_generator
 from stimgen.runs.record import (
@@ -32,18 +31,18 @@ from stimgen.runs.record import (
     ImageRecord,
     MadeRecord,
     MatchingRecord,
+    Recipe,
     Record,
     SourceRecord,
     StageRecord,
     SynthesisRecord,
     sealed,
 )
-from stimgen.runs.store import Done, RunFolder, sha256, write_atomically
+from stimgen.runs.steps import decode_image, encode_image
+from stimgen.runs.store import sha256
 from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
 from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import matched_distance, synthesise
-
-LOGGER = logging.getLogger("stimgen")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +50,22 @@ class Rendered:
     """A float image, (H, W) or (H, W, 3), as it comes from synthesis or a control; it may leave 0..1.
 
     A texture has a problem and its synthesis, a control its record, and a few controls a synthesis, too.
+    `file` is the content of the file in which the image is kept.
     """
 
     image: Image
-    synthesis: Synthesis | None
+    file: bytes
+    synthesis: Synthesis | SynthesisRecord | None
     problem: Problem | None
     control: ControlRecord | None
+
+    @classmethod
+    def new(
+        cls, image: Image, synthesis: Synthesis | None, problem: Problem | None, control: ControlRecord | None
+    ) -> Self:
+        """Return an image that was just made, as it will be kept."""
+        image = image.astype(np.float32, copy=False)
+        return cls(image, encode_image(image), synthesis, problem, control)
 
 
 def render(
@@ -65,17 +74,40 @@ def render(
     network: NetworkSpec,
     after_evaluation: EvaluationHook,
     checkpoints: Checkpoints | None = None,
-    hashes: Mapping[str, str] | None = None,
+    recipes: Mapping[str, Recipe] | None = None,
 ) -> list[Rendered]:
     """Make the float images of one batch, in its order: textures of one network, or one control.
 
-    Checkpoints are kept of textures, under the hashes of their recipes by stimulus id.
+    Checkpoints are kept of textures, under the hashes of what they depend on, by stimulus id.
     """
     manifest, sources, extractor = prepared.manifest, prepared.sources, prepared.networks.extractor(network)
     if stimuli[0].control is not None:
         device = str(extractor.device)
         return [_control(prepared, stimulus, device, after_evaluation) for stimulus in stimuli]
+    problems = _problems(prepared, stimuli, recipes)
+    synthesised = synthesise(problems, extractor, manifest.synthesis, after_evaluation, checkpoints)
+    return [
+        Rendered.new(
+            with_channels_of(synthesis.image, sources[stimulus.source].pixels), synthesis, problem, None
+        )
+        for stimulus, problem, synthesis in zip(stimuli, problems, synthesised, strict=True)
+    ]
+
+
+def rendered_before(prepared: Preparation, stimulus: Stimulus, record: Record, file: bytes) -> Rendered:
+    """Return what a record says of an image that is kept in a file."""
+    image = decode_image(file, prepared.manifest.image.size_px)
+    problem = None if stimulus.layer_set is None else _problems(prepared, [stimulus])[0]
+    image = with_channels_of(image, prepared.sources[stimulus.source].pixels)
+    return Rendered(image, file, record.synthesis, problem, record.control)
+
+
+def _problems(
+    prepared: Preparation, stimuli: Sequence[Stimulus], recipes: Mapping[str, Recipe] | None = None
+) -> list[Problem]:
+    """Return the problems of textures, which share what is the same in them."""
     names = {stimulus.source for stimulus in stimuli}
+    sources = prepared.sources
     goals = {name: SourceImage(plane_if_grey(sources[name].pixels)) for name in names}
     terms = {
         layer_set: weighted_terms(layer_set.layer_weights, prepared.networks.bases(layer_set))
@@ -90,14 +122,10 @@ def render(
                 goals[stimulus.source],
                 terms[stimulus.layer_set],
                 stimulus_generator(stimulus, "make"),
-                name=hashes[stimulus.stimulus_id] if hashes else "",
+                name=recipes[stimulus.stimulus_id].optimised if recipes else "",
             )
         )
-    synthesised = synthesise(problems, extractor, manifest.synthesis, after_evaluation, checkpoints)
-    return [
-        Rendered(with_channels_of(synthesis.image, sources[stimulus.source].pixels), synthesis, problem, None)
-        for stimulus, problem, synthesis in zip(stimuli, problems, synthesised, strict=True)
-    ]
+    return problems
 
 
 def finish(
@@ -107,12 +135,14 @@ def finish(
     rendered: Rendered,
     *,
     filename: str,
-    recipe_sha256: str,
-    seconds: float,
+    recipe: Recipe,
+    made: MadeRecord,
+    png: bytes | None = None,
 ) -> tuple[bytes, Record]:
     """Match, quantise, and measure what a viewer will see; return the PNG file and its record.
 
-    `network` is the one that made the image, and `seconds` is how long that took.
+    `network` is the one that made the image. If there is a PNG file `png` of the image already, that is
+    measured.
     """
     manifest, networks, source = prepared.manifest, prepared.networks, prepared.sources[stimulus.source]
     of_source = prepared.measures(source.id)
@@ -126,14 +156,19 @@ def finish(
         match(rendered.image, goals, stimulus_generator(stimulus, "match"))
     )
     stages = {"optimised": stage_distances(rendered.image, grams), "matched": stage_distances(shown, grams)}
-    pixels = quantise(shown)
-    png = encode_png(pixels)
-    seen = DecodedImage(decode_own_png(png, pixels), manifest.image.size_deg, str(extractor.device))
+    if png is None:
+        pixels = quantise(shown)
+        png = encode_png(pixels)
+        decoded = decode_own_png(png, pixels)
+    else:
+        decoded = decode_png(png)
+    seen = DecodedImage(decoded, manifest.image.size_deg, str(extractor.device))
     record = Record(
         stimulus_id=stimulus.stimulus_id,
         filename=filename,
         png_sha256=sha256(png),
-        recipe_sha256=recipe_sha256,
+        optimised_sha256=sha256(rendered.file),
+        recipe_sha256=recipe,
         condition=stimulus.condition,
         kind=stimulus.kind,
         seed=stimulus.seed,
@@ -151,15 +186,20 @@ def finish(
         stages=stages,
         power=rounded(seen.spectrum.radial),
         power_source=of_source.power,
-        made=MadeRecord(
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(seconds, 3),
-            device=device_name(extractor.device),
-            threads=torch.get_num_threads() if extractor.device.type == "cpu" else None,
-            versions=versions(),
-        ),
+        made=made,
     )
     return png, sealed(record)
+
+
+def made_now(device: torch.device, seconds: float) -> MadeRecord:
+    """Return what a record says of when and with what an image was made, in how many seconds."""
+    return MadeRecord(
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        device=device_name(device),
+        threads=torch.get_num_threads() if device.type == "cpu" else None,
+        versions=versions(),
+    )
 
 
 def _control(
@@ -189,7 +229,7 @@ def _control(
         residuals=dict(made.residuals),
         weights_sha256=made.weights_sha256,
     )
-    return Rendered(made.image, made.synthesis, None, record)
+    return Rendered.new(made.image, made.synthesis, None, record)
 
 
 def _synthesis_record(
@@ -207,6 +247,8 @@ def _synthesis_record(
     else:
         assert rendered.control is not None, "what is synthesised is a texture or a control"
         residual_gram = rendered.control.residuals["gram"]
+    if isinstance(synthesis, SynthesisRecord):
+        return synthesis.model_copy(update={"residual_gram": residual_gram})
     return SynthesisRecord(
         preset=manifest.synthesis.preset,
         version=manifest.synthesis.version,
@@ -225,38 +267,13 @@ def _synthesis_record(
     )
 
 
-def measure_all_again(
-    prepared: Preparation,
-    records: Sequence[Record],
-    folder: RunFolder,
-    done: dict[str, Done],
-    interrupts: Interrupts,
-) -> set[str]:
-    """Measure the files of finished stimuli in the statistics of the manifest, and write new records.
+def measure_again(prepared: Preparation, record: Record, recipe: Recipe, png: bytes) -> Record:
+    """Return the record of a finished stimulus with other statistics measured on its file.
 
-    Return the ids of those that cannot be measured.
+    Gram distances and what was measured before the file was written stay as they were.
     """
-    failed = set()
-    for old in records:
-        try:
-            record = measure_again(prepared, old, folder.png(old.stimulus_id).read_bytes())
-        except Exception:
-            LOGGER.exception("not measured again: %s", old.stimulus_id)
-            failed.add(old.stimulus_id)
-            continue
-        with interrupts.held():
-            write_atomically(folder.record(old.stimulus_id), record.model_dump_json(indent=1) + "\n")
-            done[old.stimulus_id] = Done.of(record)
-    return failed
-
-
-def measure_again(prepared: Preparation, record: Record, png: bytes) -> Record:
-    """Return the record of a finished stimulus with what the manifest asks for measured on its file.
-
-    Gram distances stay as they were: those of the stages before the file cannot be measured again.
-    """
-    of_source = prepared.measures(record.source.id)
-    image = DecodedImage(decode_png(png), record.image.size_deg, prepared.networks.device)
+    of_source, side_deg = prepared.measures(record.source.id), prepared.manifest.image.size_deg
+    image = DecodedImage(decode_png(png), side_deg, prepared.networks.device)
     statistics: Values = {}
     for statistic in statistics_in_order():
         if statistic.needs_network:
@@ -266,6 +283,8 @@ def measure_again(prepared: Preparation, record: Record, png: bytes) -> Record:
         else:
             statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
     changes = {
+        "recipe_sha256": recipe,
+        "image": ImageRecord.model_validate(prepared.manifest.image, from_attributes=True),
         "measured_with": measured_with(prepared.manifest),
         "statistics": statistics,
         "power": rounded(image.spectrum.radial),

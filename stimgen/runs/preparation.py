@@ -26,8 +26,8 @@ from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.recipe import generator, recipe_hashes
-from stimgen.runs.record import NetworkRecord
+from stimgen.runs.recipe import generator, recipes
+from stimgen.runs.record import NetworkRecord, Recipe
 from stimgen.texture.statistics.gram import principal_components
 
 POWER_DIGITS = 6
@@ -144,14 +144,14 @@ class Preparation:
             self._measures[source_id] = SourceMeasures.of(self.manifest, self.sources[source_id])
         return self._measures[source_id]
 
-    def recipe_sha256(self, stimulus: Stimulus) -> str:
-        """Return the hash of all that a stimulus depends on."""
+    def recipe(self, stimulus: Stimulus) -> Recipe:
+        """Return all that a stimulus depends on."""
         return self.recipes([stimulus])[stimulus.stimulus_id]
 
-    def recipes(self, stimuli: Iterable[Stimulus] | None = None) -> dict[str, str]:
-        """Return the hashes of recipes by stimulus id; of all stimuli, in the order of the plan."""
+    def recipes(self, stimuli: Iterable[Stimulus] | None = None) -> dict[str, Recipe]:
+        """Return recipes by stimulus id; of all stimuli, in the order of the plan."""
         stimuli = plan(self.manifest) if stimuli is None else stimuli
-        return recipe_hashes(self.manifest, stimuli, self.sources, self.networks.weights)
+        return recipes(self.manifest, stimuli, self.sources, self.networks.weights)
 
 
 def prepare(manifest: Manifest, device: str) -> Preparation:

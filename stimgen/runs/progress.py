@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -31,6 +31,7 @@ from stimgen.runs.run_state import (
     summary,
     time_left,
 )
+from stimgen.runs.steps import Step
 from stimgen.runs.tables import Failure
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Progress(Bars):
         self.flops = self.seconds = 0.0
         self._looked = self._last_line = 0.0
         self._moving_since: float | None = None
+        self._steps: Mapping[str, Step] = {}
         self._work: dict[Batch, float] = {}
         self._finished_work, self._unfinished = 0.0, 0
         self._current: BatchWork | None = None
@@ -91,23 +93,26 @@ class Progress(Bars):
         self,
         manifest: Manifest,
         batches: Sequence[Batch],
-        to_make: Collection[str],
+        steps: Mapping[str, Step],
         *,
         shared: bool,
         reached: Mapping[str, tuple[int, int]],
     ) -> Iterator[None]:
-        """Show the progress while `batches` are made, of which the stimuli `to_make` are not done yet.
+        """Show the progress while `batches` are made, with what has to be done for stimuli that are not done.
 
         `shared` and `reached` are as in `stimgen.runs.batches.batch_work`.
         """
-        work = {b: batch_work(manifest, b, shared=shared, reached=reached) for b in batches}
+        self._steps = steps
+        new = [b for b in batches if any(steps.get(s.stimulus_id) == "synthesise" for s in b.stimuli)]
+        work = dict.fromkeys(batches, 0.0)
+        work |= {b: batch_work(manifest, b, shared=shared, reached=reached) for b in new}
         self._work = work if any(work.values()) else dict.fromkeys(batches, 1.0)
         self._unfinished = len(batches)
-        self.state = RunState(stimuli=len(to_make))
+        self.state = RunState(stimuli=len(steps))
         self._run = self.add_task("", total=sum(self._work.values()) or 1.0)
         self._began = self._last_line = self._clock()
         LOGGER.info(
-            "run", extra={"manifest": str(manifest.path), "stimuli": len(to_make), "batches": len(batches)}
+            "run", extra={"manifest": str(manifest.path), "stimuli": len(steps), "batches": len(batches)}
         )
         self._look()
         with self._live():
@@ -122,10 +127,10 @@ class Progress(Bars):
         name = f"{first} and {len(others)} more" if others else first
         self.state.batch = BatchState(name)
         self._current, self._lowest = BatchWork(batch, self._work[batch]), None
-        started = self._clock()
+        started, flops = self._clock(), self.flops
         self._look()
         yield
-        if batch.stimuli[0].synthesised is not None:
+        if self.flops > flops:
             self.seconds += self._clock() - started
         self._current = self.state.batch = None
         self._finish(batch)
@@ -188,7 +193,9 @@ class Progress(Bars):
         if self.watcher is not None:
             self.watcher.stimulus(record)
         distance = "" if residual is None else f"relative Gram distance up to {residual:.3f}, "
-        self._line(f"{record.stimulus_id}  {distance}{record.made.seconds:.1f} s")
+        again = {"match": "matched again", "measure": "measured again"}
+        step = self._steps.get(record.stimulus_id, "synthesise")
+        self._line(f"{record.stimulus_id}  {distance}{again.get(step, f'{record.made.seconds:.1f} s')}")
 
     def failure(self, failure: Failure) -> None:
         """Write that a stimulus could not be made; the log has the traceback of the current exception."""

@@ -1,8 +1,7 @@
-"""The recipe of a stimulus: everything that its pixels depend on, and what cannot be measured on them again.
+"""The recipe of a stimulus: everything that its pixels and what is measured on them depend on.
 
-Gram distances are measured at stages before the file is written, so the network that measures and its layers
-are part of the recipe. Other statistics are not: where they have changed, the file is measured again
-(`measured_with`).
+It has four parts (`stimgen.runs.record.Recipe`), so that a change of what comes after the synthesis does not
+synthesise again.
 
 Names and places of files are not part of it: the same bytes under another name make the same stimulus.
 """
@@ -12,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,11 +32,14 @@ from stimgen.networks.architectures import CONVENTIONS, published_weights
 from stimgen.networks.weights import WeightsError
 from stimgen.networks.weights.cache import cached_path, read_header
 from stimgen.runs.batches import measured_layers
+from stimgen.runs.record import Recipe
+from stimgen.runs.steps import STEPS, Step, next_step
 from stimgen.runs.store import RunFolder, sha256
 
-VERSION = 3
-"""To be raised when the same recipe comes to mean other pixels."""
-
+VERSION = 4
+"""To be raised when the same recipe comes to mean other pixels before they are matched."""
+MATCHING_VERSION = 1
+"""To be raised when the same matching comes to mean other pixels."""
 
 IDENTITY = ("id", "sha256", "crop_box", "white", "linearise")
 """What of a source stimuli depend on."""
@@ -46,14 +49,22 @@ def _identity(source: Any) -> tuple[object, ...]:
     return tuple(getattr(source, name) for name in IDENTITY)
 
 
+def matching_in_synthesis(manifest: Manifest, stimulus: Stimulus) -> dict[str, Any]:
+    """Return the keys of section `matching` that the synthesis of a stimulus depends on: none.
+
+    All of the section comes after the synthesis, and changes of it leave the optimised image what it is.
+    """
+    return {}
+
+
 def recipe(
     manifest: Manifest,
     stimulus: Stimulus,
     sources: Mapping[str, Any],
     weights_of: Callable[[NetworkSpec], Any],
     measured: tuple[str, ...],
-) -> dict[str, Any]:
-    """Return the recipe as plain data.
+) -> Recipe:
+    """Return the recipe of a stimulus.
 
     `sources` are all sources of the manifest by id, with the attributes `IDENTITY`. `weights_of` returns
     the weights of a network, with `tensors_sha256`, `normalised` and the name of their `convention`.
@@ -65,22 +76,38 @@ def recipe(
         ingredients = {"name": control.name, "options": dict(control.options)}
         if control.layer_set:
             ingredients |= {"texture": _texture(manifest, control.layer_set, weights_of)}
-    return {
+    inside, the_set = matching_in_synthesis(manifest, stimulus), tuple(map(_identity, sources.values()))
+    optimised = {
         "version": VERSION,
         "stimulus_id": stimulus.stimulus_id,
         "seed": stimulus.seed,
         "source": dict(zip(IDENTITY, _identity(source), strict=True)),
-        "image": {name: getattr(manifest.image, name) for name in ("size_px", "size_deg", "ppd", "color")},
-        "measured_in": _network(network, weights_of(network)),
-        "measured": list(measured),
-        "stages": {s.name: s.version for s in statistics_in_order() if s.needs_network},
-        "matching": manifest.matching.model_dump(mode="json"),
+        "image": {name: getattr(manifest.image, name) for name in ("size_px", "color")},
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
         "control": ingredients,
-        "source_set": _set_sha256(tuple(map(_identity, sources.values())))
-        if uses_set(manifest, stimulus)
-        else None,
+        "matching": inside,
+        "source_set": _set_sha256(the_set) if _makes_of_set(stimulus, inside) else None,
     }
+    matching = {
+        "version": MATCHING_VERSION,
+        "matching": manifest.matching.model_dump(mode="json"),
+        "source_set": _set_sha256(the_set) if "set" in manifest.matching.asked.values() else None,
+    }
+    distances = {
+        "measured_in": _network(network, weights_of(network)),
+        "measured": list(measured),
+        "versions": {s.name: s.version for s in statistics_in_order() if s.needs_network},
+    }
+    statistics = {
+        "image": {name: getattr(manifest.image, name) for name in ("size_deg", "ppd")},
+        "measured_with": measured_with(manifest),
+    }
+    return Recipe(
+        optimised=_sha256_of(optimised),
+        matching=_sha256_of(matching),
+        distances=_sha256_of(distances),
+        statistics=_sha256_of(statistics),
+    )
 
 
 def measured_with(manifest: Manifest) -> dict[str, int]:
@@ -90,14 +117,19 @@ def measured_with(manifest: Manifest) -> dict[str, int]:
 
 def uses_set(manifest: Manifest, stimulus: Stimulus) -> bool:
     """Return whether a stimulus depends on all sources of the manifest."""
+    inside = matching_in_synthesis(manifest, stimulus)
+    return "set" in manifest.matching.asked.values() or _makes_of_set(stimulus, inside)
+
+
+def _makes_of_set(stimulus: Stimulus, matching: Mapping[str, Any]) -> bool:
     control = stimulus.control
-    return "set" in manifest.matching.asked.values() or bool(control and CONTROLS[control.name].uses_set)
+    return "set" in matching.values() or bool(control and CONTROLS[control.name].uses_set)
 
 
 @lru_cache(maxsize=4)
 def _set_sha256(identities: tuple[tuple[object, ...], ...]) -> str:
     """Return the hash of the identities of all sources, computed once for all stimuli."""
-    return recipe_sha256(identities)
+    return _sha256_of(identities)
 
 
 def _network(network: NetworkSpec, weights: Any) -> dict[str, Any]:
@@ -123,26 +155,25 @@ def _texture(
     }
 
 
-def recipe_hashes(
+def recipes(
     manifest: Manifest,
     stimuli: Iterable[Stimulus],
     sources: Mapping[str, Any],
     weights_of: Callable[[NetworkSpec], Any],
-) -> dict[str, str]:
-    """Return the hashes of recipes by stimulus id."""
+) -> dict[str, Recipe]:
+    """Return recipes by stimulus id."""
     layers: dict[NetworkSpec, tuple[str, ...]] = {}
-    hashes = {}
+    found = {}
     for stimulus in stimuli:
         network = measuring_network(manifest, stimulus)
         if network not in layers:
             layers[network] = measured_layers(manifest, network)
-        ingredients = recipe(manifest, stimulus, sources, weights_of, layers[network])
-        hashes[stimulus.stimulus_id] = recipe_sha256(ingredients)
-    return hashes
+        found[stimulus.stimulus_id] = recipe(manifest, stimulus, sources, weights_of, layers[network])
+    return found
 
 
-def recipe_sha256(ingredients: object) -> str:
-    """Return the hexadecimal SHA-256 of a recipe: of its JSON without spaces, keys in order."""
+def _sha256_of(ingredients: object) -> str:
+    """Return the hexadecimal SHA-256 of plain data: of its JSON without spaces, keys in order."""
     text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -187,42 +218,50 @@ class _Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Outlook:
-    """How many stimuli of a manifest a run would keep, make, and replace; and how many others there are.
+    """What a run would do with the stimuli of a manifest, and how many others there are.
 
-    Of those that it keeps, it would `measure` some again, because other statistics are asked for.
+    `steps` counts the stimuli by their `stimgen.runs.store.Step`. Of those that are synthesised, `replace`
+    are there already.
     """
 
-    keep: int
-    make: int
+    steps: Counter[Step]
     replace: int
     unplanned: int
-    measure: int = 0
+
+
+def steps_in_words(steps: Mapping[Step, int]) -> str:
+    """Return how many stimuli there are for each step.
+
+    Examples
+    --------
+    >>> steps_in_words(Counter(["keep", "match", "match"]))
+    'to keep 1, to measure again 0, to match again 2, to synthesise 0'
+    """
+    words = {"keep": "keep", "measure": "measure again", "match": "match again", "synthesise": "synthesise"}
+    return ", ".join(f"to {words[step]} {steps.get(step, 0)}" for step in STEPS)
 
 
 def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
-    """Return what a run would do in a folder; None if there is no run, or weights would have to be read."""
+    """Return what a run would do in a folder; None if there is no run, or weights would have to be read.
+
+    Files are not compared with their hashes.
+    """
     if not folder.records.is_dir() and not folder.stimuli.is_dir():
         return None
     stimuli = plan(manifest)
-    hashes = known_recipes(manifest, folder, stimuli)
-    if hashes is None:
+    known = known_recipes(manifest, folder, stimuli)
+    if known is None:
         return None
-    keep = make = measure = 0
-    statistics = measured_with(manifest)
-    for name in (stimulus.stimulus_id for stimulus in stimuli):
-        if not folder.png(name).is_file():
-            make += 1
-        elif (record := folder.read_record(name)) and record.recipe_sha256 == hashes.get(name):
-            keep += 1
-            measure += record.measured_with != statistics
-    unplanned = folder.unplanned_names([stimulus.stimulus_id for stimulus in stimuli])
-    return Outlook(keep, make, len(stimuli) - keep - make, len(unplanned), measure)
+    names = [stimulus.stimulus_id for stimulus in stimuli]
+    steps = {name: next_step(folder, name, known.get(name), compare=False)[0] for name in names}
+    replace = sum(step == "synthesise" and folder.png(name).is_file() for name, step in steps.items())
+    return Outlook(Counter(steps.values()), replace, len(folder.unplanned_names(names)))
 
 
 def known_recipes(
     manifest: Manifest, folder: RunFolder, stimuli: Sequence[Stimulus]
-) -> dict[str, str] | None:
-    """Return the hashes of recipes by stimulus id; None if weights are not known without reading them.
+) -> dict[str, Recipe] | None:
+    """Return recipes by stimulus id; None if weights are not known without reading them.
 
     Stimuli of sources that no record is made of are left out.
     """
@@ -234,7 +273,7 @@ def known_recipes(
     if None in weights.values():
         return None
     those = [stimulus for stimulus in stimuli if stimulus.source in sources]
-    return recipe_hashes(manifest, those, sources, weights.__getitem__)
+    return recipes(manifest, those, sources, weights.__getitem__)
 
 
 def _source(

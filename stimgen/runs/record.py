@@ -46,6 +46,11 @@ def record_name(stimulus_id: str, *, spread: bool) -> str:
     return f"records/{_subfolder(stimulus_id, spread=spread)}{stimulus_id}.json"
 
 
+def optimised_name(stimulus_id: str, *, spread: bool) -> str:
+    """Return the file of the optimised image, relative to the run folder; see `png_name`."""
+    return f"optimised/{_subfolder(stimulus_id, spread=spread)}{stimulus_id}.safetensors"
+
+
 def _subfolder(stimulus_id: str, *, spread: bool) -> str:
     # Files of somebody else may have names that are no UTF-8.
     name = stimulus_id.encode("utf-8", "surrogatepass")
@@ -54,6 +59,20 @@ def _subfolder(stimulus_id: str, *, spread: bool) -> str:
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Recipe(_Part):
+    """The SHA-256 of all that a stimulus depends on, in the order in which it is made.
+
+    `optimised` is of what the image depends on before it is matched, `matching` of what it is matched to,
+    `distances` of the network and layers on which Gram distances are measured, and `statistics` of what else
+    is measured. Where a part changes, what comes before it is kept.
+    """
+
+    optimised: str
+    matching: str
+    distances: str
+    statistics: str
 
 
 class SourceRecord(_Part):
@@ -162,7 +181,8 @@ class MatchingRecord(_Part):
 class MadeRecord(_Part):
     """When, how long and with what; the only part that differs between two runs of one manifest.
 
-    `threads` are those of the CPU's arithmetic, whose last bits depend on it; None on a GPU.
+    It is about the optimised image; matching and measuring again leave it. `threads` are those of the CPU's
+    arithmetic, whose last bits depend on it; None on a GPU.
     """
 
     finished: str
@@ -188,11 +208,12 @@ class Distance(NamedTuple):
 class Record(_Part):
     """One stimulus. Everything but `made` and the seal is the same whenever it is made on one machine."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     stimulus_id: str = Field(pattern=f"^{STIMULUS_ID}$")
     filename: str = Field(pattern=rf"^stimuli/(?:[0-9a-f]{{2}}/)?{STIMULUS_ID}\.png$")
     png_sha256: str
-    recipe_sha256: str
+    optimised_sha256: str
+    recipe_sha256: Recipe
     condition: str
     kind: Literal["texture", "control"]
     seed: int | None = Field(ge=0, le=LARGEST_SEED)

@@ -23,12 +23,12 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.runs import lock
 from stimgen.runs.batches import Batch, plan_batches
 from stimgen.runs.record import NetworkRecord
+from stimgen.runs.steps import Done
 from stimgen.runs.store import (
     FORMAT,
     LASTING,
     MOST_BYTES,
     WRITABLE,
-    Done,
     RunFolder,
     sha256,
     storing,

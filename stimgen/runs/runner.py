@@ -1,10 +1,14 @@
-"""Run a manifest, or one shard of it: make what is not done, keep what is, write down the results."""
+"""Run a manifest, or one shard of it: make what is not done, keep what is, write down the results.
+
+What a run has to do for each stimulus is said in `stimgen.runs.steps`.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +21,8 @@ from stimgen.runs.batches import Batch, plan_batches
 from stimgen.runs.interrupts import Interrupts, interruptible
 from stimgen.runs.load import load_run
 from stimgen.runs.progress import Progress
-from stimgen.runs.recipe import known_recipes, measured_with
-from stimgen.runs.record import Record
+from stimgen.runs.recipe import known_recipes, steps_in_words
+from stimgen.runs.record import Recipe
 from stimgen.runs.results import (
     Shard,
     ShardNote,
@@ -33,7 +37,8 @@ from stimgen.runs.results import (
     write_manifests,
     write_summary,
 )
-from stimgen.runs.store import Done, RunFolder, read_done, sha256, write_atomically
+from stimgen.runs.steps import Done, Step, all_steps, read_done
+from stimgen.runs.store import RunFolder, sha256, write_atomically
 from stimgen.runs.tables import Failure, write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 from stimgen.runs.unplanned import Unplanned, find_unplanned, remove_unplanned
@@ -48,17 +53,31 @@ SPEED_NEEDS_S = 10.0
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did."""
+    """What a run did: how many stimuli were made, kept, matched again and measured again."""
 
     folder: Path
     made: int
     kept: int
     rejected: int
     failures: tuple[Failure, ...]
+    matched: int = 0
+    measured: int = 0
     unplanned: tuple[str, ...] = ()
     trial_lists: tuple[Path, ...] = ()
     changed_lists: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+
+    @property
+    def stimuli(self) -> int:
+        """How many stimuli there are."""
+        return self.made + self.matched + self.measured + self.kept
+
+    @property
+    def in_words(self) -> str:
+        """What was done, for example "2 made, 1 matched again, 3 kept, 0 failed"."""
+        again = {"matched": self.matched, "measured": self.measured}
+        parts = [f"{count} {done} again" for done, count in again.items() if count]
+        return ", ".join([f"{self.made} made", *parts, f"{self.kept} kept", f"{len(self.failures)} failed"])
 
 
 def run(
@@ -80,14 +99,14 @@ def run(
     making = Making(manifest, plan(manifest), shard, folder, device, batch_size, executor, progress)
     check_paths(folder.path, making.planned)
     known = known_recipes(manifest, folder, making.planned) if shard is None else None
-    making.hashes = known if known and len(known) == len(making.planned) else making.recipes
+    making.recipes = known if known and len(known) == len(making.planned) else making.loaded_recipes
     folder.prepare()
     with making.locked(), interruptible() as making.interrupts:
         folder.prepare(len(making.planned))
-        stale = making.find_done()
-        if stale or (making.missing and making.hashes is not making.recipes):
-            making.hashes = making.recipes
-            making.measure_again(making.find_done())
+        making.find_done()
+        if making.missing and making.recipes != making.loaded_recipes:
+            making.recipes = making.loaded_recipes
+            making.find_done()
         if shard is None:
             if making.missing or not describes(folder.read_summary(), manifest, folder, making.done):
                 # Devices, weights and workers that are missing end the run before anything is written.
@@ -99,7 +118,7 @@ def run(
         if making.missing:
             making.make()
         if shard is not None:
-            return RunResult(folder.path, making.made, making.kept, 0, tuple(making.failures))
+            return making.result()
         return making.finish(prune)
 
 
@@ -118,11 +137,11 @@ class Making:
     batch_size: int | None
     given_executor: Executor | None
     progress: Progress
-    hashes: dict[str, str] = field(default_factory=dict)  # of the recipes by stimulus id
+    recipes: dict[str, Recipe] = field(default_factory=dict)  # by stimulus id
     interrupts: Interrupts = field(default_factory=Interrupts)
     done: dict[str, Done] = field(default_factory=dict)
+    steps: dict[str, Step] = field(default_factory=dict)  # of what was not done
     failures: list[Failure] = field(default_factory=list)
-    kept: int = 0  # done before anything was made
     rejected: int = 0
     _manifests: dict[str, str] = field(default_factory=dict)  # their SHA-256, when they are written
     _started: str = ""
@@ -150,8 +169,8 @@ class Making:
         return prepare(self.manifest, self.executor.device)
 
     @cached_property
-    def recipes(self) -> dict[str, str]:
-        """Hashes of all recipes of the plan, by stimulus id, from sources and weights."""
+    def loaded_recipes(self) -> dict[str, Recipe]:
+        """All recipes of the plan, by stimulus id, from sources and weights."""
         return self.prepared.recipes()
 
     @cached_property
@@ -173,10 +192,19 @@ class Making:
         """Whether something has to be made."""
         return len(self.done) < len(self.own)
 
+    def count(self, *steps: Step) -> int:
+        """Return of how many stimuli these steps are done."""
+        return sum(self.steps.get(name, "keep") in steps for name in self.done)
+
     @property
     def made(self) -> int:
-        """How many stimuli were made in this run."""
-        return len(self.done) - self.kept
+        """How many PNG files were written in this run."""
+        return self.count("match", "synthesise")
+
+    @property
+    def kept(self) -> int:
+        """How many PNG files are those that were there before."""
+        return self.count("keep", "measure")
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -199,46 +227,35 @@ class Making:
         resolved = sha256(manifest_contents(self.folder, self.manifest)["manifest.resolved.yaml"])
         return shard_locked(self.folder, self.shard, f"{resolved}, batches of {self.batch_size or 1}")
 
-    def find_done(self) -> list[Record]:
-        """Find out what is done, and return the records that were measured with other statistics."""
-        own = {stimulus.stimulus_id: self.hashes[stimulus.stimulus_id] for stimulus in self.own}
-        self.done, stale = self.folder.all_finished(own, measured_with(self.manifest))
-        return stale
-
-    def measure_again(self, stale: Sequence[Record]) -> None:
-        """Measure the files of finished stimuli in the statistics that the manifest asks for."""
-        from stimgen.runs.make import measure_all_again
-
-        with self._written_if_interrupted():
-            failed = measure_all_again(self.prepared, stale, self.folder, self.done, self.interrupts)
-        # What cannot be measured again is made again.
-        self.done = {name: known for name, known in self.done.items() if name not in failed}
-        if stale:
-            self.progress.note(
-                f"{counted(len(stale) - len(failed))} measured again: other statistics are asked for. "
-                "The images are kept."
-            )
+    def find_done(self) -> None:
+        """Find out what is done, and what has to be done for the rest."""
+        own = {stimulus.stimulus_id: self.recipes[stimulus.stimulus_id] for stimulus in self.own}
+        self.done, self.steps = all_steps(self.folder, own)
 
     def make(self) -> None:
         """Make the missing stimuli, and write the results."""
         from stimgen.runs.checkpoints import RunCheckpoints
         from stimgen.runs.job import Job
 
-        executor, folder, hashes = self.executor, self.folder, self.hashes
-        names = [stimulus.stimulus_id for stimulus in self.own]
-        to_make = {name: hashes[name] for name in names if name not in self.done}
+        executor, folder, steps = self.executor, self.folder, self.steps
+        new = [name for name, step in steps.items() if step == "synthesise"]
         checkpoints = RunCheckpoints(folder.checkpoints, executor.made_with)
         reached: dict[str, tuple[int, int]] = {}
         if self.shard is None:
-            _note_replaced(folder, to_make, self.progress)
+            _note_replaced(folder, new, self.progress)
             # Checkpoints of a shard lie beside those of the others, which are not this shard's to remove.
-            by_recipe = checkpoints.keep_only(hashes.values(), to_make.values())
-            reached = {name: by_recipe[hash_] for name, hash_ in hashes.items() if hash_ in by_recipe}
-        batches = [b for b in self.batches if any(s.stimulus_id in to_make for s in b.stimuli)]
-        job = Job(self.prepared, hashes, folder, self.progress, checkpoints, self.interrupts, self.done)
+            own = {name: recipe.optimised for name, recipe in self.recipes.items()}
+            by_recipe = checkpoints.keep_only(own.values(), [own[name] for name in new])
+            reached = {name: by_recipe[hash_] for name, hash_ in own.items() if hash_ in by_recipe}
+        if len(new) < len(steps):
+            counts = Counter[Step](steps.values())
+            counts["keep"] = len(self.done)
+            self.progress.note(f"Stimuli {steps_in_words(counts)}.")
+        batches = [b for b in self.batches if any(s.stimulus_id in steps for s in b.stimuli)]
+        job = Job(self.prepared, self.recipes, folder, self.progress, checkpoints, self.interrupts, self.done)
         with (
             self._written_if_interrupted(),
-            self.progress.run(self.manifest, batches, to_make, shared=executor.shared, reached=reached),
+            self.progress.run(self.manifest, batches, steps, shared=executor.shared, reached=reached),
             contextlib.closing(executor.make(job, batches, self.progress)) as made,
         ):
             for failures in made:
@@ -259,7 +276,7 @@ class Making:
         """Write what is known now: manifests, tables and run.json, or the note of a shard."""
         with self.interrupts.held():
             if not self._manifests:
-                self.kept, self._started, self._nothing_to_make = len(self.done), now(), not self.missing
+                self._started, self._nothing_to_make = now(), not self.missing
                 self._manifests = write_manifests(self.folder, self.manifest)
             if self.shard is None:
                 self._write_tables()
@@ -320,17 +337,21 @@ class Making:
             found = find_unplanned(folder, planned, {spec.id for spec in manifest.trials})
             with interrupts.held():
                 removed = remove_unplanned(folder, found.only(prune))
-        return RunResult(
-            folder.path,
-            self.made,
-            self.kept,
-            self.rejected,
-            tuple(self.failures),
-            folder.unplanned_names(planned),
-            lists,
-            tuple(name for name, before in lists_before.items() if lists_now.get(name, before) != before),
-            removed,
+        return replace(
+            self.result(),
+            unplanned=folder.unplanned_names(planned),
+            trial_lists=lists,
+            changed_lists=tuple(
+                name for name, before in lists_before.items() if lists_now.get(name, before) != before
+            ),
+            removed=removed,
         )
+
+    def result(self) -> RunResult:
+        """Return what was done to stimuli."""
+        matched, measured = self.count("match"), self.count("measure")
+        made, kept = self.made - matched, self.kept - measured
+        return RunResult(self.folder.path, made, kept, self.rejected, tuple(self.failures), matched, measured)
 
 
 def _note_replaced(folder: RunFolder, missing: Iterable[str], progress: Progress) -> None:

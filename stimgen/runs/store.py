@@ -7,10 +7,9 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from stimgen.atomic import TEMPORARY, make_folder, writing
 from stimgen.bounded import UnreadableError, read_file, read_regular
@@ -21,6 +20,7 @@ from stimgen.runs.record import (
     SEAL,
     Record,
     RecordError,
+    optimised_name,
     parse_record,
     png_name,
     record_name,
@@ -46,7 +46,7 @@ PREVIEW_MARK = b"<!doctype html>\n<!-- stimgen preview -->\n"
 MOST_FLAT = 10_000
 """Largest number of stimuli in one folder: file managers and network disks are slow with more."""
 CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
-FORMAT = 2
+FORMAT = 3
 """Format of run folders, in run.json."""
 WRITABLE = "Make it one that you may write to; stimgen run takes another folder with --out."
 
@@ -68,29 +68,12 @@ def storing(place: object, done: str, cure: str) -> Iterator[None]:
         raise StoreError(f"{place} cannot be {done}: {error.strerror}.", remedy) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a run remembers of a finished stimulus."""
-
-    png_sha256: str
-    record_sha256: str | None
-    networks: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(cls, record: Record) -> Self:
-        """Return what is remembered of a record."""
-        networks = tuple(
-            (network.name, network.tensors_sha256) for network in (record.network, record.measured_in)
-        )
-        return cls(record.png_sha256, record.record_sha256, networks)
-
-
 class RunFolder:
     """The folder of a run, and where its files are."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.stimuli, self.records = path / "stimuli", path / "records"
+        self.stimuli, self.records, self.optimised = path / "stimuli", path / "records", path / "optimised"
         self.trials, self.figures, self.logs = path / "trials", path / "figures", path / "logs"
         self.checkpoints, self.shards = path / "checkpoints", path / "shards"
         self.preview = path / "preview.html"
@@ -124,20 +107,21 @@ class RunFolder:
 
     @functools.cached_property
     def is_spread(self) -> bool:
-        """Whether PNG files and records are spread over subfolders. A run folder stays as it began.
+        """Whether the files of stimuli are spread over subfolders. A run folder stays as it began.
 
         Any subfolder tells, because programs that copy folders may leave out empty ones.
         """
         return bool(self._subfolders())
 
     def _subfolders(self, *, existing: bool = True) -> list[Path]:
-        """Return the subfolders of PNG files and records that there are, or all that there can be."""
-        every = (place / f"{number:02x}" for place in (self.records, self.stimuli) for number in range(256))
+        """Return the subfolders of records, images and PNG files that there are, or all that there can be."""
+        places = (self.records, self.optimised, self.stimuli)
+        every = (place / f"{number:02x}" for place in places for number in range(256))
         return [path for path in every if path.is_dir() or not existing]
 
     def places(self) -> Iterator[tuple[Path, str]]:
-        """Yield the folders that hold PNG files or records, with the suffix of these files."""
-        suffixes = {self.stimuli: ".png", self.records: ".json"}
+        """Yield the folders that hold files of stimuli, with the suffix of these files."""
+        suffixes = {self.stimuli: ".png", self.records: ".json", self.optimised: ".safetensors"}
         yield from ((folder, suffix) for folder, suffix in suffixes.items() if folder.is_dir())
         yield from ((folder, suffixes[folder.parent]) for folder in self._subfolders())
 
@@ -157,6 +141,18 @@ class RunFolder:
         """Return the record of a stimulus."""
         return self.path / self.record_name(stimulus_id)
 
+    def image(self, stimulus_id: str) -> Path:
+        """Return the file of the optimised image of a stimulus."""
+        return self.path / optimised_name(stimulus_id, spread=self.is_spread)
+
+    def files(self, stimulus_id: str) -> tuple[Path, ...]:
+        """Return the files of a stimulus; the record is last, which tells that the others are stimgen's."""
+        return self.png(stimulus_id), self.image(stimulus_id), self.record(stimulus_id)
+
+    def names(self, stimulus_id: str) -> tuple[str, ...]:
+        """Return the files of a stimulus, relative to the run folder."""
+        return tuple(path.relative_to(self.path).as_posix() for path in self.files(stimulus_id))
+
     def prepare(self, stimuli: int = 0) -> None:
         """Make the folders; with more than `MOST_FLAT` stimuli, a new run gets subfolders."""
         place = f"The run folder {self.path}"
@@ -173,8 +169,8 @@ class RunFolder:
         self.refuse_links()
         with storing(place, "made", WRITABLE):
             # The records first: a folder that has them is a run, whatever else is missing.
-            make_folder(self.records)
-            make_folder(self.stimuli)
+            for folder in (self.records, self.optimised, self.stimuli):
+                make_folder(folder)
             if self._subfolders() or (stimuli > MOST_FLAT and not self.unplanned_names(())):
                 for folder in self._subfolders(existing=False):
                     make_folder(folder)
@@ -182,8 +178,8 @@ class RunFolder:
 
     def refuse_links(self) -> None:
         """Raise InputError if a folder inside the run folder is a symbolic link; it may be one itself."""
-        own = (self.stimuli, self.records, self.trials, self.figures, self.logs, self.checkpoints)
-        for path in (*own, self.shards, *self._subfolders(), self.path / lock.LOCK):
+        own = (self.stimuli, self.records, self.optimised, self.trials, self.figures, self.logs)
+        for path in (*own, self.checkpoints, self.shards, *self._subfolders(), self.path / lock.LOCK):
             if path.is_symlink():
                 raise InputError(
                     f"{path} is a symbolic link, and stimgen would write outside of the run folder.",
@@ -236,28 +232,6 @@ class RunFolder:
             raise RecordError(problem)
         return record
 
-    def finished(self, stimulus_id: str, recipe_sha256: str) -> Record | None:
-        """Return the record of a finished stimulus: intact, with this recipe and the recorded PNG file."""
-        record = self.read_record(stimulus_id)
-        if record is not None and record.recipe_sha256 == recipe_sha256:
-            with contextlib.suppress(OSError):
-                if sha256(read_file(self.png(stimulus_id), MOST_BYTES)) == record.png_sha256:
-                    return record
-        return None
-
-    def all_finished(
-        self, recipes: Mapping[str, str], measured_with: Mapping[str, int]
-    ) -> tuple[dict[str, Done], list[Record]]:
-        """Return the finished stimuli, and the records of those that were measured with other statistics."""
-        done: dict[str, Done] = {}
-        stale = []
-        for name, recipe in recipes.items():
-            if (record := self.finished(name, recipe)) is not None:
-                done[name] = Done.of(record)
-                if record.measured_with != measured_with:
-                    stale.append(record)
-        return done, stale
-
     def fingerprint(self, png_sha256: Mapping[str, str]) -> str:
         """Return `stimuli_sha256` of run.json from the SHA-256 of the PNG file of each stimulus, by id.
 
@@ -276,7 +250,7 @@ class RunFolder:
         return "sha256sum stimuli/*.png | sha256sum"
 
     def unplanned_names(self, planned: Collection[str]) -> tuple[str, ...]:
-        """Return the names, without endings, of PNG files and records that are not planned."""
+        """Return the names, without endings, of files of stimuli that are not planned."""
         found = {path.stem for place, ending in self.places() for path in place.glob(f"*{ending}")}
         return tuple(sorted(found - {*planned}))
 
@@ -309,20 +283,6 @@ class RunFolder:
             if older
             else "Update stimgen, or choose another folder with --out.",
         )
-
-
-def read_done(folder: RunFolder, ids: Sequence[str], done: Mapping[str, Done]) -> Iterator[Record]:
-    """Yield the records of the finished stimuli among `ids`, read from disk one after the other."""
-    for stimulus_id in ids:
-        if (known := done.get(stimulus_id)) is None:
-            continue
-        record = folder.read_record(stimulus_id)
-        if record is None or record.record_sha256 != known.record_sha256:
-            raise StimgenError(
-                f"{folder.record(stimulus_id)} was altered or removed while stimgen was at work.",
-                "Run again: what was altered is made again.",
-            )
-        yield record
 
 
 def sha256(content: bytes) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.runs.csv_files import data_dictionary, rows_of, to_json
+from stimgen.runs.steps import read_image
 from stimgen.runs.store import DESKTOP_FILES, RunFolder, sha256, storing
 from stimgen.trials import DESIGNS, design_columns
 
@@ -44,8 +45,7 @@ def find_unplanned(folder: RunFolder, planned: Collection[str], lists: Collectio
         if problem is None:
             stimuli.append(name)
         else:
-            both = filter(os.path.lexists, (folder.png(name), folder.record(name)))
-            others += [(path, problem) for path in both]
+            others += [(path, problem) for path in filter(os.path.lexists, folder.files(name))]
     for name, recorded in sorted(folder.noted_lists().items()):
         path = folder.trials / f"{name}.csv"
         if name in lists or not os.path.lexists(path):
@@ -77,8 +77,7 @@ def remove_unplanned(folder: RunFolder, which: Unplanned) -> tuple[str, ...]:
 
 def _to_remove(folder: RunFolder, which: Unplanned) -> Iterator[Path]:
     for stimulus_id in which.stimuli:
-        # The PNG first: a record without one can still be told to be stimgen's.
-        yield from filter(os.path.lexists, (folder.png(stimulus_id), folder.record(stimulus_id)))
+        yield from filter(os.path.lexists, folder.files(stimulus_id))
     for name in which.trial_lists:
         table, dictionary = folder.trials / f"{name}.csv", folder.trials / f"{name}.json"
         if _is_dictionary_of(table, dictionary):
@@ -94,6 +93,10 @@ def _not_ours(folder: RunFolder, name: str) -> str | None:
     record = folder.read_record(name)
     if record is None:
         return "its record is damaged, altered or of another stimulus"
+    try:
+        read_image(folder, record)
+    except UnreadableError as error:
+        return f"the optimised image {error}"
     try:
         same = sha256(read_regular(folder.png(name))) == record.png_sha256
     except UnreadableError as error:
@@ -112,10 +115,9 @@ def _is_dictionary_of(table: Path, dictionary: Path) -> bool:
 
 
 def _foreign(folder: RunFolder) -> Iterator[Path]:
-    """Yield what lies among PNG files and records and has not the place of one."""
+    """Yield what lies among the files of stimuli and has not the place of one."""
     places = dict(folder.places())
-    for place, ending in places.items():
+    for place in places:
         for path in sorted(place.iterdir()):
-            own = folder.png(path.stem) if ending == ".png" else folder.record(path.stem)
-            if path != own and path not in places and path.name not in DESKTOP_FILES:
+            if path not in folder.files(path.stem) and path not in places and path.name not in DESKTOP_FILES:
                 yield path

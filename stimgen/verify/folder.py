@@ -46,7 +46,9 @@ OWN_FILES = frozenset(
         *(f"{name}{ending}" for name in RUN_TABLES for ending in (".csv", ".json")),
     )
 )
-OWN_FOLDERS = frozenset(("stimuli", "records", "trials", "checkpoints", "figures", "shards", "logs"))
+OWN_FOLDERS = frozenset(
+    ("stimuli", "records", "optimised", "trials", "checkpoints", "figures", "shards", "logs")
+)
 PNG_CHUNKS = frozenset((b"IHDR", b"IDAT", b"IEND"))
 """All that `stimgen.images.png.encode_png` writes: no gamma, profile, text or time."""
 NOT_ASKED = "is not of a stimulus that the manifest asks for"
@@ -86,7 +88,7 @@ def folder_findings(folder: RunFolder, unplanned: Unplanned, overrides: str) -> 
             yield wrong(file, f"{NOT_ASKED}: {reason}", cures=("remove",))
     options = f" (the run was made with {overrides})" if overrides else ""
     text = f"{NOT_ASKED}{options}; it is unaltered and kept: stimgen run with --prune removes it"
-    files = [name for one in unplanned.stimuli for name in (folder.filename(one), folder.record_name(one))]
+    files = [name for one in unplanned.stimuli for name in folder.names(one)]
     yield from (warning(file, text) for file in files if os.path.lexists(folder.path / file))
 
 

@@ -22,7 +22,8 @@ from stimgen.runs.results import (
     summary_of_shards,
     write_summary,
 )
-from stimgen.runs.store import RunFolder, read_done, sha256
+from stimgen.runs.steps import read_done
+from stimgen.runs.store import RunFolder, sha256
 from stimgen.runs.tables import write_tables
 from stimgen.runs.trial_lists import write_trial_lists
 from stimgen.verify.folder import read_failures

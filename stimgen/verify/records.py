@@ -20,8 +20,8 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure import STATISTICS
 from stimgen.measure.gram import GramScale
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.recipe import RecordedConvention, RecordedWeights, recipe, recipe_sha256, uses_set
-from stimgen.runs.record import Record, SourceRecord
+from stimgen.runs.recipe import RecordedConvention, RecordedWeights, measured_with, recipe, uses_set
+from stimgen.runs.record import Recipe, Record, SourceRecord
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import ANEW, RUN, Finding, unchecked, wrong
 
@@ -100,8 +100,11 @@ def record_findings(known: Identities, stimulus: Stimulus, record: Record) -> It
     """Yield how a record differs from what the manifest asks for."""
     file, manifest = record.own_name, known.manifest
     different = list(_differences(manifest, stimulus, record))
-    expected = _recipe_sha256(known, stimulus, record)
-    cures = ANEW if expected == record.recipe_sha256 else RUN
+    expected = _recipe(known, stimulus, record)
+    other = [part for part, found in record.recipe_sha256 if found != getattr(expected, part, None)]
+    if record.measured_with != measured_with(manifest):
+        other = [part for part in other if part != "statistics"]  # which is no mistake
+    cures = RUN if other else ANEW
     yield from (wrong(file, f"{OTHER_RECIPE}: {both}", cures=cures) for both in different)
     contradictions = list(_contradictions(record))
     if len(known.weights_of(stimulus, record)) == 1 and record.network != record.measured_in:
@@ -122,8 +125,8 @@ def record_findings(known: Identities, stimulus: Stimulus, record: Record) -> It
     elif not different and expected is None:
         text = "recipe_sha256 not compared: it depends on sources or weights that no record names"
         yield unchecked(file, text)
-    elif not different and expected != record.recipe_sha256:
-        text = "its recipe_sha256 is not that of the manifest with this source and these weights"
+    elif not different and other:
+        text = f"its recipe_sha256 ({', '.join(other)}) is not that of the manifest and this source"
         yield wrong(file, f"{OTHER_RECIPE}: {text}")
 
 
@@ -138,8 +141,8 @@ def other_statistics(recorded: Mapping[str, int], asked: Mapping[str, int]) -> s
     return f"was measured {', and '.join(parts)}" if parts else ""
 
 
-def _recipe_sha256(known: Identities, stimulus: Stimulus, record: Record) -> str | None:
-    """Return the hash of the recipe with the recorded sources and weights; None if one is unknown."""
+def _recipe(known: Identities, stimulus: Stimulus, record: Record) -> Recipe | None:
+    """Return the recipe with the recorded sources and weights; None if one is unknown."""
     manifest, own = known.manifest, known.weights_of(stimulus, record)
 
     def weights_of(network: NetworkSpec) -> RecordedWeights:
@@ -153,7 +156,7 @@ def _recipe_sha256(known: Identities, stimulus: Stimulus, record: Record) -> str
             return None
     layers = measured_layers(manifest, measuring_network(manifest, stimulus))
     try:
-        return recipe_sha256(recipe(manifest, stimulus, sources, weights_of, layers))
+        return recipe(manifest, stimulus, sources, weights_of, layers)
     except StopIteration:
         return None
 

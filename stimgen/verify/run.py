@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from stimgen.bounded import UnreadableError, read_regular
-from stimgen.counting import first_few
+from stimgen.counting import counted, first_few
 from stimgen.errors import InputError
 from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
@@ -29,7 +29,8 @@ from stimgen.runs.lock import OWNER, refuse_held
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, RecordError, unknown_columns
 from stimgen.runs.results import is_unmerged
-from stimgen.runs.store import Done, RunFolder
+from stimgen.runs.steps import Done, read_image
+from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
 from stimgen.runs.unplanned import find_unplanned
 from stimgen.verify.finding import RUN, Finding, cures_at, incomplete, warning, wrong
@@ -105,7 +106,7 @@ def resolved_manifest(folder: RunFolder) -> Manifest:
 def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verification:
     """Compare every file of a run with what it should be.
 
-    Records are compared with the manifest, and PNG files with the hashes in the records. Tables, data
+    Records are compared with the manifest, and images with the hashes in the records. Tables, data
     dictionaries and trial lists are written again to a temporary folder and compared.
     """
     folder, manifest = open_run(path)
@@ -174,7 +175,7 @@ def verify_run(path: Path, *, advance: Advance = lambda more: None) -> Verificat
     foreign = any(
         finding.severity == "wrong" and f"{finding.file}/".startswith("stimuli/") for finding in findings
     )
-    verified = sum(not {folder.filename(name), folder.record_name(name)} & bad for name in look.done)
+    verified = sum(bad.isdisjoint(folder.names(name)) for name in look.done)
     return Verification(
         folder.path,
         manifest.name,
@@ -217,6 +218,7 @@ class Look:
         self._unfinished, self._decode = unfinished, decode
         self._measured_with = measured_with(manifest)
         self._lacking: list[str] = []
+        self._without_image: list[str] = []
         self._of_condition: dict[tuple[str, str], list[str]] = defaultdict(list)
         for stimulus in stimuli:
             self._of_condition[stimulus.source, stimulus.condition].append(stimulus.stimulus_id)
@@ -248,7 +250,7 @@ class Look:
         found = list(record_findings(self.known, stimulus, record))
         if self._unfinished and any(OTHER_RECIPE in finding.problem for finding in found):
             # A run that is killed leaves what it was to replace, and its rows are not in the tables.
-            text = "was made with other settings: the run that was to replace it was killed before"
+            text = "was made or measured with other settings: the run that was to change it was killed before"
             self._exclude(stimulus, incomplete(file, text))
             self.outdated.append(stimulus_id)
             return None
@@ -259,8 +261,19 @@ class Look:
             found.append(wrong(record.filename, problem, cures=cures_at(folder.png(stimulus_id))))
             self.altered = True
             self.uncertain.update(self._of_condition[stimulus.source, stimulus.condition])
+        if self._decode:
+            found += self._image_findings(record)
         self.findings += found
         return record
+
+    def _image_findings(self, record: Record) -> Iterator[Finding]:
+        """Yield what is wrong with the optimised image of a stimulus, if it is there."""
+        path = self._folder.image(record.stimulus_id)
+        try:
+            if read_image(self._folder, record) is None:
+                self._without_image.append(record.stimulus_id)
+        except UnreadableError as error:
+            yield wrong(path.relative_to(self._folder.path).as_posix(), str(error), cures=cures_at(path))
 
     def _exclude(self, stimulus: Stimulus, finding: Finding) -> None:
         self.findings.append(finding)
@@ -268,7 +281,7 @@ class Look:
         self.uncertain.update(self._of_condition[stimulus.source, stimulus.condition])
 
     def missing(self, failures: Mapping[str, Failure]) -> Iterator[Finding]:
-        """Yield the stimuli that are not there."""
+        """Yield the stimuli, and the optimised images, that are not there."""
         for name in self._lacking:
             if name in failures:
                 reason = " ".join(filter(None, (failures[name].error, failures[name].cure)))
@@ -276,3 +289,7 @@ class Look:
         if lacking := [name for name in self._lacking if name not in failures]:
             text = f"lacks {len(lacking)} stimuli, which are not made yet: {first_few(lacking)}"
             yield incomplete("stimuli", text)
+        if without := self._without_image:
+            text = f"lacks the images of {counted(len(without))}: {first_few(without)}. A change of what is "
+            text += "matched, or of the layers that are measured, would synthesise them again"
+            yield warning(self._folder.optimised.name, text)

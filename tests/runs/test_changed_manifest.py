@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ def changed(folder, before):
 
 
 def files(*ids):
-    return {f"{stimulus_id}{ending}" for stimulus_id in ids for ending in (".png", ".json")}
+    return {f"{one}{ending}" for one in ids for ending in (".png", ".safetensors", ".json")}
 
 
 def names(folder):
@@ -74,8 +75,7 @@ def test_a_condition_less_makes_nothing_and_names_what_is_left(as_finished, tmp_
     verified = verify_run(as_finished.path)
     assert (verified.right, verified.verified, verified.unplanned) == (True, 5, 2)
     assert {one.file for one in verified.findings if one.severity == "warning"} == {
-        *(f"stimuli/{one}.png" for one in result.unplanned),
-        *(f"records/{one}.json" for one in result.unplanned),
+        name for one in result.unplanned for name in as_finished.names(one)
     }
     lines = list(sentences(verified))
     assert len(lines) < 6, "what is the same of several files is said once"
@@ -112,8 +112,10 @@ def test_check_says_what_a_run_will_do(as_finished, tmp_path, change):
     there = set(as_finished.stimuli.glob("*.png"))
     result = run(manifest)
     new = set(as_finished.stimuli.glob("*.png")) - there
-    assert (said.keep, said.make) == (result.kept, len(new))
-    assert said.replace == result.made - len(new)
+    did = {"keep": result.kept, "match": result.matched, "synthesise": result.made}
+    assert +said.steps == +Counter(did | {"measure": result.measured})
+    # The missing file is synthesised again only where all are.
+    assert said.replace == result.made - len(new) + bool(result.matched)
     assert said.unplanned == len(result.unplanned)
 
 
@@ -121,8 +123,8 @@ def test_check_says_it_in_a_line_and_only_where_there_is_a_run(as_finished, tmp_
     path = write_manifest(tmp_path)
     result = stimgen("check", path, "--seeds", "2-3")
     assert result.stdout.endswith(
-        "There:     to keep 4 (PNG files not compared), to make 3, to replace 0; 3 others are there, "
-        "not asked for\n"
+        "There:     to keep 4, to measure again 0, to match again 0, to synthesise 3 (files not compared); "
+        "3 others are there, not asked for\n"
     )
     as_finished.path.rename(tmp_path / "elsewhere")
     assert "There:" not in stimgen("check", path).stdout
@@ -142,7 +144,7 @@ class TestPrune:
             "Not asked for are 3 stimuli with their records and 1 trial lists: "
             "brick-conv1_1-s1, brick-phase_scrambled-s1, brick-pool1-s1, pairs"
         )
-        gone = {f"stimuli/{one}.png" for one in FIRST} | {f"records/{one}.json" for one in FIRST}
+        gone = {name for one in FIRST for name in as_finished.names(one)}
         assert before - names(as_finished) == gone | {"trials/pairs.csv", "trials/pairs.json"}
         assert names(as_finished) <= before
         assert verify_run(as_finished.path).findings == ()

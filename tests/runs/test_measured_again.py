@@ -55,8 +55,8 @@ def test_a_new_statistic_is_measured_on_the_files_and_keeps_the_images(as_finish
             notes.append(text)
 
     result = run(tiny(tmp_path), progress=Listening(quiet=True))
-    assert (result.made, result.kept) == (0, 7)
-    assert any("7 stimuli measured again" in note for note in notes)
+    assert (result.made, result.measured, result.kept) == (0, 7, 0)
+    assert any("to keep 0, to measure again 7, to match again 0, to synthesise 0" in note for note in notes)
     assert file_times(as_finished) == before
     table = pd.read_csv(as_finished.path / "stimuli.csv", index_col="stimulus_id")
     for name in IDS:
@@ -78,9 +78,9 @@ def test_a_run_without_a_column_is_right_and_the_column_is_noted(as_finished, tm
     assert fingerprint.endswith(before.stimuli_sha256)
     assert recompute_statistics(result).right
     said = outlook(tiny(tmp_path), as_finished)
-    assert (said.keep, said.measure, said.make, said.replace) == (7, 7, 0, 0)
+    assert (said.steps, said.replace) == ({"measure": 7}, 0)
     checked = CliRunner().invoke(app, ["check", str(write_manifest(tmp_path))])
-    assert "to keep 7 (7 measured again; PNG files not compared), to make 0" in checked.stdout
+    assert "to keep 0, to measure again 7, to match again 0, to synthesise 0 (files" in checked.stdout
 
 
 def test_a_column_of_another_stimgen_is_told_and_left_out_of_the_tables(as_finished, tmp_path, monkeypatch):

@@ -157,9 +157,12 @@ def test_losses_are_read_at_most_twice_a_second(tmp_path, monkeypatch, terminal,
     console = Console(force_terminal=terminal, file=io.StringIO(), width=100)
     clock = Clock(0.01)
     shown = Progress(console=console, clock=clock)
-    names = {stimulus.stimulus_id for stimulus in batch.stimuli}
+    steps = {stimulus.stimulus_id: "synthesise" for stimulus in batch.stimuli}
     monkeypatch.setattr(shown, "_live", contextlib.nullcontext)  # its thread would ask the clock as well
-    with shown.run(manifest, [batch], names, shared=True, reached={}), shown.batch(batch):
+    with (
+        shown.run(manifest, [batch], steps, shared=True, reached={}),
+        shown.batch(batch),
+    ):
         began = clock.now
         for number in range(1, 1001):
             losses = torch.rand(4).as_subclass(Device)

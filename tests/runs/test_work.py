@@ -37,13 +37,17 @@ def evaluation_s(layers, size_px):
     return flops / 1.8e11 + ARCHITECTURE.activation_floats(layers, size_px) / 2e8 + 0.002
 
 
+def anew(manifest):
+    """Return what has to be done in a run of which nothing is there."""
+    return {stimulus.stimulus_id: "synthesise" for stimulus in plan(manifest)}
+
+
 def simulated(manifest, used):
     """Run a manifest with a share `used` of its evaluations; yield time, share and time left."""
     clock = Clock()
     progress = Progress(quiet=True, clock=clock)
     batches = plan_batches(manifest, plan(manifest), 1)
-    names = {stimulus.stimulus_id for stimulus in plan(manifest)}
-    with progress.run(manifest, batches, names, shared=False, reached={}):
+    with progress.run(manifest, batches, anew(manifest), shared=False, reached={}):
         for place, batch in enumerate(batches):
             with progress.batch(batch):
                 clock.now += FIRST_S if place == 0 else 0.0
@@ -97,7 +101,7 @@ def test_time_of_slow_controls_is_not_taken_for_synthesis(tmp_path):
     clock = Clock()
     progress = Progress(quiet=True, clock=clock)
     *controls, texture = plan_batches(manifest, plan(manifest), 1)[:4]
-    with progress.run(manifest, [*controls, texture], ["one"], shared=False, reached={}):
+    with progress.run(manifest, [*controls, texture], anew(manifest), shared=False, reached={}):
         for batch in controls:
             with progress.batch(batch):
                 clock.now += 100.0
@@ -115,7 +119,7 @@ def test_two_workers_take_half_the_time(tmp_path):
     manifest = tiny(tmp_path, seeds=list(range(1, 13)), layer_sets={"a": ["conv1_1"]}, controls=[])
     batches, clock = plan_batches(manifest, plan(manifest), 1), Clock()
     progress = Progress(quiet=True, clock=clock)
-    with progress.run(manifest, batches, [], shared=False, reached={}):
+    with progress.run(manifest, batches, anew(manifest), shared=False, reached={}):
         for number in (0, 1):
             progress.sent(number, batches[number])
             progress.reported(number, 0.0)
@@ -141,7 +145,7 @@ def test_expected_time_of_a_control_is_that_of_the_same_control(tmp_path):
     manifest = tiny(tmp_path, seeds=[1, 2], controls=["original", "phase_scrambled"])
     original, first, second, *_, texture = plan_batches(manifest, plan(manifest), 1)
     progress = Progress(quiet=True, clock=Clock())
-    with progress.run(manifest, [original, first, second, texture], [], shared=False, reached={}):
+    with progress.run(manifest, [original, first, second, texture], anew(manifest), shared=False, reached={}):
         for number, batch in enumerate((original, first)):
             progress.sent(number, batch)
             progress.completed(number, batch, 1.0 + number)
