@@ -100,7 +100,8 @@ class Job:
                     continue
                 # The record says that the stimulus is done: after the images are on disk.
                 for path, content in files.items():
-                    write_atomically(path, content)
+                    if not _holds(path, content):
+                        write_atomically(path, content)
                 write_atomically(self.folder.record(name), record.model_dump_json(indent=1) + "\n")
                 self.done[name] = Done.of(record)
             self.progress.stimulus(record)
@@ -167,6 +168,13 @@ class Job:
         failure = failure_of(stimulus.stimulus_id, error)
         self.progress.failure(failure)
         return failure
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return not path.is_symlink() and read_file(path, len(content)) == content
+    except OSError:
+        return False
 
 
 def failure_of(stimulus_id: str, error: Exception) -> Failure:

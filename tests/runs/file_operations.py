@@ -17,7 +17,7 @@ from stimgen.atomic import TEMPORARY
 KINDS = ("half", "sync", "replace", "link", "unlink", "mkdir", "rmdir", "sync folder")
 """Half a file written, a file synced, …: each is told after it happened, "half" in the midst of it."""
 
-FOLDERS = ("out", "stimuli", "records", "trials", "checkpoints")
+FOLDERS = ("out", "stimuli", "records", "optimised", "trials", "checkpoints")
 """Names of a run folder, which is called "out", and of those in it."""
 
 
@@ -98,7 +98,7 @@ def name_of(path: Path) -> str:
     folder, name = (part if part in FOLDERS else "above" for part in (path.parent.name, path.name))
     if path.name.startswith(TEMPORARY):
         name = f"{TEMPORARY}*"
-    elif folder in ("stimuli", "records", "checkpoints"):
+    elif folder in ("stimuli", "records", "optimised", "checkpoints"):
         name = f"*{path.suffix}"
     elif folder in FOLDERS:
         name = path.name

@@ -48,8 +48,9 @@ def undisturbed(forks: Launcher, tmp_path_factory) -> Undisturbed:
 def check_state(expected: Undisturbed, out: Path) -> None:
     """Check what a killed run has left."""
     pngs = {path.stem for path in out.glob("stimuli/*.png")}
+    images = {path.stem for path in out.glob("optimised/*.safetensors")}
     records = {path.stem for path in out.glob("records/*.json")}
-    assert records <= pngs
+    assert records <= pngs <= images
     if (out / "manifest.resolved.yaml").exists():
         verified = verify_run(out)
         assert [one for one in verified.findings if one.severity == "wrong"] == []

@@ -53,6 +53,7 @@ def test_the_folder_is_laid_out_as_designed(finished):
         "run.json",
         *(f"{table}.{ending}" for table in tables for ending in ("csv", "json")),
         *(f"stimuli/{stimulus_id}.png" for stimulus_id in IDS),
+        *(f"optimised/{stimulus_id}.safetensors" for stimulus_id in IDS),
         *(f"records/{stimulus_id}.json" for stimulus_id in IDS),
     }
     assert rows(finished.path / "failures.csv") == []
@@ -102,18 +103,19 @@ def test_the_same_manifest_gives_the_same_bytes_in_another_folder(finished, tmp_
     assert contents(result.folder, *patterns) == contents(finished.path, *patterns)
 
 
-def test_a_png_deleted_from_a_batch_of_two_is_made_again_with_the_same_bytes(tmp_path):
+def test_a_stimulus_deleted_from_a_batch_of_two_is_made_again_with_the_same_bytes(tmp_path):
     manifest = tiny(tmp_path, controls=None)
     folder = RunFolder(run(manifest, batch_size=2).folder)
-    before = contents(folder.path, "stimuli/*.png", "*.csv")
+    before = contents(folder.path, "stimuli/*.png", "optimised/*", "*.csv")
     kept = folder.png("brick-pool1-s1").stat().st_mtime_ns
     folder.png("brick-pool1-s2").unlink()
+    folder.image("brick-pool1-s2").unlink()
 
     console = Console(file=io.StringIO(), width=200)
     result = run(manifest, batch_size=2, progress=Progress(console=console))
 
     assert (result.made, result.kept) == (1, 3)
-    assert contents(folder.path, "stimuli/*.png", "*.csv") == before
+    assert contents(folder.path, "stimuli/*.png", "optimised/*", "*.csv") == before
     assert folder.png("brick-pool1-s1").stat().st_mtime_ns == kept
     assert console.file.getvalue().startswith("1/1  brick-pool1-s2  relative Gram distance up to ")
     assert json.loads((folder.path / "run.json").read_text("utf-8"))["batch_size"] == 2

@@ -84,7 +84,7 @@ def test_a_shard_again_makes_what_is_missing_and_keeps_its_note(tmp_path):
     assert shard.note(RunFolder(first.folder)).read_bytes() == before
     next(RunFolder(first.folder).stimuli.glob("*.png")).unlink()
     again = run(manifest, shard=shard)
-    assert (again.made, again.kept) == (1, first.made - 1)
+    assert (again.made, again.matched, again.kept) == (0, 1, first.made - 1)
 
 
 def test_failures_of_shards_are_in_the_table_until_they_are_made(tmp_path, control, whole):
