@@ -8,7 +8,7 @@ measured, with the most memory that each has:
 
 - `check`: ``stimgen check`` of the manifest, with what a run would keep and make;
 - `first run`: what ``stimgen run`` does in an empty folder before it makes anything;
-- `kept`: ``stimgen run`` where all is done: plan, recipes, all records and PNG files read and hashed, tables;
+- `kept`: ``stimgen run`` where all is done: plan, recipes, all records and images read and hashed, tables;
 - `tables`, `verify`: these commands;
 - `load`: ``stimgen.load_run`` as an experiment calls it.
 
@@ -39,6 +39,7 @@ from stimgen.manifest.plan import plan
 from stimgen.runs.preparation import prepare
 from stimgen.runs.record import Record, sealed
 from stimgen.runs.runner import run
+from stimgen.runs.steps import encode_image
 from stimgen.runs.store import RunFolder, sha256
 
 SIZE_PX = 64
@@ -153,21 +154,24 @@ def forge(folder: Path, stimuli: int) -> tuple[Path, Path]:
     }
     path = write_manifest(folder, stimuli, SOURCES)
     manifest = load_manifest(path)
-    hashes = prepare(manifest, "cpu").recipes()
+    recipes = prepare(manifest, "cpu").recipes()
     there = RunFolder(folder / "run")
-    there.prepare(len(hashes))
+    there.prepare(len(recipes))
     rng = np.random.default_rng(1)
     for stimulus in plan(manifest):
         name = stimulus.stimulus_id
         png = encode_png(rng.integers(0, 256, (SIZE_PX, SIZE_PX), dtype=np.uint8))
+        image = encode_image(rng.random((SIZE_PX, SIZE_PX), np.float32))
         there.png(name).write_bytes(png)
+        there.image(name).write_bytes(image)
         template = templates[stimulus.source, stimulus.condition]
         record = template.model_copy(
             update={
                 "stimulus_id": name,
                 "filename": there.filename(name),
                 "png_sha256": sha256(png),
-                "recipe_sha256": hashes[name],
+                "optimised_sha256": sha256(image),
+                "recipe_sha256": recipes[name],
                 "seed": stimulus.seed,
             }
         )

@@ -109,9 +109,10 @@ def run(
 ) -> None:
     """Make the stimuli of a manifest: images, records and tables.
 
-    Stimuli that are done are kept, so the same command goes on after an interruption. Those that exceed the
-    manifest's thresholds (accept) are kept too, marked in the table, and no failure. What is there and not
-    asked for is named and kept; with --prune it is removed in the end, after a question. Workers and
+    Stimuli that are done are kept, so the same command goes on after an interruption. Where only matching or
+    measurements have changed, images are matched or measured again, and not synthesised. Stimuli that exceed
+    the manifest's thresholds (accept) are kept too, marked in the table, and no failure. What is there and
+    not asked for is named and kept; with --prune it is removed in the end, after a question. Workers and
     shards are explained in docs/scale.md.
 
     For example:

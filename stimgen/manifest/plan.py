@@ -41,7 +41,7 @@ def plan(manifest: Manifest) -> list[Stimulus]:
 def check_paths(folder: Path, stimuli: Iterable[Stimulus]) -> None:
     """Refuse a run folder in which a file's name or path would be longer than its file system takes."""
     longest = max((stimulus.stimulus_id for stimulus in stimuli), key=len)
-    path = folder / "records" / f"{longest}.json"
+    path = folder / "optimised" / f"{longest}.safetensors"
     try:
         os.lstat(path)
     except OSError as error:

@@ -36,7 +36,7 @@ from stimgen.runs.record import Recipe
 from stimgen.runs.steps import STEPS, Step, next_step
 from stimgen.runs.store import RunFolder, sha256
 
-VERSION = 4
+VERSION = 3
 """To be raised when the same recipe comes to mean other pixels before they are matched."""
 MATCHING_VERSION = 1
 """To be raised when the same matching comes to mean other pixels."""

@@ -27,6 +27,7 @@ MOST_IMAGE_BYTES = 2**28
 """Largest file of an optimised image; that of 4096 px in colour has 201 MB."""
 Step = Literal["keep", "measure", "match", "synthesise"]
 """Nothing, measure the stimulus again, match and measure its optimised image again, or make it anew."""
+CURE = "Delete the image and the record of the stimulus, then run again."
 STEPS: tuple[Step, ...] = get_args(Step)
 
 
@@ -43,11 +44,11 @@ def decode_image(content: bytes, size_px: int) -> Image:
     try:
         image = load(content)["image"]
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        problem = f"The file of an optimised image cannot be read: {error}."
-        raise StimgenError(problem, "Delete it and its record, then run again.") from None
+        problem = f"The file cannot be read as an optimised image: {error}."
+        raise StimgenError(problem, CURE) from None
     if image.dtype != np.float32 or image.shape not in ((size_px, size_px), (size_px, size_px, 3)):
-        problem = f"An optimised image has the shape {image.shape} and the type {image.dtype}."
-        raise StimgenError(problem, "Delete it and its record, then run again.")
+        problem = f"The file holds no optimised image, but an array {image.shape} of {image.dtype}."
+        raise StimgenError(problem, CURE)
     return image
 
 

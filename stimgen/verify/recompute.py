@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -14,12 +15,15 @@ from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import measuring_network, plan
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure import DecodedImage, measure
+from stimgen.measure.gram import SourceGrams, stage_distances
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
 from stimgen.runs.preparation import Networks, SourceMeasures, rounded
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, columns_among, unknown_columns
+from stimgen.runs.steps import decode_image, read_image
+from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import ANEW, Finding, unchecked, wrong
 from stimgen.verify.folder import ONLY_BY_READING
 from stimgen.verify.run import Advance, Verification, open_run
@@ -41,9 +45,9 @@ def recompute_statistics(
 ) -> Verification:
     """Measure every stimulus of a verified run again, and add what is found to what was.
 
-    What was measured before the file was written (the stages `optimised` and `matched`, the synthesis,
-    residuals and clipped pixels) cannot be measured again. Damaged records and files are left to
-    `stimgen.verify.run.verify_run`.
+    Where the image before matching is kept, its Gram distances are measured again, too. Those of the matched
+    image, the synthesis, residuals and clipped pixels cannot be measured again. Damaged records and files are
+    left to `stimgen.verify.run.verify_run`.
     """
     folder, manifest = open_run(result.folder)
     if manifest.measure.portilla_simoncelli:
@@ -83,8 +87,12 @@ def recompute_statistics(
             if seen.shape == source.pixels.shape:
                 measured += 1
                 image = DecodedImage(seen, record.image.size_deg, networks.device)
-                again = measure(image, {**measures.prepared, "gram": networks.grams(network, source)})
-                texts = _differences_of(*_in_common(record, again, asked), source, image, measures)
+                grams = networks.grams(network, source)
+                again = measure(image, {**measures.prepared, "gram": grams})
+                texts = [
+                    *_differences_of(*_in_common(record, again, asked), source, image, measures),
+                    *_optimised_differences(folder, record, grams),
+                ]
                 different += [wrong(record.own_name, text, cures=ANEW) for text in texts]
     # What can be compared only by reading it was read.
     before = [finding for finding in result.findings if ONLY_BY_READING not in finding.problem]
@@ -97,6 +105,16 @@ def recompute_statistics(
         recomputed=measured,
         unmeasured=bool(missed),
     )
+
+
+def _optimised_differences(folder: RunFolder, record: Record, grams: SourceGrams) -> Iterator[str]:
+    """Yield the Gram distances of the optimised image that differ from those of its record."""
+    with contextlib.suppress(UnreadableError, StimgenError):  # which is found without measuring
+        if (content := read_image(folder, record)) is not None:
+            again = stage_distances(decode_image(content, record.image.size_px), grams)
+            recorded = record.model_copy(update={"statistics": record.stages["optimised"]})
+            for text in _statistic_differences(recorded, again, "the optimised image"):
+                yield f"stages.optimised.{text}"
 
 
 def _in_common(record: Record, again: Numbers, asked: Mapping[str, int]) -> tuple[Record, Numbers]:
@@ -149,7 +167,7 @@ def _weights_problem(networks: Networks, network: NetworkSpec, record: Record) -
     return ""
 
 
-def _statistic_differences(record: Record, again: Numbers) -> Iterator[str]:
+def _statistic_differences(record: Record, again: Numbers, where: str = "the file") -> Iterator[str]:
     """Yield the statistics that differ from those of the file by more than their tolerance."""
     recorded = record.statistics
     for name in dict.fromkeys([*recorded, *again]):
@@ -166,7 +184,7 @@ def _statistic_differences(record: Record, again: Numbers) -> Iterator[str]:
             if math.isclose(*roots, rel_tol=relative, abs_tol=DISTANCE_FLOOR * roots[1] / distance):
                 continue
         if not name.startswith("gram_normalised_"):  # which follows from the others
-            yield from _difference(name, *pair, relative, absolute)
+            yield from _difference(name, *pair, relative, absolute, where)
 
 
 def _difference(
@@ -175,6 +193,7 @@ def _difference(
     measured: float | None,
     relative: float = PIXEL_TOLERANCE,
     absolute: float = PIXEL_TOLERANCE,
+    where: str = "the file",
 ) -> Iterator[str]:
     """Yield that a number differs by more than the tolerances."""
     if recorded is None or measured is None:
@@ -182,4 +201,4 @@ def _difference(
     else:
         same = math.isclose(recorded, measured, rel_tol=relative, abs_tol=absolute)
     if not same:
-        yield f"{name} is {recorded}, and on the file it is {measured}"
+        yield f"{name} is {recorded}, and on {where} it is {measured}"

@@ -18,7 +18,7 @@ import pandas as pd
 
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.counting import counted, first_few
-from stimgen.errors import InputError
+from stimgen.errors import InputError, StimgenError
 from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import Stimulus, plan
@@ -29,11 +29,11 @@ from stimgen.runs.lock import OWNER, refuse_held
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, RecordError, unknown_columns
 from stimgen.runs.results import is_unmerged
-from stimgen.runs.steps import Done, read_image
+from stimgen.runs.steps import Done, decode_image, read_image
 from stimgen.runs.store import RunFolder
 from stimgen.runs.tables import LONG_TABLES, Failure, write_tables
 from stimgen.runs.unplanned import find_unplanned
-from stimgen.verify.finding import RUN, Finding, cures_at, incomplete, warning, wrong
+from stimgen.verify.finding import ANEW, RUN, Finding, cures_at, incomplete, warning, wrong
 from stimgen.verify.folder import (
     FILE,
     Summary,
@@ -269,11 +269,17 @@ class Look:
     def _image_findings(self, record: Record) -> Iterator[Finding]:
         """Yield what is wrong with the optimised image of a stimulus, if it is there."""
         path = self._folder.image(record.stimulus_id)
+        file = path.relative_to(self._folder.path).as_posix()
         try:
-            if read_image(self._folder, record) is None:
+            content = read_image(self._folder, record)
+            if content is None:
                 self._without_image.append(record.stimulus_id)
+            else:
+                decode_image(content, record.image.size_px)
         except UnreadableError as error:
-            yield wrong(path.relative_to(self._folder.path).as_posix(), str(error), cures=cures_at(path))
+            yield wrong(file, str(error), cures=cures_at(path))
+        except StimgenError as error:
+            yield wrong(file, error.problem.removeprefix("The file "), cures=ANEW)
 
     def _exclude(self, stimulus: Stimulus, finding: Finding) -> None:
         self.findings.append(finding)

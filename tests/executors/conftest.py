@@ -55,12 +55,12 @@ def run(bench, tmp_path):
     """A locked run folder, the order that workers get, and batches with their orders."""
     manifest = load_manifest(bench.manifest)
     folder = RunFolder(tmp_path / "run")
-    hashes = prepare(manifest, "cpu").recipes()
+    recipes = prepare(manifest, "cpu").recipes()
     batches = plan_batches(manifest, plan(manifest), 1)
 
     def order(batch: Batch, **changes) -> BatchOrder:
         ids = [stimulus.stimulus_id for stimulus in batch.stimuli]
-        return replace(BatchOrder(0, batch, {name: hashes[name] for name in ids}), **changes)
+        return replace(BatchOrder(0, batch, {name: recipes[name] for name in ids}), **changes)
 
     folder.prepare()
     with folder.locked():
@@ -70,6 +70,6 @@ def run(bench, tmp_path):
             folder=folder,
             order=RunOrder(manifest, folder.path, owner, "cpu", {}, None),
             batches=batches,
-            hashes=hashes,
+            recipes=recipes,
             batch_order=order,
         )

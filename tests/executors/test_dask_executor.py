@@ -48,7 +48,7 @@ def dispatcher(run):
         client = SimpleNamespace(
             retired=[], retire_workers=lambda addresses, close_workers: client.retired.extend(addresses)
         )
-        job = SimpleNamespace(folder=run.folder, done={}, hashes=run.hashes)
+        job = SimpleNamespace(folder=run.folder, done={}, recipes=run.recipes)
         return Dispatcher(spec, client, "topic", job, progress, deque())
 
     return make

@@ -23,7 +23,7 @@ def report(number: int, share: float) -> None:
 def test_batch_is_made_once(run, monkeypatch):
     worker_run, order = WorkerRun(run.order, "one"), run.batch_order(run.batches[0])
     first = worker_run.make(order, report)
-    assert first.made == tuple(order.hashes)
+    assert first.made == tuple(order.recipes)
     assert first.failures == ()
     monkeypatch.setattr(Job, "make", lambda *_: pytest.fail("it is done"))
     again = worker_run.make(order, report)
@@ -31,7 +31,7 @@ def test_batch_is_made_once(run, monkeypatch):
 
 
 def test_late_worker_does_not_overwrite_what_another_made(run, monkeypatch):
-    order, name = run.batch_order(run.batches[0]), next(iter(run.batch_order(run.batches[0]).hashes))
+    order, name = run.batch_order(run.batches[0]), next(iter(run.batch_order(run.batches[0]).recipes))
     finish, written = job.finish, []
 
     def inodes():
@@ -93,7 +93,7 @@ def test_lock_that_appears_late_is_waited_for(run, monkeypatch):
 def test_other_sources_or_another_version_are_refused(run):
     order = run.batch_order(run.batches[0])
     with pytest.raises(StimgenError, match="another source or other weights"):
-        WorkerRun(run.order, "one").make(replace(order, hashes=dict.fromkeys(order.hashes, "0")), report)
+        WorkerRun(run.order, "one").make(replace(order, recipes=dict.fromkeys(order.recipes, "0")), report)
     with pytest.raises(StimgenError, match=r"has stimgen .*, not 0\.0\.0"):
         WorkerRun(replace(run.order, version="0.0.0"), "one")
 

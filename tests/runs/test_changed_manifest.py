@@ -157,11 +157,14 @@ class TestPrune:
         png(linked).rename(elsewhere / "real.png")
         png(linked).symlink_to(elsewhere / "real.png")
         as_finished.record(unrecorded).unlink()
+        as_finished.image("brick-original").write_bytes(b"mine")
         (as_finished.stimuli / "holiday.png").write_bytes(b"me")
         (as_finished.records / "notes.txt").write_text("mine")
         before = names(as_finished)
 
-        result = stimgen("run", write_manifest(tmp_path), "--seeds", "2", "--prune")
+        result = stimgen(
+            "run", write_manifest(tmp_path, controls=["phase_scrambled"]), "--seeds", "2", "--prune"
+        )
 
         assert result.exit_code == 0
         assert names(as_finished) == before
@@ -170,6 +173,7 @@ class TestPrune:
             f"{altered}.png is not asked for and not removed: the PNG was altered since",
             f"{linked}.png is not asked for and not removed: the PNG is a symbolic link",
             f"{unrecorded}.png is not asked for and not removed: it has no record",
+            "brick-original.png is not asked for and not removed: the optimised image was altered",
             "holiday.png is not asked for and not removed: it has no record",
             "notes.txt is not asked for and not removed: stimgen writes no such file",
             "There is nothing to remove.",

@@ -29,13 +29,15 @@ def disk(tmp_path_factory) -> Disk:
 
 
 def test_in_every_state_each_file_is_whole(disk):
-    """What has a name of its own has content; a record comes with its PNG."""
+    """What has a name of its own has content; a record comes with its PNG, and that with its image."""
     for state in disk.states:
         files = {name: content for name, content in state.items() if content is not None}
         assert all(content for name, content in files.items() if "/.tmp-" not in name)
         for name in files:
             if "/records/" in name and "/.tmp-" not in name:
                 assert name.replace("/records/", "/stimuli/").replace(".json", ".png") in files
+            if "/stimuli/" in name and "/.tmp-" not in name:
+                assert name.replace("/stimuli/", "/optimised/").replace(".png", ".safetensors") in files
 
 
 @pytest.mark.slow

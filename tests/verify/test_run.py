@@ -26,6 +26,7 @@ from tampering import (
 )
 
 from stimgen.errors import InputError, StimgenError
+from stimgen.runs.store import sha256
 from stimgen.verify.finding import RUN, Finding
 from stimgen.verify.report import sentences
 from stimgen.verify.run import verify_run
@@ -186,6 +187,16 @@ def test_recompute_finds_a_forgery_that_is_consistent(there):
     assert "4 of 5 stimuli are what their records describe" in result.stdout
     assert "sha256sum" not in result.stdout
     assert json.loads(stimgen("verify", there.path, "--recompute", "--json").stdout)["verified"] == 4
+
+
+def test_recompute_finds_another_image_before_matching(there):
+    other = there.image(IDS[1]).read_bytes()
+    there.image(ID).write_bytes(other)
+    edit_record(there, optimised_sha256=sha256(other))
+    assert found(there) == {}
+    (line, *_) = stimgen("verify", there.path, "--recompute").stdout.splitlines()
+    assert f"{RECORD}: stages.optimised.gram_loss_" in line
+    assert ", and on the optimised image it is " in line
 
 
 def test_recompute_compares_also_what_a_record_does_not_claim_to_measure(there):

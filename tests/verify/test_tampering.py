@@ -96,6 +96,7 @@ def mend(folder, result):
         assert stimgen("tables", folder.path).exit_code == 0
 
 
+IMAGE = f"optimised/{ID}.safetensors"
 OTHER, LIST_FILE = "brick-pool1-s2", "trials/oddity.csv"
 HASHES = {TABLE: f"row 1 ({ID}), column", "run.json": "stimuli_sha256", LIST_FILE: "_sha256"}
 TAMPERING = {
@@ -109,7 +110,24 @@ TAMPERING = {
         sealed(synthesis__layer_weights={"conv1_1": 1.0, "pool1": 2.0}),
         {RECORD: '"pool1": 2.0}, and the manifest says'},
     ),
-    "recipe_hash": (sealed(recipe_sha256="0" * 64), {RECORD: "recipe_sha256"}),
+    "recipe_hash": (
+        sealed(recipe_sha256__optimised="0" * 64),
+        {RECORD: "its recipe_sha256 (optimised) is not that"},
+    ),
+    "other_recipe_hash": (
+        sealed(recipe_sha256__matching="0" * 64, recipe_sha256__statistics="0" * 64),
+        {RECORD: "its recipe_sha256 (matching, statistics) is not that"},
+    ),
+    "image": (lambda folder: folder.image(ID).write_bytes(b""), {IMAGE: "was altered: its SHA-256"}),
+    "image_of_another": (copied(OTHER, ID, "image"), {IMAGE: "was altered: its SHA-256"}),
+    "image_and_hash": (
+        lambda folder: (
+            folder.image(ID).write_bytes(b"me"),
+            edit_record(folder, optimised_sha256=sha256(b"me")),
+        ),
+        {IMAGE: "cannot be read"},
+    ),
+    "image_link": (linked(IMAGE), {IMAGE: "is a symbolic link"}),
     "crop": (sealed(source__crop_box=[1, 0, 63, 63]), {RECORD: "crop"}),
     "weights_hash": (
         sealed(network__tensors_sha256="0" * 64),
@@ -201,7 +219,7 @@ def test_tampering_is_found_and_the_file_is_named(there, name):
     assert verify_run(there.path).right
     # A hash of the set is said only where every stimulus is right and there are no others.
     assert (result.stimuli_sha256 is None) == any(
-        file in ("stimuli", RECORD) or file.startswith("stimuli/") for file in expected
+        file in ("stimuli", RECORD) or file.startswith(("stimuli/", "optimised/")) for file in expected
     )
 
 
