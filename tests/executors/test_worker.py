@@ -10,9 +10,11 @@ import pytest
 from stimgen.errors import StimgenError
 from stimgen.executors import worker
 from stimgen.executors.worker import MARGIN, NoTimeLeftError, WorkerRun, job_end
-from stimgen.runs import job
+from stimgen.manifest.schema import MatchingSpec
+from stimgen.runs import job, make
 from stimgen.runs.job import Job
 from stimgen.runs.lock import OWNER
+from stimgen.runs.preparation import prepare
 from stimgen.runs.store import StoreError
 
 
@@ -28,6 +30,21 @@ def test_batch_is_made_once(run, monkeypatch):
     monkeypatch.setattr(Job, "make", lambda *_: pytest.fail("it is done"))
     again = worker_run.make(order, report)
     assert (again.made, again.seconds) == (first.made, None)
+
+
+def test_worker_goes_on_from_the_image_before_matching(run, monkeypatch):
+    batch = next(batch for batch in run.batches if batch.stimuli[0].layer_set)
+    order, (name,) = run.batch_order(batch), (stimulus.stimulus_id for stimulus in batch.stimuli)
+    assert WorkerRun(run.order, "one").make(order, report).made == (name,)
+    before = run.folder.read_record(name)
+    monkeypatch.setattr(make, "synthesise", lambda *_: pytest.fail("it is synthesised"))
+    manifest = replace(run.order.manifest, matching=MatchingSpec(histogram="source"))
+    recipe = prepare(manifest, "cpu").recipes()[name]
+    changed = WorkerRun(replace(run.order, manifest=manifest), "one")
+    assert changed.make(replace(order, recipes={name: recipe}), report).failures == ()
+    after = run.folder.read_record(name)
+    assert (after.recipe_sha256, after.made) == (recipe, before.made)
+    assert (after.optimised_sha256, after.matching.histogram) == (before.optimised_sha256, 0)
 
 
 def test_late_worker_does_not_overwrite_what_another_made(run, monkeypatch):

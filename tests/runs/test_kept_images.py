@@ -22,9 +22,11 @@ from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
 from stimgen.runs import make
 from stimgen.runs.recipe import stimulus_generator
+from stimgen.runs.results import Shard
 from stimgen.runs.runner import run
 from stimgen.runs.steps import decode_image, encode_image
 from stimgen.runs.store import RunFolder
+from stimgen.verify.rebuild import rebuild_tables
 from stimgen.verify.report import sentences
 from stimgen.verify.run import verify_run
 
@@ -165,6 +167,19 @@ def test_a_deleted_file_comes_back_from_its_image(as_finished, finished, tmp_pat
     as_finished.png(ID).unlink()
     assert run(tiny(tmp_path)).matched == 1
     assert differences(as_finished.path, finished.path) == []
+
+
+def test_shards_go_on_from_the_images(tmp_path, request):
+    shards = [Shard(number, 2) for number in (1, 2)]
+    folder, _ = (run(tiny(tmp_path), shard=shard).folder for shard in shards)
+    manifest = tiny(tmp_path, matching={"histogram": "source"})
+    fresh = run(manifest, out=tmp_path / "fresh")
+    request.getfixturevalue("nothing_is_made")
+    results = [run(manifest, shard=shard) for shard in shards]
+    assert (sum(one.made for one in results), sum(one.matched for one in results)) == (0, 7)
+    rebuild_tables(folder)
+    assert differences(folder, fresh.folder, without={"shards"}) == []
+    assert verify_run(folder).right
 
 
 @pytest.mark.parametrize(
