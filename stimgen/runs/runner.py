@@ -362,7 +362,7 @@ def _note_replaced(folder: RunFolder, missing: Iterable[str], progress: Progress
     if replaced:
         progress.note(
             f"{counted(replaced)} there {'was' if replaced == 1 else 'were'} made with other settings, or "
-            "altered: replaced. (Another --out would keep what is there.)"
+            "altered, or without the image before matching: replaced. (Another --out would keep them.)"
         )
     if without:
         progress.note(f"{counted(without, 'PNG file', 'PNG files')} there without a record: made again.")
