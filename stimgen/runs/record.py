@@ -182,7 +182,9 @@ class Distance(NamedTuple):
     gram_relative: float
     gram_normalised: float | None
     gram_floor: float | None
+    gram_floor_sd: float | None
     gram_ceiling: float
+    gram_ceiling_sd: float | None
 
 
 class Record(_Part):
@@ -235,7 +237,12 @@ class Record(_Part):
             values = on_file if stage == "file" else stages[stage]
             for layer in self.measured_layers:
                 of_stage = [values[f"gram_{name}_{layer}"] for name in ("loss", "relative", "normalised")]
-                scale = [on_file[f"gram_{name}_{layer}"] for name in ("floor", "ceiling")]
+                scale = [
+                    on_file[f"gram_floor_{layer}"],
+                    on_file.get(f"gram_floor_sd_{layer}"),  # not in records that are to be measured again
+                    on_file[f"gram_ceiling_{layer}"],
+                    on_file.get(f"gram_ceiling_sd_{layer}"),
+                ]
                 found.append(Distance(stage, layer, layer in constrained, *of_stage, *scale))
         return tuple(found)
 
