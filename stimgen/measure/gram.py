@@ -130,16 +130,20 @@ def stage_distances(image: Image, source: SourceGrams) -> Values:
     values: Values = {}
     for layer, (loss, relative) in gram_distances(source.extractor, image, source.targets).items():
         values |= {f"gram_loss_{layer}": loss, f"gram_relative_{layer}": relative}
-    return values | normalised_distances(values, source)
+    return normalised_by(source, values)
 
 
-def normalised_distances(distances: Mapping[str, float | bool | None], source: SourceGrams) -> Values:
-    """Return the columns gram_normalised_LAYER that follow from those of relative distances."""
+def normalised_by(source: SourceGrams, distances: Mapping[str, float | bool | None]) -> Values:
+    """Return the columns of losses and relative distances, with normalised ones that follow from them."""
     values: Values = {}
     for layer, scale in source.scales.items():
-        relative = distances[f"gram_relative_{layer}"]
+        loss, relative = (distances[f"gram_{name}_{layer}"] for name in ("loss", "relative"))
         assert relative is not None, "relative distances are always measured"
-        values[f"gram_normalised_{layer}"] = normalised(relative, scale.floor)
+        values |= {
+            f"gram_loss_{layer}": loss,
+            f"gram_relative_{layer}": relative,
+            f"gram_normalised_{layer}": normalised(relative, scale.floor),
+        }
     return values
 
 

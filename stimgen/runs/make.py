@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import Reference, Targets, clip_to_display, match, residuals
-from stimgen.measure import STATISTICS, DecodedImage, Values, measure, statistics_in_order
-from stimgen.measure.gram import normalised_distances, scale_columns, stage_distances
+from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
+from stimgen.measure.gram import normalised_by, scale_columns, stage_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.environment import device_name, versions
@@ -260,19 +261,19 @@ def measure_again(prepared: Preparation, stimulus: Stimulus, record: Record, png
     of_source = prepared.measures(record.source.id)
     image = DecodedImage(decode_png(png), record.image.size_deg, prepared.networks.device)
     statistics: Values = {}
+    stages: Mapping[Any, Mapping[str, float | bool | None]] = record.stages
     for statistic in statistics_in_order():
-        if statistic.needs_network:
+        if not statistic.needs_network:
+            statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
+        elif record.measured_with.get(statistic.name) == statistic.version:
             layers = record.measured_layers
             names = {c.name.format(layer=layer) for c in statistic.columns for layer in layers}
             statistics |= {name: value for name, value in record.statistics.items() if name in names}
         else:
-            statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
-    stages = record.stages
-    if record.measured_with.get("gram") != STATISTICS["gram"].version:
-        network = measuring_network(prepared.manifest, stimulus)
-        grams = prepared.networks.grams(network, prepared.sources[stimulus.source])
-        statistics |= normalised_distances(statistics, grams) | scale_columns(grams)
-        stages = {name: values | normalised_distances(values, grams) for name, values in stages.items()}
+            network = measuring_network(prepared.manifest, stimulus)
+            grams = prepared.networks.grams(network, prepared.sources[stimulus.source])
+            statistics |= normalised_by(grams, record.statistics) | scale_columns(grams)
+            stages = {name: normalised_by(grams, values) for name, values in record.stages.items()}
     changes = {
         "stages": stages,
         "measured_with": measured_with(prepared.manifest),
