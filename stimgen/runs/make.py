@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import torch
@@ -261,7 +260,7 @@ def measure_again(prepared: Preparation, stimulus: Stimulus, record: Record, png
     of_source = prepared.measures(record.source.id)
     image = DecodedImage(decode_png(png), record.image.size_deg, prepared.networks.device)
     statistics: Values = {}
-    stages: Mapping[Any, Mapping[str, float | bool | None]] = record.stages
+    changes: dict[str, object] = {}
     for statistic in statistics_in_order():
         if not statistic.needs_network:
             statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
@@ -273,9 +272,8 @@ def measure_again(prepared: Preparation, stimulus: Stimulus, record: Record, png
             network = measuring_network(prepared.manifest, stimulus)
             grams = prepared.networks.grams(network, prepared.sources[stimulus.source])
             statistics |= normalised_by(grams, record.statistics) | scale_columns(grams)
-            stages = {name: normalised_by(grams, values) for name, values in record.stages.items()}
-    changes = {
-        "stages": stages,
+            changes["stages"] = {name: normalised_by(grams, of) for name, of in record.stages.items()}
+    changes |= {
         "measured_with": measured_with(prepared.manifest),
         "statistics": statistics,
         "power": rounded(image.spectrum.radial),
