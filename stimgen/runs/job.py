@@ -126,7 +126,7 @@ class Job:
             if step == "measure":
                 png = read_file(folder.png(name), MOST_BYTES)
                 if known.recipe_sha256.distances == recipe.distances:
-                    return {}, measure_again(self.prepared, known, recipe, png)
+                    return {}, measure_again(self.prepared, stimulus, known, recipe, png)
             file = read_image(folder, known)
             assert file is not None, "it was there a moment ago"
             rendered, made = rendered_before(self.prepared, stimulus, known, file), known.made

@@ -19,7 +19,7 @@ from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import Reference, Targets, clip_to_display, match, residuals
 from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
-from stimgen.measure.gram import stage_distances
+from stimgen.measure.gram import normalised_by, scale_columns, stage_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.environment import device_name, versions
@@ -267,22 +267,31 @@ def _synthesis_record(
     )
 
 
-def measure_again(prepared: Preparation, record: Record, recipe: Recipe, png: bytes) -> Record:
+def measure_again(
+    prepared: Preparation, stimulus: Stimulus, record: Record, recipe: Recipe, png: bytes
+) -> Record:
     """Return the record of a finished stimulus with other statistics measured on its file.
 
-    Gram distances and what was measured before the file was written stay as they were.
+    Losses and relative distances of Gram matrices, and what was measured before the file was written, stay as
+    they were. The scale of Gram distances is measured again if it has changed.
     """
     of_source, side_deg = prepared.measures(record.source.id), prepared.manifest.image.size_deg
     image = DecodedImage(decode_png(png), side_deg, prepared.networks.device)
     statistics: Values = {}
+    changes: dict[str, object] = {}
     for statistic in statistics_in_order():
-        if statistic.needs_network:
+        if not statistic.needs_network:
+            statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
+        elif record.measured_with.get(statistic.name) == statistic.version:
             layers = record.measured_layers
             names = {c.name.format(layer=layer) for c in statistic.columns for layer in layers}
             statistics |= {name: value for name, value in record.statistics.items() if name in names}
         else:
-            statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
-    changes = {
+            network = measuring_network(prepared.manifest, stimulus)
+            grams = prepared.networks.grams(network, prepared.sources[stimulus.source])
+            statistics |= normalised_by(grams, record.statistics) | scale_columns(grams)
+            changes["stages"] = {name: normalised_by(grams, of) for name, of in record.stages.items()}
+    changes |= {
         "recipe_sha256": recipe,
         "image": ImageRecord.model_validate(prepared.manifest.image, from_attributes=True),
         "measured_with": measured_with(prepared.manifest),
