@@ -64,21 +64,20 @@ def recipe(
     stimulus: Stimulus,
     sources: Mapping[str, Any],
     weights_of: Callable[[NetworkSpec], Any],
-    measured: tuple[str, ...],
+    measured: Mapping[str, str],
 ) -> Recipe:
     """Return the recipe of a stimulus.
 
     `sources` are all sources of the manifest by id, with the attributes `IDENTITY`. `weights_of` returns
     the weights of a network, with `tensors_sha256`, `normalised` and the name of their `convention`.
-    `measured` are the layers that are measured.
+    `measured` are the parts that `measured_parts` returns.
     """
-    network = measuring_network(manifest, stimulus)
     source, control, ingredients = sources[stimulus.source], stimulus.control, None
     if control is not None:
         ingredients = {"name": control.name, "options": dict(control.options)}
         if control.layer_set:
             ingredients |= {"texture": _texture(manifest, control.layer_set, weights_of)}
-    inside, the_set = matching_in_synthesis(manifest, stimulus), tuple(map(_identity, sources.values()))
+    inside = matching_in_synthesis(manifest, stimulus)
     optimised = {
         "version": VERSION,
         "stimulus_id": stimulus.stimulus_id,
@@ -88,28 +87,30 @@ def recipe(
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
         "control": ingredients,
         "matching": inside,
-        "source_set": _set_sha256(the_set) if _makes_of_set(stimulus, inside) else None,
+        "source_set": _set_sha256(sources) if _makes_of_set(stimulus, inside) else None,
     }
     matching = {
         "version": MATCHING_VERSION,
         "matching": manifest.matching.model_dump(mode="json"),
-        "source_set": _set_sha256(the_set) if "set" in manifest.matching.asked.values() else None,
+        "source_set": _set_sha256(sources) if "set" in manifest.matching.asked.values() else None,
     }
+    return Recipe(optimised=_sha256_of(optimised), matching=_sha256_of(matching), **measured)
+
+
+def measured_parts(
+    manifest: Manifest, network: NetworkSpec, weights: Any, layers: tuple[str, ...]
+) -> dict[str, str]:
+    """Return the parts of recipes that say what is measured, in this network and on these layers."""
     distances = {
-        "measured_in": _network(network, weights_of(network)),
-        "measured": list(measured),
+        "measured_in": _network(network, weights),
+        "measured": list(layers),
         "versions": DISTANCES,
     }
     statistics = {
         "image": {name: getattr(manifest.image, name) for name in ("size_deg", "ppd")},
         "measured_with": measured_with(manifest),
     }
-    return Recipe(
-        optimised=_sha256_of(optimised),
-        matching=_sha256_of(matching),
-        distances=_sha256_of(distances),
-        statistics=_sha256_of(statistics),
-    )
+    return {"distances": _sha256_of(distances), "statistics": _sha256_of(statistics)}
 
 
 def measured_with(manifest: Manifest) -> dict[str, int]:
@@ -128,8 +129,12 @@ def _makes_of_set(stimulus: Stimulus, matching: Mapping[str, Any]) -> bool:
     return "set" in matching.values() or bool(control and CONTROLS[control.name].uses_set)
 
 
+def _set_sha256(sources: Mapping[str, Any]) -> str:
+    return _tuple_sha256(tuple(map(_identity, sources.values())))
+
+
 @lru_cache(maxsize=4)
-def _set_sha256(identities: tuple[tuple[object, ...], ...]) -> str:
+def _tuple_sha256(identities: tuple[tuple[object, ...], ...]) -> str:
     """Return the hash of the identities of all sources, computed once for all stimuli."""
     return _sha256_of(identities)
 
@@ -164,13 +169,14 @@ def recipes(
     weights_of: Callable[[NetworkSpec], Any],
 ) -> dict[str, Recipe]:
     """Return recipes by stimulus id."""
-    layers: dict[NetworkSpec, tuple[str, ...]] = {}
+    measured: dict[NetworkSpec, dict[str, str]] = {}
     found = {}
     for stimulus in stimuli:
         network = measuring_network(manifest, stimulus)
-        if network not in layers:
-            layers[network] = measured_layers(manifest, network)
-        found[stimulus.stimulus_id] = recipe(manifest, stimulus, sources, weights_of, layers[network])
+        if network not in measured:
+            layers = measured_layers(manifest, network)
+            measured[network] = measured_parts(manifest, network, weights_of(network), layers)
+        found[stimulus.stimulus_id] = recipe(manifest, stimulus, sources, weights_of, measured[network])
     return found
 
 

@@ -20,7 +20,14 @@ from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure import STATISTICS
 from stimgen.measure.gram import normalised
 from stimgen.runs.batches import measured_layers
-from stimgen.runs.recipe import RecordedConvention, RecordedWeights, measured_with, recipe, uses_set
+from stimgen.runs.recipe import (
+    RecordedConvention,
+    RecordedWeights,
+    measured_parts,
+    measured_with,
+    recipe,
+    uses_set,
+)
 from stimgen.runs.record import Recipe, Record, SourceRecord
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import ANEW, RUN, Finding, unchecked, wrong
@@ -154,9 +161,11 @@ def _recipe(known: Identities, stimulus: Stimulus, record: Record) -> Recipe | N
         sources = {name: source for name, source in others.items() if source is not None}
         if len(sources) < len(others):
             return None
-    layers = measured_layers(manifest, measuring_network(manifest, stimulus))
+    network = measuring_network(manifest, stimulus)
+    layers = measured_layers(manifest, network)
     try:
-        return recipe(manifest, stimulus, sources, weights_of, layers)
+        measured = measured_parts(manifest, network, weights_of(network), layers)
+        return recipe(manifest, stimulus, sources, weights_of, measured)
     except StopIteration:
         return None
 

@@ -6,10 +6,10 @@ import pytest
 from run_manifests import tiny
 
 from stimgen.images.sources import load_source
-from stimgen.manifest.plan import plan
+from stimgen.manifest.plan import measuring_network, plan
 from stimgen.networks.architectures import CONVENTIONS
 from stimgen.networks.weights import Weights
-from stimgen.runs.recipe import recipe, stimulus_generator
+from stimgen.runs.recipe import measured_parts, recipe, stimulus_generator
 
 WEIGHTS = Weights("vgg16", "imagenet", (), (), CONVENTIONS["caffe-rgb"], "a file", "f" * 64, "a" * 64)
 BOTH = {"histogram": "source", "full_spectrum": "source"}
@@ -37,7 +37,9 @@ class Case:
         source = load_source(manifest.sources[0], manifest.image, name=manifest.name)
         source = replace(source, **(self.source or {}))
         others = {spec.id: source for spec in manifest.sources}
-        return recipe(manifest, stimulus, others, lambda network: self.weights, self.measured)
+        network = measuring_network(manifest, stimulus)
+        measured = measured_parts(manifest, network, self.weights, self.measured)
+        return recipe(manifest, stimulus, others, lambda network: self.weights, measured)
 
 
 TEXTURE = Case({})
