@@ -17,6 +17,7 @@ from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.objective import analyse, to_batch
 from stimgen.texture.saved import PixelRange, TextureStatistics
 from stimgen.texture.statistic import Term
+from stimgen.texture.surfaces import Surface
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,7 @@ class Problem:
     noise: np.random.Generator  # of the start image
     size_px: int | None = None  # None for that of the goal
     name: str = ""  # of its checkpoints
+    surface: Surface | None = None  # of images at full size, to which the texture is confined
 
     @property
     def side_px(self) -> int:
