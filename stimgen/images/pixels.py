@@ -86,13 +86,10 @@ def to_unit_range(decoded: Samples, origin: str, white: int | None = None) -> Im
                 "16, or the image is nearly black.",
                 "State what white is: white: 4095 beside the source for 12 bits, white: 65535 for 16.",
             )
-        if white is not None:
-            if largest > white:
-                raise ImageError(
-                    f"{origin} has samples up to {largest}, above white, {white}.", "Correct white."
-                )
-            return (values / np.float64(white)).astype(np.float32)
-        return unit_values(values.astype(np.uint8) if values.dtype == bool else values, decoded.bits)
+        white = 2**decoded.bits - 1 if white is None else white
+        if largest > white:
+            raise ImageError(f"{origin} has samples up to {largest}, above white, {white}.", "Correct white.")
+        return unit_values(values.astype(np.uint8) if values.dtype == bool else values, white)
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise ImageError(
@@ -108,10 +105,9 @@ def to_unit_range(decoded: Samples, origin: str, white: int | None = None) -> Im
     return np.asarray(values, dtype=np.float32)
 
 
-def unit_values(values: NDArray[Any], bits: int) -> Image:
-    """Return integers v of b bits as v / (2^b − 1) in float32."""
+def unit_values(values: NDArray[Any], white: int) -> Image:
+    """Return integers v from 0 to white as v / white in float32."""
     # Looked up, because the quotients in double precision would take twice the memory of the result.
-    white = 2**bits - 1
     table = (np.arange(white + 1) / np.float64(white)).astype(np.float32)
     return np.asarray(table[values])
 

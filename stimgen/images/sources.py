@@ -143,12 +143,13 @@ class SourceSpec:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """Size of every stimulus, and its colour: "grey" or "rgb". Angles that are not known are None."""
+    """Size of every stimulus, its colour ("grey" or "rgb") and bits. Angles that are not known are None."""
 
     size_px: int
     size_deg: float | None
     ppd: float | None
     color: str
+    bits: int = 8
 
 
 class Box(NamedTuple):

@@ -80,7 +80,7 @@ def _size(manifest: Manifest) -> str:
     angle = "degrees of visual angle unknown (give ppd or size_deg)"
     if image.size_deg is not None and image.ppd is not None:
         angle = f"{image.size_deg:.3g}° at {image.ppd:.4g} px/°"
-    return f"{image.size_px} × {image.size_px} px, {image.color}; {angle}"
+    return f"{image.size_px} × {image.size_px} px, {image.color}, {image.bits} bits; {angle}"
 
 
 def _accept(manifest: Manifest) -> list[str]:

@@ -97,6 +97,9 @@ class ImageSection(Section):
     size_deg: Positive | None = Field(None, description="Side of the stimuli, degrees of visual angle.")
     ppd: Positive | None = Field(None, description="Pixels per degree of visual angle on the display.")
     color: Literal["grey", "rgb"] = Field("grey", description="Luminance only, or red, green and blue.")
+    bits: Literal[8, 16] = Field(
+        8, description="Bits per sample of the PNG files; 16 for displays with more than 8."
+    )
 
     @model_validator(mode="after")
     def _all_three(self) -> ImageSection:

@@ -11,7 +11,7 @@ from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
 
 LEVELS = 256
-"""Grey levels of an 8-bit file."""
+"""Bins of the entropy: the grey levels of an 8-bit file, whatever the bits of the file."""
 
 
 @register_statistic(
@@ -21,8 +21,8 @@ LEVELS = 256
         Column(
             "entropy",
             "Entropy",
-            "-sum p log2 p of the luminance histogram with the 256 levels of the file; in colour, of the "
-            "luminance of the pixels, rounded to these levels.",
+            "-sum p log2 p of the histogram of luminance, rounded to the 256 levels of an 8-bit file "
+            "(also of 16-bit files, so that both can be compared).",
             "bit",
             "Shannon (1948), Bell Syst. Tech. J. 27:379",
         ),

@@ -126,7 +126,7 @@ def finish(
         match(rendered.image, goals, stimulus_generator(stimulus, "match"))
     )
     stages = {"optimised": stage_distances(rendered.image, grams), "matched": stage_distances(shown, grams)}
-    pixels = quantise(shown)
+    pixels = quantise(shown, manifest.image.bits)
     png = encode_png(pixels)
     seen = DecodedImage(decode_own_png(png, pixels), manifest.image.size_deg, str(extractor.device))
     record = Record(

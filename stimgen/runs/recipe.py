@@ -70,7 +70,9 @@ def recipe(
         "stimulus_id": stimulus.stimulus_id,
         "seed": stimulus.seed,
         "source": dict(zip(IDENTITY, _identity(source), strict=True)),
-        "image": {name: getattr(manifest.image, name) for name in ("size_px", "size_deg", "ppd", "color")},
+        "image": {
+            name: value for name, value in vars(manifest.image).items() if (name, value) != ("bits", 8)
+        },
         "measured_in": _network(network, weights_of(network)),
         "measured": list(measured),
         "stages": {s.name: s.version for s in statistics_in_order() if s.needs_network},

@@ -70,12 +70,13 @@ class SourceRecord(_Part):
 
 
 class ImageRecord(_Part):
-    """Size and colour of the stimulus; None where visual angle is unknown."""
+    """Size, colour and bits of the stimulus; None where visual angle is unknown."""
 
     size_px: int = Field(ge=1, le=LARGEST_PX)
     size_deg: float | None = Field(gt=0)
     ppd: float | None = Field(gt=0)
     color: Literal["grey", "rgb"]
+    bits: Literal[8, 16] = 8
 
 
 class NetworkRecord(_Part):

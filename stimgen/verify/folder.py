@@ -111,6 +111,8 @@ def png_problem(folder: RunFolder, record: Record, *, decode: bool) -> str | Non
         problems.append(f"is {found_size} px, and the record says {side} × {side} px")
     if color != record.image.color:
         problems.append(f"is {color}, and the record says {record.image.color}")
+    if (bits := content[24]) != record.image.bits:  # the bit depth in a PNG file's header
+        problems.append(f"has {bits} bits, and the record says {record.image.bits}")
     if more := sorted(name.decode("latin-1") for name in set(_chunks(content)) - PNG_CHUNKS):
         problems.append(f"has {', '.join(more)} beside its pixels, which stimgen never writes")
     return "; ".join(problems) or None
