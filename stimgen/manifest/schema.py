@@ -149,6 +149,12 @@ class SourceSection(Section):
         description="Sample of an integer image that is white, such as 4095 for 12 bits stored in 16; by "
         "default the largest of the file's bits.",
     )
+    mask: str | None = Field(
+        None,
+        min_length=1,
+        description="What of the image is the texture: alpha, its opaque pixels; or a file of the same size, "
+        "relative to the manifest, that is white there and black elsewhere. By default the whole image.",
+    )
     linearise: Literal["none", "srgb"] = Field(
         "none",
         description="srgb: undo the coding of sRGB photographs (IEC 61966-2-1), so that values are "

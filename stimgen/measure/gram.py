@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stimgen.column import Column
+from stimgen.images.masks import Inside
 from stimgen.images.pixels import Image
 from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
@@ -29,11 +30,11 @@ class GramScale:
     `floor` is the mean, over left against right and upper against lower half of the source, of
     ``||G_1 - G_2||_F / ||T||_F`` with G_1 and G_2 the Gram matrices of the halves and T that of the source;
     None where half the source is too small for the layer. `ceiling` is the mean relative distance of
-    phase-scrambled versions of the source.
+    phase-scrambled versions of the source. Both are None for a source with a mask.
     """
 
     floor: float | None
-    ceiling: float
+    ceiling: float | None
 
     def normalised(self, gram_relative: float) -> float | None:
         """Return ``(d - floor) / (ceiling - floor)``; None unless the ceiling is at least twice the floor.
@@ -43,7 +44,9 @@ class GramScale:
         >>> GramScale(0.25, 0.75).normalised(0.5)
         0.5
         """
-        if self.floor is None or self.ceiling < LEAST_RATIO * self.floor or self.ceiling == 0:
+        if self.floor is None or self.ceiling is None:
+            return None
+        if self.ceiling < LEAST_RATIO * self.floor or self.ceiling == 0:
             return None
         return (gram_relative - self.floor) / (self.ceiling - self.floor)
 
@@ -58,12 +61,21 @@ class SourceGrams:
 
 
 def source_grams(
-    extractor: FeatureExtractor, source: Image, layers: Sequence[str], scrambled: Sequence[Image]
+    extractor: FeatureExtractor,
+    source: Image,
+    layers: Sequence[str],
+    scrambled: Sequence[Image],
+    inside: Inside | None = None,
 ) -> SourceGrams:
-    """Measure a source, and phase-scrambled versions of it, one or more: (H, W) or (H, W, 3), 0..1."""
+    """Measure a source, and phase-scrambled versions of it, one or more: (H, W) or (H, W, 3), 0..1.
+
+    With a mask, `inside`, no scale is measured: only a rectangle has halves of its size and a phase scramble.
+    """
     import torch
 
-    targets = _gram_matrices(extractor, [source], layers)
+    targets = _gram_matrices(extractor, [source], layers, inside)
+    if inside is not None:
+        return SourceGrams(extractor, targets, dict.fromkeys(layers, GramScale(None, None)))
     ceilings = [gram_distances(extractor, image, targets) for image in scrambled]
     # With an odd side the middle row or column is left out.
     height, width = source.shape[0] // 2, source.shape[1] // 2
@@ -84,22 +96,23 @@ def source_grams(
 
 
 def gram_distances(
-    extractor: FeatureExtractor, image: Image, targets: Mapping[str, Tensor]
+    extractor: FeatureExtractor, image: Image, targets: Mapping[str, Tensor], inside: Inside | None = None
 ) -> dict[str, tuple[float, float]]:
     """Return ``1 / (4 N^2) * sum (G - T)^2`` and ``||G - T||_F / ||T||_F`` of an image, by layer."""
     from stimgen.texture.statistics.gram import gram_loss, relative_gram_distance
 
-    grams = _gram_matrices(extractor, [image], list(targets))
+    grams = _gram_matrices(extractor, [image], list(targets), inside)
     return {
         layer: (gram_loss(grams[layer], target).item(), relative_gram_distance(grams[layer], target).item())
         for layer, target in targets.items()
     }
 
 
-def stage_distances(image: Image, source: SourceGrams) -> Values:
+def stage_distances(image: Image, source: SourceGrams, inside: Inside | None = None) -> Values:
     """Return the columns of `gram_columns` that are the image's own: without floor and ceiling."""
     values: Values = {}
-    for layer, (loss, relative) in gram_distances(source.extractor, image, source.targets).items():
+    found = gram_distances(source.extractor, image, source.targets, inside)
+    for layer, (loss, relative) in found.items():
         values |= {
             f"gram_loss_{layer}": loss,
             f"gram_relative_{layer}": relative,
@@ -138,12 +151,13 @@ def stage_distances(image: Image, source: SourceGrams) -> Values:
             "Floor of the Gram distance, {layer}",
             "Norm of the difference between the Gram matrices of two halves of the source, divided by the "
             "norm of the source's: mean of left against right and upper against lower half. Empty where a "
-            "half is too small for the layer.",
+            "half is too small for the layer, and for a source with a mask.",
         ),
         Column(
             "gram_ceiling_{layer}",
             "Ceiling of the Gram distance, {layer}",
-            "Mean relative Gram distance of three phase-scrambled versions of the source.",
+            "Mean relative Gram distance of three phase-scrambled versions of the source; empty for a source "
+            "with a mask.",
         ),
     ),
 )
@@ -151,16 +165,16 @@ def gram_columns(image: DecodedImage, source: SourceGrams | None) -> Values:
     """Return the distances on each layer, with the floor and the ceiling of the source."""
     if source is None:
         return {}
-    values = stage_distances(image.pixels, source)
+    values = stage_distances(image.pixels, source, image.inside)
     for layer, scale in source.scales.items():
         values |= {f"gram_floor_{layer}": scale.floor, f"gram_ceiling_{layer}": scale.ceiling}
     return values
 
 
 def _gram_matrices(
-    extractor: FeatureExtractor, images: Sequence[Image], layers: Sequence[str]
+    extractor: FeatureExtractor, images: Sequence[Image], layers: Sequence[str], inside: Inside | None = None
 ) -> dict[str, Tensor]:
     from stimgen.texture.objective import to_batch
     from stimgen.texture.statistics.gram import gram_matrices
 
-    return gram_matrices(extractor, to_batch(images, extractor.device), layers)
+    return gram_matrices(extractor, to_batch(images, extractor.device), layers, inside)

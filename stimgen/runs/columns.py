@@ -224,6 +224,13 @@ STIMULI = (
         "",
         "IEC 61966-2-1:1999",
     ),
+    Column(
+        "source_mask",
+        "Source's mask",
+        'What of the source counts: "alpha", its opaque pixels, or the SHA-256 of a mask file, after '
+        '"sha256:"; empty for the whole source. Images inside the mask (of the controls original and '
+        "pixel_shuffled) are measured inside it, and have neither spectra nor statistics of neighbours.",
+    ),
     Column("source_sha256", "Source's hash", 'SHA-256 of the source image\'s file, after "sha256:".'),
     Column("png_sha256", "File's hash", 'SHA-256 of the PNG file, after "sha256:".'),
 )
@@ -326,7 +333,13 @@ SPECTRA = (
         "(fraction of white)^2",
         SCHAAF,
     ),
-    Column("power_source", "Power of the source", "The same of the source.", "(fraction of white)^2", SCHAAF),
+    Column(
+        "power_source",
+        "Power of the source",
+        "The same of the source; empty with a mask.",
+        "(fraction of white)^2",
+        SCHAAF,
+    ),
 )
 
 FAILURES = (

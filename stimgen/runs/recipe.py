@@ -21,6 +21,7 @@ import numpy as np
 
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
+from stimgen.images.masks import mask_identity
 from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
 from stimgen.images.sources import SourceSpec, crop_box
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
@@ -38,12 +39,14 @@ VERSION = 3
 """To be raised when the same recipe comes to mean other pixels."""
 
 
-IDENTITY = ("id", "sha256", "crop_box", "white", "linearise")
+IDENTITY = ("id", "sha256", "crop_box", "white", "linearise", "mask")
 """What of a source stimuli depend on."""
 
 
 def _identity(source: Any) -> tuple[object, ...]:
-    return tuple(getattr(source, name) for name in IDENTITY)
+    # Without a mask as before there were masks.
+    names = IDENTITY if source.mask else IDENTITY[:-1]
+    return tuple(getattr(source, name) for name in names)
 
 
 def recipe(
@@ -69,7 +72,7 @@ def recipe(
         "version": VERSION,
         "stimulus_id": stimulus.stimulus_id,
         "seed": stimulus.seed,
-        "source": dict(zip(IDENTITY, _identity(source), strict=True)),
+        "source": dict(zip(IDENTITY, _identity(source), strict=False)),
         "image": {
             name: value for name, value in vars(manifest.image).items() if (name, value) != ("bits", 8)
         },
@@ -185,6 +188,7 @@ class _Source(NamedTuple):
     crop_box: tuple[int, int, int, int]
     white: int | None
     linearise: str
+    mask: str | None
 
 
 @dataclass(frozen=True)
@@ -255,9 +259,9 @@ def _source(
         return None
     try:
         box = crop_box(spec, manifest.image, size, name=manifest.name, origin=spec.image)
-    except InputError:  # an image that is too small now; the run reports it
+        return _Source(spec.id, content, box, spec.white, spec.linearise, mask_identity(spec.mask))
+    except InputError:  # an image that is too small now, or a mask that is gone; the run reports it
         return None
-    return _Source(spec.id, content, box, spec.white, spec.linearise)
 
 
 def source_sha256(spec: SourceSpec) -> str | None:

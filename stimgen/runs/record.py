@@ -67,6 +67,7 @@ class SourceRecord(_Part):
     clipped_share: float
     white: int | None
     linearise: Literal["none", "srgb"]
+    mask: str | None = None
 
 
 class ImageRecord(_Part):
@@ -183,7 +184,7 @@ class Distance(NamedTuple):
     gram_relative: float
     gram_normalised: float | None
     gram_floor: float | None
-    gram_ceiling: float
+    gram_ceiling: float | None
 
 
 class Record(_Part):
@@ -248,13 +249,15 @@ class Record(_Part):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if len(self.power) != len(self.power_source):
+        if len(self.power) != len(self.power_source) and not self.source.mask:
             raise ValueError("power and power_source differ in length")
         try:
             found = self.distances
         except KeyError as error:
             raise ValueError(f"{error.args[0]} is missing") from None
-        if any(None in (one.gram_loss, one.gram_relative, one.gram_ceiling) for one in found):
+        if any(None in (one.gram_loss, one.gram_relative) for one in found):
+            raise ValueError("a Gram distance is missing")
+        if not self.source.mask and any(one.gram_ceiling is None for one in found):
             raise ValueError("a Gram distance is missing")
         return self
 

@@ -14,6 +14,7 @@ from stimgen.atomic import TEMPORARY
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.counting import first_few
 from stimgen.errors import StimgenError
+from stimgen.images.masks import mask_identity
 from stimgen.images.png import decode_png
 from stimgen.images.sources import SourceSpec
 from stimgen.manifest.schema import NetworkSpec
@@ -137,6 +138,12 @@ def source_findings(sources: Iterable[SourceSpec], recorded: Mapping[str, Source
             text = f"is another file than the one that the source {spec.id} was made of"
             both = f"its SHA-256 is {found}, and the records say {known}"
             yield warning(spec.image, f"{text}: {both}", cures=SOURCE)
+        if isinstance(spec.mask, Path) and recorded[spec.id].mask is not None:
+            if not spec.mask.is_file():
+                gone.append(spec.mask.name)
+            elif mask_identity(spec.mask) != recorded[spec.id].mask:
+                text = f"is another file than the one that was the mask of the source {spec.id}"
+                yield warning(spec.mask.name, text, cures=SOURCE)
     if gone:
         text = "not at hand, so not compared with the SHA-256 in the records"
         yield unchecked(first_few(gone), text, cures=SOURCE)

@@ -17,7 +17,7 @@ from stimgen.measure import DecodedImage, measure
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
-from stimgen.runs.preparation import Networks, SourceMeasures, rounded
+from stimgen.runs.preparation import Networks, SourceMeasures, power_of, shown_inside
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, columns_among, unknown_columns
 from stimgen.verify.finding import ANEW, Finding, unchecked, wrong
@@ -82,7 +82,8 @@ def recompute_statistics(
                 continue  # which is found without measuring
             if seen.shape == source.pixels.shape:
                 measured += 1
-                image = DecodedImage(seen, record.image.size_deg, networks.device)
+                inside = shown_inside(source, record.control)
+                image = DecodedImage(seen, record.image.size_deg, networks.device, inside)
                 again = measure(image, {**measures.prepared, "gram": networks.grams(network, source)})
                 texts = _differences_of(*_in_common(record, again, asked), source, image, measures)
                 different += [wrong(record.own_name, text, cures=ANEW) for text in texts]
@@ -127,7 +128,7 @@ def _differences_of(
     yield from _difference("source.clipped_share", record.source.clipped_share, source.clipped_share)
     yield from _statistic_differences(record, again)
     for name, powers in (
-        ("power", (record.power, rounded(image.spectrum.radial))),
+        ("power", (record.power, power_of(image))),
         ("power_source", (record.power_source, measures.power)),
     ):
         # Where there is next to no power, it is rounding of where there is much.
