@@ -15,7 +15,7 @@ from stimgen.errors import StimgenError
 from stimgen.images.masks import Inside
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.statistic import Target, Term
+from stimgen.texture.statistic import Statistic, Target, Term
 
 
 def to_batch(
@@ -48,17 +48,19 @@ def features_of(
     statistics = dict.fromkeys(term.statistic for term in terms if term.layer is not None)
     mask = None if inside is None else torch.from_numpy(inside)[None, None].to(images)
 
-    def of_layer(maps: Tensor) -> Any:
+    def of_maps(statistic: Statistic, maps: Tensor) -> Tensor:
         if mask is None:
-            return {statistic: statistic.features(maps) for statistic in statistics}
-        weights = F.interpolate(mask, size=maps.shape[2:], mode="area")
-        return {statistic: statistic.weighted_features(maps, weights) for statistic in statistics}
+            return statistic.features(maps)
+        return statistic.weighted_features(maps, F.interpolate(mask, size=maps.shape[2:], mode="area"))
+
+    def of_layer(maps: Tensor) -> Any:
+        return {statistic: of_maps(statistic, maps) for statistic in statistics}
 
     # A luminance plane is seen in all three channels.
     rgb = images.expand(-1, 3, -1, -1)
     found: Mapping[str, Any] = extractor.features(rgb, layers_of(terms), of_layer) if statistics else {}
     return {
-        term: term.statistic.features(images) if term.layer is None else found[term.layer][term.statistic]
+        term: of_maps(term.statistic, images) if term.layer is None else found[term.layer][term.statistic]
         for term in terms
     }
 
