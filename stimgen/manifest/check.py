@@ -64,6 +64,11 @@ def summary(
             f"Warning:   size_px is odd ({manifest.image.size_px}). PsychoPy resamples images with odd sides "
             "when it centres them in a window with even sides; use an even size_px."
         )
+    if manifest.image.bits == 16:
+        lines.append(
+            "Warning:   PsychoPy's ImageStim shows 16-bit files with few levels. The experiments of stimgen "
+            "show them right; docs/psychopy.md says how a script of your own can."
+        )
     return "\n".join(lines)
 
 

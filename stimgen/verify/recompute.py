@@ -71,8 +71,8 @@ def recompute_statistics(
             if network not in problems:
                 problems[network] = _weights_problem(networks, network, record)
             problem = problems[network]
-            if source.sha256 != record.source.sha256:
-                problem = f"the source {source.id} is another file now"
+            if (source.sha256, source.mask) != (record.source.sha256, record.source.mask):
+                problem = f"the source {source.id} or its mask is another file now"
             if problem:
                 missed.append(unchecked(record.filename, f"not measured: {problem}"))
                 continue

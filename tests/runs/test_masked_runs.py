@@ -135,6 +135,9 @@ def test_another_mask_makes_the_stimuli_again(tmp_path):
     Pillow.fromarray(np.where(np.indices((96, 96))[0] < 40, 255, 0).astype(np.uint8)).save(mask)
     (warning,) = verify_run(result.folder).findings
     assert (warning.file, warning.severity) == ("disc.png", "warning")
+    measured = recompute_statistics(verify_run(result.folder))
+    assert any("or its mask is another file now" in one.problem for one in measured.findings)
+    assert not any(one.bad for one in measured.findings)
     again = run(load_manifest(tmp_path / "manifests" / "tiny.yaml"))
     assert (again.made, again.kept) == (1, 1)
     resolved = yaml.safe_load((again.folder / "manifest.resolved.yaml").read_text())

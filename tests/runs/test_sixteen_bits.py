@@ -130,6 +130,7 @@ def test_an_8_bit_recipe_is_as_before_and_other_bits_make_other_files(tmp_path):
     done = stimgen("check", path)
     assert "32 × 32 px, grey, 16 bits" in done.stdout
     assert "to replace 1" in done.stdout
+    assert "ImageStim shows 16-bit files with few levels" in done.stdout
     assert stimgen("run", path).exit_code == 0
     again = RunFolder(first.folder).read_record("brick-original")
     assert (record.image.bits, again.image.bits) == (8, 16)
