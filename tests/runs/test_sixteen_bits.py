@@ -112,7 +112,7 @@ def test_pictures_in_figure_and_report_are_rounded_to_8_bits(made, tmp_path):
     assert "16-bit images of 32 × 32 px" in methods(*read_runs([folder.path])).paragraphs[0]
 
 
-def test_files_measure_and_decode_like_others(made, tmp_path):
+def test_files_measure_as_in_the_table(made, tmp_path):
     folder, _, table = made
     names = list(table.index[:2])
     done = stimgen("stats", *map(folder.png, names), "--out", tmp_path / "stats.csv")
