@@ -93,7 +93,7 @@ def test_opaque_alpha_is_dropped_and_other_alpha_refused(read, refused, colour_t
     colours = values[..., 0] if channels == 2 else values[..., :3]
     np.testing.assert_array_equal(read(png_bytes(values, colour_type, bits)).pixels, unit(colours, bits))
     values[3, 4, -1] -= 1
-    refused(png_bytes(values, colour_type, bits), "transparent pixels (1 of 221)", "Flatten")
+    refused(png_bytes(values, colour_type, bits), "transparent pixels (1 of 221)", "mask: alpha")
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])

@@ -33,7 +33,7 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
     assert (manifest.seeds, manifest.synthesis, manifest.controls) == ((1,), Multiscale(), ())
     assert manifest.matching.asked == manifest.accept.model_dump(exclude_none=True) == {}
     assert manifest.measure.portilla_simoncelli is False
-    assert vars(manifest.image) == {"size_px": 256, "size_deg": None, "ppd": None, "color": "grey"}
+    assert vars(manifest.image) == {"size_px": 256, "size_deg": None, "ppd": None, "color": "grey", "bits": 8}
     assert manifest.folder == tmp_path.resolve()
 
 

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
-from PIL import Image
 
 REC709 = np.array([0.2126, 0.7152, 0.0722])
 ORIENTATIONS = (0, 45, 90, 135)
@@ -25,12 +25,15 @@ class Picture:
 
     pixels: np.ndarray
     luminance: np.ndarray
+    white: int
 
     @classmethod
     def read(cls, path: Path) -> Picture:
-        """Return the file's values divided by 255."""
-        pixels = np.asarray(Image.open(path)).astype(np.float64) / 255
-        return cls(pixels, pixels @ REC709 if pixels.ndim == 3 else pixels)
+        """Return the file's values divided by 255, or 65535 if they have 16 bits."""
+        samples = imagecodecs.png_decode(path.read_bytes())
+        white = np.iinfo(samples.dtype).max
+        pixels = samples.astype(np.float64) / white
+        return cls(pixels, pixels @ REC709 if pixels.ndim == 3 else pixels, white)
 
 
 def oracle(file, source, side_deg, network, scrambled):
@@ -54,7 +57,7 @@ def oracle(file, source, side_deg, network, scrambled):
         **weibull(image.luminance),
         **contrast_energy(image.luminance, side_deg),
         **colour(image.pixels),
-        **of_the_spectrum(image.luminance, side_deg),
+        **of_the_spectrum(image.luminance, side_deg, image.white),
         "chance_correlation_sd": chance_correlation(image.luminance),
         "border_contrast": border_contrast(image.luminance),
         **distances(image, goal),
@@ -196,7 +199,7 @@ def rings(shape):
     return np.rint(np.where(np.abs(2 * radius - np.rint(2 * radius)) < 1e-9, np.rint(2 * radius) / 2, radius))
 
 
-def of_the_spectrum(x, side_deg):
+def of_the_spectrum(x, side_deg, white):
     """Return slope, octaves, orientations and the like, from the windowed spectrum."""
     height, width = x.shape
     shorter = min(x.shape)
@@ -218,7 +221,7 @@ def of_the_spectrum(x, side_deg):
         inside = (ring == k) & (power > 0)
         if inside.any():
             points[k] = [np.log10(values[inside]).mean() for values in (radius * shorter, np.sqrt(power))]
-    rounding = math.sqrt(10 / 12) / 255 / math.sqrt(x.size)
+    rounding = math.sqrt(10 / 12) / white / math.sqrt(x.size)
     hidden = [k for k, (_, amplitude) in points.items() if amplitude < math.log10(rounding)]
     end = min([shorter / 4, *(k - 1 for k in hidden)])
     fitted = [k for k in range(3, shorter // 2) if k <= end]

@@ -69,6 +69,29 @@ def test_columns_follow_the_formulas_in_float64(extractor, shape, with_crops):
             assert found[f"gram_normalised_{layer}"] == pytest.approx(distance / np.mean(pairs), rel=1e-3)
 
 
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_a_mask_weights_the_positions_of_each_layer(extractor, channels):
+    """G = Σ w F Fᵀ / Σ w in float64; whole images are compared with it, and images inside the mask."""
+    rng = np.random.default_rng(3)
+    rows, columns = np.indices((16, 16)) - 7.5
+    inside = np.hypot(rows, columns) < 6.2
+    source, image = rng.random((2, 16, 16, *channels), np.float32) * rng.random(
+        (16, *[1] * len(channels)), np.float32
+    )
+    grams = source_grams(extractor, source, LAYERS, (), inside=inside)
+    for mask in (None, inside):
+        found = gram_columns(DecodedImage(image, inside=mask), grams)
+        for layer in LAYERS:
+            target = numpy_gram(extractor, source, layer, inside)
+            difference = numpy_gram(extractor, image, layer, mask) - target
+            assert found[f"gram_relative_{layer}"] == pytest.approx(relative(difference, target), rel=1e-4)
+            for name in ("floor", "floor_sd", "ceiling", "ceiling_sd", "normalised"):
+                assert found[f"gram_{name}_{layer}"] is None
+        assert found["gram_floor_extrapolated"] is None
+    same = gram_columns(DecodedImage(source, inside=inside), grams)
+    assert all(same[f"gram_relative_{layer}"] < 1e-6 for layer in LAYERS)
+
+
 def test_a_line_in_the_middle_of_an_odd_side_counts(extractor):
     source = np.random.default_rng(3).random((17, 17), np.float32)
     source[8] = 1.0
