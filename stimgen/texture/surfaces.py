@@ -86,7 +86,8 @@ class Histogram(Surface):
     def match(self, planes: Tensor) -> Tensor:
         """Give the k-th smallest pixel the k-th smallest value."""
         order = planes.flatten(2).argsort(dim=2)
-        return torch.empty_like(self.values).scatter_(2, order, self.values).view_as(planes)
+        matched = torch.empty_like(self.values).scatter_(2, order, self.values)
+        return matched.view_as(planes)
 
     def across(self, planes: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the mean over `BLOCK` pixels of similar values, for each of them.
@@ -111,7 +112,8 @@ def _spread(values: Tensor) -> Tensor:
     below, above = torch.cat([none, ends])[place], torch.cat([ends, none])[place]
     first = counts.cumsum(0) - counts
     position = (torch.arange(len(values)) - first[place] + 0.5) / counts[place]
-    return values - below + position * (below + above)
+    spread: Tensor = values - below + position * (below + above)
+    return spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +144,11 @@ class Luminance(Surface):
 
 @dataclass(frozen=True, eq=False)
 class Spectrum(Surface):
-    """Images with given Fourier amplitudes but at frequency zero, shape (batch, plane, height, width / 2 + 1).
+    """Images with given Fourier amplitudes but at frequency zero, (batch, plane, height, width / 2 + 1).
 
     With `rings`, the ring of each frequency (`stimgen.matching.spectrum.rings`), `amplitude` is the mean over
-    the ring, and one factor multiplies all amplitudes of a ring. `number` is how many frequencies of the whole
-    spectrum each one stands for. Both have the shape (height, width / 2 + 1).
+    the ring, and one factor multiplies all amplitudes of a ring. `number` is how many frequencies of the
+    whole spectrum each one stands for. Both have the shape (height, width / 2 + 1).
     """
 
     amplitude: Tensor
@@ -160,7 +162,8 @@ class Spectrum(Surface):
         own = self._over_rings(spectrum.abs())
         factor = self.amplitude / own.clamp_min(torch.finfo(own.dtype).tiny)
         factor[..., 0, 0] = 1
-        return torch.fft.irfft2(spectrum * factor, s=planes.shape[2:])
+        matched: Tensor = torch.fft.irfft2(spectrum * factor, s=planes.shape[2:])
+        return matched
 
     def across(self, planes: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the part that changes amplitudes, in the direction of each phase."""
@@ -170,7 +173,8 @@ class Spectrum(Surface):
 
         def project(vectors: Tensor) -> Tensor:
             along = self._over_rings((torch.fft.rfft2(vectors) * phase.conj()).real)
-            return torch.fft.irfft2(along * phase, s=vectors.shape[2:])
+            part: Tensor = torch.fft.irfft2(along * phase, s=vectors.shape[2:])
+            return part
 
         return project
 
@@ -184,9 +188,12 @@ class Spectrum(Surface):
         return (totals / numbers.clamp_min(1))[..., self.rings]
 
 
-def join(surfaces: Sequence[Surface]) -> Surface:
-    """Return the surface of a batch of images, each on its own surface of one kind."""
-    first = surfaces[0]
-    batched = [field for field in ("values", "mean", "sd", "amplitude") if hasattr(first, field)]
-    together = {field: torch.cat([getattr(one, field) for one in surfaces]) for field in batched}
-    return replace(first, **together)  # type: ignore[type-var]
+def join(surfaces: Sequence[Surface], like: Tensor) -> Surface:
+    """Return the surface of a batch of images like `like`, each on its own surface of one kind."""
+    tensors = {name: value for name, value in vars(surfaces[0]).items() if isinstance(value, Tensor)}
+    shared = {name: tensors[name].to(like.device) for name in ("number", "rings") if name in tensors}
+    batched = {
+        name: torch.cat([getattr(surface, name) for surface in surfaces]).to(like)
+        for name in tensors.keys() - shared.keys()
+    }
+    return replace(surfaces[0], **batched, **shared)  # type: ignore[type-var]

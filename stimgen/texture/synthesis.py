@@ -31,13 +31,13 @@ from stimgen.texture.problem import (
 )
 from stimgen.texture.saved import PixelRange
 from stimgen.texture.statistic import STATISTICS, Target, Term
-from stimgen.texture.surfaces import Histogram, join
+from stimgen.texture.surfaces import Histogram, Luminance, join
 
 MEAN_RGB = (123.68, 116.779, 103.939)
 """ImageNet mean of the published network's input, 0..255."""
 
 NEIGHBOURS_WEIGHT = 1.0
-"""Weight of the covariance of neighbouring pixels along images of one histogram."""
+"""Weight of the covariance of neighbouring pixels along images of one histogram or luminance."""
 
 LOSS_SCALE = 1e9
 """Weight of every layer in the published code. It changes only how L-BFGS-B takes its first step."""
@@ -87,9 +87,9 @@ def synthesise_together(
     where its size is larger. Pixels stay between the smallest and the largest value of the source at full
     size. `preset.precision` is that of the convolutions; targets are float32.
 
-    A problem with a surface is descended along it at full size, and ends on it. Where that is a histogram,
-    the covariance of neighbouring pixels is matched as well: without it, checkerboards that the network hardly
-    sees would give an image any histogram.
+    A problem with a surface is descended along it at full size, and ends on it. Where that is a histogram or
+    luminance, the covariance of neighbouring pixels is matched as well: without it, checkerboards that the
+    network hardly sees would give an image any histogram and contrast.
     """
     works = []
     for problem in problems:
@@ -192,7 +192,7 @@ def _terms(problem: Problem, stage: Stage) -> dict[Term, float]:
         for term, weight in problem.terms.items()
         if term.layer is None or term.layer in stage.layers
     }
-    if isinstance(problem.surface, Histogram):
+    if isinstance(problem.surface, Histogram | Luminance):
         terms[Term(None, STATISTICS["neighbours"])] = NEIGHBOURS_WEIGHT
     return terms
 
@@ -265,7 +265,7 @@ def _descend(
         precondition=boost_high_frequencies(size_px, boosts),
         enough=preset.stop_distance**2 * zero_losses,
         patience=preset.patience,
-        surface=join(surfaces) if surfaces else None,
+        surface=join(surfaces, lowest) if surfaces else None,
         after_evaluation=report,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,6 +28,11 @@ class Neighbours(Statistic):
         """Return the mean products, shape (batch, N, N)."""
         return gram_matrix(F.unfold(maps, SIDE_PX).unsqueeze(2))
 
+    def weighted_features(self, maps: Tensor, weights: Tensor) -> Tensor:
+        """Return the means over neighbourhoods, each with the least weight of its pixels."""
+        least = F.unfold(weights, SIDE_PX).amin(dim=1, keepdim=True)
+        return gram_matrix((F.unfold(maps, SIDE_PX) * (least / least.mean()).sqrt()).unsqueeze(2))
+
     def target(self, features: Tensor) -> Target:
         """Return T and ``N^(1/4) T^(-1/2)``."""
         return features, flat_metric(features, 1.0, FLOOR)
@@ -37,4 +41,4 @@ class Neighbours(Statistic):
         """Return the loss of each image, shape (batch,)."""
         goal, metric = target
         difference: Tensor = metric @ (features - goal) @ metric
-        return torch.linalg.matrix_norm(difference).square() / (4 * features.shape[-1] ** 2)
+        return difference.square().sum(dim=(1, 2)) / (4 * features.shape[-1] ** 2)
