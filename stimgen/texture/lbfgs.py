@@ -159,8 +159,11 @@ def minimise(
     lower, upper = per_problem(lower), per_problem(upper)
 
     def project(points: Tensor) -> Tensor:
-        inside = torch.maximum(torch.minimum(points, upper), lower)
-        return inside if surface is None else surface.retract(inside)
+        for _ in range(1 if surface is None else surface.rounds):
+            points = torch.maximum(torch.minimum(points, upper), lower)
+            if surface is not None:
+                points = surface.retract(points)
+        return points
 
     memory = History(history, start)
 

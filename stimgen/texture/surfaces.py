@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,7 @@ class Surface(ABC):
     """
 
     of_luminance: bool
+    rounds: ClassVar[int] = 4  # of clipping to the range of pixels and matching, after which both hold
 
     def retract(self, images: Tensor) -> Tensor:
         """Return images on the surface, near the given ones."""
@@ -74,6 +76,7 @@ class Histogram(Surface):
     Equal values are spread over half the way to their neighbours, so that small steps change the image.
     """
 
+    rounds = 1
     values: Tensor
     of_luminance: bool = False
 
