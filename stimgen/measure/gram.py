@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from stimgen.column import Column
 from stimgen.images.pixels import Image
@@ -55,6 +58,19 @@ class SourceGrams:
     extractor: FeatureExtractor
     targets: Mapping[str, Tensor]  # by layer, Gram matrices of shape (1, channel, channel)
     scales: Mapping[str, GramScale]
+    last: dict[bytes, dict[str, tuple[float, float]]] = field(default_factory=dict)
+
+    def distances(self, image: Image) -> dict[str, tuple[float, float]]:
+        """Return `gram_distances`, of an image equal to the last one without computing them again.
+
+        An image that nothing matches or clips is the same at several stages.
+        """
+        pixels = np.ascontiguousarray(image, dtype=np.float32)
+        key = hashlib.sha256(pixels.data).digest() + repr(pixels.shape).encode()
+        if key not in self.last:
+            self.last.clear()
+            self.last[key] = gram_distances(self.extractor, image, self.targets)
+        return self.last[key]
 
 
 def source_grams(
@@ -99,7 +115,7 @@ def gram_distances(
 def stage_distances(image: Image, source: SourceGrams) -> Values:
     """Return the columns of `gram_columns` that are the image's own: without floor and ceiling."""
     values: Values = {}
-    for layer, (loss, relative) in gram_distances(source.extractor, image, source.targets).items():
+    for layer, (loss, relative) in source.distances(image).items():
         values |= {
             f"gram_loss_{layer}": loss,
             f"gram_relative_{layer}": relative,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from measured_networks import LAYERS, numpy_gram, small_extractor
 
-from stimgen.measure import DecodedImage
+from stimgen.measure import DecodedImage, gram
 from stimgen.measure.gram import GramScale, gram_columns, source_grams
 
 
@@ -59,6 +59,19 @@ def test_a_half_that_is_too_small_for_a_layer_gives_no_floor(extractor):
     assert [found[f"gram_relative_{layer}"] for layer in LAYERS] == pytest.approx([0, 0, 0], abs=1e-6)
     assert found["gram_floor_pool2"] is found["gram_normalised_pool2"] is None
     assert found["gram_floor_pool1"] is not None
+
+
+def test_equal_images_one_after_the_other_are_measured_once(extractor, monkeypatch):
+    grey, other = np.random.default_rng(1).random((2, 16, 16), np.float32)
+    grams, measured = source_grams(extractor, other, LAYERS, [other]), []
+    first = gram_columns(DecodedImage(grey), grams)
+    alone = gram.gram_distances
+    monkeypatch.setattr(gram, "gram_distances", lambda *args: measured.append(args) or alone(*args))
+    assert gram_columns(DecodedImage(grey.astype(np.float64)), grams) == first
+    assert gram_columns(DecodedImage(grey.reshape(8, 32)), grams) != first
+    assert gram_columns(DecodedImage(np.nextafter(grey, np.float32(1))), grams) != first
+    assert gram_columns(DecodedImage(grey), grams) == first
+    assert len(measured) == 3
 
 
 def test_without_a_source_there_are_no_columns():
