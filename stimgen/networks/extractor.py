@@ -198,8 +198,8 @@ def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
     With s_l the mean activation of each filter of convolution l, the kernel becomes
     W_l[i, j] · s_(l-1)[j] / s_l[i] and the bias b_l[i] / s_l[i] (Gatys, Ecker & Bethge 2015, section 2).
     Since ReLU and both poolings commute with positive factors per channel, each feature map is the original
-    one divided by its s, and all means come from one pass through the original network. A filter that is
-    never active keeps its scale.
+    one divided by its s, and all means come from one pass through the original network, or from the cache of
+    an earlier one. A filter that is never active keeps its scale.
     """
     return rescale_channels(extractor, known_activations(extractor))
 
