@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.machine import describe_machine, matrix_product_gflops, peak_bytes, synchronise
@@ -173,12 +172,12 @@ def profiled(options: argparse.Namespace) -> Iterator[str]:
         clock = time.perf_counter() - start
     # On a GPU an operation's time is that of the kernels that it launched, which are events of their own.
     events, kind = seen.key_averages(), "device" if on_gpu else "cpu"
-    operations = [event for event in events if event.device_type == DeviceType.CPU]
-    kernels = [e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation]
+    operations = [event for event in events if event.device_type.name == "CPU"]
+    kernels = [e for e in events if e.device_type.name == "CUDA" and not e.is_user_annotation]
     busy = sum(getattr(e, f"self_{kind}_time_total") for e in (kernels if on_gpu else operations)) / 1e6
 
     def seconds(names: Sequence[str]) -> float:
-        return sum(getattr(e, f"{kind}_time_total") for e in operations if e.key in names) / 1e6
+        return float(sum(getattr(e, f"{kind}_time_total") for e in operations if e.key in names)) / 1e6
 
     parts = {"convolutions": seconds(CONVOLUTIONS), **{name: seconds([mark]) for name, mark in OURS.items()}}
     parts |= {"other": busy - sum(parts.values()), "idle": clock - busy}
@@ -192,11 +191,12 @@ def _network(device: str) -> FeatureExtractor:
 
 def _budget(race: Race, preset: Multiscale, target: float) -> tuple[int, float]:
     """Return the smallest budget with which all losses reach the target, or the largest; and the worst."""
+    found = []
     for budget in race.budgets:
-        loss = race.trial(preset, budget).loss
-        if loss <= target:
+        found.append((budget, race.trial(preset, budget).loss))
+        if found[-1][1] <= target:
             break
-    return budget, loss
+    return found[-1]
 
 
 def _measured(device: torch.device, work: Callable[[], Any]) -> tuple[Any, int]:
@@ -219,7 +219,7 @@ def _tf32() -> Iterator[None]:
 @contextlib.contextmanager
 def _marked() -> Iterator[None]:
     """Set marks around Gram products and L-BFGS, for the profiler."""
-    places = {
+    places: dict[str, list[tuple[Any, str]]] = {
         "Gram products": [(gram._Products, "forward"), (gram._Products, "backward")],
         "L-BFGS": [(History, "update"), (History, "inverse_hessian")],
     }
