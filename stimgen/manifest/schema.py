@@ -313,8 +313,8 @@ class AcceptSpec(Section):
     gram_normalised_max: float | None = Field(
         None,
         allow_inf_nan=False,
-        description="The same of the normalised Gram distance, which is 0 for the distance between the "
-        "source's halves and 1 for that of its phase scramble. Layers without this number are not judged.",
+        description="The same of the normalised Gram distance, which is about 1 for another sample of the "
+        "texture. Layers without this number are not judged.",
     )
     clipped_share_max: float | None = Field(
         None, ge=0, le=1, description="Largest share of clipped pixels, of textures and controls."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,44 +22,48 @@ if TYPE_CHECKING:
 
     from stimgen.networks.extractor import FeatureExtractor
 
-LEAST_RATIO = 2.0
-"""Of ceiling to floor, below which distances are not normalised."""
 GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
+SHERMAN = "Sherman (1996), J R Stat Soc B 58:509-523"
 
 
 @dataclass(frozen=True)
 class GramScale:
     """What relative Gram distances of one layer from one source can be compared with.
 
-    `floor` is the mean, over left against right and upper against lower half of the source, of
-    ``||G_1 - G_2||_F / ||T||_F`` with G_1 and G_2 the Gram matrices of the halves and T that of the source;
-    None where half the source is too small for the layer. `ceiling` is the mean relative distance of
-    phase-scrambled versions of the source.
+    The floor is about the distance between two samples of the texture that are as large as the source, None
+    where the crops that it is measured on are too small for the layer. The ceiling is the distance of
+    phase-scrambled versions. Each is a mean, with the standard deviation of what it is the mean of
+    (`source_grams`).
     """
 
     floor: float | None
+    floor_sd: float | None
     ceiling: float
+    ceiling_sd: float
 
-    def normalised(self, gram_relative: float) -> float | None:
-        """Return ``(d - floor) / (ceiling - floor)``; None unless the ceiling is at least twice the floor.
 
-        Examples
-        --------
-        >>> GramScale(0.25, 0.75).normalised(0.5)
-        0.5
-        """
-        if self.floor is None or self.ceiling < LEAST_RATIO * self.floor or self.ceiling == 0:
-            return None
-        return (gram_relative - self.floor) / (self.ceiling - self.floor)
+def normalised(gram_relative: float, floor: float | None) -> float | None:
+    """Return a relative Gram distance in units of the floor; None where there is none, or it is 0.
+
+    Examples
+    --------
+    >>> normalised(0.5, 0.25)
+    2.0
+    """
+    return gram_relative / floor if floor else None
 
 
 @dataclass(frozen=True, eq=False)
 class SourceGrams:
-    """What images are compared with in one network in float32, the same for all stimuli of a source."""
+    """What images are compared with in one network in float32, the same for all stimuli of a source.
+
+    `extrapolated` says whether the floor is that of smaller crops than the source.
+    """
 
     extractor: FeatureExtractor
     targets: Mapping[str, Tensor]  # by layer, Gram matrices of shape (1, channel, channel)
     scales: Mapping[str, GramScale]
+    extrapolated: bool
     last: dict[bytes, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
     def distances(self, image: Image) -> dict[str, tuple[float, float]]:
@@ -74,29 +80,52 @@ class SourceGrams:
 
 
 def source_grams(
-    extractor: FeatureExtractor, source: Image, layers: Sequence[str], scrambled: Sequence[Image]
+    extractor: FeatureExtractor,
+    source: Image,
+    layers: Sequence[str],
+    scrambled: Sequence[Image],
+    crops: Sequence[Image] = (),
 ) -> SourceGrams:
-    """Measure a source, and phase-scrambled versions of it, one or more: (H, W) or (H, W, 3), 0..1."""
-    import torch
+    """Measure a source, and what its distances are compared with: images (H, W) or (H, W, 3), 0..1.
+
+    The ceiling is the mean and the standard deviation (n - 1) of the relative distances of two or more
+    `scrambled` versions. The floor is that of ``||G_i - G_j||_F / ||T||_F * sqrt(A / A_T)`` over all pairs of
+    `crops` with Gram matrices G and area A, T and A_T being those of the source. By default the crops are the
+    quarters of the source, which overlap by one line where a side is odd.
+
+    In a stationary texture whose features are correlated over less than the side of a crop, the variance of
+    a mean over positions is inversely proportional to the area (Sherman 1996), and the distance between two
+    crops to its root. In photographs that differ from place to place, distances fall more slowly with area,
+    and the floor from quarters is too low.
+    """
+    from torch.linalg import matrix_norm
 
     targets = _gram_matrices(extractor, [source], layers)
     ceilings = [gram_distances(extractor, image, targets) for image in scrambled]
-    # With an odd side the middle row or column is left out.
-    height, width = source.shape[0] // 2, source.shape[1] // 2
-    halves = ((source[:, :width], source[:, -width:]), (source[:height], source[-height:]))
-    norm, floors = torch.linalg.matrix_norm, defaultdict[str, list[float]](list)
-    for pair in halves:
-        shortest = min(pair[0].shape[:2])
-        fitting = [layer for layer in targets if extractor.architecture.smallest_px(layer) <= shortest]
-        # Together the halves take no more memory than the source.
-        for layer, gram in (_gram_matrices(extractor, pair, fitting) if fitting else {}).items():
-            floors[layer].append(float(norm(gram[0] - gram[1]) / norm(targets[layer][0])))
+    crops = crops or _quarters(source)
+    (height, width), whole = crops[0].shape[:2], source.shape[:2]
+    fitting = [layer for layer in layers if extractor.architecture.smallest_px(layer) <= min(height, width)]
+    # One at a time: crops may be as large as the source.
+    grams = [_gram_matrices(extractor, [crop], fitting) for crop in crops if fitting]
+    share = height * width / math.prod(whole)
     scales = {}
-    for layer in targets:
-        floor = sum(floors[layer]) / 2 if len(floors[layer]) == 2 else None
-        ceiling = sum(distances[layer][1] for distances in ceilings) / len(ceilings)
-        scales[layer] = GramScale(floor, ceiling)
-    return SourceGrams(extractor, targets, scales)
+    for layer, target in targets.items():
+        pairs = [
+            math.sqrt(share) * float(matrix_norm(one[layer] - other[layer]) / matrix_norm(target))
+            for one, other in itertools.combinations(grams, 2)
+            if layer in fitting
+        ]
+        above = [distances[layer][1] for distances in ceilings]
+        floor, floor_sd = (mean(pairs), stdev(pairs)) if pairs else (None, None)
+        scales[layer] = GramScale(floor, floor_sd, mean(above), stdev(above))
+    return SourceGrams(extractor, targets, scales, extrapolated=share < 1)
+
+
+def _quarters(image: Image) -> list[Image]:
+    """Return the crops of half the side, rounded up, at the four corners."""
+    height, width = (math.ceil(side / 2) for side in image.shape[:2])
+    halves = image[:height], image[-height:]
+    return [quarter for half in halves for quarter in (half[:, :width], half[:, -width:])]
 
 
 def gram_distances(
@@ -116,11 +145,29 @@ def stage_distances(image: Image, source: SourceGrams) -> Values:
     """Return the columns of `gram_columns` that are the image's own: without floor and ceiling."""
     values: Values = {}
     for layer, (loss, relative) in source.distances(image).items():
+        values |= {f"gram_loss_{layer}": loss, f"gram_relative_{layer}": relative}
+    return normalised_by(source, values)
+
+
+def normalised_by(source: SourceGrams, distances: Mapping[str, float | bool | None]) -> Values:
+    """Return the columns of losses and relative distances, with normalised ones that follow from them."""
+    values: Values = {}
+    for layer, scale in source.scales.items():
+        loss, relative = (distances[f"gram_{name}_{layer}"] for name in ("loss", "relative"))
+        assert relative is not None, "relative distances are always measured"
         values |= {
             f"gram_loss_{layer}": loss,
             f"gram_relative_{layer}": relative,
-            f"gram_normalised_{layer}": source.scales[layer].normalised(relative),
+            f"gram_normalised_{layer}": normalised(relative, scale.floor),
         }
+    return values
+
+
+def scale_columns(source: SourceGrams) -> Values:
+    """Return the columns of `gram_columns` that are the source's."""
+    values: Values = {"gram_floor_extrapolated": source.extrapolated}
+    for layer, scale in source.scales.items():
+        values |= {f"gram_{name}_{layer}": value for name, value in vars(scale).items()}
     return values
 
 
@@ -145,32 +192,48 @@ def stage_distances(image: Image, source: SourceGrams) -> Values:
         Column(
             "gram_normalised_{layer}",
             "Normalised Gram distance, {layer}",
-            "(d - floor) / (ceiling - floor) with d = gram_relative_{layer}: 0 is as far from the source as "
-            "its halves are from each other, 1 as its phase scramble; below 0 for a closer match. Empty "
-            "where there is no floor, or the ceiling is less than twice the floor.",
+            "Relative distance divided by the floor: 1 is about as far as another sample of the texture, as "
+            "large as the source, and ceiling / floor as far as the phase scramble of the source. Empty "
+            "where there is no floor, or it is 0.",
         ),
         Column(
             "gram_floor_{layer}",
             "Floor of the Gram distance, {layer}",
-            "Norm of the difference between the Gram matrices of two halves of the source, divided by the "
-            "norm of the source's: mean of left against right and upper against lower half. Empty where a "
-            "half is too small for the layer.",
+            "About the relative distance between two samples of the texture as large as the source: norm of "
+            "the difference between the Gram matrices of two crops, divided by the norm of the source's, "
+            "times the root of the crop's area divided by the source's; mean over the six pairs of four "
+            "crops. Empty where a crop is too small for the layer.",
+            "",
+            SHERMAN,
+        ),
+        Column(
+            "gram_floor_sd_{layer}",
+            "SD of the floor, {layer}",
+            "Standard deviation (n - 1) over the six pairs.",
         ),
         Column(
             "gram_ceiling_{layer}",
             "Ceiling of the Gram distance, {layer}",
-            "Mean relative Gram distance of three phase-scrambled versions of the source.",
+            "Mean relative Gram distance of five phase-scrambled versions of the source.",
+        ),
+        Column(
+            "gram_ceiling_sd_{layer}",
+            "SD of the ceiling, {layer}",
+            "Standard deviation (n - 1) over the five versions.",
+        ),
+        Column(
+            "gram_floor_extrapolated",
+            "Floor extrapolated",
+            "False if the four crops of the floor are as large as the source, because its file has room for "
+            "them: the quarters of the square of twice the side around it. True if they are the quarters of "
+            "the source; in a photograph that differs from place to place, the floor is then too low.",
         ),
     ),
+    version=2,
 )
 def gram_columns(image: DecodedImage, source: SourceGrams | None) -> Values:
     """Return the distances on each layer, with the floor and the ceiling of the source."""
-    if source is None:
-        return {}
-    values = stage_distances(image.pixels, source)
-    for layer, scale in source.scales.items():
-        values |= {f"gram_floor_{layer}": scale.floor, f"gram_ceiling_{layer}": scale.ceiling}
-    return values
+    return stage_distances(image.pixels, source) | scale_columns(source) if source else {}
 
 
 def _gram_matrices(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from stimgen.column import Column
 from stimgen.measure import statistics_in_order
-from stimgen.measure.gram import GATYS
+from stimgen.measure.gram import GATYS, SHERMAN
 from stimgen.trials import DESIGNS, design_columns
 
 SCHAAF = "van der Schaaf & van Hateren (1996), Vision Res. 36:2759"
@@ -265,20 +265,23 @@ GRAM_DISTANCES = (
     Column(
         "gram_normalised",
         "Normalised Gram distance",
-        "(gram_relative - gram_floor) / (gram_ceiling - gram_floor); empty unless the ceiling is at least "
-        "twice the floor.",
+        "gram_relative / gram_floor: 1 is about as far as another sample of the texture.",
     ),
     Column(
         "gram_floor",
         "Floor",
-        "||G_1 - G_2||_F / ||T||_F of the halves of the source, as in stimuli.csv; empty where they are too "
-        "small for the layer.",
+        "About the relative distance between two samples of the texture as large as the source, as in "
+        "stimuli.csv.",
+        "",
+        SHERMAN,
     ),
+    Column("gram_floor_sd", "SD of the floor", "Standard deviation (n - 1) over six pairs of crops."),
     Column(
         "gram_ceiling",
         "Ceiling",
-        "Mean relative Gram distance of three phase-scrambled versions of the source.",
+        "Mean relative Gram distance of five phase-scrambled versions of the source.",
     ),
+    Column("gram_ceiling_sd", "SD of the ceiling", "Standard deviation (n - 1) over the five versions."),
 )
 
 TRACES = (

@@ -75,15 +75,17 @@ def data_dictionary(table: str, headers: list[str]) -> Dictionary:
 
     Columns with a layer or a family in their name are described for it, in the order of `headers`.
     """
-    described = {}
-    fixed = {column.name for column in TABLES[table]}
-    for column in TABLES[table]:
+    matches: dict[str, tuple[Column, dict[str, str]]] = {}
+    # "gram_relative_matched" is not that of a layer "matched": what names more of a header comes last.
+    for column in sorted(TABLES[table], key=lambda column: len(column.name.partition("{")[0])):
         pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", re.escape(column.name)))
-        for header in headers:
-            found = pattern.fullmatch(header)
-            # "gram_relative_matched" is a column of its own, and not that of a layer "matched".
-            if found and (header == column.name or header not in fixed):
-                described[header] = column_entry(column, found.groupdict())
+        matches |= {h: (column, found.groupdict()) for h in headers if (found := pattern.fullmatch(h))}
+    described = {
+        header: column_entry(column, matches[header][1])
+        for column in TABLES[table]
+        for header in headers
+        if header in matches and matches[header][0] is column
+    }
     if unknown := set(headers) - set(described):
         raise KeyError(f"the table {table} has no columns {', '.join(sorted(unknown))}")
     return described

@@ -14,12 +14,12 @@ from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.pixels import Image, plane_if_grey, with_channels_of
 from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
 from stimgen.images.sources import load_photograph
-from stimgen.manifest.plan import Stimulus, measuring_network
+from stimgen.manifest.plan import Stimulus, measuring_network, plan
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import Reference, Targets, clip_to_display, match, residuals
 from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
-from stimgen.measure.gram import stage_distances
+from stimgen.measure.gram import normalised_by, scale_columns, stage_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.environment import device_name, versions
@@ -236,10 +236,11 @@ def measure_all_again(
 
     Return the ids of those that cannot be measured.
     """
-    failed = set()
+    failed, stimuli = set(), {stimulus.stimulus_id: stimulus for stimulus in plan(prepared.manifest)}
     for old in records:
         try:
-            record = measure_again(prepared, old, folder.png(old.stimulus_id).read_bytes())
+            png = folder.png(old.stimulus_id).read_bytes()
+            record = measure_again(prepared, stimuli[old.stimulus_id], old, png)
         except Exception:
             LOGGER.exception("not measured again: %s", old.stimulus_id)
             failed.add(old.stimulus_id)
@@ -250,22 +251,29 @@ def measure_all_again(
     return failed
 
 
-def measure_again(prepared: Preparation, record: Record, png: bytes) -> Record:
+def measure_again(prepared: Preparation, stimulus: Stimulus, record: Record, png: bytes) -> Record:
     """Return the record of a finished stimulus with what the manifest asks for measured on its file.
 
-    Gram distances stay as they were: those of the stages before the file cannot be measured again.
+    Losses and relative distances of Gram matrices stay as they were, because those of the stages before the
+    file cannot be measured again; their scale is measured again if it has changed.
     """
     of_source = prepared.measures(record.source.id)
     image = DecodedImage(decode_png(png), record.image.size_deg, prepared.networks.device)
     statistics: Values = {}
+    changes: dict[str, object] = {}
     for statistic in statistics_in_order():
-        if statistic.needs_network:
+        if not statistic.needs_network:
+            statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
+        elif record.measured_with.get(statistic.name) == statistic.version:
             layers = record.measured_layers
             names = {c.name.format(layer=layer) for c in statistic.columns for layer in layers}
             statistics |= {name: value for name, value in record.statistics.items() if name in names}
         else:
-            statistics |= statistic.measure(image, of_source.prepared.get(statistic.name))
-    changes = {
+            network = measuring_network(prepared.manifest, stimulus)
+            grams = prepared.networks.grams(network, prepared.sources[stimulus.source])
+            statistics |= normalised_by(grams, record.statistics) | scale_columns(grams)
+            changes["stages"] = {name: normalised_by(grams, of) for name, of in record.stages.items()}
+    changes |= {
         "measured_with": measured_with(prepared.manifest),
         "statistics": statistics,
         "power": rounded(image.spectrum.radial),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from stimgen.controls import CONTROLS
 from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.errors import InputError
 from stimgen.images.pixels import Image
-from stimgen.images.sources import Source, load_source
+from stimgen.images.sources import Photograph, Source, load_photograph, load_source
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
@@ -32,7 +32,7 @@ from stimgen.texture.statistics.gram import principal_components
 
 POWER_DIGITS = 6
 """Significant digits of the power in a record: a file of 2048 px has two thousand numbers of it."""
-CEILING_SCRAMBLES = 3
+CEILING_SCRAMBLES = 5
 """Phase-scrambled versions of a source whose mean distance is the ceiling of Gram distances."""
 
 
@@ -40,6 +40,23 @@ def scrambled_versions(source: Image) -> list[Image]:
     """Return the phase-scrambled versions of a source on which the ceiling of Gram distances is measured."""
     generators = [generator("ceiling", str(number)) for number in range(CEILING_SCRAMBLES)]
     return [clip_to_display(phase_scrambled(source, rng))[0] for rng in generators]
+
+
+def crops_around(source: Source, photograph: Callable[[], Photograph]) -> list[Image]:
+    """Return the quarters of the square of twice the source's side around it, each as large as the source.
+
+    The square lies within the photograph, as near to the source as possible. There are none where the file
+    has no room for it, and the photograph is not read then.
+    """
+    box, size = source.crop_box, source.original_size
+    if min(size) < 2 * box.width:
+        return []
+    top, left = (
+        min(max(edge - box.width // 2, 0), side - 2 * box.width)
+        for edge, side in zip((box.top, box.left), size, strict=True)
+    )
+    whole, edges = photograph(), (0, box.width)
+    return [whole.crop(left + right, top + down) for down in edges for right in edges]
 
 
 class Networks:
@@ -87,9 +104,14 @@ class Networks:
         """Return what images are compared with on all measured layers."""
         key = (network, source.id)
         if key not in self._grams:
-            layers = measured_layers(self._manifest, network)
+            manifest = self._manifest
+            spec = next(entry for entry in manifest.sources if entry.id == source.id)
             self._grams[key] = source_grams(
-                self.extractor(network), source.pixels, layers, scrambled_versions(source.pixels)
+                self.extractor(network),
+                source.pixels,
+                measured_layers(manifest, network),
+                scrambled_versions(source.pixels),
+                crops_around(source, lambda: load_photograph(spec, manifest.image, source)),
             )
         return self._grams[key]
 

@@ -1,8 +1,8 @@
 """The recipe of a stimulus: everything that its pixels depend on, and what cannot be measured on them again.
 
 Gram distances are measured at stages before the file is written, so the network that measures and its layers
-are part of the recipe. Other statistics are not: where they have changed, the file is measured again
-(`measured_with`).
+are part of the recipe. Other statistics are not, nor is the scale of Gram distances: where they have changed,
+the file or the source is measured again (`measured_with`).
 
 Names and places of files are not part of it: the same bytes under another name make the same stimulus.
 """
@@ -36,7 +36,8 @@ from stimgen.runs.store import RunFolder, sha256
 
 VERSION = 3
 """To be raised when the same recipe comes to mean other pixels."""
-
+STAGES = {"gram": 1}
+"""To be raised when Gram losses and relative distances of the same image come to have other values."""
 
 IDENTITY = ("id", "sha256", "crop_box", "white", "linearise")
 """What of a source stimuli depend on."""
@@ -73,7 +74,7 @@ def recipe(
         "image": {name: getattr(manifest.image, name) for name in ("size_px", "size_deg", "ppd", "color")},
         "measured_in": _network(network, weights_of(network)),
         "measured": list(measured),
-        "stages": {s.name: s.version for s in statistics_in_order() if s.needs_network},
+        "stages": STAGES,
         "matching": manifest.matching.model_dump(mode="json"),
         "texture": _texture(manifest, stimulus.layer_set, weights_of) if stimulus.layer_set else None,
         "control": ingredients,

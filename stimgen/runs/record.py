@@ -172,6 +172,9 @@ class MadeRecord(_Part):
     versions: dict[str, str]
 
 
+SCALE = ("floor", "floor_sd", "ceiling", "ceiling_sd")
+
+
 class Distance(NamedTuple):
     """Gram distances of one layer at one stage: a row of gram_distances.csv."""
 
@@ -182,7 +185,9 @@ class Distance(NamedTuple):
     gram_relative: float
     gram_normalised: float | None
     gram_floor: float | None
+    gram_floor_sd: float | None
     gram_ceiling: float
+    gram_ceiling_sd: float | None
 
 
 class Record(_Part):
@@ -235,7 +240,8 @@ class Record(_Part):
             values = on_file if stage == "file" else stages[stage]
             for layer in self.measured_layers:
                 of_stage = [values[f"gram_{name}_{layer}"] for name in ("loss", "relative", "normalised")]
-                scale = [on_file[f"gram_{name}_{layer}"] for name in ("floor", "ceiling")]
+                # Records that are to be measured again may lack some.
+                scale = [on_file.get(f"gram_{name}_{layer}") for name in SCALE]
                 found.append(Distance(stage, layer, layer in constrained, *of_stage, *scale))
         return tuple(found)
 

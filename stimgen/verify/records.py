@@ -18,7 +18,7 @@ from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure import STATISTICS
-from stimgen.measure.gram import GramScale
+from stimgen.measure.gram import normalised
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import RecordedConvention, RecordedWeights, recipe, recipe_sha256, uses_set
 from stimgen.runs.record import Record, SourceRecord
@@ -208,9 +208,9 @@ def _named(network: NetworkSpec) -> dict[str, Any]:
 def _contradictions(record: Record) -> Iterator[str]:
     """Yield distances in a record that do not follow from others in it."""
     ratios: dict[str, list[float]] = defaultdict(list)
+    current = record.measured_with.get("gram") == STATISTICS["gram"].version
     for one in record.distances:
-        scale = GramScale(one.gram_floor, one.gram_ceiling)
-        if scale.normalised(one.gram_relative) != one.gram_normalised:
+        if current and normalised(one.gram_relative, one.gram_floor) != one.gram_normalised:
             yield f"gram_normalised on {one.layer} does not follow from gram_relative"
         if one.gram_relative > 0 and one.gram_loss > SMALLEST_LOSS:
             # Both are multiples of one norm, by the same factor at all stages.

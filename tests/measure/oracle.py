@@ -397,25 +397,30 @@ def gram(pixels, source, network, scrambled):
     """Return the Gram distances of each layer, with their scale."""
     own, goal = gram_matrices(pixels, network), gram_matrices(source, network)
     above = [gram_matrices(image, network) for image in scrambled]
-    height, width = source.shape[0] // 2, source.shape[1] // 2
-    halves = (
-        (source[:, :width], source[:, source.shape[1] - width :]),
-        (source[:height], source[source.shape[0] - height :]),
-    )
-    between = [[gram_matrices(half, network) for half in pair] for pair in halves]
-    found = {}
+    height, width = (source.shape[0] + 1) // 2, (source.shape[1] + 1) // 2
+    quarters = [
+        gram_matrices(source[top : top + height, left : left + width], network)
+        for top in (0, source.shape[0] - height)
+        for left in (0, source.shape[1] - width)
+    ]
+    shrinking = math.sqrt(height * width / (source.shape[0] * source.shape[1]))
+    found = {"gram_floor_extrapolated": True}
     for layer, target in goal.items():
         size = np.linalg.norm(target)
         relative = np.linalg.norm(own[layer] - target) / size
-        floor = np.mean([np.linalg.norm(a[layer] - b[layer]) / size for a, b in between])
-        ceiling = np.mean([np.linalg.norm(grams[layer] - target) / size for grams in above])
+        between = [
+            shrinking * np.linalg.norm(quarters[i][layer] - quarters[j][layer]) / size
+            for i in range(4)
+            for j in range(i)
+        ]
+        beyond = [np.linalg.norm(grams[layer] - target) / size for grams in above]
         found |= {
             f"gram_loss_{layer}": ((own[layer] - target) ** 2).sum() / (4 * len(target) ** 2),
             f"gram_relative_{layer}": relative,
-            f"gram_normalised_{layer}": (relative - floor) / (ceiling - floor)
-            if ceiling >= 2 * floor
-            else None,
-            f"gram_floor_{layer}": floor,
-            f"gram_ceiling_{layer}": ceiling,
+            f"gram_normalised_{layer}": relative / np.mean(between) if any(between) else None,
+            f"gram_floor_{layer}": np.mean(between),
+            f"gram_floor_sd_{layer}": np.std(between, ddof=1),
+            f"gram_ceiling_{layer}": np.mean(beyond),
+            f"gram_ceiling_sd_{layer}": np.std(beyond, ddof=1),
         }
     return found

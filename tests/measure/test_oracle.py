@@ -29,7 +29,7 @@ OF_A_RUN = {"seed_correlation", "gram_relative_matched", "gram_relative_held_out
 """Columns that need other stimuli, or what was matched; they are tested with the tables of runs."""
 
 SHAPES = [(24, 24), (33, 33), (40, 40), (27, 40), (64, 64), (65, 65), (72, 50), (130, 130)]
-EXACT = {"spectral_slope_low_cpi", "spectral_slope_high_cpi", "copied"}
+EXACT = {"spectral_slope_low_cpi", "spectral_slope_high_cpi", "copied", "gram_floor_extrapolated"}
 
 
 def random_image(rng, shape, kind):
@@ -75,7 +75,7 @@ def network():
 
 def test_the_oracle_has_every_column_of_stimuli_csv(tmp_path, network):
     path = save(tmp_path / "image.png", np.random.default_rng(0).random((64, 64)))
-    known = oracle(path, path, 1.0, network[1], [np.eye(64)])
+    known = oracle(path, path, 1.0, network[1], [np.eye(64), np.ones((64, 64))])
     layers = list(network[1])[1:]
     names = set()
     for column in STIMULI:
@@ -107,7 +107,8 @@ def test_columns_are_those_of_the_oracle(number, tmp_path, network):
     expected = oracle(file, source, side_deg, plain, [x.astype(np.float64) for x in scrambled])
 
     layers = tuple(LAYERS)
-    expected = {k: v for k, v in expected.items() if not k.startswith("gram_") or k.endswith(layers)}
+    elsewhere = {f"_{layer}" for layer in plain if layer not in layers}
+    expected = {k: v for k, v in expected.items() if not k.endswith(tuple(elsewhere))}
     assert set(found) == set(expected)
     for name, value in found.items():
         if name in EXACT or value is None or expected[name] is None:

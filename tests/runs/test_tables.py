@@ -191,6 +191,12 @@ def test_a_column_without_description_raises(finished, tmp_path, monkeypatch):
         data_dictionary("stimuli", ["stimulus_id", "gram_losses_pool1"])
 
 
+def test_a_standard_deviation_is_not_described_as_the_floor_of_a_layer():
+    described = data_dictionary("stimuli", ["gram_floor_sd_pool1", "gram_floor_pool1"])
+    assert list(described) == ["gram_floor_pool1", "gram_floor_sd_pool1"]
+    assert described["gram_floor_sd_pool1"]["LongName"] == "SD of the floor, pool1"
+
+
 def on_file(layer, value):
     normalised = None if value > 1 else 2 * value - 1
     return {f"gram_relative_{layer}": value, f"gram_normalised_{layer}": normalised}

@@ -211,8 +211,9 @@ def test_recompute_finds_a_smaller_distance_and_says_both_numbers(there):
         "gram_loss_pool1": measured["gram_loss_pool1"] / 4,
         "gram_relative_pool1": measured["gram_relative_pool1"] / 2,
     }
-    edit_record(there, **{f"statistics__{name}": value for name, value in forged.items()})
-    assert measured["gram_normalised_pool1"] is None
+    normalised = measured["gram_relative_pool1"] / 2 / measured["gram_floor_pool1"]
+    changes = forged | {"gram_normalised_pool1": normalised}
+    edit_record(there, **{f"statistics__{name}": value for name, value in changes.items()})
     assert stimgen("tables", there.path).exit_code == 0
     assert found(there) == {}
     result = stimgen("verify", there.path, "--recompute")

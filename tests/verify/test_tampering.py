@@ -115,7 +115,10 @@ TAMPERING = {
         sealed(network__tensors_sha256="0" * 64),
         {RECORD: "contradicts itself", TABLE: "column weights_sha256", LONG: "column constrained"},
     ),
-    "no_floor": (sealed(drop="statistics__gram_floor_pool1"), {RECORD: "gram_floor_pool1 is missing"}),
+    "no_floor": (
+        sealed(drop="statistics__gram_floor_pool1"),
+        {RECORD: "lacks measured values: gram_floor_pool1"},
+    ),
     "unknown_value": (sealed(statistics__gram_relative_pool9=0.5), {RECORD: "pool9"}),
     "missing_value": (
         sealed(drop="statistics__luminance_mean"),
