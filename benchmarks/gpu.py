@@ -82,8 +82,13 @@ def tests(options: argparse.Namespace) -> Iterator[str]:
     yield describe_machine(find_device(options.device))
     if not options.no_tests:
         command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--no-header"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        yield f"tests: {(done.stdout.strip() or done.stderr.strip()).splitlines()[-1]}"
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=options.seconds / 2
+            )
+            yield f"tests: {(done.stdout.strip() or done.stderr.strip()).splitlines()[-1]}"
+        except subprocess.TimeoutExpired as error:
+            yield f"tests: not done after {error.timeout:.0f} s"
 
 
 def speed(options: argparse.Namespace) -> Iterator[str]:
