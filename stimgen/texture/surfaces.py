@@ -194,7 +194,8 @@ class Spectrum(Surface):
 def join(surfaces: Sequence[Surface], like: Tensor) -> Surface:
     """Return the surface of a batch of images like `like`, each on its own surface of one kind."""
     tensors = {name: value for name, value in vars(surfaces[0]).items() if isinstance(value, Tensor)}
-    shared = {name: tensors[name].to(like.device) for name in ("number", "rings") if name in tensors}
+    devices = {"number": like, "rings": like.device}
+    shared = {name: tensors[name].to(to) for name, to in devices.items() if name in tensors}
     batched = {
         name: torch.cat([getattr(surface, name) for surface in surfaces]).to(like)
         for name in tensors.keys() - shared.keys()

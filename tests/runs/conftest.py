@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 from launching import launcher
-from run_fixtures import as_finished, cache, control, finished, one_thread, weights_read_once
+from run_fixtures import as_finished, control, finished, one_thread, weights_read_once
 
 from stimgen.controls import Control
 from stimgen.runs import make
 
-__all__ = ["as_finished", "cache", "control", "finished", "one_thread", "weights_read_once"]
+__all__ = ["as_finished", "control", "finished", "one_thread", "weights_read_once"]
 
 
 @pytest.fixture
