@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +29,11 @@ class Surface(ABC):
     """
 
     of_luminance: bool
-    rounds: ClassVar[int] = 4  # of clipping to the range of pixels and matching, after which both hold
+
+    @property
+    def rounds(self) -> int:
+        """How often pixels are clipped to their range and brought back, after which both nearly hold."""
+        return 4
 
     def retract(self, images: Tensor) -> Tensor:
         """Return images on the surface, near the given ones."""
@@ -76,9 +79,13 @@ class Histogram(Surface):
     Equal values are spread over half the way to their neighbours, so that small steps change the image.
     """
 
-    rounds = 1
     values: Tensor
     of_luminance: bool = False
+
+    @property
+    def rounds(self) -> int:
+        """1 where the values are those of the pixels, and so in their range."""
+        return super().rounds if self.of_luminance else 1
 
     @classmethod
     def of(cls, values: Tensor, of_luminance: bool = False) -> Histogram:
@@ -194,8 +201,9 @@ class Spectrum(Surface):
 def join(surfaces: Sequence[Surface], like: Tensor) -> Surface:
     """Return the surface of a batch of images like `like`, each on its own surface of one kind."""
     tensors = {name: value for name, value in vars(surfaces[0]).items() if isinstance(value, Tensor)}
-    devices = {"number": like, "rings": like.device}
-    shared = {name: tensors[name].to(to) for name, to in devices.items() if name in tensors}
+    shared = {name: tensors[name].to(like.device) for name in ("number", "rings") if name in tensors}
+    if "number" in shared:
+        shared["number"] = shared["number"].to(like.dtype)
     batched = {
         name: torch.cat([getattr(surface, name) for surface in surfaces]).to(like)
         for name in tensors.keys() - shared.keys()
