@@ -8,8 +8,8 @@ with each statistic matched
 
 - *after* the synthesis;
 - *alternating* with it: four times matched, each time followed by 10 evaluations at full size;
-- by a *term*: 1/2 · 1000 · mean((x − y)²) is added to the loss, with y the pixels sorted into the values of the
-  source, and matched at the end (histograms alone);
+- by a *term*: 1/2 · 1000 · mean((x − y)²) is added to the loss, with y the pixels sorted into the values of
+  the source, and matched at the end (histograms alone);
 - *along* images that have it, as `multiscale` does.
 
 ``time`` is that of *along* in parts of that without matching, and ``checks`` the share of power above 0.45
@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -93,7 +94,8 @@ class Comparison:
 
     def matched(self, image: Image, name: str) -> Image:
         """Return the image with the statistic of the source."""
-        targets = replace(Targets(), **{name: Reference((self.source,))})
+        goals: dict[str, Any] = {name: Reference((self.source,))}
+        targets = Targets(**goals)
         return match(image, targets, np.random.default_rng(self.seed))
 
     def alternating(self, image: Image, name: str) -> Image:
@@ -103,9 +105,7 @@ class Comparison:
         for _ in range(4):
             start = to_batch([clip_to_display(self.matched(image, name))[0]], "cpu")
             ends = start.new_tensor([self.source.min()]), start.new_tensor([self.source.max()])
-            found = minimise(
-                objective, start, lower=ends[0], upper=ends[1], evaluations=10, history=20
-            )
+            found = minimise(objective, start, lower=ends[0], upper=ends[1], evaluations=10, history=20)
             image = to_image(found.images)
         return image
 
@@ -182,8 +182,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = ["without", "after", "alternating", "term", "along", "time"]
     head = " " * 20 + "".join(f" {name:>{width}s}" for name, width in zip(names, WIDTHS, strict=True))
     head += "   checks"
-        [" " * 20, *(f"{name:>{width}s}" for name, width in zip(names, WIDTHS, strict=True)), "  checks"]
-    )
     for name, source in photographs(options.size, options.photographs):
         lines += ["", f"{name}", head]
         print("\n".join(lines[-2:]), flush=True)

@@ -85,6 +85,13 @@ LIU_1989 = Reference(
     "45",
     "503–528",
 )
+ABSIL_2008 = Reference(
+    "absil2008",
+    "Absil, P.-A. and Mahony, R. and Sepulchre, R.",
+    2008,
+    "Optimization Algorithms on Matrix Manifolds",
+    "Princeton University Press",
+)
 BYRD_1995 = Reference(
     "byrd1995",
     "Byrd, R. H. and Lu, P. and Nocedal, J. and Zhu, C.",

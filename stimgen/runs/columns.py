@@ -127,8 +127,9 @@ _PROVENANCE = (
     Column(
         "matching",
         "Matching",
-        "What the image was matched to after synthesis, in the order in which it was done and separated by "
-        'spaces, such as "full_spectrum=set histogram=source"; empty if nothing was matched.',
+        "What the image was matched to, in the order in which it was done and separated by spaces, such as "
+        '"full_spectrum=set histogram=source"; empty if nothing was matched. Textures of multiscale have the '
+        "last of it while they are synthesised.",
     ),
     Column(
         "matched_residual_mean",

@@ -135,6 +135,9 @@ class Synthesis:
         distance" or "no progress" by the rules of `multiscale`, else the message of the optimiser.
     restarts
         How often an optimiser forgot its history, because no step was accepted or a loss was not finite.
+    confined_to
+        What all images at full size shared beside layers: "histogram", "luminance", "rotational_spectrum",
+        "full_spectrum", or None.
     """
 
     image: Image
@@ -142,6 +145,7 @@ class Synthesis:
     traces: tuple[StageTrace, ...]
     stop_reason: str
     restarts: int
+    confined_to: str | None = None
 
     @property
     def evaluations(self) -> int:

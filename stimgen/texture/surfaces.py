@@ -31,6 +31,11 @@ class Surface(ABC):
     of_luminance: bool
 
     @property
+    @abstractmethod
+    def name(self) -> str:
+        """What they share, as an entry of the manifest's section `matching`."""
+
+    @property
     def rounds(self) -> int:
         """How often pixels are clipped to their range and brought back, after which both nearly hold."""
         return 4
@@ -81,6 +86,7 @@ class Histogram(Surface):
 
     values: Tensor
     of_luminance: bool = False
+    name = "histogram"
 
     @property
     def rounds(self) -> int:
@@ -133,6 +139,7 @@ class Luminance(Surface):
     mean: Tensor
     sd: Tensor
     of_luminance: bool = False
+    name = "luminance"
 
     def match(self, planes: Tensor) -> Tensor:
         """Scale and shift each plane; a constant one stays constant."""
@@ -165,6 +172,11 @@ class Spectrum(Surface):
     number: Tensor
     rings: Tensor | None = None
     of_luminance: bool = False
+
+    @property
+    def name(self) -> str:
+        """Which of the two spectra it is."""
+        return "full_spectrum" if self.rings is None else "rotational_spectrum"
 
     def match(self, planes: Tensor) -> Tensor:
         """Give each plane the amplitudes; phases stay."""

@@ -182,6 +182,7 @@ class _Work:
             traces=traces,
             stop_reason=plain if plain == "stop distance" else flat,
             restarts=self.reached.restarts,
+            confined_to=self.problem.surface.name if self.problem.surface else None,
         )
 
 
