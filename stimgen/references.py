@@ -47,7 +47,7 @@ class Reference:
         fields = {
             "author": self.authors,
             "title": f"{{{self.title}}}",
-            "journal" if self.kind == "article" else "booktitle": self.venue,
+            {"article": "journal", "book": "publisher"}.get(self.kind, "booktitle"): self.venue,
             "volume": self.volume,
             "pages": self.pages.replace("–", "--"),
             "year": str(self.year),
@@ -91,6 +91,7 @@ ABSIL_2008 = Reference(
     2008,
     "Optimization Algorithms on Matrix Manifolds",
     "Princeton University Press",
+    kind="book",
 )
 BYRD_1995 = Reference(
     "byrd1995",
