@@ -45,10 +45,10 @@ from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.statistic import Statistic, Target, Term, weighted_terms
 from stimgen.texture.surfaces import Histogram, Surface
 
-LAYERS = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
 PHOTOGRAPHS = ("gravel", "grass", "brick", "coffee", "ihc")
 STATISTICS = ("histogram", "luminance", "rotational_spectrum", "full_spectrum")
 TERM_WEIGHT = 1000.0
+SEED = 1
 CHECKS = 0.45
 WIDTHS = (8, 8, 12, 8, 8, 6)
 
@@ -77,13 +77,15 @@ class Sorted(Statistic):
 class Comparison:
     """One photograph, its network and its targets."""
 
-    def __init__(self, source: Image, network: FeatureExtractor, preset: Multiscale, seed: int) -> None:
-        self.source, self.network, self.preset, self.seed = source, network, preset, seed
-        self.goal, self.terms = SourceImage(source), weighted_terms(dict.fromkeys(LAYERS, 1.0))
+    def __init__(
+        self, source: Image, network: FeatureExtractor, preset: Multiscale, layers: Sequence[str]
+    ) -> None:
+        self.source, self.network, self.preset = source, network, preset
+        self.goal, self.terms = SourceImage(source), weighted_terms(dict.fromkeys(layers, 1.0))
 
     def problem(self, surface: Surface | None = None, more: dict[Term, float] | None = None) -> Problem:
         """Return what is synthesised, always from the same noise."""
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(SEED)
         return Problem(self.goal, self.terms | (more or {}), rng, surface=surface)
 
     def synthesised(self, problem: Problem, preset: Multiscale | None = None) -> tuple[Image, float]:
@@ -96,7 +98,7 @@ class Comparison:
         """Return the image with the statistic of the source."""
         goals: dict[str, Any] = {name: Reference((self.source,))}
         targets = Targets(**goals)
-        return match(image, targets, np.random.default_rng(self.seed))
+        return match(image, targets, np.random.default_rng(SEED))
 
     def alternating(self, image: Image, name: str) -> Image:
         """Return the image after four matches and descents."""
@@ -167,17 +169,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="What is matched after the synthesis, and in it.")
     parser.add_argument("--size", type=int, default=128, help="side of the images, px")
+    layers = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+    parser.add_argument("--layers", nargs="+", default=layers, help="layers, shallowest first")
     parser.add_argument("--photographs", nargs="+", default=PHOTOGRAPHS)
     parser.add_argument("--statistics", nargs="+", default=STATISTICS, choices=STATISTICS)
     parser.add_argument("--out", type=Path, help="file for the table")
     options = parser.parse_args(arguments)
     network = build_extractor(
-        find_weights("vgg16", "imagenet"), pooling="average", normalise=True, deepest=LAYERS[-1]
+        find_weights("vgg16", "imagenet"), pooling="average", normalise=True, deepest=options.layers[-1]
     )
     preset = Multiscale(precision="float32")
     lines = [
         describe_machine(network.device),
-        f"{options.size} px, {' '.join(LAYERS)}, seed 1, preset version {preset.version}",
+        f"{options.size} px, {' '.join(options.layers)}, seed {SEED}, preset version {preset.version}",
     ]
     names = ["without", "after", "alternating", "term", "along", "time"]
     head = " " * 20 + "".join(f" {name:>{width}s}" for name, width in zip(names, WIDTHS, strict=True))
@@ -185,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, source in photographs(options.size, options.photographs):
         lines += ["", f"{name}", head]
         print("\n".join(lines[-2:]), flush=True)
-        for row in rows(Comparison(source, network, preset, 1), options.statistics):
+        for row in rows(Comparison(source, network, preset, options.layers), options.statistics):
             lines.append(row)
             print(row, flush=True)
     if options.out:

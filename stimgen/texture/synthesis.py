@@ -36,7 +36,7 @@ from stimgen.texture.surfaces import Histogram, Luminance, join
 MEAN_RGB = (123.68, 116.779, 103.939)
 """ImageNet mean of the published network's input, 0..255."""
 
-NEIGHBOURS_WEIGHT = 1.0
+NEIGHBOURS_WEIGHT = 0.5
 """Weight of the covariance of neighbouring pixels along images of one histogram or luminance."""
 
 LOSS_SCALE = 1e9
