@@ -213,7 +213,12 @@ def _control(
     if (matched := spec.layer_set) is not None:
         network, weights = matched.network, matched.layer_weights
         texture = TextureSpec(
-            network.name, network.pooling, weights, matched.components, preset=manifest.synthesis
+            network.name,
+            network.pooling,
+            network.padding,
+            weights,
+            matched.components,
+            preset=manifest.synthesis,
         )
     materials = Materials(
         device=device,

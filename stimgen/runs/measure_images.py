@@ -104,6 +104,7 @@ def _source(
         extractor = build_extractor(
             weights,
             pooling=network.pooling,
+            padding=network.padding,
             normalise=network.normalise,
             device=gram.device,
             deepest=NETWORKS[network.name]().deepest(gram.layers),
@@ -114,6 +115,7 @@ def _source(
             "weights": weights.name,
             "weights_sha256": f"sha256:{weights.tensors_sha256}",
             "pooling": network.pooling,
+            "padding": network.padding,
             "normalised": network.normalise or weights.normalised,
         }
     return columns, prepared
