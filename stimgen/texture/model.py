@@ -161,7 +161,8 @@ class TextureModel:
             Of an image, or mixed.
         size_px
             Side of the texture, px; by default that of the image. Structure keeps its size in pixels: a
-            larger texture shows more of it.
+            larger texture shows more of it. Statistics contain what the network sees at the border (see
+            `padding`), so that a texture of another size also matches what the image had there.
         seed
             Of the start noise; the same seed gives the same texture.
         preset

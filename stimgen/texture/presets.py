@@ -18,16 +18,17 @@ class Multiscale(BaseModel):
     """Coarse-to-fine synthesis: each scale starts from the upsampled result of the one below it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     title: ClassVar[str] = "a coarse-to-fine procedure with L-BFGS ({citations}), at {sides} px"
     references: ClassVar[tuple[Reference, ...]] = (LIU_1989,)
 
     preset: Literal["multiscale"] = Field("multiscale", description="Name of the preset.")
     smallest_px: int = Field(
-        64,
+        32,
         ge=16,
         le=4096,
-        description="Synthesis starts at the smallest halving of the image with this side, px.",
+        description="Synthesis starts at the smallest halving of the image with this side, px. What starts "
+        "at full size keeps the low contrast of the start noise at its border.",
     )
     evaluations: tuple[Count, ...] = Field(
         (60, 100),
@@ -94,7 +95,7 @@ class Multiscale(BaseModel):
         Examples
         --------
         >>> Multiscale().scales(256)
-        (64, 128, 256)
+        (32, 64, 128, 256)
         >>> Multiscale(smallest_px=100).scales(90)
         (90,)
         """
@@ -109,7 +110,7 @@ class Multiscale(BaseModel):
         Examples
         --------
         >>> Multiscale(evaluations=(50, 100)).schedule(256)
-        ((64, 50), (128, 50), (256, 100))
+        ((32, 50), (64, 50), (128, 50), (256, 100))
         """
         sides = self.scales(size_px)
         coarser = self.evaluations[:1] * (len(sides) - len(self.evaluations))
