@@ -17,9 +17,11 @@ def describe_machine(device: torch.device) -> str:
     return f"{device_name(device)}, {torch.get_num_threads()} threads, {packages}"
 
 
-def matrix_product_gflops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Return the speed of a product of two 2048 × 2048 matrices, GFLOP/s: the best of 20."""
-    side, best = 2048, float("inf")
+def matrix_product_gflops(
+    device: torch.device, dtype: torch.dtype = torch.float32, side: int = 2048
+) -> float:
+    """Return the speed of a product of two square matrices, GFLOP/s: the best of 20."""
+    best = float("inf")
     a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
     for _ in range(20):
         synchronise(device)

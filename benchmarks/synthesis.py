@@ -111,9 +111,10 @@ class Log:
 class Trial:
     """A synthesis by `multiscale` with one budget."""
 
-    evaluations: float
-    seconds: float
-    loss: float
+    evaluations: float  # of the texture that needed most
+    seconds: float  # per texture
+    loss: float  # of the worst texture
+    mean_evaluations: float
     pace: float = 0.0
     """Evaluations of the reference that take as long."""
 
@@ -175,11 +176,9 @@ class Race:
         synchronise(self.extractor.device)
         seconds = (time.perf_counter() - start) / self.batch
         unit = 2 * self.extractor.architecture.forward_flops(LAYERS, self.source.shape[0])
-        return Trial(
-            max(_flops(self.extractor, one) for one in synthesis) / unit,
-            seconds,
-            max(self.loss(one.image) for one in synthesis),
-        )
+        evaluations = [_flops(self.extractor, one) / unit for one in synthesis]
+        worst = max(self.loss(one.image) for one in synthesis)
+        return Trial(max(evaluations), seconds, worst, sum(evaluations) / len(evaluations))
 
     def loss(self, image: Image) -> float:
         """Return the loss of a finished image in float32."""

@@ -16,14 +16,6 @@ from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """A cache of its own: the user's speeds and weights are never read or written."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STIMGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(autouse=True)
 def one_thread(request):
     """Images of 32 px are done before several threads have met; slow tests use them all."""
@@ -35,7 +27,7 @@ def one_thread(request):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def weights_read_once(cache):
+def weights_read_once():
     """The real weights of the installed package, read from its file once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preparation, "find_weights", functools.cache(preparation.find_weights))

@@ -1,4 +1,4 @@
-"""Patches of images in an aperture: cut, windowed and set on the background, in 8-bit levels.
+"""Patches of images in an aperture: cut, windowed and set on the background.
 
 All of it is done here, before the image goes to the graphics card, so that what is on the screen is known to
 the last level: inside the plateau the pixels of the PNG file, outside the aperture the background.
@@ -6,7 +6,9 @@ the last level: inside the plateau the pixels of the PNG file, outside the apert
 
 from __future__ import annotations
 
-from typing import Literal
+import io
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,18 +49,31 @@ def aperture(side_px: int, shape: Shape, ramp_px: float) -> NDArray[np.float64]:
     return _ramp(side_px / 2 - np.hypot(from_centre[:, None], from_centre), ramp_px)
 
 
-def windowed(patch: Patch, weights: NDArray[np.float64], level: int) -> NDArray[np.uint8]:
-    """Return a patch of an image on the background.
+def windowed(patch: Patch, weights: NDArray[np.float64], level: int) -> NDArray[Any]:
+    """Return a patch of an image on the background, whose 8-bit level is given.
 
     Returns
     -------
     ndarray of shape (side, side) or (side, side, 3)
-        level + weights * (pixels - level), rounded: unchanged pixels where the weight is 1.
+        background + weights * (pixels - background): unchanged pixels where the weight is 1. Of an 8-bit file
+        rounded to its levels, uint8; of a 16-bit file fractions of white, float64.
     """
-    with Image.open(patch.file) as image:
-        pixels = np.asarray(image.crop((patch.x, patch.y, patch.x + patch.side, patch.y + patch.side)))
+    pixels = _pixels(patch.file)[patch.y : patch.y + patch.side, patch.x : patch.x + patch.side]
     weights = weights if pixels.ndim == 2 else weights[..., None]
-    return np.rint(level + weights * (pixels.astype(np.float64) - level)).astype(np.uint8)
+    if pixels.dtype == np.uint8:
+        return np.rint(level + weights * (pixels.astype(np.float64) - level)).astype(np.uint8)
+    return np.asarray(level / 255 + weights * (pixels / 65535 - level / 255))
+
+
+def _pixels(file: Path) -> NDArray[Any]:
+    content = file.read_bytes()
+    if content[24] == 8:  # the bit depth in a PNG file's header
+        with Image.open(io.BytesIO(content)) as image:
+            return np.asarray(image)
+    import cv2  # which comes with PsychoPy; Pillow cuts 16-bit colour to 8 bits
+
+    pixels = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED))
+    return pixels if pixels.ndim == 2 else pixels[..., ::-1]  # from blue, green, red
 
 
 def _ramp(distance: NDArray[np.float64], width: float) -> NDArray[np.float64]:

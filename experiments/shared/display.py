@@ -46,8 +46,8 @@ class Display:
     Raises
     ------
     ExperimentError
-        If there is no such screen, it has another resolution than the calibration, the gamma ramp cannot be
-        set, or PsychoPy's keyboard does not work.
+        If there is no such screen, it has another resolution or fewer bits than the calibration, the gamma
+        ramp cannot be set, or PsychoPy's keyboard does not work.
     """
 
     def __init__(
@@ -65,17 +65,24 @@ class Display:
         if log is not None:
             logging.LogFile(str(log), level=logging.EXP, filemode="a")
         _check_screen(screen)
-        self.window = visual.Window(
-            size=monitor.size_px,
-            fullscr=not windowed,
-            screen=screen,
-            units="pix",
-            color=[background] * 3,
-            colorSpace="rgb255",
-            allowGUI=False,
-            waitBlanking=True,
-            checkTiming=False,
-        )
+        try:
+            self.window = visual.Window(
+                size=monitor.size_px,
+                bpc=monitor.bits,
+                fullscr=not windowed,
+                screen=screen,
+                units="pix",
+                color=[background] * 3,
+                colorSpace="rgb255",
+                allowGUI=False,
+                waitBlanking=True,
+                checkTiming=False,
+            )
+        except RuntimeError as error:
+            raise ExperimentError(
+                f"The display gives no window with {monitor.bits} bits per colour: {error}",
+                "Set the graphics driver and the display to it, or write bits: 8 in the calibration.",
+            ) from error
         self.window.mouseVisible = False
         try:
             self._check_size()
@@ -127,7 +134,8 @@ class Display:
                 "The gamma ramp of the calibration cannot be set: the display does not let programs do it.",
                 "Use a display that does, or linearise it in hardware, measure it, and write linear: true.",
             ) from error
-        if ramp is None or found.shape != ramp.shape or np.abs(found - ramp).max() > 1 / 255:
+        step = 1 / (2**self.monitor.bits - 1)
+        if ramp is None or found.shape != ramp.shape or np.abs(found - ramp).max() > step:
             raise ExperimentError(
                 "The gamma ramp was set, and the graphics card has another one.",
                 "Turn off what else changes colours, such as night light or a colour profile, and try again.",
@@ -153,13 +161,14 @@ class Display:
             "keyboard": self.keys.getBackend(),
         }
 
-    def image(self, pixels: NDArray[np.uint8], centre_px: tuple[float, float] = (0, 0)) -> visual.ImageStim:
+    def image(self, pixels: NDArray[Any], centre_px: tuple[float, float] = (0, 0)) -> visual.ImageStim:
         """Return an image that is drawn pixel by pixel, with its centre as near to `centre_px` as can be.
 
         Parameters
         ----------
         pixels
-            Levels, shape (height, width) or (height, width, 3), row 0 at the top.
+            Shape (height, width) or (height, width, 3), row 0 at the top: 8-bit levels, or floats from 0
+            (black) to 1 (white), which the window rounds to its own levels.
         centre_px
             Right and up from the centre of the window.
 
@@ -174,9 +183,16 @@ class Display:
             start + side / 2 - window / 2
             for start, side, window in zip(corner, (width, height), self.monitor.size_px, strict=True)
         ]
+        image: Any
+        if pixels.dtype == np.uint8:
+            image = Image.fromarray(pixels)
+        else:
+            # Row 0 of floats is at the bottom. PsychoPy takes three channels as 0 to 1, but one as -1 to 1,
+            # with half the precision on some graphics cards.
+            image = np.flipud(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
         return visual.ImageStim(
             self.window,
-            image=Image.fromarray(pixels),
+            image=image,
             units="pix",
             size=(width, height),
             pos=centre,

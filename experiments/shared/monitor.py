@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 
 from experiments.shared.errors import ExperimentError
 
-KEYS = ("name", "width_cm", "distance_cm", "size_px", "refresh_hz", "gamma", "gamma_table", "linear")
+KEYS = ("name", "width_cm", "distance_cm", "size_px", "refresh_hz", "bits", "gamma", "gamma_table", "linear")
 LUMINANCE_KEYS = ("gamma", "gamma_table", "linear")
 LEAST_GAMMA, MOST_GAMMA = 1.0, 4.0
 """Displays have about 1.8 to 2.8; below 1 is the inverse, such as 0.45, written by mistake."""
@@ -43,6 +43,8 @@ class Monitor:
         Width and height of the picture in pixels; pixels are taken as square.
     refresh_hz
         Frames per second.
+    bits
+        Bits per colour that the window asks for.
     gamma
         Exponent of luminance = level ** gamma, or None.
     measured
@@ -55,6 +57,7 @@ class Monitor:
     distance_cm: float
     size_px: tuple[int, int]
     refresh_hz: float
+    bits: int = 8
     gamma: float | None = None
     measured: NDArray[np.float64] | None = None
 
@@ -81,7 +84,17 @@ class Monitor:
         ndarray of shape (3, length), 0 to 1
             For red, green and blue: the level to send for each level asked for. It is the inverse of the
             curve through the readings, from the darkest to the brightest luminance that the display can show.
+
+        Raises
+        ------
+        ExperimentError
+            If the table has fewer entries than the window has levels.
         """
+        if not self.linear and length < 2**self.bits:
+            raise ExperimentError(
+                f"The gamma ramp of the graphics card has {length} entries, too few for {self.bits} bits.",
+                "Linearise the display in hardware, measure it, and write linear: true; or write bits: 8.",
+            )
         asked = np.linspace(0, 1, length)
         if self.gamma is not None:
             return np.tile(asked ** (1 / self.gamma), (3, 1))
@@ -100,6 +113,7 @@ class Monitor:
             "distance_cm": self.distance_cm,
             "size_px": list(self.size_px),
             "refresh_hz": self.refresh_hz,
+            "bits": self.bits,
             "ppd": round(self.ppd, 4),
             "gamma": self.gamma,
             "gamma_table": measured,
@@ -175,6 +189,9 @@ def load_monitor(path: Path) -> Monitor:
     if not sides or not all(type(side) is int and side > 0 for side in sides):
         problems.append("size_px must be [width, height] in whole pixels")
         sides = [1, 1]
+    bits = found.get("bits", 8)
+    if type(bits) is not int or not 8 <= bits <= 16:
+        problems.append("bits must be a whole number from 8 to 16: those of the display for each colour")
     given = [key for key in LUMINANCE_KEYS if key in found]
     gamma, measured = None, None
     if len(given) != 1:
@@ -204,7 +221,8 @@ def load_monitor(path: Path) -> Monitor:
             f"{path}: " + f"\n{path}: ".join(problems),
             "experiments/monitor_example.yaml shows a complete calibration file.",
         )
-    return Monitor(str(name), **numbers, size_px=(sides[0], sides[1]), gamma=gamma, measured=measured)
+    size_px = (sides[0], sides[1])
+    return Monitor(str(name), **numbers, size_px=size_px, bits=bits, gamma=gamma, measured=measured)
 
 
 def check_ppd(monitor: Monitor, stimuli_ppd: float | None, *, allow_mismatch: bool) -> None:

@@ -114,8 +114,9 @@ def read_trial_list(path: Path, design: str) -> TrialList:
     Raises
     ------
     ExperimentError
-        If the file is no trial list of this design, or an image is missing, has changed, is not 8-bit grey or
-        RGB, or is smaller than its patch; up to ten problems at once, and the cure of each kind once.
+        If the file is no trial list of this design, or an image is missing, has changed, is not grey or RGB
+        of 8 or 16 bits, or is smaller than its patch; up to ten problems at once, and the cure of each kind
+        once.
     """
     try:
         content = _read_file(path, MOST_LIST_BYTES)
@@ -261,8 +262,11 @@ def _image_problems(path: Path, trials: list[Trial]) -> list[_Problem]:
                         raise ValueError(
                             f"has {image.width} × {image.height} pixels, and stimuli {MOST_PX} a side"
                         )
-                    if image.format != "PNG" or image.mode not in ("L", "RGB"):
-                        raise ValueError(f"is {image.format} {image.mode}, not an 8-bit PNG in grey or RGB")
+                    # Bit depth and colour type in the header, which Pillow does not tell of 16-bit colour.
+                    if image.format != "PNG" or content[24] not in (8, 16) or content[25] not in (0, 2):
+                        raise ValueError(
+                            f"is {image.format} {image.mode}, not a grey or RGB PNG of 8 or 16 bits"
+                        )
                     known[file] = (f"sha256:{hashlib.sha256(content).hexdigest()}", image.size)
         except FileNotFoundError:
             problems[file] = _Problem(f"{file}: there is no such file", NOT_COPIED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -44,13 +44,22 @@ def stats(
     ppd: Annotated[
         float | None, option("Pixels per degree, for cycles per degree and contrast energy.")
     ] = None,
+    white: Annotated[
+        int | None,
+        option("Sample of integer images that is white, such as 4095 for 12 bits in 16.", min=1, max=65535),
+    ] = None,
+    linearise: Annotated[
+        Literal["none", "srgb"],
+        option("srgb: undo the coding of sRGB photographs. none: take values as they are."),
+    ] = "none",
     device: Device = "auto",
 ) -> None:
     """Measure images that any program made, in the columns of stimuli.csv.
 
     With --source also what compares: histogram, spectrum, Gram distances, copies. Statistics that compare
     pixel by pixel or frequency by frequency are empty for images of another size than the source. The
-    source must be at the images' scale: not the photograph that they were shrunk from.
+    source must be at the images' scale: not the photograph that they were shrunk from. --white and
+    --linearise are of all images and the source.
 
     For example:
       stimgen stats paper/texture_01.png paper/noise_01.png
@@ -75,7 +84,13 @@ def stats(
     if gram and source is not None:
         measurement = GramMeasurement(*_network(network, weights, pooling, padding, normalise, layers), where)
     measured = measure_images(
-        images, source=source, gram=measurement, portilla_simoncelli=portilla_simoncelli, ppd=ppd
+        images,
+        source=source,
+        gram=measurement,
+        portilla_simoncelli=portilla_simoncelli,
+        ppd=ppd,
+        white=white,
+        linearise=linearise,
     )
     if measurement and source:
         sides = zip(measured["height_px"], measured["width_px"], strict=True)

@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stimgen.controls.phase_scrambled import random_phases, with_phases
-from stimgen.controls.registration import register_control
+from stimgen.controls.registration import Materials, register_control
 from stimgen.images.pixels import Image
 from stimgen.references import FIELD_1987, GALERNE_2011
 
 
-@register_control("noise", references=(FIELD_1987, GALERNE_2011))
+@register_control("noise", of_mask="square", references=(FIELD_1987, GALERNE_2011))
 def noise(
     source: Image,
     rng: np.random.Generator,
+    materials: Materials,
     *,
     alpha: Annotated[
         float,
@@ -33,8 +34,8 @@ def noise(
 
     divided by its standard deviation. A grey image is mean + sd · n. In colour, three such fields, made
     uncorrelated with variance 1 (S^(−1/2), S their own covariance), are multiplied by the root C^(1/2) of
-    the source's covariance of red, green and blue, which holds from 8 × 8 px on. Values may leave 0..1. A
-    constant source gives a constant image.
+    the source's covariance of red, green and blue, which holds from 8 × 8 px on. With a mask, both are
+    of the pixels inside. Values may leave 0..1. A constant source gives a constant image.
     """
     height, width = source.shape[:2]
     frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.rfftfreq(width))
@@ -42,6 +43,8 @@ def noise(
     amplitude = frequency**-alpha
     amplitude[0, 0] = 0.0
     pixels = source.reshape(height * width, -1).astype(np.float64)
+    if materials.inside is not None:
+        pixels = pixels[materials.inside.ravel()]
     channels = pixels.shape[1]
     fields = np.stack(
         [

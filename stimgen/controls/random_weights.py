@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stimgen.networks.extractor import FeatureExtractor
 
 
-@register_control("random_weights")
+@register_control("random_weights", of_mask="square")
 def random_weights(
     source: Image,
     rng: np.random.Generator,
@@ -52,7 +52,8 @@ def random_weights(
         model.network, model.pooling, model.padding, layers, weights_seed, materials.device
     )
     bases = principal_components(extractor, layers, model.components)
-    problem = Problem(SourceImage(plane_if_grey(source)), weighted_terms(model.layer_weights, bases), rng)
+    goal = SourceImage(plane_if_grey(source), materials.inside)
+    problem = Problem(goal, weighted_terms(model.layer_weights, bases), rng)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
     return ImageWithResiduals(
         with_channels_of(synthesis.image, source),

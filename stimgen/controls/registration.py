@@ -16,6 +16,7 @@ from stimgen.references import Reference
 from stimgen.registry import Registry
 
 if TYPE_CHECKING:
+    from stimgen.images.masks import Inside
     from stimgen.images.sources import Photograph, Source
     from stimgen.matching.apply import Reference as MatchedTo
     from stimgen.texture.presets import Gatys2015, Multiscale
@@ -40,14 +41,16 @@ class Materials:
 
     PyTorch computes on `device`, such as "cpu" or "cuda:0". `photograph` reads the image that the source was
     cut from. `the_set` is the mean of all sources of the manifest, for controls registered with ``uses_set``,
-    and `texture` the layer set that the control's option `layer_set` names. `after_evaluation` is to be
-    called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
+    and `texture` the layer set that the control's option `layer_set` names. `inside` is the source's mask,
+    (H, W), outside of which its pixels have the mean of those inside; None without one. `after_evaluation`
+    is to be called after each evaluation of a synthesis with a `stimgen.texture.problem.Evaluation`.
     """
 
     device: str
     photograph: Callable[[], Photograph]
     the_set: MatchedTo | None = None
     texture: TextureSpec | None = None
+    inside: Inside | None = None
     after_evaluation: Callable[[Any], None] = lambda evaluation: None
 
 
@@ -81,6 +84,7 @@ class Control:
     options: type[BaseModel]  # ``options().model_dump()`` are the defaults
     uses_set: bool = False
     is_source: bool = False
+    of_mask: Literal["inside", "square"] | None = None
     common: bool = False
     cost: str | None = None
     package: str | None = None
@@ -153,6 +157,10 @@ def register_control(name: str, *, seeded: bool = True, **settings: Any) -> Call
         Whether the image depends on the other sources of the manifest, ``materials.the_set``.
     is_source
         Whether the image is the source itself.
+    of_mask
+        Where the image of a source with a mask is: "inside" the mask as the source is, with its mean around;
+        or in the whole "square", made of what is inside (`Materials.inside`). By default the control needs
+        whole sources, and check refuses masks.
     common
         Whether `stimgen new` puts it into the manifests that it writes.
     cost

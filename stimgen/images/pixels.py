@@ -25,15 +25,15 @@ class ImageError(InputError):
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of one picture, upright, without their alpha channel.
+    """Samples of one picture, upright, and their alpha channel.
 
-    `values` are (H, W) or (H, W, 3), unsigned integers of `bits` bits or, if `bits` is None, floats;
-    `transparent` is the number of pixels that are not fully opaque.
+    `values` are (H, W) or (H, W, 3), unsigned integers of `bits` bits or, if `bits` is None, floats. `alpha`
+    is (H, W), from 0, transparent, to 1, opaque; None for an image that can have no transparent pixels.
     """
 
     values: NDArray[Any]
     bits: int | None
-    transparent: int = 0
+    alpha: Image | None = None
 
 
 def check_size(width: int, height: int, pictures: int, origin: str) -> None:
@@ -65,18 +65,23 @@ def turn_upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     return turned.get(orientation, samples)
 
 
-def to_unit_range(decoded: Samples, origin: str, white: int | None = None) -> Image:
-    """Return the colour samples as float32 values 0..1; transparent pixels and values outside are errors.
+def to_unit_range(
+    decoded: Samples, origin: str, white: int | None = None, *, transparent: bool = False
+) -> Image:
+    """Return the colour samples as float32 values 0..1; values outside are errors.
+
+    So are transparent pixels, unless `transparent` says that they are known to be there.
 
     An integer v of b bits becomes v / (2^b − 1), or v / `white`: black is 0, white is 1. Floats are kept as
     they are. 16-bit samples that fit in 12 bits need `white`, because many cameras store 12 bits in 16.
     """
     values = decoded.values
-    if decoded.transparent:
-        share = f"{decoded.transparent} of {values.shape[0] * values.shape[1]}"
+    if decoded.alpha is not None and not transparent and (decoded.alpha < 1).any():
+        share = f"{np.count_nonzero(decoded.alpha < 1)} of {decoded.alpha.size}"
         raise ImageError(
             f"{origin} has transparent pixels ({share}); what lies behind them is not known.",
-            "Flatten the image onto a background in an image editor, or remove its alpha channel.",
+            "Flatten the image onto a background in an image editor, or remove its alpha channel. If what is "
+            "opaque is the texture, write mask: alpha beside the source.",
         )
     if decoded.bits is not None:
         largest = int(values.max())
@@ -84,15 +89,13 @@ def to_unit_range(decoded: Samples, origin: str, white: int | None = None) -> Im
             raise ImageError(
                 f"{origin} has 16-bit samples of at most {largest}: either 12 bits or fewer are stored in "
                 "16, or the image is nearly black.",
-                "State what white is: white: 4095 beside the source for 12 bits, white: 65535 for 16.",
+                "State what white is, 4095 for 12 bits or 65535 for 16: white: 4095 beside the source in a "
+                "manifest, or stimgen stats --white 4095.",
             )
-        if white is not None:
-            if largest > white:
-                raise ImageError(
-                    f"{origin} has samples up to {largest}, above white, {white}.", "Correct white."
-                )
-            return (values / np.float64(white)).astype(np.float32)
-        return unit_values(values.astype(np.uint8) if values.dtype == bool else values, decoded.bits)
+        white = 2**decoded.bits - 1 if white is None else white
+        if largest > white:
+            raise ImageError(f"{origin} has samples up to {largest}, above white, {white}.", "Correct white.")
+        return unit_values(values.astype(np.uint8) if values.dtype == bool else values, white)
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise ImageError(
@@ -108,10 +111,9 @@ def to_unit_range(decoded: Samples, origin: str, white: int | None = None) -> Im
     return np.asarray(values, dtype=np.float32)
 
 
-def unit_values(values: NDArray[Any], bits: int) -> Image:
-    """Return integers v of b bits as v / (2^b − 1) in float32."""
+def unit_values(values: NDArray[Any], white: int) -> Image:
+    """Return integers v from 0 to white as v / white in float32."""
     # Looked up, because the quotients in double precision would take twice the memory of the result.
-    white = 2**bits - 1
     table = (np.arange(white + 1) / np.float64(white)).astype(np.float32)
     return np.asarray(table[values])
 

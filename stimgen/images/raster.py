@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from stimgen.images.pixels import ImageError, Samples, check_size, turn_upright
+from stimgen.images.pixels import Image, ImageError, Samples, check_size, turn_upright, unit_values
 
 ORIENTATION_TAG = 274
 # Pillow cuts 16-bit colour to 8 bits, but its decoder lets the caller say which byte of each sample to
@@ -78,12 +78,13 @@ def _decode(data: bytes, file_format: str, origin: str) -> Samples:
         samples, bits = _two_byte_samples(data, str(layout), origin), 16
     else:
         samples, bits = _samples(picture)
-    transparent = _transparent(samples, bits, layout, picture.info.get("transparency"))
+    alpha = _alpha(samples, bits, layout, picture.info.get("transparency"))
     if samples.ndim == 3 and samples.shape[2] in (2, 4):
         samples = samples[:, :, :-1]
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[:, :, 0]
-    return Samples(turn_upright(samples, orientation), bits, transparent)
+    alpha = None if alpha is None else turn_upright(alpha, orientation)
+    return Samples(turn_upright(samples, orientation), bits, alpha)
 
 
 def _open(data: bytes, file_format: str, origin: str) -> ImageFile:
@@ -125,13 +126,13 @@ def _two_byte_samples(data: bytes, layout: str, origin: str) -> NDArray[Any]:
     return high << 8 | low
 
 
-def _transparent(samples: NDArray[Any], bits: int, layout: Any, key: Any) -> int:
+def _alpha(samples: NDArray[Any], bits: int, layout: Any, key: Any) -> Image | None:
     if samples.ndim == 3 and samples.shape[2] in (2, 4):
-        return int(np.count_nonzero(samples[:, :, -1] != 2**bits - 1))
+        return unit_values(samples[:, :, -1], 2**bits - 1)
     if key is None:
-        return 0
+        return None
     # A grey or RGB image may name one colour as transparent (PNG chunk tRNS). Pillow widens grey samples
     # of 2 and 4 bits to 8 bits, but not that colour; white of 1 bit is 1 or 255, by its version.
     scale = {"L;2": 85, "L;4": 17}.get(layout, 1)
     same = samples == (int(key > 0) if bits == 1 else np.asarray(key) * scale)
-    return int(np.count_nonzero(same if same.ndim == 2 else same.all(axis=2)))
+    return np.asarray(~(same if same.ndim == 2 else same.all(axis=2)), dtype=np.float32)

@@ -60,7 +60,7 @@ class RawImage:
     """An image file: its pixels (H, W) or (H, W, 3), float32, values 0..1, and the SHA-256 of its bytes.
 
     `origin` is the path as given, or "skimage:NAME (scikit-image VERSION)". `bits` is the number of bits per
-    integer sample, None for float samples.
+    integer sample, None for float samples, and `alpha` the alpha channel (H, W), 0..1, if there is one.
     """
 
     pixels: Image
@@ -68,17 +68,18 @@ class RawImage:
     origin: str
     file_format: str
     bits: int | None
+    alpha: Image | None = None
 
 
-def read_image(image: str | Path, *, white: int | None = None) -> RawImage:
+def read_image(image: str | Path, *, white: int | None = None, transparent: bool = False) -> RawImage:
     """Read an image file, or an image that comes with scikit-image ("skimage:brick").
 
     Formats are PNG, TIFF, JPEG, PGM, PPM, PBM, BMP, GIF and WebP; of the several pictures in a phone's JPEG
     file, the first is read. The content decides about the format, not the file name. Integers of b bits
     become v / (2^b − 1), or v / `white`, floats must lie in 0..1. The orientation tag of cameras is applied.
     Colour profiles and gamma tags are not: a pixel value is taken as it is, as the experiment's display will
-    take it. `ImageError` is raised if there is no such file, or if it is damaged, transparent, neither grey
-    nor RGB, not one picture, or has more than 8192 × 8192 pixels.
+    take it. `ImageError` is raised if there is no such file, or if it is damaged, neither grey nor RGB, not
+    one picture, or has more than 8192 × 8192 pixels, or transparent ones that `transparent` does not allow.
     """
     if isinstance(image, str) and image.startswith(SKIMAGE_PREFIX):
         path = skimage_path(image.removeprefix(SKIMAGE_PREFIX))
@@ -88,11 +89,12 @@ def read_image(image: str | Path, *, white: int | None = None) -> RawImage:
     data = read_bytes(path, origin)
     samples, file_format = decode(data, origin)
     return RawImage(
-        pixels=to_unit_range(samples, origin, white),
+        pixels=to_unit_range(samples, origin, white, transparent=transparent),
         sha256=hashlib.sha256(data).hexdigest(),
         origin=origin,
         file_format=file_format,
         bits=samples.bits,
+        alpha=samples.alpha,
     )
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from stimgen.images.masks import Inside, mask_identity, place_inside, read_mask
 from stimgen.images.pixels import Image, ImageError, linear_light, luminance
 from stimgen.images.read import RawImage, read_image
+
+HALF_LEVEL = 0.5 / 255
+"""Overshoot that rounding to 8 bits would hide."""
 
 
 def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
@@ -24,7 +29,12 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
     raw = source.read()
     height, width = raw.pixels.shape[:2]
     box = crop_box(source, image, (height, width), name=name, origin=raw.origin)
-    pixels, clipped_share = _cut(raw.pixels, box, image)
+    inside = None if source.mask is None else _cropped(read_mask(source.mask, raw), box)
+    cut = None if inside is not None and not inside.any() else _cut(raw.pixels, box, image, inside)
+    if cut is None or (cut[2] is not None and not cut[2].any()):
+        problem = f'Source "{source.id}": no pixel of its crop is inside its mask.'
+        raise ImageError(problem, "Correct the crop or the mask.")
+    pixels, clipped_share, inside = cut
     return Source(
         id=source.id,
         pixels=pixels,
@@ -35,6 +45,8 @@ def load_source(source: SourceSpec, image: ImageSpec, *, name: str) -> Source:
         clipped_share=clipped_share,
         white=source.white,
         linearise=source.linearise,
+        mask=mask_identity(source.mask),
+        inside=inside,
     )
 
 
@@ -49,15 +61,27 @@ def load_photograph(source: SourceSpec, image: ImageSpec, loaded: Source) -> Pho
     return Photograph(raw.pixels, raw.origin, loaded.crop_box, image)
 
 
-def _cut(pixels: Image, box: Box, image: ImageSpec) -> tuple[Image, float]:
-    """Return a box of a photograph in the stimuli's colour and size, and the share of clipped samples."""
-    cropped = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+def _cropped(plane: NDArray[Any], box: Box) -> NDArray[Any]:
+    return plane[box.top : box.top + box.height, box.left : box.left + box.width]
+
+
+def _cut(
+    pixels: Image, box: Box, image: ImageSpec, inside: Inside | None = None
+) -> tuple[Image, float, Inside | None]:
+    """Return a box of a photograph in the stimuli's colour and size, and the share of clipped samples.
+
+    `inside` is the mask of the box, and the last result that of the new pixels.
+    """
+    cropped = _cropped(pixels, box)
     if image.color == "grey":
         cropped = luminance(cropped).astype(np.float32)
-    cut, clipped_share = shrink(cropped, image.size_px)
+    if inside is None:
+        cut, clipped_share = shrink(cropped, image.size_px)
+    else:
+        cut, clipped_share, inside = shrink_inside(cropped, inside, image.size_px)
     if image.color == "rgb" and cut.ndim == 2:
         cut = np.repeat(cut[:, :, np.newaxis], 3, axis=2)
-    return cut, clipped_share
+    return cut, clipped_share, inside
 
 
 def shrink(image: Image, size_px: int) -> tuple[Image, float]:
@@ -71,21 +95,43 @@ def shrink(image: Image, size_px: int) -> tuple[Image, float]:
     `image` is (N, N) or (N, N, 3) float32 with N ≥ `size_px`, values 0..1. The second result is the share of
     samples that overshot by more than half a grey level of 8 bits.
     """
+    pixels = _lanczos(image, size_px)
+    clipped = np.clip(pixels, 0, 1)
+    return clipped, float(np.mean(np.abs(pixels - clipped) > HALF_LEVEL))
+
+
+def shrink_inside(image: Image, inside: Inside, size_px: int) -> tuple[Image, float, Inside]:
+    """Return what `shrink` makes of the pixels inside alone, and which of the new pixels are inside.
+
+    With k the filter at a new pixel, its value is Σ_inside k x / Σ_inside k, the normalised convolution
+    (Knutsson & Westin 1993, CVPR, 515–523). It is inside where Σ_inside k > 0.5. All others have the mean of
+    those that are inside, of each channel.
+    """
+    # About the mean, so that what is outside adds nothing to the sums.
+    mean = image[inside].mean(axis=0, dtype=np.float64).astype(np.float32)
+    image = place_inside(image[inside], inside)
+    if size_px < len(image):
+        weights = _lanczos(inside.astype(np.float32), size_px)
+        sums, inside = _lanczos(image - mean, size_px), weights > 0.5
+        weights = np.where(inside, weights, 1)
+        image = mean + sums / (weights if image.ndim == 2 else weights[..., np.newaxis])
+    pixels = np.clip(image, 0, 1)
+    overshot = np.abs(image - pixels)[inside] > HALF_LEVEL
+    if not inside.any():
+        return pixels, 0.0, inside
+    return place_inside(pixels[inside], inside), float(overshot.mean()), inside
+
+
+def _lanczos(image: Image, size_px: int) -> Image:
     from PIL import Image as Pillow
 
     if image.shape[0] == size_px:
-        return image.copy(), 0.0
-
-    def resized(plane: Image) -> Image:
-        picture = Pillow.fromarray(np.ascontiguousarray(plane))
-        return np.asarray(picture.resize((size_px, size_px), Pillow.Resampling.LANCZOS))
-
-    if image.ndim == 2:
-        pixels = resized(image)
-    else:
-        pixels = np.stack([resized(image[:, :, channel]) for channel in range(image.shape[2])], axis=2)
-    clipped = np.clip(pixels, 0, 1)
-    return clipped, float(np.mean(np.abs(pixels - clipped) > 0.5 / 255))
+        return image.copy()
+    if image.ndim == 3:
+        planes = [_lanczos(image[:, :, channel], size_px) for channel in range(image.shape[2])]
+        return np.stack(planes, axis=2)
+    picture = Pillow.fromarray(np.ascontiguousarray(image))
+    return np.asarray(picture.resize((size_px, size_px), Pillow.Resampling.LANCZOS))
 
 
 def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, name: str, origin: str) -> Box:
@@ -125,7 +171,8 @@ def crop_box(source: SourceSpec, image: ImageSpec, size: tuple[int, int], *, nam
 class SourceSpec:
     """A source texture as the manifest names it; `path` is None for an image of scikit-image.
 
-    `white` is the sample that is white, by default the largest of the file's bits.
+    `white` is the sample that is white, by default the largest of the file's bits. `mask` is "alpha" or the
+    mask's file.
     """
 
     id: str
@@ -134,21 +181,27 @@ class SourceSpec:
     crop: Literal["centre", "random"] | tuple[int, int, int, int]
     white: int | None = None
     linearise: Literal["none", "srgb"] = "none"
+    mask: Path | Literal["alpha"] | None = None
 
     def read(self) -> RawImage:
         """Return the whole image, its values proportional to light where `linearise` says so."""
-        raw = read_image(self.image if self.path is None else self.path, white=self.white)
+        raw = read_image(
+            self.image if self.path is None else self.path,
+            white=self.white,
+            transparent=self.mask is not None,
+        )
         return replace(raw, pixels=linear_light(raw.pixels)) if self.linearise == "srgb" else raw
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """Size of every stimulus, and its colour: "grey" or "rgb". Angles that are not known are None."""
+    """Size of every stimulus, its colour ("grey" or "rgb") and bits. Angles that are not known are None."""
 
     size_px: int
     size_deg: float | None
     ppd: float | None
     color: str
+    bits: int = 8
 
 
 class Box(NamedTuple):
@@ -166,8 +219,10 @@ class Source:
 
     `pixels` are (size_px, size_px) or (size_px, size_px, 3) float32, values 0..1. `sha256` is that of the
     file, and `origin` the image as the manifest names it; for one of scikit-image with its version. The
-    `crop_box` was cut from a file of `original_size` (height, width). `clipped_share` is the second result of
-    `shrink`, and the rest as in `SourceSpec`.
+    `crop_box` was cut from a file of `original_size` (height, width). `clipped_share` is the share of samples
+    that overshot by more than half a grey level of 8 bits when the image was shrunk. `inside` says which
+    pixels the mask keeps; the others have the mean of these. `mask` is its `mask_identity`, and the rest as
+    in `SourceSpec`.
     """
 
     id: str
@@ -179,6 +234,13 @@ class Source:
     clipped_share: float
     white: int | None = None
     linearise: str = "none"
+    mask: str | None = None
+    inside: Inside | None = None
+
+    @property
+    def counted(self) -> Image:
+        """The pixels, or with a mask those inside as one column, (n, 1) or (n, 1, 3)."""
+        return self.pixels if self.inside is None else self.pixels[self.inside][:, np.newaxis]
 
 
 @dataclass(frozen=True, eq=False)

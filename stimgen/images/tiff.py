@@ -67,16 +67,17 @@ def decode_tiff(data: bytes, origin: str) -> Samples:
     if page.axes.startswith("S"):
         samples = np.moveaxis(samples, 0, -1)
     white = 1 if floats else 2**bits - 1
-    transparent = 0
+    alpha = None
     if page.extrasamples:
-        transparent = int(np.count_nonzero((samples[:, :, colours:] != white).any(axis=2)))
+        alpha = (samples[:, :, colours:].min(axis=2) / white).astype(np.float32)
         samples = samples[:, :, 0] if colours == 1 else samples[:, :, :colours]
     if photometric == "MINISWHITE":
         samples = ~samples if samples.dtype == bool else white - samples
     if photometric == "PALETTE":
         samples, bits = np.moveaxis(page.colormap[:, samples], 0, -1), 16
-    upright = turn_upright(samples, 1 if tag is None else int(tag.value))
-    return Samples(upright, None if floats else bits, transparent)
+    orientation = 1 if tag is None else int(tag.value)
+    alpha = None if alpha is None else turn_upright(alpha, orientation)
+    return Samples(turn_upright(samples, orientation), None if floats else bits, alpha)
 
 
 def _stated_bits(file: Any) -> int:

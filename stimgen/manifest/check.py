@@ -64,6 +64,11 @@ def summary(
             f"Warning:   size_px is odd ({manifest.image.size_px}). PsychoPy resamples images with odd sides "
             "when it centres them in a window with even sides; use an even size_px."
         )
+    if manifest.image.bits == 16:
+        lines.append(
+            "Warning:   PsychoPy's ImageStim shows 16-bit files with few levels. The experiments of stimgen "
+            "show them right; docs/psychopy.md says how a script of your own can."
+        )
     return "\n".join(lines)
 
 
@@ -80,7 +85,7 @@ def _size(manifest: Manifest) -> str:
     angle = "degrees of visual angle unknown (give ppd or size_deg)"
     if image.size_deg is not None and image.ppd is not None:
         angle = f"{image.size_deg:.3g}° at {image.ppd:.4g} px/°"
-    return f"{image.size_px} × {image.size_px} px, {image.color}; {angle}"
+    return f"{image.size_px} × {image.size_px} px, {image.color}, {image.bits} bits; {angle}"
 
 
 def _accept(manifest: Manifest) -> list[str]:

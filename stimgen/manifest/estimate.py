@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from platformdirs import user_cache_path
 
 from stimgen.atomic import write_file
 from stimgen.controls import CONTROLS
@@ -24,6 +23,7 @@ from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.architectures import NETWORKS, Convolution, evaluation_bytes
+from stimgen.networks.weights.cache import cache_folder
 from stimgen.texture.presets import Gatys2015, Multiscale, stages
 
 BYTES_PER_FLOAT = 4
@@ -121,8 +121,7 @@ def device_without_torch(device: str) -> tuple[str, str]:
 
 def speed_file() -> Path:
     """Return where speeds are recorded: speed.json in $STIMGEN_CACHE, or in the user's cache folder."""
-    folder = os.environ.get("STIMGEN_CACHE")
-    return (Path(folder) if folder else user_cache_path("stimgen")) / "speed.json"
+    return cache_folder() / "speed.json"
 
 
 def speed_name(device: str, preset: Multiscale | Gatys2015) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from stimgen.controls import CONTROLS
+from stimgen.counting import first_few
 from stimgen.errors import InputError, nearest
 from stimgen.images.sources import ImageSpec
 from stimgen.manifest.document import DataPath, Document, ManifestError, shorten
@@ -98,6 +99,7 @@ def resolve(
         trials=trials,
     )
     _check_measured(manifest, document)
+    _check_masks(manifest, document)
     check_trials(manifest, document)
     return manifest
 
@@ -287,6 +289,30 @@ def _check_measured(manifest: Manifest, document: Document) -> None:
                 "this threshold out, and look at the column residual_gram."
             )
             document.complain(("accept", name), message)
+
+
+def _check_masks(manifest: Manifest, document: Document) -> None:
+    """Complain about what needs whole sources where some have masks."""
+    masked = first_few([source.id for source in manifest.sources if source.mask])
+    if not masked:
+        return
+    without = f"leave it out, or the mask of {masked}"
+    for index, control in enumerate(manifest.controls):
+        if CONTROLS[control.name].of_mask is None:
+            message = f"{control.name} needs whole sources; {without}, and crop a square inside it."
+            document.complain(("controls", index), message)
+    for name in ("rotational_spectrum", "full_spectrum"):
+        if name in manifest.matching.asked:
+            message = (
+                f"only whole sources have a spectrum; {without}; luminance and histogram can be matched."
+            )
+            document.complain(("matching", name), message)
+    if manifest.measure.portilla_simoncelli:
+        message = f"these statistics need whole sources; {without}."
+        document.complain(("measure", "portilla_simoncelli"), message)
+    if manifest.accept.gram_normalised_max is not None:
+        message = f"with a mask there is no normalised distance; {without}, or use gram_relative_max."
+        document.complain(("accept", "gram_normalised_max"), message)
 
 
 def read_trials(document: Document) -> tuple[TrialsSpec, ...]:

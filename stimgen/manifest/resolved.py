@@ -116,6 +116,7 @@ class Manifest:
                     "crop": source.crop,
                     "linearise": source.linearise,
                     **({"white": source.white} if source.white else {}),
+                    **({"mask": _mask(source.mask, base)} if source.mask else {}),
                 }
                 for source in self.sources
             ],
@@ -152,6 +153,10 @@ class Manifest:
 def _network(network: NetworkSpec, base: Path) -> dict[str, Any]:
     weights = Path(network.weights)
     return network.model_dump() | ({"weights": _relative(weights, base)} if weights.is_absolute() else {})
+
+
+def _mask(mask: Path | str, base: Path) -> str:
+    return mask if isinstance(mask, str) else _relative(mask, base)
 
 
 def _relative(path: Path, base: Path) -> str:

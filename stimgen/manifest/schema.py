@@ -97,6 +97,9 @@ class ImageSection(Section):
     size_deg: Positive | None = Field(None, description="Side of the stimuli, degrees of visual angle.")
     ppd: Positive | None = Field(None, description="Pixels per degree of visual angle on the display.")
     color: Literal["grey", "rgb"] = Field("grey", description="Luminance only, or red, green and blue.")
+    bits: Literal[8, 16] = Field(
+        8, description="Bits per sample of the PNG files; 16 for displays with more than 8."
+    )
 
     @model_validator(mode="after")
     def _all_three(self) -> ImageSection:
@@ -145,6 +148,12 @@ class SourceSection(Section):
         le=65535,
         description="Sample of an integer image that is white, such as 4095 for 12 bits stored in 16; by "
         "default the largest of the file's bits.",
+    )
+    mask: str | None = Field(
+        None,
+        min_length=1,
+        description="What of the image is the texture: alpha, its opaque pixels; or a file of the same size, "
+        "relative to the manifest, that is white there and black elsewhere. By default the whole image.",
     )
     linearise: Literal["none", "srgb"] = Field(
         "none",

@@ -8,7 +8,9 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from stimgen.errors import InputError
 from stimgen.images.pixels import ImageError
@@ -60,7 +62,11 @@ def expand_sources(
                 SourceSpec(section.id or make_id(Path(section.image).stem), section.image, None, "centre")
             ]
             open_here = False
-        for source in found:
+        mask = None if section.mask is None else _mask(section.mask, folder, needed=files_needed)
+        if section.mask is not None and mask is None:
+            message = f'there is no mask "{shorten(section.mask)}" in {folder}; name a file, or write alpha.'
+            document.complain((*place, "mask"), message)
+        for source in (replace(source, mask=mask) for source in found):
             where = (*place, "id") if section.id else place
             document.claim("source id", source.id, f'"{source.image}"', where)
             expanded.append(source)
@@ -68,6 +74,10 @@ def expand_sources(
                 if open_here and image is not None:
                     size = image_size(source.image if source.path is None else source.path)
                     crop_box(source, image, size, name="", origin=f'"{source.image}"')
+                    if isinstance(mask, Path) and (mask_size := image_size(mask)) != size:
+                        sizes = " and ".join(f"{width} × {height} px" for height, width in (mask_size, size))
+                        message = f"the mask and {source.image} have {sizes}; give the mask the image's size."
+                        document.complain((*place, "mask"), message)
             except ImageError as error:
                 document.complain((*place, "image"), f"{error.problem} {error.cure}")
     return tuple(expanded)
@@ -80,6 +90,10 @@ def find_file(text: str, folder: Path, *, needed: bool = True) -> Path | None:
         return path.resolve() if path.is_file() or not needed else None
     except (OSError, ValueError, RuntimeError):  # too long, a null character, or an unknown ~user
         return None
+
+
+def _mask(mask: str, folder: Path, *, needed: bool) -> Path | Literal["alpha"] | None:
+    return "alpha" if mask == "alpha" else find_file(mask, folder, needed=needed)
 
 
 def make_id(stem: str) -> str:

@@ -41,6 +41,9 @@ def planes_of(image: NDArray[np.floating], channels: Channels) -> Planes:
 class Reference:
     """What images are matched to: the mean statistics of one image or several of one shape.
 
+    Images with a mask are one column of their pixels inside (`stimgen.images.sources.Source.counted`), and
+    have no spectra.
+
     All statistics are tuples with one entry per plane (`planes_of`), computed when they are first used.
     """
 
@@ -51,9 +54,11 @@ class Reference:
     def values(self) -> Planes:
         """Sorted pixel values, each (H · W,), of several images the mean of the k-th smallest values.
 
-        Rounded to float32, as the pixels that get them.
+        Rounded to float32, as the pixels that get them. Images with fewer pixels than others have their
+        quantiles (`stretched`).
         """
-        means = self._mean(lambda plane: np.sort(plane, axis=None))
+        most = max(image.shape[0] * image.shape[1] for image in self.images)
+        means = self._mean(lambda plane: stretched(np.sort(plane, axis=None), most))
         return tuple(values.astype(np.float32).astype(np.float64) for values in means)
 
     @functools.cached_property
@@ -136,6 +141,18 @@ def match(image: Image, targets: Targets, rng: np.random.Generator) -> Image:
     return np.stack(planes, axis=2).astype(np.float32)
 
 
+def stretched(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return so many quantiles of n sorted values: of (k + 1/2) / count, the value ⌊n (k + 1/2) / count⌋.
+
+    Examples
+    --------
+    >>> stretched(np.array([1.0, 2.0, 3.0]), 5)
+    array([1., 1., 2., 3., 3.])
+    """
+    quantiles: NDArray[np.float64] = values[(2 * np.arange(count) + 1) * len(values) // (2 * count)]
+    return quantiles
+
+
 def residuals(image: Image, targets: Targets) -> Residuals:
     """Return how far an image, as matched and clipped, is from its targets."""
     planes = planes_of(image, targets.channels)
@@ -145,7 +162,8 @@ def residuals(image: Image, targets: Targets) -> Residuals:
         mean, contrast = (float(value) for value in pairs.mean(axis=0))
     if targets.histogram:
         values = np.sort(np.reshape(planes, (len(planes), -1)))
-        histogram = wasserstein_1(values, np.array(targets.histogram.values))
+        goals = [stretched(goal, values.shape[1]) for goal in targets.histogram.values]
+        histogram = wasserstein_1(values, np.array(goals))
     if targets.full_spectrum or targets.rotational_spectrum:
         spectrum = _spectrum_error(planes, targets)
     return Residuals(mean, contrast, histogram, spectrum)
@@ -174,7 +192,7 @@ def _match_plane(
     if targets.luminance:
         plane = match_luminance(plane, *targets.luminance.luminance[index])
     if targets.histogram:
-        values = targets.histogram.values[index].reshape(plane.shape)
+        values = stretched(targets.histogram.values[index], plane.size).reshape(plane.shape)
         # In float32, so that pixels which differ by the rounding of a transform are ties.
         plane = match_histogram_exact(plane.astype(np.float32), values, rng).astype(np.float64)
     return plane

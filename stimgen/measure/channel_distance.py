@@ -21,14 +21,14 @@ def channel_spectra(image: DecodedImage) -> list[PowerSpectrum] | None:
 @register_statistic(
     "channel_distance",
     order=41,
-    prepare=channel_spectra,
+    prepare=lambda source: channel_spectra(source) if source.inside is None else None,
     columns=(
         Column(
             "amplitude_error_rgb",
             "Amplitude error of the channels",
             "sqrt(sum (|X| - |S|)^2 / sum |S|^2) over R, G and B and all frequencies but zero together, of "
             "the transforms X of the file and S of the source; amplitude_error is of luminance alone. Empty "
-            "for grey images and constant sources.",
+            "for grey images, constant sources and sources with a mask.",
         ),
     ),
 )

@@ -43,6 +43,7 @@ def cielab(planes: NDArray[np.float64]) -> NDArray[np.float64]:
 @register_statistic(
     "colour",
     order=15,
+    any_place=True,
     columns=(
         *(
             Column(

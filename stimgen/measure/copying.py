@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stimgen.column import Column
+from stimgen.images.masks import Inside
 from stimgen.images.pixels import luminance
 from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
@@ -35,9 +36,15 @@ class SourceWindows:
     has, for each side k that fits, the root of the sum of squared deviations from the mean of the window at
     each upper left corner, shape (H − k + 1, W − k + 1), 0 for windows without contrast. `baseline` is
     `copying` of the source itself, each tile compared with the windows that have no pixel in common with it.
+    With a mask, `inside`, only windows whose pixels are all inside have contrast.
     """
 
-    def __init__(self, image: NDArray[np.floating], sides: Sequence[int] = CROPS_PX) -> None:
+    def __init__(
+        self,
+        image: NDArray[np.floating],
+        sides: Sequence[int] = CROPS_PX,
+        inside: Inside | None = None,
+    ) -> None:
         from scipy import fft
 
         plane = luminance(image)
@@ -49,6 +56,8 @@ class SourceWindows:
             if side <= min(values.shape):
                 squares = window_sums(values**2, side) - window_sums(values, side) ** 2 / side**2
                 self.norms[side] = np.sqrt(np.where(squares > floor, squares, 0))
+                if inside is not None:
+                    self.norms[side][window_sums(inside.astype(np.float64), side) < side**2] = 0
         self.padded = tuple(fft.next_fast_len(length, real=True) for length in values.shape)
         self.transform = fft.rfft2(values, self.padded, workers=-1)
         self.baseline = {side: _highest(values, floor, self, side, disjoint=True) for side in sides}
@@ -127,7 +136,7 @@ def _highest(
         tile = plane[top : top + side, left : left + side]
         deviations = tile - tile.mean()
         squares = float(np.sum(deviations**2))
-        if squares <= floor:
+        if squares <= floor or (disjoint and norms[top, left] == 0):
             continue
         transform = fft.rfft2(deviations / np.sqrt(squares), source.padded, workers=-1)
         np.conjugate(transform, out=transform)
@@ -149,7 +158,7 @@ def _highest(
     "copying",
     order=60,
     version=2,
-    prepare=lambda source: SourceWindows(source.luminance),
+    prepare=lambda source: SourceWindows(source.luminance, inside=source.inside),
     option="copying",
     columns=(
         *(
@@ -158,7 +167,8 @@ def _highest(
                 f"Similarity of {side} px parts",
                 f"Highest absolute Pearson correlation of a tile of {side} x {side} px of the file with any "
                 "window of that size in the source, of luminance; 1 for a copy, also one with black and "
-                "white exchanged. Empty where there is no tile or window with contrast.",
+                "white exchanged. Empty where there is no tile or window with contrast. With a mask, of "
+                "windows inside it.",
                 "",
                 LEWIS,
             )

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from stimgen.images.masks import Inside
 from stimgen.images.pixels import luminance
 from stimgen.measure.spectrum import PowerSpectrum, power_spectrum, windowed_spectrum
 
@@ -19,6 +20,12 @@ class DecodedImage:
     pixels: NDArray[np.floating]  # (H, W) or (H, W, 3), values 0..1
     side_deg: float | None = None  # shorter side in degrees of visual angle; None if unknown
     device: str = "cpu"  # where PyTorch computes, such as "cpu" or "cuda:0"
+    inside: Inside | None = None  # (H, W), the pixels that count; None for all
+
+    @cached_property
+    def counted(self) -> DecodedImage:
+        """The pixels that count, of an image with a mask as one column: places mean nothing in it."""
+        return self if self.inside is None else DecodedImage(self.pixels[self.inside][:, np.newaxis])
 
     @cached_property
     def luminance(self) -> NDArray[np.float64]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stimgen.column import Column
+from stimgen.images.masks import Inside
 from stimgen.images.pixels import Image
 from stimgen.measure.decoded import DecodedImage
 from stimgen.measure.registration import Values, register_statistic
@@ -30,13 +34,13 @@ class GramScale:
     The floor is about the distance between two samples of the texture that are as large as the source, None
     where the crops that it is measured on are too small for the layer. The ceiling is the distance of
     phase-scrambled versions. Each is a mean, with the standard deviation of what it is the mean of
-    (`source_grams`).
+    (`source_grams`). All are None for a source with a mask.
     """
 
     floor: float | None
     floor_sd: float | None
-    ceiling: float
-    ceiling_sd: float
+    ceiling: float | None
+    ceiling_sd: float | None
 
 
 def normalised(gram_relative: float, floor: float | None) -> float | None:
@@ -54,13 +58,28 @@ def normalised(gram_relative: float, floor: float | None) -> float | None:
 class SourceGrams:
     """What images are compared with in one network in float32, the same for all stimuli of a source.
 
-    `extrapolated` says whether the floor is that of smaller crops than the source.
+    `extrapolated` says whether the floor is that of smaller crops than the source; None with a mask.
     """
 
     extractor: FeatureExtractor
     targets: Mapping[str, Tensor]  # by layer, Gram matrices of shape (1, channel, channel)
     scales: Mapping[str, GramScale]
-    extrapolated: bool
+    extrapolated: bool | None
+    last: dict[bytes, dict[str, tuple[float, float]]] = field(default_factory=dict)
+
+    def distances(self, image: Image, inside: Inside | None = None) -> dict[str, tuple[float, float]]:
+        """Return `gram_distances`, of an image equal to the last one without computing them again.
+
+        An image that nothing matches or clips is the same at several stages.
+        """
+        pixels = np.ascontiguousarray(image, dtype=np.float32)
+        digest = hashlib.sha256(pixels.data)
+        digest.update(b"" if inside is None else inside.tobytes())
+        key = digest.digest() + repr(pixels.shape).encode()
+        if key not in self.last:
+            self.last.clear()
+            self.last[key] = gram_distances(self.extractor, image, self.targets, inside)
+        return self.last[key]
 
 
 def source_grams(
@@ -69,6 +88,7 @@ def source_grams(
     layers: Sequence[str],
     scrambled: Sequence[Image],
     crops: Sequence[Image] = (),
+    inside: Inside | None = None,
 ) -> SourceGrams:
     """Measure a source, and what its distances are compared with: images (H, W) or (H, W, 3), 0..1.
 
@@ -81,10 +101,16 @@ def source_grams(
     a mean over positions is inversely proportional to the area (Sherman 1996), and the distance between two
     crops to its root. In photographs that differ from place to place, distances fall more slowly with area,
     and the floor from quarters is too low.
+
+    With a mask, `inside`, no scale is measured: only whole sources have crops of their shape and a phase
+    scramble.
     """
     from torch.linalg import matrix_norm
 
-    targets = _gram_matrices(extractor, [source], layers)
+    targets = _gram_matrices(extractor, [source], layers, inside)
+    if inside is not None:
+        none = dict.fromkeys(layers, GramScale(None, None, None, None))
+        return SourceGrams(extractor, targets, none, extrapolated=None)
     ceilings = [gram_distances(extractor, image, targets) for image in scrambled]
     crops = crops or _quarters(source)
     (height, width), whole = crops[0].shape[:2], source.shape[:2]
@@ -113,22 +139,22 @@ def _quarters(image: Image) -> list[Image]:
 
 
 def gram_distances(
-    extractor: FeatureExtractor, image: Image, targets: Mapping[str, Tensor]
+    extractor: FeatureExtractor, image: Image, targets: Mapping[str, Tensor], inside: Inside | None = None
 ) -> dict[str, tuple[float, float]]:
     """Return ``1 / (4 N^2) * sum (G - T)^2`` and ``||G - T||_F / ||T||_F`` of an image, by layer."""
     from stimgen.texture.statistics.gram import gram_loss, relative_gram_distance
 
-    grams = _gram_matrices(extractor, [image], list(targets))
+    grams = _gram_matrices(extractor, [image], list(targets), inside)
     return {
         layer: (gram_loss(grams[layer], target).item(), relative_gram_distance(grams[layer], target).item())
         for layer, target in targets.items()
     }
 
 
-def stage_distances(image: Image, source: SourceGrams) -> Values:
+def stage_distances(image: Image, source: SourceGrams, inside: Inside | None = None) -> Values:
     """Return the columns of `gram_columns` that are the image's own: without floor and ceiling."""
     values: Values = {}
-    for layer, (loss, relative) in gram_distances(source.extractor, image, source.targets).items():
+    for layer, (loss, relative) in source.distances(image, inside).items():
         values |= {f"gram_loss_{layer}": loss, f"gram_relative_{layer}": relative}
     return normalised_by(source, values)
 
@@ -186,7 +212,7 @@ def scale_columns(source: SourceGrams) -> Values:
             "About the relative distance between two samples of the texture as large as the source: norm of "
             "the difference between the Gram matrices of two crops, divided by the norm of the source's, "
             "times the root of the crop's area divided by the source's; mean over the six pairs of four "
-            "crops. Empty where a crop is too small for the layer.",
+            "crops. Empty where a crop is too small for the layer, and for a source with a mask.",
             "",
             SHERMAN,
         ),
@@ -198,7 +224,8 @@ def scale_columns(source: SourceGrams) -> Values:
         Column(
             "gram_ceiling_{layer}",
             "Ceiling of the Gram distance, {layer}",
-            "Mean relative Gram distance of five phase-scrambled versions of the source.",
+            "Mean relative Gram distance of five phase-scrambled versions of the source; empty for a source "
+            "with a mask.",
         ),
         Column(
             "gram_ceiling_sd_{layer}",
@@ -217,13 +244,13 @@ def scale_columns(source: SourceGrams) -> Values:
 )
 def gram_columns(image: DecodedImage, source: SourceGrams | None) -> Values:
     """Return the distances on each layer, with the floor and the ceiling of the source."""
-    return stage_distances(image.pixels, source) | scale_columns(source) if source else {}
+    return stage_distances(image.pixels, source, image.inside) | scale_columns(source) if source else {}
 
 
 def _gram_matrices(
-    extractor: FeatureExtractor, images: Sequence[Image], layers: Sequence[str]
+    extractor: FeatureExtractor, images: Sequence[Image], layers: Sequence[str], inside: Inside | None = None
 ) -> dict[str, Tensor]:
     from stimgen.texture.objective import to_batch
     from stimgen.texture.statistics.gram import gram_matrices
 
-    return gram_matrices(extractor, to_batch(images, extractor.device), layers)
+    return gram_matrices(extractor, to_batch(images, extractor.device), layers, inside)

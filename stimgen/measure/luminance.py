@@ -12,6 +12,7 @@ from stimgen.measure.registration import Values, register_statistic
 @register_statistic(
     "luminance",
     order=10,
+    any_place=True,
     columns=(
         Column(
             "luminance_mean",

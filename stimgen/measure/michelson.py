@@ -10,6 +10,7 @@ from stimgen.measure.registration import Values, register_statistic
 @register_statistic(
     "michelson",
     order=11,
+    any_place=True,
     columns=(
         Column(
             "michelson_contrast",

@@ -29,9 +29,16 @@ class Statistic:
     prepare: Callable[[DecodedImage], Any] | None = None
     option: str | None = None
     needs_network: bool = False
+    any_place: bool = False
 
     def measure(self, image: DecodedImage, source: Any) -> Values:
         """Return the values of an image; `source` is what `prepare` returned, None without a source."""
+        if image.inside is not None and not self.needs_network:
+            if self.option and source is None:
+                return self.function(image, None)
+            if not self.any_place:
+                return {column.name: None for column in self.columns if "{" not in column.name}
+            image = image.counted
         compares = self.prepare is not None or self.needs_network
         return self.function(image, source) if compares else self.function(image)
 
@@ -57,6 +64,9 @@ def register_statistic(name: str, **settings: Any) -> Callable[[Function], Funct
         Returns what the function needs to know of a source, once for all its stimuli.
     option
         Key of the manifest's section `measure`. Where it is false, the function gets None for the source.
+    any_place
+        Whether the values do not depend on where pixels are. Of images with a mask, the function then gets
+        the pixels inside; all other statistics are None, but Gram distances.
     needs_network
         Whether the function compares Gram matrices: it gets a `stimgen.measure.gram.SourceGrams`.
     """

@@ -15,10 +15,10 @@ LOW_CPI = 3.0
 """Lowest frequency of the fit in cycles per image; the highest is half the Nyquist frequency."""
 
 ABOVE_ROUNDING = 10.0
-"""Power, relative to that of rounding to 8 bits, below which frequencies are left out of the fit."""
+"""Power, relative to that of rounding to whole levels, below which frequencies are left out of the fit."""
 
-ROUNDED_LEVELS = 1e-3
-"""Difference from whole levels that is the rounding of float32."""
+FLOAT32 = 2.0**-24
+"""Largest relative error of rounding to float32."""
 
 LEAST_FREQUENCIES = 3
 """Rings of frequencies that a fit needs."""
@@ -86,7 +86,7 @@ def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> 
             "spectral_slope_high_cpi",
             "Highest fitted frequency",
             "Upper end of the fit: half the Nyquist frequency, or the last frequency before the mean log "
-            "amplitude is less than sqrt(10) times that of rounding to 8 bits, as in steep spectra.",
+            "amplitude is less than sqrt(10) times that of rounding to the file's bits, as in steep spectra.",
             "cycles/image",
         ),
         Column(
@@ -122,12 +122,15 @@ def slope_columns(image: DecodedImage) -> Values:
 
 
 def _above_rounding(image: DecodedImage) -> float:
-    """Return the last frequency before rounding to 8 bits counts, cycles per image; inf without rounding."""
-    levels = image.pixels.astype(np.float64) * 255
-    if np.abs(levels - np.rint(levels)).max() > ROUNDED_LEVELS:
+    """Return the last frequency before rounding to 8 or 16 bits counts, cycles per image; inf without any."""
+    for white in (255, 65535):
+        levels = image.pixels.astype(np.float64) * white
+        if np.abs(levels - np.rint(levels)).max() <= white * FLOAT32:
+            break
+    else:
         return np.inf
     # Of luminance where the channels are alike, and less where they are not.
-    rounding = 1 / (12 * 255**2 * image.luminance.size)
+    rounding = 1 / (12 * white**2 * image.luminance.size)
     _, amplitude = image.windowed_spectrum.radial_logarithms
     hidden = np.flatnonzero(amplitude < 0.5 * np.log10(ABOVE_ROUNDING * rounding))
     # Ring k has index k − 1.

@@ -38,19 +38,19 @@ def radial_error_db(spectrum: PowerSpectrum, source: PowerSpectrum) -> float | N
 @register_statistic(
     "spectral_distance",
     order=40,
-    prepare=lambda source: source.spectrum,
+    prepare=lambda source: source.spectrum if source.inside is None else None,
     columns=(
         Column(
             "amplitude_error",
             "Amplitude error",
             "sqrt(sum (|X| - |S|)^2 / sum |S|^2) over all frequencies but zero, of the transforms X of the "
-            "file and S of the source; empty for a constant source.",
+            "file and S of the source; empty for a constant source and one with a mask.",
         ),
         Column(
             "radial_error_db",
             "Radial spectrum error",
             "Root mean square, over the frequencies in spectra.csv, of the difference in decibels between "
-            "power and power_source; empty if any of them is 0.",
+            "power and power_source; empty if any of them is 0, and for a source with a mask.",
             "dB",
         ),
     ),

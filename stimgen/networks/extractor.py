@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isqrt, log
@@ -15,14 +16,19 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from PIL import __version__ as pillow_version
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.grad import conv2d_input
 from torch.utils.checkpoint import checkpoint
 
+from stimgen.atomic import write_file
 from stimgen.errors import InputError, StimgenError, nearest
 from stimgen.images.read import skimage_file
 from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, recomputes
 from stimgen.networks.weights import Weights
+from stimgen.networks.weights.cache import cache_folder
 
 Pooling = Literal["average", "max"]
 Padding = Literal["zeros", "mirrored"]
@@ -225,10 +231,46 @@ def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
     With s_l the mean activation of each filter of convolution l, the kernel becomes
     W_l[i, j] · s_(l-1)[j] / s_l[i] and the bias b_l[i] / s_l[i] (Gatys, Ecker & Bethge 2015, section 2).
     Since ReLU and both poolings commute with positive factors per channel, each feature map is the original
-    one divided by its s, and all means come from one pass through the original network. A filter that is
-    never active keeps its scale.
+    one divided by its s, and all means come from one pass through the original network, or from the cache of
+    an earlier one. A filter that is never active keeps its scale.
     """
-    return rescale_channels(extractor, mean_activations(extractor))
+    return rescale_channels(extractor, known_activations(extractor))
+
+
+def known_activations(extractor: FeatureExtractor) -> tuple[Tensor, ...]:
+    """Return `mean_activations` over the photographs, which are kept in the cache folder.
+
+    The name of the file is the SHA-256 of all that they depend on: the network, the photographs, the software
+    and the processor. So they are the same to the last bit as if they were measured anew. A damaged file is
+    replaced, and where none can be written they are measured each time.
+    """
+    path = cache_folder() / "activations" / f"{_activations_key(extractor)}.safetensors"
+    names = [step.name for step in extractor.architecture.convolutions]
+    with suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
+        means = tuple(file.get_tensor(name) for name in names)
+        if (file.metadata() or {}).get("sha256") == _tensors_sha256(means):
+            return means
+    means = mean_activations(extractor)
+    content = save(dict(zip(names, means, strict=True)), metadata={"sha256": _tensors_sha256(means)})
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content)
+    return means
+
+
+def _activations_key(extractor: FeatureExtractor) -> str:
+    tensors = (*extractor.kernels, *extractor.biases, extractor.gain, extractor.shift)
+    images = PHOTOGRAPHS, PHOTOGRAPH_PX, pillow_version
+    arithmetic = torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    parts = extractor.architecture.steps, extractor.pooling, _tensors_sha256(tensors), images, arithmetic
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _tensors_sha256(tensors: Iterable[Tensor]) -> str:
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(np.ascontiguousarray(tensor.numpy()).data)
+    return total.hexdigest()
 
 
 def mean_activations(

@@ -96,6 +96,10 @@ def _source(run: ReportedRun, source: str, side_px: int | None) -> tuple[str | N
         loaded = load_source(specs[source], manifest.image, name=manifest.name)
     except (StimgenError, KeyError):
         return None, "its file cannot be read."
-    if (loaded.sha256, loaded.crop_box) != (recorded.sha256, recorded.crop_box):
+    if (loaded.sha256, loaded.crop_box, loaded.mask) != (
+        recorded.sha256,
+        recorded.crop_box,
+        recorded.mask,
+    ):
         return None, "its file is not the one in the records."
     return webp(loaded.pixels, side_px), ""

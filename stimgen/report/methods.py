@@ -107,6 +107,7 @@ def _values(run: ReportedRun) -> dict[str, Any]:
         ],
         "packaged": any(source.origin.startswith("skimage:") for source in sources),
         "linearised": [source.id for source in sources if source.linearise == "srgb"],
+        "masked": [source.id for source in sources if source.mask],
         "reduced": any(source.crop_box[2] != image.size_px for source in sources),
         "seeds": sorted({record.seed for record in run.records if record.seed is not None}),
         "textures": textures,

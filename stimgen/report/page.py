@@ -6,7 +6,7 @@ import base64
 import hashlib
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -18,7 +18,6 @@ import itables.options
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from stimgen import __version__
 from stimgen.bounded import read_regular
@@ -29,7 +28,7 @@ from stimgen.report.images import SMALLEST_PX, missing_sources, thumbnail, thumb
 from stimgen.report.methods import methods
 from stimgen.report.plots import plots
 from stimgen.report.reported import ReportedRun, read_runs, shown_condition, shown_stimuli, source_labels
-from stimgen.runs.store import write_atomically
+from stimgen.runs.store import writing_atomically
 
 FILE = "report.html"
 EMBEDDED = {"plotly": "Plotly", "itables": "itables with DataTables", "jinja2": "Jinja"}
@@ -59,12 +58,14 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
         message = f"--out {out} is not an HTML file in a folder that exists."
         raise InputError(message, "Name a file that ends in .html.")
     runs = read_runs(folders)
-    write_atomically(path, _render(runs, path.resolve().parent))
+    parts = _render(runs, path.resolve().parent)
+    with writing_atomically(path) as file:
+        file.writelines(part.encode() for part in parts)
     return path
 
 
-def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
-    """Return the page; images in full size are linked relative to `folder`, where it will lie."""
+def _render(runs: Sequence[ReportedRun], folder: Path) -> Iterator[str]:
+    """Return the page in parts; images in full size are linked relative to `folder`, where it will lie."""
     stimuli = shown_stimuli(runs)
     largest = stimuli["size_px"].max() if len(stimuli) else SMALLEST_PX
     side = min(thumbnail_side(len(stimuli)), int(largest))
@@ -72,6 +73,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
     histograms = np.array([histogram for _, histogram in pictures])
     # As it is in the file, because the page names its SHA-256.
     script = files("stimgen.report").joinpath("templates/report.js").read_text(encoding="utf-8")
+    plotly = files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
     bundle = Path(itables.options.dt_bundle)
     drawn = plots(runs, stimuli, histograms) if len(stimuli) else []
     pairs = [(record.network, record.measured_in) for run in runs for record in run.records]
@@ -79,7 +81,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
     environment.tests["missing"] = pd.isna
     environment.filters["date"] = _date
     environment.filters["breaks"] = lambda name: Markup("_<wbr>").join(name.split("_"))
-    return environment.get_template("report.html").render(
+    return environment.get_template("report.html").generate(
         runs=runs,
         several=len(runs) > 1,
         title=", ".join(run.label for run in runs),
@@ -101,7 +103,7 @@ def _render(runs: Sequence[ReportedRun], folder: Path) -> str:
         stimgen_version=__version__,
         script=script,
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        libraries={"plotly": get_plotlyjs(), "datatables": bundle.read_text(encoding="utf-8")},
+        libraries={"plotly": plotly, "datatables": bundle.read_text(encoding="utf-8")},
         datatables_css=bundle.with_suffix(".css").read_text(encoding="utf-8"),
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from markupsafe import escape
 from numpy.typing import NDArray
 from plotly.colors import qualitative, sample_colorscale
@@ -16,6 +17,10 @@ from plotly.colors import qualitative, sample_colorscale
 from stimgen.report.images import HISTOGRAM_BINS
 from stimgen.report.reported import ReportedRun
 
+Trace = dict[str, Any]
+"""One line or one set of points, as Plotly's JavaScript takes it.
+
+Its Python classes do the same in a second, and need 50 MB."""
 ALL = ""
 """The view of all sources together."""
 MOST_FREQUENCIES, MOST_EVALUATIONS = 96, 24
@@ -28,7 +33,6 @@ CONTROL_COLOURS = [
     *qualitative.Set1[4:],
 ]
 LAYOUT = {
-    "template": "simple_white",
     "margin": {"l": 60, "r": 10, "t": 10, "b": 45},
     "height": 360,
     "hovermode": "closest",
@@ -52,11 +56,11 @@ def plots(
     unit, frequency = ("cycles/deg", "frequency_cpd") if in_degrees else ("cycles/image", "frequency_cpi")
     lines = _lines(stimuli)
     layouts: dict[str, tuple[Any, Any]] = {
-        "distances": ({"title": "layer", "type": "category"}, {"title": "relative Gram distance", **LOG}),
-        "spectra": ({"title": f"spatial frequency, {unit}", **LOG}, {"title": "power", **LOG}),
-        "losses": ({"title": "evaluations of loss and gradient"}, {"title": "loss", **LOG}),
-        "histograms": ({"title": "luminance", "range": [0, 1]}, {"title": "share of pixels"}),
-        "luminance": ({"title": "mean luminance"}, {"title": "SD of luminance"}),
+        "distances": (_axis("layer", type="category"), _axis("relative Gram distance", **LOG)),
+        "spectra": (_axis(f"spatial frequency, {unit}", **LOG), _axis("power", **LOG)),
+        "losses": (_axis("evaluations of loss and gradient"), _axis("loss", **LOG)),
+        "histograms": (_axis("luminance", range=[0, 1]), _axis("share of pixels")),
+        "luminance": (_axis("mean luminance"), _axis("SD of luminance")),
     }
     sources = list(stimuli["label"].unique())
     views: dict[str, dict[str, Any]] = {name: {} for name in layouts}
@@ -74,11 +78,12 @@ def plots(
             "luminance": _luminance(shown, lines),
         }
         for name, of_plot in traces.items():
-            views[name][view] = json.loads(go.Figure(of_plot).to_json())["data"]
-    figures = {name: go.Figure(layout=LAYOUT | {"xaxis": x, "yaxis": y}) for name, (x, y) in layouts.items()}
+            views[name][view] = of_plot
+    template = json.loads(files("plotly").joinpath("package_data/templates/simple_white.json").read_bytes())
+    layout = LAYOUT | {"template": template}
     return [
-        {"id": name, "layout": json.loads(figure.to_json())["layout"], "views": views[name]}
-        for name, figure in figures.items()
+        {"id": name, "layout": layout | {"xaxis": x, "yaxis": y}, "views": views[name]}
+        for name, (x, y) in layouts.items()
     ]
 
 
@@ -106,14 +111,23 @@ def _lines(stimuli: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
 
 
-def _trace(name: str, x: Any, y: Any, **options: Any) -> go.Scatter:
+def _axis(title: str, **options: Any) -> dict[str, Any]:
+    return {"title": {"text": title}, **options}
+
+
+def _trace(name: str, x: Any, y: Any, **options: Any) -> Trace:
     """Return a trace whose numbers are packed, and whose name Plotly does not take for markup."""
-    x = x if isinstance(x, list) else np.asarray(x, np.float32)
-    options = {"mode": "lines"} | options
-    return go.Scatter(name=str(escape(name)), x=x, y=np.asarray(y, np.float32), **options)
+    x = x if isinstance(x, list) else _packed(x)
+    return {"type": "scatter", "mode": "lines", "name": str(escape(name)), "x": x, "y": _packed(y), **options}
 
 
-def _distances(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter]:
+def _packed(values: Any) -> dict[str, str]:
+    """Return numbers, shape (n,), as Plotly reads them from base64: in float32."""
+    content = np.asarray(values, "<f4").tobytes()
+    return {"dtype": "f4", "bdata": base64.b64encode(content).decode()}
+
+
+def _distances(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[Trace]:
     several = shown["measured_in"].nunique() > 1
     layers = shown.assign(at=shown["measured_in"] + " " + shown["layer"] if several else shown["layer"])
     # A distance of 0 has no place on a logarithmic axis.
@@ -123,7 +137,7 @@ def _distances(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter
         table = positive[positive["shown"] == condition]
         values = table.groupby("at", sort=False)["gram_relative"].agg(["mean", "min", "max"])
         above, below = values["max"] - values["mean"], values["mean"] - values["min"]
-        bars = {"array": above.to_numpy(np.float32), "arrayminus": below.to_numpy(np.float32)}
+        bars = {"array": _packed(above), "arrayminus": _packed(below)}
         error = {**bars, "thickness": 1, "width": 3}
         options = {"error_y": error, "line": lines[str(condition)], "mode": "lines+markers"}
         traces.append(_trace(str(condition), list(map(escape, values.index)), values["mean"], **options))
@@ -136,7 +150,7 @@ def _distances(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter
     return traces
 
 
-def _spectra(shown: pd.DataFrame, lines: Mapping[str, Any], frequency: str) -> list[go.Scatter]:
+def _spectra(shown: pd.DataFrame, lines: Mapping[str, Any], frequency: str) -> list[Trace]:
     traces = [
         _trace(str(condition), *_mean_spectrum(table, "power", frequency), line=lines[str(condition)])
         for condition, table in shown.groupby("shown", sort=False)
@@ -166,7 +180,7 @@ def _steps(number: int, most: int) -> NDArray[np.intp]:
     return np.unique(np.rint(np.geomspace(1, number, most)).astype(np.intp)) - 1
 
 
-def _losses(runs: Sequence[ReportedRun], shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter]:
+def _losses(runs: Sequence[ReportedRun], shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[Trace]:
     """Return the losses of the first exemplar of each source and condition, stage after stage."""
     places = {(run.label, name): (run, n) for run in runs for n, name in enumerate(run.table["stimulus_id"])}
     traces = []
@@ -184,13 +198,13 @@ def _losses(runs: Sequence[ReportedRun], shown: pd.DataFrame, lines: Mapping[str
                 y += [*(stage.losses[n] or np.nan for n in kept), np.nan]
                 before += len(stage.losses)
         if x:
-            traces.append(_trace(str(condition), x, y, line=lines[str(condition)] | {"width": 1.2}))
+            traces.append(_trace(str(condition), np.array(x), y, line=lines[str(condition)] | {"width": 1.2}))
     return traces
 
 
 def _histograms(
     shown: pd.DataFrame, histograms: NDArray[np.float32], lines: Mapping[str, Any]
-) -> list[go.Scatter]:
+) -> list[Trace]:
     centres = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
     return [
         _trace(
@@ -203,7 +217,7 @@ def _histograms(
     ]
 
 
-def _luminance(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[go.Scatter]:
+def _luminance(shown: pd.DataFrame, lines: Mapping[str, Any]) -> list[Trace]:
     traces = []
     for condition, table in shown.groupby("shown", sort=False):
         symbol = "circle" if table["kind"].iloc[0] == "texture" else "diamond-open"

@@ -30,6 +30,7 @@ _PROVENANCE = (
     Column("size_deg", "Side in degrees", "Side in degrees of visual angle, as the manifest says.", "deg"),
     Column("ppd", "Resolution", "Pixels per degree of visual angle, as the manifest says.", "px/deg"),
     Column("color", "Colour", '"grey" or "rgb".'),
+    Column("bits", "Bits", "Bits per sample of the file, b: a sample s means s / (2^b - 1).", "bit"),
     Column("network", "Network", "Network that made the texture; for a control, that measured it."),
     Column("weights", "Weights", "Name or file of the network's weights."),
     Column(
@@ -95,7 +96,7 @@ _PROVENANCE = (
         "Residual of the spectrum",
         "Relative error of the 2-D amplitude spectrum, sqrt(sum (A - A0)^2 / sum A0^2) over all channels "
         "and frequencies but zero, A0 of the source (of the set, for spectrum_matched_set, also where it "
-        "matches the rotational average alone), for a control that keeps the spectrum nearly; before 8-bit "
+        "matches the rotational average alone), for a control that keeps the spectrum nearly; before "
         "rounding; empty for all others.",
         origin="Schreiber & Schmitz (1996), Phys. Rev. Lett. 77:635",
     ),
@@ -103,7 +104,7 @@ _PROVENANCE = (
         "residual_histogram",
         "Residual of the histogram",
         "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the "
-        "channels, for controls that keep both nearly; before 8-bit rounding; 0 for equal histograms.",
+        "channels, for controls that keep both nearly; before rounding; 0 for equal histograms.",
         "fraction of white",
     ),
     Column(
@@ -111,7 +112,7 @@ _PROVENANCE = (
         "Residual of Gram matrices",
         "Largest relative Gram distance of the file over the layers in what was matched (of components, if "
         "there are any) and in the network that the texture was synthesised in: whether the synthesis got "
-        "there. For the control random_weights before matching and 8-bit rounding; empty for other controls.",
+        "there. For the control random_weights before matching and rounding; empty for other controls.",
         origin=GATYS,
     ),
     Column(
@@ -135,7 +136,7 @@ _PROVENANCE = (
         "Residual of matched mean luminance",
         "Difference, without sign, between the mean pixel value and the one that luminance was matched to; "
         "mean over the planes (R, G and B, or luminance) that were matched. This and the following: after "
-        "clipping to 0..1, before 8-bit rounding; 0 is exact; empty if not matched.",
+        "clipping to 0..1, before rounding; 0 is exact; empty if not matched.",
         "fraction of white",
         SHINE,
     ),
@@ -163,9 +164,7 @@ _PROVENANCE = (
         "is 0.",
         origin=SHINE,
     ),
-    Column(
-        "clipped_share", "Clipped share", "Share of pixels outside 0..1 before 8-bit rounding, set to 0 or 1."
-    ),
+    Column("clipped_share", "Clipped share", "Share of pixels outside 0..1 before rounding, set to 0 or 1."),
 )
 
 # By their place among the statistics.
@@ -225,6 +224,13 @@ STIMULI = (
         '"none" if they were taken as they are.',
         "",
         "IEC 61966-2-1:1999",
+    ),
+    Column(
+        "source_mask",
+        "Source's mask",
+        'What of the source counts: "alpha", its opaque pixels, or the SHA-256 of a mask file, after '
+        '"sha256:"; empty for the whole source. Images inside the mask (of the controls original and '
+        "pixel_shuffled) are measured inside it, and have neither spectra nor statistics of neighbours.",
     ),
     Column("source_sha256", "Source's hash", 'SHA-256 of the source image\'s file, after "sha256:".'),
     Column("png_sha256", "File's hash", 'SHA-256 of the PNG file, after "sha256:".'),
@@ -331,7 +337,13 @@ SPECTRA = (
         "(fraction of white)^2",
         SCHAAF,
     ),
-    Column("power_source", "Power of the source", "The same of the source.", "(fraction of white)^2", SCHAAF),
+    Column(
+        "power_source",
+        "Power of the source",
+        "The same of the source; empty with a mask.",
+        "(fraction of white)^2",
+        SCHAAF,
+    ),
 )
 
 FAILURES = (

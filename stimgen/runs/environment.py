@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import stimgen
 from stimgen.manifest.estimate import cpu_name, gpu_drivers
 from stimgen.networks.weights import list_weights
-from stimgen.networks.weights.cache import weights_folder
+from stimgen.networks.weights.cache import cache_folder
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def report_lines() -> Iterator[str]:
             yield _line(package, "not installed")
     yield _line("processor", cpu_name())
     yield from _torch_lines()
-    yield _line("cache", weights_folder().parent)
+    yield _line("cache", cache_folder())
     try:
         present = [weights for weights in list_weights() if weights.path]
     except Exception as error:  # the other lines are needed all the same

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from stimgen.controls import CONTROLS, Materials, TextureSpec
+from stimgen.images.masks import place_inside
 from stimgen.images.pixels import Image, plane_if_grey, with_channels_of
 from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
 from stimgen.images.sources import load_photograph
@@ -23,7 +24,7 @@ from stimgen.measure.gram import normalised_by, scale_columns, stage_distances
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.environment import device_name, versions
-from stimgen.runs.preparation import Preparation, rounded
+from stimgen.runs.preparation import Preparation, power_of, shown_inside
 from stimgen.runs.recipe import measured_with, stimulus_generator
 from stimgen.runs.record import (
     OUTCOME,
@@ -108,7 +109,7 @@ def _problems(
     """Return the problems of textures, which share what is the same in them."""
     names = {stimulus.source for stimulus in stimuli}
     sources = prepared.sources
-    goals = {name: SourceImage(plane_if_grey(sources[name].pixels)) for name in names}
+    goals = {name: SourceImage(plane_if_grey(sources[name].pixels), sources[name].inside) for name in names}
     terms = {
         layer_set: weighted_terms(layer_set.layer_weights, prepared.networks.bases(layer_set))
         for layer_set in {stimulus.layer_set for stimulus in stimuli}
@@ -149,20 +150,24 @@ def finish(
     measuring = measuring_network(manifest, stimulus)
     extractor, grams = networks.extractor(measuring), networks.grams(measuring, source)
     spec = manifest.matching
-    references = {"source": Reference((source.pixels,), spec.channels), "set": prepared.the_set}
+    references = {"source": Reference((source.counted,), spec.channels), "set": prepared.the_set}
     asked = {name: references[to] for name, to in spec.asked.items()}
     goals = Targets(**asked, channels=spec.channels, iterations=spec.iterations)
-    shown, clipped_share = clip_to_display(
-        match(rendered.image, goals, stimulus_generator(stimulus, "match"))
-    )
-    stages = {"optimised": stage_distances(rendered.image, grams), "matched": stage_distances(shown, grams)}
+    inside = shown_inside(source, stimulus.control)
+    image = rendered.image if inside is None else rendered.image[inside][:, np.newaxis]
+    image, clipped_share = clip_to_display(match(image, goals, stimulus_generator(stimulus, "match")))
+    shown = image if inside is None else place_inside(image[:, 0], inside)
+    stages = {
+        "optimised": stage_distances(rendered.image, grams, inside),
+        "matched": stage_distances(shown, grams, inside),
+    }
     if png is None:
-        pixels = quantise(shown)
+        pixels = quantise(shown, manifest.image.bits)
         png = encode_png(pixels)
         decoded = decode_own_png(png, pixels)
     else:
         decoded = decode_png(png)
-    seen = DecodedImage(decoded, manifest.image.size_deg, str(extractor.device))
+    seen = DecodedImage(decoded, manifest.image.size_deg, str(extractor.device), inside)
     record = Record(
         stimulus_id=stimulus.stimulus_id,
         filename=filename,
@@ -180,11 +185,11 @@ def finish(
         measured_with=measured_with(manifest),
         synthesis=_synthesis_record(manifest, stimulus, rendered, networks.extractor(network), seen.pixels),
         control=rendered.control,
-        matching=MatchingRecord(settings=manifest.matching, **asdict(residuals(shown, goals))),
+        matching=MatchingRecord(settings=manifest.matching, **asdict(residuals(image, goals))),
         clipped_share=clipped_share,
         statistics=measure(seen, {**of_source.prepared, "gram": grams}),
         stages=stages,
-        power=rounded(seen.spectrum.radial),
+        power=power_of(seen),
         power_source=of_source.power,
         made=made,
     )
@@ -225,6 +230,7 @@ def _control(
         photograph=lambda: load_photograph(asked, manifest.image, source),
         the_set=prepared.the_set if control.uses_set else None,
         texture=texture,
+        inside=source.inside,
         after_evaluation=after_evaluation,
     )
     made = control.make(source.pixels, stimulus_generator(stimulus, "make"), materials, spec.options)
@@ -281,7 +287,8 @@ def measure_again(
     they were. The scale of Gram distances is measured again if it has changed.
     """
     of_source, side_deg = prepared.measures(record.source.id), prepared.manifest.image.size_deg
-    image = DecodedImage(decode_png(png), side_deg, prepared.networks.device)
+    inside = shown_inside(prepared.sources[record.source.id], record.control)
+    image = DecodedImage(decode_png(png), side_deg, prepared.networks.device, inside)
     statistics: Values = {}
     changes: dict[str, object] = {}
     for statistic in statistics_in_order():
@@ -301,7 +308,7 @@ def measure_again(
         "image": ImageRecord.model_validate(prepared.manifest.image, from_attributes=True),
         "measured_with": measured_with(prepared.manifest),
         "statistics": statistics,
-        "power": rounded(image.spectrum.radial),
+        "power": power_of(image),
         "power_source": of_source.power,
     }
     return sealed(Record.model_validate(record.model_dump() | changes))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 
 from stimgen.errors import InputError
-from stimgen.images.read import read_image
+from stimgen.images.read import RawImage
+from stimgen.images.sources import SourceSpec
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure import DecodedImage, measure, prepare_source
 from stimgen.measure.gram import source_grams
@@ -38,34 +39,44 @@ def measure_images(
     gram: GramMeasurement | None = None,
     portilla_simoncelli: bool = False,
     ppd: float | None = None,
+    white: int | None = None,
+    linearise: Literal["none", "srgb"] = "none",
 ) -> pd.DataFrame:
     """Measure image files as stimuli are measured: a row per image, with the columns of `columns.IMAGES`.
 
     Images and `source` are PNG, TIFF or JPEG files, or "skimage:NAME". Statistics that compare pixel by pixel
     or frequency by frequency (histogram_w1, amplitude_error, radial_error_db) are empty for images of another
     size than the source; for Portilla & Simoncelli's statistics all must have its size. `ppd` is in pixels
-    per degree of visual angle.
+    per degree of visual angle. `white` and `linearise` are those of `stimgen.images.sources.SourceSpec`.
     """
+
+    def read(name: str) -> RawImage:
+        return SourceSpec(name, name, None, "centre", white, linearise).read()
+
     if source is None and (gram or portilla_simoncelli):
         raise InputError("A distance is a distance from a source.", "Name it with --source.")
     if portilla_simoncelli:
         load_plenoptic()
-    _refuse_unsuitable(images, source, gram, portilla_simoncelli)
-    columns, prepared = _source(source, gram, portilla_simoncelli) if source else ({}, {})
-    return table_of(_row(name, columns, prepared, ppd) for name in images)
+    _refuse_unsuitable(images, source, gram, portilla_simoncelli, read)
+    columns, prepared = _source(source, read(source), gram, portilla_simoncelli) if source else ({}, {})
+    return table_of(_row(name, read(name), columns, prepared, ppd) for name in images)
 
 
 def _refuse_unsuitable(
-    images: Sequence[str], source: str | None, gram: GramMeasurement | None, portilla_simoncelli: bool
+    images: Sequence[str],
+    source: str | None,
+    gram: GramMeasurement | None,
+    portilla_simoncelli: bool,
+    read: Callable[[str], RawImage],
 ) -> None:
     """Raise, before anything is measured, with all that is wrong with any of the images."""
     problems = []
     architecture = NETWORKS[gram.network.name]() if gram else None
     smallest = architecture.smallest_px(architecture.deepest(gram.layers)) if architecture and gram else 1
-    size = None if source is None else read_image(source).pixels.shape[:2]
+    size = None if source is None else read(source).pixels.shape[:2]
     for name in [*images, *([source] if source else [])]:
         try:
-            height, width = read_image(name).pixels.shape[:2]
+            height, width = read(name).pixels.shape[:2]
         except InputError as error:
             problems.append(str(error))
             continue
@@ -87,10 +98,9 @@ def _refuse_unsuitable(
 
 
 def _source(
-    source: str, gram: GramMeasurement | None, portilla_simoncelli: bool
+    source: str, raw: RawImage, gram: GramMeasurement | None, portilla_simoncelli: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the columns that say what images are compared with, and what statistics need to know of it."""
-    raw = read_image(source)
     columns: dict[str, Any] = {"source": source, "source_sha256": f"sha256:{raw.sha256}"}
     options = {"copying": True, "portilla_simoncelli": portilla_simoncelli}
     prepared = prepare_source(DecodedImage(raw.pixels), options)
@@ -121,8 +131,9 @@ def _source(
     return columns, prepared
 
 
-def _row(name: str, of_source: dict[str, Any], prepared: dict[str, Any], ppd: float | None) -> dict[str, Any]:
-    raw = read_image(name)
+def _row(
+    name: str, raw: RawImage, of_source: dict[str, Any], prepared: dict[str, Any], ppd: float | None
+) -> dict[str, Any]:
     height, width = raw.pixels.shape[:2]
     image = DecodedImage(raw.pixels, side_deg=None if ppd is None else min(height, width) / ppd)
     return {

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stimgen.controls import CONTROLS
 from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.errors import InputError
+from stimgen.images.masks import Inside
 from stimgen.images.pixels import Image
 from stimgen.images.sources import Photograph, Source, load_photograph, load_source
 from stimgen.manifest.plan import Stimulus, plan
-from stimgen.manifest.resolved import LayerSet, Manifest
+from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import Reference, clip_to_display
 from stimgen.measure import DecodedImage, prepare_source
@@ -27,7 +27,7 @@ from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import generator, recipes
-from stimgen.runs.record import NetworkRecord, Recipe
+from stimgen.runs.record import ControlRecord, NetworkRecord, Recipe
 from stimgen.texture.statistics.gram import principal_components
 
 POWER_DIGITS = 6
@@ -46,10 +46,10 @@ def crops_around(source: Source, photograph: Callable[[], Photograph]) -> list[I
     """Return the quarters of the square of twice the source's side around it, each as large as the source.
 
     The square lies within the photograph, as near to the source as possible. There are none where the file
-    has no room for it, and the photograph is not read then.
+    has no room for it or the source has a mask, and the photograph is not read then.
     """
     box, size = source.crop_box, source.original_size
-    if min(size) < 2 * box.width:
+    if min(size) < 2 * box.width or source.inside is not None:
         return []
     top, left = (
         min(max(edge - box.width // 2, 0), side - 2 * box.width)
@@ -111,8 +111,9 @@ class Networks:
                 self.extractor(network),
                 source.pixels,
                 measured_layers(manifest, network),
-                scrambled_versions(source.pixels),
+                scrambled_versions(source.pixels) if source.inside is None else (),
                 crops_around(source, lambda: load_photograph(spec, manifest.image, source)),
+                source.inside,
             )
         return self._grams[key]
 
@@ -143,13 +144,21 @@ class SourceMeasures:
     @classmethod
     def of(cls, manifest: Manifest, source: Source) -> SourceMeasures:
         """Measure a source in the statistics that the manifest asks for."""
-        image = DecodedImage(source.pixels)
-        return cls(prepare_source(image, manifest.measure.model_dump()), rounded(image.spectrum.radial))
+        image = DecodedImage(source.pixels, inside=source.inside)
+        return cls(prepare_source(image, manifest.measure.model_dump()), power_of(image))
 
 
-def rounded(power: NDArray[Any]) -> tuple[float, ...]:
-    """Return a power spectrum to six significant digits, as records have it."""
-    return tuple(float(f"{value:.{POWER_DIGITS}g}") for value in power)
+def power_of(image: DecodedImage) -> tuple[float, ...]:
+    """Return an image's power spectrum to six significant digits, as records have it; empty with a mask."""
+    if image.inside is not None:
+        return ()
+    return tuple(float(f"{value:.{POWER_DIGITS}g}") for value in image.spectrum.radial)
+
+
+def shown_inside(source: Source, control: ControlSpec | ControlRecord | None) -> Inside | None:
+    """Return the mask inside of which an image of a source is; None for textures and whole images."""
+    known = CONTROLS[control.name] if control and control.name in CONTROLS else None
+    return source.inside if known and known.of_mask == "inside" else None
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ def prepare(manifest: Manifest, device: str) -> Preparation:
         load_plenoptic()  # every stimulus needs it, and would fail only when it is made
     sources = load_sources(manifest)
     check_controls(manifest, sources.values())
-    the_set = Reference(tuple(source.pixels for source in sources.values()), manifest.matching.channels)
+    the_set = Reference(tuple(source.counted for source in sources.values()), manifest.matching.channels)
     return Preparation(manifest, sources, Networks(manifest, device), the_set)
 
 

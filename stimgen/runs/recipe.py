@@ -21,6 +21,7 @@ import numpy as np
 
 from stimgen.controls import CONTROLS
 from stimgen.errors import InputError
+from stimgen.images.masks import mask_identity
 from stimgen.images.read import SKIMAGE_PREFIX, skimage_path
 from stimgen.images.sources import SourceSpec, crop_box
 from stimgen.manifest.plan import Stimulus, measuring_network, plan
@@ -43,7 +44,7 @@ MATCHING_VERSION = 1
 DISTANCES = {"gram": 1}
 """To be raised when Gram losses and relative distances of the same image come to have other values."""
 
-IDENTITY = ("id", "sha256", "crop_box", "white", "linearise")
+IDENTITY = ("id", "sha256", "crop_box", "white", "linearise", "mask")
 """What of a source stimuli depend on."""
 
 
@@ -91,6 +92,7 @@ def recipe(
     }
     matching = {
         "version": MATCHING_VERSION,
+        "bits": manifest.image.bits,
         "matching": manifest.matching.model_dump(mode="json"),
         "source_set": _set_sha256(sources) if "set" in manifest.matching.asked.values() else None,
     }
@@ -223,6 +225,7 @@ class _Source(NamedTuple):
     crop_box: tuple[int, int, int, int]
     white: int | None
     linearise: str
+    mask: str | None
 
 
 @dataclass(frozen=True)
@@ -301,9 +304,9 @@ def _source(
         return None
     try:
         box = crop_box(spec, manifest.image, size, name=manifest.name, origin=spec.image)
-    except InputError:  # an image that is too small now; the run reports it
+        return _Source(spec.id, content, box, spec.white, spec.linearise, mask_identity(spec.mask))
+    except InputError:  # an image that is too small now, or a mask that is gone; the run reports it
         return None
-    return _Source(spec.id, content, box, spec.white, spec.linearise)
 
 
 def source_sha256(spec: SourceSpec) -> str | None:

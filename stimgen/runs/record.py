@@ -86,15 +86,17 @@ class SourceRecord(_Part):
     clipped_share: float
     white: int | None
     linearise: Literal["none", "srgb"]
+    mask: str | None
 
 
 class ImageRecord(_Part):
-    """Size and colour of the stimulus; None where visual angle is unknown."""
+    """Size, colour and bits of the stimulus; None where visual angle is unknown."""
 
     size_px: int = Field(ge=1, le=LARGEST_PX)
     size_deg: float | None = Field(gt=0)
     ppd: float | None = Field(gt=0)
     color: Literal["grey", "rgb"]
+    bits: Literal[8, 16]
 
 
 class NetworkRecord(_Part):
@@ -207,7 +209,7 @@ class Distance(NamedTuple):
     gram_normalised: float | None
     gram_floor: float | None
     gram_floor_sd: float | None
-    gram_ceiling: float
+    gram_ceiling: float | None
     gram_ceiling_sd: float | None
 
 
@@ -275,13 +277,15 @@ class Record(_Part):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if len(self.power) != len(self.power_source):
+        if len(self.power) != len(self.power_source) and not self.source.mask:
             raise ValueError("power and power_source differ in length")
         try:
             found = self.distances
         except KeyError as error:
             raise ValueError(f"{error.args[0]} is missing") from None
-        if any(None in (one.gram_loss, one.gram_relative, one.gram_ceiling) for one in found):
+        if any(None in (one.gram_loss, one.gram_relative) for one in found):
+            raise ValueError("a Gram distance is missing")
+        if not self.source.mask and any(one.gram_ceiling is None for one in found):
             raise ValueError("a Gram distance is missing")
         return self
 

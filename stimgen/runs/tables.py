@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,7 @@ def stimulus_row(record: Record, accept: AcceptSpec) -> Row:
         "accepted": not reasons,
         "reject_reason": " ".join(reasons) or None,
         "source_linearise": record.source.linearise,
+        "source_mask": record.source.mask,
         "source_sha256": f"sha256:{record.source.sha256}",
         "png_sha256": f"sha256:{record.png_sha256}",
     }
@@ -175,11 +177,12 @@ def distance_lines(record: Record) -> list[str]:
 def spectrum_lines(record: Record) -> list[str]:
     """Return the lines of spectra.csv: one per whole number of cycles per image."""
     stimulus_id, side = _cell(record.stimulus_id), record.image.size_deg
-    powers = enumerate(zip(record.power, record.power_source, strict=True), start=1)
-    return [
-        f"{stimulus_id},{frequency},{frequency / side if side else ''},{power!r},{power_source!r}\n"
-        for frequency, (power, power_source) in powers
-    ]
+    lines = []
+    powers = itertools.zip_longest(record.power, record.power_source)
+    for frequency, (power, of_source) in enumerate(powers, start=1):
+        cells = (frequency, frequency / side if side else "", power, "" if of_source is None else of_source)
+        lines.append(f"{stimulus_id},{','.join(map(str, cells))}\n")
+    return lines
 
 
 def trace_lines(record: Record) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stimgen.errors import InputError, nearest
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, plane_if_grey
 from stimgen.images.read import read_image
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.device import find_device
@@ -114,7 +114,8 @@ class TextureModel:
         ----------
         image
             (H, W) for grey textures or (H, W, 3) for RGB, floats 0..1; or a PNG, TIFF or JPEG file, or
-            skimage:NAME, whole and in its own size and colours.
+            skimage:NAME, whole and in its own size and colours. Textures of an RGB image whose channels are
+            equal are grey, too.
 
         Raises
         ------
@@ -122,7 +123,7 @@ class TextureModel:
             If the image cannot be read, has other values, or is too small for the deepest layer.
         """
         pixels = _checked(read_image(image).pixels if isinstance(image, str | Path) else image)
-        source = SourceImage(pixels)
+        source = SourceImage(plane_if_grey(pixels))
         values = source.pixels(self._extractor)
         architecture = self._extractor.architecture
         levels = []

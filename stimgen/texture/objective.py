@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stimgen.errors import StimgenError
+from stimgen.images.masks import Inside
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
-from stimgen.texture.statistic import Target, Term
+from stimgen.texture.statistic import Statistic, Target, Term
 
 
 def to_batch(
@@ -36,26 +38,39 @@ def layers_of(terms: Iterable[Term]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(term.layer for term in terms if term.layer is not None))
 
 
-def features_of(extractor: FeatureExtractor, images: Tensor, terms: Iterable[Term]) -> dict[Term, Tensor]:
-    """Return what `terms` need of images (batch, 1 or 3, height, width), each as soon as its maps exist."""
+def features_of(
+    extractor: FeatureExtractor, images: Tensor, terms: Iterable[Term], inside: Inside | None = None
+) -> dict[Term, Tensor]:
+    """Return what `terms` need of images (batch, 1 or 3, height, width), each as soon as its maps exist.
+
+    With a mask, `inside`, a position of a map counts by the share of its pixels that are inside.
+    """
     statistics = dict.fromkeys(term.statistic for term in terms if term.layer is not None)
+    mask = None if inside is None else torch.from_numpy(inside)[None, None].to(images)
+
+    def of_maps(statistic: Statistic, maps: Tensor) -> Tensor:
+        if mask is None:
+            return statistic.features(maps)
+        return statistic.weighted_features(maps, F.interpolate(mask, size=maps.shape[2:], mode="area"))
 
     def of_layer(maps: Tensor) -> Any:
-        return {statistic: statistic.features(maps) for statistic in statistics}
+        return {statistic: of_maps(statistic, maps) for statistic in statistics}
 
     # A luminance plane is seen in all three channels.
     rgb = images.expand(-1, 3, -1, -1)
     found: Mapping[str, Any] = extractor.features(rgb, layers_of(terms), of_layer) if statistics else {}
     return {
-        term: term.statistic.features(images) if term.layer is None else found[term.layer][term.statistic]
+        term: of_maps(term.statistic, images) if term.layer is None else found[term.layer][term.statistic]
         for term in terms
     }
 
 
 @torch.no_grad()
-def analyse(extractor: FeatureExtractor, images: Tensor, terms: Iterable[Term]) -> dict[Term, Tensor]:
+def analyse(
+    extractor: FeatureExtractor, images: Tensor, terms: Iterable[Term], inside: Inside | None = None
+) -> dict[Term, Tensor]:
     """Return the features of images for each of `terms`, and refuse those that are not finite."""
-    found = features_of(extractor, images, terms)
+    found = features_of(extractor, images, terms, inside)
     for term, features in found.items():
         if not features.isfinite().all():
             raise StimgenError(

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stimgen.images.masks import Inside
 from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.objective import analyse, to_batch
@@ -21,9 +22,13 @@ from stimgen.texture.statistic import Term
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
-    """A goal whose statistics are taken from an image, (H, W) or (H, W, 3) with values 0..1."""
+    """A goal whose statistics are taken from an image, (H, W) or (H, W, 3) with values 0..1.
+
+    With `inside`, (H, W), they are of the pixels inside; the others have to have the mean of these.
+    """
 
     image: Image
+    inside: Inside | None = None
 
     @property
     def size_px(self) -> int:
@@ -47,7 +52,8 @@ class SourceImage:
         """Return the features of the image averaged down by ``2 ** halvings``, with a batch of one."""
         source = to_batch([self.image], extractor.device, extractor.gain.dtype)
         sides = [side >> halvings for side in source.shape[2:]]
-        return analyse(extractor, F.interpolate(source, size=sides, mode="area"), terms)
+        smaller = F.interpolate(source, size=sides, mode="area")
+        return analyse(extractor, smaller, terms, self.inside)
 
 
 Goal: TypeAlias = SourceImage | TextureStatistics

@@ -123,8 +123,8 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
 
     Gram matrices and mean pixel values are mixed linearly, ``G = sum_i w_i G_i``. Pixels may take the values
     of any image whose weight is not 0. The size is that of the smallest such image. The statistics must be of
-    one texture model, all grey or all RGB, and have a weight each, from 0 to 1 with the sum 1; otherwise
-    InputError is raised.
+    one texture model, and have a weight each, from 0 to 1 with the sum 1; otherwise InputError is raised.
+    Mixtures of grey and RGB are RGB.
 
     Examples
     --------
@@ -141,15 +141,14 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
         if other.model != first.model:
             problem = f"Statistics of different texture models: {difference(first.model, other.model)}."
             raise InputError(problem, "Analyse all images with one model.")
-        if len(other.mean) != len(first.mean):
-            raise InputError("Grey and RGB statistics.", "Analyse all images in grey or in RGB.")
     smallest = min((part for part, _ in parts), key=lambda part: (len(part.grams), part.size_px))
-    channels = range(len(first.mean))
+    channels = range(max(len(part.mean) for part, _ in parts))
     return replace(
         smallest,
-        mean=tuple(fsum(weight * part.mean[channel] for part, weight in parts) for channel in channels),
-        lowest=tuple(min(part.lowest[channel] for part, _ in parts) for channel in channels),
-        highest=tuple(max(part.highest[channel] for part, _ in parts) for channel in channels),
+        # The channels of a grey image among colour ones are equal.
+        mean=tuple(fsum(weight * part.mean[c % len(part.mean)] for part, weight in parts) for c in channels),
+        lowest=tuple(min(part.lowest[c % len(part.mean)] for part, _ in parts) for c in channels),
+        highest=tuple(max(part.highest[c % len(part.mean)] for part, _ in parts) for c in channels),
         grams=tuple(
             {
                 layer: torch.stack([weight * part.grams[halved][layer] for part, weight in parts]).sum(dim=0)

@@ -39,6 +39,11 @@ class Statistic:
         """
         return maps
 
+    def weighted_features(self, maps: Tensor, weights: Tensor) -> Tensor:
+        """Return `features` of a source with a mask, with the weights of positions, (1, 1, height, width)."""
+        problem = f"The {self.label} {self.name} cannot be matched to a source with a mask."
+        raise StimgenError(problem, "Leave out the mask.")
+
     def target(self, features: Tensor) -> Target:
         """Return what the features of a texture are compared with, made of those of the source.
 

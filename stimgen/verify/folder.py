@@ -14,6 +14,7 @@ from stimgen.atomic import TEMPORARY
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.counting import first_few
 from stimgen.errors import StimgenError
+from stimgen.images.masks import mask_identity
 from stimgen.images.png import decode_png
 from stimgen.images.sources import SourceSpec
 from stimgen.manifest.schema import NetworkSpec
@@ -113,6 +114,8 @@ def png_problem(folder: RunFolder, record: Record, *, decode: bool) -> str | Non
         problems.append(f"is {found_size} px, and the record says {side} × {side} px")
     if color != record.image.color:
         problems.append(f"is {color}, and the record says {record.image.color}")
+    if (bits := content[24]) != record.image.bits:  # the bit depth in a PNG file's header
+        problems.append(f"has {bits} bits, and the record says {record.image.bits}")
     if more := sorted(name.decode("latin-1") for name in set(_chunks(content)) - PNG_CHUNKS):
         problems.append(f"has {', '.join(more)} beside its pixels, which stimgen never writes")
     return "; ".join(problems) or None
@@ -137,6 +140,12 @@ def source_findings(sources: Iterable[SourceSpec], recorded: Mapping[str, Source
             text = f"is another file than the one that the source {spec.id} was made of"
             both = f"its SHA-256 is {found}, and the records say {known}"
             yield warning(spec.image, f"{text}: {both}", cures=SOURCE)
+        if isinstance(spec.mask, Path) and recorded[spec.id].mask is not None:
+            if not spec.mask.is_file():
+                gone.append(spec.mask.name)
+            elif mask_identity(spec.mask) != recorded[spec.id].mask:
+                text = f"is another file than the one that was the mask of the source {spec.id}"
+                yield warning(spec.mask.name, text, cures=SOURCE)
     if gone:
         text = "not at hand, so not compared with the SHA-256 in the records"
         yield unchecked(first_few(gone), text, cures=SOURCE)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from stimgen.bounded import UnreadableError, read_regular
 from stimgen.errors import InputError, StimgenError
+from stimgen.images.masks import Inside
 from stimgen.images.png import decode_png
 from stimgen.images.sources import Source, load_source
 from stimgen.manifest.plan import measuring_network, plan
@@ -19,7 +20,7 @@ from stimgen.measure.gram import SourceGrams, stage_distances
 from stimgen.measure.portilla_simoncelli import load_plenoptic
 from stimgen.networks.device import find_device
 from stimgen.networks.weights import WeightsError, at_hand
-from stimgen.runs.preparation import Networks, SourceMeasures, rounded
+from stimgen.runs.preparation import Networks, SourceMeasures, power_of, shown_inside
 from stimgen.runs.recipe import measured_with
 from stimgen.runs.record import Record, columns_among, unknown_columns
 from stimgen.runs.steps import decode_image, read_image
@@ -75,8 +76,8 @@ def recompute_statistics(
             if network not in problems:
                 problems[network] = _weights_problem(networks, network, record)
             problem = problems[network]
-            if source.sha256 != record.source.sha256:
-                problem = f"the source {source.id} is another file now"
+            if (source.sha256, source.mask) != (record.source.sha256, record.source.mask):
+                problem = f"the source {source.id} or its mask is another file now"
             if problem:
                 missed.append(unchecked(record.filename, f"not measured: {problem}"))
                 continue
@@ -86,12 +87,13 @@ def recompute_statistics(
                 continue  # which is found without measuring
             if seen.shape == source.pixels.shape:
                 measured += 1
-                image = DecodedImage(seen, record.image.size_deg, networks.device)
+                inside = shown_inside(source, record.control)
+                image = DecodedImage(seen, record.image.size_deg, networks.device, inside)
                 grams = networks.grams(network, source)
                 again = measure(image, {**measures.prepared, "gram": grams})
                 texts = [
                     *_differences_of(*_in_common(record, again, asked), source, image, measures),
-                    *_optimised_differences(folder, record, grams),
+                    *_optimised_differences(folder, record, grams, inside),
                 ]
                 different += [wrong(record.own_name, text, cures=ANEW) for text in texts]
     # What can be compared only by reading it was read.
@@ -107,11 +109,13 @@ def recompute_statistics(
     )
 
 
-def _optimised_differences(folder: RunFolder, record: Record, grams: SourceGrams) -> Iterator[str]:
+def _optimised_differences(
+    folder: RunFolder, record: Record, grams: SourceGrams, inside: Inside | None
+) -> Iterator[str]:
     """Yield the Gram distances of the optimised image that differ from those of its record."""
     with contextlib.suppress(UnreadableError, StimgenError):  # which is found without measuring
         if (content := read_image(folder, record)) is not None:
-            again = stage_distances(decode_image(content, record.image.size_px), grams)
+            again = stage_distances(decode_image(content, record.image.size_px), grams, inside)
             recorded = record.model_copy(update={"statistics": record.stages["optimised"]})
             for text in _statistic_differences(recorded, again, "the optimised image"):
                 yield f"stages.optimised.{text}"
@@ -145,7 +149,7 @@ def _differences_of(
     yield from _difference("source.clipped_share", record.source.clipped_share, source.clipped_share)
     yield from _statistic_differences(record, again)
     for name, powers in (
-        ("power", (record.power, rounded(image.spectrum.radial))),
+        ("power", (record.power, power_of(image))),
         ("power_source", (record.power_source, measures.power)),
     ):
         # Where there is next to no power, it is rounding of where there is much.

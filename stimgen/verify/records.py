@@ -127,8 +127,8 @@ def record_findings(known: Identities, stimulus: Stimulus, record: Record) -> It
     if tuple(box) != source.crop_box:
         text = f"its crop is {list(source.crop_box)}, and the manifest's {list(box)}"
         yield wrong(file, f"{OTHER_RECIPE}: {text}")
-    elif (source.white, source.linearise) != (spec.white, spec.linearise):
-        yield wrong(file, f"{OTHER_RECIPE}: its white or linearise is not the manifest's")
+    elif (source.white, source.linearise, bool(source.mask)) != (spec.white, spec.linearise, bool(spec.mask)):
+        yield wrong(file, f"{OTHER_RECIPE}: its white, linearise or mask is not the manifest's")
     elif not different and expected is None:
         text = "recipe_sha256 not compared: it depends on sources or weights that no record names"
         yield unchecked(file, text)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from benchmarks import copying, driver, large, normalised, pictures, synthesis, workers
+from benchmarks import copying, driver, gpu, large, normalised, pictures, synthesis, workers
 from benchmarks.paper import summary
 from stimgen.manifest.load import load_manifest
 from stimgen.networks.extractor import PHOTOGRAPHS
@@ -56,6 +56,33 @@ def test_driver(capsys):
     assert [tuple(map(int, row.split()[:2])) for row in rows] == [(50, 50), (50, 13), (50, 4)]
     assert last.endswith("ms per stimulus")
     assert "of sleep each" in asleep
+
+
+@pytest.mark.slow
+def test_gpu_benchmark_on_a_cpu(capsys, tmp_path):
+    arguments = ["--device", "cpu", "--no-tests", "--size", "64", "--large", "96", "--batches", "1,2"]
+    arguments += ["--budgets", "1,40", "--target", "0.1", "--few", "3", "--iterations", "150"]
+    arguments += ["--product", "64"]
+    gpu.main([*arguments, "--sources", "gravel", "--out", str(tmp_path / "gpu.txt")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == (tmp_path / "gpu.txt").read_text("utf-8").splitlines()
+    header, *rows = (line.split() for line in lines if line.startswith(("source ", "gravel    ")))
+    *batches, published = rows
+    for size, row in zip((1, 2), batches, strict=True):
+        cells = dict(zip([*header[:4], "loss", *header[6:]], row, strict=True))
+        assert (int(cells["batch"]), cells["budget"]) == (size, "40")
+        assert float(cells["loss"]) <= 0.1
+        assert min(float(cells["stimuli/s"]), float(cells["memory_GB"])) > 0
+    assert published[1] == "gatys2015:"
+    assert published[-1] == "stimuli/s"
+    assert any(line.startswith("96 px, 3 evaluations") for line in lines)
+    assert any("0.0e+00 of Gram distances" in line for line in lines)
+    shares = [float(share) / 100 for share in re.findall(r"([-\d.]+)%", lines[-1])]
+    assert len(shares) == 5
+    assert sum(shares) == pytest.approx(1, abs=0.01)
+    assert min(shares[:3]) > 0
+    gpu.main([*arguments, "--seconds", "-1"])
+    assert capsys.readouterr().out.count("left out after") == 5
 
 
 @pytest.mark.slow

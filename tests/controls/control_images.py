@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from stimgen.controls import Materials, TextureSpec
+from stimgen.images.masks import place_inside
 from stimgen.images.read import read_image
 from stimgen.images.sources import Box, Photograph
 from stimgen.matching.apply import Reference
@@ -60,3 +62,13 @@ def materials(source):
     quick = Multiscale(evaluations=(6,), shallow_evaluations=(), plain_evaluations=2)
     model = TextureSpec("vgg16", "average", "mirrored", {"conv1_1": 1.0}, None, quick)
     return Materials("cpu", lambda: photograph, Reference((source, source[::-1])), model)
+
+
+WHOLE = Materials("cpu", lambda: pytest.fail("no photograph is needed"))
+
+
+def masked(image):
+    """A source with a disc as its mask, filled outside with the mean of the inside, and what controls get."""
+    rows, columns = np.indices(image.shape[:2]) - (len(image) - 1) / 2
+    inside = np.hypot(rows, columns) < 0.4 * len(image)
+    return place_inside(image[inside], inside), replace(WHOLE, inside=inside)

@@ -9,10 +9,9 @@ from stimgen.decoding import decode
 
 
 @pytest.fixture(scope="session", autouse=True)
-def weights(tmp_path_factory):
-    """The random weights of the tests, made once, in a cache that is not the user's."""
+def weights():
+    """The random weights of the tests, made once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STIMGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(decode, "find_weights", functools.cache(decode.find_weights))
         yield
 

@@ -21,7 +21,7 @@ import pytest
 import typer
 import yaml
 from doc_pages import ROOT, Block
-from PIL import Image
+from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 from experiments.shared.monitor import load_monitor
@@ -42,7 +42,7 @@ MINIMAL: dict[str, Any] = {
 
 
 def furnish(folder: Path) -> None:
-    """Put into a folder what a user has: the repository's manifests and experiments, and textures."""
+    """Put into a folder what a user has: manifests, experiments, textures, and an object with a mask."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "manifests", folder / "manifests")
     shutil.copytree(ROOT / "experiments", folder / "experiments", ignore=ignored)
@@ -52,6 +52,14 @@ def furnish(folder: Path) -> None:
     with Image.open(package / "data" / "grass.png") as photograph:
         for name in ("bark", "sand"):
             photograph.crop((0, 0, 400, 400)).save(textures / f"{name}.png")
+        mask = Image.new("L", (400, 400))
+        ImageDraw.Draw(mask).ellipse((20, 20, 380, 380), fill=255)
+        leaf = photograph.crop((0, 0, 400, 400)).convert("RGB")
+        leaf.putalpha(mask)
+    for name, image in (("objects/leaf", leaf), ("masks/disc", mask)):
+        path = folder / "manifests" / f"{name}.png"
+        path.parent.mkdir()
+        image.save(path)
 
 
 def reduced(manifest: dict[str, Any]) -> dict[str, Any]:

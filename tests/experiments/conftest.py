@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,16 +62,16 @@ class Laboratory:
         return self.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"])
 
 
-@pytest.fixture(scope="session")
-def virtual_display(tmp_path_factory):
-    """The environment of a process that opens windows. Fails if CI lacks Xvfb or PsychoPy."""
+@contextmanager
+def display_of(depth: int, home: Path) -> Iterator[dict[str, str]]:
+    """Yield the environment of a process that opens windows. Fails if CI lacks Xvfb or PsychoPy."""
     missing = [] if shutil.which("Xvfb") else ["Xvfb"]
     missing += [] if find_spec("psychopy") else ["psychopy"]
     if missing:
         report = pytest.fail if os.environ.get("CI") else pytest.skip
         report(f"needs {' and '.join(missing)}")
     with subprocess.Popen(
-        ["Xvfb", "-displayfd", "1", "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-noreset"],
+        ["Xvfb", "-displayfd", "1", "-screen", "0", f"1024x768x{depth}", "-nolisten", "tcp", "-noreset"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -77,12 +79,17 @@ def virtual_display(tmp_path_factory):
         assert server.stdout is not None
         number = server.stdout.readline().strip()
         assert number, "Xvfb did not start"
-        # PsychoPy keeps its preferences in the home folder.
-        home = tmp_path_factory.mktemp("home")
         # PsychoPy behaves otherwise where it finds one of these.
         environment = {k: v for k, v in os.environ.items() if k not in ("GITHUB_WORKFLOW", "TRAVIS", "CONDA")}
+        # PsychoPy keeps its preferences in the home folder.
         yield environment | {"DISPLAY": f":{number}", "HOME": str(home), "OMP_NUM_THREADS": "1"}
         server.terminate()
+
+
+@pytest.fixture(scope="session")
+def virtual_display(tmp_path_factory):
+    with display_of(24, tmp_path_factory.mktemp("home")) as environment:
+        yield environment
 
 
 @pytest.fixture
@@ -90,3 +97,13 @@ def laboratory(virtual_display, tmp_path):
     make_run(tmp_path / "results" / "example")
     monitor_file(tmp_path / "monitor.yaml")
     return Laboratory(dict(virtual_display), tmp_path)
+
+
+@pytest.fixture
+def laboratory_of_10_bits(tmp_path_factory):
+    """The same with a display of 10 bits for each colour."""
+    folder = tmp_path_factory.mktemp("ten")
+    make_run(folder / "results" / "example")
+    monitor_file(folder / "monitor.yaml", bits=10, linear=True)
+    with display_of(30, tmp_path_factory.mktemp("home")) as environment:
+        yield Laboratory(environment, folder)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from png_bytes import GREY, RGB, png_bytes
 
 from experiments.shared.aperture import aperture, background_level, windowed
 from experiments.shared.trial_list import Patch
@@ -35,6 +36,18 @@ def test_aperture_without_a_ramp_has_a_hard_edge():
     hard = aperture(20, "circle", 0)
     assert set(np.unique(hard)) == {0, 1}
     assert hard.sum() == pytest.approx(np.pi * 100, rel=0.02)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_patch_of_a_16_bit_file_is_fractions_of_white(tmp_path, channels):
+    pytest.importorskip("cv2")
+    pixels = np.random.default_rng(1).integers(0, 2**16, (30, 40, *channels), dtype=np.uint16)
+    (tmp_path / "image.png").write_bytes(png_bytes(pixels, RGB if channels else GREY, 16))
+    patch = Patch("image", tmp_path / "image.png", 12, 5, 16, "")
+    crop = pixels[5:21, 12:28] / 65535
+    np.testing.assert_allclose(windowed(patch, np.ones((16, 16)), 77), crop, rtol=0, atol=1e-12)
+    half = windowed(patch, np.full((16, 16), 0.5), 77)
+    np.testing.assert_allclose(half, (crop + 77 / 255) / 2, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3)])

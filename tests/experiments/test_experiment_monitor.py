@@ -43,6 +43,8 @@ def test_pixels_per_degree(tmp_path):
         ({"distance_cm": None}, "distance_cm must be a number above 0, and is missing"),
         ({"refresh_hz": True}, "refresh_hz must be a number above 0"),
         ({"size_px": [800.5, 600]}, "size_px must be [width, height] in whole pixels"),
+        ({"bits": 10.5}, "bits must be a whole number from 8 to 16"),
+        ({"bits": 6}, "bits must be a whole number from 8 to 16"),
         ({"with_cm": 40}, "unknown key 'with_cm'"),
         ({"linear": None}, "exactly one of gamma, gamma_table and linear must be given"),
         ({"gamma": 2.2}, "exactly one of gamma, gamma_table and linear must be given"),
@@ -72,6 +74,14 @@ def test_wrong_text_is_refused_with_its_line(tmp_path, content, problem):
     with pytest.raises(ExperimentError) as error:
         load_monitor(tmp_path / "lab.yaml")
     assert problem in str(error.value)
+
+
+def test_ramp_has_an_entry_for_each_level_or_is_refused(tmp_path):
+    monitor = load(tmp_path, linear=None, gamma=2.2, bits=10)
+    assert monitor.ramp(1024).shape == (3, 1024)
+    with pytest.raises(ExperimentError, match="256 entries, too few for 10 bits"):
+        monitor.ramp(256)
+    assert load(tmp_path, bits=10).ramp(256) is None
 
 
 @given(st.floats(0.3, 4), st.sampled_from([256, 1024]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from example_run import CROP_PX, make_run, monitor_file, oddity_list, read_csv, two_interval_list
 from PIL import Image
+from png_bytes import GREY, RGB, png_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +66,72 @@ def test_images_with_even_and_odd_sides_are_shown_pixel_by_pixel(laboratory):
         ((x, y),) = found
         screen[y : y + side, x : x + side] = BACKGROUND
     assert (screen == BACKGROUND).all()
+
+
+READ_SAMPLES = """
+import numpy as np
+from pathlib import Path
+from psychopy import visual
+from pyglet import gl
+from experiments.shared.aperture import windowed
+from experiments.shared.display import Display
+from experiments.shared.monitor import load_monitor
+from experiments.shared.trial_list import Patch
+
+display = Display(load_monitor(Path("monitor.yaml")), 128, windowed=True)
+
+
+def samples():
+    found = (gl.GLushort * (800 * 600 * 3))()
+    gl.glReadBuffer(gl.GL_BACK)
+    gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
+    gl.glReadPixels(0, 0, 800, 600, gl.GL_RGB, gl.GL_UNSIGNED_SHORT, found)
+    return np.frombuffer(found, np.uint16).reshape(600, 800, 3)[::-1] / 65535
+
+
+for name in ("grey", "colour"):
+    file = Path(name + ".png")
+    patch = Patch(name, file, 0, 0, 64, "")
+    display.image(windowed(patch, np.ones((64, 64)), 128)).draw()
+    np.save(name + ".npy", samples())
+    display.window.clearBuffer()
+    visual.ImageStim(display.window, str(file), units="pix", size=(64, 64), interpolate=False).draw()
+    np.save(name + "-by-psychopy.npy", samples())
+    display.window.clearBuffer()
+display.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("fixture", "level"),
+    # Software rendering rounds to 8 bits, and cuts to 10.
+    [("laboratory", 0.51 / 255), ("laboratory_of_10_bits", 1 / 1023)],
+)
+def test_16_bit_images_are_shown_in_the_bits_of_the_display(request, fixture, level):
+    """PsychoPy itself shows few levels of grey files, and cuts colour to 8 bits: also on 10-bit displays."""
+    laboratory, rng = request.getfixturevalue(fixture), np.random.default_rng(1)
+    wanted = {}
+    for name, shape, kind in (("grey", (64, 64), GREY), ("colour", (64, 64, 3), RGB)):
+        pixels = rng.integers(0, 2**16, shape, dtype=np.uint16)
+        (laboratory.folder / f"{name}.png").write_bytes(png_bytes(pixels, kind, 16))
+        wanted[name] = (pixels if pixels.ndim == 3 else np.repeat(pixels[..., np.newaxis], 3, 2)) / 65535
+    laboratory.python(READ_SAMPLES)
+    for name, pixels in wanted.items():
+        screen, by_psychopy = (
+            np.load(laboratory.folder / f"{name}{how}.npy") for how in ("", "-by-psychopy")
+        )
+        place = np.s_[268:332, 368:432]
+        assert np.abs(screen[place] - pixels).max() <= level
+        screen[place] = 128 / 255
+        assert np.abs(screen - 128 / 255).max() <= level
+        error = np.abs(by_psychopy[place] - pixels).max() * 255
+        assert error > 200 if name == "grey" else 0.9 < error < 1.01
+
+
+def test_display_without_the_bits_of_the_calibration_is_refused(laboratory):
+    monitor_file(laboratory.folder / "monitor.yaml", bits=10, linear=True)
+    command = laboratory.command(oddity_list(laboratory.run_folder), "--screenshot", "shot.png")
+    assert "gives no window with 10 bits per colour" in laboratory.run(command, exit_code=2)
 
 
 def test_oddity_trial_shows_the_crops_of_its_row(laboratory):

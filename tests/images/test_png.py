@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image as Pillow
-from png_bytes import GREY, RGB, png_bytes
+from png_bytes import GREY, RGB, chunks, png_bytes
 
 from stimgen.errors import StimgenError
 from stimgen.images.pixels import ImageError
@@ -18,33 +19,39 @@ SHAPES = st.one_of(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
     st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3)),
 )
-BYTES = SHAPES.flatmap(lambda shape: hnp.arrays(np.uint8, shape))
+SAMPLES = st.tuples(st.sampled_from([np.uint8, np.uint16]), SHAPES).flatmap(lambda both: hnp.arrays(*both))
 
 
-@given(BYTES)
+@given(SAMPLES)
 def test_round_trip_is_exact(pixels):
-    file = encode_png(pixels)
-    for back in (decode_png(file), decode_own_png(file), decode_own_png(file, pixels)):
+    """Also of 16-bit images that are nearly black, which no other image file may be without its white."""
+    file, white = encode_png(pixels), np.iinfo(pixels.dtype).max
+    np.testing.assert_array_equal(imagecodecs.png_decode(file), pixels)
+    for back in (decode_png(file), decode_own_png(file, pixels)):
         assert back.dtype == np.float32
-        np.testing.assert_array_equal(back, (pixels / 255).astype(np.float32))
-        np.testing.assert_array_equal(quantise(back), pixels)
+        np.testing.assert_array_equal(back, (pixels / white).astype(np.float32))
+        again = quantise(back, 8 * pixels.itemsize)
+        assert again.dtype == pixels.dtype
+        np.testing.assert_array_equal(again, pixels)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3)])
-def test_own_png_with_other_pixels_is_an_error(shape):
-    pixels = np.zeros(shape, np.uint8)
+def test_own_png_with_other_pixels_is_an_error(shape, kind):
+    pixels = np.zeros(shape, kind)
     file = encode_png(pixels)
     pixels.flat[0] = 1
-    for written in (pixels, np.zeros((5, 5), np.uint8)):
+    for written in (pixels, np.zeros((5, 5), kind)):
         with pytest.raises(StimgenError, match="does not hold the pixels that were written"):
             decode_own_png(file, written)
 
 
-@given(SHAPES.flatmap(lambda shape: hnp.arrays(np.float32, shape, elements=st.floats(0, 1, width=32))))
-def test_quantising_moves_no_value_by_more_than_half_a_level(image):
-    quantised = quantise(image)
-    assert quantised.dtype == np.uint8
-    assert np.abs(quantised / 255 - image.astype(np.float64)).max() <= 0.5 / 255 + 1e-12
+@pytest.mark.parametrize("bits", [8, 16])
+@given(image=SHAPES.flatmap(lambda shape: hnp.arrays(np.float32, shape, elements=st.floats(0, 1, width=32))))
+def test_quantising_moves_no_value_by_more_than_half_a_level(image, bits):
+    quantised, white = quantise(image, bits), 2**bits - 1
+    assert quantised.dtype == np.dtype(f"uint{bits}")
+    assert np.abs(quantised / white - image.astype(np.float64)).max() <= 0.5 / white + 1e-12
 
 
 def test_halves_go_to_the_even_level():
@@ -97,17 +104,20 @@ def test_decoding_a_path(tmp_path):
         decode_png(tmp_path / "missing.png")
 
 
-@pytest.mark.parametrize(
-    "file",
-    [
-        png_bytes(np.zeros((3, 3), np.uint16), GREY, 16),
-        png_bytes(np.zeros((3, 3, 3), np.uint16), RGB, 16),
-        png_bytes(np.zeros((3, 3), np.uint8), GREY, 1),
-    ],
-)
-def test_stimuli_have_8_bits(file):
-    with pytest.raises(ImageError, match="not an 8-bit PNG"):
-        decode_png(file)
+@pytest.mark.parametrize(("channels", "colour_type"), [((), GREY), ((3,), RGB)])
+def test_16_bit_file_is_plain_and_the_same_bytes_each_time(channels, colour_type):
+    pixels = np.random.default_rng(0).integers(0, 2**16, (5, 7, *channels), dtype=np.uint16)
+    file = encode_png(pixels)
+    assert (file[24], file[25], chunks(file)) == (16, colour_type, [b"IHDR", b"IDAT", b"IEND"])
+    strided = np.ascontiguousarray(pixels.swapaxes(0, 1)).swapaxes(0, 1)
+    assert encode_png(strided) == file
+    by_hand = png_bytes(pixels, colour_type, 16, paeth=True)
+    np.testing.assert_array_equal(decode_png(by_hand), decode_png(file))
+
+
+def test_stimuli_have_8_or_16_bits():
+    with pytest.raises(ImageError, match="not a PNG file of 8 or 16 bits"):
+        decode_png(png_bytes(np.zeros((3, 3), np.uint8), GREY, 1))
 
 
 def test_damaged_stimulus():

@@ -4,8 +4,6 @@ import hashlib
 import io
 import os
 import struct
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -17,7 +15,7 @@ from png_bytes import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, png_bytes
 
 from stimgen.images import read as read_module
 from stimgen.images.pixels import MAX_PIXELS, ImageError
-from stimgen.images.read import PHOTOGRAPHS, read_image, skimage_file, skimage_path
+from stimgen.images.read import read_image
 
 SHAPE = (13, 17)
 
@@ -93,7 +91,7 @@ def test_opaque_alpha_is_dropped_and_other_alpha_refused(read, refused, colour_t
     colours = values[..., 0] if channels == 2 else values[..., :3]
     np.testing.assert_array_equal(read(png_bytes(values, colour_type, bits)).pixels, unit(colours, bits))
     values[3, 4, -1] -= 1
-    refused(png_bytes(values, colour_type, bits), "transparent pixels (1 of 221)", "Flatten")
+    refused(png_bytes(values, colour_type, bits), "transparent pixels (1 of 221)", "mask: alpha")
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
@@ -288,51 +286,6 @@ def test_content_decides_about_format_and_identity(read):
     assert (raw.file_format, raw.sha256) == ("TIFF", hashlib.sha256(data).hexdigest())
     assert raw.origin.endswith("/picture.jpg")
     np.testing.assert_array_equal(raw.pixels, unit(values, 8))
-
-
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_of_scikit_image(name):
-    raw = read_image(f"skimage:{name}")
-    assert raw.sha256 == hashlib.sha256(skimage_path(name).read_bytes()).hexdigest()
-    assert raw.origin.startswith(f"skimage:{name} (scikit-image ")
-    assert 0 <= raw.pixels.min() < raw.pixels.max() <= 1
-
-
-@pytest.mark.parametrize("name", ["bricks", "multipage", "../data/brick", ""])
-def test_unknown_photograph_lists_the_known(name):
-    with pytest.raises(ImageError, match="astronaut, brick, camera") as caught:
-        read_image(f"skimage:{name}")
-    if name == "bricks":
-        assert 'Did you mean "brick"?' in caught.value.cure
-
-
-@pytest.mark.parametrize("package", ["skimage", "_skimage2"])
-def test_photographs_are_found_in_the_package_folders_of_scikit_image(tmp_path, monkeypatch, package):
-    """Version 0.26 has its images in skimage/data, the main branch in _skimage2/data."""
-    content = skimage_path("brick").read_bytes()
-    for name in ("skimage", "_skimage2"):
-        (tmp_path / name / "data").mkdir(parents=True)
-        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('must not be imported')")
-    path = tmp_path / package / "data" / "brick.png"
-    path.write_bytes(content)
-    (tmp_path / package / "data" / "README.txt").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "skimage", raising=False)
-    assert skimage_path("brick") == skimage_file("brick.png") == path
-    assert skimage_file("camera.png") is None
-    with pytest.raises(ImageError, match="ships no image"):
-        skimage_path("camera")
-    assert read_image("skimage:brick").sha256 == hashlib.sha256(content).hexdigest()
-
-
-def test_finding_a_photograph_imports_no_scikit_image():
-    code = (
-        "import sys; from stimgen.images.read import skimage_path; import stimgen.images.sources;"
-        "slow = {'skimage', 'scipy', 'torch', 'PIL', 'tifffile'};"
-        "print(skimage_path('brick').is_file(), slow & set(sys.modules))"
-    )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output.split(maxsplit=1) == ["True", "set()\n"]
 
 
 def test_missing_file_and_pipe_are_refused(tmp_path):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from stimgen.manifest.document import ManifestError
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.resolved import Manifest
 
@@ -31,3 +33,10 @@ def load(
     path = folder / "manifest.yaml"
     path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     return load_manifest(path, network=override_network, seeds=override_seeds)
+
+
+def refusal(folder: Path, **changes: Any) -> str:
+    """Return what is said of a changed minimal manifest that is refused."""
+    with pytest.raises(ManifestError) as caught:
+        load(folder, **changes)
+    return str(caught.value)

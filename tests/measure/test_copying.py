@@ -24,15 +24,25 @@ def tiles(image, side):
             yield top, left, image[top : top + side, left : left + side]
 
 
-def by_brute_force(image, source, side, *, disjoint=False):
-    """Return the highest of NumPy's absolute correlation coefficients, one after the other."""
+def by_brute_force(image, source, side, *, disjoint=False, inside=None):
+    """Return the highest of NumPy's absolute correlation coefficients, one after the other.
+
+    With a mask of the source, only windows inside it count; and tiles, where the image is the source.
+    """
+
+    def counts(y, x):
+        return inside is None or inside[y : y + side, x : x + side].all()
+
     highest = []
     for top, left, tile in tiles(image, side):
         for y in range(source.shape[0] - side + 1):
             for x in range(source.shape[1] - side + 1):
                 window = source[y : y + side, x : x + side]
                 overlap = abs(y - top) < side and abs(x - left) < side
-                if np.ptp(tile) and np.ptp(window) and not (disjoint and overlap):
+                contrast = np.ptp(tile) and np.ptp(window)
+                if disjoint and (overlap or not counts(top, left)):
+                    continue
+                if contrast and counts(y, x):
                     highest.append(abs(np.corrcoef(tile.ravel(), window.ravel())[0, 1]))
     return max(highest, default=None)
 
@@ -56,6 +66,17 @@ def test_similarity_and_baseline_by_brute_force(height, width, side, seed):
     assert copying(image, windows)[side] == pytest.approx(by_brute_force(image, source, side), abs=1e-9)
     expected = by_brute_force(source, source, side, disjoint=True)
     assert windows.baseline[side] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_windows_of_a_source_with_a_mask_are_inside_it(seed):
+    rng = np.random.default_rng(seed)
+    image, source, inside = rng.random((9, 11)), rng.random((12, 10)), rng.random((12, 10)) < 0.9
+    source[~inside] = source[inside].mean()
+    windows = SourceWindows(source, (3,), inside)
+    assert copying(image, windows)[3] == pytest.approx(by_brute_force(image, source, 3, inside=inside))
+    expected = by_brute_force(source, source, 3, disjoint=True, inside=inside)
+    assert windows.baseline[3] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("side", CROPS_PX)

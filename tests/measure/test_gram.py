@@ -8,7 +8,7 @@ from measured_networks import LAYERS, numpy_gram, small_extractor
 
 from stimgen.images.pixels import luminance
 from stimgen.images.read import read_image
-from stimgen.measure import DecodedImage
+from stimgen.measure import DecodedImage, gram
 from stimgen.measure.gram import gram_columns, normalised, source_grams
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
@@ -69,6 +69,29 @@ def test_columns_follow_the_formulas_in_float64(extractor, shape, with_crops):
             assert found[f"gram_normalised_{layer}"] == pytest.approx(distance / np.mean(pairs), rel=1e-3)
 
 
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_a_mask_weights_the_positions_of_each_layer(extractor, channels):
+    """G = Σ w F Fᵀ / Σ w in float64; whole images are compared with it, and images inside the mask."""
+    rng = np.random.default_rng(3)
+    rows, columns = np.indices((16, 16)) - 7.5
+    inside = np.hypot(rows, columns) < 6.2
+    source, image = rng.random((2, 16, 16, *channels), np.float32) * rng.random(
+        (16, *[1] * len(channels)), np.float32
+    )
+    grams = source_grams(extractor, source, LAYERS, (), inside=inside)
+    for mask in (None, inside):
+        found = gram_columns(DecodedImage(image, inside=mask), grams)
+        for layer in LAYERS:
+            target = numpy_gram(extractor, source, layer, inside)
+            difference = numpy_gram(extractor, image, layer, mask) - target
+            assert found[f"gram_relative_{layer}"] == pytest.approx(relative(difference, target), rel=1e-4)
+            for name in ("floor", "floor_sd", "ceiling", "ceiling_sd", "normalised"):
+                assert found[f"gram_{name}_{layer}"] is None
+        assert found["gram_floor_extrapolated"] is None
+    same = gram_columns(DecodedImage(source, inside=inside), grams)
+    assert all(same[f"gram_relative_{layer}"] < 1e-6 for layer in LAYERS)
+
+
 def test_a_line_in_the_middle_of_an_odd_side_counts(extractor):
     source = np.random.default_rng(3).random((17, 17), np.float32)
     source[8] = 1.0
@@ -84,6 +107,23 @@ def test_a_quarter_that_is_too_small_for_a_layer_gives_no_floor(extractor):
     assert [found[f"gram_relative_{layer}"] for layer in LAYERS] == pytest.approx([0, 0, 0], abs=1e-6)
     assert found["gram_floor_pool2"] is found["gram_floor_sd_pool2"] is found["gram_normalised_pool2"] is None
     assert found["gram_floor_pool1"] is not None
+
+
+def test_equal_images_one_after_the_other_are_measured_once(extractor, monkeypatch):
+    grey, other = np.random.default_rng(1).random((2, 16, 16), np.float32)
+    grams, measured = source_grams(extractor, other, LAYERS, [other, grey]), []
+    first = gram_columns(DecodedImage(grey), grams)
+    alone = gram.gram_distances
+    monkeypatch.setattr(gram, "gram_distances", lambda *args: measured.append(args) or alone(*args))
+    assert gram_columns(DecodedImage(grey.astype(np.float64)), grams) == first
+    assert gram_columns(DecodedImage(grey.reshape(8, 32)), grams) != first
+    assert gram_columns(DecodedImage(np.nextafter(grey, np.float32(1))), grams) != first
+    assert gram_columns(DecodedImage(grey), grams) == first
+    left, top = np.indices((16, 16)) < 8
+    of_left, of_top = (gram_columns(DecodedImage(grey, inside=inside), grams) for inside in (left, top))
+    assert len({found["gram_loss_pool1"] for found in (first, of_left, of_top)}) == 3
+    assert gram_columns(DecodedImage(grey, inside=top), grams) == of_top
+    assert len(measured) == 5
 
 
 def test_without_a_source_there_are_no_columns():

@@ -52,3 +52,15 @@ def test_histogram_distance_is_scipys(pair):
 
 def test_images_of_another_shape_are_not_compared():
     assert histogram_w1(np.zeros((2, 2)), np.zeros((2, 3))) is None
+
+
+def test_pixels_inside_masks_are_compared_whatever_their_number():
+    rng = np.random.default_rng(1)
+    image, source, inside = rng.random((6, 7, 3)), rng.random((6, 7, 3)), rng.random((6, 7)) < 0.6
+    statistic = STATISTICS["histogram_w1"]
+    prepared = statistic.prepare(DecodedImage(source, inside=inside))
+    for mask in (None, inside, ~inside):
+        counted = grey(image)[np.ones_like(inside) if mask is None else mask]
+        expected = stats.wasserstein_distance(counted, grey(source)[inside])
+        found = statistic.measure(DecodedImage(image, inside=mask), prepared)["histogram_w1"]
+        assert found == pytest.approx(expected, rel=1e-9)

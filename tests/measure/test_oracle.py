@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from measured_networks import LAYERS, small_extractor
 from oracle import oracle
-from PIL import Image
+from png_bytes import GREY, RGB, png_bytes
 
 from stimgen.images.png import decode_png
 from stimgen.measure import DecodedImage, measure, prepare_source
@@ -17,11 +17,12 @@ from stimgen.measure.gram import source_grams
 from stimgen.runs.columns import STIMULI
 
 NOT_MEASURED = """
-    stimulus_id filename source condition kind seed size_px size_deg ppd color network weights weights_sha256
-    pooling padding normalised layers components parameters preset loss iterations evaluations stop_reason
-    restarts residual_spectrum residual_histogram residual_gram measured_in measured_in_sha256 matching
-    matched_residual_mean matched_residual_contrast matched_residual_histogram matched_residual_spectrum
-    clipped_share accepted reject_reason source_linearise source_sha256 png_sha256
+    stimulus_id filename source condition kind seed size_px size_deg ppd color bits network weights
+    weights_sha256 pooling padding normalised layers components parameters preset loss iterations
+    evaluations stop_reason restarts residual_spectrum residual_histogram residual_gram measured_in
+    measured_in_sha256 matching matched_residual_mean matched_residual_contrast matched_residual_histogram
+    matched_residual_spectrum clipped_share accepted reject_reason source_linearise source_mask
+    source_sha256 png_sha256
 """
 """Columns that say what a stimulus is and how it was made."""
 
@@ -56,8 +57,9 @@ def random_image(rng, shape, kind):
     return noise
 
 
-def save(path, image):
-    Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(path)
+def save(path, image, bits=8):
+    samples = np.rint((2**bits - 1) * image).astype(f"uint{bits}")
+    path.write_bytes(png_bytes(samples, RGB if image.ndim == 3 else GREY, bits))
     return path
 
 
@@ -96,7 +98,11 @@ def test_columns_are_those_of_the_oracle(number, tmp_path, network):
     source_image = random_image(rng, other, rng.choice(kinds[:3]))
     if number % 4 == 1 and other == shape:
         image[:22, :22] = source_image[-22:, -22:]
-    file, source = save(tmp_path / "image.png", image), save(tmp_path / "source.png", source_image)
+    bits = 16 if number % 5 == 2 else 8
+    file, source = (
+        save(tmp_path / "image.png", image, bits),
+        save(tmp_path / "source.png", source_image, bits),
+    )
     side_deg = None if number % 5 == 4 else min(shape[:2]) / 20
     scrambled = [rng.random(other, np.float32) for _ in range(2)]
 

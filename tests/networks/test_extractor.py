@@ -182,6 +182,53 @@ def test_normalised_maps_are_the_original_ones_up_to_a_scale_per_channel(tiny_we
         assert (after[layer] - expected).norm() / expected.norm() < 1e-5, layer
 
 
+@pytest.fixture
+def measured(monkeypatch):
+    """The calls that measure activations."""
+    calls = []
+    monkeypatch.setattr(
+        extractor_module, "mean_activations", lambda e: calls.append(e) or mean_activations(e)
+    )
+    return calls
+
+
+def test_activations_are_measured_once_for_each_network(tiny_weights, cache, measured):
+    weights = tiny_weights("caffe-rgb")
+    first, again = build_extractor(weights), build_extractor(weights)
+    assert len(measured) == 1
+    for name in ("kernels", "biases"):
+        assert all(map(torch.equal, getattr(first, name), getattr(again, name)))
+    shallow = build_extractor(weights, deepest="conv1_1")
+    build_extractor(weights, pooling="max")
+    build_extractor(tiny_weights("torchvision"))
+    weights.biases[1][0] += 1e-3
+    changed = build_extractor(weights)
+    assert len(measured) == len(list((cache.parent / "activations").iterdir())) == 5
+    assert torch.equal(shallow.kernels[0], first.kernels[0])
+    assert not torch.equal(changed.kernels[1], first.kernels[1])
+
+
+@pytest.mark.parametrize("damage", ["a byte", "cut off", "empty", "a folder"])
+def test_a_damaged_file_of_activations_is_replaced(tiny_weights, cache, measured, damage):
+    weights = tiny_weights("caffe-rgb")
+    first = build_extractor(weights)
+    (path,) = (cache.parent / "activations").iterdir()
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+    else:
+        damaged = {"a byte": content[:-1] + bytes([content[-1] ^ 1]), "cut off": content[:-9], "empty": b""}
+        path.write_bytes(damaged[damage])
+    again = build_extractor(weights)
+    assert len(measured) == 2
+    assert all(map(torch.equal, first.kernels, again.kernels))
+    if damage != "a folder":  # which cannot be replaced
+        assert path.read_bytes() == content
+        build_extractor(weights)
+        assert len(measured) == 2
+
+
 def test_a_filter_that_is_never_active_keeps_its_scale(tiny_weights):
     weights = tiny_weights("torchvision")
     with torch.no_grad():

@@ -25,7 +25,6 @@ def made(tmp_path_factory):
     """Return a function that runs the small manifest with changes and returns its folder."""
     before = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STIMGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         # The real weights, read from their package once.
         patch.setattr(preparation, "find_weights", functools.cache(preparation.find_weights))
         torch.set_num_threads(1)

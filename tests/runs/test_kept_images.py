@@ -13,14 +13,12 @@ from run_manifests import IDS, stimgen, tiny, write_manifest
 from safetensors.numpy import load_file, save
 from same_runs import comparable, differences
 
-from stimgen.controls import Control
 from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.errors import StimgenError
 from stimgen.images.png import decode_png
 from stimgen.images.sources import load_source
 from stimgen.manifest.load import load_manifest
 from stimgen.manifest.plan import plan
-from stimgen.runs import make
 from stimgen.runs.recipe import stimulus_generator
 from stimgen.runs.results import Shard
 from stimgen.runs.runner import run
@@ -44,6 +42,7 @@ BEFORE = {"histogram": "source"}
 CHANGES = {
     "matched otherwise": {"matching": {"luminance": "set", "rotational_spectrum": "source"}},
     "not matched": {"matching": {}},
+    "16 bits": {"matching": BEFORE, "image": {"size_px": 32, "color": "rgb", "bits": 16}},
     "a measured layer": {"matching": BEFORE, "measure": {"layers": ["pool2"]}},
     "a size in degrees": {"matching": BEFORE, "image": {"size_px": 32, "ppd": 20, "color": "rgb"}},
     "all of it": {
@@ -60,17 +59,6 @@ def coloured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("coloured")
     assert run(tiny(folder, **COLOURED, matching=BEFORE)).made == 10
     return RunFolder(folder / "results" / "tiny")
-
-
-@pytest.fixture
-def nothing_is_made(monkeypatch):
-    """Neither a texture nor a control can be made."""
-
-    def made(*arguments, **options):
-        raise AssertionError("made from the start")
-
-    monkeypatch.setattr(make, "synthesise", made)
-    monkeypatch.setattr(Control, "make", made)
 
 
 def times(folder, kind):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from png_bytes import GREY, png_bytes
 from run_manifests import stimgen
 
 from stimgen.errors import InputError
@@ -106,9 +107,30 @@ def test_the_command_says_that_distances_across_sizes_contain_the_border(tmp_pat
     assert set(pd.read_csv(tmp_path / "table.csv")["padding"]) == {"zeros"}
 
 
+def test_white_and_coding_are_of_all_images(tmp_path):
+    """A camera's 12 bits in 16, nearly black without its white; sRGB by the formula of IEC 61966-2-1."""
+    samples = np.random.default_rng(1).integers(0, 4096, (24, 24), dtype=np.uint16)
+    path, out = tmp_path / "twelve.png", tmp_path / "table.csv"
+    path.write_bytes(png_bytes(samples, GREY, 16))
+    refused = stimgen("stats", path)
+    assert refused.exit_code == 2
+    assert "--white 4095" in refused.stderr
+    options = ["--white", 4095, "--linearise", "srgb", "--no-gram", "--out", out]
+    done = stimgen("stats", path, "--source", path, *options)
+    assert done.exit_code == 0, done.output
+    coded = samples / 4095
+    light = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    table = pd.read_csv(out)
+    assert table["luminance_mean"][0] == pytest.approx(light.mean(), rel=1e-6)
+    assert table["histogram_w1"][0] == 0
+    above = stimgen("stats", path, "--white", 1000)
+    assert "above white" in above.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--linearise", "gamma"], "is not one of"),
         (["--ppd", "0"], "above 0"),
         (["--out", "table.json"], "ends in .csv"),
         (["--out", "nowhere/table.csv"], "folder that exists"),

@@ -99,7 +99,9 @@ def changed(case, before, folder):
             TEXTURE,
             "optimised",
         ),
+        (replace(TEXTURE, source={"mask": "alpha"}), TEXTURE, "optimised"),
         (Case({"matching": {"histogram": "source"}}), TEXTURE, "matching"),
+        (Case({"image": {"size_px": 32, "ppd": 41, "bits": 16}}), TEXTURE, "matching"),
         (
             Case({"matching": {"histogram": "set"}}),
             Case({"matching": {"histogram": "source"}}),

@@ -57,7 +57,7 @@ def test_saved_statistics_give_the_texture_of_their_image(
     model: TextureModel, tmp_path: Path, preset: Multiscale | Gatys2015
 ) -> None:
     """From the same noise, to the last bit."""
-    source = np.stack([texture("gravel", 48)] * 3, axis=2)
+    source = texture("coffee", 48)
     statistics = model.analyse(source)
     path = tmp_path / "gravel.safetensors"
     statistics.save(path)
@@ -143,6 +143,23 @@ def test_a_mixture_is_linear(share: float) -> None:
     assert mixed.lowest[0] == (_statistics(1.0 if share > 0 else 3.0).lowest[0])
 
 
+def test_an_rgb_image_without_colour_gives_the_grey_texture_of_a_run(model: TextureModel) -> None:
+    plane = texture("gravel", 48)
+    grey, rgb = model.analyse(plane), model.analyse(np.stack([plane] * 3, axis=2))
+    assert rgb.mean == grey.mean
+    made = [model.synthesise(one, preset=SHORT).image for one in (grey, rgb)]
+    assert made[1].shape == (48, 48)
+    np.testing.assert_array_equal(*made)
+
+
+def test_grey_among_rgb_is_mixed_as_three_equal_channels(model: TextureModel) -> None:
+    grey, colour = model.analyse(texture("gravel", 48)), model.analyse(texture("coffee", 48))
+    mixed = mix([grey, colour], [0.25, 0.75])
+    assert mixed.mean == pytest.approx([grey.mean[0] / 4 + mean * 3 / 4 for mean in colour.mean])
+    assert mixed.lowest == tuple(min(grey.lowest[0], value) for value in colour.lowest)
+    assert model.synthesise(mixed, preset=SHORT).image.shape == (48, 48, 3)
+
+
 def test_files_of_something_else_are_refused(model: TextureModel, tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     with pytest.raises(InputError, match="no file"):
@@ -168,14 +185,12 @@ def test_statistics_that_cannot_be_mixed_are_refused() -> None:
     statistics = _statistics(1.0)
     other = dataclasses.replace(statistics, model=dataclasses.replace(statistics.model, pooling="max"))
     zeros = dataclasses.replace(statistics, model=dataclasses.replace(statistics.model, padding="zeros"))
-    colour = dataclasses.replace(statistics, mean=(0.1,) * 3)
     for second, weights, message in (
         (statistics, [0.5, 0.6], "weight"),
         (statistics, [1.0], "weight"),
         (statistics, [float("nan"), 1.0], "weight"),
         (other, [0.5, 0.5], "pooling average and max"),
         (zeros, [0.5, 0.5], "padding mirrored and zeros"),
-        (colour, [0.5, 0.5], "Grey and RGB"),
     ):
         with pytest.raises(InputError, match=message):
             mix([statistics, second], weights)

@@ -9,6 +9,7 @@ from texture_problems import objective_of, random_network, texture
 from torch import Tensor
 
 from stimgen.errors import InputError, StimgenError
+from stimgen.images.masks import place_inside
 from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.statistic import (
@@ -94,3 +95,27 @@ def test_unknown_statistics_and_components_are_refused() -> None:
         weighted_terms({"conv1_1": 1.0}, statistic="grams")
     with pytest.raises(StimgenError, match="channel_means cannot be matched on principal components"):
         weighted_terms({"conv1_1": 1.0}, {"conv1_1": torch.eye(64)[:, :3]}, "channel_means")
+
+
+@pytest.mark.parametrize("name", ["means", "contrast"])
+def test_a_statistic_without_weights_is_refused_for_a_source_with_a_mask(name: str) -> None:
+    """Unweighted, it would be of what lies outside, too."""
+    inside = np.indices((32, 32))[0] < 20
+    goal = SourceImage(texture("gravel", 32), inside)
+    with pytest.raises(StimgenError, match="cannot be matched to a source with a mask"):
+        goal.features(random_network(), terms(name), 0)
+
+
+def test_coarse_scales_of_a_source_with_a_mask_are_weighted_too() -> None:
+    """Against the weighted mean in NumPy, of maps of the image averaged down by two."""
+    inside = np.indices((32, 32)).sum(axis=0) < 37
+    source = texture("gravel", 32)
+    source = place_inside(source[inside], inside)
+    network = random_network()
+    (found,) = SourceImage(source, inside).features(network, terms("gram"), 1).values()
+    half, weights = (x.reshape(16, 2, 16, 2).mean(axis=(1, 3)) for x in (source, inside.astype(float)))
+    batch = torch.from_numpy(half).to(network.gain).expand(1, 3, 16, 16)
+    maps = network.features(batch, ["pool1"])["pool1"][0].double().numpy()
+    weights = weights.reshape(8, 2, 8, 2).mean(axis=(1, 3))
+    expected = np.einsum("ihw,jhw,hw->ij", maps, maps, weights) / weights.sum()
+    np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-4, atol=1e-6)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from PIL import Image as Pillow
-from run_fixtures import as_finished, cache, control, finished, one_thread, weights_read_once
+from run_fixtures import as_finished, control, finished, one_thread, weights_read_once
 from run_manifests import tiny
 from skimage import data
 from tampering import LIST
@@ -12,7 +12,7 @@ from tampering import LIST
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder
 
-__all__ = ["as_finished", "cache", "control", "finished", "one_thread", "weights_read_once"]
+__all__ = ["as_finished", "control", "finished", "one_thread", "weights_read_once"]
 
 
 @pytest.fixture(scope="session")

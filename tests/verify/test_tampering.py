@@ -232,9 +232,10 @@ def test_tampering_is_found_and_the_file_is_named(there, name):
         (lambda png: b"hello", "cannot be read as a stimulus"),
         (lambda png: encode_png(np.zeros((16, 16), np.uint8)), "is 16 × 16 px"),
         (lambda png: encode_png(np.zeros((32, 32, 3), np.uint8)), "is rgb, and the record says grey"),
+        (lambda png: encode_png(np.zeros((32, 32), np.uint16)), "has 16 bits, and the record says 8"),
         (lambda png: with_chunk(png, b"gAMA", b"\0\0\xb1\x8f"), "has gAMA beside its pixels"),
     ],
-    ids=["no picture", "another size", "colour", "gamma"],
+    ids=["no picture", "another size", "colour", "bits", "gamma"],
 )
 def test_png_that_is_no_stimulus_is_found_whatever_its_record_says(there, forge, words):
     """The record has its hash and a new seal, and the tables follow from the record."""

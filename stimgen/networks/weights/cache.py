@@ -25,10 +25,15 @@ _NAME = "[A-Za-z][A-Za-z0-9_]*"
 _HINT = "Delete the file, then fetch or import the weights again (stimgen weights --help)."
 
 
-def weights_folder() -> Path:
-    """Return the folder of cached weights, in STIMGEN_CACHE or the user's cache."""
+def cache_folder() -> Path:
+    """Return the folder of what is kept between runs: STIMGEN_CACHE, or a folder in the user's cache."""
     setting = os.environ.get("STIMGEN_CACHE")
-    return (Path(setting) if setting else platformdirs.user_cache_path("stimgen")) / "weights"
+    return Path(setting) if setting else platformdirs.user_cache_path("stimgen")
+
+
+def weights_folder() -> Path:
+    """Return the folder of cached weights."""
+    return cache_folder() / "weights"
 
 
 def cached_path(network: str, name: str) -> Path:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stimgen.images.masks import Inside
 from stimgen.networks.extractor import FeatureExtractor, photographs
 from stimgen.texture.objective import analyse
 from stimgen.texture.statistic import Statistic, Target, Term, register_statistic
@@ -30,6 +31,11 @@ class Gram(Statistic):
     def features(self, maps: Tensor) -> Tensor:
         """Return the Gram matrices, (batch, channel, channel)."""
         return gram_matrix(maps)
+
+    def weighted_features(self, maps: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted means over positions, ``sum_p w_p f_p f_p^T / sum_p w_p``."""
+        # A root before the product, in which it is squared.
+        return gram_matrix(maps.to(weights.dtype) * (weights / weights.mean()).sqrt())
 
     def target(self, features: Tensor) -> Target:
         """Return T, and with components the matrix M of `loss`."""
@@ -90,9 +96,14 @@ class Gram(Statistic):
         return reduced if self.basis is None else self.basis @ reduced @ self.basis.T
 
 
-def gram_matrices(extractor: FeatureExtractor, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Return the Gram matrices, shape (batch, channel, channel), of images (batch, 1 or 3, height, width)."""
-    found = analyse(extractor, images, [Term(layer, Gram()) for layer in layers])
+def gram_matrices(
+    extractor: FeatureExtractor, images: Tensor, layers: Sequence[str], inside: Inside | None = None
+) -> dict[str, Tensor]:
+    """Return the Gram matrices, shape (batch, channel, channel), of images (batch, 1 or 3, height, width).
+
+    With a mask, `inside` (height, width), they are the weighted means of `Gram.weighted_features`.
+    """
+    found = analyse(extractor, images, [Term(layer, Gram()) for layer in layers], inside)
     return dict(zip(layers, found.values(), strict=True))
 
 

@@ -40,6 +40,15 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def chunks(file):
+    """Return the names of the chunks of a PNG file."""
+    names, place = [], 8
+    while place < len(file):
+        names.append(file[place + 4 : place + 8])
+        place += 12 + int.from_bytes(file[place : place + 4], "big")
+    return names
+
+
 def _row_bytes(samples, bits, paeth):
     lines = [_packed(row, bits) for row in samples]
     if not paeth:
