@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from stimgen.cli import completion
-from stimgen.cli.arguments import Device, Normalise, Pooling, Quiet, option
+from stimgen.cli.arguments import Device, Normalise, Padding, Pooling, Quiet, option
 from stimgen.cli.errors import say
 from stimgen.errors import InputError
 
@@ -28,6 +28,7 @@ def stats(
         str, option("Name of published or imported weights, or a file.", complete=completion.weights)
     ] = "imagenet",
     pooling: Pooling = "average",
+    padding: Padding = "mirrored",
     normalise: Normalise = True,
     layers: Annotated[
         str | None,
@@ -72,6 +73,7 @@ def stats(
             "Name a file that ends in .csv; its data dictionary gets the same name with .json.",
         )
 
+    from stimgen.images.read import read_image
     from stimgen.networks.device import find_device
     from stimgen.runs.csv_files import in_order, to_csv, to_json
     from stimgen.runs.measure_images import GramMeasurement, measure_images
@@ -80,7 +82,7 @@ def stats(
     where = find_device(device)
     measurement = None
     if gram and source is not None:
-        measurement = GramMeasurement(*_network(network, weights, pooling, normalise, layers), where)
+        measurement = GramMeasurement(*_network(network, weights, pooling, padding, normalise, layers), where)
     measured = measure_images(
         images,
         source=source,
@@ -90,6 +92,14 @@ def stats(
         white=white,
         linearise=linearise,
     )
+    if measurement and source:
+        sides = zip(measured["height_px"], measured["width_px"], strict=True)
+        other = sum(size != read_image(source).pixels.shape[:2] for size in sides)
+        if other:
+            say(
+                f"{other} of {len(measured)} images have another size than the source. Their Gram distances "
+                "also contain what the network sees at the border, the more the smaller the image."
+            )
     table, dictionary = in_order("images", measured)
     if out is None:
         typer.echo(to_csv(table), nl=False)
@@ -126,6 +136,7 @@ def decode(
         str, option("Name of published or imported weights, a file, or random.", complete=completion.weights)
     ] = "imagenet",
     pooling: Pooling = "average",
+    padding: Padding = "mirrored",
     normalise: Normalise = True,
     size_px: Annotated[int, option("Side that the largest central square is shrunk to.", min=1)] = 224,
     color: Annotated[str, option("grey or rgb.", complete=completion.one_of("grey", "rgb"))] = "rgb",
@@ -158,7 +169,7 @@ def decode(
     from stimgen.networks.device import find_device
 
     torch_device = find_device(device)
-    spec, named = _network(network, weights, pooling, normalise, layers, with_last=True)
+    spec, named = _network(network, weights, pooling, padding, normalise, layers, with_last=True)
     settings = DecodeSettings(
         folder=folder,
         test=test,
@@ -188,7 +199,14 @@ def decode(
 
 
 def _network(
-    name: str, weights: str, pooling: str, normalise: bool, layers: str | None, *, with_last: bool = False
+    name: str,
+    weights: str,
+    pooling: str,
+    padding: str,
+    normalise: bool,
+    layers: str | None,
+    *,
+    with_last: bool = False,
 ) -> tuple[NetworkSpec, tuple[str, ...]]:
     """Return a network and the layers that a command line names, by default the network's usual ones."""
     from stimgen.manifest.schema import NetworkSpec
@@ -198,5 +216,5 @@ def _network(
     named = [*architecture.default_layers, *(architecture.layers[-1:] if with_last else ())]
     if layers is not None:
         named = [layer.strip() for layer in layers.split(",")]
-    spec = NetworkSpec(name=name, weights=weights, pooling=pooling, normalise=normalise)
+    spec = NetworkSpec(name=name, weights=weights, pooling=pooling, padding=padding, normalise=normalise)
     return spec, architecture.expand(named)

@@ -33,19 +33,21 @@ Device = Annotated[str, option("auto, cpu, cuda:0, …", "--device", complete=co
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a run.", autocompletion=completion.run_folders)
 ]
-POOLINGS = ("average", "max")
 
 
-def _known_pooling(pooling: str) -> str:
-    if pooling not in POOLINGS:
-        raise InputError(f'Unknown pooling "{pooling}".', nearest(pooling, POOLINGS))
-    return pooling
+def _kind(name: str, text: str, *known: str) -> Any:
+    """Return the option --NAME, whose value is one of a few words."""
+
+    def check(word: str) -> str:
+        if word not in known:
+            raise InputError(f'Unknown {name} "{word}".', nearest(word, known))
+        return word
+
+    return option(text, f"--{name}", complete=completion.one_of(*known), callback=check)
 
 
-Pooling = Annotated[
-    str,
-    option("average or max.", "--pooling", complete=completion.one_of(*POOLINGS), callback=_known_pooling),
-]
+Pooling = Annotated[str, _kind("pooling", "average or max.", "average", "max")]
+Padding = Annotated[str, _kind("padding", "Beyond the border: mirrored maps, or zeros.", "mirrored", "zeros")]
 Normalise = Annotated[bool, option("Rescale filters to a mean activation of 1, as manifests do by default.")]
 Quiet = Annotated[bool, option("Show errors only.", "--quiet", "-q")]
 

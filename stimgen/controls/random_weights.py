@@ -33,8 +33,8 @@ def random_weights(
 ) -> ImageWithResiduals:
     """Return a texture that matches the source in a network with random weights.
 
-    It is synthesised as the layer set is, with the same layers, layer weights, pooling and preset, but with
-    the kernels of `stimgen.networks.weights.random_weights` (Gatys, Ecker & Bethge 2015, Fig. 3C). Filters
+    It is synthesised as the layer set is, with the same layers, layer weights, pooling, padding and preset,
+    but with the kernels of `stimgen.networks.weights.random_weights` (Gatys et al. 2015, Fig. 3C). Filters
     are not rescaled to a mean activation of 1: their variance ensures that on average, and random filters
     that are hardly ever active would dominate the loss. The residual "gram" is the largest relative Gram
     distance in the random network over the layers.
@@ -49,7 +49,7 @@ def random_weights(
     assert model is not None, "the manifest has a layer set for it"
     layers = tuple(model.layer_weights)
     extractor, weights_sha256 = _extractor(
-        model.network, model.pooling, layers, weights_seed, materials.device
+        model.network, model.pooling, model.padding, layers, weights_seed, materials.device
     )
     bases = principal_components(extractor, layers, model.components)
     goal = SourceImage(plane_if_grey(source), materials.inside)
@@ -65,7 +65,12 @@ def random_weights(
 
 @lru_cache(maxsize=1)
 def _extractor(
-    network: str, pooling: Literal["average", "max"], layers: tuple[str, ...], seed: int, device: str
+    network: str,
+    pooling: Literal["average", "max"],
+    padding: Literal["zeros", "mirrored"],
+    layers: tuple[str, ...],
+    seed: int,
+    device: str,
 ) -> tuple[FeatureExtractor, str]:
     """Return the random network and the identity of its weights; the last one is kept for other exemplars."""
     from stimgen.networks.architectures import NETWORKS
@@ -74,5 +79,7 @@ def _extractor(
 
     weights = find_weights(network, f"random:{seed}")
     deepest = NETWORKS[network]().deepest(layers)
-    extractor = build_extractor(weights, pooling=pooling, normalise=False, device=device, deepest=deepest)
+    extractor = build_extractor(
+        weights, pooling=pooling, padding=padding, normalise=False, device=device, deepest=deepest
+    )
     return extractor, weights.tensors_sha256

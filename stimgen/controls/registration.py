@@ -33,6 +33,7 @@ class TextureSpec:
 
     network: str
     pooling: Literal["average", "max"]
+    padding: Literal["zeros", "mirrored"]
     layer_weights: Mapping[str, float]
     components: int | None
     preset: Multiscale | Gatys2015

@@ -117,6 +117,7 @@ def decode(
             extractor = build_extractor(
                 weights,
                 pooling=settings.network.pooling,
+                padding=settings.network.padding,
                 normalise=settings.network.normalise,
                 device=device,
                 deepest=architecture.deepest(settings.layers),

@@ -128,6 +128,7 @@ def feature_folder(
         "tensors_sha256": weights.tensors_sha256,
         "input": asdict(weights.convention),
         "pooling": settings.network.pooling,
+        "padding": settings.network.padding,
         "normalise": settings.network.normalise,
         "weights_normalised": weights.normalised,
         "size_px": settings.image.size_px,

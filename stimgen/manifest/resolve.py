@@ -26,6 +26,7 @@ from stimgen.manifest.sections import read, read_section
 from stimgen.manifest.sources import expand_sources, find_file
 from stimgen.measure.portilla_simoncelli import SCALES, WIDTH, size_problem
 from stimgen.networks.architectures import NETWORKS, random_seed, weights_names
+from stimgen.texture.presets import Gatys2015
 from stimgen.trials import DESIGNS, Available, Exemplar, OptionError, make_trials
 
 MAX_STIMULI = 1_000_000
@@ -52,10 +53,13 @@ def resolve(
     seeds = file.seeds or ()
     if isinstance(seeds, SeedRange):
         seeds = tuple(range(seeds.first, seeds.first + seeds.count))
-    usable = network = resolver.network(file.network, ("network",))
-    if file.network and file.network.name in NETWORKS and network is None:
+    spec = file.network
+    if spec and isinstance(file.synthesis, Gatys2015) and "padding" not in spec.model_fields_set:
+        spec = spec.model_copy(update={"padding": "zeros"})
+    usable = network = resolver.network(spec, ("network",))
+    if spec and spec.name in NETWORKS and network is None:
         # Layer sets can be looked at although the manifest's weights are wrong.
-        usable = file.network.model_copy(update={"weights": NetworkSpec().weights})
+        usable = spec.model_copy(update={"weights": NetworkSpec().weights})
     entries = (file.layer_sets or {}).items()
     found = {name: resolver.layer_set(name, entry, usable) for name, entry in entries}
     layer_sets = {name: layer_set for name, layer_set in found.items() if layer_set}

@@ -173,6 +173,12 @@ class NetworkSpec(Section):
         "a network that was never trained.",
     )
     pooling: Literal["average", "max"] = Field("average", description="Average pooling is the paper's.")
+    padding: Literal["zeros", "mirrored"] = Field(
+        "mirrored",
+        description="What convolutions see beyond the border of their maps: zeros, as in the paper, which "
+        "are part of every statistic, the more the smaller the image; or mirrored maps. Zeros are the "
+        "default with the preset gatys2015.",
+    )
     normalise: bool = Field(
         True,
         description="Rescale each filter to a mean activation of 1 over natural images, as in the paper. "
@@ -188,6 +194,7 @@ class NetworkOverride(Section):
         None, min_length=1, description="Name of published weights, a path, or random (random:SEED)."
     )
     pooling: Literal["average", "max"] | None = Field(None, description="Kind of pooling.")
+    padding: Literal["zeros", "mirrored"] | None = Field(None, description="Kind of padding.")
     normalise: bool | None = Field(
         None, description="Whether filters are rescaled to a mean activation of 1."
     )

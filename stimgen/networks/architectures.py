@@ -207,10 +207,10 @@ class Architecture:
         return field
 
     def smallest_px(self, layer: str) -> int:
-        """Return the side of the smallest image in which `layer` still has one position."""
+        """Return the side of the smallest image in which `layer` has a position, and maps can be mirrored."""
         side = 1
         for step in reversed(self.upto(layer)):
-            side = max((side - 1) * step.stride + step.kernel - 2 * step.padding, 1)
+            side = max((side - 1) * step.stride + step.kernel - 2 * step.padding, step.padding + 1)
         return side
 
     def forward_flops(self, layers: Iterable[str], size_px: int) -> float:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isqrt, log
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from PIL import __version__ as pillow_version
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.nn.grad import conv2d_input
 from torch.utils.checkpoint import checkpoint
 
 from stimgen.atomic import write_file
@@ -30,6 +31,7 @@ from stimgen.networks.weights import Weights
 from stimgen.networks.weights.cache import cache_folder
 
 Pooling = Literal["average", "max"]
+Padding = Literal["zeros", "mirrored"]
 
 Statistic: TypeAlias = Callable[[Tensor], Tensor]
 """A function of feature maps (batch, channel, height, width), for example their Gram matrices."""
@@ -57,6 +59,7 @@ def build_extractor(
     weights: Weights,
     *,
     pooling: Pooling = "average",
+    padding: Padding = "zeros",
     normalise: bool = True,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -64,13 +67,16 @@ def build_extractor(
 ) -> FeatureExtractor:
     """Return the feature extractor of the network that `weights` belong to, up to the layer `deepest`.
 
-    The pooling is "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained. With
+    The pooling is "average", as in Gatys, Ecker & Bethge (2015), or "max", as the network was trained. Beyond
+    the border of their maps, convolutions see "zeros", as the network was trained, or maps "mirrored". With
     `normalise`, every filter is scaled to a mean activation of 1 (see `normalise_activations`), measured on
-    the CPU in float32, so that all devices and precisions work with the same network. Weights that are
-    normalised already are used as they are. `dtype` is the precision of the convolutions.
+    the CPU in float32 with zeros, so that all devices, precisions and paddings work with the same network.
+    Weights that are normalised already are used as they are. `dtype` is the precision of the convolutions.
     """
     if pooling not in get_args(Pooling):
         raise InputError(f'Unknown pooling "{pooling}".', nearest(pooling, get_args(Pooling)))
+    if padding not in get_args(Padding):
+        raise InputError(f'Unknown padding "{padding}".', nearest(padding, get_args(Padding)))
     architecture = NETWORKS[weights.network]()
     if deepest is not None:
         architecture = replace(architecture, steps=architecture.upto(deepest))
@@ -88,7 +94,7 @@ def build_extractor(
     ).to("cpu", torch.float32)
     if normalise and not weights.normalised:
         extractor = normalise_activations(extractor)
-    return extractor.to(device, dtype)
+    return replace(extractor, padding=padding).to(device, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +111,7 @@ class FeatureExtractor:
     biases: tuple[Tensor, ...]
     gain: Tensor
     shift: Tensor
+    padding: Padding = "zeros"
 
     @property
     def device(self) -> torch.device:
@@ -180,7 +187,7 @@ class FeatureExtractor:
         block: Block = []
         for step in self.architecture.upto(deepest):
             if isinstance(step, Convolution):
-                block.append((step.name, partial(_convolve, step, *next(parameters))))
+                block.append((step.name, partial(_convolve, step, *next(parameters), self.padding)))
             else:
                 block.append((step.name, partial(pool, kernel_size=step.kernel, stride=step.stride)))
             if isinstance(step, Pool) or step.name == deepest:
@@ -188,8 +195,34 @@ class FeatureExtractor:
                 block = []
 
 
-def _convolve(step: Convolution, kernel: Tensor, bias: Tensor, maps: Tensor) -> Tensor:
+def _convolve(step: Convolution, kernel: Tensor, bias: Tensor, padding: Padding, maps: Tensor) -> Tensor:
+    if padding == "mirrored" and step.padding:
+        convolved: Tensor = _MirroredConvolution.apply(maps, kernel, bias, step.stride, step.padding)
+        return convolved.relu_()
     return F.conv2d(maps, kernel, bias, step.stride, step.padding).relu_()
+
+
+class _MirroredConvolution(torch.autograd.Function):
+    """A convolution of maps that are mirrored at their border; it keeps no padded maps for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, kernel: Tensor, bias: Tensor, stride: int, width: int) -> Tensor:
+        ctx.save_for_backward(kernel)
+        ctx.shape, ctx.stride, ctx.width = maps.shape, stride, width
+        return F.conv2d(F.pad(maps, (width,) * 4, mode="reflect"), kernel, bias, stride)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (kernel,), width = ctx.saved_tensors, ctx.width
+        batch, channels, height, length = ctx.shape
+        padded = (batch, channels, height + 2 * width, length + 2 * width)
+        to_padded = conv2d_input(padded, kernel, gradient, ctx.stride)  # type: ignore[no-untyped-call]
+        # Only shape and memory format are looked at.
+        like = torch.empty(
+            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last
+        )
+        folded = torch.ops.aten.reflection_pad2d_backward(to_padded, like, [width] * 4)
+        return folded, None, None, None, None
 
 
 def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:

@@ -39,6 +39,7 @@ _PROVENANCE = (
         'SHA-256 of the weights\' tensors after "sha256:"; equal for equal weights from different files.',
     ),
     Column("pooling", "Pooling", '"average" or "max".'),
+    Column("padding", "Padding", 'What convolutions see beyond the border: "zeros" or "mirrored" maps.'),
     Column(
         "normalised",
         "Normalised",
@@ -124,12 +125,12 @@ _PROVENANCE = (
     Column(
         "measured_in",
         "Measured in",
-        "Network and weights in which Gram distances were measured.",
+        "Network, weights and padding in which Gram distances were measured.",
     ),
     Column(
         "measured_in_sha256",
         "Hash of the measuring weights",
-        'SHA-256 of their tensors after "sha256:".',
+        'SHA-256 of the tensors of these weights after "sha256:".',
     ),
     Column(
         "matching",
@@ -250,7 +251,7 @@ IMAGES = (
     Column("source", "Source", "The image that it is compared with, as named; empty without one."),
     Column("width_px", "Width", "Width of the image.", "px"),
     Column("height_px", "Height", "Height of the image.", "px"),
-    *(_BY_NAME[name] for name in ("color", "pooling", "normalised")),
+    *(_BY_NAME[name] for name in ("color", "pooling", "padding", "normalised")),
     *(
         replace(_BY_NAME[name], description=f"{description} Empty where none is measured.")
         for name, description in (

@@ -237,6 +237,7 @@ def _control(
         texture = TextureSpec(
             network.name,
             network.pooling,
+            network.padding,
             weights,
             matched.components,
             preset=manifest.synthesis,

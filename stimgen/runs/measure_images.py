@@ -114,6 +114,7 @@ def _source(
         extractor = build_extractor(
             weights,
             pooling=network.pooling,
+            padding=network.padding,
             normalise=network.normalise,
             device=gram.device,
             deepest=NETWORKS[network.name]().deepest(gram.layers),
@@ -124,6 +125,7 @@ def _source(
             "weights": weights.name,
             "weights_sha256": f"sha256:{weights.tensors_sha256}",
             "pooling": network.pooling,
+            "padding": network.padding,
             "normalised": network.normalise or weights.normalised,
         }
     return columns, prepared

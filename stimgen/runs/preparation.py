@@ -84,6 +84,7 @@ class Networks:
             self._extractors[network] = build_extractor(
                 self.weights(network),
                 pooling=network.pooling,
+                padding=network.padding,
                 normalise=network.normalise,
                 device=self.device,
                 deepest=deepest,
@@ -127,6 +128,7 @@ class Networks:
             tensors_sha256=weights.tensors_sha256,
             input=weights.convention.name,
             pooling=network.pooling,
+            padding=network.padding,
             normalise=network.normalise,
             weights_normalised=weights.normalised,
         )

@@ -150,6 +150,7 @@ def _network(network: NetworkSpec, weights: Any) -> dict[str, Any]:
         "tensors_sha256": weights.tensors_sha256,
         "input": weights.convention.name,
         "pooling": network.pooling,
+        "padding": network.padding,
         "normalise": network.normalise,
         "weights_normalised": weights.normalised,
     }

@@ -113,6 +113,7 @@ class NetworkRecord(_Part):
     tensors_sha256: str
     input: str
     pooling: str
+    padding: str
     normalise: bool
     weights_normalised: bool = False
 

@@ -246,11 +246,14 @@ def summary_of_shards(
     batch_size = max(note.batch_size for note in notes)
     specs = dict.fromkeys(batch.network for batch in plan_batches(manifest, stimuli, batch_size))
     specs |= dict.fromkeys(measuring_network(manifest, stimulus) for stimulus in stimuli)
-    keys = [(spec.name, Path(spec.weights).name, str(spec.pooling), spec.normalise) for spec in specs]
+    keys = [
+        (spec.name, Path(spec.weights).name, str(spec.pooling), str(spec.padding), spec.normalise)
+        for spec in specs
+    ]
     # Files of one name in different folders are different weights.
     networks = sorted(
         dict.fromkeys(network for note in notes for network in note.networks),
-        key=lambda network: keys.index((network.name, network.weights, network.pooling, network.normalise)),
+        key=lambda n: keys.index((n.name, n.weights, n.pooling, n.padding, n.normalise)),
     )
     last = max(notes, key=lambda note: note.finished)
     return counts(manifest, min(note.started for note in notes), len(stimuli), done, 0) | {

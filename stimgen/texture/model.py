@@ -14,7 +14,7 @@ from stimgen.images.pixels import Image, plane_if_grey
 from stimgen.images.read import read_image
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.device import find_device
-from stimgen.networks.extractor import Pooling, build_extractor
+from stimgen.networks.extractor import Padding, Pooling, build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.presets import Gatys2015, Multiscale, layers_at_scale
 from stimgen.texture.problem import EvaluationHook, Problem, SourceImage, Synthesis, no_hook
@@ -40,6 +40,8 @@ class TextureModel:
         Name of weights, or a file.
     pooling
         "average", as in the paper, or "max".
+    padding
+        What convolutions see beyond the border of their maps: "mirrored" maps, or "zeros", as in the paper.
     normalise
         Whether each filter is scaled to a mean activation of 1, as in the paper.
     components
@@ -64,6 +66,7 @@ class TextureModel:
         *,
         weights: str = "imagenet",
         pooling: Pooling = "average",
+        padding: Padding = "mirrored",
         normalise: bool = True,
         components: int | None = None,
         layer_weights: Mapping[str, float] | None = None,
@@ -85,13 +88,19 @@ class TextureModel:
             raise InputError(f"{components} components.", "Give a whole number from 1, or None for all.")
         found = find_weights(network, weights)
         self._extractor = build_extractor(
-            found, pooling=pooling, normalise=normalise, device=find_device(device), deepest=deepest
+            found,
+            pooling=pooling,
+            padding=padding,
+            normalise=normalise,
+            device=find_device(device),
+            deepest=deepest,
         )
         self.identity = ModelIdentity(
             network=network,
             tensors_sha256=found.tensors_sha256,
             input=found.convention.name,
             pooling=pooling,
+            padding=padding,
             normalise=normalise,
             weights_normalised=found.normalised,
             layers=tuple(self.layer_weights),
@@ -153,7 +162,8 @@ class TextureModel:
             Of an image, or mixed.
         size_px
             Side of the texture, px; by default that of the image. Structure keeps its size in pixels: a
-            larger texture shows more of it.
+            larger texture shows more of it. Statistics contain what the network sees at the border (see
+            `padding`), so that a texture of another size also matches what the image had there.
         seed
             Of the start noise; the same seed gives the same texture.
         preset

@@ -24,10 +24,11 @@ class Multiscale(BaseModel):
 
     preset: Literal["multiscale"] = Field("multiscale", description="Name of the preset.")
     smallest_px: int = Field(
-        64,
+        32,
         ge=16,
         le=4096,
-        description="Synthesis starts at the smallest halving of the image with this side, px.",
+        description="Synthesis starts at the smallest halving of the image with this side, px. What starts "
+        "at full size keeps the low contrast of the start noise at its border.",
     )
     evaluations: tuple[Count, ...] = Field(
         (60, 100),
@@ -100,7 +101,7 @@ class Multiscale(BaseModel):
         Examples
         --------
         >>> Multiscale().scales(256)
-        (64, 128, 256)
+        (32, 64, 128, 256)
         >>> Multiscale(smallest_px=100).scales(90)
         (90,)
         """
@@ -115,7 +116,7 @@ class Multiscale(BaseModel):
         Examples
         --------
         >>> Multiscale(evaluations=(50, 100)).schedule(256)
-        ((64, 50), (128, 50), (256, 100))
+        ((32, 50), (64, 50), (128, 50), (256, 100))
         """
         sides = self.scales(size_px)
         coarser = self.evaluations[:1] * (len(sides) - len(self.evaluations))

@@ -21,7 +21,7 @@ from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.presets import gram_parameters, layers_at_scale
 from stimgen.texture.statistic import Term
 
-FORMAT = "stimgen texture statistics 1"
+FORMAT = "stimgen texture statistics 2"
 
 
 class PixelRange(NamedTuple):
@@ -40,6 +40,7 @@ class ModelIdentity:
     tensors_sha256: str
     input: str  # convention of the input that the weights expect
     pooling: str
+    padding: str
     normalise: bool
     weights_normalised: bool  # whether their filters are scaled to a mean activation of 1 already
     layers: tuple[str, ...]

@@ -32,7 +32,7 @@ from stimgen.runs.record import Recipe, Record, SourceRecord
 from stimgen.runs.store import RunFolder
 from stimgen.verify.finding import ANEW, RUN, Finding, unchecked, wrong
 
-OWN = {"name", "weights", "pooling", "normalise"}
+OWN = {"name", "weights", "pooling", "padding", "normalise"}
 """What a record has of the manifest's network."""
 OTHER_RECIPE = "is of another recipe"
 CONTRADICTS = "contradicts itself"

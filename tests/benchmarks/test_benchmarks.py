@@ -111,7 +111,7 @@ def test_normalised(capsys):
 
 def test_paper_averages_distances_over_matched_and_held_out_layers(tmp_path):
     shared = {"source": "brick", "size_px": 128, "network": "vgg16", "weights": "imagenet"}
-    shared |= {"measured_in": "vgg16 imagenet", "residual_gram": 0.01}
+    shared |= {"measured_in": "vgg16 imagenet mirrored", "residual_gram": 0.01}
     texture = {"stimulus_id": "brick-a-s1", "condition": "a", "kind": "texture", "seed": 1, "parameters": 20}
     original = {"stimulus_id": "brick-original", "condition": "original", "kind": "control"}
     pd.DataFrame([texture | shared, original | shared]).to_csv(tmp_path / "stimuli.csv", index=False)

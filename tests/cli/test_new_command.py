@@ -110,7 +110,7 @@ def test_manifest_equals_the_quickstart(workplace):
         ("no", 128, 1e-5, "vgg19"),
         ("On", 16, 1e300, "vgg16"),
         ("y", 512, 41.5, "vgg16"),
-        ("e1", 31, None, "alexnet"),
+        ("e1", 47, None, "alexnet"),
     ],
 )
 def test_any_name_and_numbers_give_a_manifest_that_loads(name, size, ppd, network, workplace):
@@ -255,7 +255,7 @@ def test_all_bad_images_are_named(workplace):
         (["a", "--network", "vgg17"], 'Unknown network "vgg17"'),
         (
             ["a", "--network", "alexnet", "--size", 30],
-            "--size 30: stimuli of 30 px are too small for conv4, which needs at least 31 px",
+            "--size 30: stimuli of 30 px are too small for conv4, which needs at least 47 px",
         ),
     ],
 )

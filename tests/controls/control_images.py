@@ -60,7 +60,7 @@ def materials(source):
         np.pad(source, around, mode="reflect"), "a photograph", Box(side, side, side, side), Size(side, color)
     )
     quick = Multiscale(evaluations=(6,), shallow_evaluations=(), plain_evaluations=2)
-    model = TextureSpec("vgg16", "average", {"conv1_1": 1.0}, None, quick)
+    model = TextureSpec("vgg16", "average", "mirrored", {"conv1_1": 1.0}, None, quick)
     return Materials("cpu", lambda: photograph, Reference((source, source[::-1])), model)
 
 

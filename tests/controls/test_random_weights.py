@@ -21,7 +21,8 @@ def test_image_matches_the_source_in_the_random_network():
     preset = with_model.texture.preset.model_copy(update={"evaluations": (40,)})
     with_model = replace(with_model, texture=replace(with_model.texture, preset=preset))
     made = make(source, np.random.default_rng(1), with_model, {"weights_seed": 5})
-    extractor = build_extractor(find_weights("vgg16", "random:5"), normalise=False, deepest="conv1_1")
+    weights = find_weights("vgg16", "random:5")
+    extractor = build_extractor(weights, padding="mirrored", normalise=False, deepest="conv1_1")
     grams = {}
     for name, image in {"image": made.image, "source": source}.items():
         grams[name] = (

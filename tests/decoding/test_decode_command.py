@@ -148,6 +148,7 @@ def test_folder_of_features_depends_on_every_setting(gratings, tmp_path):
     changes = [
         {},
         {"network": network.model_copy(update={"pooling": "max"})},
+        {"network": network.model_copy(update={"padding": "zeros"})},
         {"network": network.model_copy(update={"normalise": True})},
         {"network": network.model_copy(update={"weights": "random:4"})},
         {"image": ImageSettings(20, "grey")},

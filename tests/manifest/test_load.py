@@ -20,15 +20,34 @@ from stimgen.texture.presets import Gatys2015, Multiscale
 DATA = Path(__file__).parent / "data"
 
 
-def test_defaults_are_the_papers(tmp_path: Path) -> None:
+def test_defaults_are_the_papers_but_for_mirrored_padding(tmp_path: Path) -> None:
     manifest = load(tmp_path)
     defaults = {"name": "vgg19", "weights": "imagenet", "pooling": "average", "normalise": True}
+    defaults |= {"padding": "mirrored"}
     assert manifest.network.model_dump() == defaults
     assert (manifest.seeds, manifest.synthesis, manifest.controls) == ((1,), Multiscale(), ())
     assert manifest.matching.asked == manifest.accept.model_dump(exclude_none=True) == {}
     assert manifest.measure.portilla_simoncelli is False
     assert vars(manifest.image) == {"size_px": 256, "size_deg": None, "ppd": None, "color": "grey", "bits": 8}
     assert manifest.folder == tmp_path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("synthesis", "network", "padding"),
+    [
+        ("multiscale", {}, "mirrored"),
+        ("multiscale", {"padding": "zeros"}, "zeros"),
+        ("gatys2015", {"pooling": "max"}, "zeros"),
+        ("gatys2015", {"padding": "mirrored"}, "mirrored"),
+    ],
+)
+def test_padding_of_the_published_procedure_is_zeros_unless_named(
+    tmp_path: Path, synthesis: str, network: dict[str, str], padding: str
+) -> None:
+    other = {"layers": ["pool1"], "network": {"padding": "zeros"}}
+    manifest = load(tmp_path, synthesis=synthesis, network=network, layer_sets={"a": ["pool1"], "b": other})
+    assert manifest.network.padding == manifest.layer_sets["a"].network.padding == padding
+    assert manifest.layer_sets["b"].network.padding == "zeros"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ NETWORK = Architecture(
 LAYERS = ["pool2", "conv1_1", "pool1"]  # not in the network's order: targets keep their own
 
 
-def small_extractor():
+def small_extractor(padding="mirrored"):
     generator = torch.Generator().manual_seed(8)
     shapes = [(5, 3, 3, 3), (7, 5, 3, 3)]
     return FeatureExtractor(
@@ -27,6 +27,7 @@ def small_extractor():
         biases=tuple(torch.rand(shape[0], generator=generator) for shape in shapes),
         gain=torch.full((1, 3, 1, 1), 4.0),
         shift=torch.tensor([-1.0, -2.0, -3.0]).view(1, 3, 1, 1),
+        padding=padding,
     )
 
 

@@ -22,7 +22,7 @@ def maps(pixels, network):
             x = (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
         else:
             kernel, bias = weights
-            padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+            padded = np.pad(x, ((0, 0), (1, 1), (1, 1)), mode="reflect")
             height, width = x.shape[1:]
             x = bias[:, np.newaxis, np.newaxis] + sum(
                 np.tensordot(kernel[:, :, i, j], padded[:, i : i + height, j : j + width], axes=1)

@@ -56,6 +56,8 @@ def test_forward_pass_agrees_with_float64(tiny_weights, pooling, convention):
         torch.testing.assert_close(found[layer].double(), maps, rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match='Unknown pooling "mean"'):
         build_extractor(weights, pooling="mean")
+    with pytest.raises(InputError, match='Unknown padding "reflect"'):
+        build_extractor(weights, padding="reflect")
 
 
 def test_forward_pass_stops_at_the_deepest_layer_asked_for(tiny_weights):

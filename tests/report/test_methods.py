@@ -29,7 +29,7 @@ def test_methods_describe_the_manifest(small):
     assert "Seeds: 1 and 2" in text
     assert 'VGG-16 (Simonyan & Zisserman, 2015) with the weights "imagenet"' in text
     assert run.records[0].network.tensors_sha256[:12] in text
-    assert "average pooling, filters not rescaled" in text
+    assert "average pooling, mirrored maps beyond the border, filters not rescaled" in text
     assert "conv1_1 (conv1_1; 2,080 parameters) and pool1 (conv1_1, pool1; 4,160 parameters)" in text
     assert (
         "at 16 and 32 px (stimgen's preset multiscale, version 5: smallest_px 16; evaluations [3, 3];" in text

@@ -74,14 +74,15 @@ def test_controls_alone_are_measured_on_the_default_layers_that_fit(tmp_path):
     changes = CHANGES | {"layer_sets": None, "network": {"name": "alexnet", "weights": "random:1"}}
     manifest = tiny(tmp_path, **changes)
     assert measured_layers(manifest, manifest.network) == tuple(LAYERS)
-    small = tiny(tmp_path, **(changes | {"image": {"size_px": 30}}))
-    assert measured_layers(small, small.network) == ("conv1", "pool1")
-    smallest = tiny(tmp_path, **(changes | {"image": {"size_px": 31}}))
+    for size_px, layers in (30, ("conv1", "pool1")), (46, ("conv1", "pool1", "pool2")):
+        small = tiny(tmp_path, **(changes | {"image": {"size_px": size_px}}))
+        assert measured_layers(small, small.network) == layers
+    smallest = tiny(tmp_path, **(changes | {"image": {"size_px": 47}}))
     assert measured_layers(smallest, smallest.network) == tuple(LAYERS)
-    result = run(tiny(tmp_path, **(changes | {"image": {"size_px": 40}})))
+    result = run(tiny(tmp_path, **(changes | {"image": {"size_px": 60}})))
     (record,) = records_of(result).values()
     assert [distance.layer for distance in record.distances if distance.stage == "file"] == LAYERS
-    # Halves of 40 px have no position of pool2: no floor, which is said and not guessed.
+    # Halves of 60 px have no position of pool2: no floor, which is said and not guessed.
     floors = [record.statistics[f"gram_floor_{layer}"] for layer in LAYERS]
     assert [floor is None for floor in floors] == [False, False, True, True, True]
 

@@ -97,7 +97,12 @@ def test_statistics_are_of_what_is_inside(made):
         outside = pixels[~inside]
         assert not outside.size or (outside == np.rint(255 * goal.mean()) / 255).all()
         defined = row["condition"] not in INSIDE
-        for column in ("orientation_circular_variance", "weibull_beta", "border_contrast", "octave_contrast_4"):
+        for column in (
+            "orientation_circular_variance",
+            "weibull_beta",
+            "border_contrast",
+            "octave_contrast_4",
+        ):
             assert np.isfinite(row[column]) == defined, (name, column)
         for column in ("amplitude_error", "radial_error_db", "gram_floor_pool1", "gram_normalised_pool1"):
             assert np.isnan(row[column]), column

@@ -97,6 +97,16 @@ def test_the_command_writes_a_table_with_its_dictionary(tmp_path, source):
     assert table["spectral_slope_high_cpd"][0] == pytest.approx(24 * 41 / 96)
 
 
+def test_the_command_says_that_distances_across_sizes_contain_the_border(tmp_path, source):
+    smaller = save(tmp_path, "smaller.png", read_image(source).pixels[:70, :80])
+    gram = ["--source", source, "--network", "vgg16", "--weights", "random", "--layers", "conv1_1"]
+    result = stimgen("stats", source, smaller, *gram, "--out", tmp_path / "table.csv")
+    assert "1 of 2 images have another size than the source" in result.output
+    same = stimgen("stats", source, *gram, "--padding", "zeros", "--out", tmp_path / "table.csv")
+    assert (same.exit_code, "another size" in same.output) == (0, False)
+    assert set(pd.read_csv(tmp_path / "table.csv")["padding"]) == {"zeros"}
+
+
 def test_white_and_coding_are_of_all_images(tmp_path):
     """A camera's 12 bits in 16, nearly black without its white; sRGB by the formula of IEC 61966-2-1."""
     samples = np.random.default_rng(1).integers(0, 4096, (24, 24), dtype=np.uint16)
@@ -125,6 +135,7 @@ def test_white_and_coding_are_of_all_images(tmp_path):
         (["--out", "table.json"], "ends in .csv"),
         (["--out", "nowhere/table.csv"], "folder that exists"),
         (["--pooling", "median"], "Unknown pooling"),
+        (["--padding", "zero"], "Unknown padding"),
         (["--source", "skimage:brick", "--network", "vgg16", "--layers", "pool9"], "pool9"),
         (["--portilla-simoncelli"], "--source"),
     ],

@@ -95,7 +95,7 @@ def test_figure_3b_runs_with_weights_of_the_right_shapes(tmp_path, alexnet_name)
     result = run(replace(manifest, layer_sets=layer_sets), out=tmp_path / "run")
     assert (result.made, result.failures) == (14, ())
     table = pd.read_csv(result.folder / "stimuli.csv")
-    assert set(table.measured_in) == {"vgg16 imagenet"}
+    assert set(table.measured_in) == {"vgg16 imagenet zeros"}
     assert set(table[table.condition == "conv3"].layers) == {"conv1 conv2 conv3"}
 
 

@@ -52,13 +52,14 @@ def test_the_table_says_how_many_parameters_a_condition_has(rows):
 
 
 def test_everything_is_measured_in_the_manifests_network(compared, rows, tmp_path):
-    assert set(rows.measured_in) == {"vgg16 imagenet"}
+    assert set(rows.measured_in) == {"vgg16 imagenet mirrored"}
     assert rows.measured_in_sha256.nunique() == 1
     assert rows.weights["random"] == "random:3"
     assert rows.pooling["maximum"] == "max"
     manifest = tiny(tmp_path)
     source = load_source(manifest.sources[0], manifest.image, name=manifest.name).pixels
-    extractor = build_extractor(find_weights("vgg16", "imagenet"), normalise=False, deepest="conv2_1")
+    weights = find_weights("vgg16", "imagenet")
+    extractor = build_extractor(weights, padding="mirrored", normalise=False, deepest="conv2_1")
     for condition in ("random", "maximum", "reduced", "original"):
         seen = decode_png((compared.path / rows.filename[condition]).read_bytes())
         grams = []
@@ -72,7 +73,8 @@ def test_everything_is_measured_in_the_manifests_network(compared, rows, tmp_pat
 
 def test_the_residual_is_that_of_what_was_matched(compared, rows, tmp_path):
     """Recomputed from the formulas in NumPy: four components of the photographs' features."""
-    extractor = build_extractor(find_weights("vgg16", "imagenet"), normalise=False, deepest="pool1")
+    weights = find_weights("vgg16", "imagenet")
+    extractor = build_extractor(weights, padding="mirrored", normalise=False, deepest="pool1")
 
     def gram(image, layer):
         batch = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]

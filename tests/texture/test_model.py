@@ -38,7 +38,8 @@ def random_model(layers: list[str] = LAYERS, components: int | None = None) -> T
 
 
 def random_extractor() -> FeatureExtractor:
-    return build_extractor(find_weights("vgg16", "random:1"), deepest="pool2", normalise=False)
+    weights = find_weights("vgg16", "random:1")
+    return build_extractor(weights, padding="mirrored", deepest="pool2", normalise=False)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,9 @@ def test_a_coarse_scale_for_which_the_source_is_too_small_is_left_out(model: Tex
 
 
 def _statistics(value: float) -> TextureStatistics:
-    model = ModelIdentity("vgg16", "sha256", "torchvision", "average", True, False, ("conv1_1",), None)
+    model = ModelIdentity(
+        "vgg16", "sha256", "torchvision", "average", "mirrored", True, False, ("conv1_1",), None
+    )
     pixel = (value / 10,)
     return TextureStatistics(model, 32, pixel, pixel, pixel, ({"conv1_1": torch.full((1, 2, 2), value)},))
 
@@ -181,11 +184,13 @@ def test_files_of_something_else_are_refused(model: TextureModel, tmp_path: Path
 def test_statistics_that_cannot_be_mixed_are_refused() -> None:
     statistics = _statistics(1.0)
     other = dataclasses.replace(statistics, model=dataclasses.replace(statistics.model, pooling="max"))
+    zeros = dataclasses.replace(statistics, model=dataclasses.replace(statistics.model, padding="zeros"))
     for second, weights, message in (
         (statistics, [0.5, 0.6], "weight"),
         (statistics, [1.0], "weight"),
         (statistics, [float("nan"), 1.0], "weight"),
         (other, [0.5, 0.5], "pooling average and max"),
+        (zeros, [0.5, 0.5], "padding mirrored and zeros"),
     ):
         with pytest.raises(InputError, match=message):
             mix([statistics, second], weights)

@@ -12,6 +12,8 @@ from scipy.optimize import minimize
 from texture_problems import LAYERS, objective_of, problem, random_network, source_of, texture
 from torch import Tensor
 
+from stimgen.images.read import read_image
+from stimgen.images.sources import shrink
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.objective import to_batch
@@ -258,6 +260,25 @@ def test_a_gpu_gives_the_losses_of_the_cpu() -> None:
         (gpu,) = synthesise([make()], random_network().to("cuda"), preset)
         np.testing.assert_allclose(gpu.traces[0].losses[:5], cpu.traces[0].losses[:5], rtol=1e-3)
         assert gpu.loss == pytest.approx(cpu.loss, rel=0.05)
+
+
+@pytest.mark.slow
+def test_textures_have_the_contrast_of_their_middle_at_the_border() -> None:
+    """At 96 px, textures that started at full size had 0.78 of it."""
+    layers = ("conv1_1", "pool1", "pool2", "pool3", "pool4")
+    weights = find_weights("vgg16", "imagenet")
+    network = build_extractor(weights, padding="mirrored", deepest="pool4")
+    ratios = []
+    for name in ("gravel", "grass"):
+        source = shrink(read_image(f"skimage:{name}").pixels[:192, :192], 96)[0]
+        for seed in (1, 2):
+            terms = weighted_terms(dict.fromkeys(layers, 1.0))
+            own = Problem(SourceImage(source), terms, np.random.default_rng(seed))
+            (made,) = synthesise([own], network, Multiscale())
+            outermost = np.ones((96, 96), dtype=bool)
+            outermost[1:-1, 1:-1] = False
+            ratios.append(made.image[outermost].std() / made.image[16:-16, 16:-16].std())
+    assert 0.93 < np.mean(ratios) < 1.07  # one image scatters by 0.1
 
 
 @pytest.mark.slow
