@@ -36,7 +36,6 @@ from stimgen.images.sources import shrink
 from stimgen.matching.apply import Reference, Targets, clip_to_display, match
 from stimgen.matching.surface import surface_of
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
-from stimgen.networks.weights import find_weights
 from stimgen.texture import synthesis as procedure
 from stimgen.texture.lbfgs import minimise
 from stimgen.texture.objective import Objective, to_batch, to_image
@@ -175,9 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--statistics", nargs="+", default=STATISTICS, choices=STATISTICS)
     parser.add_argument("--out", type=Path, help="file for the table")
     options = parser.parse_args(arguments)
-    network = build_extractor(
-        find_weights("vgg16", "imagenet"), pooling="average", normalise=True, deepest=options.layers[-1]
-    )
+    network = build_extractor(weights, padding="mirrored", deepest=options.layers[-1])
     preset = Multiscale(precision="float32")
     lines = [
         describe_machine(network.device),

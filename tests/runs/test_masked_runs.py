@@ -98,7 +98,7 @@ def test_statistics_are_of_what_is_inside(made):
         assert not outside.size or (outside == np.rint(255 * goal.mean()) / 255).all()
         defined = row["condition"] not in INSIDE
         for column in (
-            "orientation_circular_variance",
+            "orientation_variance",
             "weibull_beta",
             "border_contrast",
             "octave_contrast_4",
