@@ -174,7 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--statistics", nargs="+", default=STATISTICS, choices=STATISTICS)
     parser.add_argument("--out", type=Path, help="file for the table")
     options = parser.parse_args(arguments)
-    network = build_extractor(weights, padding="mirrored", deepest=options.layers[-1])
+    network = build_extractor(
+        find_weights("vgg16", "imagenet"), padding="mirrored", deepest=options.layers[-1]
+    )
     preset = Multiscale(precision="float32")
     lines = [
         describe_machine(network.device),
