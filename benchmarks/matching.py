@@ -36,6 +36,7 @@ from stimgen.images.sources import shrink
 from stimgen.matching.apply import Reference, Targets, clip_to_display, match
 from stimgen.matching.surface import surface_of
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
+from stimgen.networks.weights import find_weights
 from stimgen.texture import synthesis as procedure
 from stimgen.texture.lbfgs import minimise
 from stimgen.texture.objective import Objective, to_batch, to_image
