@@ -47,7 +47,7 @@ class Reference:
         fields = {
             "author": self.authors,
             "title": f"{{{self.title}}}",
-            "journal" if self.kind == "article" else "booktitle": self.venue,
+            {"article": "journal", "book": "publisher"}.get(self.kind, "booktitle"): self.venue,
             "volume": self.volume,
             "pages": self.pages.replace("–", "--"),
             "year": str(self.year),
@@ -84,6 +84,14 @@ LIU_1989 = Reference(
     "Mathematical Programming",
     "45",
     "503–528",
+)
+ABSIL_2008 = Reference(
+    "absil2008",
+    "Absil, P.-A. and Mahony, R. and Sepulchre, R.",
+    2008,
+    "Optimization Algorithms on Matrix Manifolds",
+    "Princeton University Press",
+    kind="book",
 )
 BYRD_1995 = Reference(
     "byrd1995",

@@ -53,7 +53,7 @@ def random_weights(
     )
     bases = principal_components(extractor, layers, model.components)
     goal = SourceImage(plane_if_grey(source), materials.inside)
-    problem = Problem(goal, weighted_terms(model.layer_weights, bases), rng)
+    problem = Problem(goal, weighted_terms(model.layer_weights, bases), rng, surface=model.surface)
     (synthesis,) = synthesise([problem], extractor, model.preset, materials.after_evaluation)
     return ImageWithResiduals(
         with_channels_of(synthesis.image, source),

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from stimgen.matching.apply import Reference as MatchedTo
     from stimgen.texture.presets import Gatys2015, Multiscale
     from stimgen.texture.problem import Synthesis
+    from stimgen.texture.surfaces import Surface
 
 
 @dataclass(frozen=True)
 class TextureSpec:
-    """The layer set that a control refers to, and its synthesis; `components` None matches all channels."""
+    """The layer set that a control refers to, and its synthesis; `components` None matches all channels.
+
+    Textures are confined to images of the `surface`.
+    """
 
     network: str
     pooling: Literal["average", "max"]
@@ -33,6 +37,7 @@ class TextureSpec:
     layer_weights: Mapping[str, float]
     components: int | None
     preset: Multiscale | Gatys2015
+    surface: Surface | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,8 @@ from stimgen.manifest.estimate import Estimate
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolve import planned
 from stimgen.manifest.resolved import Manifest
-from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.weights import whereabouts
-from stimgen.texture.presets import Gatys2015, stages
+from stimgen.texture.presets import Gatys2015
 from stimgen.trials import make_trials
 
 
@@ -121,15 +120,21 @@ def _synthesis(manifest: Manifest) -> list[str]:
     preset, most = manifest.synthesis, Counter[int]()
     for layer_set in manifest.layer_sets.values():
         own = Counter[int]()
-        architecture = NETWORKS[layer_set.network.name]()
-        for stage in stages(preset, architecture, layer_set.layers, manifest.image.size_px):
+        for stage in manifest.stages(layer_set):
             own[stage.size_px] += stage.evaluations
         most |= own
     if not most:
         return []
     unit = "iterations" if isinstance(preset, Gatys2015) else "evaluations"
     effort = ", ".join(f"{most[side]} {unit} at {side} px" for side in sorted(most))
-    return [f"Synthesis: {preset.preset}, at most {effort}"]
+    lines = [f"Synthesis: {preset.preset}, at most {effort}"]
+    inside = manifest.confined_to
+    if inside:
+        lines.append(f"Matching:  {inside} of textures in the synthesis")
+    after = ", ".join(name for name in manifest.matching.asked if name != inside)
+    if after:
+        lines.append(f"Matching:  {after} of textures after the synthesis, which changes what it matched")
+    return lines
 
 
 def _trials(manifest: Manifest) -> list[str]:

@@ -24,7 +24,7 @@ from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.architectures import NETWORKS, Convolution, evaluation_bytes
 from stimgen.networks.weights.cache import cache_folder
-from stimgen.texture.presets import Gatys2015, Multiscale, stages
+from stimgen.texture.presets import Gatys2015, Multiscale
 
 BYTES_PER_FLOAT = 4
 # Part of the speed of a matrix product that synthesis reaches on a CPU (channels-last convolutions).
@@ -77,10 +77,10 @@ def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:
 
     Backward, an evaluation costs as much as forward: only the gradient of the image is needed.
     """
-    architecture, full_px = NETWORKS[layer_set.network.name](), manifest.image.size_px
+    architecture = NETWORKS[layer_set.network.name]()
     return sum(
         stage.evaluations * 2 * architecture.forward_flops(stage.layers, stage.size_px)
-        for stage in stages(manifest.synthesis, architecture, layer_set.layers, full_px)
+        for stage in manifest.stages(layer_set)
     )
 
 

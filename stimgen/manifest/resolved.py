@@ -12,7 +12,7 @@ from typing import Any
 from stimgen.images.sources import ImageSpec, SourceSpec
 from stimgen.manifest.schema import VERSION, AcceptSpec, MatchingSpec, MeasureSpec, NetworkSpec
 from stimgen.networks.architectures import NETWORKS
-from stimgen.texture.presets import Gatys2015, Multiscale, gram_parameters
+from stimgen.texture.presets import Gatys2015, Multiscale, Stage, gram_parameters, stages
 from stimgen.trials import TrialOptions
 
 
@@ -97,6 +97,22 @@ class Manifest:
         folders = (self.folder, *self.folder.parents)
         above = (folder.parent for folder in folders if folder.name == "manifests")
         return next(above, self.folder) / "results" / self.name
+
+    @property
+    def confined_to(self) -> str | None:
+        """What textures are matched to while they are synthesised: an entry of the section `matching`.
+
+        Where several are asked for, it is the one that is exact in the end. `gatys2015` matches afterwards,
+        as published.
+        """
+        exact_first = reversed(self.matching.asked)
+        return None if isinstance(self.synthesis, Gatys2015) else next(exact_first, None)
+
+    def stages(self, layer_set: LayerSet) -> tuple[Stage, ...]:
+        """Return the stages in which textures of a layer set are synthesised."""
+        architecture, confined = NETWORKS[layer_set.network.name](), self.confined_to is not None
+        layers, size_px = layer_set.layers, self.image.size_px
+        return stages(self.synthesis, architecture, layers, size_px, confined=confined)
 
     def resolved(self, folder: Path | None = None) -> dict[str, Any]:
         """Return the manifest with every default spelt out, in plain data that YAML can hold.

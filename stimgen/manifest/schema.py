@@ -241,7 +241,10 @@ MatchedTo = Literal["none", "source", "set"]
 
 
 class MatchingSpec(Section):
-    """What every stimulus is matched to after synthesis: its source, or the mean of all sources."""
+    """What every stimulus is matched to: its source, or the mean of all sources.
+
+    Textures of `multiscale` have what is matched last while they are synthesised.
+    """
 
     histogram: MatchedTo = Field(
         "none", description="Match the histogram exactly: to the source's, or to the mean of the set's."
@@ -372,7 +375,7 @@ class ManifestFile(Section):
         Multiscale(), description="How images are found: a preset and changes to it."
     )
     controls: tuple[ControlSection, ...] = Field((), description="Matched-statistics controls.")
-    matching: MatchingSpec = Field(MatchingSpec(), description="What is matched after synthesis.")
+    matching: MatchingSpec = Field(MatchingSpec(), description="What stimuli are matched to beside layers.")
     measure: MeasureSpec = Field(MeasureSpec(), description="What is measured in addition.")
     accept: AcceptSpec = Field(
         AcceptSpec(), description="Which stimuli the table calls accepted; by default all."

@@ -73,7 +73,8 @@ def spectral_slope(spectrum: PowerSpectrum, low_cpi: float, high_cpi: float) -> 
             "Spectral slope",
             "alpha of amplitude = c / frequency^alpha, fitted to the mean log amplitude at each whole number "
             "of cycles per image, of the spectrum behind a Laplacian and a Hann window; positive where "
-            "amplitude falls, white noise has 0. Empty for a constant image, and below 20 px.",
+            "amplitude falls, white noise has 0. Empty for a constant image, below 20 px, and where rounding "
+            "hides all but the lowest frequencies.",
             origin="Field (1987), J. Opt. Soc. Am. A 4:2379",
         ),
         Column(

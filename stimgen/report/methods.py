@@ -148,6 +148,7 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
                 "settings": {name: value for name, value in settings if name not in ("preset", "version")},
                 "sides": sorted({stage.size_px for stage in stages}),
                 "precisions": sorted({stage.precision for stage in stages}),
+                "confined": sorted({_MATCHED[s.confined_to] for s in syntheses if s.confined_to in _MATCHED}),
                 "evaluations": [synthesis.evaluations for synthesis in syntheses],
             }
         )

@@ -11,7 +11,7 @@ from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.networks.architectures import NETWORKS
-from stimgen.texture.presets import Stage, stages
+from stimgen.texture.presets import Stage
 
 if TYPE_CHECKING:
     from stimgen.texture.problem import Evaluation
@@ -107,9 +107,7 @@ def batch_work(
         if layer_set is None:
             continue
         network = layer_set.network.name  # the same for the whole batch
-        for stage in stages(
-            manifest.synthesis, NETWORKS[network](), layer_set.layers, manifest.image.size_px
-        ):
+        for stage in manifest.stages(layer_set):
             if (stage.size_px, stage.rung) > reached.get(stimulus.stimulus_id, (0, 0)):
                 by_step.setdefault((stage.size_px, stage.rung), []).append(stage)
     total = 0.0

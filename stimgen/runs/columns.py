@@ -92,6 +92,13 @@ _PROVENANCE = (
         "finite.",
     ),
     Column(
+        "confined_to",
+        "Statistic of all images at full size",
+        "What all images at full size shared with the target of matching while they were synthesised: "
+        "histogram, luminance, full_spectrum or rotational_spectrum; empty if nothing.",
+        origin="Absil, Mahony & Sepulchre (2008), chapter 4",
+    ),
+    Column(
         "residual_spectrum",
         "Residual of the spectrum",
         "Relative error of the 2-D amplitude spectrum, sqrt(sum (A - A0)^2 / sum A0^2) over all channels "
@@ -128,8 +135,9 @@ _PROVENANCE = (
     Column(
         "matching",
         "Matching",
-        "What the image was matched to after synthesis, in the order in which it was done and separated by "
-        'spaces, such as "full_spectrum=set histogram=source"; empty if nothing was matched.',
+        "What the image was matched to, in the order in which it was done and separated by spaces, such as "
+        '"full_spectrum=set histogram=source"; empty if nothing was matched. Textures of multiscale have the '
+        "last of it while they are synthesised.",
     ),
     Column(
         "matched_residual_mean",

@@ -14,11 +14,12 @@ from stimgen.controls import CONTROLS, Materials, TextureSpec
 from stimgen.images.masks import place_inside
 from stimgen.images.pixels import Image, plane_if_grey, with_channels_of
 from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
-from stimgen.images.sources import load_photograph
+from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import Reference, Targets, clip_to_display, match, residuals
+from stimgen.matching.surface import surface_of
 from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
 from stimgen.measure.gram import normalised_by, scale_columns, stage_distances
 from stimgen.networks.extractor import FeatureExtractor
@@ -43,6 +44,7 @@ from stimgen.runs.steps import decode_image, encode_image
 from stimgen.runs.store import sha256
 from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
 from stimgen.texture.statistic import weighted_terms
+from stimgen.texture.surfaces import Surface
 from stimgen.texture.synthesis import matched_distance, synthesise
 
 
@@ -115,6 +117,7 @@ def _problems(
         for layer_set in {stimulus.layer_set for stimulus in stimuli}
         if layer_set is not None
     }
+    surfaces = {name: _surface(prepared, sources[name]) for name in names}
     problems = []
     for stimulus in stimuli:
         assert stimulus.layer_set is not None, "a batch holds textures, or one control"
@@ -124,6 +127,7 @@ def _problems(
                 terms[stimulus.layer_set],
                 stimulus_generator(stimulus, "make"),
                 name=recipes[stimulus.stimulus_id].optimised if recipes else "",
+                surface=surfaces[stimulus.source],
             )
         )
     return problems
@@ -149,10 +153,7 @@ def finish(
     of_source = prepared.measures(source.id)
     measuring = measuring_network(manifest, stimulus)
     extractor, grams = networks.extractor(measuring), networks.grams(measuring, source)
-    spec = manifest.matching
-    references = {"source": Reference((source.counted,), spec.channels), "set": prepared.the_set}
-    asked = {name: references[to] for name, to in spec.asked.items()}
-    goals = Targets(**asked, channels=spec.channels, iterations=spec.iterations)
+    goals = _targets(prepared, source)
     inside = shown_inside(source, stimulus.control)
     image = rendered.image if inside is None else rendered.image[inside][:, np.newaxis]
     image, clipped_share = clip_to_display(match(image, goals, stimulus_generator(stimulus, "match")))
@@ -207,6 +208,22 @@ def made_now(device: torch.device, seconds: float) -> MadeRecord:
     )
 
 
+def _targets(prepared: Preparation, source: Source) -> Targets:
+    """Return what stimuli of a source are matched to."""
+    spec = prepared.manifest.matching
+    references = {"source": Reference((source.counted,), spec.channels), "set": prepared.the_set}
+    asked = {name: references[to] for name, to in spec.asked.items()}
+    return Targets(**asked, channels=spec.channels, iterations=spec.iterations)
+
+
+def _surface(prepared: Preparation, source: Source) -> Surface | None:
+    """Return the images to which textures of a source are confined."""
+    name = prepared.manifest.confined_to
+    if name is None:
+        return None
+    return surface_of(name, getattr(_targets(prepared, source), name), plane_if_grey(source.pixels))
+
+
 def _control(
     prepared: Preparation, stimulus: Stimulus, device: str, after_evaluation: EvaluationHook
 ) -> Rendered:
@@ -224,6 +241,7 @@ def _control(
             weights,
             matched.components,
             preset=manifest.synthesis,
+            surface=_surface(prepared, source),
         )
     materials = Materials(
         device=device,

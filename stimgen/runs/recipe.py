@@ -37,7 +37,7 @@ from stimgen.runs.record import Recipe
 from stimgen.runs.steps import STEPS, Step, next_step
 from stimgen.runs.store import RunFolder, sha256
 
-VERSION = 3
+VERSION = 4
 """To be raised when the same recipe comes to mean other pixels before they are matched."""
 MATCHING_VERSION = 1
 """To be raised when the same matching comes to mean other pixels."""
@@ -53,11 +53,14 @@ def _identity(source: Any) -> tuple[object, ...]:
 
 
 def matching_in_synthesis(manifest: Manifest, stimulus: Stimulus) -> dict[str, Any]:
-    """Return the keys of section `matching` that the synthesis of a stimulus depends on: none.
+    """Return the part of section `matching` that the synthesis of a stimulus depends on.
 
-    All of the section comes after the synthesis, and changes of it leave the optimised image what it is.
+    Changes of the others leave the optimised image what it is.
     """
-    return {}
+    name = manifest.confined_to
+    if name is None or stimulus.synthesised is None:
+        return {}
+    return {name: getattr(manifest.matching, name), "channels": manifest.matching.channels}
 
 
 def recipe(

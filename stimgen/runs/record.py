@@ -21,7 +21,7 @@ from stimgen.measure import STATISTICS
 Settings = Annotated[dict[str, Any], AfterValidator(lambda v: json.loads(json.dumps(v, allow_nan=False)))]
 """Options as JSON holds them; numbers are finite."""
 STIMULUS_ID = "[A-Za-z][A-Za-z0-9_-]{0,254}"
-OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts")
+OUTCOME = ("loss", "iterations", "evaluations", "stop_reason", "restarts", "confined_to")
 """What a record takes over from a synthesis."""
 SEAL = "record_sha256"
 """Key of the seal in a record."""
@@ -145,6 +145,7 @@ class SynthesisRecord(_Part):
     """How a texture was synthesised; `components` is None where all channels were matched.
 
     `residual_gram` is `stimgen.texture.synthesis.matched_distance` of the file, or of the image of a control.
+    `confined_to` is what the image was matched to all through the synthesis, an entry of `MatchingSpec`.
     """
 
     preset: str
@@ -154,6 +155,7 @@ class SynthesisRecord(_Part):
     components: int | None
     parameters: int
     residual_gram: float
+    confined_to: str | None
     loss: float
     iterations: int
     evaluations: int

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stimgen.texture.surfaces import Surface
+
 SUFFICIENT_DECREASE = 1e-4  # Armijo's constant; Nocedal & Wright (2006), section 3.1
 SHORTEST_CUT, LONGEST_CUT = 0.1, 0.5  # between these is the factor that shortens a refused step
 RESTART_AFTER = 8  # refusals in a row after which a problem forgets its history
@@ -140,6 +142,7 @@ def minimise(
     precondition: Precondition = lambda vector: vector,
     enough: float | Tensor = -math.inf,
     patience: int | None = None,
+    surface: Surface | None = None,
     after_evaluation: Callable[[Tensor], None] = lambda losses: None,
 ) -> Minimum:
     """Minimise a batch of independent functions, each inside its own box.
@@ -149,27 +152,38 @@ def minimise(
     accepted by Armijo's rule. A refused step is shortened by quadratic interpolation; after
     `RESTART_AFTER` refusals in a row, or a loss that is not finite, the problem forgets its history and
     continues down its gradient. A problem that has stopped does not move any more.
+
+    With a `surface`, all points are on it: gradients and directions are projected on its tangent space, and
+    trial points are brought back to it (Absil, Mahony & Sepulchre 2008, chapter 4).
     """
     lower, upper = per_problem(lower), per_problem(upper)
 
     def project(points: Tensor) -> Tensor:
-        return torch.maximum(torch.minimum(points, upper), lower)
+        for _ in range(1 if surface is None else surface.rounds):
+            points = torch.maximum(torch.minimum(points, upper), lower)
+            if surface is not None:
+                points = surface.retract(points)
+        return points
 
     memory = History(history, start)
 
     def descend() -> tuple[Tensor, Tensor]:
         """Return the direction at `point`, and the step length to try first."""
         free = ~(((point <= lower) & (gradient > 0)) | ((point >= upper) & (gradient < 0)))
-        reduced = gradient * free
-        quasi_newton = memory.inverse_hessian(reduced, precondition) * free
-        steepest = precondition(reduced) * free
+        reduced = along(gradient * free)
+        quasi_newton = along(memory.inverse_hessian(reduced, precondition) * free)
+        steepest = along(precondition(reduced) * free)
         # Without curvature, Polyak's step f / <g, d>: the objective's lowest value is 0.
         known = memory.known() & (dot(reduced, quasi_newton) > 0)
         polyak = loss / dot(reduced, steepest).clamp_min(torch.finfo(loss.dtype).tiny)
         direction = torch.where(per_problem(known), -quasi_newton, -steepest)
         return direction, torch.where(known, torch.ones_like(loss), polyak)
 
+    def tangent() -> Callable[[Tensor], Tensor]:
+        return (lambda vectors: vectors) if surface is None else surface.tangent(point)
+
     point = project(start)
+    along = tangent()
     loss, gradient = objective(point)
     after_evaluation(loss)
     low_enough = loss <= enough
@@ -192,13 +206,14 @@ def minimise(
         slope = dot(gradient, step)
         # Projection can turn a step uphill; a step that is not downhill is refused, and NaN is.
         accepted = going & (trial_loss <= loss + SUFFICIENT_DECREASE * slope) & (slope < 0)
-        memory.update(accepted, step, trial_gradient - gradient, precondition)
+        memory.update(accepted, step, along(trial_gradient - gradient), precondition)
         # Minimum of the parabola through f(0), f'(0) and f(1) along the step.
         cut = -slope / (2 * (trial_loss - loss - slope))
         cut = cut.nan_to_num(SHORTEST_CUT).clamp(SHORTEST_CUT, LONGEST_CUT)
 
         mask = per_problem(accepted)
         point = torch.where(mask, trial, point)
+        along = tangent()
         gradient = torch.where(mask, trial_gradient, gradient)
         loss = torch.where(accepted, trial_loss, loss)
         refusals = torch.where(accepted, 0, refusals + 1)

@@ -81,6 +81,12 @@ class Multiscale(BaseModel):
         le=100_000,
         description="Evaluations of the last stage: full size, all layers, float32, plain loss.",
     )
+    confined_evaluations: int = Field(
+        30,
+        ge=1,
+        le=100_000,
+        description="The same where the histogram, luminance or spectrum is matched in the synthesis.",
+    )
     boost: float = Field(
         1.0,
         ge=0,
@@ -166,8 +172,13 @@ def stages(
     layers: Iterable[str],
     full_px: int,
     halvings: int | None = None,
+    confined: bool = False,
 ) -> tuple[Stage, ...]:
-    """Return the stages in which a preset synthesises a layer set; `halvings` limits how small images get."""
+    """Return the stages in which a preset synthesises a layer set.
+
+    `halvings` limits how small images get; `confined` is whether histogram, luminance or spectrum are matched
+    in the synthesis.
+    """
     wanted = tuple(layers)
     if isinstance(preset, Gatys2015):
         ordered = layers_at(architecture, wanted, full_px, full_px)
@@ -189,7 +200,7 @@ def stages(
         rung = len(preset.shallow_evaluations)
         found.append(Stage(size_px, halved, rung, used, evaluations, enlarged, False, FLOOR))
         if size_px == full_px:
-            most = preset.plain_evaluations
+            most = preset.confined_evaluations if confined else preset.plain_evaluations
             found.append(Stage(size_px, halved, rung + 1, used, most, enlarged, True, 0.0))
     return tuple(found)
 

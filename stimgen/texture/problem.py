@@ -18,6 +18,7 @@ from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.objective import analyse, to_batch
 from stimgen.texture.saved import PixelRange, TextureStatistics
 from stimgen.texture.statistic import Term
+from stimgen.texture.surfaces import Surface
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,7 @@ class Problem:
     noise: np.random.Generator  # of the start image
     size_px: int | None = None  # None for that of the goal
     name: str = ""  # of its checkpoints
+    surface: Surface | None = None  # of images at full size, to which the texture is confined
 
     @property
     def side_px(self) -> int:
@@ -133,6 +135,9 @@ class Synthesis:
         distance" or "no progress" by the rules of `multiscale`, else the message of the optimiser.
     restarts
         How often an optimiser forgot its history, because no step was accepted or a loss was not finite.
+    confined_to
+        What all images at full size shared beside layers: "histogram", "luminance", "rotational_spectrum",
+        "full_spectrum", or None.
     """
 
     image: Image
@@ -140,6 +145,7 @@ class Synthesis:
     traces: tuple[StageTrace, ...]
     stop_reason: str
     restarts: int
+    confined_to: str | None = None
 
     @property
     def evaluations(self) -> int:

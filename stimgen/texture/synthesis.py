@@ -30,10 +30,14 @@ from stimgen.texture.problem import (
     no_hook,
 )
 from stimgen.texture.saved import PixelRange
-from stimgen.texture.statistic import Target, Term
+from stimgen.texture.statistic import STATISTICS, Target, Term
+from stimgen.texture.surfaces import Histogram, Luminance, join
 
 MEAN_RGB = (123.68, 116.779, 103.939)
 """ImageNet mean of the published network's input, 0..255."""
+
+NEIGHBOURS_WEIGHT = 0.5
+"""Weight of the covariance of neighbouring pixels along images of one histogram or luminance."""
 
 LOSS_SCALE = 1e9
 """Weight of every layer in the published code. It changes only how L-BFGS-B takes its first step."""
@@ -82,11 +86,16 @@ def synthesise_together(
     Gaussian noise around the source's mean, each other stage from the result so far, bicubically enlarged
     where its size is larger. Pixels stay between the smallest and the largest value of the source at full
     size. `preset.precision` is that of the convolutions; targets are float32.
+
+    A problem with a surface is descended along it at full size, and ends on it. Where that is a histogram or
+    luminance, the covariance of neighbouring pixels is matched as well: without it, checkerboards that the
+    network hardly sees would give an image any histogram and contrast.
     """
     works = []
     for problem in problems:
         layers, halvings = layers_of(problem.terms), problem.goal.halvings
-        plan = stages(preset, extractor.architecture, layers, problem.side_px, halvings)
+        confined = problem.surface is not None
+        plan = stages(preset, extractor.architecture, layers, problem.side_px, halvings, confined)
         by_place = {(stage.size_px, stage.rung): stage for stage in plan}
         works.append(_Work(problem, problem.goal.pixels(extractor), by_place))
     found = checkpoints.load(problems) if checkpoints else None
@@ -173,12 +182,20 @@ class _Work:
             traces=traces,
             stop_reason=plain if plain == "stop distance" else flat,
             restarts=self.reached.restarts,
+            confined_to=self.problem.surface.name if self.problem.surface else None,
         )
 
 
-def _terms(problem: Problem, stage: Stage) -> list[Term]:
+def _terms(problem: Problem, stage: Stage) -> dict[Term, float]:
     """Return what a problem matches in a stage: statistics of its layers, and of pixels in all stages."""
-    return [term for term in problem.terms if term.layer is None or term.layer in stage.layers]
+    terms = {
+        term: weight
+        for term, weight in problem.terms.items()
+        if term.layer is None or term.layer in stage.layers
+    }
+    if isinstance(problem.surface, Histogram | Luminance):
+        terms[Term(None, STATISTICS["neighbours"])] = NEIGHBOURS_WEIGHT
+    return terms
 
 
 def _analyse(
@@ -205,7 +222,7 @@ def _parts(
 ) -> dict[Term, Part]:
     """Return targets and weights; a target is made once for all stages and problems that share it."""
     parts = {}
-    for term in _terms(problem, stage):
+    for term, weight in _terms(problem, stage).items():
         # Equal statistics may have different targets.
         key = (problem.goal, term.layer, id(term.statistic), stage.floor)
         if key not in targets:
@@ -213,7 +230,7 @@ def _parts(
                 targets[key] = term.statistic.target(features[term])
             else:
                 targets[key] = term.statistic.flat_target(features[term], flatness, stage.floor)
-        parts[term] = Part(targets[key], features[term].new_tensor([problem.terms[term]]))
+        parts[term] = Part(targets[key], features[term].new_tensor([weight]))
     return parts
 
 
@@ -237,6 +254,8 @@ def _descend(
     def report(losses: Tensor) -> None:
         after_evaluation(Evaluation(*place, size_px, layers, next(numbers), most, losses, zero_losses))
 
+    full = size_px == active[0].problem.side_px
+    surfaces = [work.problem.surface for work in active if full and work.problem.surface]
     return minimise(
         objective,
         torch.cat([work.start(size_px, preset.noise_sd) for work in active]),
@@ -247,6 +266,7 @@ def _descend(
         precondition=boost_high_frequencies(size_px, boosts),
         enough=preset.stop_distance**2 * zero_losses,
         patience=preset.patience,
+        surface=join(surfaces, lowest) if surfaces else None,
         after_evaluation=report,
     )
 

@@ -40,7 +40,7 @@ def test_methods_describe_the_manifest(small):
             assert f"{name} {written_text}" in text
     assert "phase_scrambled (n = 4: the source with its Fourier amplitudes and random phases;" in text
     assert "periodic_component no; Oppenheim & Lim, 1981; Galerne, Gousseau & Morel, 2011" in text
-    assert "Nothing was matched after synthesis." in text
+    assert "Nothing was matched afterwards." in text
     assert "No threshold of acceptance was set." in text
     for number in run.records[0].made.versions.values():
         assert number in text

@@ -29,6 +29,8 @@ from stimgen.verify.report import sentences
 from stimgen.verify.run import verify_run
 
 ID = IDS[2]
+AFTERWARDS = {"preset": "gatys2015", "iterations": 3}
+"""It matches after the synthesis."""
 COLOURED = {
     "image": {"size_px": 32, "color": "rgb"},
     "sources": [
@@ -36,6 +38,7 @@ COLOURED = {
         {"id": "cup", "image": "skimage:coffee", "crop": [0, 0, 200, 200]},
     ],
     "seeds": [1],
+    "synthesis": AFTERWARDS,
     "controls": ["original", "phase_scrambled", {"name": "random_weights", "layer_set": "pool1"}],
 }
 BEFORE = {"histogram": "source"}
@@ -88,6 +91,16 @@ def test_a_change_after_the_synthesis_synthesises_nothing_and_gives_the_bytes_of
     assert verify_run(there.path).findings == ()
     again = run(manifest, out=there.path)
     assert (again.kept, differences(there.path, fresh.folder)) == (10, [])
+
+
+def test_what_textures_are_confined_to_synthesises_again_and_the_rest_does_not(tmp_path):
+    changes = {"sources": COLOURED["sources"][:1], "controls": ["original", "pixel_shuffled"], "seeds": [1]}
+    first = run(tiny(tmp_path, **changes, matching=BEFORE))
+    assert first.made == 4
+    both = run(tiny(tmp_path, **changes, matching=BEFORE | {"rotational_spectrum": "source"}))
+    assert (both.made, both.matched) == (0, 4)
+    other = run(tiny(tmp_path, **changes, matching={"luminance": "source"}))
+    assert (other.made, other.matched) == (2, 2)
 
 
 def test_a_condition_more_is_made_and_the_others_are_measured_on_its_layer(as_finished, tmp_path):
@@ -159,8 +172,8 @@ def test_a_deleted_file_comes_back_from_its_image(as_finished, finished, tmp_pat
 
 def test_shards_go_on_from_the_images(tmp_path, request):
     shards = [Shard(number, 2) for number in (1, 2)]
-    folder, _ = (run(tiny(tmp_path), shard=shard).folder for shard in shards)
-    manifest = tiny(tmp_path, matching={"histogram": "source"})
+    folder, _ = (run(tiny(tmp_path, synthesis=AFTERWARDS), shard=shard).folder for shard in shards)
+    manifest = tiny(tmp_path, synthesis=AFTERWARDS, matching={"histogram": "source"})
     fresh = run(manifest, out=tmp_path / "fresh")
     request.getfixturevalue("nothing_is_made")
     results = [run(manifest, shard=shard) for shard in shards]
@@ -197,7 +210,8 @@ def test_an_image_comes_back_as_it_was():
 @pytest.mark.slow
 def test_kills_between_all_operations_on_files_of_a_change(forks, tmp_path):
     def manifest(number, **changes):
-        return write_manifest(tmp_path / str(number), controls=["original"], **changes)
+        folder = tmp_path / str(number)
+        return write_manifest(folder, controls=["original"], synthesis=AFTERWARDS, **changes)
 
     first = manifest(1, matching={"histogram": "source"})
     changed = manifest(2, matching={"luminance": "source"}, measure={"layers": ["pool2"]})

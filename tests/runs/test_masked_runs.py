@@ -97,8 +97,13 @@ def test_statistics_are_of_what_is_inside(made):
         outside = pixels[~inside]
         assert not outside.size or (outside == np.rint(255 * goal.mean()) / 255).all()
         defined = row["condition"] not in INSIDE
-        for column in ("spectral_slope", "weibull_beta", "border_contrast", "octave_contrast_4"):
-            assert np.isfinite(row[column]) == defined, column
+        for column in (
+            "orientation_circular_variance",
+            "weibull_beta",
+            "border_contrast",
+            "octave_contrast_4",
+        ):
+            assert np.isfinite(row[column]) == defined, (name, column)
         for column in ("amplitude_error", "radial_error_db", "gram_floor_pool1", "gram_normalised_pool1"):
             assert np.isnan(row[column]), column
     originals = table[table["condition"] == "original"]
@@ -133,11 +138,11 @@ def test_run_is_right_and_says_what_counted(made, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"matching": {"luminance": "set"}, "image": {"size_px": 32, "ppd": 41, "bits": 16}},
+        {"matching": {"histogram": "source"}, "image": {"size_px": 32, "ppd": 41, "bits": 16}},
         {"matching": {"histogram": "source"}, "measure": {"layers": ["pool2"], "copying": False}},
         {"matching": {"histogram": "source"}, "image": {"size_px": 32, "ppd": 20}},
     ],
-    ids=["matched otherwise", "a measured layer", "a size in degrees"],
+    ids=["16 bits", "a measured layer", "a size in degrees"],
 )
 def test_a_change_after_the_synthesis_gives_the_bytes_of_a_new_run(made, tmp_path, changes, request):
     folder, _, table, _ = made

@@ -12,6 +12,7 @@ from stimgen.networks.weights import Weights
 from stimgen.runs.recipe import measured_parts, recipe, stimulus_generator
 
 WEIGHTS = Weights("vgg16", "imagenet", (), (), CONVENTIONS["caffe-rgb"], "a file", "f" * 64, "a" * 64)
+GATYS = {"preset": "gatys2015", "iterations": 5}
 BOTH = {"histogram": "source", "full_spectrum": "source"}
 MATCHED = {"image": {"size_px": 32, "color": "rgb"}}
 
@@ -100,12 +101,17 @@ def changed(case, before, folder):
             "optimised",
         ),
         (replace(TEXTURE, source={"mask": "alpha"}), TEXTURE, "optimised"),
-        (Case({"matching": {"histogram": "source"}}), TEXTURE, "matching"),
+        (Case({"matching": {"histogram": "source"}}), TEXTURE, "optimised matching"),
+        (
+            Case({"matching": {"full_spectrum": "source"}, "synthesis": GATYS}),
+            Case({"synthesis": GATYS}),
+            "matching",
+        ),
         (Case({"image": {"size_px": 32, "ppd": 41, "bits": 16}}), TEXTURE, "matching"),
         (
             Case({"matching": {"histogram": "set"}}),
             Case({"matching": {"histogram": "source"}}),
-            "matching",
+            "optimised matching",
         ),
         (
             Case(MATCHED | {"matching": BOTH | {"iterations": 2}}),
@@ -115,7 +121,7 @@ def changed(case, before, folder):
         (
             Case(MATCHED | {"matching": BOTH | {"channels": "luminance"}}),
             Case(MATCHED | {"matching": BOTH}),
-            "matching",
+            "optimised matching",
         ),
         (replace(TEXTURE, weights=replace(WEIGHTS, tensors_sha256="b" * 64)), TEXTURE, "optimised distances"),
         (
@@ -175,9 +181,9 @@ def test_what_changes_no_pixel_and_no_number_changes_no_hash(case, tmp_path):
 def test_another_source_changes_what_is_matched_to_the_set_and_nothing_else(to, tmp_path):
     alone = {"matching": {"full_spectrum": to}}
     among_others = alone | {"sources": [{"id": "brick", "image": "skimage:brick"}, "skimage:gravel"]}
-    for case in (TEXTURE, SCRAMBLED):
+    for case, of_set in ((TEXTURE, "optimised matching"), (SCRAMBLED, "matching")):
         parts = changed(replace(case, changes=among_others), replace(case, changes=alone), tmp_path)
-        assert parts == ("matching" if to == "set" else "")
+        assert parts == (of_set if to == "set" else "")
 
 
 def numbers(stimulus, purpose="make"):
