@@ -82,7 +82,7 @@ class Multiscale(BaseModel):
         description="Evaluations of the last stage: full size, all layers, float32, plain loss.",
     )
     confined_evaluations: int = Field(
-        30,
+        25,
         ge=1,
         le=100_000,
         description="The same where the histogram, luminance or spectrum is matched in the synthesis.",
