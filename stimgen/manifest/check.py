@@ -128,12 +128,17 @@ def _synthesis(manifest: Manifest) -> list[str]:
     unit = "iterations" if isinstance(preset, Gatys2015) else "evaluations"
     effort = ", ".join(f"{most[side]} {unit} at {side} px" for side in sorted(most))
     lines = [f"Synthesis: {preset.preset}, at most {effort}"]
-    inside = manifest.confined_to
+    matching, inside = manifest.matching, manifest.confined_to
+    if matching.asked:
+        asked = ", ".join(f"{name} to the {to}" for name, to in matching.asked.items())
+        lines.append(f"Matching:  {asked} (channels: {matching.channels})")
     if inside:
-        lines.append(f"Matching:  {inside} of textures in the synthesis")
-    after = ", ".join(name for name in manifest.matching.asked if name != inside)
+        lines.append(f"           {inside} of textures in the synthesis")
+    after = ", ".join(name for name in matching.asked if name != inside)
     if after:
-        lines.append(f"Matching:  {after} of textures after the synthesis, which changes what it matched")
+        lines.append(
+            f"           {after} of textures after the synthesis, which takes them from their layers"
+        )
     return lines
 
 

@@ -14,12 +14,16 @@ from stimgen.matching.apply import Reference, planes_of, stretched
 from stimgen.matching.spectrum import multiplicity, rings
 from stimgen.texture.surfaces import Histogram, Luminance, Spectrum, Surface
 
+LARGEST_SHARE = 0.25
+"""Of pixels with one value, above which small steps would not change the ranks that matter."""
+
 
 def surface_of(name: str, goal: Reference, source: Image) -> Surface | None:
     """Return the images with the histogram, luminance or spectrum of `goal`, as float32 tensors on the CPU.
 
     `name` is the statistic, as in `stimgen.matching.apply.Targets`, and `source` the image, (H, W) or
-    (H, W, 3), whose texture is synthesised. None if a grey texture would need other values in each channel.
+    (H, W, 3), whose texture is synthesised. None, so that images are matched afterwards, if a grey texture
+    would need other values in each channel, or if more than `LARGEST_SHARE` of the pixels have one value.
     """
     shape = (source.shape[0], source.shape[1])
     planes = len(planes_of(source, goal.channels))
@@ -34,7 +38,9 @@ def surface_of(name: str, goal: Reference, source: Image) -> Surface | None:
     match name:
         case "histogram":
             values = tensor([stretched(plane, shape[0] * shape[1]) for plane in goal.values])
-            return None if values is None else Histogram.of(values[0], luminance)
+            if values is None or any(_largest_share(plane) > LARGEST_SHARE for plane in values[0]):
+                return None
+            return Histogram.of(values[0], luminance)
         case "luminance":
             both = tensor(goal.luminance)
             return None if both is None else Luminance(both[..., :1, None], both[..., 1:, None], luminance)
@@ -45,3 +51,8 @@ def surface_of(name: str, goal: Reference, source: Image) -> Surface | None:
             amplitude = tensor(amplitudes)
             ring = None if of_rings is None else torch.from_numpy(of_rings)
             return None if amplitude is None else Spectrum(amplitude, number, ring, luminance)
+
+
+def _largest_share(values: Tensor) -> float:
+    counts = torch.unique_consecutive(values, return_counts=True)[1]
+    return int(counts.max()) / len(values)

@@ -79,6 +79,8 @@ def recipe(
     source, control, ingredients = sources[stimulus.source], stimulus.control, None
     if control is not None:
         ingredients = {"name": control.name, "options": dict(control.options)}
+        if CONTROLS[control.name].uses_set:
+            ingredients |= {"channels": manifest.matching.channels}
         if control.layer_set:
             ingredients |= {"texture": _texture(manifest, control.layer_set, weights_of)}
     inside = matching_in_synthesis(manifest, stimulus)
@@ -278,7 +280,7 @@ def known_recipes(
 ) -> dict[str, Recipe] | None:
     """Return recipes by stimulus id; None if weights are not known without reading them.
 
-    Stimuli of sources that no record is made of are left out.
+    Stimuli of sources that no record is made of are left out, and what depends on these.
     """
     found = (_source(manifest, spec, folder, stimuli) for spec in manifest.sources)
     sources = {source.id: source for source in found if source}
@@ -287,7 +289,8 @@ def known_recipes(
     weights = {network: known_weights(network.name, network.weights) for network in used}
     if None in weights.values():
         return None
-    those = [stimulus for stimulus in stimuli if stimulus.source in sources]
+    whole = len(sources) == len(manifest.sources)
+    those = [s for s in stimuli if s.source in sources and (whole or not uses_set(manifest, s))]
     return recipes(manifest, those, sources, weights.__getitem__)
 
 

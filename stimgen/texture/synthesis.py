@@ -36,7 +36,7 @@ from stimgen.texture.surfaces import Histogram, Luminance, join
 MEAN_RGB = (123.68, 116.779, 103.939)
 """ImageNet mean of the published network's input, 0..255."""
 
-NEIGHBOURS_WEIGHT = 0.5
+NEIGHBOURS_WEIGHT = 1.0
 """Weight of the covariance of neighbouring pixels along images of one histogram or luminance."""
 
 LOSS_SCALE = 1e9
@@ -54,11 +54,11 @@ def synthesise(
     if isinstance(preset, Gatys2015):
         return [synthesise_published(problem, extractor, preset, after_evaluation) for problem in problems]
     # A CPU gains nothing by shared passes, and alone a texture is the same to the last bit in any batch. Grey
-    # textures cannot share them with colour ones.
-    batches: dict[int, list[Problem]] = {}
+    # textures cannot share them with colour ones, nor those with a surface with those without.
+    batches: dict[object, list[Problem]] = {}
     for place, problem in enumerate(problems):
-        channels = problem.goal.pixels(extractor).mean.shape[1]
-        batches.setdefault(place if extractor.device.type == "cpu" else channels, []).append(problem)
+        kind = problem.goal.pixels(extractor).mean.shape[1], problem.surface is None
+        batches.setdefault(place if extractor.device.type == "cpu" else kind, []).append(problem)
     found: dict[Problem, Synthesis] = {}
     for batch in batches.values():
         made = synthesise_together(batch, extractor, preset, after_evaluation, checkpoints)
@@ -193,7 +193,7 @@ def _terms(problem: Problem, stage: Stage) -> dict[Term, float]:
         for term, weight in problem.terms.items()
         if term.layer is None or term.layer in stage.layers
     }
-    if isinstance(problem.surface, Histogram | Luminance):
+    if stage.halvings == 0 and isinstance(problem.surface, Histogram | Luminance):
         terms[Term(None, STATISTICS["neighbours"])] = NEIGHBOURS_WEIGHT
     return terms
 
@@ -256,6 +256,9 @@ def _descend(
 
     full = size_px == active[0].problem.side_px
     surfaces = [work.problem.surface for work in active if full and work.problem.surface]
+    if surfaces:
+        # What images are matched to may leave the range of their own source.
+        lowest, highest = torch.zeros_like(lowest), torch.ones_like(highest)
     return minimise(
         objective,
         torch.cat([work.start(size_px, preset.noise_sd) for work in active]),

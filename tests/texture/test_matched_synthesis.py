@@ -90,3 +90,18 @@ def test_the_descent_stays_on_the_surface_in_every_stage_at_full_size():
     assert len(made.traces[-1].losses) == 3
     values = torch.from_numpy(made.image).flatten().sort().values
     torch.testing.assert_close(values, surface.values.flatten())
+
+
+def test_a_texture_reaches_values_that_its_source_lacks():
+    weights = find_weights("vgg16", "random:1")
+    network = build_extractor(weights, pooling="average", normalise=False, deepest="pool1")
+    dark, bright = 0.2 * square("brick", 32), 0.8 + 0.2 * square("gravel", 32)
+    reference = Reference((bright,))
+    for name in ("histogram", "luminance"):
+        surface = surface_of(name, reference, dark)
+        terms, rng = weighted_terms({"conv1_1": 1.0, "pool1": 1.0}), np.random.default_rng(1)
+        problem = Problem(SourceImage(dark), terms, rng, surface=surface)
+        (made,) = synthesise([problem], network, Multiscale(smallest_px=16, evaluations=(10, 20)))
+        assert all(trace.accepted[1:].mean() > 0.5 for trace in made.traces[-2:])
+        found = residuals(made.image, Targets(**{name: reference}))
+        assert all(value is None or value < 1 / 255 for value in vars(found).values())

@@ -108,3 +108,11 @@ def test_a_grey_texture_has_no_surface_of_three_different_histograms():
     coloured, grey = image(1, 16, 16, 3), image(2, 16, 16)
     assert surface_of("histogram", Reference((coloured,)), grey) is None
     assert surface_of("histogram", Reference((np.stack([grey] * 3, axis=2),)), grey) is not None
+
+
+@pytest.mark.parametrize(("black", "found"), [(0.2, True), (0.3, False)])
+def test_images_with_one_value_in_many_pixels_are_matched_afterwards(black, found):
+    levels = np.rint(255 * np.linspace(0.1, 1, 400)) / 255
+    levels[: int(black * 400)] = 0
+    reference = Reference((levels.reshape(20, 20).astype(np.float32),))
+    assert (surface_of("histogram", reference, image(1, 20, 20)) is not None) == found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from stimgen.errors import StimgenError
 from stimgen.texture.statistic import Statistic, Target, register_statistic
 from stimgen.texture.statistics.gram import flat_metric, gram_matrix
 
@@ -26,12 +27,17 @@ class Neighbours(Statistic):
 
     def features(self, maps: Tensor) -> Tensor:
         """Return the mean products, shape (batch, N, N)."""
-        return gram_matrix(F.unfold(maps, SIDE_PX).unsqueeze(2))
+        return gram_matrix(_neighbourhoods(maps).unsqueeze(2))
 
     def weighted_features(self, maps: Tensor, weights: Tensor) -> Tensor:
         """Return the means over neighbourhoods, each with the least weight of its pixels."""
-        least = F.unfold(weights, SIDE_PX).amin(dim=1, keepdim=True)
-        return gram_matrix((F.unfold(maps, SIDE_PX) * (least / least.mean()).sqrt()).unsqueeze(2))
+        least = _neighbourhoods(weights).amin(dim=1, keepdim=True)
+        if not least.any():
+            raise StimgenError(
+                "A mask has no 3 × 3 pixels inside, and its histogram or luminance is to be matched.",
+                "Use a larger object, or leave out the matching.",
+            )
+        return gram_matrix((_neighbourhoods(maps) * (least / least.mean()).sqrt()).unsqueeze(2))
 
     def target(self, features: Tensor) -> Target:
         """Return T and ``N^(1/4) T^(-1/2)``."""
@@ -42,3 +48,11 @@ class Neighbours(Statistic):
         goal, metric = target
         difference: Tensor = metric @ (features - goal) @ metric
         return difference.square().sum(dim=(1, 2)) / (4 * features.shape[-1] ** 2)
+
+
+def _neighbourhoods(maps: Tensor) -> Tensor:
+    """Return the values around each pixel, (batch, N, pixels), mirrored beyond the border.
+
+    So all pixels count alike; otherwise those of the border would be free to differ from their neighbours.
+    """
+    return F.unfold(F.pad(maps, (1, 1, 1, 1), mode="replicate"), SIDE_PX)

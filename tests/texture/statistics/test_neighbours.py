@@ -9,9 +9,11 @@ RNG = np.random.default_rng(1)
 def products(image, weights=None):
     """Mean products of values in 3 × 3 pixels, (channel, row, column) in this order."""
     height, width = image.shape[1:]
+    image = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="symmetric")
+    weights = None if weights is None else np.pad(weights, 1, mode="symmetric")
     total, count = 0, 0
-    for y in range(height - 2):
-        for x in range(width - 2):
+    for y in range(height):
+        for x in range(width):
             weight = 1 if weights is None else weights[y : y + 3, x : x + 3].min()
             values = image[:, y : y + 3, x : x + 3].ravel()
             total, count = total + weight * np.outer(values, values), count + weight
