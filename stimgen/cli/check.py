@@ -40,8 +40,10 @@ def check(
     stimuli = plan(loaded)
     folder = (out or loaded.output).absolute()
     check_paths(folder, stimuli)
-    typer.echo(summary(loaded, stimuli, estimate(loaded, stimuli, device=device), folder, list_all=show_all))
     found = outlook(loaded, RunFolder(folder))
+    to_make = [one for one in stimuli if found is None or one.stimulus_id in found.to_make]
+    cost = estimate(loaded, to_make, device=device)
+    typer.echo(summary(loaded, stimuli, cost, folder, list_all=show_all))
     if found:
         replaced = f", {found.replace} of them in place of others" if found.replace else ""
         more = f"; {found.unplanned} others are there, not asked for" if found.unplanned else ""

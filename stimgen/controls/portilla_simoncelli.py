@@ -54,7 +54,7 @@ def _problem(options: Mapping[str, Any], size_px: int) -> str | None:
 @register_control(
     "portilla_simoncelli",
     check=_problem,
-    cost="a minute or two each at 256 px",
+    seconds=90,
     package="plenoptic",
     prepare=load_plenoptic,
     references=(PORTILLA_2000, DUONG_2023),

@@ -91,7 +91,7 @@ class Control:
     is_source: bool = False
     of_mask: Literal["inside", "square"] | None = None
     common: bool = False
-    cost: str | None = None
+    seconds: float = 0.0
     package: str | None = None
     check: Callable[[Mapping[str, Any], int], str | None] | None = None
     check_source: Callable[[Source], None] | None = None
@@ -168,8 +168,8 @@ def register_control(name: str, *, seeded: bool = True, **settings: Any) -> Call
         whole sources, and check refuses masks.
     common
         Whether `stimgen new` puts it into the manifests that it writes.
-    cost
-        How long an image takes, if that is long and not part of the estimate.
+    seconds
+        How long a grey image of 256 px takes on one core, if that is long: for estimates.
     package
         An optional package that it needs.
     check

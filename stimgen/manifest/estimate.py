@@ -48,19 +48,22 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
     """Return how long the textures of a plan take to synthesise, and how much memory that needs.
 
     The time is the number of operations divided by the speed of earlier runs on the device; if there is none
-    on a CPU, by that of a matrix product. Controls that synthesise no layer set are not counted.
+    on a CPU, by that of a matrix product. Controls that synthesise no layer set take the time for which they
+    are registered, in proportion to pixels and channels.
     """
     stimuli = list(stimuli)
     device, device_name = device_without_torch(device)
     counts = Counter(stimulus.synthesised for stimulus in stimuli)
     named = Counter(stimulus.control.name for stimulus in stimuli if stimulus.control)
-    slow = {name: number for name, number in named.items() if CONTROLS[name].cost}
-    beside = "".join(f"; {slow[name]} × {name} not counted, {CONTROLS[name].cost}" for name in slow)
+    planes = (manifest.image.size_px / 256) ** 2 * (1 if manifest.image.color == "grey" else 3)
+    slow = {name: number * planes * CONTROLS[name].seconds for name, number in named.items()}
+    beside = "".join(f"; {name} roughly {slow[name]:.0f} s of it" for name in slow if slow[name])
+    other = sum(slow.values())
     used = [layer_set for layer_set in counts if layer_set is not None]
     memory = PROCESS_BYTES + max((memory_bytes(manifest, layer_set) for layer_set in used), default=0)
     if not used:
         basis = f"no synthesis{beside or ': controls take seconds'}"
-        return Estimate(0.0, memory, device_name, basis)
+        return Estimate(other, memory, device_name, basis)
     flops = sum(counts[layer_set] * stimulus_flops(manifest, layer_set) for layer_set in used)
     gflops = recorded_speeds().get(speed_name(device, manifest.synthesis))
     basis = "from the speed of earlier runs on this device"
@@ -69,7 +72,8 @@ def estimate(manifest: Manifest, stimuli: Iterable[Stimulus], *, device: str = "
         basis = "from a matrix product timed just now"
     elif gflops is None:
         basis = "unknown until the first run on this device has measured it"
-    return Estimate(flops / (gflops * 1e9) if gflops else None, memory, device_name, basis + beside)
+    seconds = flops / (gflops * 1e9) + other if gflops else None
+    return Estimate(seconds, memory, device_name, basis + beside)
 
 
 def stimulus_flops(manifest: Manifest, layer_set: LayerSet) -> float:

@@ -63,6 +63,9 @@ def resolve(
     entries = (file.layer_sets or {}).items()
     found = {name: resolver.layer_set(name, entry, usable) for name, entry in entries}
     layer_sets = {name: layer_set for name, layer_set in found.items() if layer_set}
+    if usable:
+        # Layer sets with mistakes are conditions, too, of which trial lists and controls are checked.
+        layer_sets |= {name: LayerSet(name, (), {}, usable, None) for name in found if not found[name]}
     controls = [
         resolver.control(index, entry, layer_sets, list(found))
         for index, entry in enumerate(file.controls or ())
@@ -78,7 +81,7 @@ def resolve(
     if (
         image is None
         or network is None
-        or not all(p.location.startswith("sources") for p in document.problems)
+        or not all(p.location.startswith(("sources", "layer_sets")) for p in document.problems)
     ):
         return None
     manifest = Manifest(
@@ -98,7 +101,8 @@ def resolve(
         accept=file.accept,
         trials=trials,
     )
-    _check_measured(manifest, document)
+    if not document.problems:
+        _check_measured(manifest, document)
     _check_masks(manifest, document)
     check_trials(manifest, document)
     return manifest

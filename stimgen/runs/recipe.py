@@ -237,11 +237,12 @@ class _Source(NamedTuple):
 class Outlook:
     """What a run would do with the stimuli of a manifest, and how many others there are.
 
-    `steps` counts the stimuli by their `stimgen.runs.store.Step`. Of those that are synthesised, `replace`
-    are there already.
+    `steps` counts the stimuli by their `stimgen.runs.store.Step`, and `to_make` are the ids of those that are
+    made from the start. Of these, `replace` are there already.
     """
 
     steps: Counter[Step]
+    to_make: frozenset[str]
     replace: int
     unplanned: int
 
@@ -271,8 +272,9 @@ def outlook(manifest: Manifest, folder: RunFolder) -> Outlook | None:
         return None
     names = [stimulus.stimulus_id for stimulus in stimuli]
     steps = {name: next_step(folder, name, known.get(name), compare=False)[0] for name in names}
-    replace = sum(step == "synthesise" and folder.png(name).is_file() for name, step in steps.items())
-    return Outlook(Counter(steps.values()), replace, len(folder.unplanned_names(names)))
+    to_make = frozenset(name for name, step in steps.items() if step == "synthesise")
+    replace = sum(folder.png(name).is_file() for name in to_make)
+    return Outlook(Counter(steps.values()), to_make, replace, len(folder.unplanned_names(names)))
 
 
 def known_recipes(

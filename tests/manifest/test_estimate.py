@@ -133,3 +133,12 @@ def test_damaged_speed_file_counts_as_none(content: str) -> None:
     assert costs.recorded_speeds() == {}
     costs.record_speed("cpu", 3.0)
     assert costs.recorded_speeds() == {"cpu": 3.0}
+
+
+def test_portilla_simoncelli_is_counted_by_pixels_and_channels(tmp_path: Path) -> None:
+    for image, seconds in (({"size_px": 256}, 90), ({"size_px": 128, "color": "rgb"}, 90 * 3 / 4)):
+        manifest = load(tmp_path, image=image, layer_sets={}, controls=["portilla_simoncelli"])
+        stimuli = plan(manifest)
+        cost = estimate(manifest, stimuli, device="cpu")
+        assert cost.seconds == len(stimuli) * seconds
+        assert "portilla_simoncelli" in cost.basis
