@@ -94,6 +94,13 @@ class Multiscale(BaseModel):
         description="Exponent by which L-BFGS prefers high spatial frequencies in images that were enlarged; "
         "0 for none.",
     )
+    decorrelation: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Exponent of the covariance of the source's channels in the start matrix of L-BFGS, by "
+        "which it prefers the colours that the source has; 0 for none.",
+    )
 
     def scales(self, size_px: int) -> tuple[int, ...]:
         """Return the image sides of the schedule, px, from the coarsest to `size_px`: its halvings.

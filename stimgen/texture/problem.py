@@ -42,10 +42,13 @@ class SourceImage:
         return self.size_px.bit_length() - 1
 
     def pixels(self, extractor: FeatureExtractor) -> PixelRange:
-        """Return mean and range of the image in the precision and on the device of the network's input."""
+        """Return what is known of pixels, in the precision and on the device of the network's input."""
         source = to_batch([self.image], extractor.device, extractor.gain.dtype)
         statistics = (torch.mean, torch.amin, torch.amax)
-        return PixelRange(*(statistic(source, dim=(2, 3), keepdim=True) for statistic in statistics))
+        mean, lowest, highest = (statistic(source, dim=(2, 3), keepdim=True) for statistic in statistics)
+        deviations = (source - mean).flatten(2).double()
+        covariance = deviations @ deviations.transpose(1, 2) / deviations.shape[2]
+        return PixelRange(mean, lowest, highest, covariance.to(source))
 
     def features(
         self, extractor: FeatureExtractor, terms: Iterable[Term], halvings: int

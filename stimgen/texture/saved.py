@@ -25,11 +25,15 @@ FORMAT = "stimgen texture statistics 2"
 
 
 class PixelRange(NamedTuple):
-    """Mean and range of pixel values by channel, each of shape (1, 1 or 3, 1, 1); black is 0, white 1."""
+    """Mean and range of pixel values by channel, each of shape (1, C, 1, 1); black is 0, white 1.
+
+    The covariance of the C channels, 1 or 3, has the shape (1, C, C).
+    """
 
     mean: Tensor
     lowest: Tensor
     highest: Tensor
+    covariance: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,10 @@ class TextureStatistics:
     """The Gram matrices of an image and of its halvings, and the range of its pixels.
 
     `size_px` is the shorter side of the image, and `mean`, `lowest` and `highest` are those of its pixel
-    values, one number for grey and three for RGB; black is 0, white is 1. `grams` has, for the image, for the
-    image halved once, and so on, the Gram matrices by layer name: float32, shape (1, N, N) with N the number
-    of channels or of components. The smaller the image, the fewer layers take part.
+    values, one number for grey and three for RGB; black is 0, white is 1. `covariance` has one number or
+    nine, of the channels row by row. `grams` has, for the image, for the image halved once, and so on, the
+    Gram matrices by layer name: float32, shape (1, N, N) with N the number of channels or of components. The
+    smaller the image, the fewer layers take part.
     """
 
     model: ModelIdentity
@@ -62,6 +67,7 @@ class TextureStatistics:
     mean: tuple[float, ...]
     lowest: tuple[float, ...]
     highest: tuple[float, ...]
+    covariance: tuple[float, ...]
     grams: tuple[Mapping[str, Tensor], ...]
 
     @property
@@ -71,9 +77,11 @@ class TextureStatistics:
 
     def pixels(self, extractor: FeatureExtractor) -> PixelRange:
         """Return mean and range of the pixels as tensors for a network."""
-        values = (self.mean, self.lowest, self.highest)
-        tensors = (torch.tensor(value, dtype=torch.float64).to(extractor.gain) for value in values)
-        return PixelRange(*(tensor.view(1, -1, 1, 1) for tensor in tensors))
+        values = (self.mean, self.lowest, self.highest, self.covariance)
+        tensors = [torch.tensor(value, dtype=torch.float64).to(extractor.gain) for value in values]
+        covariance = tensors.pop().view(1, len(self.mean), len(self.mean))
+        mean, lowest, highest = (tensor.view(1, -1, 1, 1) for tensor in tensors)
+        return PixelRange(mean, lowest, highest, covariance)
 
     def features(
         self, extractor: FeatureExtractor, terms: Iterable[Term], halvings: int
@@ -91,6 +99,7 @@ class TextureStatistics:
         """Write a safetensors file, all of it or nothing."""
         described = {"format": FORMAT, "model": asdict(self.model), "size_px": self.size_px}
         described |= {"mean": self.mean, "lowest": self.lowest, "highest": self.highest}
+        described |= {"covariance": self.covariance}
         tensors = {
             f"{halvings}/{layer}": gram.contiguous()
             for halvings, grams in enumerate(self.grams)
@@ -121,10 +130,10 @@ class TextureStatistics:
 def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> TextureStatistics:
     """Return weighted means of statistics, from which textures between those of the images are made.
 
-    Gram matrices and mean pixel values are mixed linearly, ``G = sum_i w_i G_i``. Pixels may take the values
-    of any image whose weight is not 0. The size is that of the smallest such image. The statistics must be of
-    one texture model, and have a weight each, from 0 to 1 with the sum 1; otherwise InputError is raised.
-    Mixtures of grey and RGB are RGB.
+    Gram matrices, means and covariances of pixels are mixed linearly, ``G = sum_i w_i G_i``. Pixels may take
+    the values of any image whose weight is not 0. The size is that of the smallest such image. The statistics
+    must be of one texture model, and have a weight each, from 0 to 1 with the sum 1; otherwise InputError is
+    raised. Mixtures of grey and RGB are RGB.
 
     Examples
     --------
@@ -149,6 +158,10 @@ def mix(statistics: Sequence[TextureStatistics], weights: Sequence[float]) -> Te
         mean=tuple(fsum(weight * part.mean[c % len(part.mean)] for part, weight in parts) for c in channels),
         lowest=tuple(min(part.lowest[c % len(part.mean)] for part, _ in parts) for c in channels),
         highest=tuple(max(part.highest[c % len(part.mean)] for part, _ in parts) for c in channels),
+        covariance=tuple(
+            fsum(weight * part.covariance[entry % len(part.covariance)] for part, weight in parts)
+            for entry in range(len(channels) ** 2)
+        ),
         grams=tuple(
             {
                 layer: torch.stack([weight * part.grams[halved][layer] for part, weight in parts]).sum(dim=0)
@@ -185,8 +198,8 @@ def _from_file(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> T
     expected = {h: layers_at_scale(architecture, model.layers, h) for h in levels}
     if not tensors or set(tensors) != {f"{h}/{layer}" for h, layers in expected.items() for layer in layers}:
         raise ValueError("Gram matrices are missing")
-    pixels = {key: tuple(map(float, described[key])) for key in ("mean", "lowest", "highest")}
-    if {len(values) for values in pixels.values()} not in ({1}, {3}):
+    pixels = {key: tuple(map(float, described[key])) for key in PixelRange._fields}
+    if [len(values) for values in pixels.values()] not in ([1, 1, 1, 1], [3, 3, 3, 9]):
         raise ValueError("the pixel values are neither grey nor RGB")
     if not all(isfinite(value) for values in pixels.values() for value in values):
         raise ValueError("the pixel values are not finite")

@@ -39,6 +39,9 @@ MEAN_RGB = (123.68, 116.779, 103.939)
 NEIGHBOURS_WEIGHT = 1.0
 """Weight of the covariance of neighbouring pixels along images of one histogram or luminance."""
 
+COLOUR_FLOOR = 0.01
+"""What is added to the covariance of colours, of which the mean variance is 1."""
+
 LOSS_SCALE = 1e9
 """Weight of every layer in the published code. It changes only how L-BFGS-B takes its first step."""
 
@@ -248,6 +251,8 @@ def _descend(
     highest = torch.cat([work.pixels.highest for work in active])
     # Noise has all frequencies; boosting high ones there would lead away from the published start.
     boosts = lowest.new_tensor([preset.boost if stage.enlarged else 0.0 for stage in plan])
+    covariances = torch.cat([work.pixels.covariance for work in active])
+    colours = decorrelated(covariances, preset.decorrelation)
     layers, zero_losses = layers_of(objective.parts), objective.loss_of_zero()
     numbers = count(1)
 
@@ -266,7 +271,7 @@ def _descend(
         upper=highest.flatten(1).amax(dim=1),
         evaluations=most,
         history=preset.history,
-        precondition=boost_high_frequencies(size_px, boosts),
+        precondition=start_matrix(size_px, boosts, colours),
         enough=preset.stop_distance**2 * zero_losses,
         patience=preset.patience,
         surface=join(surfaces, lowest) if surfaces else None,
@@ -274,8 +279,27 @@ def _descend(
     )
 
 
-def boost_high_frequencies(size_px: int, exponents: Tensor) -> Precondition:
+def decorrelated(covariances: Tensor, exponent: float) -> Tensor:
+    """Return (C + 0.01 I)^exponent with eigenvalues of mean 1, (batch, channel, channel).
+
+    C are the covariances of channels in each source, divided by the mean of their diagonals. Steps in the
+    colours that a source hardly has are smaller, as in the decorrelated colours of Olah, Mordvintsev &
+    Schubert (2017, Feature visualization, Distill).
+    """
+    # On the host in float64: it is small.
+    found = covariances.double().cpu()
+    scale = found.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+    values, vectors = torch.linalg.eigh(found / scale.view(-1, 1, 1))
+    powers = (values.clamp_min(0) + COLOUR_FLOOR) ** exponent
+    powers = powers / powers.mean(dim=1, keepdim=True)
+    matrices: Tensor = vectors @ torch.diag_embed(powers) @ vectors.transpose(1, 2)
+    return matrices.to(covariances)
+
+
+def start_matrix(size_px: int, exponents: Tensor, colours: Tensor) -> Precondition:
     """Return the operator that multiplies spatial frequency r (cycles/pixel) by (1 + 32 r)^exponent.
+
+    Colours are multiplied by the matrices of `decorrelated`, (batch, channel, channel).
 
     An enlarged image lacks high frequencies, and the pixels' Hessian falls with frequency, because pooling
     averages high frequencies away. An inverse Hessian that starts from a rising gain needs fewer iterations.
@@ -287,7 +311,7 @@ def boost_high_frequencies(size_px: int, exponents: Tensor) -> Precondition:
 
     def apply(vector: Tensor) -> Tensor:
         filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(vector) * gain, s=vector.shape[-2:])
-        return filtered
+        return filtered if vector.shape[1] == 1 else (colours @ filtered.flatten(2)).view_as(filtered)
 
     return apply
 

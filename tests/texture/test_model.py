@@ -63,7 +63,7 @@ def test_saved_statistics_give_the_texture_of_their_image(
     statistics.save(path)
     assert statistics.parameters == 64 * 65 / 2 + 64 * 65 / 2 + 128 * 129 / 2
     loaded = TextureStatistics.load(path)
-    for key in ("model", "size_px", "mean", "lowest", "highest", "parameters"):
+    for key in ("model", "size_px", "mean", "lowest", "highest", "covariance", "parameters"):
         assert getattr(loaded, key) == getattr(statistics, key)
     problem = Problem(
         SourceImage(source), weighted_terms(dict.fromkeys(LAYERS, 1.0)), np.random.default_rng(5)
@@ -130,7 +130,9 @@ def _statistics(value: float) -> TextureStatistics:
         "vgg16", "sha256", "torchvision", "average", "mirrored", True, False, ("conv1_1",), None
     )
     pixel = (value / 10,)
-    return TextureStatistics(model, 32, pixel, pixel, pixel, ({"conv1_1": torch.full((1, 2, 2), value)},))
+    return TextureStatistics(
+        model, 32, pixel, pixel, pixel, pixel, ({"conv1_1": torch.full((1, 2, 2), value)},)
+    )
 
 
 @settings(max_examples=25, deadline=None)

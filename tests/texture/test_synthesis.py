@@ -21,7 +21,7 @@ from stimgen.texture.presets import Gatys2015, Multiscale
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.statistics.gram import gram_matrices, relative_gram_distance
-from stimgen.texture.synthesis import synthesise, synthesise_together
+from stimgen.texture.synthesis import decorrelated, start_matrix, synthesise, synthesise_together
 
 CHAIN = "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3"
 MEAN = (123.68, 116.779, 103.939)
@@ -299,3 +299,22 @@ def test_a_shallow_layer_set_stays_as_shallow_as_in_the_published_procedure(name
     published, multiscale = held_out
     assert (multiscale > published / 2).all()
     assert (multiscale < published * 3).all()
+
+
+def test_the_start_matrix_prefers_the_colours_of_the_source() -> None:
+    network = build_extractor(find_weights("vgg16", "random:1"), normalise=False, deepest="conv1_1")
+    image = torch.rand(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    image[:, 2] = image[:, 0]
+    covariance = SourceImage(np.moveaxis(image[0].numpy(), 0, 2)).pixels(network).covariance
+    expected = np.cov(image[0].flatten(1).numpy(), bias=True)
+    np.testing.assert_allclose(covariance[0], expected, rtol=1e-5, atol=1e-7)
+    values, vectors = np.linalg.eigh(expected / np.trace(expected) * 3)
+    powers = (np.maximum(values, 0) + 0.01) ** 0.5
+    root = vectors @ np.diag(powers / powers.mean()) @ vectors.T
+    found = decorrelated(covariance, 0.5)
+    np.testing.assert_allclose(found[0], root, atol=1e-5)
+    apply = start_matrix(8, torch.zeros(1), found)
+    wanted = torch.einsum("cd,bdhw->bchw", torch.from_numpy(root), image)
+    torch.testing.assert_close(apply(image.float()), wanted.float(), rtol=1e-4, atol=1e-5)
+    grey = decorrelated(torch.tensor([[[0.3]]]), 0.5)
+    assert grey.item() == 1
