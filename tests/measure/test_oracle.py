@@ -19,10 +19,10 @@ from stimgen.runs.columns import STIMULI
 NOT_MEASURED = """
     stimulus_id filename source condition kind seed size_px size_deg ppd color bits network weights
     weights_sha256 pooling padding normalised layers components parameters preset loss iterations
-    evaluations stop_reason restarts residual_spectrum residual_histogram residual_gram measured_in
-    measured_in_sha256 matching matched_residual_mean matched_residual_contrast matched_residual_histogram
-    matched_residual_spectrum clipped_share accepted reject_reason source_linearise source_mask
-    source_sha256 png_sha256
+    evaluations stop_reason restarts confined_to residual_spectrum residual_histogram residual_gram
+    measured_in measured_in_sha256 matching matched_residual_mean matched_residual_contrast
+    matched_residual_histogram matched_residual_spectrum clipped_share accepted reject_reason source_linearise
+    source_mask source_sha256 png_sha256
 """
 """Columns that say what a stimulus is and how it was made."""
 
