@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -282,7 +283,7 @@ def known_recipes(
 ) -> dict[str, Recipe] | None:
     """Return recipes by stimulus id; None if weights are not known without reading them.
 
-    Stimuli of sources that no record is made of are left out, and what depends on these.
+    Stimuli of sources that no record is made of are left out; the set with these is one that is not known.
     """
     found = (_source(manifest, spec, folder, stimuli) for spec in manifest.sources)
     sources = {source.id: source for source in found if source}
@@ -291,9 +292,10 @@ def known_recipes(
     weights = {network: known_weights(network.name, network.weights) for network in used}
     if None in weights.values():
         return None
-    whole = len(sources) == len(manifest.sources)
-    those = [s for s in stimuli if s.source in sources and (whole or not uses_set(manifest, s))]
-    return recipes(manifest, those, sources, weights.__getitem__)
+    those = [stimulus for stimulus in stimuli if stimulus.source in sources]
+    names = {spec.id for spec in manifest.sources} - sources.keys()
+    unknown = dict.fromkeys(names, SimpleNamespace(**dict.fromkeys(IDENTITY)))
+    return recipes(manifest, those, {**sources, **unknown}, weights.__getitem__)
 
 
 def _source(

@@ -119,6 +119,15 @@ def test_check_says_what_a_run_will_do(as_finished, tmp_path, change):
     assert said.unplanned == len(result.unplanned)
 
 
+def test_check_says_that_a_set_that_grows_is_another(tmp_path):
+    alone = {"layer_sets": None, "controls": ["original"], "matching": {"histogram": "set"}}
+    folder = RunFolder(run(tiny(tmp_path, **alone, sources=SOURCES[:1])).folder)
+    manifest = tiny(tmp_path, **alone, sources=SOURCES)
+    assert outlook(manifest, folder).steps == {"match": 1, "synthesise": 1}
+    result = run(manifest)
+    assert (result.kept, result.matched, result.made) == (0, 1, 1)
+
+
 def test_check_says_it_in_a_line_and_only_where_there_is_a_run(as_finished, tmp_path):
     path = write_manifest(tmp_path)
     result = stimgen("check", path, "--seeds", "2-3")
