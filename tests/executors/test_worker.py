@@ -10,7 +10,6 @@ import pytest
 from stimgen.errors import StimgenError
 from stimgen.executors import worker
 from stimgen.executors.worker import MARGIN, NoTimeLeftError, WorkerRun, job_end
-from stimgen.manifest.schema import MatchingSpec
 from stimgen.runs import job, make
 from stimgen.runs.job import Job
 from stimgen.runs.lock import OWNER
@@ -38,13 +37,13 @@ def test_worker_goes_on_from_the_image_before_matching(run, monkeypatch):
     assert WorkerRun(run.order, "one").make(order, report).made == (name,)
     before = run.folder.read_record(name)
     monkeypatch.setattr(make, "synthesise", lambda *_: pytest.fail("it is synthesised"))
-    manifest = replace(run.order.manifest, matching=MatchingSpec(histogram="source"))
+    manifest = replace(run.order.manifest, image=replace(run.order.manifest.image, bits=16))
     recipe = prepare(manifest, "cpu").recipes()[name]
     changed = WorkerRun(replace(run.order, manifest=manifest), "one")
     assert changed.make(replace(order, recipes={name: recipe}), report).failures == ()
     after = run.folder.read_record(name)
     assert (after.recipe_sha256, after.made) == (recipe, before.made)
-    assert (after.optimised_sha256, after.matching.histogram) == (before.optimised_sha256, 0)
+    assert (after.optimised_sha256, after.image.bits) == (before.optimised_sha256, 16)
 
 
 def test_late_worker_does_not_overwrite_what_another_made(run, monkeypatch):
