@@ -7,7 +7,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,9 +125,15 @@ def source_grams(
             if layer in fitting
         ]
         above = [distances[layer][1] for distances in ceilings]
-        floor, floor_sd = (mean(pairs), stdev(pairs)) if pairs else (None, None)
-        scales[layer] = GramScale(floor, floor_sd, mean(above), stdev(above))
+        floor, floor_sd = _mean_and_sd(pairs) if pairs else (None, None)
+        scales[layer] = GramScale(floor, floor_sd, *_mean_and_sd(above))
     return SourceGrams(extractor, targets, scales, extrapolated=share < 1)
+
+
+def _mean_and_sd(distances: Sequence[float]) -> tuple[float, float]:
+    """Return mean and standard deviation (divisor n − 1), not finite where a distance is not."""
+    with np.errstate(invalid="ignore"):
+        return float(np.mean(distances)), float(np.std(distances, ddof=1))
 
 
 def _quarters(image: Image) -> list[Image]:
