@@ -21,7 +21,11 @@ def measured(image):
 def test_fit_is_scipys_maximum_likelihood(shape, scale, seed):
     values = scale * np.random.default_rng(seed).weibull(shape, 300)
     gamma, _, beta = stats.weibull_min.fit(values, floc=0)
-    assert fit_weibull(values) == pytest.approx((beta, gamma), rel=1e-3)
+    ours = fit_weibull(values)
+    # Its simplex ends a little before the maximum.
+    assert ours == pytest.approx((beta, gamma), rel=1e-2)
+    likelihoods = [stats.weibull_min.logpdf(values, g, scale=b).sum() for b, g in (ours, (beta, gamma))]
+    assert likelihoods[0] >= likelihoods[1] - 1e-9 * abs(likelihoods[1])
 
 
 def test_parameters_are_recovered():
