@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +142,7 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
     for syntheses in groups.values():
         stages = [stage for synthesis in syntheses for stage in synthesis.traces]
         settings = syntheses[0].settings.items()
+        confined = Counter(synthesis.confined_to for synthesis in syntheses)
         described.append(
             {
                 "preset": syntheses[0].preset,
@@ -148,7 +150,8 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
                 "settings": {name: value for name, value in settings if name not in ("preset", "version")},
                 "sides": sorted({stage.size_px for stage in stages}),
                 "precisions": sorted({stage.precision for stage in stages}),
-                "confined": sorted({_MATCHED[s.confined_to] for s in syntheses if s.confined_to in _MATCHED}),
+                "confined": [(name, _MATCHED[name], confined[name]) for name in _MATCHED if confined[name]],
+                "textures": len(syntheses),
                 "evaluations": [synthesis.evaluations for synthesis in syntheses],
             }
         )

@@ -193,6 +193,8 @@ class Progress(Bars):
         if self.watcher is not None:
             self.watcher.stimulus(record)
         distance = "" if residual is None else f"relative Gram distance up to {residual:.3f}, "
+        if record.synthesis and record.matching.settings.asked and not record.synthesis.confined_to:
+            distance += "matched after the synthesis, "
         again = {"match": "matched again", "measure": "measured again"}
         step = self._steps.get(record.stimulus_id, "synthesise")
         self._line(f"{record.stimulus_id}  {distance}{again.get(step, f'{record.made.seconds:.1f} s')}")

@@ -81,7 +81,9 @@ def test_colour_components_weights_and_controls(made):
     assert (
         "matched in the histogram (exactly) to its source (Willenbockel et al., 2010; channels: rgb" in text
     )
-    assert {"moisan2011", "willenbockel2010", "field1987"} <= {r.key for r in found.references}
+    assert "At full size it kept the histogram (exactly) that images are matched to below" in text
+    assert "the mean products of pixel values in 3 × 3 pixels were matched, too." in text
+    assert {"moisan2011", "willenbockel2010", "field1987", "absil2008"} <= {r.key for r in found.references}
 
 
 def test_random_weights_and_the_published_procedure(made):

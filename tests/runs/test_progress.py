@@ -105,6 +105,17 @@ def test_bars_show_stages_and_losses_and_end_at_100_percent(tmp_path, monkeypatc
         assert 0 < one.distance < 10
 
 
+@pytest.mark.parametrize("preset", [{"preset": "gatys2015", "iterations": 2}, None])
+def test_lines_say_which_textures_were_matched_after_the_synthesis(tmp_path, preset):
+    stream = io.StringIO()
+    changes = {"controls": ["original"], "matching": {"histogram": "source"}}
+    manifest = tiny(tmp_path, **changes | ({"synthesis": preset} if preset else {}))
+    with contextlib.redirect_stderr(stream):
+        result = run(manifest, progress=Progress(clock=Clock(2.0)))
+    textures = result.made - 1
+    assert stream.getvalue().count("matched after the synthesis") == (textures if preset else 0)
+
+
 def test_lines_have_no_control_characters(tmp_path, control, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
 

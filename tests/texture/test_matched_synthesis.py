@@ -47,16 +47,15 @@ def power_of_checkerboards(image):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "statistic", "most"),
+    ("name", "statistic"),
     [
-        # With deeper layers, it is below 1.1 in colour too.
-        ("coffee", "histogram", 1.6),
-        ("gravel", "histogram", 1.1),
-        ("gravel", "luminance", 1.1),
-        ("gravel", "rotational_spectrum", 1.1),
+        ("coffee", "histogram"),
+        ("gravel", "histogram"),
+        ("gravel", "luminance"),
+        ("gravel", "rotational_spectrum"),
     ],
 )
-def test_a_texture_has_both_and_is_hardly_farther_from_its_layers(network, name, statistic, most):
+def test_a_texture_has_both_and_is_hardly_farther_from_its_layers(network, name, statistic):
     source = square(name, 128)
     goal, reference = SourceImage(source), Reference((source,))
     terms = weighted_terms(dict.fromkeys(LAYERS, 1.0))
@@ -71,7 +70,7 @@ def test_a_texture_has_both_and_is_hardly_farther_from_its_layers(network, name,
     if statistic == "histogram":
         np.testing.assert_array_equal(np.sort(matched, axis=None), np.sort(shown(source), axis=None))
     plain = matched_distance(problem, network, shown(made[False].image))
-    assert matched_distance(problem, network, matched) <= most * plain
+    assert matched_distance(problem, network, matched) <= 1.1 * plain
     assert (made[False].confined_to, made[True].confined_to) == (None, statistic)
     # Nor does it reach the statistic by checkerboards.
     share, of_source = (high / total for high, total in map(power_of_checkerboards, (matched, source)))
