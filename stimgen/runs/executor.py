@@ -17,6 +17,7 @@ from stimgen.runs.job import Job
 from stimgen.runs.preparation import Networks, Preparation
 from stimgen.runs.progress import Progress
 from stimgen.runs.tables import Failure
+from stimgen.texture.precision import descent_dtype
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.statistic import weighted_terms
@@ -111,6 +112,7 @@ def measured_peak(
     short = manifest.synthesis.model_copy(
         update={"smallest_px": size_px, "evaluations": (2,), "plain_evaluations": 2}
     )
+    descent_dtype(short.precision, extractor)  # before its trial counts
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     synthesise(asked, extractor, short)

@@ -16,6 +16,7 @@ from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
 from stimgen.texture.objective import Objective, Part, analyse, layers_of, to_batch, to_image, together
+from stimgen.texture.precision import descent_dtype
 from stimgen.texture.presets import Gatys2015, Multiscale, Stage, stages
 from stimgen.texture.problem import (
     Checkpoint,
@@ -314,23 +315,6 @@ def start_matrix(size_px: int, exponents: Tensor, colours: Tensor) -> Preconditi
         return filtered if vector.shape[1] == 1 else (colours @ filtered.flatten(2)).view_as(filtered)
 
     return apply
-
-
-def descent_dtype(precision: str, extractor: FeatureExtractor) -> torch.dtype:
-    """Return the dtype of the convolutions during the descent; a network in float64 stays in float64.
-
-    "auto" is bfloat16 on devices that compute with it and do not emulate it slowly: GPUs since Ampere, and
-    CPUs with AVX512-BF16 or AMX-BF16.
-    """
-    if precision == "float32" or extractor.dtype != torch.float32:
-        return extractor.dtype
-    device, fast = extractor.device, precision == "bfloat16"
-    if device.type == "cuda":
-        fast = fast or torch.cuda.get_device_capability(device) >= (8, 0)
-    elif device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # since PyTorch 2.10
-        capabilities = torch.cpu.get_capabilities()
-        fast = fast or bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return torch.bfloat16 if fast else torch.float32
 
 
 def synthesise_published(
