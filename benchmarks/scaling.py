@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.scaling --device cpu --sizes 256,512,1024,2048 --batches 1,2,4``
 
-VGG-16 up to pool4 with average pooling and the Gram matrices of conv1_1 and pool1 to pool4. Weights and
-images are random: they change neither time nor memory. Each point is measured in a fresh process. Batches
-are measured at the first size.
+VGG-16 up to pool4 with average pooling and mirrored borders, and the Gram matrices of conv1_1 and pool1 to
+pool4. Weights and images are random: they change neither time nor memory. Each point is measured in a fresh
+process. Batches are measured at the first size.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
 from benchmarks.machine import describe_machine, peak_bytes
-from stimgen.networks.architectures import evaluation_bytes, recomputes
+from stimgen.networks.architectures import evaluation_bytes
 from stimgen.networks.device import find_device
 from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
@@ -32,9 +33,7 @@ REPEATS, ENOUGH_S = 5, 10.0
 """Evaluations that are timed, and seconds after which there are no more; the fastest counts."""
 
 GB = 1e9
-HEADER = (
-    "size_px  batch  s/evaluation  s/megapixel  s/problem  memory_GB  estimated_GB  process_GB  recomputed"
-)
+HEADER = "size_px  batch  s/evaluation  s/megapixel  s/problem  memory_GB  estimated_GB  process_GB"
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,6 @@ class Point:
     memory_bytes: int  # peak of the evaluations, beyond what the process took before
     estimated_bytes: int  # what `stimgen check` counts for it
     process_bytes: int  # peak of the whole process; on a GPU all that PyTorch had allocated there
-    recomputed: bool  # whether the backward pass computed activations again
 
     def row(self) -> str:
         """Return the row of the table under `HEADER`."""
@@ -56,7 +54,6 @@ class Point:
             f"{self.size_px:7d}  {self.batch:5d}  {self.seconds:12.3f}  {self.seconds / megapixels:11.3f}"
             f"  {self.seconds / self.batch:9.3f}  {self.memory_bytes / GB:9.2f}"
             f"  {self.estimated_bytes / GB:12.2f}  {self.process_bytes / GB:10.2f}"
-            f"  {'yes' if self.recomputed else 'no':>10}"
         )
 
 
@@ -92,7 +89,8 @@ def measure(device: torch.device, size_px: int, batch: int, precision: str) -> P
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     generator = torch.Generator().manual_seed(0)
     weights = find_weights("vgg16", "random:0")
-    extractor = build_extractor(weights, normalise=False, device=device, deepest=LAYERS[-1], dtype=dtype)
+    settings: dict[str, Any] = {"padding": "mirrored", "deepest": LAYERS[-1], "normalise": False}
+    extractor = build_extractor(weights, **settings, device=device, dtype=dtype)
     architecture, objective = extractor.architecture, _objective(extractor, batch)
     objective(torch.rand(batch, 1, 32, 32, generator=generator).to(device))  # libraries load and set up
     images = torch.rand(batch, 1, size_px, size_px, generator=generator).to(device)
@@ -110,7 +108,6 @@ def measure(device: torch.device, size_px: int, batch: int, precision: str) -> P
         after - before,
         batch * evaluation_bytes(architecture, LAYERS, size_px, item_bytes=dtype.itemsize),
         after,
-        recomputes(architecture, LAYERS, size_px, dtype.itemsize),
     )
 
 
