@@ -299,7 +299,7 @@ def evaluation_bytes(
 
     The forward pass keeps a byte for each number of a convolution, the indices of the maxima of a max pool,
     and for a Gram matrix its maps in float32. The backward pass frees them from the deepest on; each step
-    takes the gradient that comes in, the one that goes out, and as much again for shapes or padded maps.
+    takes the gradient that comes in, the one that goes out, and as much again for what is mirrored.
 
     `layers` are those of the objective, and `item_bytes` is the size of one activation.
     """

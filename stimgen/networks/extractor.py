@@ -218,11 +218,11 @@ class _Convolution(torch.autograd.Function):
             padded = (*ctx.shape[:2], height + top + bottom, width + left + right)
             of_band = gradient[:, :, band.convolved].contiguous(memory_format=torch.channels_last)
             found: Tensor = torch.ops.aten.convolution_backward(
-                *(of_band, _like(gradient, padded), kernel, None, stride, zeros, [1, 1], False, [0, 0], 1),
+                *(of_band, _shaped(of_band, padded), kernel, None, stride, zeros, [1, 1], False, [0, 0], 1),
                 [True, False, False],
             )[0]
             if any(band.mirrored):
-                like = _like(gradient, (*ctx.shape[:2], height, width))
+                like = _shaped(of_band, (*ctx.shape[:2], height, width))
                 found = torch.ops.aten.reflection_pad2d_backward(found, like, list(band.mirrored))
             return found
 
@@ -274,7 +274,7 @@ class _Pooling(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        arguments = gradient, _like(gradient, ctx.shape), *ctx.sides
+        arguments = gradient, _shaped(gradient, ctx.shape), *ctx.sides
         if places := ctx.saved_tensors:
             found = torch.ops.aten.max_pool2d_with_indices_backward(*arguments, [1, 1], False, *places)
         else:
@@ -282,10 +282,15 @@ class _Pooling(torch.autograd.Function):
         return found, None, None
 
 
-def _like(gradient: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return maps of any numbers, for functions that look only at the shape, or to be written."""
+def _like(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return maps of a shape to be written."""
     memory = torch.channels_last
-    return torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=memory)
+    return torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=memory)
+
+
+def _shaped(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return maps for functions that look at their shape and memory format, and not at the numbers."""
+    return maps if maps.shape == tuple(shape) else _like(maps, shape)
 
 
 def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
