@@ -33,9 +33,7 @@ REPEATS, ENOUGH_S = 5, 10.0
 """Evaluations that are timed, and seconds after which there are no more."""
 
 GB = 1e9
-HEADER = (
-    "size_px  batch  s/evaluation  s/megapixel  processor_s/megapixel  memory_GB  estimated_GB  process_GB"
-)
+HEADER = "size_px  batch  s/evaluation  s/megapixel  processor_s/Mpx  memory_GB  estimated_GB  process_GB"
 
 
 @dataclass(frozen=True)

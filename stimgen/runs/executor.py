@@ -112,7 +112,8 @@ def measured_peak(
     short = manifest.synthesis.model_copy(
         update={"smallest_px": size_px, "evaluations": (2,), "plain_evaluations": 2}
     )
-    descent_dtype(short.precision, extractor)  # before its trial counts
+    assert isinstance(short, Multiscale), "gatys2015 solves its problems one after the other"
+    descent_dtype(short.precision, extractor)  # its trial takes memory as well
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     synthesise(asked, extractor, short)
