@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -116,8 +117,11 @@ class RunFolder:
     def _subfolders(self, *, existing: bool = True) -> list[Path]:
         """Return the subfolders of records, images and PNG files that there are, or all that there can be."""
         places = (self.records, self.optimised, self.stimuli)
-        every = (place / f"{number:02x}" for place in places for number in range(256))
-        return [path for path in every if path.is_dir() or not existing]
+        names = [f"{number:02x}" for number in range(256)]
+        # One look at a folder is faster than 256 at what may be in it.
+        there = {place: {*os.listdir(place)} if existing and place.is_dir() else {*names} for place in places}
+        every = [place / name for place in places for name in names if name in there[place]]
+        return [path for path in every if not existing or path.is_dir()]
 
     def places(self) -> Iterator[tuple[Path, str]]:
         """Yield the folders that hold files of stimuli, with the suffix of these files."""
