@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -117,11 +116,12 @@ class RunFolder:
     def _subfolders(self, *, existing: bool = True) -> list[Path]:
         """Return the subfolders of records, images and PNG files that there are, or all that there can be."""
         places = (self.records, self.optimised, self.stimuli)
-        names = [f"{number:02x}" for number in range(256)]
+        names = {f"{number:02x}" for number in range(256)}
+        if not existing:
+            return [place / name for place in places for name in sorted(names)]
         # One look at a folder is faster than 256 at what may be in it.
-        there = {place: {*os.listdir(place)} if existing and place.is_dir() else {*names} for place in places}
-        every = [place / name for place in places for name in names if name in there[place]]
-        return [path for path in every if not existing or path.is_dir()]
+        there = (path for place in places if place.is_dir() for path in sorted(place.iterdir()))
+        return [path for path in there if path.name in names and path.is_dir()]
 
     def places(self) -> Iterator[tuple[Path, str]]:
         """Yield the folders that hold files of stimuli, with the suffix of these files."""
