@@ -42,8 +42,7 @@ from stimgen.runs.record import (
 )
 from stimgen.runs.steps import decode_image, encode_image
 from stimgen.runs.store import sha256
-from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
-from stimgen.texture.statistic import weighted_terms
+from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, Synthesis
 from stimgen.texture.surfaces import Surface
 from stimgen.texture.synthesis import matched_distance, synthesise
 
@@ -111,12 +110,7 @@ def _problems(
     """Return the problems of textures, which share what is the same in them."""
     names = {stimulus.source for stimulus in stimuli}
     sources = prepared.sources
-    goals = {name: SourceImage(plane_if_grey(sources[name].pixels), sources[name].inside) for name in names}
-    terms = {
-        layer_set: weighted_terms(layer_set.layer_weights, prepared.networks.bases(layer_set))
-        for layer_set in {stimulus.layer_set for stimulus in stimuli}
-        if layer_set is not None
-    }
+    goals = prepared.goals(names)
     surfaces = {name: _surface(prepared, sources[name]) for name in names}
     problems = []
     for stimulus in stimuli:
@@ -124,7 +118,7 @@ def _problems(
         problems.append(
             Problem(
                 goals[stimulus.source],
-                terms[stimulus.layer_set],
+                prepared.terms(stimulus.layer_set),
                 stimulus_generator(stimulus, "make"),
                 name=recipes[stimulus.stimulus_id].optimised if recipes else "",
                 surface=surfaces[stimulus.source],

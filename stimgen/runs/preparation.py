@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from stimgen.controls import CONTROLS
 from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.errors import InputError
 from stimgen.images.masks import Inside
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, plane_if_grey
 from stimgen.images.sources import Photograph, Source, load_photograph, load_source
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
@@ -29,6 +29,8 @@ from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import generator, recipes
 from stimgen.runs.record import ControlRecord, NetworkRecord, Recipe
+from stimgen.texture.problem import SourceImage
+from stimgen.texture.statistic import Term, weighted_terms
 from stimgen.texture.statistics.gram import principal_components
 
 POWER_DIGITS = 6
@@ -176,6 +178,8 @@ class Preparation:
     the_set: Reference
     _measures: dict[str, SourceMeasures] = field(default_factory=dict)
     _targets: dict[str, Targets] = field(default_factory=dict)
+    _goals: dict[str, SourceImage] = field(default_factory=dict)
+    _terms: dict[LayerSet, Mapping[Term, float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def measures(self, source_id: str) -> SourceMeasures:
@@ -196,6 +200,22 @@ class Preparation:
                 found = Targets(**asked, channels=spec.channels, iterations=spec.iterations)
                 self._targets[source_id] = found
             return self._targets[source_id]
+
+    def goals(self, source_ids: Collection[str]) -> dict[str, SourceImage]:
+        """Return what textures of sources are to match; the last ones are kept, with their analysis."""
+        kept = {name: self._goals[name] for name in source_ids if name in self._goals}
+        for name in {*source_ids} - kept.keys():
+            source = self.sources[name]
+            kept[name] = SourceImage(plane_if_grey(source.pixels), source.inside)
+        self._goals.clear()
+        self._goals.update(kept)
+        return kept
+
+    def terms(self, layer_set: LayerSet) -> Mapping[Term, float]:
+        """Return what textures of a layer set match, the same statistics each time."""
+        if layer_set not in self._terms:
+            self._terms[layer_set] = weighted_terms(layer_set.layer_weights, self.networks.bases(layer_set))
+        return self._terms[layer_set]
 
     def recipe(self, stimulus: Stimulus) -> Recipe:
         """Return all that a stimulus depends on."""

@@ -15,6 +15,8 @@ from stimgen.matching import apply
 from stimgen.measure import copying
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.runner import run
+from stimgen.runs.store import RunFolder
+from stimgen.texture.statistics.gram import Gram
 
 SEEDS = list(range(1, 9))
 TWO = [{"id": name, "image": f"skimage:{name}"} for name in ("brick", "gravel")]
@@ -95,3 +97,22 @@ def test_a_control_that_fails_in_a_thread_stops_no_other(tmp_path, two_threads, 
     assert done.failures
     assert done.made + len(done.failures) == 16
     assert {failure.error.partition(" (")[0] for failure in done.failures} == {"ValueError: this one"}
+
+
+def test_textures_of_one_source_share_the_analysis_of_their_goal(tmp_path, counted, monkeypatch):
+    calls, _ = counted
+    targets = []
+    whole = Gram.flat_target
+    monkeypatch.setattr(Gram, "flat_target", lambda *args: targets.append(args) or whole(*args))
+    common = {"controls": None, "layer_sets": {"a": ["conv1_1", "pool1"]}}
+    passes, made = {}, {}
+    for seeds in (1, 2, 4):
+        calls.clear()
+        targets.clear()
+        run(tiny(tmp_path / str(seeds), **common, seeds=list(range(seeds))), device="cpu")
+        passes[seeds], made[seeds] = calls["features"], len(targets)
+    assert made[4] == made[2] == made[1] > 0
+    assert passes[4] - passes[2] == 2 * (passes[2] - passes[1])
+    # Its evaluations and three measurements: as optimised, and of the file in all layers and in those matched.
+    record = RunFolder(tmp_path / "2" / "results" / "tiny").read_record("brick-a-s1")
+    assert passes[2] - passes[1] == record.synthesis.evaluations + 3
