@@ -113,6 +113,6 @@ def test_textures_of_one_source_share_the_analysis_of_their_goal(tmp_path, count
         passes[seeds], made[seeds] = calls["features"], len(targets)
     assert made[4] == made[2] == made[1] > 0
     assert passes[4] - passes[2] == 2 * (passes[2] - passes[1])
-    # Its evaluations and three measurements: as optimised, and of the file in all layers and in those matched.
+    # Its evaluations and three measurements: as optimised, and of the file twice.
     record = RunFolder(tmp_path / "2" / "results" / "tiny").read_record("brick-a-s1")
     assert passes[2] - passes[1] == record.synthesis.evaluations + 3
