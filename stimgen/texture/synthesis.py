@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -33,6 +35,10 @@ from stimgen.texture.problem import (
 from stimgen.texture.saved import PixelRange
 from stimgen.texture.statistic import STATISTICS, Target, Term
 from stimgen.texture.surfaces import Histogram, Luminance, join
+
+Targets: TypeAlias = dict[tuple[object, ...], Target]
+Analysis: TypeAlias = tuple[dict[Term, Tensor], Targets]
+_ANALYSED: WeakKeyDictionary[Goal, dict[tuple[object, ...], Analysis]] = WeakKeyDictionary()
 
 MEAN_RGB = (123.68, 116.779, 103.939)
 """ImageNet mean of the published network's input, 0..255."""
@@ -72,7 +78,7 @@ def synthesise(
 
 def matched_distance(problem: Problem, extractor: FeatureExtractor, image: Image) -> float:
     """Return the largest relative distance, over its terms, of an image from what a problem asks to match."""
-    goal = problem.goal.features(extractor, problem.terms, 0)
+    goal, _ = _analysis(problem.goal, extractor, dict.fromkeys(problem.terms, 0))
     reached = analyse(extractor, to_batch([image], extractor.device), problem.terms)
     return max(term.statistic.distance(reached[term], goal[term]).item() for term in problem.terms)
 
@@ -107,8 +113,7 @@ def synthesise_together(
         for work, reached in zip(works, found.reached, strict=True):
             work.reached = reached
     descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
-    features: dict[Goal, dict[Term, Tensor]] = {}
-    targets: dict[tuple[object, ...], Target] = {}
+    analysed: dict[Goal, Analysis] = {}
     last_px = 0
     steps = sorted({step for work in works for step in work.stages})
     for number, (size_px, rung) in enumerate(steps, 1):
@@ -116,11 +121,11 @@ def synthesise_together(
             continue
         active = [work for work in works if (size_px, rung) in work.stages]
         if size_px != last_px:
-            features, targets, last_px = _analyse(works, extractor, size_px), {}, size_px
+            analysed, last_px = _analyse(works, extractor, size_px), size_px
         own_stages = [work.stages[size_px, rung] for work in active]
         network = extractor if own_stages[0].plain else descent
         parts = [
-            _parts(work.problem, stage, preset.flatness, features[work.problem.goal], targets)
+            _parts(work.problem, stage, preset.flatness, *analysed[work.problem.goal])
             for work, stage in zip(active, own_stages, strict=True)
         ]
         objective = together([Objective(network, own) for own in parts])
@@ -202,19 +207,25 @@ def _terms(problem: Problem, stage: Stage) -> dict[Term, float]:
     return terms
 
 
-def _analyse(
-    works: Sequence[_Work], extractor: FeatureExtractor, size_px: int
-) -> dict[Goal, dict[Term, Tensor]]:
-    """Return the features of each goal at a size: once for all problems that share it."""
+def _analyse(works: Sequence[_Work], extractor: FeatureExtractor, size_px: int) -> dict[Goal, Analysis]:
+    """Return the analysis of each goal at a size."""
     terms: dict[Goal, dict[Term, int]] = {}
     for work in works:
         for stage in work.stages.values():
             if stage.size_px == size_px:
                 own = dict.fromkeys(_terms(work.problem, stage), stage.halvings)
                 terms.setdefault(work.problem.goal, {}).update(own)
-    return {
-        goal: goal.features(extractor, halvings, max(halvings.values())) for goal, halvings in terms.items()
-    }
+    return {goal: _analysis(goal, extractor, halvings) for goal, halvings in terms.items()}
+
+
+def _analysis(goal: Goal, extractor: FeatureExtractor, halvings: Mapping[Term, int]) -> Analysis:
+    """Return the features of a goal that was halved so often, and what is made of them, computed once."""
+    known = _ANALYSED.setdefault(goal, {})
+    # Equal statistics may have different targets. The features keep the terms, so that no id comes back.
+    key = extractor, *((term.layer, id(term.statistic), times) for term, times in halvings.items())
+    if key not in known:
+        known[key] = goal.features(extractor, halvings, max(halvings.values())), {}
+    return known[key]
 
 
 def _parts(
@@ -222,13 +233,12 @@ def _parts(
     stage: Stage,
     flatness: float,
     features: Mapping[Term, Tensor],
-    targets: dict[tuple[object, ...], Target],
+    targets: Targets,
 ) -> dict[Term, Part]:
     """Return targets and weights; a target is made once for all stages and problems that share it."""
     parts = {}
     for term, weight in _terms(problem, stage).items():
-        # Equal statistics may have different targets.
-        key = (problem.goal, term.layer, id(term.statistic), stage.floor)
+        key = term.layer, id(term.statistic), stage.plain, flatness, stage.floor
         if key not in targets:
             if stage.plain:
                 targets[key] = term.statistic.target(features[term])
