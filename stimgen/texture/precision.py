@@ -7,12 +7,13 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from stimgen.atomic import write_file
-from stimgen.networks.architectures import Pool
+from stimgen.networks.architectures import NETWORKS, Pool
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.networks.processor import cpu_name
 from stimgen.networks.weights.cache import cache_folder
@@ -35,8 +36,8 @@ def descent_dtype(precision: str, extractor: FeatureExtractor) -> torch.dtype:
 
     "auto" is bfloat16 if a trial found it at least 1.1 times as fast as float32. What a trial decided is
     kept in the cache folder, for each processor or GPU, version of PyTorch, number of threads and network, so
-    that bytes repeat. Where it cannot be kept, there is one trial in each process. GPUs before Ampere, which
-    emulate bfloat16, have none.
+    that bytes repeat, also when other layers of the network are measured. Where it cannot be kept, there is
+    one trial in each process. GPUs before Ampere, which emulate bfloat16, have none.
     """
     if precision == "float32" or extractor.dtype != torch.float32:
         return extractor.dtype
@@ -59,9 +60,7 @@ def _key(extractor: FeatureExtractor) -> str:
     where = (
         f"{cpu_name()}, {torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name(device)
     )
-    network = extractor.architecture
-    cut = f"{network.name} up to {network.steps[-1].name}, {extractor.pooling}, {extractor.padding}"
-    return f"{where}, PyTorch {torch.__version__}, {cut}"
+    return f"{where}, PyTorch {torch.__version__}, {extractor.architecture.name}"
 
 
 def _kept(path: Path, key: str) -> torch.dtype | None:
@@ -87,8 +86,9 @@ def _kept_now(path: Path, key: str, extractor: FeatureExtractor) -> torch.dtype:
 
 def _trial(extractor: FeatureExtractor) -> torch.dtype:
     """Return the faster dtype of loss and gradient, in about a second where bfloat16 is not emulated."""
-    smallest = extractor.architecture.smallest_px(extractor.architecture.steps[-1].name)
-    networks = {dtype: extractor.to(dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
+    whole = whole_network(extractor)
+    smallest = whole.architecture.smallest_px(whole.architecture.steps[-1].name)
+    networks = {dtype: whole.to(dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
     sides = ((FIRST_PX, ROUNDS["first"]), (TRIAL_PX[extractor.device.type], ROUNDS["last"]))
     best = {}
     for side_px, rounds in sides:
@@ -101,6 +101,16 @@ def _trial(extractor: FeatureExtractor) -> torch.dtype:
         if best[torch.bfloat16] > HOPELESS * best[torch.float32]:
             break
     return torch.bfloat16 if GAIN * best[torch.bfloat16] < best[torch.float32] else torch.float32
+
+
+def whole_network(extractor: FeatureExtractor) -> FeatureExtractor:
+    """Return all layers of the network that an extractor was cut from, with weights that are equal."""
+    registered = NETWORKS.get(extractor.architecture.name)
+    network = registered() if registered else extractor.architecture
+    kernels = [torch.full(step.kernel_shape, 0.01) for step in network.convolutions]
+    biases = tuple(torch.zeros(len(kernel)) for kernel in kernels)
+    found = replace(extractor, architecture=network, kernels=tuple(kernels), biases=biases)
+    return found.to(extractor.device, torch.float32)
 
 
 def evaluation(extractor: FeatureExtractor, side_px: int) -> Callable[[], object]:

@@ -61,14 +61,30 @@ def test_a_machine_decides_once_and_says_so_to_all_processes(clock):
     assert len(clock.seen) == evaluations
 
 
-def test_another_version_network_or_number_of_threads_is_tried_anew(clock, monkeypatch):
+def test_another_network_or_number_of_threads_is_tried_anew(clock, monkeypatch):
     network = random_network()
     descent_dtype("auto", network)
     clock.slowness = 2
-    assert descent_dtype("auto", replace(network, padding="mirrored")) == FLOAT32
+    other = replace(network.architecture, name="vgg16")
+    assert descent_dtype("auto", replace(network, architecture=other)) == FLOAT32
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
     assert descent_dtype("auto", network) == FLOAT32
     monkeypatch.undo()
+
+
+def test_all_cuts_of_a_network_share_the_decision(clock):
+    network = random_network()
+    descent_dtype("auto", network)
+    clock.slowness = 2
+    shallow = replace(network, padding="mirrored", kernels=network.kernels[:2], biases=network.biases[:2])
+    cut = replace(network.architecture, steps=network.architecture.upto("pool1"))
+    assert descent_dtype("auto", replace(shallow, architecture=cut)) == BFLOAT16
+
+
+def test_the_whole_network_is_timed():
+    whole = precision.whole_network(random_network())
+    assert whole.architecture.steps[-1].name == "pool5"
+    assert precision.evaluation(whole, 32)()[0].shape == (1, 3, 32, 32)
 
 
 def test_another_pytorch_is_tried_anew(clock, monkeypatch):
