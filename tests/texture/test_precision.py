@@ -65,7 +65,7 @@ def test_another_network_or_number_of_threads_is_tried_anew(clock, monkeypatch):
     network = random_network()
     descent_dtype("auto", network)
     clock.slowness = 2
-    other = replace(network.architecture, name="vgg16")
+    other = replace(network.architecture, name="vgg19")
     assert descent_dtype("auto", replace(network, architecture=other)) == FLOAT32
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
     assert descent_dtype("auto", network) == FLOAT32
