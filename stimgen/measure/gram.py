@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
 SHERMAN = "Sherman (1996), J R Stat Soc B 58:509-523"
+
+VERSION = 2
+"""To be raised when a column of the same image comes to have other values."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,10 @@ def source_grams(
     extractor: FeatureExtractor,
     source: Image,
     layers: Sequence[str],
-    scrambled: Sequence[Image],
+    scrambled: Iterable[Image],
     crops: Sequence[Image] = (),
     inside: Inside | None = None,
+    scrambled_by: object = None,
 ) -> SourceGrams:
     """Measure a source, and what its distances are compared with: images (H, W) or (H, W, 3), 0..1.
 
@@ -87,21 +91,52 @@ def source_grams(
 
     With a mask, `inside`, no scale is measured: only whole sources have crops of their shape and a phase
     scramble.
+
+    If `scrambled_by` says how the scrambled versions are made of the source, with a `repr`, the scale is kept
+    in the cache folder; where it is known, they are not asked for.
     """
-    from torch.linalg import matrix_norm
+    from stimgen.networks.kept import arrays_sha256, kept
 
     targets = _gram_matrices(extractor, [source], layers, inside)
     if inside is not None:
         none = dict.fromkeys(layers, GramScale(None, None, None, None))
         return SourceGrams(extractor, targets, none, extrapolated=None)
-    ceilings = [gram_distances(extractor, image, targets) for image in scrambled]
     crops = crops or _quarters(source)
-    (height, width), whole = crops[0].shape[:2], source.shape[:2]
-    fitting = [layer for layer in layers if extractor.architecture.smallest_px(layer) <= min(height, width)]
+
+    def measure() -> dict[str, Tensor]:
+        return _scale_distances(extractor, targets, scrambled, crops, math.prod(source.shape[:2]))
+
+    if scrambled_by is None:
+        found = measure()
+    else:
+        pixels = arrays_sha256([source, *crops])
+        depends_on = VERSION, extractor.identity, extractor.dtype, tuple(layers), pixels, scrambled_by
+        found = kept("grams", depends_on, extractor.device, measure)
+    scales = {
+        layer: GramScale(*_mean_and_sd(found[f"floor {layer}"]), *_mean_and_sd(found[f"ceiling {layer}"]))
+        for layer in layers
+    }
+    return SourceGrams(extractor, targets, scales, extrapolated=crops[0].shape[:2] != source.shape[:2])
+
+
+def _scale_distances(
+    extractor: FeatureExtractor,
+    targets: Mapping[str, Tensor],
+    scrambled: Iterable[Image],
+    crops: Sequence[Image],
+    area: int,
+) -> dict[str, Tensor]:
+    """Return the distances whose means are floor and ceiling, float64; none where crops are too small."""
+    import torch
+    from torch.linalg import matrix_norm
+
+    ceilings = [gram_distances(extractor, image, targets) for image in scrambled]
+    height, width = crops[0].shape[:2]
+    fitting = [layer for layer in targets if extractor.architecture.smallest_px(layer) <= min(height, width)]
     # One at a time: crops may be as large as the source.
     grams = [_gram_matrices(extractor, [crop], fitting) for crop in crops if fitting]
-    share = height * width / math.prod(whole)
-    scales = {}
+    share = height * width / area
+    found = {}
     for layer, target in targets.items():
         pairs = [
             math.sqrt(share) * float(matrix_norm(one[layer] - other[layer]) / matrix_norm(target))
@@ -109,15 +144,18 @@ def source_grams(
             if layer in fitting
         ]
         above = [distances[layer][1] for distances in ceilings]
-        floor, floor_sd = _mean_and_sd(pairs) if pairs else (None, None)
-        scales[layer] = GramScale(floor, floor_sd, *_mean_and_sd(above))
-    return SourceGrams(extractor, targets, scales, extrapolated=share < 1)
+        found[f"floor {layer}"] = torch.tensor(pairs, dtype=torch.float64)
+        found[f"ceiling {layer}"] = torch.tensor(above, dtype=torch.float64)
+    return found
 
 
-def _mean_and_sd(distances: Sequence[float]) -> tuple[float, float]:
+def _mean_and_sd(distances: Tensor) -> tuple[float, float] | tuple[None, None]:
     """Return mean and standard deviation (divisor n − 1), not finite where a distance is not."""
+    if not len(distances):
+        return None, None
+    values = distances.numpy()
     with np.errstate(invalid="ignore"):
-        return float(np.mean(distances)), float(np.std(distances, ddof=1))
+        return float(np.mean(values)), float(np.std(values, ddof=1))
 
 
 def _quarters(image: Image) -> list[Image]:
@@ -229,7 +267,7 @@ def scale_columns(source: SourceGrams) -> Values:
             "the source; in a photograph that differs from place to place, the floor is then too low.",
         ),
     ),
-    version=2,
+    version=VERSION,
 )
 def gram_columns(image: DecodedImage, source: SourceGrams | None) -> Values:
     """Return the distances on each layer, with the floor and the ceiling of the source."""

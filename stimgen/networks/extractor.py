@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, log
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -16,17 +15,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import __version__ as pillow_version
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stimgen.atomic import write_file
 from stimgen.errors import InputError, StimgenError, nearest
 from stimgen.images.read import skimage_file
 from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
+from stimgen.networks.kept import arrays_sha256, kept
 from stimgen.networks.weights import Weights
-from stimgen.networks.weights.cache import cache_folder
 
 Pooling = Literal["average", "max"]
 Padding = Literal["zeros", "mirrored"]
@@ -123,6 +119,12 @@ class FeatureExtractor:
     def dtype(self) -> torch.dtype:
         """Precision of the convolutions and of the features."""
         return self.kernels[0].dtype
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """All that features of images depend on beside the device, with a `repr` that says it."""
+        tensors = arrays_sha256((*self.kernels, *self.biases, self.gain, self.shift))
+        return self.architecture.steps, self.pooling, self.padding, tensors
 
     def features(
         self, images: Tensor, layers: Sequence[str], statistic: Statistic = whole
@@ -306,39 +308,15 @@ def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:
 
 
 def known_activations(extractor: FeatureExtractor) -> tuple[Tensor, ...]:
-    """Return `mean_activations` over the photographs, which are kept in the cache folder.
-
-    The name of the file is the SHA-256 of all that they depend on: the network, the photographs, the software
-    and the processor. So they are the same to the last bit as if they were measured anew. A damaged file is
-    replaced, and where none can be written they are measured each time.
-    """
-    path = cache_folder() / "activations" / f"{_activations_key(extractor)}.safetensors"
+    """Return `mean_activations` over the photographs, which are kept in the cache folder."""
     names = [step.name for step in extractor.architecture.convolutions]
-    with suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
-        means = tuple(file.get_tensor(name) for name in names)
-        if (file.metadata() or {}).get("sha256") == _tensors_sha256(means):
-            return means
-    means = mean_activations(extractor)
-    content = save(dict(zip(names, means, strict=True)), metadata={"sha256": _tensors_sha256(means)})
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, content)
-    return means
+    depends_on = PHOTOGRAPHS, PHOTOGRAPH_PX, pillow_version, extractor.identity
 
+    def measure() -> dict[str, Tensor]:
+        return dict(zip(names, mean_activations(extractor), strict=True))
 
-def _activations_key(extractor: FeatureExtractor) -> str:
-    tensors = (*extractor.kernels, *extractor.biases, extractor.gain, extractor.shift)
-    images = PHOTOGRAPHS, PHOTOGRAPH_PX, pillow_version
-    arithmetic = torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
-    parts = extractor.architecture.steps, extractor.pooling, _tensors_sha256(tensors), images, arithmetic
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _tensors_sha256(tensors: Iterable[Tensor]) -> str:
-    total = hashlib.sha256()
-    for tensor in tensors:
-        total.update(np.ascontiguousarray(tensor.numpy()).data)
-    return total.hexdigest()
+    means = kept("activations", depends_on, extractor.device, measure)
+    return tuple(means[name] for name in names)
 
 
 def mean_activations(

@@ -16,13 +16,11 @@ from stimgen.images.pixels import Image, plane_if_grey, with_channels_of
 from stimgen.images.png import decode_own_png, decode_png, encode_png, quantise
 from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
-from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.matching.apply import clip_to_display, match, residuals
 from stimgen.matching.surface import surface_of
 from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
 from stimgen.measure.gram import normalised_by, scale_columns, stage_distances
-from stimgen.networks.extractor import FeatureExtractor
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.environment import device_name, versions
 from stimgen.runs.preparation import Preparation, power_of, shown_inside
@@ -152,11 +150,6 @@ def finish(
     image = rendered.image if inside is None else rendered.image[inside][:, np.newaxis]
     image, clipped_share = clip_to_display(match(image, goals, stimulus_generator(stimulus, "match")))
     shown = image if inside is None else place_inside(image[:, 0], inside)
-    stages: dict[Literal["optimised", "matched"], Values] = {}
-    if stimulus.kind == "texture":  # nobody asks what a control was before it became a file
-        stages["optimised"] = stage_distances(rendered.image, grams, inside)
-        same = np.array_equal(shown, rendered.image)
-        stages["matched"] = stages["optimised"] if same else stage_distances(shown, grams, inside)
     if png is None:
         pixels = quantise(shown, manifest.image.bits)
         png = encode_png(pixels)
@@ -164,6 +157,14 @@ def finish(
     else:
         decoded = decode_png(png)
     seen = DecodedImage(decoded, manifest.image.size_deg, str(extractor.device), inside)
+    statistics = measure(seen, {**of_source.prepared, "gram": grams})
+    stages: dict[Literal["optimised", "matched"], Values] = {}
+    if stimulus.kind == "texture":  # nobody asks what a control was before it became a file
+        stages["optimised"] = stage_distances(rendered.image, grams, inside)
+        of_file = {name: statistics[name] for name in stages["optimised"]}
+        known = (rendered.image, stages["optimised"]), (seen.pixels, of_file)
+        same = (found for pixels, found in known if np.array_equal(np.float32(shown), np.float32(pixels)))
+        stages["matched"] = next(same, None) or stage_distances(shown, grams, inside)
     record = Record(
         stimulus_id=stimulus.stimulus_id,
         filename=filename,
@@ -179,11 +180,11 @@ def finish(
         measured_in=networks.record(measuring),
         measured_layers=measured_layers(manifest, measuring),
         measured_with=measured_with(manifest),
-        synthesis=_synthesis_record(manifest, stimulus, rendered, networks.extractor(network), seen.pixels),
+        synthesis=_synthesis_record(prepared, stimulus, rendered, seen.pixels, statistics),
         control=rendered.control,
         matching=MatchingRecord(settings=manifest.matching, **asdict(residuals(image, goals))),
         clipped_share=clipped_share,
-        statistics=measure(seen, {**of_source.prepared, "gram": grams}),
+        statistics=statistics,
         stages=stages,
         power=power_of(seen),
         power_source=of_source.power,
@@ -249,20 +250,25 @@ def _control(
 
 
 def _synthesis_record(
-    manifest: Manifest, stimulus: Stimulus, rendered: Rendered, extractor: FeatureExtractor, seen: Image
+    prepared: Preparation, stimulus: Stimulus, rendered: Rendered, seen: Image, statistics: Values
 ) -> SynthesisRecord | None:
-    """Return what the record says of the synthesis in the network of `extractor`; None if there was none.
+    """Return what the record says of the synthesis; None if there was none.
 
-    `seen` are the pixels of the file.
+    `seen` are the pixels of the file, and `statistics` what was measured on them.
     """
-    synthesis, layer_set = rendered.synthesis, stimulus.synthesised
+    manifest, synthesis, layer_set = prepared.manifest, rendered.synthesis, stimulus.synthesised
     if synthesis is None or layer_set is None:
         return None
-    if rendered.problem is not None:
-        residual_gram = matched_distance(rendered.problem, extractor, seen.astype(np.float32))
-    else:
+    if rendered.problem is None:
         assert rendered.control is not None, "what is synthesised is a texture or a control"
         residual_gram = rendered.control.residuals["gram"]
+    elif layer_set.components is None and layer_set.network == measuring_network(manifest, stimulus):
+        # What is matched is what is measured.
+        of_layers = (statistics[f"gram_relative_{layer}"] for layer in layer_set.layer_weights)
+        residual_gram = max(distance for distance in of_layers if distance is not None)
+    else:
+        extractor = prepared.networks.extractor(layer_set.network)
+        residual_gram = matched_distance(rendered.problem, extractor, seen.astype(np.float32))
     if isinstance(synthesis, SynthesisRecord):
         return synthesis.model_copy(update={"residual_gram": residual_gram})
     return SynthesisRecord(

@@ -14,13 +14,12 @@ from stimgen.images.read import RawImage
 from stimgen.images.sources import SourceSpec
 from stimgen.manifest.schema import NetworkSpec
 from stimgen.measure import DecodedImage, measure, prepare_source
-from stimgen.measure.gram import source_grams
 from stimgen.measure.portilla_simoncelli import SCALES, WIDTH, load_plenoptic, size_problem
 from stimgen.networks.architectures import NETWORKS
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import WeightsError, find_weights
 from stimgen.runs.csv_files import table_of
-from stimgen.runs.preparation import scrambled_versions
+from stimgen.runs.preparation import grams_of
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _source(
             device=gram.device,
             deepest=NETWORKS[network.name]().deepest(gram.layers),
         )
-        prepared["gram"] = source_grams(extractor, raw.pixels, gram.layers, scrambled_versions(raw.pixels))
+        prepared["gram"] = grams_of(extractor, raw.pixels, gram.layers)
         columns |= {
             "network": network.name,
             "weights": weights.name,

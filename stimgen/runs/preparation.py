@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from stimgen.controls import CONTROLS
@@ -39,10 +40,22 @@ CEILING_SCRAMBLES = 5
 """Phase-scrambled versions of a source whose mean distance is the ceiling of Gram distances."""
 
 
-def scrambled_versions(source: Image) -> list[Image]:
-    """Return the phase-scrambled versions of a source on which the ceiling of Gram distances is measured."""
-    generators = [generator("ceiling", str(number)) for number in range(CEILING_SCRAMBLES)]
-    return [clip_to_display(phase_scrambled(source, rng))[0] for rng in generators]
+def scrambled_versions(source: Image) -> Iterator[Image]:
+    """Yield the phase-scrambled versions of a source on which the ceiling of Gram distances is measured."""
+    for number in range(CEILING_SCRAMBLES):
+        yield clip_to_display(phase_scrambled(source, generator("ceiling", str(number))))[0]
+
+
+def grams_of(
+    extractor: FeatureExtractor,
+    source: Image,
+    layers: Sequence[str],
+    crops: Sequence[Image] = (),
+    inside: Inside | None = None,
+) -> SourceGrams:
+    """Return `source_grams` with the versions of `scrambled_versions`; the scale is kept."""
+    scrambled_by = CEILING_SCRAMBLES, np.__version__
+    return source_grams(extractor, source, layers, scrambled_versions(source), crops, inside, scrambled_by)
 
 
 def crops_around(source: Source, photograph: Callable[[], Photograph]) -> list[Image]:
@@ -114,11 +127,10 @@ class Networks:
             if key not in self._grams:
                 manifest = self._manifest
                 spec = next(entry for entry in manifest.sources if entry.id == source.id)
-                self._grams[key] = source_grams(
+                self._grams[key] = grams_of(
                     self.extractor(network),
                     source.pixels,
                     measured_layers(manifest, network),
-                    scrambled_versions(source.pixels) if source.inside is None else (),
                     crops_around(source, lambda: load_photograph(spec, manifest.image, source)),
                     source.inside,
                 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
-from run_manifests import tiny
+from PIL import Image
+from run_manifests import TINY, tiny
 from same_runs import comparable
 
 from stimgen.controls import CONTROLS
@@ -20,8 +23,23 @@ from stimgen.texture.statistics.gram import Gram
 
 SEEDS = list(range(1, 9))
 TWO = [{"id": name, "image": f"skimage:{name}"} for name in ("brick", "gravel")]
-PASSES_OF_SOURCE = 1 + 5 + 4
-"""Target, ceiling and floor."""
+SCALE = 5 + 4
+"""Passes for ceiling and floor of a source."""
+
+
+TEXTURE = {
+    "controls": None,
+    "layer_sets": {"a": ["conv1_1", "pool1"]},
+    "synthesis": TINY["synthesis"] | {"precision": "float32"},
+}
+"""Without a trial of the precision, which has passes of its own."""
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache, in which no scale is known."""
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -62,18 +80,50 @@ def test_one_pass_per_control_and_everything_else_once_per_source(tmp_path, coun
     calls, threads = counted
     done = run(scrambles(tmp_path, matching={"histogram": "source"}), device="cpu")
     assert (done.made, done.failures) == (16, ())
-    assert calls == {"features": 2 * (PASSES_OF_SOURCE + 8), "__init__": 2, "_mean": 2}
+    assert calls == {"features": 2 * (1 + SCALE + 8), "__init__": 2, "_mean": 2}
     assert len(threads) > 1
     assert torch.get_num_threads() == 2
 
 
-def test_a_texture_that_nothing_changes_before_it_is_a_file_is_measured_twice(tmp_path, counted):
+def test_a_texture_is_measured_once_for_each_of_its_images(tmp_path, counted):
     calls, _ = counted
-    common = {"controls": None, "layer_sets": {"a": ["conv1_1"]}, "seeds": [1]}
-    run(tiny(tmp_path / "plain", **common), device="cpu")
-    plain = calls["features"]
-    run(tiny(tmp_path / "matched", **common, matching={"full_spectrum": "source"}), device="cpu")
-    assert calls["features"] - plain > plain
+    levels = np.random.default_rng(1).integers(256, size=(32, 32), dtype=np.uint8)
+    Image.fromarray(levels).save(tmp_path / "noise.png")
+    sources = [{"id": "noise", "image": str(tmp_path / "noise.png")}]
+
+    def passes(name, **matching):
+        calls.clear()
+        manifest = tiny(tmp_path, **TEXTURE, sources=sources, seeds=[1], matching=matching)
+        run(manifest, out=tmp_path / name, device="cpu")
+        return calls["features"] - RunFolder(tmp_path / name).read_record("noise-a-s1").synthesis.evaluations
+
+    first, plain = passes("first"), passes("plain")
+    assert first - plain == SCALE
+    assert passes("matched", full_spectrum="source") - plain == 1
+    # The file has the very values of a source of 8 bits.
+    assert passes("exact", histogram="source") == plain
+
+
+def test_a_scale_is_measured_once_in_a_cache_and_changes_no_byte(tmp_path, counted, cache):
+    calls, _ = counted
+    manifest, passes = tiny(tmp_path, **TEXTURE | {"controls": ["original"]}, seeds=[1]), []
+
+    def made(name):
+        calls.clear()
+        run(manifest, out=tmp_path / name, device="cpu")
+        passes.append(calls["features"])
+        return comparable(tmp_path / name)
+
+    first, again = made("first"), made("again")
+    (kept,) = (cache / "grams").iterdir()
+    content = kept.read_bytes()
+    kept.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    damaged = made("damaged")
+    assert kept.read_bytes() == content
+    shutil.rmtree(cache / "grams")
+    (cache / "grams").write_text("not a folder")
+    assert first == again == damaged == made("without")
+    assert np.subtract(passes, passes[1]).tolist() == [SCALE, 0, SCALE, SCALE]
 
 
 def test_as_many_threads_as_there_are_change_no_byte(tmp_path, two_threads):
@@ -104,15 +154,14 @@ def test_textures_of_one_source_share_the_analysis_of_their_goal(tmp_path, count
     targets = []
     whole = Gram.flat_target
     monkeypatch.setattr(Gram, "flat_target", lambda *args: targets.append(args) or whole(*args))
-    common = {"controls": None, "layer_sets": {"a": ["conv1_1", "pool1"]}}
     passes, made = {}, {}
-    for seeds in (1, 2, 4):
+    for turn, seeds in enumerate((1, 1, 2, 4)):  # the first finds the scale
         calls.clear()
         targets.clear()
-        run(tiny(tmp_path / str(seeds), **common, seeds=list(range(seeds))), device="cpu")
+        run(tiny(tmp_path / str(turn), **TEXTURE, seeds=list(range(seeds))), device="cpu")
         passes[seeds], made[seeds] = calls["features"], len(targets)
     assert made[4] == made[2] == made[1] > 0
     assert passes[4] - passes[2] == 2 * (passes[2] - passes[1])
-    # Its evaluations and three measurements: as optimised, and of the file twice.
+    # Its evaluations and two measurements: as optimised, and of the file.
     record = RunFolder(tmp_path / "2" / "results" / "tiny").read_record("brick-a-s1")
-    assert passes[2] - passes[1] == record.synthesis.evaluations + 3
+    assert passes[2] - passes[1] == record.synthesis.evaluations + 2

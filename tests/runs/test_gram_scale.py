@@ -71,7 +71,7 @@ def test_the_ceiling_is_of_five_scrambles(tmp_path):
     prepared = prepare(tiny(tmp_path), "cpu")
     network, source = prepared.manifest.network, prepared.sources["brick"]
     found = prepared.networks.grams(network, source)
-    scrambled = scrambled_versions(source.pixels)
+    scrambled = list(scrambled_versions(source.pixels))
     assert len({version.tobytes() for version in scrambled}) == 5
     for layer in LAYERS:
         distances = [
