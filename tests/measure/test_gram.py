@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -177,3 +178,32 @@ def test_photographs_differ_from_place_to_place(vgg16, name, lowest):
     for layer in VGG_LAYERS:
         ratio = np.mean([scales[layer].floor for scales in extrapolated]) / measured[layer].floor
         assert lowest < ratio < 1
+
+
+def test_a_kept_scale_is_that_of_its_source_crops_scrambles_layers_and_network(
+    extractor, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path))
+    source, *others = np.random.default_rng(3).random((5, 16, 16), np.float32)
+    kernels = (extractor.kernels[0] * 2, *extractor.kernels[1:])
+    given = {"extractor": extractor, "source": source, "layers": LAYERS, "scrambled": others[:2], "crops": ()}
+    changes = [
+        {},
+        {"source": others[2]},
+        {"crops": others},
+        {"scrambled": others[1:]},
+        {"layers": LAYERS[:1]},
+        *(
+            {"extractor": replace(extractor, **one)}
+            for one in ({"padding": "zeros"}, {"pooling": "max"}, {"kernels": kernels})
+        ),
+    ]
+    for number, change in enumerate(changes, 1):
+        arguments = given | change
+        measured = source_grams(**arguments).scales
+        scrambled_by = [image.tobytes() for image in arguments["scrambled"]]
+        assert source_grams(**arguments, scrambled_by=scrambled_by).scales == measured
+        assert len(list((tmp_path / "grams").iterdir())) == number
+        unread = iter(arguments["scrambled"])
+        assert source_grams(**arguments | {"scrambled": unread}, scrambled_by=scrambled_by).scales == measured
+        assert len(list(unread)) == 2 + (change.keys() == {"scrambled"})
