@@ -7,8 +7,8 @@ by `benchmarks.published`, a network that shares nothing with stimgen but the we
 
 The published procedure starts from noise. Its seconds are those of its evaluations until one is at or below
 the loss of the file, at the median seconds of an evaluation, and those in which a Python process imports
-torch and reads the weights. Its image is not rounded to 8 bits. With ``--published FILE``, its losses are kept
-for the next time, and it runs to the end.
+torch and reads the weights. Its image is not rounded to 8 bits. With ``--published FILE``, its losses are
+kept for the next time, and it runs to the end.
 
 Builds take turns; seconds, memory and load average (before and after) are those of the fastest run. A
 revision that does not know the setting `padding` is judged with zeros. "To its loss" the working tree gets
@@ -49,7 +49,7 @@ LAYERS = "conv1_1,pool1,pool2,pool3,pool4"
 STARTS = "import sys, scipy.optimize, torch, PIL.Image; torch.load(sys.argv[1])"
 HEADER = (
     f"{'source':19} {'kind':7} {'build':12} {'padding':8} {'precision':16} {'seconds':>7} {'MB':>5} "
-    f"{'loss':>8} | published: evals       s   ratio | to its loss: budget       s   ratio | load before, after"
+    f"{'loss':>8} | published: evals       s   ratio | to its loss: budget       s   ratio | load"
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import tempfile
 from argparse import Namespace
 
 import numpy as np
@@ -63,33 +66,31 @@ def test_a_revision_without_padding_gets_none(tmp_path):
 
 
 @pytest.mark.slow
-def test_outside(tmp_path, capsys):
-    arguments = ["--size", "64", "--layers", "conv1_1,pool1", "--sources", "gravel:grey,coffee:rgb"]
+def test_outside(tmp_path, capsys, monkeypatch):
+    arguments = ["--size", "64", "--layers", "conv1_1,pool1", "--sources", "coffee:rgb"]
     arguments += ["--revisions", "HEAD", "--repeats", "1", "--iterations", "30", "--budgets", "1,100"]
     arguments += ["--published", str(tmp_path / "curves.json"), "--out", str(tmp_path / "outside.txt")]
-    worktrees = ["git", "-C", str(outside.ROOT), "worktree", "list"]
-    before = subprocess.check_output(worktrees)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     outside.main(arguments)
-    assert subprocess.check_output(worktrees) == before
+    worktrees = subprocess.check_output(["git", "-C", str(outside.ROOT), "worktree", "list"], text=True)
+    assert str(tmp_path) not in worktrees
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "outside.txt").read_text("utf-8")
-    *_, header, gravel, gravel_of_head, coffee, _ = printed.splitlines()
+    *_, header, own, of_head = printed.splitlines()
     assert header.startswith("source ")
-    assert gravel.split()[:2] == ["gravel:grey", "texture"]
-    assert coffee.split()[:2] == ["coffee:rgb", "photo"]
-    for row in (gravel, gravel_of_head):
+    for row in (own, of_head):
         made, reference, same, _ = row.split("|")
+        assert made.split()[:2] == ["coffee:rgb", "photo"]
         seconds, megabytes, loss = map(float, made.split()[-3:])
         assert min(seconds - 1, megabytes - 100, loss) > 0
         # Thirty iterations do not get there.
         assert reference.split()[0] == ">"
-        evaluations, longer = map(float, reference.replace(">", "").split()[:2])
-        assert evaluations >= 30
+        assert int(reference.split()[1]) >= 30
     assert same.split()[0] == "100"
     curves = json.loads((tmp_path / "curves.json").read_text("utf-8"))
-    assert len(curves["curves"]) == 2
+    assert len(curves["curves"]) == 1
     (tmp_path / "curves.json").write_text(json.dumps(curves | {"processor": "another"}), "utf-8")
-    with pytest.raises(SystemExit, match="is of .*another"):
+    with pytest.raises(SystemExit, match="another"):
         outside.main(arguments)
 
 
