@@ -44,10 +44,11 @@ from stimgen.networks.extractor import FeatureExtractor, build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.lbfgs import History
 from stimgen.texture.objective import to_batch
+from stimgen.texture.precision import descent_dtype
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.statistics import gram
 from stimgen.texture.statistics.gram import gram_matrices
-from stimgen.texture.synthesis import descent_dtype, synthesise
+from stimgen.texture.synthesis import synthesise
 
 FEW = 20
 """Evaluations at full size where only time and memory count."""

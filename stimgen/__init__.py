@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,10 @@ __version__ = "0.1.0.dev0"
 
 # Without it, Python prints to the standard error what nobody asked to be logged.
 logging.getLogger("stimgen").addHandler(logging.NullHandler())
+
+# Maps of large images are allocated anew in each evaluation, which takes Linux less time in huge pages.
+# PyTorch reads this at its first tensor; it does nothing where there are no such pages.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
     from stimgen.runs.load import Run as Run

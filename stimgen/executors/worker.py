@@ -203,7 +203,7 @@ class _Listener:
     def stimulus(self, record: Record) -> None:
         """Do nothing: the driver reads the record."""
 
-    def failure(self, failure: Failure) -> None:
+    def failure(self, failure: Failure, error: BaseException | None = None) -> None:
         """Do nothing: the report has it."""
 
 

@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import math
 import os
-import re
 import subprocess
 import timeit
 from collections import Counter
@@ -18,11 +17,11 @@ import numpy as np
 
 from stimgen.atomic import write_file
 from stimgen.controls import CONTROLS
-from stimgen.counting import counted
 from stimgen.errors import InputError
 from stimgen.manifest.plan import Stimulus
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.architectures import NETWORKS, Convolution, evaluation_bytes
+from stimgen.networks.processor import cpu_name
 from stimgen.networks.weights.cache import cache_folder
 from stimgen.texture.presets import Gatys2015, Multiscale
 
@@ -183,13 +182,3 @@ def _of_driver(query: str) -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
-
-
-def cpu_name() -> str:
-    """Return the model of the processor, with the number of cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        found = re.search(r"^model name\s*:(.*)$", Path("/proc/cpuinfo").read_text("utf-8", "replace"), re.M)
-    except OSError:  # not Linux
-        found = None
-    return f"{found[1].strip() if found else 'CPU'} ({counted(cores, 'core', 'cores')})"

@@ -128,6 +128,8 @@ def _highest(
     if norms is None or not norms.any():
         return None
     rows, columns = norms.shape
+    # Of small images, threads cost more than they save.
+    workers = -1 if plane.size > 2**18 else 1
     reciprocals = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
     constant = None if norms.all() else norms == 0
     highest = -np.inf
@@ -138,11 +140,13 @@ def _highest(
         squares = float(np.sum(deviations**2))
         if squares <= floor or (disjoint and norms[top, left] == 0):
             continue
-        transform = fft.rfft2(deviations / np.sqrt(squares), source.padded, workers=-1)
+        transform = fft.rfft2(deviations / np.sqrt(squares), source.padded, workers=workers)
         np.conjugate(transform, out=transform)
         transform *= source.transform
         # Circular correlation; at places where the window is inside the source nothing has gone round.
-        correlations = fft.irfft2(transform, source.padded, overwrite_x=True, workers=-1)[:rows, :columns]
+        correlations = fft.irfft2(transform, source.padded, overwrite_x=True, workers=workers)[
+            :rows, :columns
+        ]
         correlations *= reciprocals
         np.abs(correlations, out=correlations)
         if constant is not None:

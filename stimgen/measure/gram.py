@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,21 +63,6 @@ class SourceGrams:
     targets: Mapping[str, Tensor]  # by layer, Gram matrices of shape (1, channel, channel)
     scales: Mapping[str, GramScale]
     extrapolated: bool | None
-    last: dict[bytes, dict[str, tuple[float, float]]] = field(default_factory=dict)
-
-    def distances(self, image: Image, inside: Inside | None = None) -> dict[str, tuple[float, float]]:
-        """Return `gram_distances`, of an image equal to the last one without computing them again.
-
-        An image that nothing matches or clips is the same at several stages.
-        """
-        pixels = np.ascontiguousarray(image, dtype=np.float32)
-        digest = hashlib.sha256(pixels.data)
-        digest.update(b"" if inside is None else inside.tobytes())
-        key = digest.digest() + repr(pixels.shape).encode()
-        if key not in self.last:
-            self.last.clear()
-            self.last[key] = gram_distances(self.extractor, image, self.targets, inside)
-        return self.last[key]
 
 
 def source_grams(
@@ -159,7 +143,7 @@ def gram_distances(
 def stage_distances(image: Image, source: SourceGrams, inside: Inside | None = None) -> Values:
     """Return the columns of `gram_columns` that are the image's own: without floor and ceiling."""
     values: Values = {}
-    for layer, (loss, relative) in source.distances(image, inside).items():
+    for layer, (loss, relative) in gram_distances(source.extractor, image, source.targets, inside).items():
         values |= {f"gram_loss_{layer}": loss, f"gram_relative_{layer}": relative}
     return normalised_by(source, values)
 

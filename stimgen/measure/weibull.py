@@ -45,7 +45,8 @@ def fit_weibull(values: NDArray[np.float64]) -> tuple[float | None, float | None
     for _ in range(100):
         powers = np.exp(gamma * logarithms)
         shares = powers / powers.sum()
-        first, second = float(shares @ logarithms), float(shares @ logarithms**2)
+        # Not as products of matrices, for which BLAS would wake its threads in every iteration.
+        first, second = (float(np.einsum("i,i", shares, logarithms**power)) for power in (1, 2))
         step = (first - mean - 1 / gamma) / (second - first**2 + 1 / gamma**2)
         gamma = max(gamma - step, gamma / 2)
         if abs(step) <= 1e-12 * gamma:

@@ -230,7 +230,7 @@ class Architecture:
         return flops
 
     def activation_floats(self, layers: Iterable[str], size_px: int) -> int:
-        """Return how many numbers a forward pass of one square image keeps for the backward pass.
+        """Return how many numbers a forward pass of one square image computes.
 
         These are the normalised image and the output of every step; a ReLU works in place.
         """
@@ -284,22 +284,7 @@ def weights_names(network: str) -> tuple[str, ...]:
     return tuple(entry.name for entry in NETWORKS[network]().weights) if network in NETWORKS else ()
 
 
-RECOMPUTE_ABOVE_BYTES = 8_000_000_000
-"""Above this size, the activations of one image are computed again in the backward pass and not kept.
-
-An evaluation then takes half as long again and 15 to 30 % less memory. With VGG-16 up to pool4, this applies
-to images above 2600 px. Results are the same to the last bit, so this number may change at any time.
-"""
-
-INDEX_BYTES = 8
-
-
-def recomputes(architecture: Architecture, layers: Collection[str], size_px: int, item_bytes: int) -> bool:
-    """Return whether the backward pass computes the activations inside each block again.
-
-    `item_bytes` is the size of one activation: 4 for float32, 2 for bfloat16.
-    """
-    return item_bytes * architecture.activation_floats(layers, size_px) > RECOMPUTE_ABOVE_BYTES
+INDEX_BYTES, MASK_BYTES, GRAM_BYTES = 8, 1, 4
 
 
 def evaluation_bytes(
@@ -310,26 +295,22 @@ def evaluation_bytes(
     pooling: str = "average",
     item_bytes: int = 4,
 ) -> int:
-    """Return the peak memory of the activations and gradients of one evaluation for one image.
+    """Return the peak memory of the maps and gradients of one evaluation for one image.
 
-    The forward pass keeps the normalised image and the maps of each step. A max pool also keeps the indices
-    of its maxima, and a Gram matrix its maps in float32. The backward pass frees them from the deepest on;
-    each step needs the gradient that comes in and the one that goes out. With recomputation only the maps of
-    pools are kept, and those inside a block exist while the backward pass is in it.
+    The forward pass keeps a byte for each number of a convolution, the indices of the maxima of a max pool,
+    and for a Gram matrix its maps in float32. The backward pass frees them from the deepest on; each step
+    takes the gradient that comes in, the one that goes out, and as much again for what is mirrored.
 
     `layers` are those of the objective, and `item_bytes` is the size of one activation.
     """
-    again = recomputes(architecture, layers, size_px, item_bytes)
-    before = item_bytes * architecture.convolutions[0].in_channels * size_px**2
-    block = peak = 0
+    kept = peak = 0
     for step, channels, side in architecture.maps(layers, size_px):
         items = channels * side**2
-        block += items * item_bytes
-        if isinstance(step, Pool) and pooling == "max":
-            block += items * INDEX_BYTES
-        if step.name in layers and item_bytes < 4:
-            block += items * 4
-        peak = max(peak, before + block + 2 * items * item_bytes)
-        if isinstance(step, Pool) and again:
-            before, block = before + items * item_bytes, 0
+        if isinstance(step, Convolution):
+            kept += MASK_BYTES * items
+        elif pooling == "max":
+            kept += INDEX_BYTES * items
+        if step.name in layers:
+            kept += GRAM_BYTES * items
+        peak = max(peak, kept + 3 * item_bytes * items)
     return peak

@@ -7,9 +7,8 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from math import isqrt, log
-from typing import Any, Literal, TypeAlias, get_args
+from math import ceil, log
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -20,13 +19,12 @@ from PIL import __version__ as pillow_version
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from torch.nn.grad import conv2d_input
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from stimgen.atomic import write_file
 from stimgen.errors import InputError, StimgenError, nearest
 from stimgen.images.read import skimage_file
-from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool, recomputes
+from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
 from stimgen.networks.weights import Weights
 from stimgen.networks.weights.cache import cache_folder
 
@@ -36,8 +34,11 @@ Padding = Literal["zeros", "mirrored"]
 Statistic: TypeAlias = Callable[[Tensor], Tensor]
 """A function of feature maps (batch, channel, height, width), for example their Gram matrices."""
 
-Block: TypeAlias = list[tuple[str, Callable[[Tensor], Tensor]]]
-"""Names and functions of the steps after one pool up to and including the next."""
+PIECE = 2**18
+"""Numbers of a gradient that are converted at once on a CPU, so that it takes no memory."""
+
+BAND = 2**22
+"""Numbers of one image's maps that are mirrored at once: 16 MB, which the C library hands out again."""
 
 NEAR = 2.0
 """A mean activation between 1 / NEAR and NEAR counts as near 1."""
@@ -132,9 +133,6 @@ class FeatureExtractor:
         `statistic` is a function of the maps (batch, channel, height, width) of one layer, in `dtype`, after
         the ReLU of a convolution; it must not change them. It is called as soon as they are computed, so that
         they and their gradients can be freed early.
-
-        For large images (`recomputes`), the backward pass computes the maps inside each block (from pool to
-        pool) again, which takes more time and less memory. Values and gradients are the same to the last bit.
         """
         deepest = self.architecture.deepest(layers)
         smallest = self.architecture.smallest_px(deepest)
@@ -143,27 +141,17 @@ class FeatureExtractor:
                 f"Images of {images.shape[2]} x {images.shape[3]} px are too small for layer {deepest}.",
                 f"Use at least {smallest} px on either side, or shallower layers.",
             )
-        side = isqrt(images.shape[2] * images.shape[3])
-        again = torch.is_grad_enabled() and images.requires_grad
-        again = again and recomputes(self.architecture, layers, side, self.dtype.itemsize)
-
-        def forward(maps: Tensor, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
-            found = {}
-            for name, step in block:
-                maps = step(maps)
-                if name in layers:
-                    found[name] = statistic(maps)
-            return maps, found
-
-        run = (
-            partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False) if again else forward
-        )
         found: dict[str, Tensor] = {}
         # Normalised in float32 before any rounding to bfloat16: the mean is large against fine contrasts.
         maps = (self.gain * images + self.shift).to(self.dtype, memory_format=torch.channels_last)
-        for block in self._blocks(deepest):
-            maps, of_block = run(maps, block)
-            found |= of_block
+        parameters = zip(self.kernels, self.biases, strict=True)
+        for step in self.architecture.upto(deepest):
+            if isinstance(step, Convolution):
+                maps = _Convolution.apply(maps, *next(parameters), step, self.padding == "mirrored")
+            else:
+                maps = _Pooling.apply(maps, step, self.pooling)
+            if step.name in layers:
+                found[step.name] = statistic(maps)
         return found
 
     def to(
@@ -181,48 +169,128 @@ class FeatureExtractor:
             shift=self.shift.to(device, input_dtype),
         )
 
-    def _blocks(self, deepest: str) -> Iterator[Block]:
-        pool = F.avg_pool2d if self.pooling == "average" else F.max_pool2d
-        parameters = zip(self.kernels, self.biases, strict=True)
-        block: Block = []
-        for step in self.architecture.upto(deepest):
-            if isinstance(step, Convolution):
-                block.append((step.name, partial(_convolve, step, *next(parameters), self.padding)))
-            else:
-                block.append((step.name, partial(pool, kernel_size=step.kernel, stride=step.stride)))
-            if isinstance(step, Pool) or step.name == deepest:
-                yield block
-                block = []
 
+class _Convolution(torch.autograd.Function):
+    """A convolution and its ReLU; for the gradient it keeps a byte for each number, not maps.
 
-def _convolve(step: Convolution, kernel: Tensor, bias: Tensor, padding: Padding, maps: Tensor) -> Tensor:
-    if padding == "mirrored" and step.padding:
-        convolved: Tensor = _MirroredConvolution.apply(maps, kernel, bias, step.stride, step.padding)
-        return convolved.relu_()
-    return F.conv2d(maps, kernel, bias, step.stride, step.padding).relu_()
-
-
-class _MirroredConvolution(torch.autograd.Function):
-    """A convolution of maps that are mirrored at their border; it keeps no padded maps for the gradient."""
+    Beyond the border it sees zeros, or with `mirrored` the maps. Large maps are mirrored in bands of rows, so
+    that they are never there twice.
+    """
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, kernel: Tensor, bias: Tensor, stride: int, width: int) -> Tensor:
-        ctx.save_for_backward(kernel)
-        ctx.shape, ctx.stride, ctx.width = maps.shape, stride, width
-        return F.conv2d(F.pad(maps, (width,) * 4, mode="reflect"), kernel, bias, stride)
+    def forward(
+        ctx: Any, maps: Tensor, kernel: Tensor, bias: Tensor, step: Convolution, mirrored: bool
+    ) -> Tensor:
+        bands, zeros = _bands(maps.shape, step, mirrored), 0 if mirrored else step.padding
+
+        def convolved(band: _Band) -> Tensor:
+            rows = maps[:, :, band.rows]
+            rows = F.pad(rows, band.mirrored, mode="reflect") if any(band.mirrored) else rows
+            return F.conv2d(rows, kernel, bias, step.stride, zeros)
+
+        found = convolved(bands[0])
+        if len(bands) > 1:
+            shape = (*found.shape[:2], bands[-1].convolved.stop, found.shape[3])
+            first, found = found, _like(maps, shape)
+            found[:, :, bands[0].convolved] = first
+            for band in bands[1:]:
+                found[:, :, band.convolved] = convolved(band)
+        found.relu_()
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(kernel, found.bool().view(torch.uint8))
+            ctx.shape, ctx.bands, ctx.sides = maps.shape, bands, ([step.stride] * 2, [zeros] * 2)
+        return found
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (kernel,), width = ctx.saved_tensors, ctx.width
-        batch, channels, height, length = ctx.shape
-        padded = (batch, channels, height + 2 * width, length + 2 * width)
-        to_padded = conv2d_input(padded, kernel, gradient, ctx.stride)  # type: ignore[no-untyped-call]
-        # Only shape and memory format are looked at.
-        like = torch.empty(
-            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last
-        )
-        folded = torch.ops.aten.reflection_pad2d_backward(to_padded, like, [width] * 4)
-        return folded, None, None, None, None
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (kernel, positive), (stride, zeros) = ctx.saved_tensors, ctx.sides
+        # In place: layers follow one another, so that nobody else has this gradient.
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        size = PIECE if gradient.device.type == "cpu" else gradient.numel()
+        pieces = (maps.permute(0, 2, 3, 1).reshape(-1).split(size) for maps in (gradient, positive))
+        for piece, factors in zip(*pieces, strict=True):
+            torch.ops.aten.threshold_backward.grad_input(piece, factors, 0, grad_input=piece)
+
+        def of_maps(band: _Band) -> Tensor:
+            left, right, top, bottom = band.mirrored
+            height, width = len(range(ctx.shape[2])[band.rows]), ctx.shape[3]
+            padded = (*ctx.shape[:2], height + top + bottom, width + left + right)
+            of_band = gradient[:, :, band.convolved].contiguous(memory_format=torch.channels_last)
+            found: Tensor = torch.ops.aten.convolution_backward(
+                *(of_band, _shaped(of_band, padded), kernel, None, stride, zeros, [1, 1], False, [0, 0], 1),
+                [True, False, False],
+            )[0]
+            if any(band.mirrored):
+                like = _shaped(of_band, (*ctx.shape[:2], height, width))
+                found = torch.ops.aten.reflection_pad2d_backward(found, like, list(band.mirrored))
+            return found
+
+        if len(ctx.bands) == 1:
+            return of_maps(ctx.bands[0]), None, None, None, None
+        found = _like(gradient, ctx.shape).zero_()
+        for band in ctx.bands:
+            found[:, :, band.rows] += of_maps(band)
+        return found, None, None, None, None
+
+
+class _Band(NamedTuple):
+    """Rows of maps, how far they are mirrored (left, right, top, bottom), and the rows they convolve to."""
+
+    rows: slice
+    mirrored: tuple[int, int, int, int]
+    convolved: slice
+
+
+def _bands(shape: torch.Size, step: Convolution, mirrored: bool) -> list[_Band]:
+    """Return the bands in which maps are mirrored; for zeros and for small maps one with all rows."""
+    width, height = step.padding if mirrored else 0, shape[2]
+    count = ceil(shape[1:].numel() / BAND)
+    # A window that lies beyond the border as a whole needs other rows than its own.
+    if count == 1 or not 0 < width < step.kernel:
+        return [_Band(slice(None), (width,) * 4, slice(None))]
+    rows = (height + 2 * width - step.kernel) // step.stride + 1
+    at_once, bands = ceil(rows / count), []
+    for start in range(0, rows, at_once):
+        stop = min(start + at_once, rows)
+        first, last = start * step.stride - width, (stop - 1) * step.stride - width + step.kernel
+        beyond = width, width, max(0, -first), max(0, last - height)
+        bands.append(_Band(slice(max(0, first), min(last, height)), beyond, slice(start, stop)))
+    return bands
+
+
+class _Pooling(torch.autograd.Function):
+    """A pooling; for the gradient it keeps the places of its maxima, and nothing for means."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, step: Pool, pooling: Pooling) -> Tensor:
+        ctx.shape, ctx.sides = maps.shape, ([step.kernel] * 2, [step.stride] * 2, [0, 0])
+        if pooling == "average":
+            return F.avg_pool2d(maps, step.kernel, step.stride)
+        found, places = F.max_pool2d(maps, step.kernel, step.stride, return_indices=True)
+        ctx.save_for_backward(places)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        arguments = gradient, _shaped(gradient, ctx.shape), *ctx.sides
+        if places := ctx.saved_tensors:
+            found = torch.ops.aten.max_pool2d_with_indices_backward(*arguments, [1, 1], False, *places)
+        else:
+            found = torch.ops.aten.avg_pool2d_backward(*arguments, False, True, None)
+        return found, None, None
+
+
+def _like(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return maps of a shape to be written."""
+    memory = torch.channels_last
+    return torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=memory)
+
+
+def _shaped(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return maps for functions that look at their shape and memory format, and not at the numbers."""
+    return maps if maps.shape == tuple(shape) else _like(maps, shape)
 
 
 def normalise_activations(extractor: FeatureExtractor) -> FeatureExtractor:

@@ -1,30 +1,34 @@
-"""Tables as CSV files, with their data dictionaries; free of torch."""
+"""Tables as CSV files, with their data dictionaries; free of torch, and of pandas unless a table is one."""
 
 from __future__ import annotations
 
 import csv
 import functools
 import io
+import itertools
 import json
 import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from math import nan
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from stimgen.bounded import UnreadableError
 from stimgen.column import Column
 from stimgen.runs.columns import TABLES
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 WHOLE_NUMBERS = ("seed", "components", "parameters", "iterations", "evaluations", "restarts")
 """Columns that are whole numbers with gaps."""
-PIECE_ROWS = 5000
+PIECE_ROWS = 1000
 """How many lines are made at a time."""
 CELL_CHARACTERS = 10_000_000
 """Most that a cell may hold."""
+
+Columns = dict[str, list[Any]]
+"""Cells of a table by header; None where there is nothing."""
 
 Dictionary = dict[str, dict[str, str]]
 """For each column of a table what it means, for people and for BIDS readers."""
@@ -37,21 +41,28 @@ _WORDS = {"nan", "na", "n/a", "null", "none", "true", "false", "inf", "infinity"
 
 
 def table_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    r"""Return rows as a table. Bytes of file names that are no UTF-8 are escapes such as ``\udcff`` in it.
+    """Return `columns_of` as a table."""
+    import pandas as pd
 
-    Cells are kept in columns, and equal texts once: a fraction of the memory that the rows would take.
+    count = itertools.count()
+    columns = columns_of(row for row, _ in zip(rows, count, strict=False))
+    return pd.DataFrame(columns, index=range(next(count)))
+
+
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> Columns:
+    r"""Return rows as columns. Bytes of file names that are no UTF-8 are escapes such as ``\udcff`` in them.
+
+    Equal texts are kept once: all takes a fraction of the memory that the rows would take.
     """
-    columns: dict[str, list[Any]] = {}
-    length = 0
-    for row in rows:
+    columns: Columns = {}
+    for length, row in enumerate(rows):
         for name, cell in row.items():
             if name not in columns:
-                columns[name] = [nan] * length
+                columns[name] = [None] * length
             columns[name].append(encodable(cell) if isinstance(cell, str) else cell)
-        length += 1
         for name in columns.keys() - row.keys():
-            columns[name].append(nan)
-    return pd.DataFrame(columns, index=range(length))
+            columns[name].append(None)
+    return columns
 
 
 @functools.lru_cache(maxsize=4096)
@@ -61,13 +72,14 @@ def encodable(text: str) -> str:
 
 
 def in_order(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Dictionary]:
-    """Return a table with its columns in the order in which they are described, and the descriptions.
-
-    A table without rows gets the columns that it always has.
-    """
-    headers = [column.name for column in TABLES[name] if column.always]
-    dictionary = data_dictionary(name, headers if table.empty else list(table.columns))
+    """Return a table with its columns in the order in which they are described, and the descriptions."""
+    dictionary = dictionary_of(name, [] if table.empty else list(table.columns))
     return table.reindex(columns=list(dictionary)), dictionary
+
+
+def dictionary_of(name: str, headers: list[str]) -> Dictionary:
+    """Return the `data_dictionary` of headers; without any, of the columns that the table always has."""
+    return data_dictionary(name, headers or [column.name for column in TABLES[name] if column.always])
 
 
 def data_dictionary(table: str, headers: list[str]) -> Dictionary:
@@ -102,17 +114,24 @@ def column_entry(column: Column, words: Mapping[str, str]) -> dict[str, str]:
 
 def to_csv(table: pd.DataFrame) -> str:
     """Return a table as text, every text in it harmless (`harmless`)."""
-    return "".join(csv_pieces(table))
+    cells = {name: column.astype(object).where(column.notna(), None) for name, column in table.items()}
+    return "".join(csv_pieces({str(name): column.tolist() for name, column in cells.items()}))
 
 
-def csv_pieces(table: pd.DataFrame) -> Iterator[str]:
-    """Yield what `to_csv` returns in pieces of some thousand lines."""
-    for start in range(0, max(1, len(table)), PIECE_ROWS):
-        written = table.iloc[start : start + PIECE_ROWS].copy()
-        for name, column in written.items():
-            if any(isinstance(cell, str) for cell in column):
-                written[name] = column.map(lambda cell: harmless(cell) if isinstance(cell, str) else cell)
-        yield str(written.to_csv(index=False, header=start == 0, lineterminator="\n"))
+def csv_pieces(columns: Columns) -> Iterator[str]:
+    """Yield columns as text in pieces of some thousand lines, as `to_csv` does. A cell of None is empty."""
+    yield _csv([columns])
+    length = max(map(len, columns.values()), default=0)
+    for start in range(0, length, PIECE_ROWS):
+        pieces = [column[start : start + PIECE_ROWS] for column in columns.values()]
+        yield _csv(zip(*pieces, strict=True))
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> str:
+    file = io.StringIO()
+    written = ([harmless(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    csv.writer(file, lineterminator="\n").writerows(written)
+    return file.getvalue()
 
 
 @functools.lru_cache(maxsize=4096)

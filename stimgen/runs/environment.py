@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stimgen
-from stimgen.manifest.estimate import cpu_name, gpu_drivers
+from stimgen.manifest.estimate import gpu_drivers
+from stimgen.networks.processor import cpu_name
 from stimgen.networks.weights import list_weights
 from stimgen.networks.weights.cache import cache_folder
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from stimgen.controls import CONTROLS
 from stimgen.manifest.estimate import memory_bytes
 from stimgen.manifest.resolved import LayerSet, Manifest
 from stimgen.networks.device import find_device
 from stimgen.runs.batches import Batch
 from stimgen.runs.environment import device_name, rounding
-from stimgen.runs.job import Job
+from stimgen.runs.job import Computed, Job
 from stimgen.runs.preparation import Networks, Preparation
 from stimgen.runs.progress import Progress
 from stimgen.runs.tables import Failure
+from stimgen.texture.precision import descent_dtype
 from stimgen.texture.presets import Multiscale
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.statistic import weighted_terms
 from stimgen.texture.synthesis import synthesise
+
+MOST_AHEAD, LARGEST_AHEAD_PX = 4, 512
+"""Most controls that are computed at once, and their largest size: each takes memory for a forward pass."""
 
 LARGEST = 128
 SHARE_OF_MEMORY = 0.8
@@ -67,11 +74,42 @@ class LocalExecutor:
         return default_batch_size(prepared.manifest, prepared.networks, self._device)
 
     def make(self, job: Job, batches: Sequence[Batch], progress: Progress) -> Generator[list[Failure]]:
-        """Make batches in their order, and yield after each what could not be made of it."""
-        for batch in batches:
-            with progress.batch(batch):
-                failures = job.make(batch)
-            yield failures
+        """Make batches in their order, and yield after each what could not be made of it.
+
+        On a CPU, quick controls are computed ahead of their turn in several threads, which together have as
+        many cores as PyTorch, and written to disk in this one.
+        """
+        ahead = [batch for batch in batches if self._device.type == "cpu" and is_quick(job, batch)]
+        threads = torch.get_num_threads()
+        workers = min(MOST_AHEAD, threads)
+        pool = ThreadPoolExecutor(workers, "ahead", torch.set_num_threads, (threads // workers,))
+        following = iter(ahead if len(ahead) > 1 else ())
+        computing: dict[Batch, Future[list[Computed]]] = {}
+        try:
+            for batch in batches:
+                for other in itertools.islice(following, 2 * workers - len(computing)):
+                    computing[other] = pool.submit(_computed, job, other)
+                with progress.batch(batch):
+                    begun = computing.pop(batch, None)
+                    failures = job.make(batch, None if begun is None else begun.result())
+                yield failures
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # of threads to come, which have what was set last in any thread
+
+
+def is_quick(job: Job, batch: Batch) -> bool:
+    """Return whether a batch is of quick controls, of a size of which several fit in memory."""
+    return job.prepared.manifest.image.size_px <= LARGEST_AHEAD_PX and all(
+        stimulus.control is not None
+        and stimulus.synthesised is None
+        and not CONTROLS[stimulus.control.name].seconds
+        for stimulus in batch.stimuli
+    )
+
+
+def _computed(job: Job, batch: Batch) -> list[Computed]:
+    return list(job.compute(batch))
 
 
 def default_batch_size(manifest: Manifest, networks: Networks, device: torch.device) -> int:
@@ -111,6 +149,8 @@ def measured_peak(
     short = manifest.synthesis.model_copy(
         update={"smallest_px": size_px, "evaluations": (2,), "plain_evaluations": 2}
     )
+    assert isinstance(short, Multiscale), "gatys2015 solves its problems one after the other"
+    descent_dtype(short.precision, extractor)  # its trial takes memory as well
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     synthesise(asked, extractor, short)

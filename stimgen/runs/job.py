@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,9 @@ from stimgen.runs.store import MOST_BYTES, RunFolder, StoreError, write_atomical
 from stimgen.runs.tables import Failure
 from stimgen.texture.problem import Evaluation
 
+Computed = tuple[Stimulus, tuple[dict[Path, bytes], Record] | Exception]
+"""A stimulus, and the images that are to be written, in their order, with its record; or what went wrong."""
+
 
 class Listener(Protocol):
     """Who is told what happens, as `stimgen.runs.progress.Progress` is."""
@@ -41,8 +44,8 @@ class Listener(Protocol):
     def stimulus(self, record: Record) -> None:
         """Take a stimulus that is made."""
 
-    def failure(self, failure: Failure) -> None:
-        """Take a stimulus that could not be made; the exception is at hand."""
+    def failure(self, failure: Failure, error: BaseException | None = None) -> None:
+        """Take a stimulus that could not be made, and the exception."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,23 @@ class Job:
     done: dict[str, Done]
     before_writing: Callable[[], None] = lambda: None
 
-    def make(self, batch: Batch) -> list[Failure]:
+    def make(self, batch: Batch, computed: Iterable[Computed] | None = None) -> list[Failure]:
         """Make the stimuli of a batch that are not done, add them to `done`, return failures.
+
+        `computed` is what `compute` returned of the batch, if it was computed ahead.
+        """
+        failures = []
+        for stimulus, outcome in self.compute(batch) if computed is None else computed:
+            if isinstance(outcome, Exception):
+                failures.append(failure_of(stimulus.stimulus_id, outcome))
+                self.progress.failure(failures[-1], outcome)
+            else:
+                self._keep(stimulus.stimulus_id, *outcome)
+        self.checkpoints.forget()
+        return failures
+
+    def compute(self, batch: Batch) -> Iterator[Computed]:
+        """Compute the stimuli of a batch that are not done, one after the other; write nothing.
 
         If one is synthesised, all are computed along, so that it comes out the same; the others are kept as
         they are, or go on from what is kept of them.
@@ -69,7 +87,7 @@ class Job:
         steps = {name: next_step(self.folder, name, self.recipes[name]) for name in names}
         new = [stimulus for stimulus in wanted if steps[stimulus.stimulus_id][0] == "synthesise"]
         rendered: dict[str, Rendered] = {}
-        failures, seconds = [], 0.0
+        seconds = 0.0
         if new:
             try:
                 self.prepared.networks.extractor(batch.network)  # its weights are no part of the time
@@ -78,7 +96,7 @@ class Job:
             except StoreError:
                 raise
             except Exception as error:
-                failures = [self._failed(stimulus, error) for stimulus in new]
+                yield from ((stimulus, error) for stimulus in new)
                 wanted = [stimulus for stimulus in wanted if stimulus not in new]
             else:
                 rendered = {s.stimulus_id: image for s, image in zip(batch.stimuli, images, strict=True)}
@@ -88,25 +106,27 @@ class Job:
             name = stimulus.stimulus_id
             before, image = steps[name], rendered.get(name)
             try:
-                files, record = self._finish(stimulus, batch.network, before, image, seconds)
+                made = self._finish(stimulus, batch.network, before, image, seconds)
             except Exception as error:
-                failures.append(self._failed(stimulus, error))
-                continue
-            with self.interrupts.held():
-                self.before_writing()
-                # Another worker may have made it, one that was taken for dead.
-                if other := finished(self.folder, name, self.recipes[name]):
-                    self.done[name] = Done.of(other)
-                    continue
-                # The record says that the stimulus is done: after the images are on disk.
-                for path, content in files.items():
-                    if not _holds(path, content):
-                        write_atomically(path, content)
-                write_atomically(self.folder.record(name), record.model_dump_json(indent=1) + "\n")
-                self.done[name] = Done.of(record)
-            self.progress.stimulus(record)
-        self.checkpoints.forget()
-        return failures
+                yield stimulus, error
+            else:
+                yield stimulus, made
+
+    def _keep(self, name: str, files: Mapping[Path, bytes], record: Record) -> None:
+        """Write a stimulus to disk."""
+        with self.interrupts.held():
+            self.before_writing()
+            # Another worker may have made it, one that was taken for dead.
+            if other := finished(self.folder, name, self.recipes[name]):
+                self.done[name] = Done.of(other)
+                return
+            # The record says that the stimulus is done: after the images are on disk.
+            for path, content in files.items():
+                if not _holds(path, content):
+                    write_atomically(path, content)
+            write_atomically(self.folder.record(name), record.model_dump_json(indent=1) + "\n")
+            self.done[name] = Done.of(record)
+        self.progress.stimulus(record)
 
     def _finish(
         self,
@@ -163,11 +183,6 @@ class Job:
         )
         torch.cuda.empty_cache()
         return self._render(stimuli[:half], network) + self._render(stimuli[half:], network)
-
-    def _failed(self, stimulus: Stimulus, error: Exception) -> Failure:
-        failure = failure_of(stimulus.stimulus_id, error)
-        self.progress.failure(failure)
-        return failure
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -10,9 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
-
-import pandas as pd
+from typing import TYPE_CHECKING, overload
 
 from stimgen.bounded import MOST_TABLE_BYTES, read_file
 from stimgen.counting import counted, first_few
@@ -22,6 +20,9 @@ from stimgen.runs.csv_files import WHOLE_NUMBERS
 from stimgen.runs.lock import OWNER
 from stimgen.runs.record import STIMULUS_ID, Record, RecordError
 from stimgen.runs.store import MOST_BYTES, RunFolder, sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 5
 """How many files a message names."""
@@ -154,12 +155,16 @@ def load_run(path: str | Path, *, check_hashes: bool = True, complete: bool = Tr
     ):
         if names:
             raise InputError(problem.replace("{}", first_few(names, SHOWN)), again)
+    import pandas as pd
+
     paths = pd.Series([str(folder.png(stimulus_id)) for stimulus_id in ids], table.index, dtype=object)
     # A copy lies in one piece, where adding a column to a wide table warns that it does not.
     return Run(folder.path, name, Records(folder, ids, seals), table.copy().assign(path=paths))
 
 
 def _read_table(folder: RunFolder, cure: str) -> pd.DataFrame:
+    import pandas as pd
+
     try:
         content = io.BytesIO(read_file(folder.path / "stimuli.csv", MOST_TABLE_BYTES))
         table = pd.read_csv(content, dtype=dict.fromkeys(WHOLE_NUMBERS, "Int64"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from stimgen.images.sources import Source, load_photograph
 from stimgen.manifest.plan import Stimulus, measuring_network
 from stimgen.manifest.resolved import Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.apply import Reference, Targets, clip_to_display, match, residuals
+from stimgen.matching.apply import clip_to_display, match, residuals
 from stimgen.matching.surface import surface_of
 from stimgen.measure import DecodedImage, Values, measure, statistics_in_order
 from stimgen.measure.gram import normalised_by, scale_columns, stage_distances
@@ -42,8 +42,7 @@ from stimgen.runs.record import (
 )
 from stimgen.runs.steps import decode_image, encode_image
 from stimgen.runs.store import sha256
-from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, SourceImage, Synthesis
-from stimgen.texture.statistic import weighted_terms
+from stimgen.texture.problem import Checkpoints, EvaluationHook, Problem, Synthesis
 from stimgen.texture.surfaces import Surface
 from stimgen.texture.synthesis import matched_distance, synthesise
 
@@ -111,12 +110,7 @@ def _problems(
     """Return the problems of textures, which share what is the same in them."""
     names = {stimulus.source for stimulus in stimuli}
     sources = prepared.sources
-    goals = {name: SourceImage(plane_if_grey(sources[name].pixels), sources[name].inside) for name in names}
-    terms = {
-        layer_set: weighted_terms(layer_set.layer_weights, prepared.networks.bases(layer_set))
-        for layer_set in {stimulus.layer_set for stimulus in stimuli}
-        if layer_set is not None
-    }
+    goals = prepared.goals(names)
     surfaces = {name: _surface(prepared, sources[name]) for name in names}
     problems = []
     for stimulus in stimuli:
@@ -124,7 +118,7 @@ def _problems(
         problems.append(
             Problem(
                 goals[stimulus.source],
-                terms[stimulus.layer_set],
+                prepared.terms(stimulus.layer_set),
                 stimulus_generator(stimulus, "make"),
                 name=recipes[stimulus.stimulus_id].optimised if recipes else "",
                 surface=surfaces[stimulus.source],
@@ -153,15 +147,16 @@ def finish(
     of_source = prepared.measures(source.id)
     measuring = measuring_network(manifest, stimulus)
     extractor, grams = networks.extractor(measuring), networks.grams(measuring, source)
-    goals = _targets(prepared, source)
+    goals = prepared.targets(source.id)
     inside = shown_inside(source, stimulus.control)
     image = rendered.image if inside is None else rendered.image[inside][:, np.newaxis]
     image, clipped_share = clip_to_display(match(image, goals, stimulus_generator(stimulus, "match")))
     shown = image if inside is None else place_inside(image[:, 0], inside)
-    stages = {
-        "optimised": stage_distances(rendered.image, grams, inside),
-        "matched": stage_distances(shown, grams, inside),
-    }
+    stages: dict[Literal["optimised", "matched"], Values] = {}
+    if stimulus.kind == "texture":  # nobody asks what a control was before it became a file
+        stages["optimised"] = stage_distances(rendered.image, grams, inside)
+        same = np.array_equal(shown, rendered.image)
+        stages["matched"] = stages["optimised"] if same else stage_distances(shown, grams, inside)
     if png is None:
         pixels = quantise(shown, manifest.image.bits)
         png = encode_png(pixels)
@@ -208,20 +203,12 @@ def made_now(device: torch.device, seconds: float) -> MadeRecord:
     )
 
 
-def _targets(prepared: Preparation, source: Source) -> Targets:
-    """Return what stimuli of a source are matched to."""
-    spec = prepared.manifest.matching
-    references = {"source": Reference((source.counted,), spec.channels), "set": prepared.the_set}
-    asked = {name: references[to] for name, to in spec.asked.items()}
-    return Targets(**asked, channels=spec.channels, iterations=spec.iterations)
-
-
 def _surface(prepared: Preparation, source: Source) -> Surface | None:
     """Return the images to which textures of a source are confined."""
     name = prepared.manifest.confined_to
     if name is None:
         return None
-    return surface_of(name, getattr(_targets(prepared, source), name), plane_if_grey(source.pixels))
+    return surface_of(name, getattr(prepared.targets(source.id), name), plane_if_grey(source.pixels))
 
 
 def _control(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from stimgen.controls import CONTROLS
 from stimgen.controls.phase_scrambled import phase_scrambled
 from stimgen.errors import InputError
 from stimgen.images.masks import Inside
-from stimgen.images.pixels import Image
+from stimgen.images.pixels import Image, plane_if_grey
 from stimgen.images.sources import Photograph, Source, load_photograph, load_source
 from stimgen.manifest.plan import Stimulus, plan
 from stimgen.manifest.resolved import ControlSpec, LayerSet, Manifest
 from stimgen.manifest.schema import NetworkSpec
-from stimgen.matching.apply import Reference, clip_to_display
+from stimgen.matching.apply import Reference, Targets, clip_to_display
 from stimgen.measure import DecodedImage, prepare_source
 from stimgen.measure.gram import SourceGrams, source_grams
 from stimgen.measure.portilla_simoncelli import load_plenoptic
@@ -28,6 +29,8 @@ from stimgen.networks.weights import Weights, find_weights
 from stimgen.runs.batches import measured_layers
 from stimgen.runs.recipe import generator, recipes
 from stimgen.runs.record import ControlRecord, NetworkRecord, Recipe
+from stimgen.texture.problem import SourceImage
+from stimgen.texture.statistic import Term, weighted_terms
 from stimgen.texture.statistics.gram import principal_components
 
 POWER_DIGITS = 6
@@ -64,6 +67,7 @@ class Networks:
 
     def __init__(self, manifest: Manifest, device: str) -> None:
         self.device = device
+        self._lock = threading.RLock()  # several stimuli may be computed at once
         self._manifest = manifest
         self._weights: dict[tuple[str, str], Weights] = {}
         self._extractors: dict[NetworkSpec, FeatureExtractor] = {}
@@ -73,23 +77,25 @@ class Networks:
     def weights(self, network: NetworkSpec) -> Weights:
         """Return the weights of a network."""
         key = (network.name, network.weights)
-        if key not in self._weights:
-            self._weights[key] = find_weights(*key)
-        return self._weights[key]
+        with self._lock:
+            if key not in self._weights:
+                self._weights[key] = find_weights(*key)
+            return self._weights[key]
 
     def extractor(self, network: NetworkSpec) -> FeatureExtractor:
         """Return the float32 extractor, cut off below the deepest layer that is measured."""
-        if network not in self._extractors:
-            deepest = NETWORKS[network.name]().deepest(measured_layers(self._manifest, network))
-            self._extractors[network] = build_extractor(
-                self.weights(network),
-                pooling=network.pooling,
-                padding=network.padding,
-                normalise=network.normalise,
-                device=self.device,
-                deepest=deepest,
-            )
-        return self._extractors[network]
+        with self._lock:
+            if network not in self._extractors:
+                deepest = NETWORKS[network.name]().deepest(measured_layers(self._manifest, network))
+                self._extractors[network] = build_extractor(
+                    self.weights(network),
+                    pooling=network.pooling,
+                    padding=network.padding,
+                    normalise=network.normalise,
+                    device=self.device,
+                    deepest=deepest,
+                )
+            return self._extractors[network]
 
     def bases(self, layer_set: LayerSet) -> Mapping[str, Tensor]:
         """Return the principal components of the layers of a layer set; none for all channels."""
@@ -104,18 +110,19 @@ class Networks:
     def grams(self, network: NetworkSpec, source: Source) -> SourceGrams:
         """Return what images are compared with on all measured layers."""
         key = (network, source.id)
-        if key not in self._grams:
-            manifest = self._manifest
-            spec = next(entry for entry in manifest.sources if entry.id == source.id)
-            self._grams[key] = source_grams(
-                self.extractor(network),
-                source.pixels,
-                measured_layers(manifest, network),
-                scrambled_versions(source.pixels) if source.inside is None else (),
-                crops_around(source, lambda: load_photograph(spec, manifest.image, source)),
-                source.inside,
-            )
-        return self._grams[key]
+        with self._lock:
+            if key not in self._grams:
+                manifest = self._manifest
+                spec = next(entry for entry in manifest.sources if entry.id == source.id)
+                self._grams[key] = source_grams(
+                    self.extractor(network),
+                    source.pixels,
+                    measured_layers(manifest, network),
+                    scrambled_versions(source.pixels) if source.inside is None else (),
+                    crops_around(source, lambda: load_photograph(spec, manifest.image, source)),
+                    source.inside,
+                )
+            return self._grams[key]
 
     def record(self, network: NetworkSpec) -> NetworkRecord:
         """Return what the records say of a network."""
@@ -170,12 +177,45 @@ class Preparation:
     networks: Networks
     the_set: Reference
     _measures: dict[str, SourceMeasures] = field(default_factory=dict)
+    _targets: dict[str, Targets] = field(default_factory=dict)
+    _goals: dict[str, SourceImage] = field(default_factory=dict)
+    _terms: dict[LayerSet, Mapping[Term, float]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def measures(self, source_id: str) -> SourceMeasures:
         """Return what stimuli of a source are compared with, measured when first asked for."""
-        if source_id not in self._measures:
-            self._measures[source_id] = SourceMeasures.of(self.manifest, self.sources[source_id])
-        return self._measures[source_id]
+        with self._lock:
+            if source_id not in self._measures:
+                self._measures[source_id] = SourceMeasures.of(self.manifest, self.sources[source_id])
+            return self._measures[source_id]
+
+    def targets(self, source_id: str) -> Targets:
+        """Return what stimuli of a source are matched to."""
+        with self._lock:
+            if source_id not in self._targets:
+                spec = self.manifest.matching
+                of_source = Reference((self.sources[source_id].counted,), spec.channels)
+                references = {"source": of_source, "set": self.the_set}
+                asked = {name: references[to] for name, to in spec.asked.items()}
+                found = Targets(**asked, channels=spec.channels, iterations=spec.iterations)
+                self._targets[source_id] = found
+            return self._targets[source_id]
+
+    def goals(self, source_ids: Collection[str]) -> dict[str, SourceImage]:
+        """Return what textures of sources are to match; the last ones are kept, with their analysis."""
+        kept = {name: self._goals[name] for name in source_ids if name in self._goals}
+        for name in {*source_ids} - kept.keys():
+            source = self.sources[name]
+            kept[name] = SourceImage(plane_if_grey(source.pixels), source.inside)
+        self._goals.clear()
+        self._goals.update(kept)
+        return kept
+
+    def terms(self, layer_set: LayerSet) -> Mapping[Term, float]:
+        """Return what textures of a layer set match, the same statistics each time."""
+        if layer_set not in self._terms:
+            self._terms[layer_set] = weighted_terms(layer_set.layer_weights, self.networks.bases(layer_set))
+        return self._terms[layer_set]
 
     def recipe(self, stimulus: Stimulus) -> Recipe:
         """Return all that a stimulus depends on."""

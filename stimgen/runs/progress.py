@@ -199,9 +199,9 @@ class Progress(Bars):
         step = self._steps.get(record.stimulus_id, "synthesise")
         self._line(f"{record.stimulus_id}  {distance}{again.get(step, f'{record.made.seconds:.1f} s')}")
 
-    def failure(self, failure: Failure) -> None:
-        """Write that a stimulus could not be made; the log has the traceback of the current exception."""
-        LOGGER.error("failure", exc_info=True, extra=vars(failure))
+    def failure(self, failure: Failure, error: BaseException | None = None) -> None:
+        """Write that a stimulus could not be made; the log has the traceback of the exception."""
+        LOGGER.error("failure", exc_info=error, extra=vars(failure))
         self.state.failed += 1
         if self.watcher is not None:
             self.watcher.failure(failure)

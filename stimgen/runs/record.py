@@ -197,6 +197,7 @@ class MadeRecord(_Part):
     versions: dict[str, str]
 
 
+STAGES: tuple[Literal["optimised", "matched", "file"], ...] = ("optimised", "matched", "file")
 SCALE = ("floor", "floor_sd", "ceiling", "ceiling_sd")
 
 
@@ -258,11 +259,11 @@ class Record(_Part):
 
     @cached_property
     def distances(self) -> tuple[Distance, ...]:
-        """Gram distances at all stages, on all measured layers."""
+        """Gram distances on all measured layers: of textures at all stages, of controls on the file."""
         constrained, found = self.matched_layers, []
         on_file: Mapping[str, Any] = self.statistics
         stages: Mapping[Any, Any] = self.stages
-        for stage in ("optimised", "matched", "file"):
+        for stage in STAGES if self.kind == "texture" else (*stages, STAGES[-1]):
             values = on_file if stage == "file" else stages[stage]
             for layer in self.measured_layers:
                 of_stage = [values[f"gram_{name}_{layer}"] for name in ("loss", "relative", "normalised")]

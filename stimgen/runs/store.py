@@ -116,8 +116,12 @@ class RunFolder:
     def _subfolders(self, *, existing: bool = True) -> list[Path]:
         """Return the subfolders of records, images and PNG files that there are, or all that there can be."""
         places = (self.records, self.optimised, self.stimuli)
-        every = (place / f"{number:02x}" for place in places for number in range(256))
-        return [path for path in every if path.is_dir() or not existing]
+        names = {f"{number:02x}" for number in range(256)}
+        if not existing:
+            return [place / name for place in places for name in sorted(names)]
+        # One look at a folder is faster than 256 at what may be in it.
+        there = (path for place in places if place.is_dir() for path in sorted(place.iterdir()))
+        return [path for path in there if path.name in names and path.is_dir()]
 
     def places(self) -> Iterator[tuple[Path, str]]:
         """Yield the folders that hold files of stimuli, with the suffix of these files."""

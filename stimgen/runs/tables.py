@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from stimgen.manifest.schema import AcceptSpec, MatchingSpec
 from stimgen.runs.columns import TABLES
 from stimgen.runs.csv_files import (
-    WHOLE_NUMBERS,
+    Columns,
+    columns_of,
     csv_pieces,
     data_dictionary,
+    dictionary_of,
     encodable,
     harmless,
-    in_order,
-    table_of,
     to_json,
 )
 from stimgen.runs.diversity import Exemplar, seed_correlations
@@ -75,22 +73,19 @@ def write_tables(
                 exemplars.append(Exemplar.of(record))
                 yield stimulus_row(record, accept)
 
-        stimuli = table_of(map(_plain, stimuli_rows()))
+        stimuli = columns_of(map(_plain, stimuli_rows()))
         sure = [exemplar for exemplar in exemplars if exemplar.stimulus_id not in uncertain]
         correlations = seed_correlations(folder, sure)
         stimuli[CORRELATION] = [correlations.get(exemplar.stimulus_id) for exemplar in exemplars]
     _write(target, "stimuli", stimuli)
-    _write(target, "failures", table_of(_plain(vars(failure)) for failure in failures))
+    _write(target, "failures", columns_of(_plain(vars(failure)) for failure in failures))
     return sum(not accepted for accepted in stimuli["accepted"]) if exemplars else 0
 
 
-def _write(folder: Path, name: str, table: pd.DataFrame) -> None:
-    table, dictionary = in_order(name, table)
-    for column in WHOLE_NUMBERS:
-        if column in table:
-            table[column] = table[column].astype("Int64")  # with gaps, whole numbers stay whole numbers
+def _write(folder: Path, name: str, columns: Columns) -> None:
+    dictionary = dictionary_of(name, [header for header, cells in columns.items() if cells])
     with writing_atomically(folder / f"{name}.csv") as file:
-        for piece in csv_pieces(table):
+        for piece in csv_pieces({header: columns.get(header, []) for header in dictionary}):
             file.write(piece.encode())
     write_atomically(folder / f"{name}.json", to_json(dictionary))
 

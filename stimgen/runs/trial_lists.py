@@ -10,8 +10,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from stimgen.atomic import make_folder
 from stimgen.bounded import MOST_TABLE_BYTES, UnreadableError, read_file
@@ -24,6 +23,9 @@ from stimgen.runs.csv_files import harmless, in_order, rows_of, table_of, to_csv
 from stimgen.runs.load import Run
 from stimgen.runs.store import RunFolder, sha256, storing, write_atomically
 from stimgen.trials import DESIGNS, Available, Exemplar, TrialOptions, design_columns, make_trials
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLON = re.compile(r"""([{,]\s*[^\s{,:"']+):(?=\S)""")
 """A key of a mapping in braces whose colon has no space behind it."""

@@ -63,8 +63,8 @@ class Multiscale(BaseModel):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="Precision of the convolutions while the image is optimised; auto is bfloat16 on "
-        "devices that compute with it, else float32. Targets, Gram matrices, losses, the end of the "
+        description="Precision of the convolutions while the image is optimised; auto is bfloat16 where a "
+        "trial finds it faster, else float32. Targets, Gram matrices, losses, the end of the "
         "synthesis and all measurements are float32.",
     )
     flatness: float = Field(

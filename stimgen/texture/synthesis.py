@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from stimgen.images.pixels import Image
 from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
 from stimgen.texture.objective import Objective, Part, analyse, layers_of, to_batch, to_image, together
+from stimgen.texture.precision import descent_dtype
 from stimgen.texture.presets import Gatys2015, Multiscale, Stage, stages
 from stimgen.texture.problem import (
     Checkpoint,
@@ -32,6 +35,10 @@ from stimgen.texture.problem import (
 from stimgen.texture.saved import PixelRange
 from stimgen.texture.statistic import STATISTICS, Target, Term
 from stimgen.texture.surfaces import Histogram, Luminance, join
+
+Targets: TypeAlias = dict[tuple[object, ...], Target]
+Analysis: TypeAlias = tuple[dict[Term, Tensor], Targets]
+_ANALYSED: WeakKeyDictionary[Goal, dict[tuple[object, ...], Analysis]] = WeakKeyDictionary()
 
 MEAN_RGB = (123.68, 116.779, 103.939)
 """ImageNet mean of the published network's input, 0..255."""
@@ -71,7 +78,7 @@ def synthesise(
 
 def matched_distance(problem: Problem, extractor: FeatureExtractor, image: Image) -> float:
     """Return the largest relative distance, over its terms, of an image from what a problem asks to match."""
-    goal = problem.goal.features(extractor, problem.terms, 0)
+    goal, _ = _analysis(problem.goal, extractor, dict.fromkeys(problem.terms, 0))
     reached = analyse(extractor, to_batch([image], extractor.device), problem.terms)
     return max(term.statistic.distance(reached[term], goal[term]).item() for term in problem.terms)
 
@@ -106,8 +113,7 @@ def synthesise_together(
         for work, reached in zip(works, found.reached, strict=True):
             work.reached = reached
     descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
-    features: dict[Goal, dict[Term, Tensor]] = {}
-    targets: dict[tuple[object, ...], Target] = {}
+    analysed: dict[Goal, Analysis] = {}
     last_px = 0
     steps = sorted({step for work in works for step in work.stages})
     for number, (size_px, rung) in enumerate(steps, 1):
@@ -115,11 +121,11 @@ def synthesise_together(
             continue
         active = [work for work in works if (size_px, rung) in work.stages]
         if size_px != last_px:
-            features, targets, last_px = _analyse(works, extractor, size_px), {}, size_px
+            analysed, last_px = _analyse(works, extractor, size_px), size_px
         own_stages = [work.stages[size_px, rung] for work in active]
         network = extractor if own_stages[0].plain else descent
         parts = [
-            _parts(work.problem, stage, preset.flatness, features[work.problem.goal], targets)
+            _parts(work.problem, stage, preset.flatness, *analysed[work.problem.goal])
             for work, stage in zip(active, own_stages, strict=True)
         ]
         objective = together([Objective(network, own) for own in parts])
@@ -201,19 +207,25 @@ def _terms(problem: Problem, stage: Stage) -> dict[Term, float]:
     return terms
 
 
-def _analyse(
-    works: Sequence[_Work], extractor: FeatureExtractor, size_px: int
-) -> dict[Goal, dict[Term, Tensor]]:
-    """Return the features of each goal at a size: once for all problems that share it."""
+def _analyse(works: Sequence[_Work], extractor: FeatureExtractor, size_px: int) -> dict[Goal, Analysis]:
+    """Return the analysis of each goal at a size."""
     terms: dict[Goal, dict[Term, int]] = {}
     for work in works:
         for stage in work.stages.values():
             if stage.size_px == size_px:
                 own = dict.fromkeys(_terms(work.problem, stage), stage.halvings)
                 terms.setdefault(work.problem.goal, {}).update(own)
-    return {
-        goal: goal.features(extractor, halvings, max(halvings.values())) for goal, halvings in terms.items()
-    }
+    return {goal: _analysis(goal, extractor, halvings) for goal, halvings in terms.items()}
+
+
+def _analysis(goal: Goal, extractor: FeatureExtractor, halvings: Mapping[Term, int]) -> Analysis:
+    """Return the features of a goal that was halved so often, and what is made of them, computed once."""
+    known = _ANALYSED.setdefault(goal, {})
+    # Equal statistics may have different targets. The features keep the terms, so that no id comes back.
+    key = extractor, *((term.layer, id(term.statistic), times) for term, times in halvings.items())
+    if key not in known:
+        known[key] = goal.features(extractor, halvings, max(halvings.values())), {}
+    return known[key]
 
 
 def _parts(
@@ -221,13 +233,12 @@ def _parts(
     stage: Stage,
     flatness: float,
     features: Mapping[Term, Tensor],
-    targets: dict[tuple[object, ...], Target],
+    targets: Targets,
 ) -> dict[Term, Part]:
     """Return targets and weights; a target is made once for all stages and problems that share it."""
     parts = {}
     for term, weight in _terms(problem, stage).items():
-        # Equal statistics may have different targets.
-        key = (problem.goal, term.layer, id(term.statistic), stage.floor)
+        key = term.layer, id(term.statistic), stage.plain, flatness, stage.floor
         if key not in targets:
             if stage.plain:
                 targets[key] = term.statistic.target(features[term])
@@ -314,23 +325,6 @@ def start_matrix(size_px: int, exponents: Tensor, colours: Tensor) -> Preconditi
         return filtered if vector.shape[1] == 1 else (colours @ filtered.flatten(2)).view_as(filtered)
 
     return apply
-
-
-def descent_dtype(precision: str, extractor: FeatureExtractor) -> torch.dtype:
-    """Return the dtype of the convolutions during the descent; a network in float64 stays in float64.
-
-    "auto" is bfloat16 on devices that compute with it and do not emulate it slowly: GPUs since Ampere, and
-    CPUs with AVX512-BF16 or AMX-BF16.
-    """
-    if precision == "float32" or extractor.dtype != torch.float32:
-        return extractor.dtype
-    device, fast = extractor.device, precision == "bfloat16"
-    if device.type == "cuda":
-        fast = fast or torch.cuda.get_device_capability(device) >= (8, 0)
-    elif device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # since PyTorch 2.10
-        capabilities = torch.cpu.get_capabilities()
-        fast = fast or bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return torch.bfloat16 if fast else torch.float32
 
 
 def synthesise_published(

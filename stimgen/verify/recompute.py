@@ -113,6 +113,8 @@ def _optimised_differences(
     folder: RunFolder, record: Record, grams: SourceGrams, inside: Inside | None
 ) -> Iterator[str]:
     """Yield the Gram distances of the optimised image that differ from those of its record."""
+    if "optimised" not in record.stages:
+        return
     with contextlib.suppress(UnreadableError, StimgenError):  # which is found without measuring
         if (content := read_image(folder, record)) is not None:
             again = stage_distances(decode_image(content, record.image.size_px), grams, inside)

@@ -137,7 +137,7 @@ def test_scaling():
     assert precision == "convolutions in float32"
     table = [dict(zip(header.split(), row.split(), strict=True)) for row in rows]
     assert [(row["size_px"], row["batch"]) for row in table] == [("64", "1"), ("32", "1"), ("64", "2")]
-    assert all(float(row["s/evaluation"]) > 0 and row["recomputed"] == "no" for row in table)
+    assert all(float(row["s/evaluation"]) > 0 for row in table)
     assert all(float(row["process_GB"]) > 0.1 for row in table)
 
 

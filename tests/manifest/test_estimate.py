@@ -59,8 +59,8 @@ def test_controls_alone_take_no_synthesis(tmp_path: Path) -> None:
 
 def test_memory_counts_activations_kernels_and_history(tmp_path: Path) -> None:
     pixels = 64 * 64
-    # The image, the maps, their gradient before and after the ReLU; kernels and biases twice; 20 pairs.
-    expected = 4 * ((3 + 3 * 64) * pixels + 2 * (27 + 1) * 64 + 2 * 20 * pixels)
+    # A byte for each number, the maps, three times as much for gradients; kernels and biases twice; 20 pairs.
+    expected = (1 + 4 + 3 * 4) * 64 * pixels + 4 * (2 * (27 + 1) * 64 + 2 * 20 * pixels)
     for color, preset, more in (
         ("grey", "multiscale", 0),
         ("rgb", "multiscale", 4 * 2 * 20 * 2 * pixels),

@@ -8,7 +8,7 @@ from measured_networks import LAYERS, numpy_gram, small_extractor
 
 from stimgen.images.pixels import luminance
 from stimgen.images.read import read_image
-from stimgen.measure import DecodedImage, gram
+from stimgen.measure import DecodedImage
 from stimgen.measure.gram import gram_columns, normalised, source_grams
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
@@ -107,23 +107,6 @@ def test_a_quarter_that_is_too_small_for_a_layer_gives_no_floor(extractor):
     assert [found[f"gram_relative_{layer}"] for layer in LAYERS] == pytest.approx([0, 0, 0], abs=1e-6)
     assert found["gram_floor_pool2"] is found["gram_floor_sd_pool2"] is found["gram_normalised_pool2"] is None
     assert found["gram_floor_pool1"] is not None
-
-
-def test_equal_images_one_after_the_other_are_measured_once(extractor, monkeypatch):
-    grey, other = np.random.default_rng(1).random((2, 16, 16), np.float32)
-    grams, measured = source_grams(extractor, other, LAYERS, [other, grey]), []
-    first = gram_columns(DecodedImage(grey), grams)
-    alone = gram.gram_distances
-    monkeypatch.setattr(gram, "gram_distances", lambda *args: measured.append(args) or alone(*args))
-    assert gram_columns(DecodedImage(grey.astype(np.float64)), grams) == first
-    assert gram_columns(DecodedImage(grey.reshape(8, 32)), grams) != first
-    assert gram_columns(DecodedImage(np.nextafter(grey, np.float32(1))), grams) != first
-    assert gram_columns(DecodedImage(grey), grams) == first
-    left, top = np.indices((16, 16)) < 8
-    of_left, of_top = (gram_columns(DecodedImage(grey, inside=inside), grams) for inside in (left, top))
-    assert len({found["gram_loss_pool1"] for found in (first, of_left, of_top)}) == 3
-    assert gram_columns(DecodedImage(grey, inside=top), grams) == of_top
-    assert len(measured) == 5
 
 
 def test_without_a_source_there_are_no_columns():

@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from stimgen.networks import extractor as module
 from stimgen.networks.architectures import Convolution
-from stimgen.networks.extractor import _convolve, build_extractor
+from stimgen.networks.extractor import _Convolution, build_extractor
 
 
 def convolved(step, maps, kernel, bias):
@@ -23,8 +24,10 @@ def convolved(step, maps, kernel, bias):
     return np.maximum(found, 0)
 
 
-@pytest.mark.parametrize(("side", "stride", "width"), [(3, 1, 1), (5, 2, 2), (3, 1, 0)])
-def test_maps_and_gradient(side, stride, width):
+@pytest.mark.parametrize("band", [2**22, 30, 1])
+@pytest.mark.parametrize(("side", "stride", "width"), [(3, 1, 1), (5, 1, 2), (5, 2, 2), (3, 1, 0)])
+def test_maps_and_gradient(monkeypatch, side, stride, width, band):
+    monkeypatch.setattr(module, "BAND", band)
     step = Convolution("conv", 2, 3, side, stride, width)
     generator = torch.Generator().manual_seed(1)
     maps, kernel, bias = (
@@ -32,9 +35,9 @@ def test_maps_and_gradient(side, stride, width):
         for shape in ((2, 2, 7, 6), step.kernel_shape, (3,))
     )
     expected = convolved(step, maps.numpy(), kernel.numpy(), bias.numpy())
-    np.testing.assert_allclose(_convolve(step, kernel, bias, "mirrored", maps), expected, atol=1e-12)
+    np.testing.assert_allclose(_Convolution.apply(maps, kernel, bias, step, True), expected, atol=1e-12)
     maps.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: _convolve(step, kernel, bias, "mirrored", x), maps)
+    assert torch.autograd.gradcheck(lambda x: _Convolution.apply(x, kernel, bias, step, True), maps)
 
 
 def test_a_network_with_mirrored_borders_has_the_filters_of_one_with_zeros(tiny_weights):

@@ -243,11 +243,11 @@ def test_a_change_that_was_interrupted_does_not_count_what_is_of_the_earlier_set
     """Neither as right nor as wrong: the same command replaces it."""
     make, calls = Job.make, []
 
-    def interrupted(self, batch):
+    def interrupted(self, batch, computed=None):
         calls.append(batch)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return make(self, batch)
+        return make(self, batch, computed)
 
     monkeypatch.setattr(Job, "make", interrupted)
     changed_manifest = {"synthesis": TINY["synthesis"] | {"evaluations": [5, 6]}}

@@ -296,7 +296,7 @@ def test_options_of_the_command_line_replace_those_of_the_manifest(tmp_path):
 def test_only_long_runs_record_the_speed_of_a_device(tmp_path, monkeypatch):
     monkeypatch.setenv("STIMGEN_CACHE", str(tmp_path / "cache"))
     run(tiny(tmp_path, **BLAND))
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache" / "speed.json").exists()
     monkeypatch.setattr(runner, "SPEED_NEEDS_S", 0.0)
     run(tiny(tmp_path, **BLAND), out=tmp_path / "again")
     assert json.loads((tmp_path / "cache" / "speed.json").read_text())["cpu multiscale auto"] > 0

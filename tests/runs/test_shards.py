@@ -160,11 +160,11 @@ def test_a_gpu_needs_a_batch_size(tmp_path):
 def test_an_interrupted_shard_keeps_what_it_made(tmp_path, monkeypatch):
     make, calls = Job.make, []
 
-    def interrupted(self, batch):
+    def interrupted(self, batch, computed=None):
         calls.append(batch)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return make(self, batch)
+        return make(self, batch, computed)
 
     manifest, shard = tiny(tmp_path), Shard(1, 2)
     monkeypatch.setattr(Job, "make", interrupted)

@@ -50,7 +50,7 @@ class Traffic(TorchDispatchMode):
 @pytest.fixture
 def traffic(monkeypatch):
     """What passes between the host and a fake GPU, on which there are no backward passes."""
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(synthesis, "descent_dtype", lambda precision, extractor: torch.bfloat16)
     monkeypatch.setattr(torch.autograd, "grad", lambda losses, images: (torch.empty_like(images),))
     with FakeTensorMode(allow_non_fake_inputs=True), Traffic() as seen:
         yield seen.seen
