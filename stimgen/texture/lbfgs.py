@@ -70,6 +70,12 @@ class History:
         self.scale = torch.where(keep, curvature / preconditioned, self.scale)
         self.newest = slot
 
+    def rescale(self, factor: Tensor) -> None:
+        """Take over what is known of each problem to a function that is `factor` times as steep."""
+        self.changes = self.changes * factor.view(-1, 1, 1)
+        self.products = self.products * factor.view(-1, 1, 1)
+        self.scale = self.scale / factor
+
     def known(self) -> Tensor:
         """Return the mask of problems that have at least one entry."""
         return (self.products.diagonal(dim1=1, dim2=2) > 0).any(dim=1)
@@ -129,6 +135,8 @@ class Minimum:
     low_enough: Tensor  # whether it stopped at the loss `enough`
     stalled: Tensor  # whether it stopped because its loss did not fall any more
     restarts: Tensor  # how often it forgot its history
+    gradients: Tensor  # shape of the images
+    memory: History
 
 
 def minimise(
@@ -143,6 +151,7 @@ def minimise(
     enough: float | Tensor = -math.inf,
     patience: int | None = None,
     surface: Surface | None = None,
+    previous: Minimum | None = None,
     after_evaluation: Callable[[Tensor], None] = lambda losses: None,
 ) -> Minimum:
     """Minimise a batch of independent functions, each inside its own box.
@@ -155,6 +164,9 @@ def minimise(
 
     With a `surface`, all points are on it: gradients and directions are projected on its tangent space, and
     trial points are brought back to it (Absil, Mahony & Sepulchre 2008, chapter 4).
+
+    After a `previous` minimisation of similar functions, which ended at `start`, its history is kept and
+    scaled by the ratio of the gradients there.
     """
     lower, upper = per_problem(lower), per_problem(upper)
 
@@ -165,7 +177,7 @@ def minimise(
                 points = surface.retract(points)
         return points
 
-    memory = History(history, start)
+    memory = previous.memory if previous else History(history, start)
 
     def descend() -> tuple[Tensor, Tensor]:
         """Return the direction at `point`, and the step length to try first."""
@@ -186,6 +198,9 @@ def minimise(
     along = tangent()
     loss, gradient = objective(point)
     after_evaluation(loss)
+    if previous:
+        steeper = (dot(gradient, gradient) / dot(previous.gradients, previous.gradients)).sqrt()
+        memory.rescale(torch.where(steeper.isfinite() & (steeper > 0), steeper, 1.0))
     low_enough = loss <= enough
     stalled = torch.zeros_like(low_enough)
     used = torch.ones_like(loss, dtype=torch.long)
@@ -231,4 +246,4 @@ def minimise(
         if patience is not None and evaluation >= patience:
             stalled = stalled | (~low_enough & (loss > (1 - LEAST_PROGRESS) * trace[-1 - patience]))
     traces = torch.stack(trace), torch.stack(accepts)
-    return Minimum(point, loss, *traces, used, low_enough, stalled, restarts)
+    return Minimum(point, loss, *traces, used, low_enough, stalled, restarts, gradient, memory)

@@ -18,7 +18,7 @@ class Multiscale(BaseModel):
     """Coarse-to-fine synthesis: each scale starts from the upsampled result of the one below it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     title: ClassVar[str] = "a coarse-to-fine procedure with L-BFGS ({citations}), at {sides} px"
     references: ClassVar[tuple[Reference, ...]] = (LIU_1989,)
 
@@ -31,7 +31,7 @@ class Multiscale(BaseModel):
         "at full size keeps the low contrast of the start noise at its border.",
     )
     evaluations: tuple[Count, ...] = Field(
-        (60, 100),
+        (60,),
         min_length=1,
         description="Most evaluations of loss and gradient at each scale with all its layers, full size "
         "last; the first number is repeated for coarser scales.",
@@ -76,7 +76,7 @@ class Multiscale(BaseModel):
         "weighted by their number of channels.",
     )
     plain_evaluations: int = Field(
-        4,
+        6,
         ge=1,
         le=100_000,
         description="Evaluations of the last stage: full size, all layers, float32, plain loss.",
@@ -149,11 +149,17 @@ PRESETS: dict[str, type[Multiscale | Gatys2015]] = {"multiscale": Multiscale, "g
 """Presets by name. `title` is what a Methods text says of one, with its `references` as citations."""
 
 FLOOR = 0.01
-"""What a flat target adds to all eigenvalues, relative to the largest (`Statistic.flat_target`). With less,
-the descent of photographs, whose statistics cannot all be reached, is spent on what hardly matters."""
+"""What a flat target adds to all eigenvalues, relative to the largest (`Statistic.flat_target`)."""
 
 SHALLOW_FLOOR = 0.001
 """The same while shallow layers are matched alone. Their statistics can be reached, and sooner with less."""
+
+FIRST_EVALUATIONS, FIRST_FLOOR = 12, 0.1
+"""Evaluations with all layers at full size before the floor is adapted to the texture, and their floor."""
+
+HIGHEST_FLOOR, FLOOR_PER_DISTANCE = 0.3, 0.5
+"""An adapted floor is the layer's relative distance times this, from `FLOOR` to `HIGHEST_FLOOR`. A small one
+would spend the descent of photographs, whose statistics cannot all be reached, on what hardly matters."""
 
 
 @dataclass(frozen=True, order=True)
@@ -170,7 +176,8 @@ class Stage:
     evaluations: int  # at most
     enlarged: bool  # whether the image comes from a coarser scale
     plain: bool  # whether it minimises the plain loss in float32, as the last stage does
-    floor: float  # what the metric adds to the eigenvalues, relative to the largest; 0 in plain stages
+    floor: float | None  # of the metric, relative to the largest eigenvalue; 0 if plain, None if adapted
+    continues: bool = False  # whether L-BFGS keeps what it has seen in the stage before
 
 
 def stages(
@@ -205,10 +212,15 @@ def stages(
                 found.append(Stage(size_px, halved, rung, shallow, most, enlarged, False, SHALLOW_FLOOR))
                 done = shallow
         rung = len(preset.shallow_evaluations)
-        found.append(Stage(size_px, halved, rung, used, evaluations, enlarged, False, FLOOR))
-        if size_px == full_px:
-            most = preset.confined_evaluations if confined else preset.plain_evaluations
-            found.append(Stage(size_px, halved, rung + 1, used, most, enlarged, True, 0.0))
+        if size_px < full_px:
+            found.append(Stage(size_px, halved, rung, used, evaluations, enlarged, False, FLOOR))
+            continue
+        first = min(evaluations, FIRST_EVALUATIONS)
+        found.append(Stage(size_px, halved, rung, used, first, enlarged, False, FIRST_FLOOR))
+        if rest := evaluations - first:
+            found.append(Stage(size_px, halved, rung + 1, used, rest, enlarged, False, None, continues=True))
+        most = preset.confined_evaluations if confined else preset.plain_evaluations
+        found.append(Stage(size_px, halved, rung + 2, used, most, enlarged, True, 0.0, continues=True))
     return tuple(found)
 
 

@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stimgen.images.pixels import Image
@@ -19,7 +18,15 @@ from stimgen.networks.extractor import FeatureExtractor
 from stimgen.texture.lbfgs import Minimum, Precondition, minimise
 from stimgen.texture.objective import Objective, Part, analyse, layers_of, to_batch, to_image, together
 from stimgen.texture.precision import descent_dtype
-from stimgen.texture.presets import Gatys2015, Multiscale, Stage, stages
+from stimgen.texture.presets import (
+    FLOOR,
+    FLOOR_PER_DISTANCE,
+    HIGHEST_FLOOR,
+    Gatys2015,
+    Multiscale,
+    Stage,
+    stages,
+)
 from stimgen.texture.problem import (
     Checkpoint,
     Checkpoints,
@@ -32,6 +39,7 @@ from stimgen.texture.problem import (
     Synthesis,
     no_hook,
 )
+from stimgen.texture.published import synthesise_published
 from stimgen.texture.saved import PixelRange
 from stimgen.texture.statistic import STATISTICS, Target, Term
 from stimgen.texture.surfaces import Histogram, Luminance, join
@@ -40,17 +48,11 @@ Targets: TypeAlias = dict[tuple[object, ...], Target]
 Analysis: TypeAlias = tuple[dict[Term, Tensor], Targets]
 _ANALYSED: WeakKeyDictionary[Goal, dict[tuple[object, ...], Analysis]] = WeakKeyDictionary()
 
-MEAN_RGB = (123.68, 116.779, 103.939)
-"""ImageNet mean of the published network's input, 0..255."""
-
 NEIGHBOURS_WEIGHT = 1.0
 """Weight of the covariance of neighbouring pixels along images of one histogram or luminance."""
 
 COLOUR_FLOOR = 0.01
 """What is added to the covariance of colours, of which the mean variance is 1."""
-
-LOSS_SCALE = 1e9
-"""Weight of every layer in the published code. It changes only how L-BFGS-B takes its first step."""
 
 
 def synthesise(
@@ -114,7 +116,7 @@ def synthesise_together(
             work.reached = reached
     descent = extractor.to(dtype=descent_dtype(preset.precision, extractor))
     analysed: dict[Goal, Analysis] = {}
-    last_px = 0
+    last_px, minimum = 0, None
     steps = sorted({step for work in works for step in work.stages})
     for number, (size_px, rung) in enumerate(steps, 1):
         if found and (size_px, rung) <= (found.size_px, found.rung):
@@ -125,15 +127,22 @@ def synthesise_together(
         own_stages = [work.stages[size_px, rung] for work in active]
         network = extractor if own_stages[0].plain else descent
         parts = [
-            _parts(work.problem, stage, preset.flatness, *analysed[work.problem.goal])
+            _parts(work, stage, network, preset.flatness, *analysed[work.problem.goal])
             for work, stage in zip(active, own_stages, strict=True)
         ]
         objective = together([Objective(network, own) for own in parts])
-        minimum = _descend(active, own_stages, objective, preset, (number, len(steps)), after_evaluation)
+        previous = minimum if own_stages[0].continues else None
+        place = number, len(steps)
+        minimum = _descend(active, own_stages, objective, preset, place, previous, after_evaluation)
         precision = str(network.dtype).removeprefix("torch.")
-        for place, (work, stage) in enumerate(zip(active, own_stages, strict=True)):
-            work.keep(stage, precision, minimum, place)
-        if checkpoints:
+        for index, (work, stage) in enumerate(zip(active, own_stages, strict=True)):
+            work.keep(stage, precision, minimum, index)
+        # What L-BFGS has seen is too large to be kept for a stage that continues.
+        upcoming = steps[number : number + 1]
+        continues = any(
+            work.stages[step].continues for step in upcoming for work in works if step in work.stages
+        )
+        if checkpoints and not continues:
             checkpoints.save(problems, Checkpoint(size_px, rung, tuple(work.reached for work in works)))
     return [work.result() for work in works]
 
@@ -149,13 +158,17 @@ class _Work:
 
     def start(self, size_px: int, noise_sd: float) -> Tensor:
         """Return the image that a stage of this size starts from."""
-        image = self.reached.image
-        if image is None:
+        if self.reached.image is None:
             # Drawn on the host, so that every device starts from the same image.
             mean = self.pixels.mean
             drawn = self.problem.noise.standard_normal((1, mean.shape[1], size_px, size_px), np.float32)
             return mean + noise_sd * torch.from_numpy(drawn).to(mean)
-        image = image.to(self.pixels.mean)
+        return self.image(size_px)
+
+    def image(self, size_px: int) -> Tensor:
+        """Return the result so far in a size."""
+        assert self.reached.image is not None, "there was a stage"
+        image = self.reached.image.to(self.pixels.mean)
         if image.shape[-1] == size_px:
             return image
         return F.interpolate(image, size=(size_px, size_px), mode="bicubic", align_corners=False)
@@ -229,23 +242,44 @@ def _analysis(goal: Goal, extractor: FeatureExtractor, halvings: Mapping[Term, i
 
 
 def _parts(
-    problem: Problem,
+    work: _Work,
     stage: Stage,
+    network: FeatureExtractor,
     flatness: float,
     features: Mapping[Term, Tensor],
     targets: Targets,
 ) -> dict[Term, Part]:
     """Return targets and weights; a target is made once for all stages and problems that share it."""
+    terms = _terms(work.problem, stage)
+    # What was adapted to one image is kept for no other.
+    if stage.floor is None:
+        floors, known = _adapted_floors(work, stage, network, features), {}
+    else:
+        floors, known = dict.fromkeys(terms, stage.floor), targets
     parts = {}
-    for term, weight in _terms(problem, stage).items():
-        key = term.layer, id(term.statistic), stage.plain, flatness, stage.floor
-        if key not in targets:
+    for term, weight in terms.items():
+        key = term.layer, id(term.statistic), stage.plain, flatness, floors[term]
+        if key not in known:
             if stage.plain:
-                targets[key] = term.statistic.target(features[term])
+                known[key] = term.statistic.target(features[term])
             else:
-                targets[key] = term.statistic.flat_target(features[term], flatness, stage.floor)
-        parts[term] = Part(targets[key], features[term].new_tensor([weight]))
+                known[key] = term.statistic.flat_target(features[term], flatness, floors[term])
+        parts[term] = Part(known[key], features[term].new_tensor([weight]))
     return parts
+
+
+def _adapted_floors(
+    work: _Work, stage: Stage, network: FeatureExtractor, features: Mapping[Term, Tensor]
+) -> dict[Term, float]:
+    """Return the floor of each term's metric, by how far the image of a problem is from its features."""
+    terms = _terms(work.problem, stage)
+    found = analyse(network, work.image(stage.size_px), terms)
+    distances = {term: float(term.statistic.distance(found[term], features[term])) for term in terms}
+    # In this order, a distance that is no number gives the lowest floor.
+    return {
+        term: min(HIGHEST_FLOOR, max(FLOOR, FLOOR_PER_DISTANCE * distance))
+        for term, distance in distances.items()
+    }
 
 
 def _descend(
@@ -254,6 +288,7 @@ def _descend(
     objective: Objective,
     preset: Multiscale,
     place: tuple[int, int],
+    previous: Minimum | None,
     after_evaluation: EvaluationHook,
 ) -> Minimum:
     """Minimise one stage of the active problems together; `place` is its number and that of all stages."""
@@ -286,6 +321,7 @@ def _descend(
         enough=preset.stop_distance**2 * zero_losses,
         patience=preset.patience,
         surface=join(surfaces, lowest) if surfaces else None,
+        previous=previous,
         after_evaluation=report,
     )
 
@@ -325,60 +361,3 @@ def start_matrix(size_px: int, exponents: Tensor, colours: Tensor) -> Preconditi
         return filtered if vector.shape[1] == 1 else (colours @ filtered.flatten(2)).view_as(filtered)
 
     return apply
-
-
-def synthesise_published(
-    problem: Problem, extractor: FeatureExtractor, preset: Gatys2015, after_evaluation: EvaluationHook
-) -> Synthesis:
-    """Synthesise a texture as the public code of Gatys, Ecker & Bethge (2015) does.
-
-    scipy's L-BFGS-B minimises 1e9 · Σ w_t E_t from standard normal noise. It works in network space, RGB
-    0..255 minus the ImageNet mean (grey: minus the mean of that), and keeps all pixels and channels between
-    the smallest and the largest value that the source has there.
-    """
-    from scipy.optimize import minimize
-
-    pixels, side = problem.goal.pixels(extractor), problem.side_px
-    channels = pixels.mean.shape[1]
-    mean = pixels.mean.new_tensor(MEAN_RGB)
-    offset = (mean.mean() if channels == 1 else mean).view(1, -1, 1, 1)
-    found = problem.goal.features(extractor, problem.terms, 0)
-    objective = Objective.plain(extractor, problem.terms, found)
-    layers, zero_losses = layers_of(objective.parts), objective.loss_of_zero()
-    losses: list[float] = []
-    iterations: list[int] = []
-
-    def evaluate(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        network_space = torch.from_numpy(point).to(offset).view(1, channels, side, side)
-        loss, gradient = objective((network_space + offset) / 255)
-        losses.append(float(loss))
-        number = len(losses)
-        after_evaluation(Evaluation(1, 1, side, layers, number, preset.iterations, loss, zero_losses))
-        return LOSS_SCALE * losses[-1], LOSS_SCALE / 255 * gradient.double().cpu().numpy().ravel()
-
-    start = problem.noise.standard_normal(channels * side**2)
-    bounds = (float((pixels.lowest * 255 - offset).min()), float((pixels.highest * 255 - offset).max()))
-    result = minimize(
-        evaluate,
-        np.clip(start, *bounds),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[bounds] * start.size,
-        callback=lambda intermediate_result: iterations.append(len(losses)),
-        options={
-            "maxiter": preset.iterations,
-            "maxcor": preset.history,
-            "ftol": 0.0,
-            "gtol": 0.0,
-            "maxfun": 100 * preset.iterations,  # high enough never to end it
-        },
-    )
-    image = (torch.from_numpy(result.x).view(1, channels, side, side) + offset.double().cpu()) / 255
-    accepted = np.zeros(len(losses), dtype=bool)
-    accepted[np.asarray(iterations, dtype=int) - 1] = True
-    precision = str(extractor.dtype).removeprefix("torch.")
-    reason = "iterations"
-    if result.nit < preset.iterations:
-        reason = " ".join(str(result.message).replace(",", " ").lower().split())
-    trace = StageTrace(side, layers, precision, "plain", reason, np.minimum.accumulate(losses), accepted)
-    return Synthesis(to_image(image), float(result.fun) / LOSS_SCALE, (trace,), reason, restarts=0)

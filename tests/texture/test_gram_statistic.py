@@ -40,6 +40,19 @@ def test_bfloat16_features_are_summed_in_float32() -> None:
     assert gram_matrix(maps).dtype == torch.float32
 
 
+def test_the_gradient_of_bfloat16_features_is_that_of_numpy() -> None:
+    rng = np.random.default_rng(1)
+    maps = torch.from_numpy(rng.random((1, 5, 6, 7))).bfloat16().requires_grad_()
+    weights = rng.standard_normal((5, 5))
+    (gram_matrix(maps) * torch.from_numpy(weights).float()).sum().backward()
+    flat = maps.detach().double().numpy().reshape(5, 42)
+    expected = (weights + weights.T) @ flat / 42
+    assert maps.grad is not None
+    assert np.linalg.norm(maps.grad.double().numpy().reshape(5, 42) - expected) < 0.01 * np.linalg.norm(
+        expected
+    )
+
+
 def test_relative_distance_is_a_ratio_of_frobenius_norms() -> None:
     rng = np.random.default_rng(2)
     a, b = gram64(rng.standard_normal((3, 4, 5, 5))), gram64(rng.standard_normal((3, 4, 5, 5)))

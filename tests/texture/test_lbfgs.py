@@ -56,6 +56,24 @@ def test_bounds_give_the_solution_of_scipy() -> None:
         assert minimum.images.max() <= 0.4
 
 
+@pytest.mark.parametrize("steeper", [1.0, 100.0])
+def test_a_descent_that_goes_on_takes_the_steps_of_one_that_was_not_left(steeper: float) -> None:
+    """Also where the function has become `steeper`."""
+    quadratics, limits = Quadratics(1, 20), bounds(1, -0.3, 0.4)
+
+    def scaled(images: Tensor) -> tuple[Tensor, Tensor]:
+        losses, gradients = quadratics(images)
+        return steeper * losses, steeper * gradients
+
+    whole = minimise(quadratics, start(1), **limits, evaluations=24, history=5)
+    done = int(whole.accepted[:12, 0].nonzero()[-1]) + 1
+    first = minimise(quadratics, start(1), **limits, evaluations=done, history=5)
+    # Its first evaluation is where the other has been.
+    rest = minimise(scaled, first.images, **limits, evaluations=25 - done, history=5, previous=first)
+    torch.testing.assert_close(rest.images, whole.images, rtol=0, atol=1e-9)
+    assert (whole.images - first.images).abs().max() > 1e-4
+
+
 def test_the_loss_never_rises_and_the_last_point_is_the_best() -> None:
     def rosenbrock(images: Tensor) -> tuple[Tensor, Tensor]:
         images = images.detach().requires_grad_()

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stimgen.networks.architectures import NETWORKS
-from stimgen.texture.presets import FLOOR, SHALLOW_FLOOR, Gatys2015, Multiscale, layers_at, stages
+from stimgen.texture.presets import (
+    FIRST_FLOOR,
+    FLOOR,
+    SHALLOW_FLOOR,
+    Gatys2015,
+    Multiscale,
+    layers_at,
+    stages,
+)
 
 ALL = list(NETWORKS)
 
@@ -48,12 +56,20 @@ def test_stages_go_from_coarse_and_shallow_to_all_at_full_size(
     assert [stage.size_px for stage in plan[-2:]] == [size_px, size_px]
     assert set(plan[-1].layers) == set(plan[-2].layers) == set(layers)
     assert plan[-1].evaluations == preset.plain_evaluations
-    # All layers of a size come last but for the plain stage; those before are shallow.
-    last = {stage.size_px: stage.rung for stage in plan if not stage.plain}
+    # At full size, all layers have a first, an adapted and a plain stage, in which L-BFGS goes on.
+    *before, first, adapted, plain = plan
+    assert [(stage.floor, stage.continues) for stage in (first, adapted, plain)] == [
+        (FIRST_FLOOR, False),
+        (None, True),
+        (0, True),
+    ]
+    assert first.evaluations + adapted.evaluations == preset.evaluations[-1]
+    # All layers of a size come last; those before are shallow.
+    last = {stage.size_px: stage.rung for stage in plan}
     floors = {True: SHALLOW_FLOOR, False: FLOOR}
-    flat = [stage for stage in plan if not stage.plain]
-    assert [stage.floor for stage in flat] == [floors[stage.rung < last[stage.size_px]] for stage in flat]
-    for shallow, deep in pairwise(plan[:-1]):
+    assert [stage.floor for stage in before] == [floors[stage.rung < last[stage.size_px]] for stage in before]
+    assert not any(stage.continues for stage in before)
+    for shallow, deep in pairwise([*before, first]):
         if shallow.size_px == deep.size_px:
             assert set(shallow.layers) < set(deep.layers)
             assert shallow.evaluations == (3, 4, 5)[shallow.rung]

@@ -17,11 +17,18 @@ from stimgen.images.sources import shrink
 from stimgen.networks.extractor import build_extractor
 from stimgen.networks.weights import find_weights
 from stimgen.texture.objective import to_batch
-from stimgen.texture.presets import Gatys2015, Multiscale
-from stimgen.texture.problem import Problem, SourceImage
-from stimgen.texture.statistic import weighted_terms
-from stimgen.texture.statistics.gram import gram_matrices, relative_gram_distance
-from stimgen.texture.synthesis import decorrelated, start_matrix, synthesise, synthesise_together
+from stimgen.texture.presets import Gatys2015, Multiscale, Stage
+from stimgen.texture.problem import Problem, Reached, SourceImage
+from stimgen.texture.statistic import Term, weighted_terms
+from stimgen.texture.statistics.gram import Gram, gram_matrices, relative_gram_distance
+from stimgen.texture.synthesis import (
+    _adapted_floors,
+    _Work,
+    decorrelated,
+    start_matrix,
+    synthesise,
+    synthesise_together,
+)
 
 CHAIN = "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3"
 MEAN = (123.68, 116.779, 103.939)
@@ -130,7 +137,7 @@ def test_synthesis_reduces_the_loss_and_keeps_the_bounds() -> None:
     assert result.loss < objective.loss(to_batch([noise], "cpu")).item() / 100
     assert result.image.min() >= source_of(ours).min()
     assert result.image.max() <= source_of(ours).max()
-    assert result.evaluations == 30 + 9 + 8 + 30 + 4
+    assert result.evaluations == 30 + 9 + 8 + 30 + 6
     assert (result.restarts, result.stop_reason) == (0, "evaluations")
 
 
@@ -157,6 +164,26 @@ def test_a_descent_in_bfloat16_ends_in_float32() -> None:
     assert [trace.metric for trace in result.traces[-2:]] == ["flat", "plain"]
 
 
+def test_the_metric_follows_the_distance_of_the_texture() -> None:
+    """Half the relative distance of each layer is added to its eigenvalues, from 0.01 to 0.3."""
+    ours, network = problem("gravel", LAYERS, 1), random_network()
+    work = _Work(ours, ours.goal.pixels(network), {})
+    stage = Stage(64, 0, 0, LAYERS, 1, enlarged=False, plain=False, floor=None)
+    features = ours.goal.features(network, ours.terms, 0)
+    source = to_batch([source_of(ours)], "cpu")
+    for share in (0.0, 0.05, 0.3, 1.0):
+        blurred = (1 - share) * source + share * source.mean()
+        work.reached = Reached(blurred)
+        floors = _adapted_floors(work, stage, network, features)
+        for layer in LAYERS:
+            gram, goal = (
+                gram_matrices(network, image, [layer])[layer].double().numpy() for image in (blurred, source)
+            )
+            half = 0.5 * np.linalg.norm(gram - goal) / np.linalg.norm(goal)
+            assert floors[Term(layer, Gram())] == pytest.approx(np.clip(half, 0.01, 0.3), rel=1e-4)
+        assert (max(floors.values()) == 0.01) == (share == 0)
+
+
 def test_a_stage_ends_at_the_stop_distance() -> None:
     preset = Multiscale(smallest_px=32, evaluations=(200,), stop_distance=0.05, precision="float32")
     ours = problem("gravel", LAYERS[:2], 1)
@@ -172,8 +199,8 @@ def test_a_stage_ends_at_the_stop_distance() -> None:
 
 STAGED = Multiscale(smallest_px=16, evaluations=(4, 6), shallow_evaluations=(3,), plain_evaluations=3)
 DEEP, SHALLOW = {"conv1_1": 1.0, "pool1": 1.0, "pool2": 2.0}, {"conv1_1": 1.0}
-STAGES = [(16, 1), (32, 0), (32, 1), (32, 2)]
-"""Side and rung of the stages of DEEP; SHALLOW begins at full size."""
+STAGES = [(16, 1), (32, 0), (32, 3)]
+"""Side and rung of the stages of DEEP that leave a checkpoint; SHALLOW begins at full size."""
 
 
 class Memory:
@@ -228,14 +255,14 @@ def test_a_batch_is_resumed_from_every_stage():
         assert_same(found, expected)
         later = [(reached.size_px, reached.rung) for reached in again.saved.get(names, [])]
         assert later == STAGES[place + 1 :]
-        assert len(evaluations) <= sum([4, 3, 6, 3][place + 1 :])
+        assert len(evaluations) <= sum([4, 3, 9][place + 1 :])
 
 
 def test_on_a_cpu_each_texture_has_its_own_checkpoints():
     memory = Memory()
     expected = synthesise(deep_and_shallow(1), random_network(), STAGED)
     assert_same(synthesise(deep_and_shallow(1), random_network(), STAGED, checkpoints=memory), expected)
-    assert {names: len(saved) for names, saved in memory.saved.items()} == {("deep",): 4, ("shallow",): 2}
+    assert {names: len(saved) for names, saved in memory.saved.items()} == {("deep",): 3, ("shallow",): 1}
     again = Memory({("shallow",): memory.saved["shallow",][-1]})
     assert_same(synthesise(deep_and_shallow(1), random_network(), STAGED, checkpoints=again), expected)
     assert again.saved.keys() == {("deep",)}

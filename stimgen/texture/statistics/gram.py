@@ -147,24 +147,24 @@ def gram_matrix(features: Tensor) -> Tensor:
              [1., 2.]]])
     """
     batch, channels, height, width = features.shape
-    precision = torch.promote_types(features.dtype, torch.float32)
     # Positions before channels is how channels_last maps lie in memory: this reshape then copies nothing.
-    flat = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels).to(precision)
+    flat = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
     return _products(flat) / (height * width)
 
 
 class _Products(torch.autograd.Function):
-    """A^T A with its gradient A (D + D^T) in one matrix product, where the product rule takes two."""
+    """A^T A in float32 or better, with its gradient A (D + D^T) in one product, in the precision of A."""
 
     @staticmethod
     def forward(ctx: Any, matrices: Tensor) -> Tensor:
         ctx.save_for_backward(matrices)
+        matrices = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
         return matrices.transpose(1, 2) @ matrices
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (matrices,) = ctx.saved_tensors
-        product: Tensor = matrices @ (gradient + gradient.transpose(1, 2))
+        product: Tensor = matrices @ (gradient + gradient.transpose(1, 2)).to(matrices.dtype)
         return product
 
 
