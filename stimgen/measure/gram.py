@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stimgen.column import Column
 from stimgen.images.masks import Inside
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stimgen.networks.extractor import FeatureExtractor
+    from stimgen.networks.kept import Arrays
 
 GATYS = "Gatys, Ecker & Bethge (2015), NeurIPS 28"
 SHERMAN = "Sherman (1996), J R Stat Soc B 58:509-523"
@@ -103,7 +105,7 @@ def source_grams(
         return SourceGrams(extractor, targets, none, extrapolated=None)
     crops = crops or _quarters(source)
 
-    def measure() -> dict[str, Tensor]:
+    def measure() -> Arrays:
         return _scale_distances(extractor, targets, scrambled, crops, math.prod(source.shape[:2]))
 
     if scrambled_by is None:
@@ -125,9 +127,8 @@ def _scale_distances(
     scrambled: Iterable[Image],
     crops: Sequence[Image],
     area: int,
-) -> dict[str, Tensor]:
-    """Return the distances whose means are floor and ceiling, float64; none where crops are too small."""
-    import torch
+) -> Arrays:
+    """Return the distances whose means are floor and ceiling; none where crops are too small."""
     from torch.linalg import matrix_norm
 
     ceilings = [gram_distances(extractor, image, targets) for image in scrambled]
@@ -144,18 +145,17 @@ def _scale_distances(
             if layer in fitting
         ]
         above = [distances[layer][1] for distances in ceilings]
-        found[f"floor {layer}"] = torch.tensor(pairs, dtype=torch.float64)
-        found[f"ceiling {layer}"] = torch.tensor(above, dtype=torch.float64)
+        found[f"floor {layer}"] = np.array(pairs, dtype=np.float64)
+        found[f"ceiling {layer}"] = np.array(above, dtype=np.float64)
     return found
 
 
-def _mean_and_sd(distances: Tensor) -> tuple[float, float] | tuple[None, None]:
+def _mean_and_sd(distances: NDArray[np.float64]) -> tuple[float, float] | tuple[None, None]:
     """Return mean and standard deviation (divisor n − 1), not finite where a distance is not."""
     if not len(distances):
         return None, None
-    values = distances.numpy()
     with np.errstate(invalid="ignore"):
-        return float(np.mean(values)), float(np.std(values, ddof=1))
+        return float(np.mean(distances)), float(np.std(distances, ddof=1))
 
 
 def _quarters(image: Image) -> list[Image]:

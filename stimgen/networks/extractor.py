@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from stimgen.errors import InputError, StimgenError, nearest
 from stimgen.images.read import skimage_file
 from stimgen.networks.architectures import NETWORKS, Architecture, Convolution, Pool
-from stimgen.networks.kept import arrays_sha256, kept
+from stimgen.networks.kept import Arrays, arrays_sha256, kept
 from stimgen.networks.weights import Weights
 
 Pooling = Literal["average", "max"]
@@ -312,11 +312,11 @@ def known_activations(extractor: FeatureExtractor) -> tuple[Tensor, ...]:
     names = [step.name for step in extractor.architecture.convolutions]
     depends_on = PHOTOGRAPHS, PHOTOGRAPH_PX, pillow_version, extractor.identity
 
-    def measure() -> dict[str, Tensor]:
-        return dict(zip(names, mean_activations(extractor), strict=True))
+    def measure() -> Arrays:
+        return {name: means.numpy() for name, means in zip(names, mean_activations(extractor), strict=True)}
 
     means = kept("activations", depends_on, extractor.device, measure)
-    return tuple(means[name] for name in names)
+    return tuple(torch.tensor(means[name]) for name in names)
 
 
 def mean_activations(

@@ -6,22 +6,23 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 from torch import Tensor
 
 from stimgen.atomic import write_file
 from stimgen.networks.weights.cache import cache_folder
 
+Arrays: TypeAlias = Mapping[str, NDArray[np.float64]]
 
-def kept(
-    folder: str, of: object, device: torch.device, measure: Callable[[], Mapping[str, Tensor]]
-) -> dict[str, Tensor]:
-    """Return the tensors that `measure` returns, on the CPU, or those that it returned before.
+
+def kept(folder: str, of: object, device: torch.device, measure: Callable[[], Arrays]) -> Arrays:
+    """Return the arrays that `measure` returns, or those that it returned before.
 
     `of` is all that they depend on, with a `repr` that says it, beside the versions of stimgen and PyTorch
     and the processor or GPU `device`. Its SHA-256 is the name of the file, so that what is kept is the same
@@ -30,16 +31,16 @@ def kept(
     """
     key = hashlib.sha256(repr((of, _arithmetic(device))).encode()).hexdigest()
     path = cache_folder() / folder / f"{key}.safetensors"
-    with suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
+    with suppress(OSError, SafetensorError), safe_open(path, framework="np") as file:
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if (file.metadata() or {}).get("sha256") == _sealed(found):
             return found
-    found = {name: tensor.cpu() for name, tensor in measure().items()}
-    content = save(found, metadata={"sha256": _sealed(found)})
+    measured = measure()
+    content = save(dict(measured), metadata={"sha256": _sealed(measured)})
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
-    return found
+    return measured
 
 
 def arrays_sha256(arrays: Iterable[Tensor | NDArray[np.generic]]) -> str:
@@ -52,9 +53,9 @@ def arrays_sha256(arrays: Iterable[Tensor | NDArray[np.generic]]) -> str:
     return total.hexdigest()
 
 
-def _sealed(tensors: Mapping[str, Tensor]) -> str:
-    names = sorted(tensors)
-    return hashlib.sha256(repr((names, arrays_sha256(tensors[name] for name in names))).encode()).hexdigest()
+def _sealed(arrays: Arrays) -> str:
+    names = sorted(arrays)
+    return hashlib.sha256(repr((names, arrays_sha256(arrays[name] for name in names))).encode()).hexdigest()
 
 
 def _arithmetic(device: torch.device) -> tuple[object, ...]:
