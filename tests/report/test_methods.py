@@ -32,7 +32,7 @@ def test_methods_describe_the_manifest(small):
     assert "average pooling, mirrored maps beyond the border, filters not rescaled" in text
     assert "conv1_1 (conv1_1; 2,080 parameters) and pool1 (conv1_1, pool1; 4,160 parameters)" in text
     assert (
-        "at 16 and 32 px (stimgen's preset multiscale, version 5: smallest_px 16; evaluations [3, 3];" in text
+        "at 16 and 32 px (stimgen's preset multiscale, version 6: smallest_px 16; evaluations [3, 3];" in text
     )
     for name, value in run.records[0].synthesis.settings.items():
         if name != "preset":
