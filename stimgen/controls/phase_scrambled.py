@@ -32,7 +32,7 @@ def phase_scrambled(
         ),
     ] = False,
 ) -> Image:
-    """Return the source with its Fourier amplitudes and random phases.
+    """Return noise with the spectrum of the source: its Fourier amplitudes with random phases.
 
     With A(u) the 2-D discrete Fourier transform of a channel and φ(u) a random phase field
     (`random_phases`), the result is the inverse transform of A(u) · exp(i φ(u)). One field φ is added to R, G

@@ -74,22 +74,25 @@ _PROVENANCE = (
         "loss",
         "Loss",
         "Weighted sum of Gram losses at the end of the synthesis, before matching; of the control "
-        "random_weights that in its random network.",
+        "random_weights that in its random network. Empty for what is not synthesised.",
         origin=GATYS,
     ),
-    Column("iterations", "Iterations", "Accepted steps of the optimiser, over all stages."),
-    Column("evaluations", "Evaluations", "Evaluations of loss and gradient, over all stages."),
+    Column("iterations", "Iterations", "Accepted steps of the optimiser, over all stages. Empty as loss is."),
+    Column(
+        "evaluations", "Evaluations", "Evaluations of loss and gradient, over all stages. Empty as loss is."
+    ),
     Column(
         "stop_reason",
         "Stop reason",
         'Why the descent with all layers at full size ended: "stop distance" (near enough), "no progress", '
-        '"evaluations" or "iterations" (the budget was used up), or what gatys2015\'s optimiser said.',
+        '"evaluations" or "iterations" (the budget was used up), or what gatys2015\'s optimiser said. Empty as '
+        "loss is.",
     ),
     Column(
         "restarts",
         "Restarts",
-        "How often the optimiser forgot what it had learnt, because no step was accepted or a loss was not "
-        "finite.",
+        "How often L-BFGS started anew, because no step was accepted or a loss was not finite. Empty as loss "
+        "is.",
     ),
     Column(
         "confined_to",
@@ -111,7 +114,8 @@ _PROVENANCE = (
         "residual_histogram",
         "Residual of the histogram",
         "Wasserstein-1 distance between the pixel values of the image and of the source, mean over the "
-        "channels, for controls that keep both nearly; before rounding; 0 for equal histograms.",
+        "channels, for controls that keep both nearly; before rounding; 0 for equal histograms. Empty for "
+        "others.",
         "fraction of white",
     ),
     Column(
@@ -143,8 +147,8 @@ _PROVENANCE = (
         "matched_residual_mean",
         "Residual of matched mean luminance",
         "Difference, without sign, between the mean pixel value and the one that luminance was matched to; "
-        "mean over the planes (R, G and B, or luminance) that were matched. This and the following: after "
-        "clipping to 0..1, before rounding; 0 is exact; empty if not matched.",
+        "mean over the planes (R, G and B, or luminance) that were matched. After clipping to 0..1, before "
+        "rounding; 0 is exact; empty if not matched.",
         "fraction of white",
         SHINE,
     ),
@@ -152,7 +156,8 @@ _PROVENANCE = (
         "matched_residual_contrast",
         "Residual of matched contrast",
         "Difference, without sign, between the standard deviation of the pixel values and the one that "
-        "luminance was matched to; mean over the planes that were matched.",
+        "luminance was matched to; mean over the planes that were matched; after clipping, before rounding; empty if not "
+        "matched.",
         "fraction of white",
         SHINE,
     ),
@@ -160,7 +165,8 @@ _PROVENANCE = (
         "matched_residual_histogram",
         "Residual of matched histogram",
         "Wasserstein-1 distance between the pixel values and those that the histogram was matched to; mean "
-        "over the planes that were matched.",
+        "over the planes that were matched; after clipping, before rounding; empty if not "
+        "matched.",
         "fraction of white",
         "Vallender (1974), Theory Probab. Appl. 18:784",
     ),
