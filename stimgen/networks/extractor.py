@@ -153,7 +153,7 @@ class FeatureExtractor:
             else:
                 maps = _Pooling.apply(maps, step, self.pooling)
             if step.name in layers:
-                found[step.name] = statistic(maps)
+                found[step.name] = statistic(_Apart.apply(maps))
         return found
 
     def to(
@@ -170,6 +170,18 @@ class FeatureExtractor:
             gain=self.gain.to(device, input_dtype),
             shift=self.shift.to(device, input_dtype),
         )
+
+
+class _Apart(torch.autograd.Function):
+    """Maps for others, whose gradient may not be written to."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        return maps.view_as(maps)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.clone()
 
 
 class _Convolution(torch.autograd.Function):
@@ -207,7 +219,7 @@ class _Convolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (kernel, positive), (stride, zeros) = ctx.saved_tensors, ctx.sides
-        # In place: layers follow one another, so that nobody else has this gradient.
+        # In place: it comes from the next layer or from `_Apart`, so that nobody else has this gradient.
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         size = PIECE if gradient.device.type == "cpu" else gradient.numel()
         pieces = (maps.permute(0, 2, 3, 1).reshape(-1).split(size) for maps in (gradient, positive))

@@ -27,7 +27,7 @@ EVERY_S = 10.0
 """Shortest time between two checkpoints of a synthesis, in seconds.
 
 A checkpoint takes milliseconds, with many large images on a slow disk up to a second. An interruption costs
-at most this time and the current stage."""
+at most this time and the current stage; those with all layers at full size count as one."""
 
 _TRACE = ("size_px", "layers", "precision", "metric", "stop_reason")
 """What is kept of a stage beside its tensors."""

@@ -277,7 +277,7 @@ GRAM_DISTANCES = (
         "stage",
         "Stage",
         '"optimised": the float image as synthesised; "matched": after matching and clipping; '
-        '"file": the PNG, read back. Controls were not optimised, and have the last alone.',
+        '"file": the PNG, read back. Controls that are not synthesised have the last alone.',
     ),
     Column("layer", "Layer", "Layer of the network."),
     Column("constrained", "Constrained", "Whether the stimulus was made to match this layer."),

@@ -77,13 +77,16 @@ class LocalExecutor:
         """Make batches in their order, and yield after each what could not be made of it.
 
         On a CPU, quick controls are computed ahead of their turn in several threads, which together have as
-        many cores as PyTorch, and written to disk in this one.
+        many cores as PyTorch, and written to disk in this one. Also one alone: sums depend on the number of
+        threads.
         """
         ahead = [batch for batch in batches if self._device.type == "cpu" and is_quick(job, batch)]
         threads = torch.get_num_threads()
         workers = min(MOST_AHEAD, threads)
         pool = ThreadPoolExecutor(workers, "ahead", torch.set_num_threads, (threads // workers,))
-        following = iter(ahead if len(ahead) > 1 else ())
+        for batch in ahead:
+            job.prepared.networks.extractor(batch.network)  # with all threads, as what is kept of it
+        following = iter(ahead)
         computing: dict[Batch, Future[list[Computed]]] = {}
         try:
             for batch in batches:

@@ -159,7 +159,7 @@ def finish(
     seen = DecodedImage(decoded, manifest.image.size_deg, str(extractor.device), inside)
     statistics = measure(seen, {**of_source.prepared, "gram": grams})
     stages: dict[Literal["optimised", "matched"], Values] = {}
-    if stimulus.kind == "texture":  # nobody asks what a control was before it became a file
+    if rendered.synthesis is not None:  # nobody asks what another control was before it became a file
         stages["optimised"] = stage_distances(rendered.image, grams, inside)
         stages["matched"] = stages["optimised"]
         if not np.array_equal(np.float32(shown), rendered.image):

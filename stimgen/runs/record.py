@@ -259,7 +259,7 @@ class Record(_Part):
 
     @cached_property
     def distances(self) -> tuple[Distance, ...]:
-        """Gram distances on all measured layers: of textures at all stages, of controls on the file."""
+        """Gram distances on all measured layers: of the file, at all stages of what is synthesised."""
         constrained, found = self.matched_layers, []
         on_file: Mapping[str, Any] = self.statistics
         stages: Mapping[Any, Any] = self.stages

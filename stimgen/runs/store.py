@@ -46,7 +46,7 @@ PREVIEW_MARK = b"<!doctype html>\n<!-- stimgen preview -->\n"
 MOST_FLAT = 10_000
 """Largest number of stimuli in one folder: file managers and network disks are slow with more."""
 CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
-FORMAT = 3
+FORMAT = 4
 """Format of run folders, in run.json."""
 WRITABLE = "Make it one that you may write to; stimgen run takes another folder with --out."
 

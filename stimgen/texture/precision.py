@@ -66,7 +66,7 @@ def _key(extractor: FeatureExtractor) -> str:
 def _kept(path: Path, key: str) -> torch.dtype | None:
     """Return what an earlier trial decided; None if there is none, or its file is damaged."""
     names = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    with suppress(OSError, ValueError, TypeError, KeyError):
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         found = json.loads(path.read_text(encoding="utf-8"))
         return names[found["faster"]] if found["of"] == key else None
     return None
@@ -110,6 +110,7 @@ def whole_network(extractor: FeatureExtractor) -> FeatureExtractor:
     kernels = [torch.full(step.kernel_shape, 0.01) for step in network.convolutions]
     biases = tuple(torch.zeros(len(kernel)) for kernel in kernels)
     found = replace(extractor, architecture=network, kernels=tuple(kernels), biases=biases)
+    found = replace(found, pooling="average", padding="mirrored")
     return found.to(extractor.device, torch.float32)
 
 

@@ -155,7 +155,8 @@ SHALLOW_FLOOR = 0.001
 """The same while shallow layers are matched alone. Their statistics can be reached, and sooner with less."""
 
 FIRST_EVALUATIONS, FIRST_FLOOR = 12, 0.1
-"""Evaluations with all layers at full size before the floor is adapted to the texture, and their floor."""
+"""Evaluations with all layers at full size before the floor is adapted to the texture, and their floor. With
+less than twice as many, it is not adapted."""
 
 HIGHEST_FLOOR, FLOOR_PER_DISTANCE = 0.3, 0.5
 """An adapted floor is the layer's relative distance times this, from `FLOOR` to `HIGHEST_FLOOR`. A small one
@@ -215,7 +216,7 @@ def stages(
         if size_px < full_px:
             found.append(Stage(size_px, halved, rung, used, evaluations, enlarged, False, FLOOR))
             continue
-        first = min(evaluations, FIRST_EVALUATIONS)
+        first = evaluations if evaluations < 2 * FIRST_EVALUATIONS else FIRST_EVALUATIONS
         found.append(Stage(size_px, halved, rung, used, first, enlarged, False, FIRST_FLOOR))
         if rest := evaluations - first:
             found.append(Stage(size_px, halved, rung + 1, used, rest, enlarged, False, None, continues=True))

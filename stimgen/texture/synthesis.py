@@ -65,11 +65,11 @@ def synthesise(
     """Synthesise one texture per problem, with `multiscale` on a GPU all together."""
     if isinstance(preset, Gatys2015):
         return [synthesise_published(problem, extractor, preset, after_evaluation) for problem in problems]
-    # A CPU gains nothing by shared passes, and alone a texture is the same to the last bit in any batch. Grey
-    # textures cannot share them with colour ones, nor those with a surface with those without.
+    # A CPU gains nothing by shared passes, and alone a texture is the same to the last bit in any batch.
+    # Textures of one size share them, but not grey with coloured ones, nor those with a surface with others.
     batches: dict[object, list[Problem]] = {}
     for place, problem in enumerate(problems):
-        kind = problem.goal.pixels(extractor).mean.shape[1], problem.surface is None
+        kind = problem.side_px, problem.goal.pixels(extractor).mean.shape[1], problem.surface is None
         batches.setdefault(place if extractor.device.type == "cpu" else kind, []).append(problem)
     found: dict[Problem, Synthesis] = {}
     for batch in batches.values():

@@ -126,6 +126,24 @@ def test_gradients_are_those_of_plain_functions(tiny_weights, monkeypatch, pooli
         torch.testing.assert_close(gradient, goal, rtol=1e-4, atol=1e-6 * goal.abs().max().item())
 
 
+def test_gradients_of_others_are_not_written_to(tiny_weights):
+    network = build_extractor(tiny_weights("caffe-rgb"), normalise=False, dtype=torch.float64)
+    image = torch.rand(1, 3, 12, 12, dtype=torch.float64, requires_grad=True)
+    given = torch.randn(1, network.architecture.convolutions[0].out_channels, 12, 12).double()
+    given = given.to(memory_format=torch.channels_last)
+    before = given.clone()
+    first = network.architecture.layers[0]
+
+    def product(twice):
+        maps = network.features(image, [first])[first]
+        return maps + maps if twice else maps
+
+    (once,) = torch.autograd.grad(product(False), image, given)
+    (twice,) = torch.autograd.grad(product(True), image, given)
+    assert torch.equal(given, before)
+    torch.testing.assert_close(twice, 2 * once)
+
+
 def test_a_gradient_is_zero_where_the_relu_cuts_off_even_if_it_is_infinite(tiny_weights):
     extractor = build_extractor(tiny_weights("caffe-rgb"), normalise=False)
     image = torch.zeros(1, 3, 8, 8, requires_grad=True)

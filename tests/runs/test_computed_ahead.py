@@ -85,6 +85,27 @@ def test_one_pass_per_control_and_everything_else_once_per_source(tmp_path, coun
     assert torch.get_num_threads() == 2
 
 
+def test_one_control_alone_is_the_same_as_among_others(tmp_path, two_threads):
+    """Sums depend on the number of threads."""
+    one = run(scrambles(tmp_path, seeds=[1], sources=TWO[:1]), out=tmp_path / "one", device="cpu").folder
+    run(scrambles(tmp_path, sources=TWO[:1]), out=tmp_path / "all", device="cpu")
+    single, among = (
+        RunFolder(folder).read_record("brick-phase_scrambled-s1") for folder in (one, tmp_path / "all")
+    )
+    assert single.made.threads == among.made.threads == 1
+    assert single.statistics == among.statistics
+
+
+def test_a_control_that_is_synthesised_is_measured_before_it_becomes_a_file(tmp_path):
+    control = {"name": "random_weights", "layer_set": "a"}
+    manifest = tiny(tmp_path, **TEXTURE | {"controls": [control, "original"]}, seeds=[1])
+    run(manifest, device="cpu")
+    ids = ("brick-random_weights-s1", "brick-a-s1", "brick-original")
+    records = [RunFolder(manifest.output).read_record(name) for name in ids]
+    stages = [{one.stage for one in record.distances} for record in records]
+    assert stages == [{"optimised", "matched", "file"}] * 2 + [{"file"}]
+
+
 def test_a_texture_is_measured_once_for_each_of_its_images(tmp_path, counted):
     calls, _ = counted
     levels = np.random.default_rng(1).integers(256, size=(32, 32), dtype=np.uint8)
