@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from scipy.optimize import OptimizeResult, minimize
+from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from benchmarks.normalised import OTHERS
 from stimgen.networks.weights import Weights, find_weights
 
 BLOCKS = (2, 2, 3, 3, 3)
@@ -130,7 +130,12 @@ def read(name: str, size_px: int, colour: str) -> Tensor:
     folder = Path(str((spec := find_spec("skimage")) and spec.origin)).parent / "data"
     (path,) = [path for path in folder.glob(f"{name}.*") if path.suffix in (".png", ".jpg")]
     with Pillow.open(path) as photograph:
-        pixels = np.asarray(photograph.convert("RGB"), dtype=np.float64) / 255
+        return square(photograph, size_px, colour)
+
+
+def square(photograph: Pillow.Image, size_px: int, colour: str = "rgb") -> Tensor:
+    """Return the largest central square of a photograph as (1, 1 or 3, size, size), 0..1."""
+    pixels = np.asarray(photograph.convert("RGB"), dtype=np.float64) / 255
     side = min(pixels.shape[:2])
     top, left = ((length - side) // 2 for length in pixels.shape[:2])
     mixed = [[0.2126, 0.7152, 0.0722]] if colour == "grey" else np.eye(3)  # ITU-R BT.709
@@ -142,7 +147,12 @@ def read(name: str, size_px: int, colour: str) -> Tensor:
 
 @cache
 def independent_network(padding: str) -> Vgg16:
-    """Return VGG-16 whose filters are normalised on photographs in 256 px that stimgen does not use."""
+    """Return VGG-16 whose filters are normalised on colour photographs that stimgen does not use.
+
+    They are a temple and a flower from scikit-learn, and a motorcycle from scikit-image, in 256 px. On images
+    without colour, filters for colour would come to have a hundred times the weight.
+    """
     network = Vgg16(find_weights("vgg16", "imagenet"), padding)
-    network.normalise(torch.cat([read(Path(name).stem, 256, "rgb") for name in OTHERS]))
+    samples = [square(Pillow.fromarray(image), 256) for image in load_sample_images().images]
+    network.normalise(torch.cat([*samples, read("motorcycle_right", 256, "rgb")]))
     return network
