@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-import stimgen
 from stimgen.atomic import write_file
 from stimgen.networks.weights.cache import cache_folder
 
@@ -60,7 +60,7 @@ def _sealed(arrays: Arrays) -> str:
 
 def _arithmetic(device: torch.device) -> tuple[object, ...]:
     """Return what the last bits of sums depend on."""
-    versions = stimgen.__version__, torch.__version__
+    versions = version("stimgen"), torch.__version__
     if device.type == "cuda":
         return (*versions, torch.cuda.get_device_name(device), torch.version.cuda)
     return (*versions, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
