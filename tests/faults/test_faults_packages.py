@@ -7,6 +7,8 @@ import json
 import pytest
 from fault_bench import write_manifest
 
+from stimgen.runs.store import FORMAT
+
 UNCACHED = (
     "from stimgen.networks import weights; from stimgen.runs import preparation; "
     "preparation.find_weights = weights.find_weights; "
@@ -57,7 +59,7 @@ def test_nvidia_smi_misbehaves(bench, script):
 def test_run_folder_of_a_newer_stimgen(bench):
     bench.check_same()
     for path in [*(bench.results / "records").glob("*.json"), bench.results / "run.json"]:
-        content = json.loads(path.read_text()) | {"format": 4, "gloss": 0.5}
+        content = json.loads(path.read_text()) | {"format": FORMAT + 1, "gloss": 0.5}
         content.get("versions", {})["stimgen"] = "9.1"
         path.write_text(json.dumps(content))
     before = {path: path.read_bytes() for path in bench.results.rglob("*") if path.is_file()}
