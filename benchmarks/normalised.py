@@ -21,12 +21,11 @@ from stimgen.images.read import skimage_file
 from stimgen.networks.extractor import (
     LEAST_SHARE,
     build_extractor,
-    central_square,
     mean_activations,
-    photographs,
     rescale_channels,
     share_near_one,
 )
+from stimgen.networks.photographs import central_square, photographs
 from stimgen.networks.weights import Weights, find_weights
 
 OTHERS = (

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks import copying, driver, gpu, large, normalised, pictures, synthesis, workers
 from benchmarks.paper import summary
 from stimgen.manifest.load import load_manifest
-from stimgen.networks.extractor import PHOTOGRAPHS
+from stimgen.networks.photographs import PHOTOGRAPHS
 from stimgen.runs.runner import run
 
 ROOT = Path(__file__).parents[2]

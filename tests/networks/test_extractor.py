@@ -13,15 +13,15 @@ from skimage.io import imread
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.read import skimage_file
 from stimgen.networks import extractor as extractor_module
+from stimgen.networks import photographs as photographs_module
 from stimgen.networks.architectures import CONVENTIONS, NETWORKS
 from stimgen.networks.extractor import (
-    PHOTOGRAPHS,
     build_extractor,
     mean_activations,
     normalise_activations,
-    photographs,
     whole,
 )
+from stimgen.networks.photographs import PHOTOGRAPHS, photographs
 
 
 def plain_features(tensors, convention, images, pooling="average", padding="zeros"):
@@ -282,7 +282,7 @@ def test_a_changed_or_missing_photograph_is_an_error(tmp_path, monkeypatch):
         assert path is not None
         shutil.copy(path, tmp_path / name)
     monkeypatch.setattr(
-        extractor_module, "skimage_file", lambda name: path if (path := tmp_path / name).is_file() else None
+        photographs_module, "skimage_file", lambda name: path if (path := tmp_path / name).is_file() else None
     )
     with pytest.raises(StimgenError, match=r"lacks the photograph chelsea.png(.|\n)*reinstall"):
         list(photographs())

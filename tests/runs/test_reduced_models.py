@@ -11,7 +11,8 @@ from run_manifests import tiny
 from stimgen.images.png import decode_png
 from stimgen.images.read import read_image
 from stimgen.images.sources import load_source
-from stimgen.networks.extractor import build_extractor, photographs
+from stimgen.networks.extractor import build_extractor
+from stimgen.networks.photographs import photographs
 from stimgen.networks.weights import find_weights
 from stimgen.runs.runner import run
 from stimgen.runs.store import RunFolder

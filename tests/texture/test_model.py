@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from stimgen import Gatys2015, Multiscale, TextureModel, TextureStatistics, mix
 from stimgen.errors import InputError, StimgenError
 from stimgen.images.read import read_image
-from stimgen.networks.extractor import FeatureExtractor, build_extractor, photographs
+from stimgen.networks.extractor import FeatureExtractor, build_extractor
+from stimgen.networks.photographs import photographs
 from stimgen.networks.weights import find_weights
 from stimgen.texture.problem import Problem, SourceImage
 from stimgen.texture.saved import ModelIdentity

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stimgen.images.masks import Inside
-from stimgen.networks.extractor import FeatureExtractor, photographs
+from stimgen.networks.extractor import FeatureExtractor
+from stimgen.networks.photographs import photographs
 from stimgen.texture.objective import analyse
 from stimgen.texture.statistic import Statistic, Target, Term, register_statistic
 
@@ -113,7 +114,7 @@ def principal_components(
     """Return the directions in which the features of natural photographs vary most about zero; {} for None.
 
     They are the eigenvectors with the largest eigenvalues of the mean Gram matrix over the photographs of
-    `stimgen.networks.extractor`: among all projections on `count` directions the one that keeps most of the
+    `stimgen.networks.photographs`: among all projections on `count` directions the one that keeps most of the
     features' mean square. Like Gram matrices they are about zero: the mean of the features is not subtracted.
     They belong to the network and not to a texture (Gatys, Ecker & Bethge 2015, section 4 and Fig. 3A).
     """
